@@ -1,0 +1,52 @@
+package ringback
+
+// DeliveryStatus is where a delivery stands.
+type DeliveryStatus string
+
+// The states of a delivery. Delivered is final; Dead ends it but for a
+// redelivery that succeeds.
+const (
+	DeliveryPending   DeliveryStatus = "pending"
+	DeliveryDelivered DeliveryStatus = "delivered"
+	DeliveryDead      DeliveryStatus = "dead"
+)
+
+// Webhook is a job's delivery in short.
+type Webhook struct {
+	URL            string         `json:"url"`
+	Status         DeliveryStatus `json:"status"`
+	Tries          int            `json:"tries"`
+	LastStatusCode int            `json:"last_status_code,omitempty"`
+	NextTryAt      Time           `json:"next_try_at,omitzero"`
+}
+
+// Delivery is one webhook message to one URL, durable, with tries of its own.
+type Delivery struct {
+	// ID is the webhook-id that every try carries.
+	ID     string         `json:"delivery_id"`
+	JobID  string         `json:"job_id"`
+	Event  EventType      `json:"event"`
+	URL    string         `json:"url"`
+	Status DeliveryStatus `json:"status"`
+	// CreatedAt is when the event happened.
+	CreatedAt Time  `json:"created_at"`
+	NextTryAt Time  `json:"next_try_at,omitzero"`
+	EndedAt   Time  `json:"ended_at,omitzero"`
+	Tries     []Try `json:"tries"`
+}
+
+// Try is one POST of a delivery.
+type Try struct {
+	Number int  `json:"try"`
+	At     Time `json:"at"`
+	// Trigger is "schedule", "manual" or "probe".
+	Trigger string `json:"trigger"`
+	// StatusCode is the receiver's answer, 0 if there was none.
+	StatusCode int   `json:"status_code,omitempty"`
+	DurationMS int64 `json:"duration_ms"`
+	// Error is the class of what went wrong: dns connect refused reset tls
+	// timeout redirect status blocked, or unknown when the process died.
+	Error string `json:"error,omitempty"`
+	// Response is the first 1 KiB of the receiver's answer.
+	Response string `json:"response,omitempty"`
+}

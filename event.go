@@ -1,0 +1,31 @@
+package ringback
+
+// EventType names something that happened to a job.
+type EventType string
+
+// The events that end a job.
+const (
+	EventCompleted EventType = "job.completed"
+	EventFailed    EventType = "job.failed"
+	EventCancelled EventType = "job.cancelled"
+	EventExpired   EventType = "job.expired"
+)
+
+// TerminalEvents are the webhooks that a request asks for by default.
+var TerminalEvents = []EventType{EventCompleted, EventFailed, EventCancelled, EventExpired}
+
+// EventOf names the event of a job that reached s; "" if s is not terminal.
+func EventOf(s Status) EventType {
+	if !s.Terminal() {
+		return ""
+	}
+	return EventType("job." + string(s))
+}
+
+// Event is the body of a webhook: the job as GET shows it, less Webhook, and
+// what happened to it when.
+type Event struct {
+	Type      EventType `json:"type"`
+	Timestamp Time      `json:"timestamp"`
+	Job
+}

@@ -1,0 +1,455 @@
+// Package store says what a store of jobs must do: the moves of the job's and
+// the delivery's state machine, each with its promise and its errors.
+//
+// A move is one transaction on stable storage: when it returns nil, its effect
+// survives kill -9 and power loss; when it returns an error, nothing of it has
+// happened, unless the error is [ErrUnknown]. Every move is idempotent by (id,
+// fence), so that a commit of unknown outcome can be repeated.
+//
+// The job row is the queue. There is no second system to keep in step with it.
+//
+// # Who decides
+//
+// The store knows states and fences, not policy. Whether a broken attempt is
+// repeated, how long a hold lasts, what a webhook says: that is decided above,
+// by a [Decide] function that the store calls inside the transaction with the
+// row as it stands there. So whoever ends a job (worker, expiry, cancel,
+// restart) stores its end and the delivery that it causes in one transaction
+// (promise P3), and a cancel that came a moment earlier is seen.
+//
+// # Fences
+//
+// Fence is a job's counter. Every claim and every freeing takes the next value,
+// and none comes back. A worker settles with the fence it claimed under; once
+// the job has moved on, its settle changes nothing and returns [ErrFenced]. The
+// fence of a claim is the attempt's number in the ledger.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+)
+
+// The facts that callers test for.
+var (
+	// ErrNotFound: no such job or delivery in this project.
+	ErrNotFound = errors.New("not found")
+	// ErrFenced: the caller's claim is over; the job has moved on without it.
+	ErrFenced = errors.New("claimed again or ended since")
+	// ErrEnded: the job is terminal in another way than the move wants.
+	ErrEnded = errors.New("job has ended")
+	// ErrInFlight: a try of the delivery is being made at this moment.
+	ErrInFlight = errors.New("a try is in flight")
+	// ErrGone: content was deleted when its time was over.
+	ErrGone = errors.New("content is deleted")
+	// ErrMismatch: the idempotency key was used for another request.
+	ErrMismatch = errors.New("idempotency key belongs to another request")
+	// ErrFull: no space is left on the device; nothing was changed.
+	ErrFull = errors.New("no space left for the store")
+	// ErrUnknown: the commit's outcome could not be learned.
+	ErrUnknown = errors.New("outcome of the commit is unknown")
+	// ErrClosed: the store is closed.
+	ErrClosed = errors.New("store is closed")
+	// ErrLocked: another process holds the data directory.
+	ErrLocked = errors.New("data directory is in use by another process")
+	// ErrTooNew: a newer Ringback wrote this store, in a way that this one must not touch.
+	ErrTooNew = errors.New("the store needs a newer ringback")
+)
+
+// Store is a durable store of jobs and deliveries.
+type Store interface {
+	Jobs
+	Deliveries
+	Reader
+	Keeper
+	// Close waits for the moves under way, then releases everything.
+	io.Closer
+}
+
+// Jobs are the moves of a job.
+type Jobs interface {
+	// Submit stores a job: queued, or already running on Job.Node where that
+	// is set (born claimed). A second Submit of the same id is done already. With an idempotency key
+	// that is taken it stores nothing and returns the first job and true, or
+	// ErrMismatch if that one's IdempotencyHash differs.
+	Submit(ctx context.Context, j NewJob) (Job, bool, error)
+
+	// Claim moves due jobs from queued to running, at most Want.N of each lane,
+	// oldest run_at first. Each is then an attempt that may have sent bytes: its
+	// number is used up.
+	Claim(ctx context.Context, c ClaimJobs) ([]Job, error)
+
+	// Settle ends the attempt that ref names as decide says, with the ledger's
+	// row and the delivery that this causes. It returns the job as it stands
+	// then, or ErrFenced if the job has moved on. Settled before with the same
+	// ref is success.
+	Settle(ctx context.Context, ref Ref, decide Decide) (Job, error)
+
+	// Cancel ends a waiting job as decide says. For a running one it stores
+	// CancelRequested and changes nothing else: whoever settles, frees or
+	// restarts it will see that. Cancelled already is success; ErrEnded comes
+	// with the job where it ended otherwise; ErrNotFound.
+	Cancel(ctx context.Context, project string, id uuid.UUID, decide Decide) (Job, error)
+
+	// Expire ends at most limit waiting jobs whose EndBy is not after now.
+	Expire(ctx context.Context, now time.Time, limit int, decide Decide) ([]Job, error)
+
+	// Release ends the attempts of at most limit running jobs that no living
+	// claim of this process stands for: those not listed in keep. At a start
+	// that is every running job, at the end of a drain what is left.
+	Release(ctx context.Context, keep []Ref, limit int, decide Decide) ([]Job, error)
+}
+
+// Deliveries are the moves of a delivery. Deliveries are born by Settle,
+// Cancel, Expire and Release.
+type Deliveries interface {
+	// ClaimDeliveries marks due deliveries as in flight, at most Want.N of each
+	// host, those due longest first. It returns them without their payload.
+	ClaimDeliveries(ctx context.Context, c ClaimHosts) ([]Delivery, error)
+
+	// SettleDelivery ends the try that ref names: the try's row, and the state
+	// it leads to. ErrFenced if the delivery was claimed again or erased since.
+	SettleDelivery(ctx context.Context, ref Ref, s TryEnd) (Delivery, error)
+
+	// Redeliver makes a delivery due once more, outside its schedule. ErrInFlight
+	// while a try is made; ErrGone when its body is deleted; ErrNotFound.
+	Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error
+
+	// ExpireDeliveries turns at most limit waiting deliveries that were made
+	// before the time given into dead letters.
+	ExpireDeliveries(ctx context.Context, madeBefore, now time.Time, limit int) ([]Delivery, error)
+
+	// ReleaseDeliveries makes due again what was in flight in a process that
+	// died, at most limit of those not in keep; the lost try is written down
+	// with the error class "unknown" and costs no place in the schedule.
+	ReleaseDeliveries(ctx context.Context, keep []Ref, now time.Time, limit int) (int, error)
+}
+
+// Reader reads. No read holds up a move.
+type Reader interface {
+	// Job reads a job with the parts of its content that are asked for.
+	// ErrNotFound. Where the content is deleted the job comes with ErrGone.
+	Job(ctx context.Context, project string, id uuid.UUID, parts Parts) (Job, Content, error)
+	// Content reads the parts of a job's content, of any project: for those
+	// who hold a claim on it.
+	Content(ctx context.Context, id uuid.UUID, parts Parts) (Content, error)
+	// List lists jobs, newest first. It may give fewer than Limit and still
+	// a cursor: it bounds what it reads, not what it finds.
+	List(ctx context.Context, q Query) ([]Job, *uuid.UUID, error)
+	// Attempts lists a job's ledger, oldest first, the running attempt last.
+	Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) ([]ringback.Attempt, error)
+	// JobDeliveries lists a job's deliveries with their tries.
+	JobDeliveries(ctx context.Context, project string, id uuid.UUID) ([]Delivery, [][]ringback.Try, error)
+	// Payload reads the bytes and headers of a delivery; ErrGone.
+	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
+	// Waiting says what waits, from counters.
+	Waiting(ctx context.Context) (Waiting, error)
+}
+
+// Keeper keeps the store in good health.
+type Keeper interface {
+	// Retain deletes content, and later rows, whose time is over: at most limit
+	// jobs, in one small transaction. It returns how many it touched.
+	Retain(ctx context.Context, now time.Time, limit int) (int, error)
+	// Check compares the counters with what is stored, heals a difference and
+	// returns it as an error.
+	Check(ctx context.Context) error
+}
+
+// Ref names a claim: of a job or of a delivery.
+type Ref struct {
+	ID    uuid.UUID
+	Fence int64
+}
+
+// Lane is what shares slots fairly.
+type Lane struct{ Project, Provider, Model string }
+
+// Host is where deliveries go, per project: scheme, host and port.
+type Host struct{ Project, Host string }
+
+// Options are what the caller of a job chose. They never change.
+type Options struct {
+	CallbackURL     string                  `json:"callback_url,omitempty"`
+	Host            string                  `json:"host,omitempty"` // of CallbackURL, as the guard names it
+	CallbackHeaders map[string]string       `json:"callback_headers,omitempty"`
+	Events          []ringback.EventType    `json:"events"`
+	WebhookBody     ringback.WebhookBody    `json:"webhook_body"`
+	Timeout         time.Duration           `json:"timeout"`
+	MaxAttempts     int                     `json:"max_attempts"`
+	MaxWait         time.Duration           `json:"max_wait"`
+	ResultTTL       time.Duration           `json:"result_ttl"`
+	RetryUncertain  ringback.RetryUncertain `json:"retry_uncertain"`
+	TraceParent     string                  `json:"traceparent,omitempty"`
+}
+
+// Job is the row of a job. Times have milliseconds; a zero time is unset.
+type Job struct {
+	ID       uuid.UUID
+	Project  string
+	Provider string
+	// Protocol is the dialect of the stored request and answer.
+	Protocol string
+	// Model is the model that is asked now; RequestedModel what the caller
+	// wrote; Fallbacks those that are asked next, in order.
+	Model          string
+	RequestedModel string
+	Fallbacks      []string
+	Options        Options
+	// Metadata is the caller's object; never empty.
+	Metadata json.RawMessage
+
+	Status ringback.Status
+	Fence  int64
+	// Node runs the job; set exactly while it is running.
+	Node            string
+	CancelRequested bool
+
+	CreatedAt      time.Time
+	RunAt          time.Time // not claimed before
+	FirstStartedAt time.Time
+	StartedAt      time.Time // of the last attempt
+	EndedAt        time.Time // set exactly when Status is terminal
+	FirstRefusedAt time.Time
+	ExpiresAt      time.Time
+	// EndBy is when a waiting job is ended by Expire: ExpiresAt or, after a
+	// refusal, the end of its max_wait, whichever is earlier.
+	EndBy time.Time
+
+	Failures  int // attempts that failed since Model was chosen: these count against MaxAttempts
+	Attempts  int // calls that may have produced something
+	Uncertain int // attempts that ended uncertain
+
+	AnswerModel string
+	Usage       json.RawMessage
+	DurationMS  int64 // of the last attempt that ended
+	Error       string
+	ErrorDetail *ringback.ErrorDetail
+
+	// ContentUntil is when content is deleted; RowUntil when the row is.
+	ContentUntil time.Time
+	RowUntil     time.Time
+	ContentGone  bool
+
+	IdempotencyKey  string // "" means none
+	IdempotencyHash []byte
+}
+
+// Lane of the job.
+func (j *Job) Lane() Lane { return Lane{j.Project, j.Provider, j.Model} }
+
+// Ref of the job's present claim.
+func (j *Job) Ref() Ref { return Ref{j.ID, j.Fence} }
+
+// Suspect reports whether the job has outlived three processes or more, and
+// may be what killed them: it starts last, and alone.
+func (j *Job) Suspect() bool { return j.Uncertain >= SuspectAfter }
+
+// SuspectAfter is how many uncertain attempts make a job suspect.
+const SuspectAfter = 3
+
+// RowTTL is how long a row outlives its content, to answer 410.
+const RowTTL = 30 * 24 * time.Hour
+
+// DeadLetterTTL is how long content is kept after a job or one of its
+// deliveries became a dead letter.
+const DeadLetterTTL = 14 * 24 * time.Hour
+
+// NewJob is a job to be stored. Job.Fence is 1 if it is born claimed, else 0.
+type NewJob struct {
+	Job     Job
+	Request []byte // the provider's request, verbatim
+}
+
+// ClaimJobs asks for jobs to run.
+type ClaimJobs struct {
+	Node  string
+	Now   time.Time
+	Lanes []LaneWant
+	// Suspects asks for at most that many suspect jobs, of any lane.
+	Suspects int
+}
+
+// LaneWant is how many jobs of a lane there is room for.
+type LaneWant struct {
+	Lane Lane
+	N    int
+}
+
+// Decide says what becomes of a job, given its row as it stands inside the
+// transaction. It must be quick and free of effects: it may run twice.
+type Decide func(j Job) Outcome
+
+// Outcome is what becomes of a job: its end, or the next wait. The zero
+// Outcome is invalid.
+type Outcome struct {
+	At time.Time
+	// Attempt is the ledger's row of the attempt that ends; nil where none was
+	// running. Number, Node, Provider, Model and StartedAt are filled in from the job.
+	Attempt *ringback.Attempt
+	// Status is terminal, or Queued.
+	Status ringback.Status
+
+	// For an end.
+	Answer      []byte // the provider's whole message; completed only
+	AnswerModel string
+	Usage       json.RawMessage
+	Error       string
+	ErrorDetail *ringback.ErrorDetail
+	// Delivery is the webhook that the end causes; nil where none is wanted.
+	Delivery *NewDelivery
+
+	// For a wait.
+	RunAt time.Time
+	// Failed counts the attempt against MaxAttempts.
+	Failed bool
+	// Refused notes the first refusal, from which MaxWait counts.
+	Refused bool
+	// NextModel, where set, is asked from now on; it is taken off Fallbacks and
+	// Failures begin anew.
+	NextModel string
+
+	// Partial is the text that had come; empty keeps the one before.
+	Partial []byte
+}
+
+// Payload is what a delivery sends.
+type Payload struct {
+	Body   []byte
+	Header map[string]string // the caller's callback_headers
+}
+
+// NewDelivery is a delivery to be stored.
+type NewDelivery struct {
+	ID    uuid.UUID
+	Event ringback.EventType
+	URL   string
+	Host  string
+	Body  []byte
+	MadeAt time.Time
+	// Born stores it as already in flight, with fence 1; else it is due at once.
+	Born bool
+	// Until is the latest time at which it may still be pending: content is kept
+	// till then. Its end sets the job's ContentUntil anew.
+	Until time.Time
+}
+
+// Delivery is the row of a delivery.
+type Delivery struct {
+	ID      uuid.UUID
+	JobID   uuid.UUID
+	Project string
+	Host    string
+	URL     string
+	Event   ringback.EventType
+	Status  ringback.DeliveryStatus
+	Fence   int64
+	// InFlight is set while a try is made.
+	InFlight bool
+	// Manual is set while the try that is due or in flight is a redelivery.
+	Manual bool
+	MadeAt time.Time
+	// NextAt is the schedule's next try; zero when there is none.
+	NextAt  time.Time
+	EndedAt time.Time
+	// Tries counts those of the schedule; Sent all of them.
+	Tries          int
+	Sent           int
+	Blocked        int // tries that ended at a closed address
+	LastStatusCode int
+}
+
+// Key is the host, per project, that the delivery goes to.
+func (d *Delivery) Key() Host { return Host{d.Project, d.Host} }
+
+// Ref of the delivery's present claim.
+func (d *Delivery) Ref() Ref { return Ref{d.ID, d.Fence} }
+
+// ClaimHosts asks for deliveries to send.
+type ClaimHosts struct {
+	Now   time.Time
+	Hosts []HostWant
+}
+
+// HostWant is how many deliveries to a host there is room for.
+type HostWant struct {
+	Host Host
+	N    int
+}
+
+// TryEnd is how a try ended and what it leads to. A manual try that failed
+// leaves state and schedule as they were: Status and NextAt are then ignored
+// unless Status is delivered.
+type TryEnd struct {
+	At     time.Time
+	Try    ringback.Try // Number and Trigger are filled in
+	Status ringback.DeliveryStatus
+	NextAt time.Time // for pending
+	// Free costs the delivery no place in its schedule: a probe of a held host
+	// that never left, or a drain.
+	Free bool
+}
+
+// Parts selects content.
+type Parts uint8
+
+// The parts of a job's content.
+const (
+	PartRequest Parts = 1 << iota
+	PartAnswer
+	PartPartial
+	PartWebhook
+)
+
+// Content is what is kept apart from the row.
+type Content struct {
+	Request []byte
+	Answer  []byte
+	Partial []byte
+	// Webhook is the job's delivery, nil if it has none.
+	Webhook *Delivery
+}
+
+// Query selects jobs for a list.
+type Query struct {
+	Project       string
+	Status        ringback.Status // "" for all
+	Model         string          // the requested one or the answer's; "" for all
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	// Metadata holds key → value, compared as text.
+	Metadata map[string]string
+	// Before continues a list: only jobs older than this one.
+	Before *uuid.UUID
+	Limit  int
+}
+
+// Waiting is what waits in the store.
+type Waiting struct {
+	Jobs       int // queued, due or not
+	Deliveries int // pending and not in flight
+	Lanes      []LaneWaiting
+	Suspects   LaneWaiting // of all lanes
+	Hosts      []HostWaiting
+}
+
+// LaneWaiting is what waits in a lane. Due is no later than the earliest run_at.
+type LaneWaiting struct {
+	Lane  Lane
+	Count int
+	Due   time.Time
+}
+
+// HostWaiting is what waits for a host. Due is no later than the earliest try.
+type HostWaiting struct {
+	Host  Host
+	Count int
+	Due   time.Time
+}

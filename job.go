@@ -1,0 +1,213 @@
+package ringback
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Request is the body of POST /api/generate. A nil pointer, an empty string and
+// JSON null all mean the documented default.
+type Request struct {
+	// Prompt is one user message. Exactly one of Prompt and Messages is given.
+	Prompt string `json:"prompt,omitempty"`
+	// Messages is a conversation in the provider's own form, passed on verbatim.
+	Messages json.RawMessage `json:"messages,omitempty"`
+	// CallbackURL receives the webhooks. Required unless Events is empty.
+	CallbackURL string `json:"callback_url,omitempty"`
+	// Model names the model; default: the server's default_model.
+	Model string `json:"model,omitempty"`
+	// MaxTokens bounds the answer; default 4096.
+	MaxTokens *int `json:"max_tokens,omitempty"`
+	// System is the system prompt: a string, or the provider's own form.
+	System json.RawMessage `json:"system,omitempty"`
+	// Params are further fields of the provider's request, passed on verbatim.
+	Params map[string]json.RawMessage `json:"params,omitempty"`
+	// Provider names the provider; default: by the model.
+	Provider string `json:"provider,omitempty"`
+	// Events are the webhooks wanted; nil means the four that end a job.
+	Events *[]EventType `json:"events,omitempty"`
+	// WebhookBody is how much a webhook carries; default WebhookFull.
+	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
+	// Metadata is an object of up to 16 KiB, given back everywhere.
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	// CallbackHeaders are up to 10 static headers for the receiver. They are
+	// never shown again.
+	CallbackHeaders map[string]string `json:"callback_headers,omitempty"`
+	// TimeoutSeconds bounds one attempt; 1 to 3600, default 600.
+	TimeoutSeconds *int `json:"timeout_seconds,omitempty"`
+	// MaxAttempts bounds the attempts that fail, for each model; 1 to 20, default 3.
+	MaxAttempts *int `json:"max_attempts,omitempty"`
+	// MaxWaitSeconds bounds the wait for a provider that refuses, counted from
+	// the job's first refusal; 1 to 604800, default 3600.
+	MaxWaitSeconds *int `json:"max_wait_seconds,omitempty"`
+	// ResultTTLSeconds is how long the answer is kept after the job's end; 60 to
+	// 2592000, default 86400.
+	ResultTTLSeconds *int `json:"result_ttl_seconds,omitempty"`
+	// ExpiresAt ends a job that still waits then; default 7 days from now.
+	ExpiresAt *Time `json:"expires_at,omitempty"`
+	// RetryUncertain says what becomes of an attempt that a crash left without
+	// an outcome; default RetryAlways.
+	RetryUncertain RetryUncertain `json:"retry_uncertain,omitempty"`
+}
+
+// WebhookBody is how much of the job a webhook carries.
+type WebhookBody string
+
+// The bodies of a webhook.
+const (
+	WebhookFull   WebhookBody = "full"   // the whole job
+	WebhookResult WebhookBody = "result" // without the provider's message
+	WebhookThin   WebhookBody = "thin"   // without result and message; fetch them at status_url
+)
+
+// RetryUncertain is the caller's choice about an attempt of unknown outcome,
+// for which the provider may have been paid.
+type RetryUncertain string
+
+// The choices.
+const (
+	RetryAlways RetryUncertain = "always" // call the provider again, at no cost in attempts
+	RetryNever  RetryUncertain = "never"  // end the job as failed, code "uncertain"
+)
+
+// Accepted is the answer to an accepted Request.
+type Accepted struct {
+	JobID     string `json:"job_id"`
+	Status    Status `json:"status"`
+	StatusURL string `json:"status_url"`
+}
+
+// Job is one LLM request to be answered, as GET /api/jobs/{id} shows it and as
+// a webhook carries it.
+type Job struct {
+	ID     string `json:"job_id"`
+	Status Status `json:"status"`
+	// StatusReason says why a job waits, where there is something to say.
+	StatusReason string `json:"status_reason,omitempty"`
+	// Result is all text blocks of the answer joined; nil until the job is
+	// completed, "" if the answer has no text.
+	Result *string `json:"result,omitempty"`
+	// Response is the provider's whole message.
+	Response json.RawMessage `json:"response,omitempty"`
+	// Error is one sentence, set when the job failed, expired or was cancelled.
+	Error       string       `json:"error,omitempty"`
+	ErrorDetail *ErrorDetail `json:"error_detail,omitempty"`
+	// PartialResult is the text that had come when the last attempt broke.
+	PartialResult string `json:"partial_result,omitempty"`
+	// Model is as the answer names it, before that the model that is asked.
+	Model          string `json:"model"`
+	RequestedModel string `json:"requested_model"`
+	Provider       string `json:"provider"`
+	// Usage is the provider's object, always with input_tokens and output_tokens.
+	Usage json.RawMessage `json:"usage,omitempty"`
+	// CostUSD is null: prices are not known yet.
+	CostUSD *float64 `json:"cost_usd"`
+	// DurationMS is the length of the last attempt.
+	DurationMS *int64 `json:"duration_ms,omitempty"`
+	// QueueMS is the time from acceptance to the first attempt.
+	QueueMS *int64 `json:"queue_ms,omitempty"`
+	// Attempts counts the provider calls that may have produced something: all
+	// in the ledger but those refused or released.
+	Attempts    int  `json:"attempts"`
+	MaxAttempts int  `json:"max_attempts"`
+	CreatedAt   Time `json:"created_at"`
+	// StartedAt is the start of the first attempt.
+	StartedAt Time `json:"started_at,omitzero"`
+	EndedAt   Time `json:"ended_at,omitzero"`
+	// ExpiresAt is when a job that still waits ends as expired.
+	ExpiresAt Time `json:"expires_at"`
+	// ResultExpiresAt is when request and answer are deleted, at the earliest.
+	ResultExpiresAt Time            `json:"result_expires_at,omitzero"`
+	Metadata        json.RawMessage `json:"metadata"`
+	StatusURL       string          `json:"status_url"`
+	Webhook         *Webhook        `json:"webhook,omitempty"`
+	// Request is the provider's request as stored, with ?include=request only.
+	Request json.RawMessage `json:"request,omitempty"`
+}
+
+// ErrorDetail is what a program reads of a job's error.
+type ErrorDetail struct {
+	Code ErrorDetailCode `json:"code"`
+	// Type is the provider's own name of the error, if it gave one.
+	Type string `json:"type,omitempty"`
+	// StatusCode is the provider's HTTP status, 0 if there was none.
+	StatusCode int `json:"status_code,omitempty"`
+	Attempts   int `json:"attempts"`
+}
+
+// ErrorDetailCode is why a job failed.
+type ErrorDetailCode string
+
+// The codes of a failed job.
+const (
+	CodeProviderError      ErrorDetailCode = "provider_error"
+	CodeProviderRejected   ErrorDetailCode = "provider_rejected"
+	CodeModelNotFound      ErrorDetailCode = "model_not_found"
+	CodeTimeout            ErrorDetailCode = "timeout"
+	CodeIdle               ErrorDetailCode = "idle"
+	CodeStreamBroken       ErrorDetailCode = "stream_broken"
+	CodeTooLarge           ErrorDetailCode = "too_large"
+	CodeMaxWait            ErrorDetailCode = "max_wait"
+	CodeUncertain          ErrorDetailCode = "uncertain"
+	CodeProviderRefusedKey ErrorDetailCode = "provider_refused_key"
+	CodeInternal           ErrorDetailCode = "internal"
+)
+
+// Attempt is one call of a provider for a job, a row of its ledger.
+type Attempt struct {
+	// Number is the fence under which the attempt ran: it grows, and may have gaps.
+	Number            int64           `json:"attempt"`
+	Node              string          `json:"node"`
+	Provider          string          `json:"provider"`
+	Model             string          `json:"model"`
+	StartedAt         Time            `json:"started_at"`
+	FirstTokenAt      Time            `json:"first_token_at,omitzero"`
+	EndedAt           Time            `json:"ended_at,omitzero"`
+	Outcome           AttemptOutcome  `json:"outcome,omitempty"` // "" while it runs
+	StatusCode        int             `json:"status_code,omitempty"`
+	Error             string          `json:"error,omitempty"`
+	Usage             json.RawMessage `json:"usage,omitempty"`
+	ProviderRequestID string          `json:"provider_request_id,omitempty"`
+}
+
+// AttemptOutcome is how an attempt ended.
+type AttemptOutcome string
+
+// The outcomes of an attempt.
+const (
+	AttemptAnswered  AttemptOutcome = "answered"
+	AttemptFailed    AttemptOutcome = "failed"
+	AttemptRefused   AttemptOutcome = "refused"   // before anything of an answer: costs nothing
+	AttemptUncertain AttemptOutcome = "uncertain" // its process died or was stopped: the provider may have answered
+	AttemptCancelled AttemptOutcome = "cancelled"
+	AttemptReleased  AttemptOutcome = "released" // no byte was sent
+)
+
+// Page is the shape of every list.
+type Page[T any] struct {
+	Data []T `json:"data"`
+	// NextCursor asks for the next page; null on the last one.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// Time is a time in JSON: RFC 3339, UTC, milliseconds. The zero Time is null.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON writes null for the zero Time.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return t.UTC().AppendFormat(make([]byte, 0, len(timeLayout)+2), `"`+timeLayout+`"`), nil
+}
+
+// UnmarshalJSON reads any RFC 3339 time, and null as the zero Time.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*t = Time{}
+		return nil
+	}
+	return t.Time.UnmarshalJSON(b)
+}
