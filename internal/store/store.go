@@ -233,7 +233,8 @@ type Job struct {
 	Error       string
 	ErrorDetail *ringback.ErrorDetail
 
-	// ContentUntil is when content is deleted; RowUntil when the row is.
+	// ContentUntil is when content is deleted, at the earliest: it stays while a
+	// delivery is pending. RowUntil is when the row is deleted.
 	ContentUntil time.Time
 	RowUntil     time.Time
 	ContentGone  bool
@@ -265,7 +266,7 @@ const DeadLetterTTL = 14 * 24 * time.Hour
 // NewJob is a job to be stored. Job.Fence is 1 if it is born claimed, else 0.
 type NewJob struct {
 	Job     Job
-	Request []byte // the provider's request, verbatim
+	Request Blob // the provider's request, verbatim
 }
 
 // ClaimJobs asks for jobs to run.
@@ -298,7 +299,7 @@ type Outcome struct {
 	Status ringback.Status
 
 	// For an end.
-	Answer      []byte // the provider's whole message; completed only
+	Answer      Blob // the provider's whole message; completed only
 	AnswerModel string
 	Usage       json.RawMessage
 	Error       string
@@ -317,7 +318,7 @@ type Outcome struct {
 	NextModel string
 
 	// Partial is the text that had come; empty keeps the one before.
-	Partial []byte
+	Partial Blob
 }
 
 // Payload is what a delivery sends.
@@ -328,17 +329,14 @@ type Payload struct {
 
 // NewDelivery is a delivery to be stored.
 type NewDelivery struct {
-	ID    uuid.UUID
-	Event ringback.EventType
-	URL   string
-	Host  string
-	Body  []byte
+	ID     uuid.UUID
+	Event  ringback.EventType
+	URL    string
+	Host   string
+	Body   Blob
 	MadeAt time.Time
 	// Born stores it as already in flight, with fence 1; else it is due at once.
 	Born bool
-	// Until is the latest time at which it may still be pending: content is kept
-	// till then. Its end sets the job's ContentUntil anew.
-	Until time.Time
 }
 
 // Delivery is the row of a delivery.

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Blob is content as it is stored: compressed from 1 KiB up. Those who bring
+// content pack it before the move, so that no transaction waits for a
+// compressor. The zero Blob is no content.
+type Blob struct {
+	Bytes []byte
+	Zstd  bool
+}
+
+// packFrom is the size in bytes from which content is compressed.
+const packFrom = 1 << 10
+
+// maxBlob bounds what a stored blob may grow to, in bytes: twice the largest
+// answer or request, since a webhook carries text and message.
+const maxBlob = 256 << 20
+
+var (
+	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
+	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBlob))
+)
+
+// Pack makes a Blob of b, which must not be changed afterwards.
+func Pack(b []byte) Blob {
+	if len(b) < packFrom {
+		return Blob{Bytes: b}
+	}
+	return Blob{Bytes: packer.EncodeAll(b, make([]byte, 0, len(b)/4)), Zstd: true}
+}
+
+// Open gives the content back.
+func (b Blob) Open() ([]byte, error) {
+	if !b.Zstd {
+		return b.Bytes, nil
+	}
+	content, err := unpacker.DecodeAll(b.Bytes, nil)
+	if err != nil {
+		return nil, fmt.Errorf("unpack content: %w", err)
+	}
+	return content, nil
+}

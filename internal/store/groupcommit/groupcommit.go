@@ -1,0 +1,335 @@
+// Package groupcommit turns many small writes into few transactions.
+//
+// Callers bring a function that writes. One goroutine takes all that wait,
+// runs them as one transaction, commits, and only then answers each caller: a
+// nil error means that the write is on stable storage. There is no timer: a
+// lone write commits at once, and under load the batch is what arrived while
+// the commit before it was under way.
+//
+// # A bad member
+//
+// One member must not fail its neighbours.
+//
+//   - A caller whose context ends before its turn is left out; once its turn
+//     has come the write goes on without regard to the context.
+//   - A member that returns an error without having written anything is
+//     refused alone; the batch goes on.
+//   - After any other error, a panic, or a commit that fails, the transaction
+//     is rolled back and its members run again, each in a transaction of its
+//     own. (Within the batch nothing may run after a failed statement: SQLite
+//     has then perhaps rolled back by itself, and what follows would commit
+//     alone.)
+//   - A commit whose outcome is unknown is repeated.
+//
+// So a member may run more than once, and must find out by itself that it was
+// done already.
+//
+// The package knows no SQL and no jobs. Both stores use it.
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrClosed is returned once Close has been called.
+var ErrClosed = errors.New("group commit is closed")
+
+// ErrUnknown wraps the error of a commit whose outcome could not be learned
+// even by repeating it.
+var ErrUnknown = errors.New("outcome of the commit is unknown")
+
+// Tx is a transaction of a store.
+type Tx interface {
+	// Writes counts the statements that wrote or tried to: a member that failed
+	// without moving it has changed nothing.
+	Writes() int
+	Commit() error
+	// Rollback ends the transaction, also one that the database has already ended.
+	Rollback() error
+}
+
+// Config of a queue. Begin is required.
+type Config[T Tx] struct {
+	Begin func() (T, error)
+	// Unknown tells whether the error of a commit leaves its outcome unknown.
+	// Nil means that no error does.
+	Unknown func(error) bool
+	// Fatal tells whether an error of the store means that it must not be
+	// written any more. Nil means that none does.
+	Fatal func(error) bool
+	// Die is called with the first fatal error, from the writer's goroutine. No
+	// member runs after that. Required if Fatal is set.
+	Die func(error)
+	// Between is called after each batch, outside any transaction.
+	Between func()
+	// MaxMembers of a batch; 0 means 256.
+	MaxMembers int
+	// MaxBytes of a batch, by the members' own account; 0 means 4 MiB.
+	MaxBytes int
+}
+
+// Write is one member of a batch.
+type Write[T Tx] struct {
+	// Run does the work. It may run more than once; only the last run counts.
+	Run func(tx T) error
+	// Committed, if set, is called by the writer's goroutine after the commit
+	// and before the caller is answered, in the order of the batch.
+	Committed func()
+	// Bytes is about what Run writes.
+	Bytes int
+	// First puts the write before those that are not First: what ends work goes
+	// before what brings more.
+	First bool
+}
+
+// Queue is where writers wait. Its one goroutine ends with Close.
+type Queue[T Tx] struct {
+	cfg  Config[T]
+	done chan struct{} // closed when the writer has ended
+
+	mu     sync.Mutex
+	wake   *sync.Cond
+	first  []*member[T]
+	others []*member[T]
+	closed bool
+	dead   error // the fatal error, once there was one
+}
+
+type member[T Tx] struct {
+	Write[T]
+	ctx    context.Context
+	result chan error
+}
+
+// repeats bounds how often a commit of unknown outcome is tried.
+const repeats = 5
+
+// New starts the writer.
+func New[T Tx](cfg Config[T]) *Queue[T] {
+	if cfg.MaxMembers == 0 {
+		cfg.MaxMembers = 256
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 4 << 20
+	}
+	q := &Queue[T]{cfg: cfg, done: make(chan struct{})}
+	q.wake = sync.NewCond(&q.mu)
+	go q.run()
+	return q
+}
+
+// Do waits for its turn, and then until w is committed or refused. The context
+// counts only until the turn has come.
+func (q *Queue[T]) Do(ctx context.Context, w Write[T]) error {
+	m := &member[T]{Write: w, ctx: ctx, result: make(chan error, 1)}
+	q.mu.Lock()
+	if q.closed || q.dead != nil {
+		defer q.mu.Unlock()
+		if q.dead != nil {
+			return q.dead
+		}
+		return ErrClosed
+	}
+	if m.First {
+		q.first = append(q.first, m)
+	} else {
+		q.others = append(q.others, m)
+	}
+	q.wake.Signal()
+	q.mu.Unlock()
+	return <-m.result
+}
+
+// Close lets what waits be written, then ends the writer. It may be called twice.
+func (q *Queue[T]) Close() {
+	q.mu.Lock()
+	q.closed = true
+	q.wake.Signal()
+	q.mu.Unlock()
+	<-q.done
+}
+
+func (q *Queue[T]) run() {
+	defer close(q.done)
+	for {
+		batch := q.take()
+		if batch == nil {
+			return
+		}
+		q.commit(batch)
+		if q.cfg.Between != nil {
+			q.cfg.Between()
+		}
+	}
+}
+
+// take waits for members; nil means that the queue is closed and empty.
+func (q *Queue[T]) take() []*member[T] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		batch := q.pick()
+		if len(batch) > 0 {
+			return batch
+		}
+		if q.closed {
+			return nil
+		}
+		q.wake.Wait()
+	}
+}
+
+// pick takes the next batch off the queues, answering those whose callers have
+// left. The caller holds the lock.
+func (q *Queue[T]) pick() []*member[T] {
+	var batch []*member[T]
+	var bytes int
+	for _, queue := range []*[]*member[T]{&q.first, &q.others} {
+		for len(*queue) > 0 && len(batch) < q.cfg.MaxMembers {
+			m := (*queue)[0]
+			if len(batch) > 0 && bytes+m.Bytes > q.cfg.MaxBytes {
+				return batch
+			}
+			(*queue)[0] = nil
+			*queue = (*queue)[1:]
+			if err := q.leave(m); err != nil {
+				m.result <- err
+				continue
+			}
+			bytes += m.Bytes
+			batch = append(batch, m)
+		}
+	}
+	return batch
+}
+
+func (q *Queue[T]) leave(m *member[T]) error {
+	if q.dead != nil {
+		return q.dead
+	}
+	return context.Cause(m.ctx)
+}
+
+// commit writes a batch as one transaction or, where that fails, each member
+// as its own.
+func (q *Queue[T]) commit(batch []*member[T]) {
+	refused, err := q.transact(batch)
+	if err == nil {
+		for i, m := range batch {
+			q.answer(m, refused[i])
+		}
+		return
+	}
+	if q.died(err) || (len(batch) == 1 && !q.unknown(err)) {
+		for _, m := range batch {
+			m.result <- err
+		}
+		return
+	}
+	for _, m := range batch {
+		q.alone(m)
+	}
+}
+
+// alone writes one member, repeating a commit of unknown outcome.
+func (q *Queue[T]) alone(m *member[T]) {
+	var err error
+	for range repeats {
+		var refused []error
+		refused, err = q.transact([]*member[T]{m})
+		if err == nil {
+			q.answer(m, refused[0])
+			return
+		}
+		if q.died(err) || !q.unknown(err) {
+			break
+		}
+	}
+	if q.unknown(err) {
+		err = fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	m.result <- err
+}
+
+func (q *Queue[T]) answer(m *member[T], refused error) {
+	if refused == nil && m.Committed != nil {
+		m.Committed()
+	}
+	m.result <- refused
+}
+
+// transact runs members in one transaction. refused holds the errors of those
+// that changed nothing; err, where it is set, is of the whole: nothing is
+// committed then, as far as is known.
+func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
+	q.mu.Lock()
+	dead := q.dead
+	q.mu.Unlock()
+	if dead != nil {
+		return nil, dead
+	}
+	tx, err := q.cfg.Begin()
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	refused = make([]error, len(members))
+	before := tx.Writes()
+	for i, m := range members {
+		writes := tx.Writes()
+		if refused[i] = protect(m, tx); refused[i] != nil && (tx.Writes() != writes || errors.As(refused[i], new(*panicError))) {
+			return nil, errors.Join(refused[i], rollback(tx))
+		}
+	}
+	if tx.Writes() == before {
+		return refused, rollback(tx)
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, errors.Join(fmt.Errorf("commit: %w", err), rollback(tx))
+	}
+	return refused, nil
+}
+
+func rollback[T Tx](tx T) error {
+	if err := tx.Rollback(); err != nil {
+		return fmt.Errorf("roll back: %w", err)
+	}
+	return nil
+}
+
+// panicError is what a member's panic becomes: it stays inside its call.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic in a write: %v", e.value) }
+
+func protect[T Tx](m *member[T], tx T) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v}
+		}
+	}()
+	return m.Run(tx)
+}
+
+func (q *Queue[T]) unknown(err error) bool {
+	return q.cfg.Unknown != nil && q.cfg.Unknown(err)
+}
+
+// died ends all writing after a fatal error.
+func (q *Queue[T]) died(err error) bool {
+	if q.cfg.Fatal == nil || !q.cfg.Fatal(err) {
+		return false
+	}
+	q.mu.Lock()
+	first := q.dead == nil
+	if first {
+		q.dead = err
+	}
+	q.mu.Unlock()
+	if first {
+		q.cfg.Die(err)
+	}
+	return true
+}

@@ -1,0 +1,48 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Cancel implements store.Jobs.
+func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (job store.Job, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: 4 * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			job, err = s.cancel(t, project, id, decide)
+			return err
+		},
+	})
+	if err != nil && !errors.Is(err, store.ErrEnded) {
+		return store.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	return job, err
+}
+
+func (s *Store) cancel(t *tx, project string, id uuid.UUID, decide store.Decide) (store.Job, error) {
+	j, err := selectJob(t, id)
+	switch {
+	case err != nil:
+		return j, err
+	case j.Project != project:
+		return j, store.ErrNotFound
+	case j.Status == ringback.Queued:
+		return s.apply(t, j, decide(j))
+	case j.Status == ringback.Running && !j.CancelRequested:
+		j.CancelRequested = true
+		return j, updateJob(t, &j)
+	case j.Status == ringback.Running, j.Status == ringback.Cancelled:
+		return j, nil
+	default:
+		return j, store.ErrEnded
+	}
+}

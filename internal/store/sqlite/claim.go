@@ -1,0 +1,110 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Claim implements store.Jobs.
+func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job, err error) {
+	var claimed []store.Ref // by the run before, whose commit is of unknown outcome
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			if jobs, err = claimedBefore(t, claimed, c.Node); err != nil || len(jobs) > 0 {
+				return err
+			}
+			claimed = claimed[:0]
+			if jobs, err = s.claim(t, c); err != nil {
+				return err
+			}
+			for i := range jobs {
+				claimed = append(claimed, jobs[i].Ref())
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim jobs: %w", err)
+	}
+	return jobs, nil
+}
+
+// claimedBefore finds the jobs that an earlier run of the same claim committed:
+// a fence never comes back, so only that run can have set it.
+func claimedBefore(t *tx, refs []store.Ref, node string) ([]store.Job, error) {
+	var jobs []store.Job
+	for _, ref := range refs {
+		j, err := selectJob(t, ref.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil && j.Status == ringback.Running && j.Fence == ref.Fence && j.Node == node {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, nil
+}
+
+func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
+	var jobs []store.Job
+	for _, want := range c.Lanes {
+		l := want.Lane
+		due, err := selectJobs(t, `
+			SELECT `+jobColumns+` FROM jobs
+			WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND run_at <= ?
+			ORDER BY run_at, id LIMIT ?`,
+			l.Project, l.Provider, l.Model, ms(c.Now), want.N)
+		if err == nil {
+			err = s.start(t, c, due)
+		}
+		if err == nil {
+			err = s.laneDue(t, l)
+		}
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, due...)
+	}
+	if c.Suspects == 0 {
+		return jobs, nil
+	}
+	due, err := selectJobs(t, `
+		SELECT `+jobColumns+` FROM jobs
+		WHERE status = 0 AND uncertain >= 3 AND run_at <= ?
+		ORDER BY run_at, id LIMIT ?`, ms(c.Now), c.Suspects)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(t, c, due); err != nil {
+		return nil, err
+	}
+	return append(jobs, due...), s.suspectsDue(t)
+}
+
+// start makes running attempts of waiting jobs.
+func (s *Store) start(t *tx, c store.ClaimJobs, jobs []store.Job) error {
+	now := ms(c.Now)
+	for i := range jobs {
+		j := &jobs[i]
+		s.jobLeaves(t, *j)
+		_, err := t.exec(`
+			UPDATE jobs SET status = 1, fence = fence + 1, node = ?, started_at = ?,
+				first_started_at = CASE first_started_at WHEN 0 THEN ? ELSE first_started_at END
+			WHERE id = ?`, c.Node, now, now, j.ID[:])
+		if err != nil {
+			return err
+		}
+		j.Status, j.Fence, j.Node, j.StartedAt = ringback.Running, j.Fence+1, c.Node, fromMS(now)
+		if j.FirstStartedAt.IsZero() {
+			j.FirstStartedAt = j.StartedAt
+		}
+	}
+	return nil
+}

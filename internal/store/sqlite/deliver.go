@@ -1,0 +1,310 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// ClaimDeliveries implements store.Deliveries.
+func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claimed []store.Delivery, err error) {
+	var before []store.Ref // claimed by the run before, whose commit is of unknown outcome
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			if claimed, err = deliveriesClaimedBefore(t, before); err != nil || len(claimed) > 0 {
+				return err
+			}
+			before = before[:0]
+			if claimed, err = s.claimDeliveries(t, c); err != nil {
+				return err
+			}
+			for i := range claimed {
+				before = append(before, claimed[i].Ref())
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	return claimed, nil
+}
+
+func deliveriesClaimedBefore(t *tx, refs []store.Ref) ([]store.Delivery, error) {
+	var claimed []store.Delivery
+	for _, ref := range refs {
+		d, err := selectDelivery(t, ref.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil && d.InFlight && d.Fence == ref.Fence {
+			claimed = append(claimed, d)
+		}
+	}
+	return claimed, nil
+}
+
+func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, error) {
+	var claimed []store.Delivery
+	for _, want := range c.Hosts {
+		ids, err := selectIDs(t, `
+			SELECT id FROM deliveries
+			WHERE due_at IS NOT NULL AND project = ? AND host = ? AND due_at <= ?
+			ORDER BY due_at, id LIMIT ?`,
+			want.Host.Project, want.Host.Host, ms(c.Now), want.N)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			d, err := selectDelivery(t, id)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := t.exec(`UPDATE deliveries SET in_flight = 1, due_at = NULL, fence = fence + 1 WHERE id = ?`, id[:]); err != nil {
+				return nil, err
+			}
+			d.InFlight = true
+			d.Fence++
+			claimed = append(claimed, d)
+		}
+		s.deliveriesLeave(t, want.Host, len(ids))
+		if err := s.hostDue(t, want.Host); err != nil {
+			return nil, err
+		}
+	}
+	return claimed, nil
+}
+
+// SettleDelivery implements store.Deliveries.
+func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (d store.Delivery, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: 2 * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			d, err = s.settleDelivery(t, ref, e)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Delivery{}, fmt.Errorf("settle delivery %s: %w", ref.ID, err)
+	}
+	return d, nil
+}
+
+func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
+	d, err := selectDelivery(t, ref.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return d, store.ErrFenced
+	}
+	if err != nil {
+		return d, err
+	}
+	if !d.InFlight || d.Fence != ref.Fence {
+		done, err := tryStored(t, ref, e)
+		if err == nil && !done {
+			err = store.ErrFenced
+		}
+		return d, err
+	}
+	if !e.Try.At.IsZero() {
+		d.Sent++
+		e.Try.Trigger = trigger(&d, e.Try.Trigger)
+		if err := insertTry(t, &d, e.Try); err != nil {
+			return d, err
+		}
+		d.LastStatusCode = e.Try.StatusCode
+	}
+	conclude(&d, e)
+	if err := s.updateDelivery(t, &d, d.NextAt); err != nil {
+		return d, err
+	}
+	return d, keepContent(t, &d)
+}
+
+// conclude makes of a delivery what its try led to.
+func conclude(d *store.Delivery, e store.TryEnd) {
+	manual := d.Manual
+	d.InFlight, d.Manual = false, false
+	d.Fence++
+	if !manual && !e.Free {
+		d.Tries++
+		if e.Try.Error == "blocked" {
+			d.Blocked++
+		}
+	}
+	switch {
+	case e.Status == ringback.DeliveryDelivered:
+		d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDelivered, e.At, time.Time{}
+	case manual: // its failure leaves state and schedule as they were
+	case e.Status == ringback.DeliveryDead:
+		d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDead, e.At, time.Time{}
+	default:
+		d.NextAt = e.NextAt
+	}
+}
+
+// trigger says what a try was made for.
+func trigger(d *store.Delivery, said string) string {
+	switch {
+	case d.Manual:
+		return "manual"
+	case said != "":
+		return said
+	default:
+		return "schedule"
+	}
+}
+
+// tryStored tells whether this very try is on record already.
+func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
+	var at int64
+	var class string
+	err := t.row(`SELECT at, error FROM tries WHERE delivery = ? AND fence = ?`, ref.ID[:], ref.Fence).Scan(&at, &class)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && at == ms(e.Try.At.Time) && class == e.Try.Error, err
+}
+
+func insertTry(t *tx, d *store.Delivery, y ringback.Try) error {
+	_, err := t.exec(`
+		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response)
+		VALUES (?,?,?,?,?,?,?,?,?)`,
+		d.ID[:], d.Fence, d.Sent, ms(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
+	if err != nil {
+		return fmt.Errorf("write a try: %w", err)
+	}
+	return nil
+}
+
+// updateDelivery writes a delivery that is in flight no more. A pending one is
+// due again at the time given.
+func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
+	var dueAt any
+	if d.Status == ringback.DeliveryPending || d.Manual {
+		dueAt = ms(due)
+		s.deliveryWaits(t, d.Key(), due)
+	}
+	_, err := t.exec(`
+		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
+			tries = ?, sent = ?, blocked = ?, last_status = ?
+		WHERE id = ?`,
+		deliveryNumbers[d.Status], d.Fence, d.InFlight, d.Manual, dueAt, ms(d.NextAt), ms(d.EndedAt),
+		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, d.ID[:])
+	if err != nil {
+		return fmt.Errorf("update delivery: %w", err)
+	}
+	return nil
+}
+
+// keepContent moves the end of the job's content behind the end of a delivery.
+func keepContent(t *tx, d *store.Delivery) error {
+	if d.EndedAt.IsZero() {
+		return nil
+	}
+	until := d.EndedAt
+	if d.Status == ringback.DeliveryDead {
+		until = until.Add(store.DeadLetterTTL)
+	}
+	if d.Status == ringback.DeliveryDelivered && d.EndedAt.Sub(d.MadeAt) < minResultTTL {
+		return nil // the way that nearly all go: the content lives longer anyway
+	}
+	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, ms(until), d.JobID[:], ms(until))
+	return err
+}
+
+// minResultTTL is the least that a caller can ask for.
+const minResultTTL = time.Minute
+
+// Redeliver implements store.Deliveries.
+func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			d, err := selectDelivery(t, id)
+			switch {
+			case err != nil:
+				return err
+			case d.Project != project:
+				return store.ErrNotFound
+			case d.InFlight:
+				return store.ErrInFlight
+			}
+			return s.redeliver(t, &d, now)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("redeliver %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
+	var due sql.NullInt64
+	if err := t.row(`SELECT due_at FROM deliveries WHERE id = ?`, d.ID[:]).Scan(&due); err != nil {
+		return err
+	}
+	body, err := scanBody(t.row(selectBody, d.ID[:], int(webhookPart)))
+	if err != nil {
+		return err
+	}
+	if body.Bytes == nil {
+		return store.ErrGone
+	}
+	if due.Valid {
+		s.deliveriesLeave(t, d.Key(), 1)
+	}
+	d.Manual = true
+	return s.updateDelivery(t, d, now)
+}
+
+// ExpireDeliveries implements store.Deliveries.
+func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time, limit int) (expired []store.Delivery, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			expired = expired[:0]
+			ids, err := selectIDs(t, `
+				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ?
+				ORDER BY made_at LIMIT ?`, ms(madeBefore), limit)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				d, err := selectDelivery(t, id)
+				if err != nil {
+					return err
+				}
+				s.deliveriesLeave(t, d.Key(), 1)
+				d.Status, d.EndedAt, d.NextAt, d.Manual = ringback.DeliveryDead, now, time.Time{}, false
+				if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
+					return err
+				}
+				if err := keepContent(t, &d); err != nil {
+					return err
+				}
+				expired = append(expired, d)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expire deliveries: %w", err)
+	}
+	return expired, nil
+}
+
+func selectDelivery(t *tx, id uuid.UUID) (store.Delivery, error) {
+	return scanDelivery(t.row(`SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
+}

@@ -1,0 +1,141 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// window is how many rows one read transaction of a list looks at, and
+// listFor how long a list goes on looking before it gives what it has.
+const (
+	window  = 2000
+	listFor = 500 * time.Millisecond
+)
+
+// List implements store.Reader. A filter that few rows pass would hold a read
+// transaction open over the whole table: so it is read in windows, each in a
+// transaction of its own.
+func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {
+	start := time.Now()
+	before := uuid.Max
+	if q.Before != nil {
+		before = *q.Before
+	}
+	var found []store.Job
+	for {
+		jobs, last, err := s.listWindow(ctx, q, before, q.Limit-len(found))
+		if err != nil {
+			return nil, nil, fmt.Errorf("list jobs: %w", err)
+		}
+		found = append(found, jobs...)
+		switch {
+		case len(found) == q.Limit:
+			return found, &found[len(found)-1].ID, nil
+		case last == nil:
+			return found, nil, nil
+		case time.Since(start) > listFor:
+			return found, last, nil
+		}
+		before = *last
+	}
+}
+
+// listWindow looks at the rows before an id. last is the last row of the
+// window; nil if there are no more behind it.
+func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
+	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		bottom := uuid.Nil
+		var id []byte
+		switch err := tx.QueryRowContext(ctx, `SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id); {
+		case err == nil:
+			bottom = uuid.UUID(id)
+			last = &bottom
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		if q.CreatedAfter.After(idTime(before)) {
+			last = nil // all that follow are older
+			return nil
+		}
+		rows, err := tx.QueryContext(ctx, `
+			SELECT `+jobColumns+` FROM jobs
+			WHERE id < ?1 AND id >= ?2 AND project = ?3
+				AND (?4 < 0 OR status = ?4)
+				AND (?5 = '' OR requested_model = ?5 OR answer_model = ?5)
+				AND created_at > ?6 AND (?7 = 0 OR created_at < ?7)
+			ORDER BY id DESC`,
+			before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), ms(q.CreatedBefore))
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // Err tells
+		for rows.Next() && len(found) < limit {
+			j, err := scanJob(rows)
+			if err != nil {
+				return err
+			}
+			if hasMetadata(j.Metadata, q.Metadata) {
+				found = append(found, j)
+			}
+		}
+		return rows.Err()
+	})
+	return found, last, err
+}
+
+// idTime is the time in a UUIDv7, with room for clocks that were set back.
+func idTime(id uuid.UUID) time.Time {
+	var n int64
+	for _, b := range id[:6] {
+		n = n<<8 | int64(b)
+	}
+	return time.UnixMilli(n).Add(time.Minute)
+}
+
+func statusFilter(q store.Query) int {
+	if q.Status == "" {
+		return -1
+	}
+	return statusNumbers[q.Status]
+}
+
+func createdAfter(q store.Query) int64 {
+	if q.CreatedAfter.IsZero() {
+		return -1
+	}
+	return ms(q.CreatedAfter)
+}
+
+// hasMetadata compares values as text: a string by its content, anything else
+// by its JSON.
+func hasMetadata(metadata json.RawMessage, want map[string]string) bool {
+	if len(want) == 0 {
+		return true
+	}
+	var has map[string]json.RawMessage
+	if json.Unmarshal(metadata, &has) != nil {
+		return false
+	}
+	for key, value := range want {
+		raw, ok := has[key]
+		if !ok {
+			return false
+		}
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			text = string(raw)
+		}
+		if text != value {
+			return false
+		}
+	}
+	return true
+}

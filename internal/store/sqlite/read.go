@@ -1,0 +1,250 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Job implements store.Reader.
+func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (j store.Job, c store.Content, err error) {
+	var bodies packed
+	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
+		var err error
+		if j, err = jobOf(ctx, q, project, id); err != nil {
+			return err
+		}
+		if j.ContentGone {
+			return store.ErrGone
+		}
+		bodies, err = readBodies(ctx, q, id, parts)
+		return err
+	})
+	if err == nil {
+		c, err = bodies.open()
+	}
+	if err != nil {
+		return j, store.Content{}, fmt.Errorf("job %s: %w", id, err)
+	}
+	return j, c, nil
+}
+
+// Content implements store.Reader.
+func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
+	var bodies packed
+	err := s.read(ctx, func(ctx context.Context, q *sql.Tx) (err error) {
+		bodies, err = readBodies(ctx, q, id, parts)
+		return err
+	})
+	if err != nil {
+		return store.Content{}, fmt.Errorf("content of job %s: %w", id, err)
+	}
+	return bodies.open()
+}
+
+func jobOf(ctx context.Context, q *sql.Tx, project string, id uuid.UUID) (store.Job, error) {
+	j, err := scanJob(q.QueryRowContext(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = ?`, id[:]))
+	if err == nil && j.Project != project {
+		err = store.ErrNotFound
+	}
+	return j, err
+}
+
+// packed is content as it lies in the store: it is unpacked when the read
+// transaction is over.
+type packed struct {
+	request, answer, partial store.Blob
+	webhook                  *store.Delivery
+}
+
+func readBodies(ctx context.Context, q *sql.Tx, id uuid.UUID, parts store.Parts) (b packed, err error) {
+	for _, want := range []struct {
+		ask  store.Parts
+		part part
+		to   *store.Blob
+	}{
+		{store.PartRequest, requestPart, &b.request},
+		{store.PartAnswer, answerPart, &b.answer},
+		{store.PartPartial, partialPart, &b.partial},
+	} {
+		if parts&want.ask == 0 {
+			continue
+		}
+		if *want.to, err = scanBody(q.QueryRowContext(ctx, selectBody, id[:], int(want.part))); err != nil {
+			return b, err
+		}
+	}
+	if parts&store.PartWebhook != 0 {
+		b.webhook, err = lastDelivery(ctx, q, id)
+	}
+	return b, err
+}
+
+func (b packed) open() (c store.Content, err error) {
+	for _, body := range []struct {
+		from store.Blob
+		to   *[]byte
+	}{{b.request, &c.Request}, {b.answer, &c.Answer}, {b.partial, &c.Partial}} {
+		if *body.to, err = body.from.Open(); err != nil {
+			return c, err
+		}
+	}
+	c.Webhook = b.webhook
+	return c, nil
+}
+
+func lastDelivery(ctx context.Context, q *sql.Tx, job uuid.UUID) (*store.Delivery, error) {
+	deliveries, err := deliveriesOf(ctx, q, job)
+	if err != nil || len(deliveries) == 0 {
+		return nil, err
+	}
+	return &deliveries[len(deliveries)-1], nil
+}
+
+func deliveriesOf(ctx context.Context, q *sql.Tx, job uuid.UUID) ([]store.Delivery, error) {
+	from, to := deliveryRange(job)
+	rows, err := q.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id BETWEEN ? AND ? AND job = ? ORDER BY made_at, id`, from, to, job[:])
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var deliveries []store.Delivery
+	for rows.Next() {
+		d, err := scanDelivery(rows)
+		if err != nil {
+			return nil, err
+		}
+		deliveries = append(deliveries, d)
+	}
+	return deliveries, rows.Err()
+}
+
+// Attempts implements store.Reader.
+func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
+	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
+		j, err := jobOf(ctx, q, project, id)
+		if err != nil {
+			return err
+		}
+		if attempts, err = readLedger(ctx, q, &j, after, limit); err != nil {
+			return err
+		}
+		if j.Status == ringback.Running && j.Fence > after && len(attempts) < limit {
+			attempts = append(attempts, ringback.Attempt{
+				Number: j.Fence, Node: j.Node, Provider: j.Provider, Model: j.Model, StartedAt: ringback.Time{Time: j.StartedAt},
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attempts of job %s: %w", id, err)
+	}
+	return attempts, nil
+}
+
+func readLedger(ctx context.Context, q *sql.Tx, j *store.Job, after int64, limit int) ([]ringback.Attempt, error) {
+	rows, err := q.QueryContext(ctx, `
+		SELECT number, node, provider, model, started_at, first_token_at, ended_at,
+			outcome, status_code, error, usage, provider_request_id
+		FROM attempts WHERE job = ? AND number > ? ORDER BY number LIMIT ?`, j.ID[:], after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var attempts []ringback.Attempt
+	for rows.Next() {
+		var a ringback.Attempt
+		var started, first, ended int64
+		var usage []byte
+		err := rows.Scan(&a.Number, &a.Node, &a.Provider, &a.Model, &started, &first, &ended,
+			&a.Outcome, &a.StatusCode, &a.Error, &usage, &a.ProviderRequestID)
+		if err != nil {
+			return nil, err
+		}
+		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: fromMS(started)}, ringback.Time{Time: fromMS(first)}, ringback.Time{Time: fromMS(ended)}
+		if len(usage) > 0 {
+			a.Usage = usage
+		}
+		attempts = append(attempts, a)
+	}
+	return attempts, rows.Err()
+}
+
+// JobDeliveries implements store.Reader.
+func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
+	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
+		if _, err := jobOf(ctx, q, project, id); err != nil {
+			return err
+		}
+		var err error
+		if deliveries, err = deliveriesOf(ctx, q, id); err != nil {
+			return err
+		}
+		tries = make([][]ringback.Try, len(deliveries))
+		for i := range deliveries {
+			if tries[i], err = triesOf(ctx, q, deliveries[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("deliveries of job %s: %w", id, err)
+	}
+	return deliveries, tries, nil
+}
+
+func triesOf(ctx context.Context, q *sql.Tx, delivery uuid.UUID) ([]ringback.Try, error) {
+	rows, err := q.QueryContext(ctx, `
+		SELECT number, at, trigger, status_code, duration_ms, error, response
+		FROM tries WHERE delivery = ? ORDER BY fence`, delivery[:])
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var tries []ringback.Try
+	for rows.Next() {
+		var y ringback.Try
+		var at int64
+		if err := rows.Scan(&y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response); err != nil {
+			return nil, err
+		}
+		y.At = ringback.Time{Time: fromMS(at)}
+		tries = append(tries, y)
+	}
+	return tries, rows.Err()
+}
+
+// Payload implements store.Reader.
+func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
+	var body store.Blob
+	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
+		d, err := scanDelivery(q.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
+		if err != nil {
+			return err
+		}
+		j, err := jobOf(ctx, q, d.Project, d.JobID)
+		if err != nil {
+			return err
+		}
+		p.Header = j.Options.CallbackHeaders
+		body, err = scanBody(q.QueryRowContext(ctx, selectBody, id[:], int(webhookPart)))
+		return err
+	})
+	if err == nil && body.Bytes == nil {
+		err = store.ErrGone
+	}
+	if err == nil {
+		p.Body, err = body.Open()
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return p, fmt.Errorf("payload of delivery %s: %w", id, err)
+	}
+	return p, err
+}

@@ -1,0 +1,98 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Release implements store.Jobs.
+func (s *Store) Release(ctx context.Context, keep []store.Ref, limit int, decide store.Decide) (jobs []store.Job, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			ids, err := unkept(t, `SELECT id, fence FROM jobs WHERE status = 1`, keep, limit)
+			if err != nil {
+				return err
+			}
+			jobs, err = s.applyAll(t, ids, decide)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("release jobs: %w", err)
+	}
+	return jobs, nil
+}
+
+// unkept reads (id, fence) rows and gives the ids of at most limit that no claim in keep stands for.
+func unkept(t *tx, query string, keep []store.Ref, limit int) ([]uuid.UUID, error) {
+	kept := make(map[store.Ref]bool, len(keep))
+	for _, ref := range keep {
+		kept[ref] = true
+	}
+	rows, err := t.query(query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var ids []uuid.UUID
+	for rows.Next() && len(ids) < limit {
+		var id []byte
+		var ref store.Ref
+		if err := rows.Scan(&id, &ref.Fence); err != nil {
+			return nil, err
+		}
+		if ref.ID = uuid.UUID(id); !kept[ref] {
+			ids = append(ids, ref.ID)
+		}
+	}
+	return ids, rows.Err()
+}
+
+// ReleaseDeliveries implements store.Deliveries.
+func (s *Store) ReleaseDeliveries(ctx context.Context, keep []store.Ref, now time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			ids, err := unkept(t, `SELECT id, fence FROM deliveries WHERE in_flight = 1`, keep, limit)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				if err := s.releaseDelivery(t, id, now); err != nil {
+					return err
+				}
+			}
+			n = len(ids)
+			return nil
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("release deliveries: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) releaseDelivery(t *tx, id uuid.UUID, now time.Time) error {
+	d, err := selectDelivery(t, id)
+	if err != nil {
+		return err
+	}
+	d.Sent++
+	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: trigger(&d, ""), Error: "unknown"}
+	if err := insertTry(t, &d, lost); err != nil {
+		return err
+	}
+	d.InFlight = false
+	d.Fence++
+	return s.updateDelivery(t, &d, now)
+}

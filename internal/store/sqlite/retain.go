@@ -1,0 +1,119 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// freePages is how many free pages a step of retention gives back to the file system.
+const freePages = 256
+
+// recheck is how long content whose time is over, but whose delivery is still
+// pending, is left alone.
+const recheck = time.Hour
+
+// Retain implements store.Keeper.
+func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			content, err := dropContent(t, now, limit)
+			if err != nil {
+				return err
+			}
+			rows, err := dropRows(t, now, limit-content)
+			if err != nil {
+				return err
+			}
+			if n = content + rows; n == 0 {
+				return nil
+			}
+			_, err = t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
+			return err
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("retain: %w", err)
+	}
+	return n, nil
+}
+
+// dropContent deletes request, answer and webhooks of jobs whose time is over.
+func dropContent(t *tx, now time.Time, limit int) (int, error) {
+	ids, err := selectIDs(t, `
+		SELECT id FROM jobs WHERE status >= 2 AND content_gone = 0 AND content_until <= ?
+		ORDER BY content_until LIMIT ?`, ms(now), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if err := dropContentOf(t, id, now); err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
+}
+
+func dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
+	from, to := deliveryRange(id)
+	var open int
+	err := t.row(`
+		SELECT count(*) FROM deliveries
+		WHERE id BETWEEN ? AND ? AND job = ? AND (due_at IS NOT NULL OR in_flight = 1)`, from, to, id[:]).Scan(&open)
+	if err != nil {
+		return err
+	}
+	if open > 0 {
+		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, ms(now.Add(recheck)), id[:])
+		return err
+	}
+	// What remains is the row that answers 410: id, state, times, usage, idempotency key.
+	job := id[:]
+	return execAll(t, []statement{
+		{`DELETE FROM bodies WHERE owner IN (SELECT id FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?)`, []any{from, to, job}},
+		{`UPDATE tries SET response = '' WHERE delivery IN (SELECT id FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?)`, []any{from, to, job}},
+		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
+		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '' WHERE id = ?`, []any{ms(now.Add(store.RowTTL)), job}},
+	})
+}
+
+type statement struct {
+	query string
+	args  []any
+}
+
+func execAll(t *tx, statements []statement) error {
+	for _, s := range statements {
+		if _, err := t.exec(s.query, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropRows deletes all that is left of jobs whose row has had its time.
+func dropRows(t *tx, now time.Time, limit int) (int, error) {
+	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, ms(now), limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		from, to := deliveryRange(id)
+		err := execAll(t, []statement{
+			{`DELETE FROM tries WHERE delivery IN (SELECT id FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?)`, []any{from, to, id[:]}},
+			{`DELETE FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?`, []any{from, to, id[:]}},
+			{`DELETE FROM attempts WHERE job = ?`, []any{id[:]}},
+			{`DELETE FROM jobs WHERE id = ?`, []any{id[:]}},
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
+}

@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Settle implements store.Jobs.
+func (s *Store) Settle(ctx context.Context, ref store.Ref, decide store.Decide) (job store.Job, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: 16 * rowBytes, // its content is not known before decide has run
+		Run: func(t *tx) error {
+			var err error
+			job, err = s.settle(t, ref, decide)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Job{}, fmt.Errorf("settle job %s: %w", ref.ID, err)
+	}
+	return job, nil
+}
+
+func (s *Store) settle(t *tx, ref store.Ref, decide store.Decide) (store.Job, error) {
+	j, err := selectJob(t, ref.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return j, store.ErrFenced
+	}
+	if err != nil {
+		return j, err
+	}
+	if j.Status == ringback.Running && j.Fence == ref.Fence {
+		return s.apply(t, j, decide(j))
+	}
+	done, err := settledBefore(t, ref, decide(j))
+	if err == nil && !done {
+		err = store.ErrFenced
+	}
+	return j, err
+}
+
+// settledBefore tells whether this very settle was committed: the ledger then
+// has its outcome at its time. A zombie finds another's row, or none.
+func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
+	var outcome ringback.AttemptOutcome
+	var ended int64
+	err := t.row(`SELECT outcome, ended_at FROM attempts WHERE job = ? AND number = ?`, ref.ID[:], ref.Fence).Scan(&outcome, &ended)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && ms(o.At) == ended, err
+}
+
+// apply makes of a queued or running job what was decided: the ledger's row,
+// the job's, its content, and the delivery that its end causes.
+func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
+	if j.Status == ringback.Queued {
+		s.jobLeaves(t, j)
+	}
+	if j.Status == ringback.Running {
+		if err := closeAttempt(t, &j, o); err != nil {
+			return j, err
+		}
+	}
+	if o.Status == ringback.Queued {
+		wait(&j, o)
+	} else {
+		end(&j, o)
+	}
+	if err := updateJob(t, &j); err != nil {
+		return j, err
+	}
+	if err := putContent(t, &j, o); err != nil {
+		return j, err
+	}
+	if j.Status == ringback.Queued {
+		s.jobWaits(t, j)
+	}
+	if o.Delivery != nil {
+		return j, s.insertDelivery(t, &j, o.Delivery)
+	}
+	return j, nil
+}
+
+// closeAttempt writes the ledger's row of the attempt that runs.
+func closeAttempt(t *tx, j *store.Job, o store.Outcome) error {
+	a := o.Attempt
+	if a == nil {
+		return fmt.Errorf("job %s is running: its attempt has no outcome", j.ID)
+	}
+	j.DurationMS = max(0, o.At.Sub(j.StartedAt).Milliseconds())
+	if a.Outcome != ringback.AttemptRefused && a.Outcome != ringback.AttemptReleased {
+		j.Attempts++
+	}
+	if a.Outcome == ringback.AttemptUncertain {
+		j.Uncertain++
+	}
+	_, err := t.exec(`
+		INSERT INTO attempts (job, number, node, provider, model, started_at, first_token_at, ended_at,
+			outcome, status_code, error, usage, provider_request_id)
+		VALUES (?,?,?,?,?,?,?,?, ?,?,?,?,?)`,
+		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, ms(j.StartedAt), ms(a.FirstTokenAt.Time), ms(o.At),
+		string(a.Outcome), a.StatusCode, a.Error, string(a.Usage), a.ProviderRequestID)
+	if err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	return nil
+}
+
+// wait puts the job back into its lane, or into that of the next model. The
+// fence moves: whoever held it has lost it.
+func wait(j *store.Job, o store.Outcome) {
+	j.Status, j.Node, j.Fence, j.RunAt = ringback.Queued, "", j.Fence+1, o.RunAt
+	if o.Failed {
+		j.Failures++
+	}
+	if o.NextModel != "" {
+		j.Model, j.Failures = o.NextModel, 0
+		if len(j.Fallbacks) > 0 {
+			j.Fallbacks = j.Fallbacks[1:]
+		}
+		j.FirstRefusedAt, j.EndBy = time.Time{}, j.ExpiresAt
+	}
+	if o.Refused && j.FirstRefusedAt.IsZero() {
+		j.FirstRefusedAt = o.At
+		if end := o.At.Add(j.Options.MaxWait); end.Before(j.EndBy) {
+			j.EndBy = end
+		}
+	}
+}
+
+// end makes the job terminal.
+func end(j *store.Job, o store.Outcome) {
+	j.Status, j.Node, j.EndedAt = o.Status, "", o.At
+	if o.Failed {
+		j.Failures++
+	}
+	j.AnswerModel, j.Usage, j.Error, j.ErrorDetail = o.AnswerModel, o.Usage, o.Error, o.ErrorDetail
+	keep := j.Options.ResultTTL
+	if o.Status == ringback.Failed {
+		keep = max(keep, store.DeadLetterTTL)
+	}
+	j.ContentUntil = o.At.Add(keep)
+}
+
+func putContent(t *tx, j *store.Job, o store.Outcome) error {
+	if j.Status == ringback.Completed {
+		return putBody(t, j.ID, answerPart, o.Answer)
+	}
+	if len(o.Partial.Bytes) > 0 {
+		return putBody(t, j.ID, partialPart, o.Partial)
+	}
+	return nil
+}
+
+func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
+	var due any
+	fence := 1
+	if !d.Born {
+		due, fence = ms(d.MadeAt), 0
+	}
+	_, err := t.exec(`
+		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
+		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, ?)`,
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, d.Born, ms(d.MadeAt), ms(d.MadeAt), due)
+	if err != nil {
+		return fmt.Errorf("insert delivery: %w", err)
+	}
+	if err := putBody(t, d.ID, webhookPart, d.Body); err != nil {
+		return err
+	}
+	if !d.Born {
+		s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+// Package sqlite keeps jobs in one SQLite file, for one process.
+//
+// All writes pass through one goroutine. It takes every call that is waiting,
+// runs them as one transaction, commits (synchronous=FULL), and only then
+// answers them: a nil error means that the write is on stable storage. Reads
+// have connections of their own and see the last commit.
+//
+// Claims read the partial indexes inside the writer's transaction, so a claim
+// sees everything that was committed before it: there is no second queue in
+// memory that could miss a job. What is in memory are counters, by lane and by
+// host, changed by the writer after each commit and rebuilt at the start.
+//
+// The package knows SQL and the moves of a job. It does not know HTTP,
+// providers or time zones; policy is decided above and arrives as a time or as
+// a [store.Decide].
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // the driver "sqlite": pure Go
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// Config of a store.
+type Config struct {
+	// Dir is the data directory; it is made if it is missing. Required.
+	Dir string
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// Die is called once when the disk can't be trusted any more (an I/O error,
+	// a corrupt file); the process must end then. Nil panics.
+	Die func(error)
+}
+
+// readers is how many reads run at once.
+const readers = 4
+
+// readTimeout bounds a read transaction: a longer one would keep the log from
+// being truncated.
+const readTimeout = 5 * time.Second
+
+// maxLog is the size in bytes of the write-ahead log past which the readers'
+// gate is shut for a moment, so that it can be truncated.
+const maxLog = 64 << 20
+
+// Store is a [store.Store] in one directory.
+type Store struct {
+	log     *slog.Logger
+	lock    *flock.Flock
+	file    string
+	reads   *sql.DB
+	writer  *writer
+	commits *groupcommit.Queue[*tx]
+	waiting *waiting
+
+	// gate is held for reading by each read transaction, for writing while the
+	// log is truncated.
+	gate sync.RWMutex
+	// close runs once.
+	close func() error
+}
+
+// Open opens the store in a directory, makes it if there is none, and migrates
+// it. It returns store.ErrLocked if another process has it open, store.ErrTooNew
+// if a newer Ringback wrote it.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Die == nil {
+		cfg.Die = func(err error) { panic(err) }
+	}
+	if err := makeDir(cfg.Dir); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting()}
+	s.close = sync.OnceValue(s.shut)
+	if err := s.open(ctx, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, cfg Config) error {
+	_, err := os.Stat(s.file)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if s.writer, err = openWriter(ctx, s.file); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.writer.conn); err != nil {
+		return err
+	}
+	if isNew {
+		// A file is durable only when its name is.
+		if err := syncDir(cfg.Dir); err != nil {
+			return err
+		}
+	}
+	if err := s.countWaiting(ctx); err != nil {
+		return err
+	}
+	if s.reads, err = sql.Open("sqlite", dsn(s.file, "query_only(1)")); err != nil {
+		return err
+	}
+	s.reads.SetMaxOpenConns(readers)
+	s.reads.SetMaxIdleConns(readers)
+	s.commits = groupcommit.New(groupcommit.Config[*tx]{
+		Begin:   s.writer.begin,
+		Unknown: func(err error) bool { return errors.Is(err, errLost) },
+		Fatal:   isFatal,
+		Die: func(err error) {
+			s.log.Error("the store can't be written any more", "file", s.file, "err", err)
+			cfg.Die(err)
+		},
+		Between: s.truncateLog,
+	})
+	return nil
+}
+
+// Close waits for the moves under way. It may be called twice.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shut() error {
+	var errs []error
+	if s.commits != nil {
+		s.commits.Close()
+	}
+	if s.reads != nil {
+		errs = append(errs, s.reads.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// write runs a move as a member of the next transaction. The move may run
+// twice; it reports what it changes in the counters through tx.after.
+func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
+	var after []func()
+	run := w.Run
+	w.Run = func(tx *tx) error {
+		tx.effects = nil
+		err := run(tx)
+		after = tx.effects
+		return err
+	}
+	w.Committed = func() {
+		for _, f := range after {
+			f()
+		}
+	}
+	err := s.commits.Do(ctx, w)
+	switch {
+	case errors.Is(err, groupcommit.ErrClosed):
+		return store.ErrClosed
+	case errors.Is(err, groupcommit.ErrUnknown):
+		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+	case isFull(err):
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	default:
+		return err
+	}
+}
+
+// read runs f on a connection of its own, in one read transaction.
+func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	tx, err := s.reads.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin read: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	return f(ctx, tx)
+}
+
+// truncateLog keeps the write-ahead log small. A reader that is always there
+// would let it grow without bound: SQLite starts the log anew only when nobody
+// reads it. So past maxLog new readers wait a moment outside.
+func (s *Store) truncateLog() {
+	info, err := os.Stat(s.file + "-wal")
+	if err != nil || info.Size() < maxLog {
+		return
+	}
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if err := s.writer.checkpoint(); err != nil {
+		s.log.Warn("write-ahead log not truncated", "err", err)
+	}
+}
+
+func makeDir(dir string) error {
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return syncDir(parent)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	defer d.Close() //nolint:errcheck // only read
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+func lockDir(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if !held {
+		return nil, store.ErrLocked
+	}
+	return lock, nil
+}

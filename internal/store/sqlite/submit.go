@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// rowBytes is about what a move writes besides content.
+const rowBytes = 1 << 10
+
+// Submit implements store.Jobs.
+func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, replayed bool, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes + len(n.Request.Bytes),
+		Run: func(t *tx) error {
+			var err error
+			job, replayed, err = s.submit(t, n)
+			return err
+		},
+	})
+	return job, replayed, err
+}
+
+func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
+	if n.Job.IdempotencyKey != "" {
+		// This finds the job itself, too, when its commit is repeated.
+		first, err := scanJob(t.row(`SELECT `+jobColumns+` FROM jobs WHERE project = ? AND idempotency_key = ?`, n.Job.Project, n.Job.IdempotencyKey))
+		switch {
+		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
+			return first, false, store.ErrMismatch
+		case err == nil:
+			return first, first.ID != n.Job.ID, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return first, false, err
+		}
+	}
+	if err := insertJob(t, &n.Job); err != nil {
+		// Looked up only now: on the way that every job goes it would cost a search.
+		if stored, missing := selectJob(t, n.Job.ID); missing == nil {
+			return stored, false, nil
+		}
+		return store.Job{}, false, err
+	}
+	if err := putBody(t, n.Job.ID, requestPart, n.Request); err != nil {
+		return store.Job{}, false, err
+	}
+	if n.Job.Status == ringback.Queued {
+		s.jobWaits(t, n.Job)
+	}
+	return n.Job, false, nil
+}

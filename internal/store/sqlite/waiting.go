@@ -1,0 +1,340 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// waiting counts what waits, so that nobody has to ask the tables. The writer
+// changes it after each commit, in the order of the commits.
+type waiting struct {
+	mu       sync.Mutex
+	jobs     int
+	lanes    map[store.Lane]head
+	suspects head
+	hosts    map[store.Host]head
+	pending  int
+}
+
+// head is a count, and a time that is no later than the first of those counted is due.
+type head struct {
+	count int
+	due   int64
+}
+
+func newWaiting() *waiting {
+	return &waiting{lanes: map[store.Lane]head{}, hosts: map[store.Host]head{}}
+}
+
+func (h head) add(n int, due int64) head {
+	if h.count == 0 || due < h.due {
+		h.due = due
+	}
+	h.count += n
+	return h
+}
+
+// put keeps a map free of keys where nothing waits.
+func put[K comparable](m map[K]head, k K, h head) {
+	if h.count <= 0 {
+		delete(m, k)
+		return
+	}
+	m[k] = h
+}
+
+// Waiting implements store.Reader.
+func (s *Store) Waiting(context.Context) (store.Waiting, error) {
+	w := s.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}}
+	for lane, h := range w.lanes {
+		out.Lanes = append(out.Lanes, store.LaneWaiting{Lane: lane, Count: h.count, Due: fromMS(h.due)})
+	}
+	for host, h := range w.hosts {
+		out.Hosts = append(out.Hosts, store.HostWaiting{Host: host, Count: h.count, Due: fromMS(h.due)})
+	}
+	return out, nil
+}
+
+// jobWaits counts a job that the transaction put into its lane.
+func (s *Store) jobWaits(t *tx, j store.Job) {
+	lane, due, suspect, w := j.Lane(), ms(j.RunAt), j.Suspect(), s.waiting
+	t.after(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.jobs++
+		if suspect {
+			w.suspects = w.suspects.add(1, due)
+			return
+		}
+		w.lanes[lane] = w.lanes[lane].add(1, due)
+	})
+}
+
+// jobLeaves counts off a job, given as it was while it waited.
+func (s *Store) jobLeaves(t *tx, j store.Job) {
+	lane, suspect, w := j.Lane(), j.Suspect(), s.waiting
+	t.after(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.jobs--
+		if suspect {
+			w.suspects.count--
+			return
+		}
+		h := w.lanes[lane]
+		h.count--
+		put(w.lanes, lane, h)
+	})
+}
+
+// laneDue learns when a lane's next job is due, after some were taken.
+func (s *Store) laneDue(t *tx, l store.Lane) error {
+	due, err := firstDue(t, `
+		SELECT run_at FROM jobs
+		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ?
+		ORDER BY run_at, id LIMIT 1`, l.Project, l.Provider, l.Model)
+	w := s.waiting
+	t.after(func() { setDue(w, w.lanes, l, due) })
+	return err
+}
+
+func (s *Store) suspectsDue(t *tx) error {
+	due, err := firstDue(t, `SELECT run_at FROM jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT 1`)
+	w := s.waiting
+	t.after(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.suspects.due = due
+	})
+	return err
+}
+
+// hostDue learns when the next delivery to a host is due, after some were taken.
+func (s *Store) hostDue(t *tx, h store.Host) error {
+	due, err := firstDue(t, `
+		SELECT due_at FROM deliveries
+		WHERE due_at IS NOT NULL AND project = ? AND host = ?
+		ORDER BY due_at, id LIMIT 1`, h.Project, h.Host)
+	w := s.waiting
+	t.after(func() { setDue(w, w.hosts, h, due) })
+	return err
+}
+
+func setDue[K comparable](w *waiting, m map[K]head, k K, due int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if h, ok := m[k]; ok {
+		h.due = due
+		m[k] = h
+	}
+}
+
+// firstDue reads the first time of an ordered query; 0 if there is none.
+func firstDue(t *tx, query string, args ...any) (int64, error) {
+	rows, err := t.query(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var due int64
+	if rows.Next() {
+		err = rows.Scan(&due)
+	}
+	if err == nil {
+		err = rows.Err()
+	}
+	return due, err
+}
+
+// deliveryWaits counts a delivery that the transaction made due.
+func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
+	w, due := s.waiting, ms(at)
+	t.after(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.pending++
+		w.hosts[host] = w.hosts[host].add(1, due)
+	})
+}
+
+// deliveriesLeave counts off deliveries to a host.
+func (s *Store) deliveriesLeave(t *tx, host store.Host, n int) {
+	w := s.waiting
+	t.after(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.pending -= n
+		h := w.hosts[host]
+		h.count -= n
+		put(w.hosts, host, h)
+	})
+}
+
+// countWaiting reads the counters from the tables; only the partial indexes are read.
+func (s *Store) countWaiting(ctx context.Context) error {
+	t, err := s.writer.begin()
+	if err != nil {
+		return fmt.Errorf("count what waits: %w", err)
+	}
+	counted, err := count(t)
+	if err == nil {
+		s.waiting = counted
+	}
+	if undo := t.Rollback(); err == nil {
+		err = undo
+	}
+	if err != nil {
+		return fmt.Errorf("count what waits: %w", err)
+	}
+	return context.Cause(ctx)
+}
+
+func count(t *tx) (*waiting, error) {
+	w := newWaiting()
+	rows, err := t.query(`
+		SELECT project, provider, model, count(*), min(run_at) FROM jobs
+		WHERE status = 0 AND uncertain < 3 GROUP BY project, provider, model`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	for rows.Next() {
+		var l store.Lane
+		var h head
+		if err := rows.Scan(&l.Project, &l.Provider, &l.Model, &h.count, &h.due); err != nil {
+			return nil, err
+		}
+		w.lanes[l] = h
+		w.jobs += h.count
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	err = t.row(`SELECT count(*), coalesce(min(run_at), 0) FROM jobs WHERE status = 0 AND uncertain >= 3`).Scan(&w.suspects.count, &w.suspects.due)
+	if err != nil {
+		return nil, err
+	}
+	w.jobs += w.suspects.count
+	return w, countHosts(t, w)
+}
+
+func countHosts(t *tx, w *waiting) error {
+	rows, err := t.query(`
+		SELECT project, host, count(*), min(due_at) FROM deliveries
+		WHERE due_at IS NOT NULL GROUP BY project, host`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	for rows.Next() {
+		var host store.Host
+		var h head
+		if err := rows.Scan(&host.Project, &host.Host, &h.count, &h.due); err != nil {
+			return err
+		}
+		w.hosts[host] = h
+		w.pending += h.count
+	}
+	return rows.Err()
+}
+
+// Check implements store.Keeper: it compares, for each lane and host, the
+// oldest due row with memory, by one look into the index for each. Counts are
+// compared too where they can be read in the same pass of at most maxCheck rows.
+func (s *Store) Check(ctx context.Context) error {
+	var stored *waiting
+	var wrong error
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			if s.total() > maxCheck {
+				stored = nil
+				wrong, err = s.checkDue(t)
+				return err
+			}
+			stored, err = count(t)
+			// Compared by the writer, between two commits: nothing moves meanwhile.
+			wrong = s.waiting.differs(stored)
+			return err
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("check the counters: %w", err)
+	}
+	return wrong
+}
+
+// maxCheck is how many waiting rows Check counts; with more, it looks only at
+// the first of each lane and host.
+const maxCheck = 20_000
+
+func (s *Store) total() int {
+	s.waiting.mu.Lock()
+	defer s.waiting.mu.Unlock()
+	return s.waiting.jobs + s.waiting.pending
+}
+
+// differs tells how the counters differ from what is stored, and heals them.
+func (w *waiting) differs(stored *waiting) error {
+	if stored == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
+		maps.EqualFunc(w.lanes, stored.lanes, head.covers) && maps.EqualFunc(w.hosts, stored.hosts, head.covers) {
+		return nil
+	}
+	err := fmt.Errorf("counters differ from the store and are set anew: %d jobs and %d deliveries counted, %d and %d stored",
+		w.jobs, w.pending, stored.jobs, stored.pending)
+	w.jobs, w.pending, w.suspects, w.lanes, w.hosts = stored.jobs, stored.pending, stored.suspects, stored.lanes, stored.hosts
+	return err
+}
+
+// covers tells whether h leads to everything that is stored.
+func (h head) covers(stored head) bool {
+	return h.count == stored.count && (h.count == 0 || h.due <= stored.due)
+}
+
+// checkDue compares the first row of each lane and host with memory.
+func (s *Store) checkDue(t *tx) (error, error) {
+	w := s.waiting
+	var wrong error
+	var lane store.Lane
+	for {
+		var due int64
+		rows, err := t.query(`
+			SELECT project, provider, model, run_at FROM jobs
+			WHERE status = 0 AND uncertain < 3 AND (project, provider, model) > (?, ?, ?)
+			ORDER BY project, provider, model, run_at LIMIT 1`, lane.Project, lane.Provider, lane.Model)
+		if err != nil {
+			return nil, err
+		}
+		found := rows.Next()
+		if found {
+			err = rows.Scan(&lane.Project, &lane.Provider, &lane.Model, &due)
+		}
+		if closed := rows.Close(); err == nil {
+			err = closed
+		}
+		if err != nil || !found {
+			return wrong, err
+		}
+		w.mu.Lock()
+		if h := w.lanes[lane]; h.count == 0 || h.due > due {
+			wrong = fmt.Errorf("lane %s/%s has a job due at %s that was not counted", lane.Provider, lane.Model, fromMS(due))
+			w.lanes[lane] = head{count: max(1, h.count), due: due}
+		}
+		w.mu.Unlock()
+	}
+}

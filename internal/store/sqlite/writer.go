@@ -1,0 +1,210 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// errLost stands for an answer to COMMIT that never came; only tests bring it
+// about, since with SQLite the answer is a return value.
+var errLost = errors.New("answer to the commit was lost")
+
+// dsn names the database and the pragmas of each of its connections.
+func dsn(file string, pragmas ...string) string {
+	q := url.Values{}
+	// A commit is on stable storage when it returns: FULL syncs the log each time.
+	q.Add("_pragma", "synchronous(FULL)")
+	q.Add("_pragma", "busy_timeout(5000)")
+	q.Add("_pragma", "temp_store(MEMORY)")
+	if runtime.GOOS == "darwin" {
+		// There fsync alone leaves the data in the drive's cache.
+		q.Add("_pragma", "fullfsync(1)")
+		q.Add("_pragma", "checkpoint_fullfsync(1)")
+	}
+	for _, p := range pragmas {
+		q.Add("_pragma", p)
+	}
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + q.Encode()
+}
+
+// writer is the one connection that writes. Only one goroutine uses it.
+type writer struct {
+	db         *sql.DB
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt // text → prepared
+
+	// afterCommit, if set, may replace the success of a commit (tests).
+	afterCommit func() error
+}
+
+func openWriter(ctx context.Context, file string) (*writer, error) {
+	// auto_vacuum must be set before the first table, journal_mode before the
+	// first write. The cache holds the hot ends of the trees.
+	db, err := sql.Open("sqlite", dsn(file, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)",
+		"wal_autocheckpoint(4000)", "cache_size(-65536)", "foreign_keys(0)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	w := &writer{db: db, conn: conn, statements: map[string]*sql.Stmt{}}
+	var mode string
+	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)
+	if err == nil && !strings.EqualFold(mode, "wal") {
+		err = fmt.Errorf("journal mode is %s, want wal", mode)
+	}
+	if err == nil {
+		// Also a start on a read-only directory must fail now, not at the first job.
+		_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE; ROLLBACK")
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+func (w *writer) close() error {
+	var errs []error
+	for _, s := range w.statements {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
+}
+
+func (w *writer) begin() (*tx, error) {
+	tx := &tx{w: w}
+	_, err := tx.run("BEGIN IMMEDIATE")
+	return tx, err
+}
+
+func (w *writer) checkpoint() error {
+	var busy, log, moved int
+	if err := w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return errors.New("a reader is still there")
+	}
+	return nil
+}
+
+// tx is a transaction of the writer. It is never under a caller's context: a
+// cancelled member would interrupt its neighbours.
+type tx struct {
+	w       *writer
+	writes  int
+	effects []func()
+}
+
+// after is run once the transaction is committed.
+func (t *tx) after(f func()) { t.effects = append(t.effects, f) }
+
+// exec writes. It returns how many rows changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	t.writes++
+	res, err := t.run(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (t *tx) run(query string, args ...any) (sql.Result, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(context.Background(), args...)
+}
+
+func (t *tx) query(query string, args ...any) (*sql.Rows, error) {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(context.Background(), args...)
+}
+
+// row reads one row; sql.ErrNoRows if there is none.
+func (t *tx) row(query string, args ...any) scanner {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return failed{err}
+	}
+	return stmt.QueryRowContext(context.Background(), args...)
+}
+
+func (t *tx) prepare(query string) (*sql.Stmt, error) {
+	if stmt, ok := t.w.statements[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := t.w.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	t.w.statements[query] = stmt
+	return stmt, nil
+}
+
+// Writes counts statements that wrote or tried to.
+func (t *tx) Writes() int { return t.writes }
+
+// Commit makes the transaction durable.
+func (t *tx) Commit() error {
+	if _, err := t.run("COMMIT"); err != nil {
+		return err
+	}
+	if t.w.afterCommit != nil {
+		return t.w.afterCommit()
+	}
+	return nil
+}
+
+// Rollback ends the transaction. SQLite has ended it by itself after some
+// errors, and a commit that succeeded has too.
+func (t *tx) Rollback() error {
+	_, err := t.run("ROLLBACK")
+	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
+		return nil
+	}
+	return err
+}
+
+// scanner is a row, or the error instead of one.
+type scanner interface{ Scan(...any) error }
+
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error { return f.err }
+
+// primaryCode is SQLite's result code less its refinement; 0 if err is not SQLite's.
+func primaryCode(err error) int {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Code() & 0xff
+}
+
+func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
+
+// isFatal tells whether the disk, or what is on it, can't be trusted any more.
+func isFatal(err error) bool {
+	switch primaryCode(err) {
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
+		return true
+	default:
+		return false
+	}
+}
