@@ -1,0 +1,32 @@
+# Each target says what it does; make alone prints them.
+
+.PHONY: help build demo test test-long lint fuzz cover clean
+.DEFAULT_GOAL := help
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## build the binary ./ringback
+	go build -o ringback ./cmd/ringback
+
+demo: ## watch a job survive kill -9; needs no key and no network
+	go run ./cmd/ringback demo
+
+test: ## run all tests, in minutes (./test.sh)
+	./test.sh
+
+test-long: ## the same with longer kills, a million rows and fuzzing
+	./test.sh --long
+
+lint: ## run the linters (.golangci.yaml says which, and why not the others)
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+fuzz: ## fuzz one target until Ctrl-C: make fuzz FUZZ=FuzzRead PKG=./internal/sse
+	go test -run '^$$' -fuzz '^$(FUZZ)$$' $(PKG)
+
+cover: ## run the tests and print how much each package's own cover
+	go test -coverprofile cover.out ./...
+	go tool cover -func cover.out | tail -n 1
+
+clean: ## remove what build, cover and test.sh left in this checkout
+	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv

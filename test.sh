@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# The one test command; README, Makefile and .ci/run call it.
+#
+#   ./test.sh                              everything, in minutes
+#   ./test.sh --long                       longer kills, a million rows, and each fuzz target for 20 s
+#   ./test.sh ./internal/node/... -run X   only go test -race, with these arguments
+#
+# What the tests need beside Go is installed only where it is missing: as root
+# with apt; otherwise one line to paste is printed, and no test runs. What npm
+# and pip bring stays in this checkout, and is renewed when its list changes.
+# Each test and each subtest counts as one in the last line, "N passed, N failed".
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+exec </dev/null # nothing below may ask a question
+
+node_dir=examples/receivers/node
+python_dir=examples/receivers/python
+venv_python=$python_dir/.venv/bin/python
+long=
+
+main() {
+  if [[ ${1-} == --long ]]; then
+    long=1
+    shift
+  fi
+  command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin # where the archive of go.dev is unpacked
+  need_tools
+  need_node_modules
+  need_python_venv
+  if [[ $# == 0 ]]; then
+    check_format
+    go vet ./...
+    set -- -count=1 ./... # afresh: Go's cache of results knows nothing of the programs that tests start
+  fi
+  run_tests "$@" | summarise
+}
+
+say() { printf 'test.sh: %s\n' "$*" >&2; }
+
+need_tools() {
+  local packages outdated
+  packages=$(missing_packages)
+  if [[ -n $packages && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    # shellcheck disable=SC2086 # a list of names
+    install $packages
+    packages=$(missing_packages)
+  fi
+  outdated=$(outdated_tools)
+  [[ -z $packages ]] || say "something is missing; this installs it: sudo apt-get install -y $packages"
+  [[ -z $outdated ]] || say "$outdated"
+  [[ -z $packages$outdated ]] || exit 1
+}
+
+# missing_packages prints the Debian packages that are missing, in one line.
+missing_packages() {
+  {
+    has_c_compiler || echo gcc libc6-dev # the race detector links with C
+    command -v git >/dev/null || echo git
+    has_certificates || echo ca-certificates
+    command -v node >/dev/null || echo nodejs
+    command -v npm >/dev/null || echo npm
+    command -v python3 >/dev/null || echo python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  } | paste -sd ' ' -
+}
+
+has_c_compiler() { echo '#include <stdlib.h>' | "${CC:-gcc}" -E -x c - >/dev/null 2>&1; }
+
+has_certificates() {
+  [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt || -e /etc/ssl/cert.pem ]]
+}
+
+# outdated_tools prints a sentence for each tool that apt may not have new enough.
+outdated_tools() {
+  local want have
+  want=$(awk '$1 == "go" { print $2 }' go.mod)
+  have=$(go env GOVERSION 2>/dev/null || true) # Go itself fetches a newer one, unless told not to
+  have=${have#go}
+  if [[ -z $have || $(printf '%s\n' "$want" "${have%% *}" | sort -V | head -n 1) != "$want" ]]; then
+    echo "Go $want or newer is needed, ${have:-none} is here: unpack an archive from https://go.dev/dl/ into /usr/local."
+  fi
+  if command -v node >/dev/null && ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)'; then
+    echo "Node.js 18 or newer is needed, $(node --version) is here: take one from https://nodejs.org/en/download."
+  fi
+}
+
+install() {
+  say "installing $*"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+need_node_modules() {
+  cmp -s "$node_dir/package-lock.json" "$node_dir/node_modules/.installed" && return
+  say "npm ci in $node_dir"
+  npm ci --prefix "$node_dir" --loglevel=error --no-progress >&2
+  cp "$node_dir/package-lock.json" "$node_dir/node_modules/.installed"
+}
+
+need_python_venv() {
+  cmp -s "$python_dir/requirements.txt" "$python_dir/.venv/.installed" &&
+    "$venv_python" -c 'import flask, standardwebhooks' 2>/dev/null && return # it breaks when the system's Python changes
+  say "pip install in $python_dir"
+  python3 -m venv --clear "$python_dir/.venv"
+  "$venv_python" -m pip install --quiet --disable-pip-version-check --requirement "$python_dir/requirements.txt" >&2
+  cp "$python_dir/requirements.txt" "$python_dir/.venv/.installed"
+}
+
+check_format() {
+  local files
+  files=$(find . \( -name node_modules -o -name .venv \) -prune -o -name '*.go' -print0 | xargs -0 gofmt -l)
+  [[ -z $files ]] && return
+  say "not formatted; gofmt -w does it:" $files
+  exit 1
+}
+
+run_tests() {
+  local status=0
+  export CGO_ENABLED=1 # the race detector needs it
+  if [[ -z $long ]]; then
+    go test -race -json "$@" || status=$?
+  else
+    RINGBACK_LONG=1 go test -race -json -timeout 60m "$@" || status=$?
+    fuzz "$@" || status=$?
+  fi
+  return "$status"
+}
+
+# fuzz runs each fuzz target of the packages in $@ by itself, which is all that
+# go test can do at a time.
+fuzz() {
+  local status=0 package target
+  while read -r package target; do
+    go test -json -run '^$' -fuzz "^$target\$" -fuzztime 20s "$package" || status=$?
+  done < <(go test -list '^Fuzz' "$@" | awk '/^Fuzz/ { target[n++] = $1 }
+    /^(ok|FAIL)/ { for (i = 0; i < n; i++) print $2, target[i]; n = 0 }')
+  return "$status"
+}
+
+# summarise reads the events of go test -json and prints a line for each package,
+# the output of each test that failed, and the sum. A skipped test has failed.
+summarise() {
+  local program
+  IFS= read -r -d '' program <<'PYTHON' || true
+import json, sys
+
+passed = failed = 0
+held = {}  # (package, test) -> its output until we know how it ends; test "" is the package
+broken = set()  # packages whose failure is counted already
+
+def show(key):
+    sys.stdout.write("".join(held.pop(key, [])))
+
+for line in sys.stdin:
+    try:
+        event = json.loads(line)
+    except ValueError:  # not from go test
+        sys.stdout.write(line)
+        continue
+    action, package, test = (event.get(k, "") for k in ("Action", "Package", "Test"))
+    if action == "build-output":
+        sys.stdout.write(event["Output"])
+    elif action == "output" and not event["Output"].startswith("=== "):  # RUN, PAUSE, CONT
+        held.setdefault((package, test), []).append(event["Output"])
+    elif action == "pass" and test:
+        passed += 1
+        held.pop((package, test), None)
+    elif action in ("fail", "skip") and test:
+        failed += 1
+        broken.add(package)
+        show((package, test))
+        if action == "skip":
+            print(f"    {test} was skipped: that counts as failed")
+    elif action in ("pass", "skip"):
+        sys.stdout.write(held.pop((package, ""), [""])[-1])
+    elif action == "fail":
+        for key in sorted((k for k in held if k[0] == package), reverse=True):
+            show(key)  # tests that never ended, then the package
+        if package not in broken:
+            failed += 1
+        broken.discard(package)
+    sys.stdout.flush()
+
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
+PYTHON
+  python3 -X utf8 -c "$program"
+}
+
+main "$@"
