@@ -1,0 +1,60 @@
+// Receives Ringback's webhooks with net/http: verifies, drops duplicates, answers fast.
+//
+//	WEBHOOK_SECRET=whsec_… PORT=9099 go run ./examples/receivers/go
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+func main() {
+	secret, err := ringback.ParseSecret(os.Getenv("WEBHOOK_SECRET"))
+	if err != nil {
+		log.Fatalf("receiver: set WEBHOOK_SECRET to what `ringback secret` prints: %v", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+cmp.Or(os.Getenv("PORT"), "9099"))
+	if err != nil {
+		log.Fatalf("receiver: %v", err)
+	}
+	log.Printf("receiver: listening on http://%s/hook", l.Addr())
+	http.Handle("POST /hook", receive(secret))
+	server := http.Server{ReadTimeout: time.Minute}
+	log.Fatal(server.Serve(l))
+}
+
+func receive(secret ringback.Secret) http.HandlerFunc {
+	// Ids of the deliveries that we have. In production: a table with webhook-id
+	// as its primary key, written in the transaction that keeps the job's result.
+	var seen sync.Map
+	return func(w http.ResponseWriter, r *http.Request) {
+		// A 413 ends a delivery: choose a limit that the longest answer fits in.
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
+		if err != nil {
+			http.Error(w, "the body is too long", http.StatusRequestEntityTooLarge)
+			return
+		}
+		var job ringback.Event
+		if err = ringback.Verify(r.Header, body, secret); err == nil {
+			err = json.Unmarshal(body, &job)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		if _, again := seen.LoadOrStore(r.Header.Get(ringback.HeaderWebhookID), true); !again {
+			fmt.Printf("{\"job_id\":%q,\"status\":%q}\n", job.ID, job.Status)
+		}
+		w.WriteHeader(http.StatusNoContent) // keep first, then answer; long work comes after that
+	}
+}
