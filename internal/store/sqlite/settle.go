@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -62,47 +61,35 @@ func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 // apply makes of a queued or running job what was decided: the ledger's row,
 // the job's, its content, and the delivery that its end causes.
 func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
-	if j.Status == ringback.Queued {
+	after := store.Apply(j, o)
+	switch {
+	case j.Status == ringback.Queued:
 		s.jobLeaves(t, j)
-	}
-	if j.Status == ringback.Running {
-		if err := closeAttempt(t, &j, o); err != nil {
+	case o.Attempt == nil:
+		return j, fmt.Errorf("job %s is running: its attempt has no outcome", j.ID)
+	default:
+		if err := insertAttempt(t, &j, o); err != nil {
 			return j, err
 		}
 	}
-	if o.Status == ringback.Queued {
-		wait(&j, o)
-	} else {
-		end(&j, o)
-	}
-	if err := updateJob(t, &j); err != nil {
+	if err := updateJob(t, &after); err != nil {
 		return j, err
 	}
-	if err := putContent(t, &j, o); err != nil {
+	if err := putContent(t, &after, o); err != nil {
 		return j, err
 	}
-	if j.Status == ringback.Queued {
-		s.jobWaits(t, j)
+	if after.Status == ringback.Queued {
+		s.jobWaits(t, after)
 	}
 	if o.Delivery != nil {
-		return j, s.insertDelivery(t, &j, o.Delivery)
+		return after, s.insertDelivery(t, &after, o.Delivery)
 	}
-	return j, nil
+	return after, nil
 }
 
-// closeAttempt writes the ledger's row of the attempt that runs.
-func closeAttempt(t *tx, j *store.Job, o store.Outcome) error {
+// insertAttempt writes the ledger's row of the attempt that runs.
+func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 	a := o.Attempt
-	if a == nil {
-		return fmt.Errorf("job %s is running: its attempt has no outcome", j.ID)
-	}
-	j.DurationMS = max(0, o.At.Sub(j.StartedAt).Milliseconds())
-	if a.Outcome != ringback.AttemptRefused && a.Outcome != ringback.AttemptReleased {
-		j.Attempts++
-	}
-	if a.Outcome == ringback.AttemptUncertain {
-		j.Uncertain++
-	}
 	_, err := t.exec(`
 		INSERT INTO attempts (job, number, node, provider, model, started_at, first_token_at, ended_at,
 			outcome, status_code, error, usage, provider_request_id)
@@ -113,42 +100,6 @@ func closeAttempt(t *tx, j *store.Job, o store.Outcome) error {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
 	return nil
-}
-
-// wait puts the job back into its lane, or into that of the next model. The
-// fence moves: whoever held it has lost it.
-func wait(j *store.Job, o store.Outcome) {
-	j.Status, j.Node, j.Fence, j.RunAt = ringback.Queued, "", j.Fence+1, o.RunAt
-	if o.Failed {
-		j.Failures++
-	}
-	if o.NextModel != "" {
-		j.Model, j.Failures = o.NextModel, 0
-		if len(j.Fallbacks) > 0 {
-			j.Fallbacks = j.Fallbacks[1:]
-		}
-		j.FirstRefusedAt, j.EndBy = time.Time{}, j.ExpiresAt
-	}
-	if o.Refused && j.FirstRefusedAt.IsZero() {
-		j.FirstRefusedAt = o.At
-		if end := o.At.Add(j.Options.MaxWait); end.Before(j.EndBy) {
-			j.EndBy = end
-		}
-	}
-}
-
-// end makes the job terminal.
-func end(j *store.Job, o store.Outcome) {
-	j.Status, j.Node, j.EndedAt = o.Status, "", o.At
-	if o.Failed {
-		j.Failures++
-	}
-	j.AnswerModel, j.Usage, j.Error, j.ErrorDetail = o.AnswerModel, o.Usage, o.Error, o.ErrorDetail
-	keep := j.Options.ResultTTL
-	if o.Status == ringback.Failed {
-		keep = max(keep, store.DeadLetterTTL)
-	}
-	j.ContentUntil = o.At.Add(keep)
 }
 
 func putContent(t *tx, j *store.Job, o store.Outcome) error {

@@ -1,12 +1,15 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 func open(t testing.TB, dir string) *Store {
@@ -63,5 +66,17 @@ func TestACorruptFileIsNotTouched(t *testing.T) {
 	after, err := os.ReadFile(file)
 	if err != nil || string(after) != string(garbage) {
 		t.Fatalf("the corrupt file was changed: %q, %v", after, err)
+	}
+}
+
+// bound bounds the file's size in pages, never below what it has. It runs as a
+// member of the writer's queue, since the connection is the writer's alone.
+func (s *Store) bound(pages int) {
+	err := s.write(context.Background(), groupcommit.Write[*tx]{Run: func(t *tx) error {
+		var now int
+		return t.row(fmt.Sprintf("PRAGMA max_page_count = %d", pages)).Scan(&now)
+	}})
+	if err != nil {
+		panic(err)
 	}
 }

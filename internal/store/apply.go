@@ -1,0 +1,70 @@
+package store
+
+import (
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// Apply is the state machine: the row of a queued or running job after o. It is
+// pure; stores write what it returns, and whoever builds a webhook's body uses
+// it to know how the job will stand.
+func Apply(j Job, o Outcome) Job {
+	if j.Status == ringback.Running && o.Attempt != nil {
+		j = closeAttempt(j, o)
+	}
+	if o.Failed {
+		j.Failures++
+	}
+	if o.Status == ringback.Queued {
+		return wait(j, o)
+	}
+	return end(j, o)
+}
+
+func closeAttempt(j Job, o Outcome) Job {
+	j.DurationMS = max(0, o.At.Sub(j.StartedAt).Milliseconds())
+	switch o.Attempt.Outcome {
+	case ringback.AttemptRefused, ringback.AttemptReleased:
+	case ringback.AttemptUncertain:
+		j.Attempts++
+		j.Uncertain++
+	default:
+		j.Attempts++
+	}
+	return j
+}
+
+// wait puts the job back into its lane, or into that of the next model. The
+// fence of a running job moves: whoever held it has lost it.
+func wait(j Job, o Outcome) Job {
+	if j.Status == ringback.Running {
+		j.Fence++
+	}
+	j.Status, j.Node, j.RunAt = ringback.Queued, "", o.RunAt
+	if o.NextModel != "" {
+		j.Model, j.Failures = o.NextModel, 0
+		if len(j.Fallbacks) > 0 {
+			j.Fallbacks = j.Fallbacks[1:]
+		}
+		j.FirstRefusedAt, j.EndBy = time.Time{}, j.ExpiresAt
+	}
+	if o.Refused && j.FirstRefusedAt.IsZero() {
+		j.FirstRefusedAt = o.At
+		if end := o.At.Add(j.Options.MaxWait); end.Before(j.EndBy) {
+			j.EndBy = end
+		}
+	}
+	return j
+}
+
+func end(j Job, o Outcome) Job {
+	j.Status, j.Node, j.EndedAt = o.Status, "", o.At
+	j.AnswerModel, j.Usage, j.Error, j.ErrorDetail = o.AnswerModel, o.Usage, o.Error, o.ErrorDetail
+	keep := j.Options.ResultTTL
+	if o.Status == ringback.Failed {
+		keep = max(keep, DeadLetterTTL)
+	}
+	j.ContentUntil = o.At.Add(keep)
+	return j
+}

@@ -1,0 +1,91 @@
+package sqlite
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/storetest"
+)
+
+func TestContract(t *testing.T) {
+	storetest.Exercise(t, func(t testing.TB) storetest.Harness { return newHarness(t) })
+}
+
+// harness is a store in a directory of its own.
+type harness struct {
+	dir  string
+	lose atomic.Bool
+
+	mu    sync.Mutex
+	store *Store
+	all   []*Store
+}
+
+func newHarness(t testing.TB) *harness {
+	h := &harness{dir: t.TempDir()}
+	h.start(t)
+	t.Cleanup(func() {
+		for _, s := range h.all {
+			s.Close() //nolint:errcheck // some were closed by their test, some lost their files
+		}
+	})
+	return h
+}
+
+func (h *harness) start(t testing.TB) {
+	s, err := Open(t.Context(), Config{Dir: h.dir, Die: func(err error) { t.Errorf("the store died: %v", err) }})
+	if err != nil {
+		t.Fatalf("open the store: %v", err)
+	}
+	s.writer.afterCommit = func() error {
+		if h.lose.CompareAndSwap(true, false) {
+			return errLost
+		}
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.store = s
+	h.all = append(h.all, s)
+}
+
+func (h *harness) Store() store.Store {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.store
+}
+
+// Crash opens what is on the disk at this moment: a copy of the files, so that
+// nothing which the dropped store does later reaches it.
+func (h *harness) Crash(t testing.TB) {
+	dead := h.store
+	next := t.TempDir()
+	for _, name := range []string{"ringback.db", "ringback.db-wal"} {
+		b, err := os.ReadFile(filepath.Join(h.dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			if err := os.WriteFile(filepath.Join(next, name), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.dir = next
+	h.start(t)
+	dead.Close() //nolint:errcheck // dropped: what it still writes goes to the old files
+}
+
+func (h *harness) LoseCommit() { h.lose.Store(true) }
+
+// FullDisk bounds the file to its present pages.
+func (h *harness) FullDisk() (restore func()) {
+	s := h.store
+	s.bound(1)
+	return func() { s.bound(1 << 30) }
+}
