@@ -1,0 +1,228 @@
+// Package limit decides whether a call may start now: how many at a time
+// (slots), how many a minute (rate), and not at all for a while after the
+// other side refused or failed (hold), until one call has found out that it is
+// well again (probe).
+//
+// There is one type, [Gate], with one gate for each (provider, model), for each
+// provider's key and for each receiver's host. A gate is policy on the clock
+// and nothing else: it starts no goroutine, does no I/O, and does not know what
+// HTTP, a job or a delivery is. What a status code means is decided by those
+// who call; it arrives here as a [Verdict].
+//
+// What always holds:
+//
+//   - No more passes are out than there are slots.
+//   - While a hold stands, no pass is given before its time is over, and after
+//     it one at a time, the probe, until a probe has ended well.
+//   - No pass is given before a time that the other side named (cut to 1 h),
+//     unless the operator frees the gate.
+//   - A pass that is given back restores what it took but for its token of the
+//     rate: the call may have been sent.
+//
+// Together they bound a retry storm: against a side that always refuses, the
+// passes are those of the first burst and one for each pause, and the pauses
+// grow.
+//
+// # Whose word counts
+//
+// Calls overlap, so verdicts arrive late and out of order. Each pass remembers
+// during which stretch (before, during or after which hold) it was given. A
+// verdict from an earlier stretch is old news:
+//
+//   - An old success ends nothing. It began before the trouble did.
+//   - An old failure, or an old refusal without a time, changes nothing. So the
+//     many refusals of one burst are one step of the growing pause, and the
+//     stragglers of a burst do not begin a new hold after the probe ended it.
+//   - An old refusal that names a time is honoured all the same, since the time
+//     is the other side's own word. It lengthens a hold, begins one if none
+//     stands, and never shortens one.
+package limit
+
+import (
+	"cmp"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Config says what a gate lets through. The zero value limits neither number
+// nor rate, and holds after ten failures in a row.
+type Config struct {
+	// Slots is how many passes may be out at once; 0 means no limit.
+	Slots int
+
+	// PerMinute is how many passes are given in a minute, evenly spaced, with
+	// bursts of at most one second's worth; 0 means no limit.
+	PerMinute int
+
+	// BreakAfter is how many failures in a row begin a hold; 0 means 10. It is
+	// also how many verdicts a minute must have before a share of 70 % failures
+	// begins one.
+	BreakAfter int
+
+	// HoldMin is the first pause where no time was named; 0 means 30 s. Each
+	// further one is twice as long, up to HoldMax; 0 means 15 min. Every pause
+	// is then moved by up to 20 % either way.
+	HoldMin, HoldMax time.Duration
+}
+
+// Gate lets calls through or not. It is safe for concurrent use. Make one with
+// [New].
+type Gate struct {
+	slots int
+	rate  *rate.Limiter // nil: no limit
+	pause pause
+
+	mu      sync.Mutex // guards what follows
+	out     int        // passes out
+	stretch uint64     // counted up when a hold begins and when it ends
+	hold    hold
+	probe   *Pass // the probe that is out; nil: none
+	tally   tally
+	proven  bool
+}
+
+// New makes a gate that is open.
+func New(c Config) *Gate {
+	g := &Gate{
+		slots: cmp.Or(c.Slots, math.MaxInt),
+		pause: pause{
+			min: cmp.Or(c.HoldMin, 30*time.Second),
+			max: cmp.Or(c.HoldMax, 15*time.Minute),
+		},
+		tally: tally{breakAfter: cmp.Or(c.BreakAfter, 10), born: time.Now()},
+	}
+	if c.PerMinute > 0 {
+		g.rate = rate.NewLimiter(rate.Limit(float64(c.PerMinute)/60), max(1, c.PerMinute/60))
+	}
+	return g
+}
+
+// Enter takes a slot and a token of the rate. While a hold stands it returns
+// nil and false; when the hold's time is over it gives one pass, the probe, and
+// no other until that one is done. Whoever gets a pass owes it a [Pass.Done].
+func (g *Gate) Enter() (*Pass, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	now := time.Now()
+	if g.out >= g.slots || g.shut(now) {
+		return nil, false
+	}
+	if g.rate != nil && !g.rate.AllowN(now, 1) {
+		return nil, false
+	}
+	p := &Pass{gate: g, stretch: g.stretch, probe: g.hold.on}
+	if p.probe {
+		g.probe = p
+	}
+	g.out++
+	return p, true
+}
+
+// Room is how many calls of Enter would succeed right now; math.MaxInt if
+// nothing limits them.
+func (g *Gate) Room() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	now := time.Now()
+	if g.shut(now) {
+		return 0
+	}
+	room := g.slots
+	if room != math.MaxInt {
+		room -= g.out
+	}
+	if g.rate != nil {
+		room = min(room, int(g.rate.TokensAt(now)))
+	}
+	if g.hold.on {
+		room = min(room, 1)
+	}
+	return room
+}
+
+// Next is when Room may become positive by time alone: the end of a hold, or
+// the next token of the rate. It is the present if there is room now, and the
+// zero time if it is not time that stops it but a pass that is out; then the
+// next Done is what to wait for.
+func (g *Gate) Next() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	if g.out >= g.slots || g.probe != nil {
+		return time.Time{}
+	}
+	now := time.Now()
+	next := later(now, g.hold.until)
+	if g.rate != nil {
+		next = later(next, nextToken(g.rate, now))
+	}
+	return next
+}
+
+// Held tells whether a hold stands, its reason as the verdict that last set its
+// time gave it, and that time. A hold whose time is over stands until a probe
+// has ended well.
+func (g *Gate) Held() (until time.Time, reason string, held bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hold.until, g.hold.reason, g.hold.on
+}
+
+// Free ends a hold at once, whatever time it has: the operator knows better,
+// for instance after a restart with a new key.
+func (g *Gate) Free() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endHold()
+}
+
+// Proven tells whether the last verdict was a success. It is false for a gate
+// that has had none yet: new hosts share slots with those that failed.
+func (g *Gate) Proven() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.proven
+}
+
+// Idle tells whether the gate remembers nothing that a new one would have to
+// know: no pass is out, nothing failed within the last minute, the rate is whole
+// and no hold stands, or one that nobody has probed for an hour since its time
+// was over. Such a gate may be dropped, so that the gates of a million hosts do
+// not pile up.
+func (g *Gate) Idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	now := time.Now()
+	held := g.hold.on && now.Sub(g.hold.until) < time.Hour
+	whole := g.rate == nil || g.rate.TokensAt(now) >= float64(g.rate.Burst())
+	return g.out == 0 && !held && whole && g.tally.clean(now)
+}
+
+// shut tells whether the hold keeps everybody out.
+func (g *Gate) shut(now time.Time) bool {
+	return g.hold.on && (g.probe != nil || now.Before(g.hold.until))
+}
+
+// nextToken is when the limiter has a whole token. The microsecond on top makes
+// up for the limiter's floating point: at that time Enter does succeed.
+func nextToken(l *rate.Limiter, now time.Time) time.Time {
+	missing := 1 - l.TokensAt(now)
+	if missing <= 0 {
+		return now
+	}
+	wait := time.Duration(missing / float64(l.Limit()) * float64(time.Second))
+	return now.Add(wait + time.Microsecond)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,126 @@
+package limit
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	namedMin = time.Second // the least that a named time is taken for
+	namedMax = time.Hour   // the most
+)
+
+// hold is a time before which there are no calls, and after it only probes.
+type hold struct {
+	on     bool
+	until  time.Time
+	reason string // of the verdict that set until
+	failed bool   // a failure has begun or lengthened it, not refusals alone
+
+	// How many times in a row, since the last success, a pause was made or a
+	// time was named. They grow apart: a provider that names short times a few
+	// times and then once names none is not put off for a quarter of an hour.
+	pauses, named int
+}
+
+// judge takes the verdict of a call. fresh tells that the call began in the
+// present stretch; in a hold only the probe did. The package comment has the
+// rules.
+func (g *Gate) judge(r Report, fresh bool, now time.Time) {
+	if r.Verdict != Void {
+		g.proven = r.Verdict == OK
+	}
+	switch {
+	case r.Verdict == Refused && !r.Until.IsZero():
+		g.holdNamed(r, fresh, now)
+	case !fresh:
+	case r.Verdict == Refused:
+		g.holdPause(r.Reason, now)
+	case r.Verdict == Failed:
+		g.fail(r.Reason, now)
+	case r.Verdict == OK:
+		g.succeed(now)
+	}
+}
+
+// succeed notes a success. One in a hold is the probe's.
+func (g *Gate) succeed(now time.Time) {
+	switch {
+	case !g.hold.on:
+		g.tally.succeeded(now)
+	case now.Before(g.hold.until): // named while the probe was out
+		g.hold.failed, g.hold.pauses, g.hold.named = false, 0, 0
+	default:
+		g.endHold()
+	}
+}
+
+// fail notes a failure. One in a hold is the probe's.
+func (g *Gate) fail(reason string, now time.Time) {
+	if g.hold.on || g.tally.failed(now) {
+		g.holdPause(reason, now)
+		g.hold.failed = true
+	}
+}
+
+// holdPause begins or lengthens the hold by the next growing pause.
+func (g *Gate) holdPause(reason string, now time.Time) {
+	g.hold.pauses++
+	g.holdUntil(now.Add(g.pause.jittered(g.hold.pauses)), reason)
+}
+
+// holdNamed begins or lengthens the hold up to the time that was named. The
+// time is turned into a distance at once: it may come from another clock's wall
+// time, and what counts from here on is our own monotonic one.
+func (g *Gate) holdNamed(r Report, fresh bool, now time.Time) {
+	if fresh {
+		g.hold.named++
+	}
+	least := pause{min: namedMin, max: max(namedMin, g.pause.min)}.step(g.hold.named)
+	wait := min(max(r.Until.Sub(now), least), namedMax)
+	g.holdUntil(now.Add(wait), r.Reason)
+}
+
+// holdUntil begins a hold or lengthens the one that stands; it never shortens.
+func (g *Gate) holdUntil(until time.Time, reason string) {
+	if !g.hold.on {
+		g.hold.on = true
+		g.stretch++
+		g.tally.reset()
+	}
+	if until.After(g.hold.until) {
+		g.hold.until, g.hold.reason = until, reason
+	}
+}
+
+// endHold opens the gate. A probe that is still out is a call like any other
+// from now on, and of an earlier stretch.
+func (g *Gate) endHold() {
+	if !g.hold.on {
+		return
+	}
+	g.hold = hold{}
+	g.probe = nil
+	g.stretch++
+}
+
+// pause is a length that doubles.
+type pause struct{ min, max time.Duration }
+
+// step is the nth pause in a row, from 1.
+func (p pause) step(n int) time.Duration {
+	d := p.min
+	for range n - 1 {
+		if d >= p.max {
+			break
+		}
+		d *= 2
+	}
+	return min(d, p.max)
+}
+
+// jittered is the nth pause moved by up to 20 % either way, so that what failed
+// at one moment does not come back at one moment.
+func (p pause) jittered(n int) time.Duration {
+	return time.Duration(float64(p.step(n)) * (0.8 + 0.4*rand.Float64()))
+}

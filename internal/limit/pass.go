@@ -1,0 +1,94 @@
+package limit
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Verdict is what a call said about the other side.
+type Verdict int
+
+const (
+	// Void says nothing: the call was released, cancelled, or never sent. A
+	// voided probe lets the next one try at once. It is the zero value.
+	Void Verdict = iota
+
+	// OK is a success. That of a probe ends the hold, unless the other side has
+	// meanwhile named a later time, and makes the pauses short again.
+	OK
+
+	// Failed counts towards a hold; that of a probe lengthens it by the next
+	// pause.
+	Failed
+
+	// Refused begins a hold, or lengthens it if the call was a probe or a time
+	// is named.
+	Refused
+)
+
+// Report is how a call ended. The zero value is Void.
+type Report struct {
+	Verdict Verdict
+
+	// Until is the time before which the other side does not want to be called,
+	// with Refused: Retry-After. It is cut to 1 h from now, and taken as at
+	// least 1 s from now, twice that after each further refusal with a time and
+	// without success between, up to Config.HoldMin: a side that says "at once"
+	// for ever is not believed for ever. The zero time means that none was
+	// named: a growing pause.
+	Until time.Time
+
+	// Reason is shown by [Gate.Held], for Failed and Refused.
+	Reason string
+}
+
+// Pass is the right to make one call.
+type Pass struct {
+	gate    *Gate
+	stretch uint64 // the gate's when the pass was given; guarded by gate.mu
+	probe   bool
+	done    atomic.Bool
+}
+
+// Probe tells whether this call is to find out if a hold is over.
+func (p *Pass) Probe() bool { return p.probe }
+
+// Done gives the pass back and says how the call went. It must be called for
+// every pass. Only the first call counts, so that a deferred Done(Report{}) can
+// stand guard over all ways out.
+func (p *Pass) Done(r Report) {
+	if p.done.Swap(true) {
+		return
+	}
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	g.out--
+	if g.probe == p {
+		g.probe = nil
+	}
+	g.judge(r, p.stretch == g.stretch, time.Now())
+}
+
+// Accepted says that the other side has taken the call, although its end is
+// not known yet: a provider has begun to answer. A hold that stands for nothing
+// but refusals ends with that, as by OK; an answer may take ten minutes, and
+// those who wait need not. A hold in which something failed waits for the end
+// of the call, since what fails, fails late. For a call that is not the probe
+// it does nothing.
+func (p *Pass) Accepted() {
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	if g.probe != p || g.hold.failed {
+		return
+	}
+	now := time.Now()
+	g.proven = true
+	g.succeed(now)
+	if !g.hold.on {
+		p.stretch = g.stretch // the first call of the new stretch: what becomes of it counts
+	}
+}
