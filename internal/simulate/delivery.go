@@ -1,0 +1,56 @@
+package simulate
+
+import (
+	"net/http"
+	"time"
+)
+
+// Delivery is one request that the receiver got.
+type Delivery struct {
+	Number int       // of all requests, from 1
+	ID     string    // webhook-id; "" if there is none
+	Try    int       // of this id, from 1
+	At     time.Time // when its body was read
+	Method string
+	Path   string
+	Header http.Header // not to be changed; nil with ReceiverConfig.Forget
+	Body   []byte      // not to be changed; nil with ReceiverConfig.Forget
+
+	// What was found in the body; "" where it is not there.
+	JobID, Type, Status string
+
+	// SimpleErr is what is wrong with X-Webhook-Signature, StandardErr with the
+	// three headers of Standard Webhooks; nil if all is well or the receiver has
+	// no secret.
+	SimpleErr, StandardErr error
+
+	Answer Answer // that it gets
+}
+
+// Verified tells whether both signatures are right.
+func (d Delivery) Verified() bool { return d.SimpleErr == nil && d.StandardErr == nil }
+
+// Answer is how the receiver answers. The zero value is an empty 200, at once.
+type Answer struct {
+	Status int           // 0: 200
+	Header http.Header   // besides those that net/http sets
+	Body   string        // of the response
+	Delay  time.Duration // before the answer
+	Fault  Fault
+}
+
+// Fault is what a receiver does wrong beside its status.
+type Fault string
+
+// The faults of a receiver.
+const (
+	NoFault     Fault = ""
+	Hang        Fault = "hang"         // no answer until the client leaves
+	Reset       Fault = "reset"        // the connection is reset (RST) instead of an answer
+	Close       Fault = "close"        // the connection is closed instead of an answer
+	DripHeader  Fault = "drip header"  // a byte of an endless header every Delay (10 ms), until the client leaves
+	DripBody    Fault = "drip body"    // status and headers at once, then a byte of the body every Delay (10 ms), without end
+	EndlessBody Fault = "endless body" // status and headers, then bytes as fast as they are taken
+	ShortBody   Fault = "short body"   // more Content-Length than bytes
+	Garbage     Fault = "garbage"      // bytes that are no HTTP
+)

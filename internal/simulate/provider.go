@@ -1,0 +1,154 @@
+package simulate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ProviderConfig sets up a simulated provider. Its zero value is a provider that
+// takes any key.
+type ProviderConfig struct {
+	// Key is the only x-api-key that is not refused with 401; "" takes all.
+	Key string
+
+	// Pace is the time between two words of sim/slow; 0 means 50 ms, so that
+	// its 80 words take 4 s.
+	Pace time.Duration
+
+	// Observe is called when a call begins, with each piece of text that was
+	// sent, and when the call has ended; one after the other for each call, but
+	// at the same time for several. A call that it holds up is held up. nil:
+	// nobody looks. See [CallLog].
+	Observe func(Call)
+}
+
+// Provider is the simulated provider. Make one with [NewProvider].
+type Provider struct {
+	key     string
+	pace    time.Duration
+	observe func(Call)
+	number  atomic.Int64
+
+	mu    sync.Mutex
+	tries map[string]int // by fingerprint of model and prompt: calls since the last answer
+}
+
+// maxTries bounds the memory for prompts that were refused and never came back.
+const maxTries = 10_000
+
+// NewProvider makes a provider that speaks the Anthropic protocol at
+// POST /v1/messages, with and without stream, and has these models; what is not
+// one of them is a 404 not_found_error.
+//
+//	sim/echo            the prompt's text (of the last message), at once
+//	sim/slow            80 words, one each Pace
+//	sim/flaky-N         500 for the first N calls with the same prompt, then one
+//	                    answer as sim/echo, then the same from the beginning
+//	sim/429             the same with 429 and Retry-After: 1, for two calls
+//	sim/status-NNN      always this status (300 to 599), with the error's real type
+//	sim/break-off[-N]   the connection breaks after N words of 80; always
+//	sim/error-after-N   an error event, overloaded_error, after N words
+//	sim/silent[-N]      not a byte more after N words
+//	sim/short[-N]       a clean end after N words, without the stream's last events
+//	sim/garbage[-N]     bytes that are no event stream after N words
+//	sim/endless         words until the client leaves
+//	sim/mute            not even a status
+//	sim/think           a thinking block before the text
+//	sim/tool            a tool_use block after the text
+//
+// N is 40 where none is given; with 0 the trouble comes right after
+// message_start. Without stream a broken answer is half of its JSON,
+// sim/error-after is a 529, and what would be silent or endless never answers.
+//
+// Knobs stand behind the name as in a URL: sim/slow?words=200&pace=1ms.
+//
+//	words=N             length of the text (of sim/echo too)
+//	pace=DURATION       before each piece of the answer
+//	first=DURATION      before the first byte
+//	cut=N               the connection breaks after N bytes of the body
+//	times=N             how many calls are refused before one is answered; 0: all
+//	retry_after=VALUE   the header of a refusal
+//	location=URL        the same, of sim/status-3NN
+func NewProvider(c ProviderConfig) *Provider {
+	p := &Provider{key: c.Key, pace: cmp.Or(c.Pace, 50*time.Millisecond), observe: c.Observe, tries: map[string]int{}}
+	if p.observe == nil {
+		p.observe = func(Call) {}
+	}
+	return p
+}
+
+// ServeHTTP answers one call.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := readBody(w, r)
+	a := &act{
+		provider: p,
+		out:      &cutWriter{to: w, left: -1},
+		r:        r,
+		call:     Call{Number: int(p.number.Add(1)), Path: r.URL.Path, Header: r.Header.Clone(), Body: body},
+	}
+	w.Header().Set("request-id", fmt.Sprintf("req_sim_%d", a.call.Number))
+	a.call.End = a.begin(err)
+	p.observe(a.call)
+	if a.out.broken {
+		panic(http.ErrAbortHandler) // the way to break a connection in net/http
+	}
+}
+
+// begin checks the request and plays it. It returns how the call ended.
+func (a *act) begin(bodyErr error) End {
+	if bodyErr != nil {
+		status := http.StatusBadRequest
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](bodyErr); tooLarge {
+			status = http.StatusRequestEntityTooLarge
+		}
+		return a.refuse(status, bodyErr.Error())
+	}
+	if a.r.Method != http.MethodPost || a.r.URL.Path != "/v1/messages" {
+		return a.refuse(http.StatusNotFound, "there is only POST /v1/messages")
+	}
+	if key := a.provider.key; key != "" && a.r.Header.Get("x-api-key") != key {
+		return a.refuse(http.StatusUnauthorized, "invalid x-api-key")
+	}
+	m, err := readRequest(a.r, a.call.Body)
+	if err != nil {
+		return a.refuse(http.StatusBadRequest, err.Error())
+	}
+	h, known, err := habitOf(m.Model, a.provider.pace)
+	if err != nil {
+		return a.refuse(http.StatusBadRequest, err.Error())
+	}
+	if !known {
+		return a.refuse(http.StatusNotFound, "model: "+m.Model)
+	}
+	return a.play(h, m)
+}
+
+// refuses tells whether this call for a prompt is one that the habit refuses,
+// and which try it is, from 1; 0 if they are not counted.
+func (p *Provider) refuses(h habit, m messagesRequest) (try int, refused bool) {
+	if h.refusal == nil || h.refusal.times == 0 {
+		return 0, h.refusal != nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	key := fingerprint(m.Model, m.prompt)
+	try = p.tries[key] + 1
+	if try > h.refusal.times {
+		delete(p.tries, key)
+		return try, false
+	}
+	if len(p.tries) >= maxTries {
+		for old := range p.tries { // any one: who has ten thousand is not counting
+			delete(p.tries, old)
+			break
+		}
+	}
+	p.tries[key] = try
+	return try, true
+}
