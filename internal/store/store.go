@@ -241,6 +241,10 @@ type Job struct {
 
 	IdempotencyKey  string // "" means none
 	IdempotencyHash []byte
+
+	// Partial is the last partial answer of an earlier attempt. It is set only
+	// for a Decide, which may want to show it.
+	Partial Blob
 }
 
 // Lane of the job.

@@ -36,7 +36,7 @@ func (s *Store) cancel(t *tx, project string, id uuid.UUID, decide store.Decide)
 	case j.Project != project:
 		return j, store.ErrNotFound
 	case j.Status == ringback.Queued:
-		return s.apply(t, j, decide(j))
+		return s.decide(t, j, decide)
 	case j.Status == ringback.Running && !j.CancelRequested:
 		j.CancelRequested = true
 		return j, updateJob(t, &j)

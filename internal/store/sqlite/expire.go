@@ -37,7 +37,7 @@ func (s *Store) applyAll(t *tx, ids []uuid.UUID, decide store.Decide) ([]store.J
 		if err != nil {
 			return nil, err
 		}
-		if j, err = s.apply(t, j, decide(j)); err != nil {
+		if j, err = s.decide(t, j, decide); err != nil {
 			return nil, err
 		}
 		jobs = append(jobs, j)

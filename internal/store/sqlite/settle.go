@@ -37,7 +37,7 @@ func (s *Store) settle(t *tx, ref store.Ref, decide store.Decide) (store.Job, er
 		return j, err
 	}
 	if j.Status == ringback.Running && j.Fence == ref.Fence {
-		return s.apply(t, j, decide(j))
+		return s.decide(t, j, decide)
 	}
 	done, err := settledBefore(t, ref, decide(j))
 	if err == nil && !done {
@@ -56,6 +56,19 @@ func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 		return false, nil
 	}
 	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && ms(o.At) == ended, err
+}
+
+// decide applies what decide says about a queued or running job.
+func (s *Store) decide(t *tx, j store.Job, decide store.Decide) (store.Job, error) {
+	if j.Attempts > 0 {
+		var err error
+		if j.Partial, err = scanBody(t.row(selectBody, j.ID[:], int(partialPart))); err != nil {
+			return j, err
+		}
+	}
+	o := decide(j)
+	j.Partial = store.Blob{}
+	return s.apply(t, j, o)
 }
 
 // apply makes of a queued or running job what was decided: the ledger's row,

@@ -1,0 +1,37 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Cancel ends a waiting job at once. A running one's call is broken off, and
+// settles as cancelled unless its whole answer was there first. A job that is
+// cancelled already is returned as it is; one that ended otherwise is a conflict.
+func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, error) {
+	job, err := parseID(id)
+	if err != nil {
+		return ringback.Job{}, err
+	}
+	now := time.Now().Truncate(time.Millisecond)
+	j, err := n.store.Cancel(ctx, project, job, func(j store.Job) store.Outcome {
+		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, reason{sentence: "cancelled"})
+	})
+	if errors.Is(err, store.ErrEnded) {
+		return ringback.Job{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
+	}
+	if err != nil {
+		return ringback.Job{}, userError(id, err)
+	}
+	if j.Status == ringback.Running {
+		n.running.cancel(j.ID)
+	} else {
+		n.ended(j)
+	}
+	return n.Job(ctx, project, id, false)
+}

@@ -1,0 +1,14 @@
+//go:build unix
+
+package node
+
+import "golang.org/x/sys/unix"
+
+// freeSpace is how many bytes an unprivileged process may still write below dir.
+func freeSpace(dir string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), nil //nolint:gosec,unconvert // the types differ between systems
+}

@@ -1,0 +1,191 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// idleLook is how long a dispatcher sleeps when nothing calls it.
+const idleLook = time.Second
+
+// dispatchJobs gives free slots to what waits in the store, whenever something
+// happened that may allow it: a job came, a slot was freed, a time is over.
+func (n *Node) dispatchJobs(ctx context.Context) error {
+	return n.loop(ctx, n.wakeJobs, n.claimJobs)
+}
+
+// loop calls work at each wake, and when the time that work last named is there.
+func (n *Node) loop(ctx context.Context, wake <-chan struct{}, work func(context.Context, time.Time) (time.Time, error)) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		case <-timer.C:
+		}
+		now := time.Now()
+		next, err := work(ctx, now)
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("waiting work not claimed", "err", err)
+			next = now.Add(idleLook)
+		}
+		pause := idleLook
+		if !next.IsZero() {
+			pause = min(pause, max(time.Millisecond, time.Until(next)))
+		}
+		timer.Reset(pause)
+	}
+}
+
+// claimJobs starts as many waiting jobs as there is room for. It returns when
+// time alone may make more room.
+func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
+	if n.draining.Load() || n.diskLow.Load() {
+		return now.Add(idleLook), nil
+	}
+	if n.budget.full() {
+		return now.Add(10 * time.Millisecond), nil
+	}
+	w, err := n.store.Waiting(ctx)
+	if err != nil {
+		return next, err
+	}
+	n.jobs.wait(w.Lanes, now)
+	p, next := n.plan(w, now)
+	if len(p.tickets) == 0 {
+		return next, nil
+	}
+	defer p.giveBack()
+	jobs, err := n.store.Claim(ctx, p.claim)
+	if err != nil {
+		return next, err
+	}
+	for _, j := range jobs {
+		n.start(j, nil, p.ticketFor(j))
+	}
+	// What was left in the lanes is seen at once, not only when a slot is freed.
+	poke(n.wakeJobs)
+	return next, nil
+}
+
+// plan is what a claim asks for, with a ticket for each job that it may get.
+type plan struct {
+	claim   store.ClaimJobs
+	tickets map[store.Lane][]*ticket
+}
+
+// suspects is the key of the ticket for suspect jobs.
+var suspects = store.Lane{Project: "suspect"}
+
+// plan deals free slots to the lanes in which something is due, one in turn,
+// those that hold fewest first.
+func (n *Node) plan(w store.Waiting, now time.Time) (p plan, next time.Time) {
+	p = plan{claim: store.ClaimJobs{Node: n.id, Now: now}, tickets: map[store.Lane][]*ticket{}}
+	var due []store.LaneWaiting
+	for _, l := range w.Lanes {
+		if l.Due.After(now) {
+			next = earlier(next, l.Due)
+			continue
+		}
+		due = append(due, l)
+	}
+	n.jobs.order(due)
+	anyone := len(due) > 0
+	for len(due) > 0 {
+		due = slices.DeleteFunc(due, func(l store.LaneWaiting) bool {
+			if len(p.tickets[l.Lane]) >= l.Count {
+				return true
+			}
+			t := n.jobs.take(l.Lane)
+			if t == nil {
+				if at := n.jobs.next(l.Lane); at.After(now) {
+					next = earlier(next, at)
+				}
+				return true
+			}
+			p.tickets[l.Lane] = append(p.tickets[l.Lane], t)
+			return false
+		})
+	}
+	for lane, tickets := range p.tickets {
+		p.claim.Lanes = append(p.claim.Lanes, store.LaneWant{Lane: lane, N: len(tickets)})
+	}
+	n.planSuspect(&p, w.Suspects, anyone, now)
+	return p, next
+}
+
+// suspectPatience is how long a suspect job is put behind all others.
+const suspectPatience = time.Minute
+
+// planSuspect lets one suspect job start, when nothing else is due or it has
+// waited long enough. Its lane is known only when it is claimed, so it takes
+// its ticket then.
+func (n *Node) planSuspect(p *plan, w store.LaneWaiting, othersDue bool, now time.Time) {
+	if w.Count == 0 || w.Due.After(now) || (othersDue && now.Sub(w.Due) < suspectPatience) {
+		return
+	}
+	if t := n.jobs.takeSuspect(); t != nil {
+		p.claim.Suspects = 1
+		p.tickets[suspects] = []*ticket{t}
+	}
+}
+
+func (p *plan) ticketFor(j store.Job) *ticket {
+	lane := j.Lane()
+	if j.Suspect() {
+		lane = suspects
+	}
+	tickets := p.tickets[lane]
+	t := tickets[len(tickets)-1]
+	p.tickets[lane] = tickets[:len(tickets)-1]
+	return t
+}
+
+func (p *plan) giveBack() {
+	for _, tickets := range p.tickets {
+		for _, t := range tickets {
+			t.give()
+		}
+	}
+}
+
+// order puts lanes that hold few slots before those that hold many.
+func (s *slots) order(lanes []store.LaneWaiting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(lanes, func(a, b store.LaneWaiting) int {
+		return cmp.Or(
+			cmp.Compare(s.lanes[s.sharing(a.Lane)], s.lanes[s.sharing(b.Lane)]),
+			a.Due.Compare(b.Due))
+	})
+}
+
+// earlier is the earlier of two times; a zero one counts for nothing.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// start runs an attempt that is committed. Its goroutine owns the ticket.
+func (n *Node) start(j store.Job, request []byte, t *ticket) {
+	n.group.Go(func() error {
+		defer func() {
+			t.give()
+			poke(n.wakeJobs)
+		}()
+		if t.suspect && !t.enterLate(j.Lane()) {
+			n.settle(j, result{stopped: errHeld})
+			return nil
+		}
+		n.generate(j, request, t)
+		return nil
+	})
+}

@@ -1,0 +1,299 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// running is which attempts run here, and how to end them.
+type running struct {
+	mu    sync.Mutex
+	calls map[uuid.UUID]context.CancelCauseFunc
+	// cancelled are jobs that a cancel found running before their call was here.
+	cancelled map[uuid.UUID]bool
+	// stopped are the attempts that the drain ended, for the one transaction
+	// that frees them.
+	stopped map[store.Ref]result
+}
+
+func (r *running) init() {
+	r.calls = map[uuid.UUID]context.CancelCauseFunc{}
+	r.cancelled = map[uuid.UUID]bool{}
+	r.stopped = map[store.Ref]result{}
+}
+
+// enter makes a job's call known; leave forgets it.
+func (r *running) enter(job uuid.UUID, end context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls[job] = end
+	if r.cancelled[job] {
+		delete(r.cancelled, job)
+		end(errCancelled)
+	}
+}
+
+func (r *running) leave(job uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.calls, job)
+	delete(r.cancelled, job)
+}
+
+// cancel ends the job's call, or the one that is about to begin.
+func (r *running) cancel(job uuid.UUID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if end := r.calls[job]; end != nil {
+		end(errCancelled)
+		return
+	}
+	r.cancelled[job] = true
+}
+
+// result is what one attempt brought.
+type result struct {
+	answer *provider.Answer
+	failed *provider.Error
+	// stopped is why we ended the call ourselves; nil if we did not. failed may
+	// then hold what had come.
+	stopped error
+	sent    bool // a byte may have left
+	// heldUntil is when the gate that refused opens again.
+	heldUntil time.Time
+}
+
+// errHeld stops a job before its first byte: its lane is on hold.
+var errHeld = errors.New("the model is on hold")
+
+// generate makes one attempt and settles it.
+func (n *Node) generate(j store.Job, request []byte, t *ticket) {
+	res := n.call(j, request, t)
+	n.report(j, &res, t)
+	if errors.Is(res.stopped, errDrain) {
+		n.running.stop(j.Ref(), res)
+		return
+	}
+	n.settle(j, res)
+}
+
+// stop keeps what a drained attempt had brought.
+func (r *running) stop(ref store.Ref, res result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped[ref] = res
+}
+
+// call calls the provider. A panic of ours is a failed attempt, not the end of
+// the process.
+func (n *Node) call(j store.Job, request []byte, t *ticket) (res result) {
+	ctx, end := context.WithCancelCause(n.calls)
+	defer end(nil)
+	n.running.enter(j.ID, end)
+	defer n.running.leave(j.ID)
+
+	held := &share{b: n.budget}
+	defer held.release()
+	var sent atomic.Bool
+	defer func() {
+		if v := recover(); v != nil {
+			n.log.Error("panic in an attempt", "job_id", j.ID, "attempt", j.Fence, "panic", v, "stack", string(debug.Stack()))
+			res = result{failed: internalError(fmt.Errorf("panic: %v", v)), sent: sent.Load()}
+		}
+	}()
+
+	client, request, err := n.prepare(ctx, j, request, held)
+	if err != nil {
+		if cause := stopCause(ctx); cause != nil {
+			return result{stopped: cause}
+		}
+		return result{failed: internalError(err)}
+	}
+	limited, stop := context.WithTimeout(ctx, j.Options.Timeout)
+	defer stop()
+	answer, err := client.Generate(limited, provider.Request{
+		Body:  request,
+		Model: j.Model,
+		Grow:  held.grow,
+		Sent:  func() { sent.Store(true) },
+		FirstToken: func(time.Time) {
+			t.key.Accepted()
+			t.model.Accepted()
+		},
+	})
+	if err == nil {
+		return result{answer: answer, sent: true}
+	}
+	res = result{sent: sent.Load()}
+	if !errors.As(err, &res.failed) {
+		res.failed = internalError(err)
+	}
+	if res.failed.Verdict == provider.Stopped {
+		res.stopped = stopCause(ctx)
+		if res.stopped == nil {
+			res.stopped = err
+		}
+	}
+	return res
+}
+
+// prepare finds the provider, and the request where the claim did not bring it.
+func (n *Node) prepare(ctx context.Context, j store.Job, request []byte, held *share) (*provider.Client, []byte, error) {
+	p, ok := n.cfg.Providers[j.Provider]
+	if !ok {
+		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
+	}
+	if request == nil {
+		c, err := n.store.Content(ctx, j.ID, store.PartRequest)
+		if err != nil {
+			return nil, nil, err
+		}
+		if request = c.Request; request == nil {
+			return nil, nil, errors.New("the stored request is missing")
+		}
+	}
+	return p.Client, request, held.grow(ctx, len(request))
+}
+
+// stopCause is why we ended a call ourselves; nil if we did not.
+func stopCause(ctx context.Context) error {
+	for _, reason := range []error{errDrain, errCancelled} {
+		if errors.Is(context.Cause(ctx), reason) {
+			return reason
+		}
+	}
+	return nil
+}
+
+func internalError(err error) *provider.Error {
+	return &provider.Error{Verdict: provider.Retry, Code: ringback.CodeInternal, Message: "an internal error broke the attempt", Cause: err}
+}
+
+// report tells the gates what the call says about model and key, and learns
+// from them when a refused job may come again.
+func (n *Node) report(j store.Job, res *result, t *ticket) {
+	model, key := limit.Report{Verdict: limit.OK}, limit.Report{Verdict: limit.OK}
+	if f := res.failed; f != nil {
+		model, key = reports(f, time.Now())
+	}
+	if res.stopped != nil {
+		model, key = limit.Report{}, limit.Report{}
+	}
+	t.report(model, key)
+	if f := res.failed; f != nil && f.Verdict == provider.HoldKey {
+		n.log.Error("the provider refuses the key; its jobs wait", "provider", j.Provider, "status_code", f.StatusCode, "err", f)
+	}
+	res.heldUntil = n.jobs.heldUntil(j.Lane())
+}
+
+func reports(f *provider.Error, now time.Time) (model, key limit.Report) {
+	var until time.Time
+	if f.RetryAfter > 0 {
+		until = now.Add(f.RetryAfter)
+	}
+	ok, void := limit.Report{Verdict: limit.OK}, limit.Report{}
+	switch f.Verdict {
+	case provider.Hold:
+		return limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonRefused}, void
+	case provider.HoldKey:
+		return void, limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonKey}
+	case provider.Retry:
+		if f.Code == ringback.CodeInternal {
+			return void, void
+		}
+		return limit.Report{Verdict: limit.Failed, Reason: reasonFailing}, void
+	default: // it answered: the model is missing, or the request is wrong
+		return ok, ok
+	}
+}
+
+// Why a job waits, as status_reason shows it.
+const (
+	reasonRefused = "provider_refused"
+	reasonKey     = "provider_refused_key"
+	reasonFailing = "provider_failing"
+)
+
+// settle stores what became of an attempt. An answer that was paid for is not
+// thrown away because the disk is full: it is tried again until it is stored or
+// the node is told to stop.
+func (n *Node) settle(j store.Job, res result) {
+	decide, born := n.decide(j, res, time.Now())
+	for {
+		after, err := n.store.Settle(context.Background(), j.Ref(), decide)
+		if err == nil {
+			n.settled(j, after, born)
+			return
+		}
+		if errors.Is(err, store.ErrFenced) {
+			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
+		}
+		if !n.tryAgain(err) {
+			n.giveUp(born)
+			return
+		}
+		n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
+		if !n.pause(settlePause) {
+			n.giveUp(born)
+			return
+		}
+	}
+}
+
+// settlePause is the time between two tries of a settle that failed.
+const settlePause = time.Second
+
+// tryAgain tells whether a move that failed may succeed later, and closes the
+// doors while the disk is full.
+func (n *Node) tryAgain(err error) bool {
+	if errors.Is(err, store.ErrFull) {
+		n.diskLow.Store(true)
+		return true
+	}
+	return errors.Is(err, store.ErrUnknown)
+}
+
+// pause waits, unless the drain's time is over.
+func (n *Node) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-n.calls.Done():
+		return false
+	}
+}
+
+// settled passes on what a settled job causes: its watchers, its webhook, its
+// next attempt.
+func (n *Node) settled(before, after store.Job, born *send) {
+	if after.Status == ringback.Queued {
+		n.log.Debug("job waits for its next attempt", "job_id", after.ID, "run_at", after.RunAt, "model", after.Model, "asked", before.Model)
+		poke(n.wakeJobs)
+		return
+	}
+	if born != nil {
+		n.send(born)
+	}
+	n.ended(after)
+}
+
+// ended tells those who wait that a job is terminal.
+func (n *Node) ended(j store.Job) {
+	n.log.Debug("job ended", "job_id", j.ID, "status", j.Status, "attempts", j.Attempts)
+	n.hub.Publish(j.ID)
+	poke(n.wakeDeliveries)
+}

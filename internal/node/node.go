@@ -1,0 +1,231 @@
+// Package node is the heart: a job's life, from the door to the receiver.
+//
+//	submit.go    validates a request and stores it: queued, or born claimed
+//	route.go     which provider answers which model
+//	dispatch.go  gives free slots to waiting jobs, fairly among lanes
+//	generate.go  one attempt: calls the provider and settles what became of it
+//	retry.go     what becomes of a job, whatever happened to its attempt
+//	outbox.go    the webhook that a job's end causes
+//	deliver.go   gives free slots to waiting deliveries, and sends them
+//	cancel.go    ends a job that nobody wants any more
+//	sweep.go     ends what waited too long; looks after disk and counters
+//	retain.go    deletes what has been kept long enough
+//	drain.go     stops: lets running calls end, then frees the rest
+//	read.go      jobs, ledgers and deliveries as the API shows them
+//
+// A node knows policy: how many, how often, how long. It does not know SQL
+// (package store), what a provider's stream means (package provider), or how a
+// webhook travels (package webhook).
+//
+// # What runs
+//
+// [Node.Run] owns every goroutine: the two dispatchers, the sweeper, the
+// keeper, and one for each attempt and each try. It returns when all have
+// ended. Everything that must survive is in the store before it is acted upon:
+// an attempt before its first byte, an answer together with its webhook.
+//
+// # Slots
+//
+// Whoever starts a call holds a ticket: one of Config.Concurrency slots, and a
+// pass of the gates of its (provider, model) and of its provider's key. Tickets
+// are taken before the claim and given back after the settle.
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// Config of a node.
+type Config struct {
+	// Store keeps the jobs. Required. The node does not close it.
+	Store store.Store
+	// Providers by name. At least one is required to accept anything.
+	Providers map[string]Provider
+	// Routes are tried in order, before the built-in ones.
+	Routes []Route
+	// DefaultModel is asked when a request names none; "" means
+	// claude-sonnet-4-5, with claude-sonnet-5-5 behind it.
+	DefaultModel string
+	// Guard says where webhooks may go. Required.
+	Guard *webhook.Guard
+	// Sender sends them. Required. The node closes it when it stops.
+	Sender *webhook.Sender
+	// Schedule of the tries of a delivery; nil means the design's 13 tries in 76 h.
+	Schedule *webhook.Schedule
+	// Secret signs them. Required.
+	Secret ringback.Secret
+	// PublicURL is the address under which clients reach the API, without a
+	// slash at its end; "" makes status URLs paths.
+	PublicURL string
+	// Concurrency is how many provider calls run at once; 0 means 256.
+	Concurrency int
+	// MaxQueued is how many jobs may wait; 0 means 1,000,000.
+	MaxQueued int
+	// Memory is what bodies being read and answers being assembled may take, in
+	// bytes; 0 means 1 GiB.
+	Memory int64
+	// DataDir is watched for free space; "" watches nothing.
+	DataDir string
+	// DiskReserve is the free space in bytes below which nothing is accepted; 0
+	// means 512 MiB.
+	DiskReserve int64
+	// DrainTimeout is what running calls and sends get at the end; 0 means 20 s.
+	DrainTimeout time.Duration
+	// RetryDelay is the pause after the first failed attempt; each further one
+	// doubles it. 0 means 5 s.
+	RetryDelay time.Duration
+	// Gate tunes holds and breakers of providers; the zero value has the
+	// package's defaults. Slots and PerMinute are ignored.
+	Gate limit.Config
+	// HostGate does the same for receivers' hosts.
+	HostGate limit.Config
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// Provider is a provider that is set up.
+type Provider struct {
+	Client *provider.Client
+	// Concurrency bounds the calls at once, 0: only Config.Concurrency does.
+	Concurrency int
+	// RequestsPerMinute bounds the calls that start; 0 means no bound.
+	RequestsPerMinute int
+}
+
+// The sizes that are not the operator's to choose.
+const (
+	deliverySlots   = 256 // tries in flight
+	unprovenSlots   = deliverySlots / 2
+	slotsPerHost    = 8
+	maxUncertain    = 10 // attempts of a job that may end uncertain
+	laneShare       = 4  // a lane starts only while it holds fewer than this times the free slots
+	otherModels     = "other"
+	defaultModel    = "claude-sonnet-4-5"
+	defaultFallback = "claude-sonnet-5-5"
+)
+
+// Node runs jobs. Make one with [New], then [Node.Run] it.
+type Node struct {
+	cfg   Config
+	id    string
+	log   *slog.Logger
+	store store.Store
+	hub   hub.Hub
+
+	budget   *budget
+	schedule *webhook.Schedule
+
+	jobs       slots
+	deliveries sends
+	running    running
+
+	// admission is held for reading by each submit, and taken by the drain: what
+	// was admitted has its goroutine before the drain waits for all of them.
+	admission sync.RWMutex
+	draining  atomic.Bool
+	stopping  chan struct{} // closed when the drain begins
+	diskLow   atomic.Bool   // below the reserve, or a write failed for want of space
+
+	// group owns the goroutine of each attempt and each try.
+	group *errgroup.Group
+
+	wakeJobs       chan struct{} // capacity 1: something may be claimed
+	wakeDeliveries chan struct{}
+
+	// calls governs provider calls and sends: ended with errDrain when the
+	// drain's time is over.
+	calls    context.Context
+	endCalls context.CancelCauseFunc
+}
+
+// errDrain ends calls that outlast the drain.
+var errDrain = errors.New("the node is stopping")
+
+// errCancelled ends the call of a job that was cancelled.
+var errCancelled = errors.New("the job was cancelled")
+
+// New makes a node. Its id is new at each start.
+func New(cfg Config) (*Node, error) {
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("node: Store is required")
+	case cfg.Guard == nil || cfg.Sender == nil:
+		return nil, errors.New("node: Guard and Sender are required")
+	case cfg.Secret.IsZero():
+		return nil, errors.New("node: Secret is required")
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
+	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)
+	cfg.Memory = cmp.Or(cfg.Memory, 1<<30)
+	cfg.DiskReserve = cmp.Or(cfg.DiskReserve, 512<<20)
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 20*time.Second)
+	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Schedule == nil {
+		cfg.Schedule = webhook.NewSchedule(webhook.ScheduleConfig{})
+	}
+	n := &Node{
+		cfg:            cfg,
+		id:             id.String(),
+		log:            cfg.Logger.With("node", id.String()),
+		store:          cfg.Store,
+		budget:         newBudget(cfg.Memory),
+		schedule:       cfg.Schedule,
+		stopping:       make(chan struct{}),
+		group:          new(errgroup.Group),
+		wakeJobs:       make(chan struct{}, 1),
+		wakeDeliveries: make(chan struct{}, 1),
+	}
+	n.jobs.init(cfg)
+	n.deliveries.init(cfg)
+	n.running.init()
+	n.calls, n.endCalls = context.WithCancelCause(context.Background())
+	n.checkDisk()
+	return n, nil
+}
+
+// ID of this node; a new one at each start.
+func (n *Node) ID() string { return n.id }
+
+// Run takes back what a process that died left behind, then runs jobs until ctx
+// is done, then drains. It returns when everything has stopped. Run it once.
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.recover(ctx); err != nil {
+		return err
+	}
+	loops, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{n.dispatchJobs, n.dispatchDeliveries, n.sweep, n.retain} {
+		loops.Go(func() error { return loop(ctx) })
+	}
+	return errors.Join(loops.Wait(), n.drain())
+}
+
+// poke wakes a dispatcher, if it is not awake already.
+func poke(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,114 @@
+package node
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// completed ends a job with its answer, and makes its webhook. Where the
+// receiver's host has a free slot the delivery is born in flight, and comes
+// back to be sent once the end is stored.
+func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.Outcome, *send) {
+	o := store.Outcome{
+		At:          now,
+		Status:      ringback.Completed,
+		Answer:      store.Pack(a.Message),
+		AnswerModel: a.Model,
+		Usage:       a.Usage,
+		Attempt: &ringback.Attempt{
+			Outcome: ringback.AttemptAnswered, FirstTokenAt: ringback.Time{Time: a.FirstTokenAt},
+			Usage: a.Usage, ProviderRequestID: a.RequestID,
+		},
+	}
+	body := n.webhook(j, &o, content{answer: a.Message, text: a.Text})
+	if body == nil {
+		return o, nil
+	}
+	return o, n.born(j, o.Delivery, body)
+}
+
+// end ends a job without an answer.
+func (n *Node) end(j store.Job, o store.Outcome, status ringback.Status, why reason) store.Outcome {
+	o.Status, o.Error = status, why.sentence
+	if why.code != "" {
+		attempts := store.Apply(j, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}).Attempts
+		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}
+	}
+	last := o.Partial
+	if len(last.Bytes) == 0 {
+		last = j.Partial
+	}
+	text, err := last.Open()
+	if err != nil {
+		n.log.Error("partial answer can't be read", "job_id", j.ID, "err", err)
+	}
+	n.webhook(j, &o, content{partial: string(text)})
+	return o
+}
+
+// content is what a webhook carries besides the job's row.
+type content struct {
+	answer  json.RawMessage
+	text    string // of the answer
+	partial string
+}
+
+// webhook adds to o the delivery that the job's end causes, and gives its
+// bytes; nil if the caller does not want it. The bytes are made once, here.
+func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
+	event := ringback.EventOf(o.Status)
+	if j.Options.CallbackURL == "" || !slices.Contains(j.Options.Events, event) {
+		return nil
+	}
+	after := store.Apply(j, *o)
+	body, err := webhook.Body(n.event(event, &after, c, o.At))
+	if err != nil {
+		// A provider's message nested beyond all measure: the receiver fetches it.
+		n.log.Warn("webhook without the answer", "job_id", j.ID, "err", err)
+		after.Options.WebhookBody = ringback.WebhookThin
+		if body, err = webhook.Body(n.event(event, &after, c, o.At)); err != nil {
+			n.log.Error("no webhook", "job_id", j.ID, "err", err)
+			return nil
+		}
+	}
+	o.Delivery = &store.NewDelivery{
+		ID: deliveryID(j.ID, event), Event: event, URL: j.Options.CallbackURL, Host: j.Options.Host,
+		Body: store.Pack(body), MadeAt: o.At,
+	}
+	return body
+}
+
+func (n *Node) event(event ringback.EventType, after *store.Job, c content, at time.Time) ringback.Event {
+	e := ringback.Event{Type: event, Timestamp: ringback.Time{Time: at}, Job: n.view(after)}
+	if after.Options.WebhookBody == ringback.WebhookThin {
+		return e
+	}
+	e.PartialResult = c.partial
+	if after.Status == ringback.Completed {
+		e.Result = &c.text
+		if after.Options.WebhookBody == ringback.WebhookFull {
+			e.Response = c.answer
+		}
+	}
+	return e
+}
+
+// deliveryID derives a delivery's id from its job and event, so that the outbox
+// cannot hold two. It begins like the job's, so that the deliveries of a job
+// are neighbours in the store.
+func deliveryID(job uuid.UUID, event ringback.EventType) uuid.UUID {
+	sum := sha256.Sum256(append(job[:], event...))
+	id := job
+	copy(id[8:], sum[:8])
+	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562; the version is the job's
+	return id
+}

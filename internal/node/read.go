@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Job gives a job with its answer, and with the provider's request if that is
+// wanted. Errors: not found; gone, when its content is deleted.
+func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
+	job, err := parseID(id)
+	if err != nil {
+		return ringback.Job{}, err
+	}
+	parts := store.PartAnswer | store.PartPartial | store.PartWebhook
+	if includeRequest {
+		parts |= store.PartRequest
+	}
+	j, c, err := n.store.Job(ctx, project, job, parts)
+	if errors.Is(err, store.ErrGone) {
+		return ringback.Job{}, &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
+			"job %s ended as %s at %s; its content was deleted after that, as result_ttl_seconds said", id, j.Status, j.EndedAt.Format(time.RFC3339))}
+	}
+	if err != nil {
+		return ringback.Job{}, userError(id, err)
+	}
+	v := n.view(&j)
+	v.Webhook, v.Request, v.PartialResult = viewWebhook(c.Webhook), c.Request, string(c.Partial)
+	if j.Status == ringback.Completed {
+		text, err := provider.Text(j.Protocol, c.Answer)
+		if err != nil {
+			return v, fmt.Errorf("read the answer of job %s: %w", id, err)
+		}
+		v.Result, v.Response, v.PartialResult = &text, c.Answer, ""
+	}
+	return v, nil
+}
+
+// Wait gives a job when it has ended, or as it is after d.
+func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (ringback.Job, error) {
+	job, err := parseID(id)
+	if err != nil {
+		return ringback.Job{}, err
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		moved, leave := n.hub.Watch(job)
+		v, err := n.Job(ctx, project, id, includeRequest)
+		if err != nil || v.Status.Terminal() || n.draining.Load() {
+			leave()
+			return v, err
+		}
+		over := false
+		select {
+		case <-moved:
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			over = true
+		case <-n.stopping:
+			over = true
+		}
+		leave()
+		if over {
+			return n.Job(context.WithoutCancel(ctx), project, id, includeRequest)
+		}
+	}
+}
+
+// JobQuery selects jobs for a list.
+type JobQuery struct {
+	Status        ringback.Status // "" for all
+	Model         string          // "" for all
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	Metadata      map[string]string
+	Cursor        string // of the page before; "" for the first
+	Limit         int    // 1 to 100
+}
+
+// Jobs lists jobs, newest first, without their bodies.
+func (n *Node) Jobs(ctx context.Context, project string, q JobQuery) (ringback.Page[ringback.Job], error) {
+	page := ringback.Page[ringback.Job]{Data: []ringback.Job{}}
+	query := store.Query{
+		Project: project, Status: q.Status, Model: q.Model, CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore,
+		Metadata: q.Metadata, Limit: q.Limit,
+	}
+	if q.Cursor != "" {
+		before, err := uuid.Parse(q.Cursor)
+		if err != nil {
+			return page, badCursor()
+		}
+		query.Before = &before
+	}
+	jobs, next, err := n.store.List(ctx, query)
+	if err != nil {
+		return page, err
+	}
+	for i := range jobs {
+		page.Data = append(page.Data, n.view(&jobs[i]))
+	}
+	if next != nil {
+		page.NextCursor = new(next.String())
+	}
+	return page, nil
+}
+
+// Attempts lists a job's ledger, oldest first.
+func (n *Node) Attempts(ctx context.Context, project, id, cursor string, limit int) (ringback.Page[ringback.Attempt], error) {
+	page := ringback.Page[ringback.Attempt]{Data: []ringback.Attempt{}}
+	job, err := parseID(id)
+	if err != nil {
+		return page, err
+	}
+	var after int64
+	if cursor != "" {
+		if after, err = strconv.ParseInt(cursor, 10, 64); err != nil {
+			return page, badCursor()
+		}
+	}
+	attempts, err := n.store.Attempts(ctx, project, job, after, limit+1)
+	if err != nil {
+		return page, userError(id, err)
+	}
+	if len(attempts) > limit {
+		attempts = attempts[:limit]
+		page.NextCursor = new(strconv.FormatInt(attempts[limit-1].Number, 10))
+	}
+	page.Data = append(page.Data, attempts...)
+	return page, nil
+}
+
+// Deliveries lists a job's deliveries with their tries, oldest first.
+func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit int) (ringback.Page[ringback.Delivery], error) {
+	page := ringback.Page[ringback.Delivery]{Data: []ringback.Delivery{}}
+	job, err := parseID(id)
+	if err != nil {
+		return page, err
+	}
+	deliveries, tries, err := n.store.JobDeliveries(ctx, project, job)
+	if err != nil {
+		return page, userError(id, err)
+	}
+	seen := cursor == ""
+	for i := range deliveries {
+		switch {
+		case !seen:
+			seen = deliveries[i].ID.String() == cursor
+		case len(page.Data) == limit:
+			page.NextCursor = new(page.Data[limit-1].ID)
+			return page, nil
+		default:
+			page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
+		}
+	}
+	if !seen {
+		return page, badCursor()
+	}
+	return page, nil
+}
+
+func badCursor() error {
+	return ringback.Invalid("cursor", "cursor must be the next_cursor of the page before")
+}
+
+// parseID reads a job's id. What is none names no job.
+func parseID(id string) (uuid.UUID, error) {
+	job, err := uuid.Parse(id)
+	if err != nil || len(id) != 36 {
+		return uuid.Nil, noSuchJob(id)
+	}
+	return job, nil
+}
+
+func noSuchJob(id string) error {
+	if len(id) > 64 {
+		id = id[:64] + "…"
+	}
+	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no job %q", id)}
+}
+
+// userError turns a store's fact into the sentence for the API's user.
+func userError(id string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return noSuchJob(id)
+	}
+	return err
+}

@@ -1,0 +1,35 @@
+package node
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	retainEvery = 10 * time.Second
+	// retainBatch is how many jobs a step deletes: small, so that no submit waits
+	// long behind it.
+	retainBatch = 50
+	retainPause = 20 * time.Millisecond
+)
+
+// retain deletes content, and later rows, whose time is over. It goes in small
+// steps with pauses: a million jobs that expire at once must not stall the writer.
+func (n *Node) retain(ctx context.Context) error {
+	timer := time.NewTimer(retainPause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-timer.C:
+			touched, err := n.store.Retain(ctx, now, retainBatch)
+			n.complain(ctx, "content not deleted", err)
+			pause := retainEvery
+			if touched == retainBatch {
+				pause = retainPause
+			}
+			timer.Reset(pause)
+		}
+	}
+}

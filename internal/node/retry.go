@@ -1,0 +1,193 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// decide says what becomes of a job whose attempt brought res. An answer's
+// webhook is made here, outside the transaction, and may be born in flight; the
+// rest depends on the row as it stands, and is made there.
+func (n *Node) decide(j store.Job, res result, now time.Time) (store.Decide, *send) {
+	now = now.Truncate(time.Millisecond)
+	if res.answer != nil {
+		o, born := n.completed(j, res.answer, now)
+		return func(store.Job) store.Outcome { return o }, born
+	}
+	return func(row store.Job) store.Outcome { return n.without(row, res, now) }, nil
+}
+
+// without decides about an attempt that brought no answer. What the caller
+// wants goes first, then what stopped the call, then what the provider said.
+func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
+	if errors.Is(res.stopped, errHeld) {
+		return n.released(j, now, n.jobs.next(j.Lane()))
+	}
+	if j.CancelRequested || errors.Is(res.stopped, errCancelled) {
+		return n.cancelled(j, res, now)
+	}
+	if res.stopped != nil {
+		if !res.sent {
+			return n.released(j, now, now)
+		}
+		return n.uncertain(j, res, now)
+	}
+	f := res.failed
+	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptFailed, res), Partial: partial(res)}
+	switch f.Verdict {
+	case provider.Hold:
+		o.Attempt.Outcome = ringback.AttemptRefused
+		return n.refused(j, o, f, res.heldUntil)
+	case provider.HoldKey:
+		// It speaks of our account, not of this job: the job waits until the key
+		// works, or until it expires.
+		o.Attempt.Outcome = ringback.AttemptRefused
+		return waitUntil(o, later(now, res.heldUntil))
+	case provider.ModelMissing:
+		return n.nextModel(j, o, failure(f))
+	case provider.Reject:
+		return n.failed(j, o, failure(f))
+	default:
+		o.Failed = true
+		if j.Failures+1 >= j.Options.MaxAttempts {
+			return n.nextModel(j, o, failure(f))
+		}
+		return waitUntil(o, now.Add(n.backoff(j.Failures+1)))
+	}
+}
+
+// refused puts the job behind those not refused, or ends it when it has waited
+// long enough since its own first refusal.
+func (n *Node) refused(j store.Job, o store.Outcome, f *provider.Error, until time.Time) store.Outcome {
+	if !j.FirstRefusedAt.IsZero() && !o.At.Before(j.FirstRefusedAt.Add(j.Options.MaxWait)) {
+		return n.nextModel(j, o, maxWait(j, f))
+	}
+	o.Refused = true
+	return waitUntil(o, later(o.At, until))
+}
+
+// nextModel asks the next of the fallback models, or fails.
+func (n *Node) nextModel(j store.Job, o store.Outcome, why reason) store.Outcome {
+	if len(j.Fallbacks) == 0 {
+		return n.failed(j, o, why)
+	}
+	o.NextModel = j.Fallbacks[0]
+	return waitUntil(o, o.At)
+}
+
+// uncertain decides about an attempt whose process ended, or was told to stop,
+// between the first byte sent and the commit of the answer.
+func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
+	a := attempt(ringback.AttemptUncertain, res)
+	a.Error = "the process stopped before an answer was stored; the provider may have answered"
+	o := store.Outcome{At: now, Attempt: a, Partial: partial(res)}
+	switch {
+	case j.CancelRequested:
+		return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+	case j.Options.RetryUncertain == ringback.RetryNever:
+		return n.failed(j, o, reason{code: ringback.CodeUncertain,
+			sentence: "the attempt's outcome is unknown and retry_uncertain is never: the provider may have answered"})
+	case j.Uncertain+1 >= maxUncertain:
+		return n.failed(j, o, reason{code: ringback.CodeUncertain,
+			sentence: fmt.Sprintf("%d attempts ended without an outcome because the process died; the job may be what killed it", maxUncertain)})
+	default:
+		return waitUntil(o, now)
+	}
+}
+
+// released puts back a job of which no byte was sent.
+func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
+	o := store.Outcome{At: now, Attempt: &ringback.Attempt{Outcome: ringback.AttemptReleased}}
+	if j.CancelRequested {
+		return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+	}
+	return waitUntil(o, later(now, until))
+}
+
+func (n *Node) cancelled(j store.Job, res result, now time.Time) store.Outcome {
+	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, res), Partial: partial(res)}
+	if f := res.failed; f != nil {
+		o.Usage = f.PartialUsage
+	}
+	return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+}
+
+// reason is why a job ended without an answer.
+type reason struct {
+	sentence   string
+	code       ringback.ErrorDetailCode // "" where no error ended it
+	kind       string
+	statusCode int
+}
+
+func failure(f *provider.Error) reason {
+	return reason{sentence: f.Message, code: f.Code, kind: f.Type, statusCode: f.StatusCode}
+}
+
+func maxWait(j store.Job, f *provider.Error) reason {
+	r := reason{code: ringback.CodeMaxWait, sentence: fmt.Sprintf("the provider refused for %s, as long as max_wait_seconds allows", j.Options.MaxWait)}
+	if f != nil {
+		r.kind, r.statusCode = f.Type, f.StatusCode
+		r.sentence += "; the last time: " + f.Message
+	}
+	return r
+}
+
+func (n *Node) failed(j store.Job, o store.Outcome, why reason) store.Outcome {
+	return n.end(j, o, ringback.Failed, why)
+}
+
+func waitUntil(o store.Outcome, at time.Time) store.Outcome {
+	o.Status, o.RunAt = ringback.Queued, at
+	return o
+}
+
+// attempt is the ledger's row, less what the store knows.
+func attempt(outcome ringback.AttemptOutcome, res result) *ringback.Attempt {
+	a := &ringback.Attempt{Outcome: outcome}
+	if f := res.failed; f != nil {
+		a.StatusCode, a.Usage, a.ProviderRequestID = f.StatusCode, f.PartialUsage, f.RequestID
+		if outcome != ringback.AttemptCancelled {
+			a.Error = f.Message
+		}
+	}
+	return a
+}
+
+func partial(res result) store.Blob {
+	if res.failed == nil || res.failed.PartialText == "" {
+		return store.Blob{}
+	}
+	return store.Pack([]byte(res.failed.PartialText))
+}
+
+// backoff is the pause after the failures-th failed attempt: it doubles, ±20 %.
+func (n *Node) backoff(failures int) time.Duration {
+	d := n.cfg.RetryDelay << min(failures-1, 10)
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// expired decides about a job that waited too long: behind a provider that
+// refused it, or at all.
+func (n *Node) expired(j store.Job, now time.Time) store.Outcome {
+	o := store.Outcome{At: now}
+	if now.Before(j.ExpiresAt) {
+		return n.nextModel(j, o, maxWait(j, nil))
+	}
+	sentence := cmp.Or(n.waitReason(&j), "it was still waiting")
+	return n.end(j, o, ringback.Expired, reason{sentence: "expired at " + j.ExpiresAt.Format(time.RFC3339) + ": " + sentence})
+}

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ringback/ringback"
+)
+
+// Route sends models to a provider.
+type Route struct {
+	// Model is a model's name, or the beginning of names and a star: sim/*.
+	Model string
+	// Provider is a name in Config.Providers.
+	Provider string
+}
+
+func (r Route) matches(model string) bool {
+	if beginning, ok := strings.CutSuffix(r.Model, "*"); ok {
+		return strings.HasPrefix(model, beginning)
+	}
+	return r.Model == model
+}
+
+// builtinRoutes are tried after the configuration's, in order; those to
+// providers that are not set up are passed over.
+var builtinRoutes = []Route{
+	{"claude-*", "anthropic"},
+	{"claude-*", "ezai"},
+	{"gpt-*", "openai"},
+	{"gpt-*", "ezai"},
+	{"o*", "openai"},
+	{"o*", "ezai"},
+	{"sim/*", "simulated"},
+}
+
+// route finds the provider of a model. An error is the user's.
+func (n *Node) route(model, wanted string) (string, error) {
+	if wanted != "" {
+		if _, ok := n.cfg.Providers[wanted]; !ok {
+			return "", ringback.Invalid("provider", fmt.Sprintf("provider %q is not set up; set up are: %s", wanted, n.providerNames()))
+		}
+		return wanted, nil
+	}
+	for _, r := range slices.Concat(n.cfg.Routes, builtinRoutes) {
+		if _, ok := n.cfg.Providers[r.Provider]; ok && r.matches(model) {
+			return r.Provider, nil
+		}
+	}
+	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s", model, n.providerNames()))
+}
+
+func (n *Node) providerNames() string {
+	if len(n.cfg.Providers) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(n.cfg.Providers)), ", ")
+}
+
+// namedModels are the models that have a lane of their own.
+func namedModels(cfg Config) map[string]bool {
+	named := map[string]bool{cfg.DefaultModel: true, defaultModel: true, defaultFallback: true}
+	for _, r := range cfg.Routes {
+		named[r.Model] = true
+	}
+	return named
+}

@@ -1,0 +1,256 @@
+package node
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// target is what a hold is about: a model of a provider.
+type target struct{ provider, model string }
+
+// slots is who may call providers.
+type slots struct {
+	size      int
+	gate      limit.Config
+	providers map[string]Provider
+	named     map[string]bool
+
+	mu      sync.Mutex
+	taken   int
+	lanes   map[store.Lane]int     // slots that each lane holds
+	models  map[target]*limit.Gate // made at the first use, dropped when idle
+	keys    map[string]*limit.Gate // by provider
+	backlog map[store.Lane]bool    // lanes where a job that is due waits
+	suspect bool                   // a suspect job is running
+}
+
+// ticket is the right to make one call of a provider.
+type ticket struct {
+	slots *slots
+	lane  store.Lane // as it shares slots: with the model "other" where the configuration does not name it
+	model *limit.Pass
+	key   *limit.Pass
+	// suspect marks the one ticket for jobs that may kill the process.
+	suspect bool
+}
+
+func (s *slots) init(cfg Config) {
+	s.size, s.gate, s.providers, s.named = cfg.Concurrency, cfg.Gate, cfg.Providers, namedModels(cfg)
+	s.gate.Slots, s.gate.PerMinute = 0, 0
+	s.lanes = map[store.Lane]int{}
+	s.models = map[target]*limit.Gate{}
+	s.keys = map[string]*limit.Gate{}
+	s.backlog = map[store.Lane]bool{}
+	for name, p := range cfg.Providers {
+		gate := cfg.Gate
+		gate.Slots, gate.PerMinute = p.Concurrency, p.RequestsPerMinute
+		// What fails for one model says nothing about the key.
+		gate.BreakAfter = math.MaxInt
+		s.keys[name] = limit.New(gate)
+	}
+}
+
+// sharing is the lane as it shares slots.
+func (s *slots) sharing(l store.Lane) store.Lane {
+	if !s.named[l.Model] {
+		l.Model = otherModels
+	}
+	return l
+}
+
+// take takes a ticket for a job of the lane; nil if there is none now.
+func (s *slots) take(l store.Lane) *ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.size - s.taken
+	shared := s.sharing(l)
+	if free <= 0 || s.lanes[shared] >= laneShare*free {
+		return nil
+	}
+	t := &ticket{slots: s, lane: shared}
+	if !s.enter(t, l) {
+		return nil
+	}
+	s.taken++
+	s.lanes[shared]++
+	return t
+}
+
+// takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the
+// lane is known only after the claim.
+func (s *slots) takeSuspect() *ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.size || s.suspect {
+		return nil
+	}
+	s.taken++
+	s.lanes[suspects]++
+	s.suspect = true
+	return &ticket{slots: s, lane: suspects, suspect: true}
+}
+
+// enterLate gives a suspect job's ticket its passes; false if its lane is on hold.
+func (t *ticket) enterLate(l store.Lane) bool {
+	t.slots.mu.Lock()
+	defer t.slots.mu.Unlock()
+	return t.slots.enter(t, l)
+}
+
+// enter takes the passes of a lane's gates. The caller holds the lock.
+func (s *slots) enter(t *ticket, l store.Lane) bool {
+	key := s.keys[l.Provider]
+	if key == nil {
+		return false
+	}
+	keyPass, ok := key.Enter()
+	if !ok {
+		return false
+	}
+	modelPass, ok := s.modelGate(l).Enter()
+	if !ok {
+		keyPass.Done(limit.Report{})
+		return false
+	}
+	t.key, t.model = keyPass, modelPass
+	return true
+}
+
+// takeBorn takes a ticket for a job that has just arrived; nil where others
+// wait already.
+func (s *slots) takeBorn(l store.Lane) *ticket {
+	s.mu.Lock()
+	waiting := s.backlog[l]
+	s.mu.Unlock()
+	if waiting {
+		return nil
+	}
+	return s.take(l)
+}
+
+// give gives the ticket back. Passes that nobody has reported on say nothing.
+func (t *ticket) give() {
+	t.report(limit.Report{}, limit.Report{})
+	s := t.slots
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.lanes[t.lane]--; s.lanes[t.lane] == 0 {
+		delete(s.lanes, t.lane)
+	}
+	if t.suspect {
+		s.suspect = false
+	}
+}
+
+// report says to the gates how the call went. Only the first report counts.
+func (t *ticket) report(model, key limit.Report) {
+	if t.model != nil {
+		t.model.Done(model)
+		t.key.Done(key)
+	}
+}
+
+// modelGate gives the gate of a lane's model. The caller holds the lock.
+func (s *slots) modelGate(l store.Lane) *limit.Gate {
+	k := target{l.Provider, l.Model}
+	g := s.models[k]
+	if g == nil {
+		g = limit.New(s.gate)
+		s.models[k] = g
+	}
+	return g
+}
+
+// next is when the gates of a lane may open by time alone; zero if not time
+// but a ticket that is out stops them.
+func (s *slots) next(l store.Lane) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := s.keys[l.Provider]
+	if key == nil {
+		return time.Time{}
+	}
+	a, b := key.Next(), s.modelGate(l).Next()
+	if a.IsZero() || b.IsZero() {
+		return time.Time{}
+	}
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// wait notes the lanes where something that is due waits.
+func (s *slots) wait(lanes []store.LaneWaiting, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.backlog)
+	for _, l := range lanes {
+		if !l.Due.After(now) {
+			s.backlog[l.Lane] = true
+		}
+	}
+}
+
+// waits notes one more job that waits.
+func (s *slots) waits(l store.Lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backlog[l] = true
+}
+
+// free is how many slots nobody holds.
+func (s *slots) free() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size - s.taken
+}
+
+// held says why a job waits: its provider's key or its model is on hold.
+func (s *slots) held(l store.Lane) (reason string, held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key := s.keys[l.Provider]; key != nil {
+		if _, reason, held := key.Held(); held {
+			return reason, true
+		}
+	}
+	if g := s.models[target{l.Provider, l.Model}]; g != nil {
+		if _, reason, held := g.Held(); held {
+			return reason, true
+		}
+	}
+	return "", false
+}
+
+// heldUntil is when the holds that stand against a lane may be over; the zero
+// time if there are none.
+func (s *slots) heldUntil(l store.Lane) (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range []*limit.Gate{s.keys[l.Provider], s.models[target{l.Provider, l.Model}]} {
+		if g == nil {
+			continue
+		}
+		if until, _, held := g.Held(); held {
+			at = later(at, until)
+		}
+	}
+	return at
+}
+
+// tidy drops gates that remember nothing.
+func (s *slots) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, g := range s.models {
+		if g.Idle() {
+			delete(s.models, k)
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// Submission is a request at the door, with what its headers said.
+type Submission struct {
+	Project         string
+	Request         ringback.Request
+	IdempotencyKey  string // "" means none
+	IdempotencyHash []byte // of everything that a repetition must have in common
+	TraceParent     string
+}
+
+// Submit checks a request and stores it as a job: the job is on stable storage
+// when Submit returns. replayed tells that the idempotency key named a job that
+// was there already. An error is the user's, or internal.
+func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, replayed bool, err error) {
+	n.admission.RLock()
+	defer n.admission.RUnlock()
+	if err := n.admit(ctx); err != nil {
+		return job, false, err
+	}
+	accepted, err := n.accept(s, time.Now().Truncate(time.Millisecond))
+	if err != nil {
+		return job, false, err
+	}
+	t := n.bear(&accepted.Job)
+	stored, replayed, err := n.store.Submit(ctx, store.NewJob{Job: accepted.Job, Request: store.Pack(accepted.request)})
+	if err != nil || replayed {
+		if t != nil {
+			t.give()
+		}
+		return n.view(&stored), replayed, n.submitError(err)
+	}
+	if t != nil {
+		n.start(stored, accepted.request, t)
+	} else {
+		n.jobs.waits(stored.Lane())
+		poke(n.wakeJobs)
+	}
+	return n.view(&stored), false, nil
+}
+
+// admit refuses at the door what could not be kept, before anything is accepted.
+func (n *Node) admit(ctx context.Context) error {
+	switch {
+	case n.draining.Load():
+		return unavailable("the server is stopping; try again in a moment", 5)
+	case n.diskLow.Load():
+		return unavailable("the server's disk is nearly full; try again later", 30)
+	}
+	w, err := n.store.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	if w.Jobs >= n.cfg.MaxQueued {
+		return unavailable(fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", w.Jobs), 10)
+	}
+	return nil
+}
+
+func (n *Node) submitError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrMismatch):
+		return &ringback.Error{Code: ringback.IdempotencyMismatch, Message: "this Idempotency-Key was used for another request; use a new key for a new request"}
+	case errors.Is(err, store.ErrFull):
+		n.diskLow.Store(true)
+		return unavailable("the server's disk is full; try again later", 30)
+	case errors.Is(err, store.ErrClosed):
+		return unavailable("the server is stopping; try again in a moment", 5)
+	}
+	return err
+}
+
+// bear makes a new job born claimed, where its lane has nothing waiting and a
+// slot is free. The ticket must be used or given back.
+func (n *Node) bear(j *store.Job) *ticket {
+	if n.budget.full() {
+		return nil
+	}
+	t := n.jobs.takeBorn(j.Lane())
+	if t != nil {
+		j.Status, j.Fence, j.Node = ringback.Running, 1, n.id
+		j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
+	}
+	return t
+}
+
+// accepted is a request that has become a job.
+type accepted struct {
+	store.Job
+	request []byte // the provider's request
+}
+
+// The defaults of a request, and the bounds of its numbers in seconds.
+const (
+	defaultTimeout     = 600
+	maxTimeout         = 3600
+	defaultMaxAttempts = 3
+	maxMaxAttempts     = 20
+	defaultMaxWait     = 3600
+	maxMaxWait         = 7 * 24 * 3600
+	defaultResultTTL   = 24 * 3600
+	minResultTTL       = 60
+	maxResultTTL       = 30 * 24 * 3600
+	defaultExpiry      = 7 * 24 * time.Hour
+	maxExpiry          = 30 * 24 * time.Hour
+	maxMaxTokens       = 10_000_000
+	maxMetadata        = 16 << 10
+	maxModel           = 256
+)
+
+// accept checks a request and makes the job that it asks for.
+func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
+	r := s.Request
+	model, fallbacks := r.Model, []string(nil)
+	if model == "" {
+		model = cmp.Or(n.cfg.DefaultModel, defaultModel)
+		if n.cfg.DefaultModel == "" {
+			fallbacks = []string{defaultFallback}
+		}
+	}
+	if len(model) > maxModel {
+		return accepted{}, ringback.Invalid("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
+	}
+	c := checks{}
+	options := store.Options{
+		Events:         n.events(&c, r),
+		WebhookBody:    oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
+		Timeout:        seconds(c.number("timeout_seconds", r.TimeoutSeconds, 1, maxTimeout, defaultTimeout)),
+		MaxAttempts:    c.number("max_attempts", r.MaxAttempts, 1, maxMaxAttempts, defaultMaxAttempts),
+		MaxWait:        seconds(c.number("max_wait_seconds", r.MaxWaitSeconds, 1, maxMaxWait, defaultMaxWait)),
+		ResultTTL:      seconds(c.number("result_ttl_seconds", r.ResultTTLSeconds, minResultTTL, maxResultTTL, defaultResultTTL)),
+		RetryUncertain: oneOf(&c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
+		TraceParent:    s.TraceParent,
+	}
+	n.callback(&c, r, &options)
+	maxTokens := c.number("max_tokens", r.MaxTokens, 1, maxMaxTokens, provider.DefaultMaxTokens)
+	expires := expiry(&c, r.ExpiresAt, now)
+	metadata := metadata(&c, r.Metadata)
+	if c.err != nil {
+		return accepted{}, c.err
+	}
+	name, err := n.route(model, r.Provider)
+	if err != nil {
+		return accepted{}, err
+	}
+	protocol := n.cfg.Providers[name].Client.Protocol()
+	request, err := provider.EncodeRequest(protocol, provider.Prompt{
+		Model: model, Prompt: r.Prompt, Messages: r.Messages, System: r.System, MaxTokens: maxTokens, Params: r.Params,
+	})
+	if err != nil {
+		return accepted{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return accepted{}, err
+	}
+	return accepted{request: request, Job: store.Job{
+		ID: id, Project: s.Project, Provider: name, Protocol: protocol,
+		Model: model, RequestedModel: model, Fallbacks: fallbacks,
+		Options: options, Metadata: metadata,
+		Status: ringback.Queued, CreatedAt: now, RunAt: now, ExpiresAt: expires, EndBy: expires,
+		IdempotencyKey: s.IdempotencyKey, IdempotencyHash: s.IdempotencyHash,
+	}}, nil
+}
+
+// checks collects the first fault of a request.
+type checks struct{ err *ringback.Error }
+
+func (c *checks) fault(field, message string) {
+	if c.err == nil {
+		c.err = ringback.Invalid(field, message)
+	}
+}
+
+func (c *checks) number(field string, n *int, least, most, byDefault int) int {
+	if n == nil {
+		return byDefault
+	}
+	if *n < least || *n > most {
+		c.fault(field, fmt.Sprintf("%s must be from %d to %d", field, least, most))
+	}
+	return *n
+}
+
+// oneOf checks a word; the first of the words is the default.
+func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
+	if word == "" {
+		return words[0]
+	}
+	for _, w := range words {
+		if w == word {
+			return word
+		}
+	}
+	c.fault(field, fmt.Sprintf("%s must be one of %q", field, words))
+	return word
+}
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+
+// events are the webhooks that the caller wants.
+func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
+	if r.Events == nil {
+		return ringback.TerminalEvents
+	}
+	for _, e := range *r.Events {
+		oneOf(c, "events", cmp.Or(e, "?"), ringback.TerminalEvents...)
+	}
+	return *r.Events
+}
+
+// callback checks where webhooks go, and what the caller adds to them.
+func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
+	if r.Prompt == "" && len(r.Messages) == 0 {
+		c.fault("prompt", promptAndCallback)
+	}
+	if r.CallbackURL == "" {
+		if len(o.Events) > 0 {
+			c.fault("callback_url", promptAndCallback)
+		}
+		return
+	}
+	to, err := n.cfg.Guard.CheckURL(r.CallbackURL)
+	if err != nil {
+		c.fault("callback_url", err.Error())
+		return
+	}
+	if _, err := webhook.Headers(r.CallbackHeaders); err != nil {
+		c.fault("callback_headers", err.Error())
+	}
+	o.CallbackURL, o.Host, o.CallbackHeaders = to.URL, to.Host, r.CallbackHeaders
+}
+
+// promptAndCallback is the sentence of the simple form of this API; clients compare it.
+const promptAndCallback = "prompt and callback_url required"
+
+func expiry(c *checks, at *ringback.Time, now time.Time) time.Time {
+	if at == nil || at.IsZero() {
+		return now.Add(defaultExpiry)
+	}
+	if !at.After(now) || at.After(now.Add(maxExpiry)) {
+		c.fault("expires_at", "expires_at must be a time from now on, at most 30 days ahead")
+	}
+	return at.UTC().Truncate(time.Millisecond)
+}
+
+func metadata(c *checks, raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || string(raw) == "null" {
+		return json.RawMessage("{}")
+	}
+	if len(raw) > maxMetadata {
+		c.fault("metadata", "metadata must have at most 16 KiB")
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil {
+		c.fault("metadata", "metadata must be an object")
+	}
+	return raw
+}

@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	sweepEvery = time.Second
+	checkEvery = 5 * time.Second
+	sweepBatch = 100
+)
+
+// sweep ends what has waited too long, and looks after disk and counters.
+func (n *Node) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	checked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			now = now.Truncate(time.Millisecond)
+			n.checkDisk()
+			n.complain(ctx, "jobs not expired", n.expireJobs(ctx, now))
+			n.complain(ctx, "deliveries not expired", n.expireDeliveries(ctx, now))
+			if now.Sub(checked) >= checkEvery {
+				checked = now
+				n.jobs.tidy()
+				n.deliveries.tidy()
+				n.complain(ctx, "counters not right", n.store.Check(ctx))
+			}
+		}
+	}
+}
+
+// expireJobs ends the jobs that have waited too long.
+func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
+	for {
+		jobs, err := n.store.Expire(ctx, now, sweepBatch, func(j store.Job) store.Outcome { return n.expired(j, now) })
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if j.Status.Terminal() {
+				n.ended(j)
+			}
+		}
+		if len(jobs) > 0 {
+			poke(n.wakeJobs) // some may ask their next model
+		}
+		if len(jobs) < sweepBatch {
+			return nil
+		}
+	}
+}
+
+// expireDeliveries makes dead letters of the deliveries that have waited too long.
+func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
+	lifetime := n.schedule.End(now).Sub(now)
+	for {
+		dead, err := n.store.ExpireDeliveries(ctx, now.Add(-lifetime), now, sweepBatch)
+		if err != nil {
+			return err
+		}
+		for _, d := range dead {
+			n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
+		}
+		if len(dead) < sweepBatch {
+			return nil
+		}
+	}
+}
+
+// complain logs the error of a loop, which goes on. What a full disk or the
+// end of the process causes is told elsewhere.
+func (n *Node) complain(ctx context.Context, message string, err error) {
+	if err != nil && ctx.Err() == nil && !n.tryAgain(err) {
+		n.log.Error(message, "err", err)
+	}
+}

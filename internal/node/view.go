@@ -1,0 +1,83 @@
+package node
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// view shows a job's row as the API does.
+func (n *Node) view(j *store.Job) ringback.Job {
+	v := ringback.Job{
+		ID:              j.ID.String(),
+		Status:          j.Status,
+		Error:           j.Error,
+		ErrorDetail:     j.ErrorDetail,
+		Model:           j.Model,
+		RequestedModel:  j.RequestedModel,
+		Provider:        j.Provider,
+		Usage:           j.Usage,
+		Attempts:        j.Attempts,
+		MaxAttempts:     j.Options.MaxAttempts,
+		CreatedAt:       ringback.Time{Time: j.CreatedAt},
+		StartedAt:       ringback.Time{Time: j.FirstStartedAt},
+		EndedAt:         ringback.Time{Time: j.EndedAt},
+		ExpiresAt:       ringback.Time{Time: j.ExpiresAt},
+		ResultExpiresAt: ringback.Time{Time: j.ContentUntil},
+		Metadata:        j.Metadata,
+		StatusURL:       n.statusURL(j.ID),
+	}
+	if j.AnswerModel != "" {
+		v.Model = j.AnswerModel
+	}
+	if !j.FirstStartedAt.IsZero() {
+		v.QueueMS = new(max(0, j.FirstStartedAt.Sub(j.CreatedAt).Milliseconds()))
+	}
+	if j.Status.Terminal() && !j.StartedAt.IsZero() {
+		v.DurationMS = new(j.DurationMS)
+	}
+	if j.Status == ringback.Queued {
+		v.StatusReason = n.waitReason(j)
+	}
+	if j.Status == ringback.Running && j.CancelRequested {
+		v.StatusReason = "cancel_requested"
+	}
+	return v
+}
+
+// waitReason says why a job waits, in one word; "" if only for its turn.
+func (n *Node) waitReason(j *store.Job) string {
+	if _, ok := n.cfg.Providers[j.Provider]; !ok {
+		return "provider_not_configured"
+	}
+	if reason, held := n.jobs.held(j.Lane()); held {
+		return reason
+	}
+	if j.Failures > 0 {
+		return "retrying"
+	}
+	return ""
+}
+
+func (n *Node) statusURL(id uuid.UUID) string { return n.cfg.PublicURL + "/api/jobs/" + id.String() }
+
+func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
+	if tries == nil {
+		tries = []ringback.Try{}
+	}
+	return ringback.Delivery{
+		ID: d.ID.String(), JobID: d.JobID.String(), Event: d.Event, URL: d.URL, Status: d.Status,
+		CreatedAt: ringback.Time{Time: d.MadeAt}, NextTryAt: ringback.Time{Time: d.NextAt}, EndedAt: ringback.Time{Time: d.EndedAt},
+		Tries: tries,
+	}
+}
+
+func viewWebhook(d *store.Delivery) *ringback.Webhook {
+	if d == nil {
+		return nil
+	}
+	return &ringback.Webhook{
+		URL: d.URL, Status: d.Status, Tries: d.Sent, LastStatusCode: d.LastStatusCode, NextTryAt: ringback.Time{Time: d.NextAt},
+	}
+}
