@@ -6,6 +6,6 @@
 // [Request] with a callback URL and is answered 202 with a job's id; the answer
 // of the provider comes back as an [Event] by a signed webhook.
 //
-// The package imports the standard library only. It does not know HTTP routes,
-// SQL or a clock: a time is always given to it.
+// The package imports the standard library only. It does not know HTTP routes or
+// SQL, and reads the clock only where a signature is verified as of now.
 package ringback

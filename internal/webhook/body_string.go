@@ -1,0 +1,126 @@
+package webhook
+
+import (
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// plain are the bytes of a string that stand for themselves.
+var plain = func() (t [256]bool) {
+	for b := ' '; b < utf8.RuneSelf; b++ {
+		t[b] = b != '"' && b != '\\'
+	}
+	return t
+}()
+
+// quoted rewrites a string, in runs: what stays as it is between kept and pos is
+// written at once when something else comes.
+func (c *canonical) quoted() error {
+	kept := c.pos
+	c.pos++ // the quote
+	for c.pos < len(c.in) {
+		switch b := c.in[c.pos]; {
+		case plain[b]:
+			c.pos++
+		case b == '"':
+			c.pos++
+			c.keep(kept, c.pos)
+			return nil
+		case b == '\\':
+			n, raw, err := c.escape()
+			if err != nil {
+				return err
+			}
+			if string(raw) != string(c.in[c.pos:c.pos+n]) {
+				c.keep(kept, c.pos)
+				c.write(raw)
+				kept = c.pos + n
+			}
+			c.pos += n
+		case b < ' ':
+			return c.unexpected()
+		default:
+			r, n := utf8.DecodeRune(c.in[c.pos:])
+			if r == utf8.RuneError && n == 1 {
+				c.keep(kept, c.pos)
+				c.write([]byte("\uFFFD"))
+				kept = c.pos + n
+			}
+			c.pos += n
+		}
+	}
+	return c.unexpected()
+}
+
+// escape reads the escape at pos: its length, or that of both halves of a
+// surrogate pair, and what JavaScript would write instead.
+func (c *canonical) escape() (n int, written []byte, err error) {
+	if c.pos+1 == len(c.in) {
+		c.pos++
+		return 0, nil, c.unexpected()
+	}
+	switch b := c.in[c.pos+1]; b {
+	case '"', '\\', 'b', 'f', 'n', 'r', 't':
+		return 2, c.in[c.pos : c.pos+2], nil
+	case '/':
+		return 2, append(c.scratch[:0], '/'), nil
+	case 'u':
+		return c.unicodeEscape()
+	default:
+		c.pos++
+		return 0, nil, c.unexpected()
+	}
+}
+
+func (c *canonical) unicodeEscape() (n int, written []byte, err error) {
+	r, ok := hex4(c.in[c.pos:])
+	if !ok {
+		return 0, nil, c.unexpected()
+	}
+	if !utf16.IsSurrogate(r) {
+		return 6, appendRune(c.scratch[:0], r), nil
+	}
+	if low, ok := hex4(c.in[c.pos+6:]); ok {
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return 12, utf8.AppendRune(c.scratch[:0], pair), nil
+		}
+	}
+	return 6, appendHex(c.scratch[:0], r), nil
+}
+
+// hex4 reads \uXXXX at the beginning of b.
+func hex4(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return rune(n), err == nil
+}
+
+// appendRune writes a character as JSON.stringify does.
+func appendRune(b []byte, r rune) []byte {
+	switch r {
+	case '"', '\\':
+		return append(b, '\\', byte(r))
+	case '\b':
+		return append(b, `\b`...)
+	case '\t':
+		return append(b, `\t`...)
+	case '\n':
+		return append(b, `\n`...)
+	case '\f':
+		return append(b, `\f`...)
+	case '\r':
+		return append(b, `\r`...)
+	}
+	if r < ' ' {
+		return appendHex(b, r)
+	}
+	return utf8.AppendRune(b, r)
+}
+
+func appendHex(b []byte, r rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', digits[r>>12], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+}

@@ -1,0 +1,87 @@
+package webhook
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+// failed judges a try that had no answer. Every sentence is written here: the
+// texts of net's errors hold addresses.
+func (s *Sender) failed(ctx context.Context, t *try, err error, blocked int) Result {
+	r := Result{Verdict: Retry, Class: s.classify(ctx, t, err), Cause: err}
+	switch r.Class {
+	case ClassBlocked:
+		r.Error = "callback address is not allowed"
+		if blocked >= maxBlocked {
+			r.Verdict = Dead
+		}
+	case ClassDNS:
+		r.Error = "the name of the callback host could not be resolved"
+	case ClassTimeout:
+		r.Error = fmt.Sprintf("the callback host did not answer within %s", s.timeout)
+	case ClassTLS:
+		r.Error = tlsSentence(err)
+	case ClassRefused:
+		r.Error = "the callback host refused the connection"
+	case ClassConnect:
+		r.Error = "the callback host could not be reached"
+	case ClassReset:
+		r.Error = "the callback host closed the connection before it answered"
+	default:
+		r.Error = "what the callback host answered is not valid HTTP/1.1"
+	}
+	return r
+}
+
+func (s *Sender) classify(ctx context.Context, t *try, err error) Class {
+	if _, ok := errors.AsType[*BlockedError](err); ok {
+		return ClassBlocked
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return ClassDNS
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ctx.Err() != nil || ok && timeout.Timeout() {
+		return ClassTimeout
+	}
+	if t.tlsFailed.Load() || errors.Is(err, http.ErrSchemeMismatch) {
+		return ClassTLS
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return ClassRefused
+	}
+	if op, ok := errors.AsType[*net.OpError](err); errors.Is(err, errUnreachable) || ok && op.Op == "dial" {
+		return ClassConnect
+	}
+	if isReset(err) {
+		return ClassReset
+	}
+	return ClassStatus
+}
+
+// isReset says whether the other side closed the connection.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		// net/http has no exported error for a connection that was closed while idle.
+		strings.Contains(err.Error(), "server closed idle connection")
+}
+
+func tlsSentence(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "the certificate of the callback host is not signed by a known authority"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "the certificate of the callback host is for another name"
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return "the certificate of the callback host has expired or is not yet valid"
+	}
+	return "TLS with the callback host failed; it must offer TLS 1.2 or 1.3 on this port"
+}

@@ -1,0 +1,20 @@
+// Package webhook speaks to receivers: it decides where a webhook may go, makes
+// its bytes, sends one try of it and judges what came back.
+//
+//   - May this URL be called? [Guard.CheckURL] when it is submitted, [Guard.Control]
+//     when it is dialled (guard.go, url.go, ports.go). Neither replaces the other:
+//     the first sees spellings of an address that a dialler would map only later,
+//     the second sees what a name resolves to at that moment.
+//   - What may the caller add? [Headers].
+//   - Which bytes are sent? [Body] and [Canonical]: what JavaScript would write.
+//   - One try: [Sender.Send] (send.go, dial.go), judged by judge.go and classify.go.
+//   - When is the next one? [Schedule.Next].
+//
+// The package does not know jobs, stores, projects, slots or holds: a caller
+// brings a message and gets a [Result] that says what it means for the delivery.
+//
+// What holds throughout: no connection is opened to an address that the guard
+// has not passed; no redirect is followed; the first 64 KiB of an answer are all
+// that is read; no text meant for a tenant names an address that a name had; and
+// a receiver holds a try no longer than its timeout.
+package webhook

@@ -1,0 +1,76 @@
+package webhook
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	maxHeaders     = 10
+	maxHeaderBytes = 8 << 10
+)
+
+// reserved are the names that callback_headers may not hold; one that ends in *
+// stands for all that begin so.
+var reserved = []string{
+	// What belongs to the connection or to the message.
+	"host", "content-*", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-*", "http2-settings",
+	// What is ours to say.
+	"user-agent", "webhook-*", "x-webhook-*", "x-forwarded-*",
+	// With these net/http would repeat a POST by itself, unseen.
+	"idempotency-key", "x-idempotency-key",
+	// What opens a cloud's metadata service.
+	"metadata", "metadata-flavor", "x-google-metadata-request", "x-aws-ec2-metadata-token*",
+}
+
+// Headers checks callback_headers and gives them as they will be sent. The text
+// of an error is one sentence for the API's user that names the header.
+func Headers(in map[string]string) (http.Header, error) {
+	if len(in) > maxHeaders {
+		return nil, fmt.Errorf("callback_headers must hold at most %d headers", maxHeaders)
+	}
+	out, size := make(http.Header, len(in)), 0
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		value := in[name]
+		if err := checkHeader(name, value); err != nil {
+			return nil, err
+		}
+		if out.Values(name) != nil {
+			return nil, fmt.Errorf("callback_headers must hold %s only once", http.CanonicalHeaderKey(name))
+		}
+		out.Set(name, value)
+		size += len(name) + len(value)
+	}
+	if size > maxHeaderBytes {
+		return nil, fmt.Errorf("callback_headers must be at most %d bytes in all", maxHeaderBytes)
+	}
+	return out, nil
+}
+
+func checkHeader(name, value string) error {
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
+		return fmt.Errorf("callback_headers: %q is not a valid header name", name)
+	case !httpguts.ValidHeaderFieldValue(value):
+		return fmt.Errorf("callback_headers: the value of %s must hold no control characters", name)
+	case isReserved(name):
+		return fmt.Errorf("callback_headers must not hold %s: it is reserved", name)
+	}
+	return nil
+}
+
+func isReserved(name string) bool {
+	// To CGI and WSGI, _ and - are the same.
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return slices.ContainsFunc(reserved, func(r string) bool {
+		if prefix, ok := strings.CutSuffix(r, "*"); ok {
+			return strings.HasPrefix(name, prefix)
+		}
+		return name == r
+	})
+}

@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Verdict is what a try means for its delivery.
+type Verdict int
+
+// The verdicts. The zero value is none of them.
+const (
+	// Delivered ends the delivery well.
+	Delivered Verdict = iota + 1
+	// Retry asks for another try, if the schedule has one.
+	Retry
+	// Dead ends the delivery: another try would fail the same way.
+	Dead
+	// Interrupted means that we broke the try off: it says nothing about the
+	// receiver, which may have had the message, and costs no try.
+	Interrupted
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Delivered:
+		return "delivered"
+	case Retry:
+		return "retry"
+	case Dead:
+		return "dead"
+	case Interrupted:
+		return "interrupted"
+	}
+	return "Verdict(" + strconv.Itoa(int(v)) + ")"
+}
+
+// Class is a kind of failure.
+type Class string
+
+// The classes.
+const (
+	ClassDNS      Class = "dns"      // the name was not found, or not in time
+	ClassConnect  Class = "connect"  // no connection: no route, network down
+	ClassRefused  Class = "refused"  // nothing listens on the port
+	ClassReset    Class = "reset"    // closed before it answered
+	ClassTLS      Class = "tls"      // no TLS, or a certificate that is not good
+	ClassTimeout  Class = "timeout"  // no answer in time
+	ClassRedirect Class = "redirect" // a 3xx, which is not followed
+	ClassStatus   Class = "status"   // any other answer but 2xx, or one that is not HTTP
+	ClassBlocked  Class = "blocked"  // the guard refused the URL or the address
+)
+
+// maxBlocked is how often a name that resolved to a closed address is tried
+// again: it may heal (a hijacked look-up, a split horizon), but not for days.
+const maxBlocked = 3
+
+// judge says what a status code means.
+func judge(code int) Result {
+	r := Result{Verdict: Retry, Class: ClassStatus, StatusCode: code, Error: fmt.Sprintf("the callback host answered %d", code)}
+	switch {
+	case code >= 200 && code < 300:
+		return Result{Verdict: Delivered, StatusCode: code}
+	case code >= 300 && code < 400:
+		r.Class = ClassRedirect
+		r.Error += ", a redirect, which is not followed; callback_url must be the final address"
+	case code == http.StatusGone:
+		r.Verdict = Dead
+		r.Error += ": it wants no more of this"
+	case code == http.StatusRequestEntityTooLarge:
+		r.Verdict = Dead
+		r.Error += ": the body is too large for it; webhook_body result or thin makes it smaller"
+	}
+	return r
+}
+
+// maxRetryAfter bounds what is read of a Retry-After; the schedule bounds what is
+// made of it.
+const maxRetryAfter = 1000 * time.Hour
+
+// retryAfter gives what a failing answer asks for, 0 for nothing.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	if resp.StatusCode < 300 {
+		return 0
+	}
+	d, _ := ParseRetryAfter(resp.Header.Get("Retry-After"), now)
+	return d
+}
+
+// ParseRetryAfter reads a Retry-After header: seconds or an HTTP date (RFC 9110,
+// 10.2.3). It gives false for anything else, 0 for a time that is past, and at
+// most 1000 h.
+func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
+	value = strings.TrimSpace(value)
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
+			return maxRetryAfter, true
+		}
+		return time.Duration(seconds) * time.Second, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter), true
+}

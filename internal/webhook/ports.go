@@ -1,0 +1,29 @@
+package webhook
+
+import "slices"
+
+// otherPorts are ports over 1023 where something speaks another protocol than
+// HTTP, or HTTP that trusts whoever reaches it. The list protects third parties:
+// private addresses are closed anyway.
+var otherPorts = []uint16{
+	1719, 1720, 1723, // H.323, PPTP
+	2049,                   // NFS
+	2375, 2376, 2379, 2380, // Docker, etcd
+	3306, 3389, 3659, // MySQL, RDP, SASL
+	4045, 4190, // lockd, ManageSieve
+	5060, 5061, 5432, 5900, 5984, // SIP, PostgreSQL, VNC, CouchDB
+	6000, 6379, 6443, 6566, // X11, Redis, Kubernetes, SANE
+	6665, 6666, 6667, 6668, 6669, 6679, 6697, // IRC
+	9092, 9200, 9300, // Kafka, Elasticsearch
+	10080, 10250, 10255, // Amanda, kubelet
+	11211, 26379, 27017, // memcached, Redis Sentinel, MongoDB
+}
+
+// portOpen says whether a webhook may go to the port: 80, 443, and 1024 to 65535
+// but those of other protocols.
+func portOpen(port uint16) bool {
+	if port < 1024 {
+		return port == 80 || port == 443
+	}
+	return !slices.Contains(otherPorts, port)
+}

@@ -1,0 +1,296 @@
+package webhook
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+const (
+	maxReadBytes       = 64 << 10 // of an answer's body
+	maxHeaderReadBytes = 64 << 10 // of its header, 1xx answers included
+	connectTimeout     = 5 * time.Second
+	// bodyGrace is how long the body behind a 2xx may take: the webhook is
+	// delivered, and its slot is wanted.
+	bodyGrace = time.Second
+)
+
+// SenderConfig sets up a [Sender].
+type SenderConfig struct {
+	// Guard decides where webhooks may go. Required.
+	Guard *Guard
+	// UserAgent is sent with each webhook; "Ringback" by default.
+	UserAgent string
+	// Timeout is how long one try may take in all, from the look-up to the last
+	// byte of the answer: 1 to 30 s, 10 s by default.
+	Timeout time.Duration
+	// Resolver looks up names; nil is Go's own resolver with the system's settings,
+	// never that of the C library, whose look-ups cannot be broken off.
+	Resolver *net.Resolver
+	// RootCAs sign the certificates of receivers; nil means the system's.
+	RootCAs *x509.CertPool
+	// IdlePerHost is how many idle connections to a host are kept, 8 by default;
+	// give it the number of a host's slots.
+	IdlePerHost int
+}
+
+// Sender sends webhooks, one try a call. It is safe for concurrent use. How many
+// tries run at once is its caller's concern: a cap here would let tries wait for
+// a connection on their own timeout.
+type Sender struct {
+	guard     *Guard
+	userAgent string
+	timeout   time.Duration
+	dialer    *dialer
+	reuse     *http.Transport
+	fresh     *http.Transport // a new connection for each request
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // added to under mu, while not closed
+}
+
+// ErrClosed is the cause of a try that a closed sender did not begin.
+var ErrClosed = errors.New("webhook sender is closed")
+
+// NewSender makes a sender. It returns an error that names the field for a missing
+// Guard and a Timeout out of its bounds.
+func NewSender(c SenderConfig) (*Sender, error) {
+	if c.Guard == nil {
+		return nil, errors.New("webhook sender: Guard is required")
+	}
+	if c.Timeout != 0 && (c.Timeout < time.Second || c.Timeout > 30*time.Second) {
+		return nil, fmt.Errorf("webhook sender: Timeout must be 1s to 30s, not %s", c.Timeout)
+	}
+	s := &Sender{
+		guard:     c.Guard,
+		userAgent: cmp.Or(c.UserAgent, "Ringback"),
+		timeout:   cmp.Or(c.Timeout, 10*time.Second),
+		dialer:    newDialer(c.Guard, c.Resolver),
+	}
+	s.reuse = s.newTransport(c)
+	s.fresh = s.newTransport(c)
+	s.fresh.DisableKeepAlives = true
+	return s, nil
+}
+
+// newTransport speaks HTTP/1.1 only: over HTTP/2 one stalled connection stalls
+// every stream on it. It has no ResponseHeaderTimeout, since the try's deadline
+// ends the wait for a header too.
+func (s *Sender) newTransport(c SenderConfig) *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  nil, // behind a proxy the guard would see the proxy's address only
+		DialContext:            s.dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
+		TLSHandshakeTimeout:    connectTimeout,
+		MaxResponseHeaderBytes: maxHeaderReadBytes,
+		DisableCompression:     true, // else 256 KiB may unfold to 256 MiB
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    cmp.Or(c.IdlePerHost, 8),
+		IdleConnTimeout:        30 * time.Second,
+		Protocols:              protocols,
+	}
+}
+
+// Message is a webhook to be sent.
+type Message struct {
+	// ID is the webhook-id: the same on every try, without a dot.
+	ID string
+	// URL is the callback_url; it is checked again, since what is allowed may have
+	// changed since it was submitted.
+	URL string
+	// Body is sent as it is; see [Body].
+	Body []byte
+	// Header are the callback_headers as [Headers] gave them; nil for none.
+	Header http.Header
+	// Secret signs the message.
+	Secret ringback.Secret
+	// Blocked is how many earlier tries ended as [ClassBlocked]; the one after
+	// three of them ends the delivery.
+	Blocked int
+}
+
+// Result is what became of a try.
+type Result struct {
+	// Verdict says what it means for the delivery.
+	Verdict Verdict
+	// Class is the kind of failure, "" for none.
+	Class Class
+	// StatusCode is that of the answer, 0 if there was none.
+	StatusCode int
+	// Error is one sentence for the delivery's owner, "" if it was delivered. It
+	// never holds an address that a name resolved to.
+	Error string
+	// Cause is for the operator's log; nil where an answer came.
+	Cause error
+	// Response is the first 1 KiB of the answer as text without control
+	// characters; always "" where only --allow-callback opened the address.
+	Response string
+	// RetryAfter is what the receiver asked for, 0 for nothing; see
+	// [Schedule.Next].
+	RetryAfter time.Duration
+	// Started is when the try began, and what its webhook-timestamp says.
+	Started time.Time
+	// Took is how long it lasted.
+	Took time.Duration
+	// Remote is the receiver's address, for the operator alone; invalid if no
+	// connection was made.
+	Remote netip.AddrPort
+}
+
+// Send makes one try. It always gives a result: the end of ctx gives
+// [Interrupted], since then nobody knows what the receiver saw. It takes no longer
+// than the timeout.
+func (s *Sender) Send(ctx context.Context, m Message) Result {
+	started := time.Now()
+	r := s.send(ctx, m, started)
+	r.Started, r.Took = started, time.Since(started)
+	return r
+}
+
+func (s *Sender) send(ctx context.Context, m Message, started time.Time) Result {
+	if !s.begin() {
+		return Result{Verdict: Interrupted, Error: "the server is stopping", Cause: ErrClosed}
+	}
+	defer s.running.Done()
+	target, err := s.guard.CheckURL(m.URL)
+	if err != nil {
+		return Result{Verdict: Dead, Class: ClassBlocked, Error: err.Error(), Cause: err}
+	}
+	tryCtx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	header := s.header(m, started)
+	t := &try{url: target.URL, header: header, body: m.Body}
+	resp, err := t.do(tryCtx, s.reuse)
+	if err != nil && tryCtx.Err() == nil && t.closedUnderUs(err) {
+		t = &try{url: target.URL, header: header, body: m.Body}
+		resp, err = t.do(tryCtx, s.fresh)
+	}
+	switch {
+	case err == nil:
+		r := s.answered(resp, t, cancel)
+		r.Remote = t.remote
+		return r
+	case ctx.Err() != nil:
+		return Result{Verdict: Interrupted, Error: "the try was broken off", Cause: context.Cause(ctx), Remote: t.remote}
+	default:
+		r := s.failed(tryCtx, t, err, m.Blocked)
+		r.Remote = t.remote
+		return r
+	}
+}
+
+func (s *Sender) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
+// Close refuses further tries, waits for those that run and closes all
+// connections, those too that net/http went on to open when the try that wanted
+// them had ended. To end running tries sooner, end their contexts.
+func (s *Sender) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.running.Wait()
+	s.reuse.CloseIdleConnections()
+	s.fresh.CloseIdleConnections()
+}
+
+func (s *Sender) header(m Message, at time.Time) http.Header {
+	h := make(http.Header, len(m.Header)+6)
+	for name, values := range m.Header {
+		h[name] = values
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", s.userAgent)
+	for name, values := range ringback.Sign(m.Secret, m.ID, at, m.Body) {
+		h[name] = values
+	}
+	return h
+}
+
+// try is one request over one connection, with what is learnt of it on the way.
+type try struct {
+	url    string
+	header http.Header
+	body   []byte
+
+	reused    bool
+	remote    netip.AddrPort
+	firstByte atomic.Bool // of an answer
+	tlsFailed atomic.Bool
+}
+
+// do sends the request by the transport itself: there is no http.Client that
+// could follow a redirect.
+func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response, error) {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.reused = info.Reused
+			if a, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String()); err == nil {
+				t.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+			}
+		},
+		GotFirstResponseByte: func() { t.firstByte.Store(true) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err != nil {
+				t.tlsFailed.Store(true)
+			}
+		},
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(t.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = t.header.Clone()
+	return transport.RoundTrip(req)
+}
+
+// closedUnderUs says whether the receiver closed a connection that was waiting
+// for the next request just when we sent it: nothing is wrong with the receiver,
+// which has seen no request or half of one. net/http does not repeat a POST.
+func (t *try) closedUnderUs(err error) bool {
+	return t.reused && !t.firstByte.Load() && isReset(err)
+}
+
+// answered judges an answer by its header; its body is read for the owner's eyes
+// and so that the connection can be used again.
+func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc) Result {
+	defer resp.Body.Close()
+	r := judge(resp.StatusCode)
+	r.RetryAfter = retryAfter(resp, time.Now())
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return r // its body is the connection
+	}
+	if r.Verdict == Delivered {
+		defer time.AfterFunc(bodyGrace, cancel).Stop()
+	}
+	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxText))
+	io.Copy(io.Discard, io.LimitReader(resp.Body, maxReadBytes-maxText))
+	if resp.Header.Get("Content-Encoding") == "" && t.remote.IsValid() && !s.guard.OpenByFlag(t.remote.Addr()) {
+		r.Response = text(head)
+	}
+	return r
+}

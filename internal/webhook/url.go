@@ -1,0 +1,250 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+const maxURLBytes = 2048
+
+// Target is a callback URL that passed [Guard.CheckURL].
+type Target struct {
+	// URL is what will be dialled: scheme and host in lower case and ASCII, a
+	// default port left out, the rest percent-encoded.
+	URL string
+	// Host is what shares slots: scheme, host and port, always in the form
+	// "https://example.com:443".
+	Host string
+}
+
+// CheckURL checks a callback URL when it is submitted: its form, its port and, if
+// its host is an address, that address. It looks up no name: what a name resolves
+// to now says nothing about later, so [Guard.Control] judges it at each dial.
+//
+// The text of an error is one sentence for the API's user that says what would
+// be right.
+func (g *Guard) CheckURL(raw string) (Target, error) {
+	if err := checkCharacters(raw); err != nil {
+		return Target{}, err
+	}
+	u, err := parseURL(raw)
+	if err != nil {
+		return Target{}, err
+	}
+	port, err := portOf(u)
+	if err != nil {
+		return Target{}, err
+	}
+	host, err := g.checkHost(u)
+	if err != nil {
+		return Target{}, err
+	}
+	t := Target{URL: rewrite(u, host, port), Host: u.Scheme + "://" + net.JoinHostPort(strings.TrimSuffix(host, "."), port)}
+	if len(t.URL) > maxURLBytes {
+		return Target{}, errTooLong
+	}
+	return t, nil
+}
+
+var (
+	errTooLong    = fmt.Errorf("callback_url must be at most %d bytes, percent-encoded", maxURLBytes)
+	errCharacters = errors.New("callback_url must hold no space, control character or backslash; percent-encode them")
+	errFragment   = errors.New("callback_url must have no fragment; percent-encode # as %23")
+	errScheme     = errors.New("callback_url must begin with http:// or https://")
+	errHost       = errors.New("callback_url must have a host, like https://example.com/hook")
+	errUserinfo   = errors.New("callback_url must hold no user name or password; callback_headers can carry a credential")
+	errForm       = errors.New("callback_url must be a valid URL, like https://example.com/hook")
+	errPort       = errors.New("the port of callback_url must be 80, 443 or 1024 to 65535, and not one of another protocol")
+	errAddress    = errors.New("the host of callback_url must be a name, or an address in its usual form like 93.184.215.14 or [2001:4860:4860::8888]")
+	errName       = errors.New("the host of callback_url must be a valid name: labels of 1 to 63 letters, digits, - and _, at most 253 in all")
+)
+
+// checkCharacters comes first, since parsers differ on exactly these characters,
+// and "/#" leaves no trace in a url.URL.
+func checkCharacters(raw string) error {
+	if len(raw) > maxURLBytes {
+		return errTooLong
+	}
+	if !utf8.ValidString(raw) {
+		return errForm
+	}
+	for i := range len(raw) {
+		switch c := raw[i]; {
+		case c <= ' ' || c == 0x7f || c == '\\':
+			return errCharacters
+		case c == '#':
+			return errFragment
+		}
+	}
+	return nil
+}
+
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errForm // url.Error would repeat the URL
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errScheme
+	case u.User != nil: // set for https://@host/ too
+		return nil, errUserinfo
+	case u.Opaque != "" || u.Hostname() == "": // http://:80/ would reach localhost
+		return nil, errHost
+	}
+	return u, nil
+}
+
+func portOf(u *url.URL) (string, error) {
+	if u.Port() == "" {
+		if u.Scheme == "https" {
+			return "443", nil
+		}
+		return "80", nil
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil || !portOpen(uint16(n)) {
+		return "", errPort
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+// checkHost gives the host as it will be dialled.
+func (g *Guard) checkHost(u *url.URL) (string, error) {
+	host := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		a, err := netip.ParseAddr(host)
+		if err != nil || !a.Is6() || a.Zone() != "" {
+			return "", errAddress
+		}
+		return a.String(), g.checkLiteral(a)
+	}
+	host, err := lower(host)
+	if err != nil {
+		return "", err
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		if !a.Is4() {
+			return "", errAddress
+		}
+		return host, g.checkLiteral(a)
+	}
+	return host, g.checkName(strings.TrimSuffix(host, "."))
+}
+
+// lower maps a host as net/http will when it dials: fullwidth and circled digits,
+// ideographic full stops and soft hyphens all become plain ASCII.
+func lower(host string) (string, error) {
+	for i := range len(host) {
+		if host[i] >= utf8.RuneSelf {
+			mapped, err := idna.Lookup.ToASCII(host)
+			if err != nil {
+				return "", errName
+			}
+			host = mapped
+			break
+		}
+	}
+	return strings.ToLower(host), nil
+}
+
+func (g *Guard) checkLiteral(a netip.Addr) error {
+	if a.Is4In6() {
+		return fmt.Errorf("%s is an IPv4 address written as IPv6; write %s", a, a.Unmap())
+	}
+	switch kind := g.refuse(a); kind {
+	case "":
+		return nil
+	case "multicast":
+		return fmt.Errorf("%s is multicast; a callback goes to one host", a)
+	case kindMetadata, kindOwn:
+		return fmt.Errorf("%s is %s; the operator can open it with --allow-callback, but only by its own range", a, kind)
+	default:
+		return fmt.Errorf("%s is %s; the operator can open it with --allow-callback", a, kind)
+	}
+}
+
+var (
+	loopback4 = netip.MustParseAddr("127.0.0.1")
+	loopback6 = netip.IPv6Loopback()
+)
+
+func (g *Guard) checkName(name string) error {
+	if err := checkLabels(name); err != nil {
+		return err
+	}
+	local := name == "localhost" || strings.HasSuffix(name, ".localhost") // RFC 6761
+	if local && g.refuse(loopback4) != "" && g.refuse(loopback6) != "" {
+		return fmt.Errorf("%s is loopback; the operator can open it with --allow-callback", name)
+	}
+	return nil
+}
+
+func checkLabels(name string) error {
+	if len(name) > 253 {
+		return errName
+	}
+	last := ""
+	for label := range strings.SplitSeq(name, ".") {
+		if !validLabel(label) {
+			return errName
+		}
+		last = label
+	}
+	// What ends in a number is an IPv4 address to a C library (127.1, 0x7f000001,
+	// 2130706433), and to nobody a name.
+	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		return errAddress
+	}
+	return nil
+}
+
+func validLabel(label string) bool {
+	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for i := range len(label) {
+		switch c := label[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// rewrite gives the URL as it will be dialled.
+func rewrite(u *url.URL, host, port string) string {
+	out := *u
+	switch {
+	case port == "443" && u.Scheme == "https", port == "80" && u.Scheme == "http":
+		out.Host = host
+		if strings.Contains(host, ":") {
+			out.Host = "[" + host + "]"
+		}
+	default:
+		out.Host = net.JoinHostPort(host, port)
+	}
+	out.RawQuery = encodeNonASCII(u.RawQuery)
+	return out.String()
+}
+
+// encodeNonASCII does for a query what url.URL does for a path only.
+func encodeNonASCII(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] < utf8.RuneSelf {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,265 @@
+package ringback
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The headers of a webhook. The first three are those of Standard Webhooks
+// (https://www.standardwebhooks.com); they cover the id, the time and the body.
+// X-Webhook-Signature covers the body alone, so whoever has seen one message
+// can send it again: receivers should prefer the others.
+const (
+	HeaderWebhookID        = "webhook-id"
+	HeaderWebhookTimestamp = "webhook-timestamp"
+	HeaderWebhookSignature = "webhook-signature"
+	HeaderBodySignature    = "X-Webhook-Signature"
+)
+
+// SignatureTolerance is how far a webhook-timestamp may lie from the receiver's
+// clock, before it or behind it.
+const SignatureTolerance = 300 * time.Second
+
+// What [Verify] and [VerifyBody] return.
+var (
+	// ErrMissingHeader means that a header of the signature is not there.
+	ErrMissingHeader = errors.New("a webhook header is missing")
+	// ErrMalformedTimestamp means that webhook-timestamp is not a number of seconds.
+	ErrMalformedTimestamp = errors.New("webhook-timestamp is not a number of seconds since 1970")
+	// ErrTooOld means that the message was signed over 300 s ago, or that the
+	// receiver's clock is fast.
+	ErrTooOld = errors.New("webhook-timestamp is more than 300 s in the past")
+	// ErrTooNew means that the message was signed over 300 s ahead of the
+	// receiver's clock.
+	ErrTooNew = errors.New("webhook-timestamp is more than 300 s in the future")
+	// ErrNoMatchingSignature means that none of the signatures was made with one
+	// of the secrets over these bytes.
+	ErrNoMatchingSignature = errors.New("no signature matches: another secret, or the body was changed")
+)
+
+const (
+	whsecPrefix   = "whsec_"
+	minWhsecBytes = 16
+	newKeyBytes   = 32
+	redacted      = "[secret]"
+)
+
+// Secret is a secret that webhooks are signed with. Printed, logged or encoded
+// it shows nothing of itself; [Secret.Reveal] and [Secret.Whsec] give its text.
+// Its zero value holds no secret: it signs nothing and matches nothing.
+type Secret struct {
+	// Where a Secret is an unexported field of another struct, fmt asks none of its
+	// methods and prints what it finds. It follows one pointer (for a verb that
+	// does not fit, as %s), but never two.
+	p **secret
+}
+
+type secret struct {
+	text string // as its owner wrote it: the key of X-Webhook-Signature
+	key  []byte // the key of webhook-signature
+}
+
+// ParseSecret takes a secret as its owner wrote it. One that begins with whsec_
+// is base64 (standard alphabet, with padding) of at least 16 bytes, which are the
+// key of webhook-signature; anything else is used as its bytes. It returns an
+// error, which does not show the secret, for an empty one and for a whsec_ that
+// does not decode or is too short.
+func ParseSecret(s string) (Secret, error) {
+	if s == "" {
+		return Secret{}, errors.New("the webhook secret is empty")
+	}
+	encoded, ok := strings.CutPrefix(s, whsecPrefix)
+	if !ok {
+		return hide(s, []byte(s)), nil
+	}
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	// The decoder skips line ends, which other libraries refuse.
+	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+		return Secret{}, errors.New("what follows whsec_ in the webhook secret is not base64 (standard alphabet, with padding)")
+	}
+	if len(key) < minWhsecBytes {
+		return Secret{}, fmt.Errorf("the webhook secret holds %d bytes after whsec_; it needs at least %d", len(key), minWhsecBytes)
+	}
+	return hide(s, key), nil
+}
+
+// NewSecret makes a secret of 32 random bytes in the whsec_ form.
+func NewSecret() Secret {
+	key := make([]byte, newKeyBytes)
+	rand.Read(key) // never fails: it ends the process instead
+	return hide(whsec(key), key)
+}
+
+func hide(text string, key []byte) Secret {
+	p := &secret{text, key}
+	return Secret{&p}
+}
+
+// IsZero says whether s holds no secret.
+func (s Secret) IsZero() bool { return s.p == nil }
+
+// Reveal gives the secret as its owner wrote it: the key of X-Webhook-Signature.
+func (s Secret) Reveal() string {
+	if s.p == nil {
+		return ""
+	}
+	return (*s.p).text
+}
+
+// Whsec gives the form that the libraries of Standard Webhooks take. That of a
+// plain secret is made of its bytes, since those libraries would base64-decode
+// the plain text and end with another key.
+func (s Secret) Whsec() string {
+	if s.p == nil {
+		return ""
+	}
+	return whsec((*s.p).key)
+}
+
+// Format prints a placeholder, whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// String gives a placeholder.
+func (Secret) String() string { return redacted }
+
+// GoString gives a placeholder.
+func (Secret) GoString() string { return redacted }
+
+// LogValue gives a placeholder.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText gives a placeholder, so JSON and YAML do too.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+func whsec(key []byte) string {
+	return whsecPrefix + base64.StdEncoding.EncodeToString(key)
+}
+
+// Sign gives the four headers of a try: webhook-id, webhook-timestamp,
+// webhook-signature and X-Webhook-Signature. The id is the delivery's, the same
+// on every try, and must hold no dot; at is the time of this try. It panics on
+// the zero Secret, whose signatures anybody could make.
+func Sign(s Secret, id string, at time.Time, body []byte) http.Header {
+	h := make(http.Header, 4)
+	h.Set(HeaderWebhookID, id)
+	h.Set(HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	h.Set(HeaderWebhookSignature, SignMessage(s, id, at, body))
+	h.Set(HeaderBodySignature, SignBody(s, body))
+	return h
+}
+
+// SignMessage gives the value of webhook-signature for one secret, as Standard
+// Webhooks 1.0.0 defines it: "v1," and the base64 of the HMAC-SHA256 of
+// "id.seconds.body". Several secrets' values stand in one header, divided by a
+// space.
+func SignMessage(s Secret, id string, at time.Time, body []byte) string {
+	return signMessage(s, id, strconv.FormatInt(at.Unix(), 10), body)
+}
+
+// SignBody gives the value of X-Webhook-Signature: "sha256=" and the hex of the
+// HMAC-SHA256 of the body. Its key is the secret's text, whsec_ included.
+func SignBody(s Secret, body []byte) string {
+	s.mustHold()
+	mac := hmac.New(sha256.New, []byte((*s.p).text))
+	mac.Write(body)
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+func signMessage(s Secret, id, seconds string, body []byte) string {
+	s.mustHold()
+	mac := hmac.New(sha256.New, (*s.p).key)
+	io.WriteString(mac, id+"."+seconds+".")
+	mac.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func (s Secret) mustHold() {
+	if s.p == nil {
+		panic("ringback: a webhook cannot be signed with the zero Secret")
+	}
+}
+
+// Verify checks a webhook against the system's clock: that one of the
+// signatures in webhook-signature was made with one of the secrets over these
+// very bytes, at most 300 s ago. Give it the body as it came, before any parser.
+//
+// It returns [ErrMissingHeader], [ErrMalformedTimestamp], [ErrTooOld],
+// [ErrTooNew] or [ErrNoMatchingSignature]. What it does not do: remember ids. A
+// receiver that must not act twice keeps the webhook-id of what it has handled.
+func Verify(h http.Header, body []byte, secrets ...Secret) error {
+	return VerifyAt(time.Now(), h, body, secrets...)
+}
+
+// VerifyAt is [Verify] with a clock that shows now.
+func VerifyAt(now time.Time, h http.Header, body []byte, secrets ...Secret) error {
+	for _, name := range []string{HeaderWebhookID, HeaderWebhookTimestamp, HeaderWebhookSignature} {
+		if h.Get(name) == "" {
+			return fmt.Errorf("%w: %s", ErrMissingHeader, name)
+		}
+	}
+	id, seconds := h.Get(HeaderWebhookID), h.Get(HeaderWebhookTimestamp)
+	if err := checkAge(now, seconds); err != nil {
+		return err
+	}
+	for _, s := range secrets {
+		if s.p != nil && holds(h.Get(HeaderWebhookSignature), signMessage(s, id, seconds, body)) {
+			return nil
+		}
+	}
+	return ErrNoMatchingSignature
+}
+
+// VerifyBody checks X-Webhook-Signature alone, for receivers that know no other.
+// It returns [ErrMissingHeader] or [ErrNoMatchingSignature]. Since that header
+// covers no time and no id, prefer [Verify].
+func VerifyBody(h http.Header, body []byte, secrets ...Secret) error {
+	signature := h.Get(HeaderBodySignature)
+	if signature == "" {
+		return fmt.Errorf("%w: %s", ErrMissingHeader, HeaderBodySignature)
+	}
+	for _, s := range secrets {
+		if s.p != nil && hmac.Equal([]byte(signature), []byte(SignBody(s, body))) {
+			return nil
+		}
+	}
+	return ErrNoMatchingSignature
+}
+
+func checkAge(now time.Time, seconds string) error {
+	at, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil || at < 0 {
+		return ErrMalformedTimestamp
+	}
+	// In whole seconds: a time.Duration would overflow on a far-off timestamp.
+	const tolerance = int64(SignatureTolerance / time.Second)
+	switch age := now.Unix() - at; {
+	case age > tolerance:
+		return ErrTooOld
+	case age < -tolerance:
+		return ErrTooNew
+	}
+	return nil
+}
+
+// holds says whether the value of a webhook-signature header, a list divided by
+// spaces, holds the signature. What it does not know (v1a, a future version, two
+// spaces) it passes over.
+func holds(header, signature string) bool {
+	for s := range strings.SplitSeq(header, " ") {
+		if hmac.Equal([]byte(s), []byte(signature)) {
+			return true
+		}
+	}
+	return false
+}
