@@ -1,0 +1,176 @@
+package provider
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+)
+
+// anthropic is the Messages protocol: POST /v1/messages. Its stream is put
+// together in anthropic_stream.go.
+func anthropic() protocol {
+	return protocol{
+		endpoint: func(base string) string {
+			// A base that goes further than it should is a common slip.
+			base = strings.TrimSuffix(strings.TrimSuffix(base, "/messages"), "/v1")
+			return base + "/v1/messages"
+		},
+		authorize: func(header http.Header, key string) {
+			if key != "" { // a private server may need none
+				header.Set("x-api-key", key)
+			}
+			header.Set("anthropic-version", "2023-06-01")
+		},
+		encode:    encodeAnthropic,
+		streamed:  streamedAnthropic,
+		assemble:  func() assembler { return &anthropicAnswer{} },
+		text:      anthropicText,
+		complaint: anthropicComplaint,
+		reset:     anthropicReset,
+	}
+}
+
+func encodeAnthropic(p Prompt) (json.RawMessage, error) {
+	messages := []byte(p.Messages)
+	if absent(messages) {
+		messages = appendObject(nil, []byte(`{"role":"user"}`), field{"content", quote(p.Prompt)})
+		messages = slices.Concat([]byte{'['}, messages, []byte{']'})
+	}
+	if p.MaxTokens == 0 {
+		p.MaxTokens = DefaultMaxTokens
+	}
+	fields := []field{
+		{"model", quote(p.Model)},
+		{"max_tokens", strconv.AppendInt(nil, int64(p.MaxTokens), 10)},
+	}
+	if !absent(p.System) {
+		fields = append(fields, field{"system", p.System})
+	}
+	fields = append(fields, field{"messages", messages})
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		fields = append(fields, field{name, p.Params[name]})
+	}
+	return appendObject(nil, []byte("{}"), fields...), nil
+}
+
+func streamedAnthropic(request []byte, model string) ([]byte, error) {
+	if firstByte(request) != '{' {
+		return nil, errors.New("the request is not a JSON object")
+	}
+	if model != "" && member(request, "model").Str != model {
+		var err error
+		if request, err = sjson.SetRawBytes(request, "model", quote(model)); err != nil {
+			return nil, fmt.Errorf("set the model: %w", err)
+		}
+	}
+	request, err := sjson.SetRawBytes(request, "stream", []byte("true"))
+	if err != nil {
+		return nil, fmt.Errorf("ask for a stream: %w", err)
+	}
+	return request, nil
+}
+
+func anthropicText(message []byte) (string, error) {
+	if !json.Valid(message) {
+		return "", errors.New("the message is not JSON")
+	}
+	var text strings.Builder
+	gjson.GetBytes(message, "content").ForEach(func(_, block gjson.Result) bool {
+		if block.Get("type").Str == "text" {
+			text.WriteString(block.Get("text").Str)
+		}
+		return true
+	})
+	return text.String(), nil
+}
+
+// anthropicStatus gives the HTTP status that an error type stands for. Within a
+// stream it comes after the status 200 and is all there is.
+var anthropicStatus = map[string]int{
+	"invalid_request_error": http.StatusBadRequest,
+	"authentication_error":  http.StatusUnauthorized,
+	"billing_error":         http.StatusPaymentRequired,
+	"permission_error":      http.StatusForbidden,
+	"not_found_error":       http.StatusNotFound,
+	"conflict_error":        http.StatusConflict,
+	"request_too_large":     http.StatusRequestEntityTooLarge,
+	"rate_limit_error":      http.StatusTooManyRequests,
+	"api_error":             http.StatusInternalServerError,
+	"timeout_error":         http.StatusGatewayTimeout,
+	"overloaded_error":      statusOverloaded,
+}
+
+// anthropicComplaint reads {"type":"error","error":{"type":…,"message":…},"request_id":…},
+// and the looser forms of gateways that speak the protocol.
+func anthropicComplaint(body []byte) (complaint, bool) {
+	if !json.Valid(body) {
+		return complaint{}, false
+	}
+	said := gjson.GetBytes(body, "error")
+	c := complaint{
+		kind:      said.Get("type").Str,
+		message:   said.Get("message").Str,
+		requestID: gjson.GetBytes(body, "request_id").Str,
+	}
+	if said.Type == gjson.String { // {"error":"a sentence"}
+		c.message = said.Str
+	}
+	if c.kind == "" && c.message == "" {
+		return complaint{}, false
+	}
+	c.status = anthropicStatus[c.kind]
+	c.account = speaksOfCredit(c, said)
+	c.model = c.kind == "not_found_error" || said.Get("code").Str == "model_not_found" ||
+		strings.Contains(strings.ToLower(c.message), "model")
+	return c, true
+}
+
+// speaksOfCredit knows the refusals that no waiting for a limit ends. The texts
+// are matched from their beginning: elsewhere a message may quote the request,
+// whose author must not be able to hold the key for everybody.
+func speaksOfCredit(c complaint, said gjson.Result) bool {
+	switch {
+	case c.kind == "billing_error":
+		return true
+	case said.Get("details.error_code").Str == "enforced_spend_limit_reached": // a 429
+		return true
+	case c.kind != "invalid_request_error":
+		return false
+	}
+	message := strings.ToLower(c.message)
+	return strings.HasPrefix(message, "your credit balance is too low") ||
+		strings.HasPrefix(message, "you have reached your specified")
+}
+
+// anthropicReset finds the end of a 429 that has no Retry-After: the latest
+// reset of the limits that are used up, else the first reset of all.
+func anthropicReset(header http.Header, now time.Time) time.Duration {
+	var used, first time.Duration
+	for _, limit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
+		name := "anthropic-ratelimit-" + limit
+		at, err := time.Parse(time.RFC3339, header.Get(name+"-reset"))
+		if err != nil {
+			continue
+		}
+		wait := at.Sub(now)
+		if header.Get(name+"-remaining") == "0" {
+			used = max(used, wait)
+		}
+		if first == 0 || wait < first {
+			first = wait
+		}
+	}
+	if used > 0 {
+		return used
+	}
+	return max(first, 0)
+}

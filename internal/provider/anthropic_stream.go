@@ -1,0 +1,363 @@
+package provider
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/sse"
+)
+
+// anthropicAnswer assembles a stream of the Messages protocol:
+//
+//	message_start        the message, its content empty
+//	content_block_start  a block as it begins; an index tells it from others
+//	content_block_delta  a piece of it, see anthropicBlock.add
+//	content_block_stop   nothing that we need
+//	message_delta        how the message ended, and its usage so far
+//	message_stop         the answer is whole
+//	ping                 nothing
+//	error                the provider breaks off
+//
+// Other events are ignored, as the protocol demands. What cannot be right (a
+// piece of a block that never began, a second message, no JSON) is an error: an
+// answer is never guessed. Blocks that are open when the message stops are
+// whole: the maker's own API leaves a tool's input so at max_tokens.
+type anthropicAnswer struct {
+	head    []byte // the message less its blocks; nil before message_start
+	blocks  []*anthropicBlock
+	byIndex map[int64]*anthropicBlock
+	whole   bool // head has the blocks too: the provider did not stream
+	held    int
+}
+
+var _ assembler = (*anthropicAnswer)(nil)
+
+func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
+	kind, event := e.Type, gjson.Result{}
+	if json.Valid(e.Data) {
+		event = gjson.ParseBytes(e.Data)
+		if named := event.Get("type"); named.Type == gjson.String {
+			kind = named.Str
+		}
+	}
+	if kind == "message" && event.Get("error").Exists() { // a gateway's error, of neither name nor type
+		kind = "error"
+	}
+	switch kind {
+	case "error":
+		c, ok := anthropicComplaint(e.Data)
+		if !ok {
+			c.message = "no reason given"
+		}
+		return false, c
+	case "message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop":
+		if kind != "message_start" && a.head == nil {
+			return false, fmt.Errorf("%s came before message_start", kind)
+		}
+		return kind == "message_stop", a.take(kind, event)
+	case "message":
+		if !event.Exists() {
+			return false, errors.New("an event is not JSON")
+		}
+	}
+	return false, nil
+}
+
+// take handles an event that is part of the message.
+func (a *anthropicAnswer) take(kind string, event gjson.Result) error {
+	if !event.IsObject() {
+		return fmt.Errorf("%s is not a JSON object", kind)
+	}
+	switch kind {
+	case "message_start":
+		return a.start(event.Get("message"))
+	case "content_block_start":
+		return a.startBlock(event)
+	case "content_block_delta":
+		block := a.byIndex[event.Get("index").Int()]
+		if block == nil || !event.Get("index").Exists() {
+			return fmt.Errorf("a piece came of block %.20q, which never began", event.Get("index").Raw)
+		}
+		before := block.size
+		err := block.add(event.Get("delta"))
+		a.held += block.size - before
+		return err
+	case "message_delta":
+		a.amend(event)
+	}
+	return nil
+}
+
+func (a *anthropicAnswer) start(message gjson.Result) error {
+	if a.head != nil {
+		return errors.New("a second message_start came")
+	}
+	if !message.IsObject() {
+		return errors.New("message_start has no message")
+	}
+	a.head = []byte(message.Raw)
+	a.held = len(a.head)
+	a.byIndex = make(map[int64]*anthropicBlock)
+	return nil
+}
+
+func (a *anthropicAnswer) startBlock(event gjson.Result) error {
+	index, head := event.Get("index"), event.Get("content_block")
+	if index.Type != gjson.Number || !head.IsObject() {
+		return errors.New("content_block_start has no index or no block")
+	}
+	if a.byIndex[index.Int()] != nil {
+		return fmt.Errorf("block %d began twice", index.Int())
+	}
+	block := &anthropicBlock{head: []byte(head.Raw), size: len(head.Raw)}
+	a.byIndex[index.Int()] = block
+	a.blocks = append(a.blocks, block)
+	a.held += block.size
+	if head.Get("type").Str == "fallback" && head.Get("to.model").Type == gjson.String {
+		// Another model took over. Without streaming, it is the one that the
+		// message names.
+		a.head = appendObject(nil, a.head, field{"model", []byte(head.Get("to.model").Raw)})
+	}
+	return nil
+}
+
+// amend takes a message_delta: members of its delta and of its own are members
+// of the message; the usage is cumulative, member by member.
+func (a *anthropicAnswer) amend(event gjson.Result) {
+	before := len(a.head)
+	a.head = merge(a.head, event.Get("delta"))
+	a.head = merge(a.head, event, "type", "delta", "usage")
+	if usage := event.Get("usage"); usage.IsObject() {
+		sum := []byte(usage.Raw)
+		if known := member(a.head, "usage"); known.IsObject() {
+			sum = merge([]byte(known.Raw), usage)
+		}
+		a.head = appendObject(nil, a.head, field{"usage", sum})
+	}
+	a.held += len(a.head) - before
+}
+
+func (a *anthropicAnswer) replace(message []byte) error {
+	if !json.Valid(message) || firstByte(message) != '{' {
+		return errors.New("the answer is not a JSON object")
+	}
+	if gjson.GetBytes(message, "content").IsArray() {
+		a.head, a.whole, a.held = message, true, len(message)
+		return nil
+	}
+	if c, ok := anthropicComplaint(message); ok {
+		return c
+	}
+	return errors.New("the answer is not a message")
+}
+
+func (a *anthropicAnswer) begun() bool { return a.whole || len(a.blocks) > 0 }
+func (a *anthropicAnswer) size() int   { return a.held }
+
+func (a *anthropicAnswer) message() json.RawMessage {
+	if len(a.blocks) == 0 {
+		return a.head
+	}
+	content := make([]byte, 0, a.held+len("[]"))
+	for i, block := range a.blocks {
+		content = append(content, "[,"[min(i, 1)])
+		content = block.appendTo(content)
+	}
+	content = append(content, ']')
+	return appendObject(make([]byte, 0, len(a.head)+len(content)), a.head, field{"content", content})
+}
+
+func (a *anthropicAnswer) text() string {
+	if a.whole {
+		text, _ := anthropicText(a.head) // replace has checked it
+		return text
+	}
+	raw := []byte{'"'}
+	for _, block := range a.blocks {
+		if block.is("text") {
+			raw = append(raw, block.string("text")[1:]...)
+		}
+	}
+	return unquote(append(raw, '"'))
+}
+
+func (a *anthropicAnswer) model() string { return member(a.head, "model").Str }
+
+func (a *anthropicAnswer) usage() json.RawMessage {
+	usage := member(a.head, "usage")
+	if !usage.IsObject() {
+		return nil
+	}
+	return json.RawMessage(usage.Raw)
+}
+
+// anthropicBlock is a content block, with the pieces that have come of it.
+type anthropicBlock struct {
+	head    []byte // as it began, and what pieces replaced since
+	strings []grownString
+	input   []byte // of a tool: JSON, as the contents of JSON strings
+	list    []byte // of citations, joined by commas
+	size    int
+}
+
+// grownString is a string member that pieces append to. They are joined as they
+// are escaped, so that halves of a surrogate pair become one character.
+type grownString struct {
+	name  string
+	value []byte // a JSON string without its closing quote
+}
+
+// add takes a piece. Those of a type that is not known are kept as far as one
+// can tell: strings are appended to the string of the same name, all other
+// members replace it.
+func (b *anthropicBlock) add(delta gjson.Result) error {
+	if !delta.IsObject() {
+		return errors.New("content_block_delta has no delta")
+	}
+	switch delta.Get("type").Str {
+	case "text_delta":
+		return b.grow("text", delta.Get("text"))
+	case "thinking_delta":
+		return b.grow("thinking", delta.Get("thinking"))
+	case "signature_delta":
+		b.replace(delta, "type")
+	case "input_json_delta":
+		return b.growInput(delta.Get("partial_json"))
+	case "citations_delta":
+		b.cite(delta.Get("citation"))
+	case "compaction_delta":
+		b.replace(delta, "type", "content")
+		return b.grow("content", delta.Get("content"))
+	default:
+		b.addUnknown(delta)
+	}
+	return nil
+}
+
+// grow appends to a string member. A null piece is an empty one.
+func (b *anthropicBlock) grow(name string, piece gjson.Result) error {
+	if piece.Type == gjson.Null { // absent, too
+		return nil
+	}
+	if piece.Type != gjson.String {
+		return fmt.Errorf("a piece of %s is not a string", name)
+	}
+	at := 0
+	for at < len(b.strings) && b.strings[at].name != name {
+		at++
+	}
+	if at == len(b.strings) {
+		b.strings = append(b.strings, grownString{name, b.string(name)})
+	}
+	b.strings[at].value = append(b.strings[at].value, inner(piece)...)
+	b.size += len(piece.Raw)
+	return nil
+}
+
+// string gives a string member without its closing quote, empty if the block
+// has none.
+func (b *anthropicBlock) string(name string) []byte {
+	for _, grown := range b.strings {
+		if grown.name == name {
+			return grown.value
+		}
+	}
+	value := []byte{'"'}
+	if begun := member(b.head, name); begun.Type == gjson.String {
+		value = append(value, inner(begun)...)
+	}
+	return value
+}
+
+func (b *anthropicBlock) growInput(piece gjson.Result) error {
+	if piece.Type == gjson.Null {
+		return nil
+	}
+	if piece.Type != gjson.String {
+		return errors.New("a piece of a tool's input is not a string")
+	}
+	b.input = append(b.input, inner(piece)...)
+	b.size += len(piece.Raw)
+	return nil
+}
+
+func (b *anthropicBlock) cite(citation gjson.Result) {
+	if !citation.Exists() {
+		return
+	}
+	if len(b.list) > 0 {
+		b.list = append(b.list, ',')
+	}
+	b.list = append(b.list, citation.Raw...)
+	b.size += len(citation.Raw) + 1
+}
+
+func (b *anthropicBlock) replace(delta gjson.Result, except ...string) {
+	before := len(b.head)
+	b.head = merge(b.head, delta, except...)
+	b.size += len(b.head) - before
+}
+
+func (b *anthropicBlock) addUnknown(delta gjson.Result) {
+	except := []string{"type"}
+	delta.ForEach(func(name, value gjson.Result) bool {
+		if value.Type == gjson.String && name.Str != "type" {
+			except = append(except, name.Str)
+			b.grow(name.Str, value) // a string: no error
+		}
+		return true
+	})
+	b.replace(delta, except...)
+}
+
+func (b *anthropicBlock) is(kind string) bool { return member(b.head, "type").Str == kind }
+
+// appendTo appends the whole block.
+func (b *anthropicBlock) appendTo(dst []byte) []byte {
+	var fields []field
+	for _, grown := range b.strings {
+		fields = append(fields, field{grown.name, append(grown.value, '"')})
+	}
+	if input := b.parsedInput(); input != nil {
+		fields = append(fields, field{"input", input})
+	}
+	if len(b.list) > 0 {
+		fields = append(fields, field{"citations", b.citations()})
+	}
+	if len(fields) == 0 {
+		return append(dst, b.head...)
+	}
+	return appendObject(dst, b.head, fields...)
+}
+
+// parsedInput gives a tool's input, nil if the block has none or it stays as it
+// began. Input that is no JSON (a tool with eager_input_streaming, cut by
+// max_tokens) is wrapped as the maker's documentation advises.
+func (b *anthropicBlock) parsedInput() []byte {
+	text := strings.TrimSpace(unquote([]byte(`"` + string(b.input) + `"`)))
+	switch {
+	case text == "" && (member(b.head, "input").Exists() || !strings.HasSuffix(member(b.head, "type").Str, "tool_use")):
+		return nil
+	case text == "":
+		return []byte("{}")
+	case !json.Valid([]byte(text)):
+		return appendObject(nil, []byte("{}"), field{"INVALID_JSON", quote(text)})
+	}
+	return []byte(text)
+}
+
+// citations gives those that the block began with, and those that came.
+func (b *anthropicBlock) citations() []byte {
+	all := []byte{'['}
+	for _, citation := range member(b.head, "citations").Array() {
+		all = append(append(all, citation.Raw...), ',')
+	}
+	return append(append(all, b.list...), ']')
+}
+
+// inner gives the contents of a JSON string, escaped as they are.
+func inner(s gjson.Result) string { return s.Raw[1 : len(s.Raw)-1] }

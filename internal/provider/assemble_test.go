@@ -1,0 +1,360 @@
+package provider
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/ringback/ringback"
+)
+
+// texts are the text of each recorded answer.
+var texts = map[string]string{
+	"compaction":                 "Hello again.",
+	"crlf":                       "Lines end as they like.",
+	"empty_text":                 "",
+	"fallback":                   "From another model.",
+	"interleaved":                "Be first, second",
+	"no_content":                 "",
+	"redacted_thinking":          "Done.",
+	"stop_sequence":              "One, two",
+	"text":                       "A webhook is a request that comes to you.",
+	"thinking":                   "It is 21.",
+	"tool_use":                   "Okay, let me look.",
+	"tool_use_cut_by_max_tokens": "",
+	"tool_use_empty_input":       "",
+	"unicode":                    "Grüße 🌍 🚀 😀 e\u0301 \u2028 \u2028 \" \\ \n\t<&>",
+	"unknown":                    "Seen.",
+	"unnamed_events":             "Only the data says what it is.",
+	"web_search":                 "I'll search for that.It is a request that comes to you. So it is.",
+}
+
+// A stream becomes exactly the message of a call without streaming: the same
+// members, in the same order, with the same digits and escapes.
+func TestAStreamBecomesTheMessage(t *testing.T) {
+	for name, recorded := range golden(t) {
+		t.Run(name, func(t *testing.T) {
+			answer := generate(t, provide(t, stream(recorded)), Request{})
+			want := new(bytes.Buffer)
+			if err := json.Compact(want, []byte(content(t, "testdata/"+name+".json"))); err != nil {
+				t.Fatal(err)
+			}
+			got := new(bytes.Buffer)
+			if err := json.Compact(got, answer.Message); err != nil {
+				t.Fatalf("the message is not JSON: %v", err)
+			}
+			if diff := gocmp.Diff(want.String(), got.String()); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+			text, known := texts[name]
+			if !known || answer.Text != text {
+				t.Errorf("text: got %q, want %q", answer.Text, text)
+			}
+			if stored, err := Text("anthropic", answer.Message); err != nil || stored != answer.Text {
+				t.Errorf("Text of the message: got %q and %v, want %q", stored, err, answer.Text)
+			}
+			checkAgainstMessage(t, answer)
+			if answer.RequestID != "req_1" {
+				t.Errorf("request id: got %q, want %q", answer.RequestID, "req_1")
+			}
+			if begun := strings.Contains(recorded, "content_block_start"); begun == answer.FirstTokenAt.IsZero() {
+				t.Errorf("first token at %v, want a time: %v", answer.FirstTokenAt, begun)
+			}
+		})
+	}
+}
+
+// checkAgainstMessage compares what an answer says beside the message with it.
+func checkAgainstMessage(t *testing.T, answer *Answer) {
+	t.Helper()
+	var message struct {
+		Model string
+		Usage json.RawMessage
+	}
+	if err := json.Unmarshal(answer.Message, &message); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Model != message.Model {
+		t.Errorf("model: got %q, want %q", answer.Model, message.Model)
+	}
+	if string(answer.Usage) != string(message.Usage) {
+		t.Errorf("usage: got %s, want %s", answer.Usage, message.Usage)
+	}
+}
+
+// A stream cut after any byte is never an answer: it is a broken stream, with
+// all the text that had come in whole events.
+func TestAStreamCutAnywhereIsNoAnswer(t *testing.T) {
+	client := offline(t)
+	for name, recorded := range golden(t) {
+		t.Run(name, func(t *testing.T) {
+			for cut := range len(recorded) {
+				answer, failure := receive(t, client, strings.NewReader(recorded[:cut]))
+				if failure == nil {
+					if rest := recorded[cut:]; strings.TrimSpace(rest) != "" {
+						t.Fatalf("cut %d bytes before the end: got the answer %q, want an error", len(rest), answer.Text)
+					}
+					continue // the CR of the last CRLF ends the event, too
+				}
+				if failure.Verdict != Retry || failure.Code != ringback.CodeStreamBroken {
+					t.Fatalf("cut at %d: got %s, %s; want %s, %s", cut, failure.Verdict, failure.Code, Retry, ringback.CodeStreamBroken)
+				}
+				text, usage := arrived(t, recorded[:cut])
+				if failure.PartialText != text {
+					t.Fatalf("cut at %d: got the partial text %q, want %q", cut, failure.PartialText, text)
+				}
+				if string(failure.PartialUsage) != usage {
+					t.Fatalf("cut at %d: got the partial usage %s, want %s", cut, failure.PartialUsage, usage)
+				}
+			}
+		})
+	}
+}
+
+// arrived is the text, and the usage's first form, of the whole events in a
+// prefix of a stream, in the plainest way that there is.
+func arrived(t *testing.T, prefix string) (text, usage string) {
+	t.Helper()
+	pieces := map[int]string{} // raw, by block
+	for event := range wholeEvents(prefix) {
+		var e struct {
+			Type         string
+			Index        int
+			Message      struct{ Usage json.RawMessage }
+			ContentBlock struct {
+				Type string
+				Text json.RawMessage
+			} `json:"content_block"`
+			Delta struct {
+				Type string
+				Text json.RawMessage
+			}
+			Usage map[string]json.RawMessage
+		}
+		json.Unmarshal([]byte(event), &e)
+		switch e.Type {
+		case "message_start":
+			usage = string(e.Message.Usage)
+		case "content_block_start":
+			pieces[e.Index] = ""
+			if e.ContentBlock.Type == "text" {
+				pieces[e.Index] = strings.Trim(string(e.ContentBlock.Text), `"`)
+			}
+		case "content_block_delta":
+			if e.Delta.Type == "text_delta" {
+				pieces[e.Index] += string(e.Delta.Text[1 : len(e.Delta.Text)-1])
+			}
+		case "message_delta":
+			usage = sum(t, usage, e.Usage)
+		}
+	}
+	var all strings.Builder
+	for i := range len(pieces) {
+		all.WriteString(pieces[i])
+	}
+	if err := json.Unmarshal([]byte(`"`+all.String()+`"`), &text); err != nil {
+		t.Fatal(err)
+	}
+	return text, usage
+}
+
+// wholeEvents yields the data of the events that have their blank line.
+func wholeEvents(prefix string) func(func(string) bool) {
+	// A CR is a line's end by itself, of which an LF that follows is a part.
+	prefix = strings.ReplaceAll(strings.ReplaceAll(prefix, "\r\n", "\n"), "\r", "\n")
+	events := strings.Split(prefix, "\n\n")
+	return func(yield func(string) bool) {
+		for _, event := range events[:len(events)-1] {
+			if _, data, ok := strings.Cut(event, "data: "); ok && !yield(data) {
+				return
+			}
+		}
+	}
+}
+
+// sum adds the counts that a message_delta brings, in the order of the stream.
+func sum(t *testing.T, usage string, more map[string]json.RawMessage) string {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(usage))
+	decoder.Token()
+	type count struct{ name, value string }
+	var counts []count
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var value json.RawMessage
+		decoder.Decode(&value)
+		if newer, ok := more[name.(string)]; ok {
+			if string(newer) != "null" {
+				value = newer
+			}
+			delete(more, name.(string))
+		}
+		counts = append(counts, count{name.(string), string(value)})
+	}
+	var fresh []count
+	for name, value := range more {
+		fresh = append(fresh, count{name, string(value)})
+	}
+	slices.SortFunc(fresh, func(a, b count) int { return cmp.Compare(a.name, b.name) })
+	var members []string
+	for _, c := range append(counts, fresh...) {
+		members = append(members, fmt.Sprintf("%q:%s", c.name, c.value))
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
+// Over a connection that dies, or that is closed in good order, it is the same.
+func TestAConnectionCutAnywhereIsNoAnswer(t *testing.T) {
+	whole := begin + block + some + finish
+	for name, end := range map[string]http.HandlerFunc{"aborted": abort, "closed": func(http.ResponseWriter, *http.Request) {}} {
+		t.Run(name, func(t *testing.T) {
+			var cut int
+			client := provide(t, func(w http.ResponseWriter, r *http.Request) { then(stream(whole[:cut]), end)(w, r) })
+			for cut = 0; cut < len(whole); cut += 7 {
+				failure := failure(t, t.Context(), client, Request{})
+				text, _ := arrived(t, whole[:cut])
+				if failure.Verdict != Retry || failure.PartialText != text || !failure.Sent {
+					t.Fatalf("cut at %d: got %s with %q, sent %v; want %s with %q, sent", cut, failure.Verdict, failure.PartialText, failure.Sent, Retry, text)
+				}
+			}
+		})
+	}
+}
+
+func TestPiecesOfAnySizeAreTheSameAnswer(t *testing.T) {
+	client := offline(t)
+	for name, recorded := range golden(t) {
+		want, failure := receive(t, client, strings.NewReader(recorded))
+		if failure != nil {
+			t.Fatalf("%s: %v", name, failure)
+		}
+		got, failure := receive(t, client, iotest.OneByteReader(strings.NewReader(recorded)))
+		if failure != nil {
+			t.Fatalf("%s, byte by byte: %v", name, failure)
+		}
+		if string(got.Message) != string(want.Message) {
+			t.Errorf("%s, byte by byte: got %s, want %s", name, got.Message, want.Message)
+		}
+	}
+}
+
+func TestGarbageIsNoAnswer(t *testing.T) {
+	client := offline(t)
+	event := func(data string) string { return "data: " + data + "\n\n" }
+	for name, garbage := range map[string]string{
+		"a page of HTML":                           "<!doctype html>\n\n<title>Welcome</title>\n\n",
+		"data that is not JSON":                    begin + block + some + event("[DONE]") + finish,
+		"a known event whose data is not JSON":     begin + block + "event: content_block_delta\ndata: {\"type\n\n" + finish,
+		"a stream of another protocol":             event(`{"id":"1","object":"chat.completion.chunk","choices":[]}`) + event("[DONE]"),
+		"no beginning":                             block + some + finish,
+		"two beginnings":                           begin + begin + block + some + finish,
+		"a beginning without a message":            event(`{"type":"message_start"}`) + finish,
+		"a piece of no block":                      begin + some + finish,
+		"a piece without an index":                 begin + block + event(`{"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}`) + finish,
+		"a piece without a delta":                  begin + block + event(`{"type":"content_block_delta","index":0}`) + finish,
+		"a piece of text that is no string":        begin + block + event(`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":1}}`) + finish,
+		"a piece of input that is no string":       begin + block + event(`{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":{}}}`) + finish,
+		"a block that begins twice":                begin + block + block + some + finish,
+		"a block that is none":                     begin + event(`{"type":"content_block_start","index":0,"content_block":"text"}`) + finish,
+		"a known event that is no object":          begin + "event: message_stop\ndata: 1\n\n",
+		"JSON that is nested a million times":      begin + event(strings.Repeat("[", 1_000_000)+strings.Repeat("]", 1_000_000)) + finish,
+		"a message that is nested a million times": event(`{"type":"message_start","message":` + strings.Repeat(`{"a":`, 1_000_000) + "1" + strings.Repeat("}", 1_000_001)),
+		"nothing": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer, failure := receive(t, client, strings.NewReader(garbage))
+			if failure == nil {
+				t.Fatalf("got the answer %s, want an error", answer.Message)
+			}
+			if failure.Verdict != Retry || failure.Code != ringback.CodeStreamBroken {
+				t.Fatalf("got %s, %s (%v), want %s, %s", failure.Verdict, failure.Code, failure, Retry, ringback.CodeStreamBroken)
+			}
+		})
+	}
+}
+
+func TestAnAnswerWithoutStreamingIsTaken(t *testing.T) {
+	for name := range golden(t) {
+		message := content(t, "testdata/"+name+".json")
+		answer := generate(t, provide(t, whole(200, message)), Request{})
+		if string(answer.Message) != message || answer.Text != texts[name] || answer.FirstTokenAt.IsZero() {
+			t.Errorf("%s: got %q, want the message as it is", name, answer.Message)
+		}
+		checkUsageAndModel(t, answer)
+	}
+}
+
+func checkUsageAndModel(t *testing.T, answer *Answer) {
+	t.Helper()
+	var message map[string]any
+	var usage any
+	json.Unmarshal(answer.Message, &message)
+	json.Unmarshal(answer.Usage, &usage)
+	if diff := gocmp.Diff(message["usage"], usage); diff != "" || answer.Model != message["model"] {
+		t.Errorf("got the model %q, and the usage (-want +got):\n%s", answer.Model, diff)
+	}
+}
+
+func TestUsageAlwaysHasItsTwoCounts(t *testing.T) {
+	for have, want := range map[string]string{
+		`"content":[]`: `{"input_tokens":0,"output_tokens":0}`,
+		`"content":[],"usage":{"output_tokens":7,"x":1}`:               `{"output_tokens":7,"x":1,"input_tokens":0}`,
+		`"content":[],"usage":{"input_tokens":null,"output_tokens":7}`: `{"input_tokens":0,"output_tokens":7}`,
+	} {
+		answer := generate(t, provide(t, whole(200, "{"+have+"}")), Request{})
+		if string(answer.Usage) != want {
+			t.Errorf("message %s: got the usage %s, want %s", have, answer.Usage, want)
+		}
+	}
+}
+
+// FuzzAnthropicStream holds that no stream makes us panic, and that what is
+// taken for an answer is one.
+func FuzzAnthropicStream(f *testing.F) {
+	for _, recorded := range golden(f) {
+		f.Add([]byte(recorded))
+		f.Add([]byte(recorded[:len(recorded)/2]))
+	}
+	client := offline(f)
+	f.Fuzz(func(t *testing.T, recorded []byte) {
+		answer, failure := receive(t, client, bytes.NewReader(recorded))
+		if failure != nil {
+			if !utf8.ValidString(failure.PartialText) || !utf8.ValidString(failure.Message) || failure.Code == "" {
+				t.Fatalf("the error is not well formed: %#v", failure)
+			}
+			return
+		}
+		if !json.Valid(answer.Message) || !utf8.Valid(answer.Message) || !json.Valid(answer.Usage) {
+			t.Fatalf("the message is not JSON: %s", answer.Message)
+		}
+		text, err := Text("anthropic", answer.Message)
+		if err != nil || text != answer.Text {
+			t.Fatalf("Text: got %q and %v, want %q", text, err, answer.Text)
+		}
+	})
+}
+
+// BenchmarkAssemble puts an answer of 4,000 tokens together.
+func BenchmarkAssemble(b *testing.B) {
+	recorded := begin + block + strings.Repeat(some, 4000) + finish
+	client := offline(b)
+	b.SetBytes(int64(len(recorded)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, failure := receive(b, client, strings.NewReader(recorded)); failure != nil {
+			b.Fatal(failure)
+		}
+	}
+}

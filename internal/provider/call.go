@@ -1,0 +1,162 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback"
+)
+
+// Generate calls the provider once and waits for the whole answer. The error is
+// always an *Error. The context's deadline is the attempt's limit (Code
+// timeout); any other end of it is Stopped, with context.Cause as the cause. An
+// answer that is whole is returned even if the context has ended meanwhile.
+func (c *Client) Generate(ctx context.Context, request Request) (*Answer, error) {
+	answer, failure := c.generate(ctx, request)
+	if failure != nil {
+		return nil, failure
+	}
+	return answer, nil
+}
+
+func (c *Client) generate(ctx context.Context, request Request) (answer *Answer, failure *Error) {
+	call := c.newCall(ctx, request)
+	defer call.cancel(nil)
+	defer func() {
+		// A stream that makes us panic must not take other jobs along.
+		if r := recover(); r != nil {
+			answer, failure = nil, &Error{
+				Verdict: Retry, Code: ringback.CodeInternal, StatusCode: call.status, RequestID: call.requestID, Sent: call.sent.Load(),
+				Message: "an internal error came up while the answer was read",
+				Cause:   fmt.Errorf("panic: %v\n%s", r, debug.Stack()),
+			}
+		}
+	}()
+	return call.run()
+}
+
+// call is one call on its way.
+type call struct {
+	client  *Client
+	request Request
+	ctx     context.Context         // the caller's
+	inner   context.Context         // ends with ctx, and by cancel
+	cancel  context.CancelCauseFunc // our own reasons: errIdle
+
+	answer     assembler
+	sent       atomic.Bool
+	status     int
+	requestID  string
+	firstToken time.Time
+	granted    int // bytes that Grow has granted for the answer
+}
+
+func (c *Client) newCall(ctx context.Context, request Request) *call {
+	inner, cancel := context.WithCancelCause(ctx)
+	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, answer: c.protocol.assemble()}
+}
+
+func (c *call) run() (*Answer, *Error) {
+	response, failure := c.send()
+	if failure != nil {
+		return nil, failure
+	}
+	defer response.Body.Close()
+	return c.receive(response)
+}
+
+// receive reads the response to its end.
+func (c *call) receive(response *http.Response) (*Answer, *Error) {
+	c.status = response.StatusCode
+	c.requestID = c.client.clean(requestID(response.Header), maxName)
+	body := &wire{body: response.Body, left: c.client.maxAnswer, cancel: c.cancel}
+	defer body.stop()
+	if c.status/100 != 2 {
+		return nil, c.refused(response.Header, body)
+	}
+	read := c.readStream
+	if isJSON(response.Header) {
+		read = c.readWhole
+	}
+	if failure := read(body); failure != nil {
+		return nil, failure
+	}
+	return &Answer{
+		Message:      c.answer.message(),
+		Text:         c.answer.text(),
+		Model:        c.answer.model(),
+		Usage:        withTokens(c.answer.usage()),
+		RequestID:    c.requestID,
+		FirstTokenAt: c.firstToken,
+	}, nil
+}
+
+// send makes the call and waits for the response's headers. It uses the
+// transport itself: http.Client would follow redirects.
+func (c *call) send() (*http.Response, *Error) {
+	body, err := c.client.protocol.streamed(c.request.Body, c.request.Model)
+	if err != nil {
+		return nil, c.fail(Reject, ringback.CodeInternal, "the stored request cannot be sent", err)
+	}
+	ctx := httptrace.WithClientTrace(c.inner, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if c.sent.CompareAndSwap(false, true) && c.request.Sent != nil {
+			c.request.Sent()
+		}
+	}})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.client.endpoint.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, c.fail(Reject, ringback.CodeInternal, "the stored request cannot be sent", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "text/event-stream, application/json")
+	request.Header.Set("User-Agent", c.client.userAgent)
+	c.client.protocol.authorize(request.Header, c.client.key())
+	response, err := c.client.transport.RoundTrip(request)
+	switch {
+	case err == nil:
+		return response, nil
+	case c.ctx.Err() != nil:
+		return nil, c.ended(err)
+	case c.sent.Load():
+		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name), err)
+	}
+	return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("%s could not be reached: %s", c.client.name, whyUnreachable(err)), err)
+}
+
+func requestID(header http.Header) string {
+	for _, name := range []string{"request-id", "x-request-id"} {
+		if id := header.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+func isJSON(header http.Header) bool {
+	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return media == "application/json"
+}
+
+// withTokens gives a usage that always has its two main counts.
+func withTokens(usage json.RawMessage) json.RawMessage {
+	object := []byte(usage)
+	if object == nil {
+		object = []byte("{}")
+	}
+	for _, name := range []string{"input_tokens", "output_tokens"} {
+		if member(object, name).Type != gjson.Number {
+			object = appendObject(nil, object, field{name, []byte("0")})
+		}
+	}
+	return object
+}

@@ -1,0 +1,186 @@
+package provider
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Key is a provider's API key. It does not print.
+type Key string
+
+func (Key) String() string       { return "[key]" }
+func (Key) GoString() string     { return "[key]" }
+func (Key) LogValue() slog.Value { return slog.StringValue("[key]") }
+
+// MarshalText keeps the key out of JSON, too.
+func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
+
+// Config describes a provider.
+type Config struct {
+	// Name is the provider's name in the configuration, required.
+	Name string
+	// Protocol is the provider's language, required: anthropic.
+	Protocol string
+	// BaseURL is where its API begins, required: http or https, with or without
+	// a path, a slash at the end, or the protocol's /v1.
+	BaseURL string
+	// APIKey is sent with each call; "" for a server that needs none.
+	APIKey Key
+	// IdleTimeout bounds the silence within a stream, after its first event; 0
+	// means 120 s.
+	IdleTimeout time.Duration
+	// MaxAnswer bounds an answer in bytes as they are sent; 0 means 64 MiB.
+	MaxAnswer int64
+	// UserAgent names us; "" means Ringback.
+	UserAgent string
+}
+
+const (
+	defaultIdleTimeout = 120 * time.Second
+	defaultMaxAnswer   = 64 << 20
+	maxHeader          = 64 << 10
+)
+
+// Client speaks to one provider. It is safe for use by many goroutines.
+type Client struct {
+	name      string
+	language  string
+	protocol  protocol
+	endpoint  *url.URL
+	userAgent string
+	idle      time.Duration
+	maxAnswer int64
+	transport *http.Transport
+	// key is a function since fmt prints strings of unexported fields.
+	key func() string
+}
+
+// New checks the configuration. Its error names the field at fault.
+func New(config Config) (*Client, error) {
+	if config.Name == "" {
+		return nil, errors.New("provider: name is required")
+	}
+	fault := func(field string, err error) (*Client, error) {
+		return nil, fmt.Errorf("provider %s: %s %w", config.Name, field, err)
+	}
+	language, err := lookup(config.Protocol)
+	if err != nil {
+		return fault("protocol", err)
+	}
+	base, err := checkBase(config.BaseURL)
+	if err != nil {
+		return fault("base_url", err)
+	}
+	endpoint, err := url.Parse(language.endpoint(base))
+	if err != nil {
+		return fault("base_url", err)
+	}
+	key := string(config.APIKey)
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fault("api_key", errors.New("must be printable ASCII without spaces (is there a line break at its end?)"))
+	}
+	return &Client{
+		name:      config.Name,
+		language:  config.Protocol,
+		protocol:  language,
+		endpoint:  endpoint,
+		userAgent: cmp.Or(config.UserAgent, "Ringback"),
+		idle:      cmp.Or(max(config.IdleTimeout, 0), defaultIdleTimeout),
+		maxAnswer: cmp.Or(max(config.MaxAnswer, 0), defaultMaxAnswer),
+		transport: newTransport(),
+		key:       func() string { return key },
+	}, nil
+}
+
+// checkBase gives the base URL without a slash at its end. An error does not
+// quote it: it may hold a password.
+func checkBase(base string) (string, error) {
+	u, err := url.Parse(base)
+	switch {
+	case base == "":
+		return "", errors.New("is required")
+	case err != nil:
+		return "", errors.New("is not a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", errors.New("must begin with http:// or https://")
+	case u.Hostname() == "":
+		return "", errors.New("must have a host")
+	case u.User != nil:
+		return "", errors.New("must not have a user name or password; the key goes into api_key")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("must not have a query or a fragment")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// newTransport is made for many streams that are open for minutes: small
+// buffers (they are what an open stream costs), HTTP/2 where TLS offers it, with
+// pings that find a dead connection in seconds. The answer is not asked for in
+// compressed form, which would hold back small pieces.
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        30 * time.Second, // ours before the server's, or a call dies on a dead one
+		ReadBufferSize:         2 << 10,
+		WriteBufferSize:        2 << 10,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
+	}
+}
+
+// Name is the provider's name in the configuration.
+func (c *Client) Name() string { return c.name }
+
+// Protocol is the provider's language.
+func (c *Client) Protocol() string { return c.language }
+
+// Close closes the connections that no call uses.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Request is one call.
+type Request struct {
+	// Body is the provider's request as it is stored: without "stream".
+	Body []byte
+	// Model, if set, takes the place of the model in Body.
+	Model string
+	// Grow, if set, is asked before n further bytes of memory are taken for the
+	// answer, and may block. They are free once Generate has returned and the
+	// answer is let go. An error ends the call with Stopped.
+	Grow func(ctx context.Context, n int) error
+	// Sent, if set, is called once, just before the first byte may leave.
+	Sent func()
+	// FirstToken, if set, is called once, when the first piece of the answer
+	// itself has come.
+	FirstToken func(time.Time)
+}
+
+// Answer is a whole answer.
+type Answer struct {
+	// Message is the message object that a call without streaming returns.
+	Message json.RawMessage
+	// Text is all text blocks joined, "" if there is none.
+	Text string
+	// Model is as the answer names it.
+	Model string
+	// Usage is the provider's object, always with input_tokens and
+	// output_tokens (0 where the provider gave none).
+	Usage json.RawMessage
+	// RequestID is the provider's name of the call, if it gave one.
+	RequestID    string
+	FirstTokenAt time.Time
+}

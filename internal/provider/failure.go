@@ -1,0 +1,140 @@
+package provider
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/sse"
+)
+
+// fail makes an error of what is known so far.
+func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message string, cause error) *Error {
+	e := &Error{
+		Verdict: verdict, Code: code, StatusCode: c.status, Message: c.client.clean(message, maxMessage),
+		RequestID: c.requestID, Sent: c.sent.Load(), Cause: cause,
+	}
+	if c.answer.begun() {
+		e.PartialText = c.answer.text()
+	}
+	if usage := c.answer.usage(); usage != nil {
+		e.PartialUsage = withTokens(usage)
+	}
+	return e
+}
+
+// ended is a call that the caller's context ended.
+func (c *call) ended(err error) *Error {
+	if errors.Is(c.ctx.Err(), context.DeadlineExceeded) {
+		return c.fail(Retry, ringback.CodeTimeout, fmt.Sprintf("%s did not finish its answer within the time limit", c.client.name), err)
+	}
+	return c.fail(Stopped, "", "the call was stopped", context.Cause(c.ctx))
+}
+
+// broken is an answer that could not be read to its end.
+func (c *call) broken(err error) *Error {
+	var refusal growError
+	switch {
+	case c.ctx.Err() != nil:
+		return c.ended(err)
+	case errors.As(err, &refusal):
+		return c.fail(Stopped, "", "the call was stopped", refusal.error)
+	case errors.Is(context.Cause(c.inner), errIdle):
+		return c.fail(Retry, ringback.CodeIdle, fmt.Sprintf("%s fell silent for %s in the middle of its answer", c.client.name, c.client.idle), errIdle)
+	case errors.Is(err, errTooLarge), errors.Is(err, sse.ErrTooLarge):
+		return c.fail(Retry, ringback.CodeTooLarge, fmt.Sprintf("the answer of %s is over the limit of %d bytes", c.client.name, c.client.maxAnswer), err)
+	}
+	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name), err)
+}
+
+// spoiled is an answer in which something came that does not belong there: the
+// provider's complaint, or garbage.
+func (c *call) spoiled(err error) *Error {
+	var said complaint
+	if !errors.As(err, &said) {
+		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is not of its protocol", c.client.name), err)
+	}
+	verdict, code := judge(said.status, said, false, c.answer.begun())
+	if said.status != 0 {
+		c.status = said.status
+	}
+	return c.complained(verdict, code, said)
+}
+
+// refused is a response with another status than 2xx.
+func (c *call) refused(header http.Header, body *wire) *Error {
+	const maxError, patience = 64 << 10, 10 * time.Second
+	body.watch(min(c.client.idle, patience))
+	text, _ := io.ReadAll(io.LimitReader(body, maxError)) // the status alone would do
+	said, understood := c.client.protocol.complaint(text)
+	now := time.Now()
+	wait, named := retryAfter(header, now)
+	status := effective(c.status, said)
+	verdict, code := judge(status, said, named, false)
+	if !named && status == http.StatusTooManyRequests {
+		wait = bounded(c.client.protocol.reset(header, now))
+	}
+	if !understood {
+		said.message = plainWords(c.status)
+	}
+	failure := c.complained(verdict, code, said)
+	failure.RetryAfter = wait
+	return failure
+}
+
+// plainWords stand for a refusal that is not in the protocol's form.
+func plainWords(status int) string {
+	switch {
+	case status/100 == 3:
+		return "a redirect, which is not followed; the provider's base_url should name the right address"
+	case status == http.StatusNotFound:
+		return "not found, and not in the words of its protocol; is the provider's base_url right?"
+	}
+	return strings.ToLower(http.StatusText(status))
+}
+
+// complained tells in the provider's words what it said.
+func (c *call) complained(verdict Verdict, code ringback.ErrorDetailCode, said complaint) *Error {
+	if c.requestID == "" {
+		c.requestID = c.client.clean(said.requestID, maxName)
+	}
+	kind := c.client.clean(said.kind, maxName)
+	message := fmt.Sprintf("%s answered with an error", c.client.name)
+	if c.status/100 != 2 {
+		message = fmt.Sprintf("%s answered %d", c.client.name, c.status)
+	}
+	if kind != "" {
+		message += " (" + kind + ")"
+	}
+	if said.message != "" {
+		message += ": " + said.message
+	}
+	failure := c.fail(verdict, code, message, nil)
+	failure.Type = kind
+	return failure
+}
+
+// whyUnreachable says what went wrong without naming an address.
+func whyUnreachable(err error) string {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "its host name does not resolve"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "its TLS certificate is not trusted"
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "the connection was refused"
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return "it does not answer"
+	}
+	return "the connection failed"
+}

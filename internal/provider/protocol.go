@@ -1,0 +1,162 @@
+package provider
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/sse"
+)
+
+// protocol is all that differs between the languages of providers. Each stands
+// in a file of its own, and nothing outside of it asks which one it is.
+type protocol struct {
+	// endpoint gives the address to call; base is a valid URL without a slash at
+	// its end.
+	endpoint func(base string) string
+	// authorize sets the headers that carry the key and the protocol's version.
+	authorize func(header http.Header, key string)
+	// encode makes the provider's request of a checked prompt.
+	encode func(Prompt) (json.RawMessage, error)
+	// streamed turns a stored request into one that asks for a stream, and for
+	// model if that is not "". The stored one stays as it is.
+	streamed func(request []byte, model string) ([]byte, error)
+	// assemble starts to put an answer together.
+	assemble func() assembler
+	// text gives the text of a whole message.
+	text func(message []byte) (string, error)
+	// complaint reads the body of an error; ok is false if it is not of the
+	// protocol's form.
+	complaint func(body []byte) (c complaint, ok bool)
+	// reset reads the headers of a refusal that has no Retry-After; 0 if they
+	// name no time.
+	reset func(header http.Header, now time.Time) time.Duration
+}
+
+// assembler puts one answer together. It is an interface because each protocol
+// has a state of its own.
+type assembler interface {
+	// add takes the next event. done means that the answer is whole. The error
+	// is a complaint if the provider broke off with one, else it says in what
+	// way the stream is garbage.
+	add(event sse.Event) (done bool, err error)
+	// replace takes the message of a provider that answered without streaming.
+	replace(message []byte) error
+	// begun says whether anything of the answer itself has come.
+	begun() bool
+	// size is the number of bytes that are held.
+	size() int
+	// message builds the whole message.
+	message() json.RawMessage
+	// text, model and usage give what has come so far; usage is nil if none has.
+	text() string
+	model() string
+	usage() json.RawMessage
+}
+
+// complaint is what a provider says of an error.
+type complaint struct {
+	kind      string // its own name of the error
+	message   string
+	requestID string
+	// status is the HTTP status that the kind stands for, 0 if unknown.
+	status int
+	// account: it speaks of our credit, whatever its status says.
+	account bool
+	// model: it says that there is no such model.
+	model bool
+}
+
+// Error makes a complaint the error that ends a stream.
+func (c complaint) Error() string { return c.kind + ": " + c.message }
+
+func protocols() map[string]protocol {
+	return map[string]protocol{"anthropic": anthropic()}
+}
+
+func lookup(name string) (protocol, error) {
+	known := protocols()
+	p, ok := known[name]
+	if !ok {
+		return p, fmt.Errorf("provider: protocol %q is not one of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	return p, nil
+}
+
+// DefaultMaxTokens bounds an answer where the caller names no bound.
+const DefaultMaxTokens = 4096
+
+// Prompt is the native request, in so far as the provider is to see it.
+type Prompt struct {
+	Model string // required
+	// Exactly one of Prompt and Messages is given; Messages is passed on verbatim.
+	Prompt   string
+	Messages json.RawMessage
+	// System is a string or the provider's own form; nil or null for none.
+	System json.RawMessage
+	// MaxTokens bounds the answer; 0 means DefaultMaxTokens.
+	MaxTokens int
+	// Params are further fields, passed on verbatim in the order of their names.
+	Params map[string]json.RawMessage
+}
+
+// EncodeRequest makes the provider's request, as it is stored and as Generate
+// takes it. Values pass verbatim, numbers too. An error about a field of the
+// prompt is a *ringback.Error that names it.
+func EncodeRequest(protocol string, prompt Prompt) (json.RawMessage, error) {
+	p, err := lookup(protocol)
+	if err != nil {
+		return nil, err
+	}
+	if err := prompt.check(); err != nil {
+		return nil, err
+	}
+	return p.encode(prompt)
+}
+
+// reserved are the fields that the native request sets by other names, or that
+// are ours to set.
+var reserved = []string{"max_tokens", "messages", "model", "stream", "system"}
+
+func (p Prompt) check() error {
+	if p.Model == "" {
+		return ringback.Invalid("model", "model is required")
+	}
+	if (p.Prompt == "") == absent(p.Messages) {
+		return ringback.Invalid("prompt", "exactly one of prompt and messages is required")
+	}
+	if !absent(p.Messages) && (!json.Valid(p.Messages) || firstByte(p.Messages) != '[') {
+		return ringback.Invalid("messages", "messages must be an array")
+	}
+	if !absent(p.System) && (!json.Valid(p.System) || !strings.ContainsRune(`"[`, rune(firstByte(p.System)))) {
+		return ringback.Invalid("system", "system must be a string or an array")
+	}
+	if p.MaxTokens < 0 {
+		return ringback.Invalid("max_tokens", "max_tokens must be a positive number")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		field := "params." + name
+		if slices.Contains(reserved, name) {
+			return ringback.Invalid(field, fmt.Sprintf("params may not hold %s: params are further fields of the provider's request, other than %s", name, strings.Join(reserved, ", ")))
+		}
+		if !json.Valid(p.Params[name]) {
+			return ringback.Invalid(field, field+" must be JSON")
+		}
+	}
+	return nil
+}
+
+// Text gives the text of a stored message: all text blocks joined, "" if there
+// is none.
+func Text(protocol string, message json.RawMessage) (string, error) {
+	p, err := lookup(protocol)
+	if err != nil {
+		return "", err
+	}
+	return p.text(message)
+}

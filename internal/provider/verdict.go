@@ -1,0 +1,142 @@
+package provider
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/ringback/ringback"
+)
+
+// Verdict is what a failed call means for those who wait.
+type Verdict string
+
+// The verdicts.
+const (
+	// Retry: this attempt failed and counts; another one may do better.
+	Retry Verdict = "retry"
+	// Hold: the provider refuses this model for now, and nothing of an answer
+	// has come. The attempt does not count.
+	Hold Verdict = "hold"
+	// HoldKey: the provider refuses our account. The attempt does not count.
+	HoldKey Verdict = "hold_key"
+	// ModelMissing: the provider has no such model.
+	ModelMissing Verdict = "model_missing"
+	// Reject: the provider will never answer this request.
+	Reject Verdict = "reject"
+	// Stopped: the caller ended the call, by its context or in Request.Grow.
+	// Error.Cause is its reason, and Error.Code is empty.
+	Stopped Verdict = "stopped"
+)
+
+// Error is how a call failed. Its texts are valid UTF-8 of bounded length.
+type Error struct {
+	Verdict Verdict
+	Code    ringback.ErrorDetailCode
+	// StatusCode is the provider's HTTP status; where an error came within a
+	// stream, the one that its type stands for. 0 if there was none.
+	StatusCode int
+	// Type is the provider's own name of the error, if it gave one.
+	Type string
+	// Message is one line for the job's owner, without key or address.
+	Message string
+	// RetryAfter is for how long the provider asks to stay away, at most an
+	// hour; 0 if it named no time.
+	RetryAfter time.Duration
+	// PartialText and PartialUsage are what had come of the answer.
+	PartialText  string
+	PartialUsage json.RawMessage
+	// RequestID is the provider's name of the call, if it gave one.
+	RequestID string
+	// Sent: a byte of the request may have left.
+	Sent bool
+	// Cause is for the log alone: it may name addresses.
+	Cause error
+}
+
+// Error gives message and cause.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Cause.Error()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// statusOverloaded is Anthropic's own; others have taken it over.
+const statusOverloaded = 529
+
+// judge is the design's table of what a provider says: status is what it
+// answered, retryAfter whether it named a time by that header, begun whether
+// something of an answer had come.
+func judge(status int, c complaint, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
+	verdict, code := judgeRefusal(status, c, retryAfter)
+	if begun && verdict != Reject {
+		// The answer has been paid for in part: waiting at no cost could pay for
+		// it again and again.
+		return Retry, ringback.CodeProviderError
+	}
+	return verdict, code
+}
+
+func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
+	switch {
+	case c.account:
+		return HoldKey, ringback.CodeProviderRefusedKey
+	case status == http.StatusNotFound && c.model:
+		return ModelMissing, ringback.CodeModelNotFound
+	case status == http.StatusServiceUnavailable && retryAfter:
+		return Hold, ringback.CodeProviderError
+	}
+	switch status {
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden:
+		return HoldKey, ringback.CodeProviderRefusedKey
+	case http.StatusTooManyRequests, statusOverloaded:
+		return Hold, ringback.CodeProviderError
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly:
+		return Retry, ringback.CodeProviderError
+	}
+	if status >= 400 && status < 500 {
+		return Reject, ringback.CodeProviderRejected
+	}
+	return Retry, ringback.CodeProviderError // 5xx, a redirect, what no status stands for
+}
+
+// effective is the status to judge by. Gateways pass refusals on under a 5xx of
+// their own; the type tells them from a failure.
+func effective(status int, c complaint) int {
+	hidden := c.status == http.StatusTooManyRequests || c.status == statusOverloaded
+	if status >= 500 && hidden {
+		return c.status
+	}
+	return status
+}
+
+const (
+	maxMessage = 1000 // bytes of a provider's message
+	maxName    = 200  // bytes of a provider's error type or request id
+)
+
+// clean makes one printable line of a text from outside, of at most limit bytes,
+// without the key: a provider may quote it.
+func (c *Client) clean(text string, limit int) string {
+	if key := c.key(); len(key) >= 4 {
+		text = strings.ReplaceAll(text, key, "[key]")
+	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}

@@ -1,0 +1,308 @@
+// Package sse reads the framing of server-sent events: lines into fields,
+// fields into events, as the WHATWG HTML standard says (section 9.2.6).
+//
+// It gives an event no meaning: what a type or a payload says, and when a
+// stream is over, is the business of its callers. What it promises them:
+//
+//   - An event is yielded as soon as its blank line has been read, and only
+//     then; half an event is never yielded.
+//   - A stream that stops between two events ends the iteration; one that stops
+//     inside an event ends it with ErrCut.
+//   - Memory is bounded by Limits, whatever the sender does.
+package sse
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+var (
+	// ErrCut ends a stream that stopped inside a line or an event.
+	ErrCut = errors.New("sse: the stream stopped inside an event")
+	// ErrTooLarge ends a stream with a line or an event over its limit.
+	ErrTooLarge = errors.New("sse: a line or an event is over its limit")
+)
+
+// Event is one dispatched event.
+type Event struct {
+	// Type is "message" where the stream names none.
+	Type string
+	// ID is the last event id that the stream has set, on this event or before.
+	ID string
+	// Data is the payload: valid UTF-8 (what is not is replaced by U+FFFD), its
+	// lines joined by LF. It is valid until the next step of the iteration.
+	Data []byte
+	// Retry is the reconnection time that the stream has last named, 0 if none.
+	Retry time.Duration
+}
+
+// Limits bound what a stream may make its reader hold.
+type Limits struct {
+	// Line is the longest line in bytes, without its end; 0 means 1 MiB.
+	Line int
+	// Event is the most data of one event in bytes; 0 means 1 MiB.
+	Event int
+	// Grow, if set, is asked before n further bytes are held beyond the first
+	// 2 KiB. Its error ends the iteration.
+	Grow func(n int) error
+}
+
+const (
+	defaultLimit = 1 << 20
+	firstBuffer  = 1 << 10 // of lines, and as much of data: most events are smaller
+)
+
+// Read yields the events of r until r ends. The last pair has an error unless r
+// ended between two events: ErrCut, ErrTooLarge, an error of Limits.Grow, or
+// whatever r returned, wrapped. Nothing is read beyond what Read needs to know
+// that an event is complete, but for what one call of r.Read brings.
+func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
+	if limits.Line <= 0 {
+		limits.Line = defaultLimit
+	}
+	if limits.Event <= 0 {
+		limits.Event = defaultLimit
+	}
+	return func(yield func(Event, error) bool) {
+		p := parser{
+			lines: lines{r: r, limits: limits, buf: make([]byte, min(firstBuffer, limits.Line+1))},
+			data:  make([]byte, 0, min(firstBuffer, limits.Event+1)),
+		}
+		for {
+			event, err := p.next()
+			if err == io.EOF {
+				return
+			}
+			if !yield(event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// parser makes events of lines.
+type parser struct {
+	lines lines
+	id    string
+	retry time.Duration
+	// lastKind is the type that the stream has last named.
+	lastKind string
+
+	// The event that is being read.
+	kind    string
+	data    []byte // each line with its LF
+	hasData bool
+	open    bool // a field has come since the last blank line
+}
+
+// next returns the next event, or io.EOF if the stream ended between two.
+func (p *parser) next() (Event, error) {
+	for {
+		line, err := p.lines.next()
+		switch {
+		case err == io.EOF && p.open:
+			return Event{}, ErrCut
+		case err != nil:
+			return Event{}, err
+		case len(line) > 0:
+			if err := p.field(line); err != nil {
+				return Event{}, err
+			}
+		case p.hasData:
+			return p.dispatch(), nil
+		default: // a blank line without data drops the type
+			p.kind, p.open = "", false
+		}
+	}
+}
+
+// dispatch hands the event out and starts the next one.
+func (p *parser) dispatch() Event {
+	data := p.data[:len(p.data)-1] // the last line's LF
+	if !utf8.Valid(data) {
+		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
+	}
+	event := Event{Type: p.kind, ID: p.id, Data: data, Retry: p.retry}
+	if event.Type == "" {
+		event.Type = "message"
+	}
+	p.kind, p.data, p.hasData, p.open = "", p.data[:0], false, false
+	return event
+}
+
+// field takes one line that is not blank.
+func (p *parser) field(line []byte) error {
+	name, value, _ := bytes.Cut(line, []byte{':'})
+	if len(name) == 0 {
+		return nil // a comment
+	}
+	value = bytes.TrimPrefix(value, []byte{' '})
+	p.open = true
+	switch string(name) {
+	case "data":
+		return p.append(value)
+	case "event":
+		if string(value) != p.lastKind { // a stream repeats its types: no allocation for each
+			p.lastKind = text(value)
+		}
+		p.kind = p.lastKind
+	case "id":
+		if bytes.IndexByte(value, 0) < 0 && string(value) != p.id {
+			p.id = text(value)
+		}
+	case "retry":
+		p.setRetry(value)
+	}
+	return nil
+}
+
+// append adds a line of data.
+func (p *parser) append(line []byte) error {
+	need := len(p.data) + len(line) + 1
+	if need-1 > p.lines.limits.Event {
+		return ErrTooLarge
+	}
+	if need > cap(p.data) {
+		size := min(max(need, 2*cap(p.data)), p.lines.limits.Event+1)
+		if err := p.lines.limits.grow(size - cap(p.data)); err != nil {
+			return err
+		}
+		p.data = append(make([]byte, 0, size), p.data...)
+	}
+	p.data = append(append(p.data, line...), '\n')
+	p.hasData = true
+	return nil
+}
+
+func (p *parser) setRetry(value []byte) {
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return
+		}
+	}
+	const most = int64(1<<63-1) / int64(time.Millisecond)
+	if ms, err := strconv.ParseInt(string(value), 10, 64); err == nil && ms <= most {
+		p.retry = time.Duration(ms) * time.Millisecond
+	}
+}
+
+// text makes a string of a field's value.
+func text(value []byte) string {
+	if !utf8.Valid(value) {
+		value = bytes.ToValidUTF8(value, []byte("\uFFFD"))
+	}
+	return string(value)
+}
+
+func (l Limits) grow(n int) error {
+	if l.Grow == nil || n <= 0 {
+		return nil
+	}
+	return l.Grow(n)
+}
+
+// lines cuts a stream into lines, whose end is LF, CR or CRLF.
+type lines struct {
+	r      io.Reader
+	limits Limits
+	buf    []byte // buf[start:end] is read and not yet returned
+	start  int
+	end    int
+	// afterCR: the last line ended in CR, and an LF that follows belongs to it.
+	// It is not waited for: the event that this line completes may be the last
+	// thing to come for a long time.
+	afterCR bool
+	begun   bool  // the first line, which may carry a byte order mark, is over
+	err     error // what r returned together with its last bytes
+}
+
+// next returns the next line without its end, valid until the next call;
+// io.EOF where the stream ended behind a line, ErrCut where it ended inside one.
+func (l *lines) next() ([]byte, error) {
+	searched := 0 // bytes of buf[start:end] known to hold no line end
+	for {
+		if l.afterCR && l.start < l.end {
+			if l.buf[l.start] == '\n' {
+				l.start++
+			}
+			l.afterCR = false
+		}
+		if at := endOfLine(l.buf[l.start+searched : l.end]); at >= 0 {
+			return l.take(searched + at)
+		}
+		searched = l.end - l.start
+		if searched > l.limits.Line {
+			return nil, ErrTooLarge
+		}
+		err := l.fill()
+		if err == io.EOF && l.end > l.start {
+			return nil, ErrCut
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take returns the line of n bytes at the front of the buffer.
+func (l *lines) take(n int) ([]byte, error) {
+	line := l.buf[l.start : l.start+n]
+	l.afterCR = l.buf[l.start+n] == '\r'
+	l.start += n + 1
+	if n > l.limits.Line {
+		return nil, ErrTooLarge
+	}
+	if !l.begun {
+		l.begun = true
+		line = bytes.TrimPrefix(line, []byte("\xEF\xBB\xBF"))
+	}
+	return line, nil
+}
+
+func endOfLine(b []byte) int {
+	at := bytes.IndexByte(b, '\n')
+	if at >= 0 {
+		b = b[:at]
+	}
+	if cr := bytes.IndexByte(b, '\r'); cr >= 0 {
+		return cr
+	}
+	return at
+}
+
+// fill reads more into the buffer, which it first makes room in.
+func (l *lines) fill() error {
+	if l.start > 0 {
+		l.end = copy(l.buf, l.buf[l.start:l.end])
+		l.start = 0
+	}
+	if l.end == len(l.buf) {
+		size := min(2*len(l.buf), l.limits.Line+1)
+		if err := l.limits.grow(size - len(l.buf)); err != nil {
+			return err
+		}
+		l.buf = append(make([]byte, 0, size), l.buf...)[:size]
+	}
+	const patience = 100 // reads of nothing without an error
+	for range patience {
+		if l.err == io.EOF {
+			return io.EOF
+		}
+		if l.err != nil {
+			return fmt.Errorf("read the stream: %w", l.err)
+		}
+		var n int
+		n, l.err = l.r.Read(l.buf[l.end:])
+		l.end += n
+		if n > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("read the stream: %w", io.ErrNoProgress)
+}
