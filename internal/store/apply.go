@@ -1,16 +1,34 @@
 package store
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/ringback/ringback"
 )
 
+// Check tells whether o is an outcome that j can have; stores refuse any other.
+func (o Outcome) Check(j Job) error {
+	switch {
+	case j.Status.Terminal():
+		return fmt.Errorf("job %s has ended: it has no further outcome", j.ID)
+	case o.At.IsZero():
+		return fmt.Errorf("outcome of job %s has no time", j.ID)
+	case !o.Status.Terminal() && o.Status != ringback.Queued:
+		return fmt.Errorf("outcome of job %s: %q is neither an end nor a wait", j.ID, o.Status)
+	case j.Status == ringback.Running && o.Attempt == nil:
+		return fmt.Errorf("outcome of job %s: its running attempt has none", j.ID)
+	case j.Status == ringback.Queued && o.Attempt != nil:
+		return fmt.Errorf("outcome of job %s: it has no running attempt", j.ID)
+	}
+	return nil
+}
+
 // Apply is the state machine: the row of a queued or running job after o. It is
 // pure; stores write what it returns, and whoever builds a webhook's body uses
 // it to know how the job will stand.
 func Apply(j Job, o Outcome) Job {
-	if j.Status == ringback.Running && o.Attempt != nil {
+	if o.Attempt != nil {
 		j = closeAttempt(j, o)
 	}
 	if o.Failed {

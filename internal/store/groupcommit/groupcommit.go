@@ -19,10 +19,11 @@
 //     own. (Within the batch nothing may run after a failed statement: SQLite
 //     has then perhaps rolled back by itself, and what follows would commit
 //     alone.)
-//   - A commit whose outcome is unknown is repeated.
+//   - After a commit whose outcome is unknown, the store is asked whether it
+//     landed. If it did, its members are answered as if nothing had happened;
+//     if not, they run again.
 //
-// So a member may run more than once, and must find out by itself that it was
-// done already.
+// So a member may run more than once; only its last run counts.
 //
 // The package knows no SQL and no jobs. Both stores use it.
 package groupcommit
@@ -37,8 +38,7 @@ import (
 // ErrClosed is returned once Close has been called.
 var ErrClosed = errors.New("group commit is closed")
 
-// ErrUnknown wraps the error of a commit whose outcome could not be learned
-// even by repeating it.
+// ErrUnknown wraps the error of a commit whose outcome could not be learned.
 var ErrUnknown = errors.New("outcome of the commit is unknown")
 
 // Tx is a transaction of a store.
@@ -57,6 +57,9 @@ type Config[T Tx] struct {
 	// Unknown tells whether the error of a commit leaves its outcome unknown.
 	// Nil means that no error does.
 	Unknown func(error) bool
+	// Landed tells whether a transaction with such an error was committed after
+	// all. Required if Unknown is set.
+	Landed func(T) (bool, error)
 	// Fatal tells whether an error of the store means that it must not be
 	// written any more. Nil means that none does.
 	Fatal func(error) bool
@@ -104,8 +107,8 @@ type member[T Tx] struct {
 	result chan error
 }
 
-// repeats bounds how often a commit of unknown outcome is tried.
-const repeats = 5
+// asks bounds how often the store is asked whether a commit landed.
+const asks = 5
 
 // New starts the writer.
 func New[T Tx](cfg Config[T]) *Queue[T] {
@@ -223,35 +226,15 @@ func (q *Queue[T]) commit(batch []*member[T]) {
 		}
 		return
 	}
-	if q.died(err) || (len(batch) == 1 && !q.unknown(err)) {
+	if q.died(err) || len(batch) == 1 || errors.Is(err, ErrUnknown) {
 		for _, m := range batch {
 			m.result <- err
 		}
 		return
 	}
 	for _, m := range batch {
-		q.alone(m)
+		q.commit([]*member[T]{m})
 	}
-}
-
-// alone writes one member, repeating a commit of unknown outcome.
-func (q *Queue[T]) alone(m *member[T]) {
-	var err error
-	for range repeats {
-		var refused []error
-		refused, err = q.transact([]*member[T]{m})
-		if err == nil {
-			q.answer(m, refused[0])
-			return
-		}
-		if q.died(err) || !q.unknown(err) {
-			break
-		}
-	}
-	if q.unknown(err) {
-		err = fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	m.result <- err
 }
 
 func (q *Queue[T]) answer(m *member[T], refused error) {
@@ -286,10 +269,35 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	if tx.Writes() == before {
 		return refused, rollback(tx)
 	}
-	if err := tx.Commit(); err != nil {
-		return nil, errors.Join(fmt.Errorf("commit: %w", err), rollback(tx))
+	err = tx.Commit()
+	if err == nil {
+		return refused, nil
 	}
-	return refused, nil
+	err = errors.Join(fmt.Errorf("commit: %w", err), rollback(tx))
+	if q.cfg.Unknown == nil || !q.cfg.Unknown(err) {
+		return nil, err
+	}
+	return q.landed(tx, members, refused, err)
+}
+
+// landed finds out about a commit of unknown outcome. One that did not land is
+// an ordinary failure: a lone member has then to be run again here, since it has
+// no batch to be taken out of.
+func (q *Queue[T]) landed(tx T, members []*member[T], refused []error, lost error) ([]error, error) {
+	for range asks {
+		landed, err := q.cfg.Landed(tx)
+		switch {
+		case err != nil:
+			lost = errors.Join(lost, err)
+		case landed:
+			return refused, nil
+		case len(members) == 1:
+			return q.transact(members)
+		default:
+			return nil, lost
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrUnknown, lost)
 }
 
 func rollback[T Tx](tx T) error {
@@ -311,10 +319,6 @@ func protect[T Tx](m *member[T], tx T) (err error) {
 		}
 	}()
 	return m.Run(tx)
-}
-
-func (q *Queue[T]) unknown(err error) bool {
-	return q.cfg.Unknown != nil && q.cfg.Unknown(err)
 }
 
 // died ends all writing after a fatal error.

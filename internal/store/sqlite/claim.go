@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/ringback/ringback"
@@ -12,42 +11,16 @@ import (
 
 // Claim implements store.Jobs.
 func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job, err error) {
-	var claimed []store.Ref // by the run before, whose commit is of unknown outcome
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
 			var err error
-			if jobs, err = claimedBefore(t, claimed, c.Node); err != nil || len(jobs) > 0 {
-				return err
-			}
-			claimed = claimed[:0]
-			if jobs, err = s.claim(t, c); err != nil {
-				return err
-			}
-			for i := range jobs {
-				claimed = append(claimed, jobs[i].Ref())
-			}
-			return nil
+			jobs, err = s.claim(t, c)
+			return err
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
-	}
-	return jobs, nil
-}
-
-// claimedBefore finds the jobs that an earlier run of the same claim committed:
-// a fence never comes back, so only that run can have set it.
-func claimedBefore(t *tx, refs []store.Ref, node string) ([]store.Job, error) {
-	var jobs []store.Job
-	for _, ref := range refs {
-		j, err := selectJob(t, ref.ID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil && j.Status == ringback.Running && j.Fence == ref.Fence && j.Node == node {
-			jobs = append(jobs, j)
-		}
 	}
 	return jobs, nil
 }

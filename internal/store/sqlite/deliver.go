@@ -16,40 +16,16 @@ import (
 
 // ClaimDeliveries implements store.Deliveries.
 func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claimed []store.Delivery, err error) {
-	var before []store.Ref // claimed by the run before, whose commit is of unknown outcome
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
 			var err error
-			if claimed, err = deliveriesClaimedBefore(t, before); err != nil || len(claimed) > 0 {
-				return err
-			}
-			before = before[:0]
-			if claimed, err = s.claimDeliveries(t, c); err != nil {
-				return err
-			}
-			for i := range claimed {
-				before = append(before, claimed[i].Ref())
-			}
-			return nil
+			claimed, err = s.claimDeliveries(t, c)
+			return err
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim deliveries: %w", err)
-	}
-	return claimed, nil
-}
-
-func deliveriesClaimedBefore(t *tx, refs []store.Ref) ([]store.Delivery, error) {
-	var claimed []store.Delivery
-	for _, ref := range refs {
-		d, err := selectDelivery(t, ref.ID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil && d.InFlight && d.Fence == ref.Fence {
-			claimed = append(claimed, d)
-		}
 	}
 	return claimed, nil
 }

@@ -52,7 +52,7 @@ func migrationNames() ([]string, error) {
 
 func checkCompatible(ctx context.Context, conn *sql.Conn, schema int) error {
 	var oldest int
-	if err := conn.QueryRowContext(ctx, "SELECT oldest_schema FROM compatibility").Scan(&oldest); err != nil {
+	if err := conn.QueryRowContext(ctx, "SELECT oldest_schema FROM store").Scan(&oldest); err != nil {
 		return fmt.Errorf("read the oldest schema: %w", err)
 	}
 	if schema < oldest {

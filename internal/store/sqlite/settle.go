@@ -74,16 +74,14 @@ func (s *Store) decide(t *tx, j store.Job, decide store.Decide) (store.Job, erro
 // apply makes of a queued or running job what was decided: the ledger's row,
 // the job's, its content, and the delivery that its end causes.
 func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
+	if err := o.Check(j); err != nil {
+		return j, err
+	}
 	after := store.Apply(j, o)
-	switch {
-	case j.Status == ringback.Queued:
+	if j.Status == ringback.Queued {
 		s.jobLeaves(t, j)
-	case o.Attempt == nil:
-		return j, fmt.Errorf("job %s is running: its attempt has no outcome", j.ID)
-	default:
-		if err := insertAttempt(t, &j, o); err != nil {
-			return j, err
-		}
+	} else if err := insertAttempt(t, &j, o); err != nil {
+		return j, err
 	}
 	if err := updateJob(t, &after); err != nil {
 		return j, err

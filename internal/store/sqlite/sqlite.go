@@ -109,6 +109,9 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	if err := migrate(ctx, s.writer.conn); err != nil {
 		return err
 	}
+	if err := s.writer.readCommits(ctx); err != nil {
+		return err
+	}
 	if isNew {
 		// A file is durable only when its name is.
 		if err := syncDir(cfg.Dir); err != nil {
@@ -126,6 +129,7 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	s.commits = groupcommit.New(groupcommit.Config[*tx]{
 		Begin:   s.writer.begin,
 		Unknown: func(err error) bool { return errors.Is(err, errLost) },
+		Landed:  s.writer.landed,
 		Fatal:   isFatal,
 		Die: func(err error) {
 			s.log.Error("the store can't be written any more", "file", s.file, "err", err)

@@ -44,7 +44,7 @@ func TestAnOlderBinaryLeavesANewerSchemaAlone(t *testing.T) {
 	open(t, dir).Close() // it says that schema 1 may still use it
 
 	s = open(t, dir)
-	if _, err := s.writer.conn.ExecContext(t.Context(), "UPDATE compatibility SET oldest_schema = 98"); err != nil {
+	if _, err := s.writer.conn.ExecContext(t.Context(), "UPDATE store SET oldest_schema = 98"); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()

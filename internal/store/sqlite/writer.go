@@ -41,6 +41,10 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // text → prepared
 
+	// commits is the number of the last transaction that wrote: the same number
+	// is in the file, so that a commit of unknown outcome can be asked about.
+	commits int64
+
 	// afterCommit, if set, may replace the success of a commit (tests).
 	afterCommit func() error
 }
@@ -104,6 +108,7 @@ func (w *writer) checkpoint() error {
 type tx struct {
 	w       *writer
 	writes  int
+	number  int64 // of its commit
 	effects []func()
 }
 
@@ -162,11 +167,29 @@ func (t *tx) Writes() int { return t.writes }
 
 // Commit makes the transaction durable.
 func (t *tx) Commit() error {
+	t.number = t.w.commits + 1
+	if _, err := t.run("UPDATE store SET commits = ?", t.number); err != nil {
+		return err
+	}
 	if _, err := t.run("COMMIT"); err != nil {
 		return err
 	}
+	t.w.commits = t.number
 	if t.w.afterCommit != nil {
 		return t.w.afterCommit()
+	}
+	return nil
+}
+
+// landed tells whether a transaction was committed although its answer was lost.
+func (w *writer) landed(t *tx) (bool, error) {
+	err := w.readCommits(context.Background())
+	return w.commits == t.number, err
+}
+
+func (w *writer) readCommits(ctx context.Context) error {
+	if err := w.conn.QueryRowContext(ctx, "SELECT commits FROM store").Scan(&w.commits); err != nil {
+		return fmt.Errorf("read the number of commits: %w", err)
 	}
 	return nil
 }

@@ -120,6 +120,9 @@ CREATE TABLE bodies (
   PRIMARY KEY (owner, part)
 ) WITHOUT ROWID;
 
--- One row: the oldest schema whose binaries may still run on this one.
-CREATE TABLE compatibility (oldest_schema INTEGER NOT NULL);
-INSERT INTO compatibility VALUES (1);
+-- One row.
+CREATE TABLE store (
+  oldest_schema INTEGER NOT NULL, -- whose binaries may still run on this one
+  commits       INTEGER NOT NULL  -- how many transactions wrote
+);
+INSERT INTO store VALUES (1, 0);

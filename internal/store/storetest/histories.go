@@ -1,0 +1,205 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// exerciseHistories are orders of events about attempts, each with the rule
+// that closes it.
+func exerciseHistories(s suite) {
+	// The start is committed before the first byte, so the attempt is on record.
+	s.promise("killed between first byte and commit: the attempt is uncertain, its number not used again", func(w *world) {
+		j := w.submitNew(at(0))
+		lost := w.claimOne(at(1))
+		w.crash() // bytes were sent; of the answer nothing is stored
+		w.release(freed(at(2)))
+		again := w.claimOne(at(3))
+		w.settle(again, completed(at(4), "hello"))
+		w.same("Attempts", w.ledger(j.ID), []ringback.Attempt{entry(lost, uncertain(at(2))), entry(again, completed(at(4), "hello"))})
+		w.same("fences", []int64{lost.Fence, again.Fence}, []int64{1, 3})
+	})
+
+	// Each claim and each freeing moves the fence.
+	s.promise("a zombie settles after its job was claimed again", func(w *world) {
+		zombie := w.running(at(0))
+		w.release(freed(at(1)))
+		w.settleFenced(zombie, notified(zombie, at(2))) // while the job waits
+		owner := w.claimOne(at(3))
+		w.settleFenced(zombie, notified(zombie, at(4))) // while another runs it
+		w.same("Job", w.read(owner.ID), owner)
+		ended := w.settle(owner, completed(at(5), "hello"))
+		w.settleFenced(zombie, notified(zombie, at(6))) // when another has ended it
+		w.same("Job", w.read(owner.ID), ended)
+		w.same("Answer", string(w.content(owner.ID).Answer), "hello")
+		w.noDelivery(owner.ID)
+	})
+
+	// What counts against max_attempts is another counter than the fence.
+	s.promise("a refused attempt that is freed at no cost does not come back under its number", func(w *world) {
+		first := w.running(at(0))
+		w.settle(first, refused(at(1), at(2)))
+		second := w.claimOne(at(3))
+		w.same("Attempts", second.Attempts, 0)
+		w.settleFenced(first, completed(at(4), "late"))
+		w.same("Job", w.read(second.ID), second)
+	})
+
+	s.promise("terminal is final: no move changes a job that has ended", terminalIsFinal)
+
+	// max_wait counts from a job's own first refusal.
+	s.promise("one refusal in the second hour does not fail the backlog behind it", func(w *world) {
+		refusedJob := w.submitNew(at(0))
+		backlog := w.submitNew(at(1))
+		w.settle(w.claim(at(7200), lane, 1)[0], refused(at(7200), at(7300)))
+		w.same("Expire, an hour later", ids(w.expire(at(7200+3600), 10, expired(at(7200+3600)))), []uuid.UUID{refusedJob.ID})
+		w.same("the backlog", w.read(backlog.ID), backlog)
+	})
+
+	s.promise("a refused job is not probed again while others wait longer", func(w *world) {
+		a, b := w.submitNew(at(0)), w.submitNew(at(1))
+		var probes []uuid.UUID
+		for i := range 4 {
+			probe := w.claim(at(10*i+9), lane, 1)[0]
+			probes = append(probes, probe.ID)
+			w.settle(probe, refused(at(10*i+9), at(10*i+10)))
+		}
+		w.same("probes", probes, []uuid.UUID{a.ID, b.ID, a.ID, b.ID})
+	})
+
+	s.promise("a job that kills its process does not take its neighbours along for ever", poison)
+
+	exerciseCancelHistories(s)
+}
+
+func terminalIsFinal(w *world) {
+	running := w.running(at(0), expiresAt(at(1)))
+	ended := w.settle(running, notified(running, at(1)))
+	late := running
+	for _, fence := range []int64{0, 1, 2} {
+		late.Fence = fence
+		w.settleFenced(late, failed(at(2)))
+	}
+	_, err := w.Store().Cancel(w.ctx(), project, running.ID, cancelled(at(3)))
+	w.fails(err, store.ErrEnded)
+	w.same("Expire", w.expire(at(100), 10, expired(at(100))), []store.Job(nil))
+	w.same("Release", w.release(freed(at(100))), []store.Job(nil))
+	w.same("Claim", w.claim(at(100), lane, 10), []store.Job(nil))
+	w.submit(store.NewJob{Job: running, Request: store.Pack([]byte("another"))})
+	w.crash()
+	w.same("Job", w.read(running.ID), ended)
+	w.same("Request", string(w.content(running.ID).Request), string(requestOf(running)))
+	w.same("how many attempts", len(w.ledger(running.ID)), 1)
+	w.delivery(running.ID)
+}
+
+func poison(w *world) {
+	good, bad := w.submitNew(at(0)), w.submitNew(at(0))
+	for i := range store.SuspectAfter {
+		w.same("claimed together", len(w.claim(at(i), lane, 10)), 2)
+		w.crash()
+		w.release(freed(at(i)))
+	}
+	w.same("Claim of the lane", w.claim(at(9), lane, 10), []store.Job(nil))
+	first := w.claimSuspects(at(9), 1)
+	w.same("how many at once", len(first), 1)
+	w.settle(first[0], completed(at(10), "hello"))
+	second := w.claimSuspects(at(10), 1)
+	w.same("both in the end", sorted(append(ids(first), ids(second)...)), sorted([]uuid.UUID{good.ID, bad.ID}))
+}
+
+func exerciseCancelHistories(s suite) {
+	s.promise("cancel against settle: the cancel comes first", func(w *world) {
+		running := w.running(at(0))
+		w.cancel(running.ID, cancelled(at(1)))
+		got, err := w.Store().Settle(w.ctx(), running.Ref(), freed(at(2))) // a retry, had nobody cancelled
+		w.ok(err)
+		w.same("Status", got.Status, ringback.Cancelled)
+		w.same("Outcome", w.ledger(running.ID)[0].Outcome, ringback.AttemptCancelled)
+	})
+
+	s.promise("cancel against settle: the end comes first", func(w *world) {
+		running := w.running(at(0))
+		ended := w.settle(running, completed(at(1), "hello"))
+		got, err := w.Store().Cancel(w.ctx(), project, running.ID, cancelled(at(2)))
+		w.fails(err, store.ErrEnded)
+		w.same("Cancel", got, ended)
+	})
+
+	s.promise("cancel against settle: a retry comes first", func(w *world) {
+		running := w.running(at(0))
+		w.settle(running, retried(at(1), at(9)))
+		w.same("Status", w.cancel(running.ID, cancelled(at(2))).Status, ringback.Cancelled)
+		w.same("Claim", w.claim(at(9), lane, 1), []store.Job(nil))
+	})
+
+	s.promise("cancel against settle: both at once", cancelAndSettleAtOnce)
+
+	// The wish is in the row: whoever frees such a job sees it.
+	s.promise("cancel, then crash: the job is cancelled, and never runs again", func(w *world) {
+		running := w.running(at(0))
+		w.cancel(running.ID, cancelled(at(1)))
+		w.crash()
+		w.same("Release", len(w.release(freed(at(2)))), 1)
+		got := w.read(running.ID)
+		w.same("Status", got.Status, ringback.Cancelled)
+		w.same("Claim", w.claim(at(3), lane, 1), []store.Job(nil))
+		w.settleFenced(running, completed(at(4), "late"))
+		w.same("Job", w.read(running.ID), got)
+	})
+}
+
+// exerciseWebhookHistories are orders of events about deliveries.
+func exerciseWebhookHistories(s suite) {
+	s.promise("redelivery against the schedule: a late failure does not turn delivered into pending", func(w *world) {
+		j := w.delivering(at(0))
+		id := deliveryID(j.ID, ringback.EventCompleted)
+		w.fails(w.Store().Redeliver(w.ctx(), project, w.claimDelivery(at(1)).ID, at(1)), store.ErrInFlight)
+		w.releaseDeliveries(at(2), 1) // that try is lost
+		w.settleDelivery(w.claimDelivery(at(2)), delivered(at(3)))
+		w.redeliver(id, at(4))
+		again := w.claimDelivery(at(4))
+		w.same("a second one at the same time", w.claimDeliveries(at(4), 1), []store.Delivery(nil))
+		got := w.settleDelivery(again, tryAgain(at(5), at(6)))
+		w.same("Status", got.Status, ringback.DeliveryDelivered)
+		w.same("EndedAt", got.EndedAt, at(3))
+		w.same("ClaimDeliveries", w.claimDeliveries(at(day), 1), []store.Delivery(nil))
+	})
+
+	s.promise("redelivery against the schedule: it does not bring the next try forward, nor put it off", func(w *world) {
+		w.delivering(at(0))
+		d := w.settleDelivery(w.claimDelivery(at(1)), tryAgain(at(2), at(50)))
+		w.redeliver(d.ID, at(49))
+		w.settleDelivery(w.claimDelivery(at(49)), tryAgain(at(60), at(500)))
+		got := w.claimDelivery(at(60))
+		w.same("Manual", got.Manual, false)
+		w.same("Tries", got.Tries, 1)
+	})
+
+	s.promise("a zombie's try does not end what was claimed again", func(w *world) {
+		j := w.delivering(at(0))
+		zombie := w.claimDelivery(at(1))
+		w.releaseDeliveries(at(2), 1)
+		owner := w.claimDelivery(at(2))
+		_, err := w.Store().SettleDelivery(w.ctx(), zombie.Ref(), dead(at(3)))
+		w.fails(err, store.ErrFenced)
+		w.settleDelivery(owner, delivered(at(4)))
+		_, err = w.Store().SettleDelivery(w.ctx(), zombie.Ref(), dead(at(5)))
+		w.fails(err, store.ErrFenced)
+		d, _ := w.delivery(j.ID)
+		w.same("Status", d.Status, ringback.DeliveryDelivered)
+	})
+
+	s.promise("deliveries to a dead host do not stand in front of a living one's", func(w *world) {
+		const deadHost = "https://dead.example:443"
+		for i := range 100 {
+			w.delivering(at(0).Add(time.Duration(i)*time.Millisecond), to(deadHost))
+		}
+		j := w.delivering(at(1))
+		w.same("ClaimDeliveries", w.claimDelivery(at(1)).JobID, j.ID)
+	})
+}

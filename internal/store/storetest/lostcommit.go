@@ -1,0 +1,176 @@
+package storetest
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// exerciseLostCommits: the commit succeeds, but the store never hears of it. It
+// repeats the move and finds it done, so the caller hears what he would have
+// heard at first, and nothing has happened twice.
+func exerciseLostCommits(s suite) {
+	s.promise("a submit whose commit is of unknown outcome", func(w *world) {
+		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(node))
+		for _, n := range []store.NewJob{n, born} {
+			w.LoseCommit()
+			w.same("Submit", w.submit(n), n.Job)
+			w.same("Job", w.read(n.Job.ID), n.Job)
+		}
+		w.same("Waiting", w.waiting().Jobs, 1)
+	})
+
+	s.promise("a claim whose commit is of unknown outcome", func(w *world) {
+		for range 3 {
+			w.submitNew(at(0))
+		}
+		w.LoseCommit()
+		claimed := w.claim(at(1), lane, 2)
+		w.same("running", w.list(store.Query{Project: project, Status: ringback.Running, Limit: 9}), newestFirst(claimed))
+		w.same("how many", len(claimed), 2)
+		for _, j := range claimed {
+			w.same("Fence", j.Fence, int64(1))
+			w.settle(j, completed(at(2), "hello"))
+		}
+		w.same("Waiting", w.waiting().Jobs, 1)
+	})
+
+	s.promise("a claim of suspects whose commit is of unknown outcome", func(w *world) {
+		w.suspect(at(0))
+		w.suspect(at(0))
+		w.LoseCommit()
+		claimed := w.claimSuspects(at(1), 1)
+		w.same("running", w.list(store.Query{Project: project, Status: ringback.Running, Limit: 9}), claimed)
+	})
+
+	s.promise("a settle whose commit is of unknown outcome", func(w *world) {
+		running := w.running(at(0))
+		w.LoseCommit()
+		ended := w.settle(running, notified(running, at(1)))
+		w.same("Status", ended.Status, ringback.Completed)
+		w.same("Job", w.read(running.ID), ended)
+		w.same("how many attempts", len(w.ledger(running.ID)), 1)
+		w.delivery(running.ID)
+
+		running = w.running(at(2))
+		w.LoseCommit()
+		w.same("a retry", w.settle(running, retried(at(3), at(4))), w.read(running.ID))
+		w.same("Failures", w.read(running.ID).Failures, 1)
+	})
+
+	s.promise("a settle of a job that is to be cancelled, whose commit is of unknown outcome", func(w *world) {
+		running := w.running(at(0))
+		w.cancel(running.ID, cancelled(at(1)))
+		w.LoseCommit()
+		ended, err := w.Store().Settle(w.ctx(), running.Ref(), freed(at(2)))
+		w.ok(err)
+		w.same("Job", w.read(running.ID), ended)
+		w.same("Status", ended.Status, ringback.Cancelled)
+	})
+
+	s.promise("a cancel whose commit is of unknown outcome", func(w *world) {
+		waiting, running := w.submitNew(at(0)), w.running(at(0))
+		w.LoseCommit()
+		w.same("of a waiting job", w.cancel(waiting.ID, cancelled(at(1))), w.read(waiting.ID))
+		w.LoseCommit()
+		w.same("of a running job", w.cancel(running.ID, cancelled(at(1))), w.read(running.ID))
+	})
+
+	exerciseLostSweeps(s)
+	exerciseLostDeliveries(s)
+}
+
+func newestFirst(jobs []store.Job) []store.Job {
+	var out []store.Job
+	for i := range jobs {
+		out = append(out, jobs[len(jobs)-1-i])
+	}
+	return out
+}
+
+// exerciseLostSweeps are about moves of many jobs. What they return matters:
+// zero would mean that there is nothing left, and a webhook that was born in
+// flight is sent by whoever is given its job.
+func exerciseLostSweeps(s suite) {
+	s.promise("an expiry whose commit is of unknown outcome", func(w *world) {
+		want := []uuid.UUID{w.submitNew(at(0), expiresAt(at(60))).ID, w.submitNew(at(0), expiresAt(at(60))).ID}
+		w.submitNew(at(0), expiresAt(at(61)))
+		w.LoseCommit()
+		w.same("Expire", sorted(ids(w.expire(at(99), 2, expired(at(99))))), sorted(want))
+		w.same("Waiting", w.waiting().Jobs, 1)
+	})
+
+	s.promise("a release whose commit is of unknown outcome", func(w *world) {
+		running := w.running(at(0))
+		w.LoseCommit()
+		w.same("Release", ids(w.release(freed(at(1)))), []uuid.UUID{running.ID})
+		w.same("Uncertain", w.read(running.ID).Uncertain, 1)
+		w.same("how many attempts", len(w.ledger(running.ID)), 1)
+	})
+
+	s.promise("a retention whose commit is of unknown outcome", func(w *world) {
+		j := w.running(at(0))
+		w.settle(j, completed(at(0), "hello"))
+		w.LoseCommit()
+		n, err := w.Store().Retain(w.ctx(), at(2*day), 1)
+		w.ok(err)
+		w.same("touched", n, 1)
+		w.gone(j.ID)
+	})
+}
+
+func exerciseLostDeliveries(s suite) {
+	s.promise("a claim of deliveries whose commit is of unknown outcome", func(w *world) {
+		for i := range 3 {
+			w.delivering(at(i))
+		}
+		w.LoseCommit()
+		claimed := w.claimDeliveries(at(9), 2)
+		w.same("how many", len(claimed), 2)
+		for _, d := range claimed {
+			w.settleDelivery(d, delivered(at(10)))
+		}
+		w.same("Waiting", w.waiting().Deliveries, 1)
+	})
+
+	s.promise("a delivery's settle whose commit is of unknown outcome", func(w *world) {
+		for _, end := range []store.TryEnd{delivered(at(2)), tryAgain(at(2), at(day)), dead(at(2))} {
+			j := w.delivering(at(0))
+			d := w.claimDelivery(at(1))
+			w.LoseCommit()
+			settled := w.settleDelivery(d, end)
+			got, tries := w.delivery(j.ID)
+			w.same("delivery", got, settled)
+			w.same("tries", tries, []ringback.Try{numbered(1, "schedule", end.Try)})
+		}
+	})
+
+	s.promise("a redelivery whose commit is of unknown outcome", func(w *world) {
+		w.delivering(at(0))
+		d := w.settleDelivery(w.claimDelivery(at(1)), delivered(at(2)))
+		w.LoseCommit()
+		w.redeliver(d.ID, at(3))
+		w.settleDelivery(w.claimDelivery(at(4)), delivered(at(5)))
+		w.same("ClaimDeliveries", w.claimDeliveries(at(6), 1), []store.Delivery(nil))
+	})
+
+	s.promise("an expiry of deliveries whose commit is of unknown outcome", func(w *world) {
+		j := w.delivering(at(0))
+		w.LoseCommit()
+		got, err := w.Store().ExpireDeliveries(w.ctx(), at(9), at(9), 10)
+		w.ok(err)
+		d, _ := w.delivery(j.ID)
+		w.same("ExpireDeliveries", got, []store.Delivery{d})
+	})
+
+	s.promise("a release of deliveries whose commit is of unknown outcome", func(w *world) {
+		j := w.delivering(at(0))
+		w.claimDelivery(at(1))
+		w.LoseCommit()
+		w.same("freed", w.releaseDeliveries(at(2), 10), 1)
+		_, tries := w.delivery(j.ID)
+		w.same("how many tries", len(tries), 1)
+		w.claimDelivery(at(3))
+	})
+}

@@ -1,0 +1,299 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// model is what a store must hold, in plain maps: the rules of package store
+// once more, as short as they can be said. It makes no choice where a store is
+// free to choose (which of two jobs that are due since the same moment is
+// claimed first); there the walk shows it what the store chose.
+type model struct {
+	jobs       map[uuid.UUID]*modelJob
+	deliveries map[uuid.UUID]*modelDelivery
+	keys       map[string]uuid.UUID // idempotency key → job
+	erased     map[uuid.UUID]bool   // jobs that are gone, row and all
+}
+
+type modelJob struct {
+	row                      store.Job
+	request, answer, partial []byte
+	ledger                   []ringback.Attempt
+	settled                  map[int64]bool // fences of attempts that a Settle ended
+	delivery                 *modelDelivery
+}
+
+type modelDelivery struct {
+	row     store.Delivery
+	payload []byte
+	tries   []ringback.Try
+	due     time.Time      // of what waits: a try of the schedule, or a redelivery
+	settled map[int64]bool // fences of tries that SettleDelivery ended
+	job     *modelJob
+}
+
+func newModel() *model {
+	return &model{
+		jobs: map[uuid.UUID]*modelJob{}, deliveries: map[uuid.UUID]*modelDelivery{},
+		keys: map[string]uuid.UUID{}, erased: map[uuid.UUID]bool{},
+	}
+}
+
+func (m *model) submit(n store.NewJob) *modelJob {
+	request, _ := n.Request.Open()
+	j := &modelJob{row: n.Job, request: request, settled: map[int64]bool{}}
+	m.jobs[n.Job.ID] = j
+	if n.Job.IdempotencyKey != "" {
+		m.keys[n.Job.IdempotencyKey] = n.Job.ID
+	}
+	return j
+}
+
+func (j *modelJob) claim(node string, now time.Time) {
+	r := &j.row
+	r.Status, r.Node, r.StartedAt = ringback.Running, node, now
+	r.Fence++
+	if r.FirstStartedAt.IsZero() {
+		r.FirstStartedAt = now
+	}
+}
+
+// apply makes of a waiting or running job what was decided.
+func (m *model) apply(j *modelJob, o store.Outcome) {
+	if o.Attempt != nil {
+		j.closeAttempt(o)
+	}
+	if o.Failed {
+		j.row.Failures++
+	}
+	if partial, _ := o.Partial.Open(); len(partial) > 0 {
+		j.partial = partial
+	}
+	j.row.Status, j.row.Node = o.Status, ""
+	if o.Status == ringback.Queued {
+		j.wait(o)
+		return
+	}
+	j.end(o)
+	if o.Delivery != nil {
+		m.deliver(j, *o.Delivery)
+	}
+}
+
+func (j *modelJob) closeAttempt(o store.Outcome) {
+	j.ledger = append(j.ledger, entry(j.row, o))
+	j.row.DurationMS = o.At.Sub(j.row.StartedAt).Milliseconds()
+	switch o.Attempt.Outcome {
+	case ringback.AttemptRefused, ringback.AttemptReleased:
+	case ringback.AttemptUncertain:
+		j.row.Uncertain++
+		j.row.Attempts++
+	default:
+		j.row.Attempts++
+	}
+}
+
+func (j *modelJob) wait(o store.Outcome) {
+	r := &j.row
+	r.Fence++
+	r.RunAt = o.RunAt
+	if o.NextModel != "" {
+		r.Model, r.Fallbacks, r.Failures = o.NextModel, r.Fallbacks[1:], 0
+		r.FirstRefusedAt, r.EndBy = time.Time{}, r.ExpiresAt
+	}
+	if o.Refused && r.FirstRefusedAt.IsZero() {
+		r.FirstRefusedAt = o.At
+		r.EndBy = earlier(r.ExpiresAt, o.At.Add(r.Options.MaxWait))
+	}
+}
+
+func (j *modelJob) end(o store.Outcome) {
+	r := &j.row
+	r.EndedAt = o.At
+	r.AnswerModel, r.Usage, r.Error, r.ErrorDetail = o.AnswerModel, o.Usage, o.Error, o.ErrorDetail
+	if o.Status == ringback.Completed {
+		j.answer, _ = o.Answer.Open()
+	}
+	r.ContentUntil = o.At.Add(r.Options.ResultTTL)
+	if o.Status == ringback.Failed {
+		r.ContentUntil = later(r.ContentUntil, o.At.Add(store.DeadLetterTTL))
+	}
+}
+
+func (m *model) deliver(j *modelJob, n store.NewDelivery) {
+	body, _ := n.Body.Open()
+	d := &modelDelivery{row: deliveryOf(j.row, &n), payload: body, due: n.MadeAt, settled: map[int64]bool{}, job: j}
+	if n.Born {
+		d.row.InFlight, d.row.Fence = true, 1
+	}
+	j.delivery = d
+	m.deliveries[n.ID] = d
+}
+
+// waits tells whether the delivery is due at some time.
+func (d *modelDelivery) waits() bool {
+	return !d.row.InFlight && (d.row.Manual || d.row.Status == ringback.DeliveryPending)
+}
+
+// open tells whether its bytes may still be needed.
+func (d *modelDelivery) open() bool { return d.row.InFlight || d.waits() }
+
+// settle ends the try that is in flight.
+func (d *modelDelivery) settle(e store.TryEnd) {
+	r := &d.row
+	d.settled[r.Fence] = true
+	trigger := "schedule"
+	if r.Manual {
+		trigger = "manual"
+	}
+	r.Sent++
+	r.LastStatusCode = e.Try.StatusCode
+	d.tries = append(d.tries, numbered(r.Sent, trigger, e.Try))
+	if !r.Manual && !e.Free {
+		r.Tries++
+	}
+	wasManual := r.Manual
+	r.InFlight, r.Manual = false, false
+	switch {
+	case e.Status == ringback.DeliveryDelivered || !wasManual && e.Status == ringback.DeliveryDead:
+		d.end(e.Status, e.At)
+	case !wasManual:
+		r.NextAt = e.NextAt
+	}
+	d.due = r.NextAt
+}
+
+// lose ends the try of a process that died.
+func (d *modelDelivery) lose(now time.Time) {
+	trigger := "schedule"
+	if d.row.Manual {
+		trigger = "manual"
+	}
+	d.row.Sent++
+	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, Error: "unknown"})
+	d.row.InFlight = false
+	d.due = now
+}
+
+func (d *modelDelivery) end(s ringback.DeliveryStatus, t time.Time) {
+	d.row.Status, d.row.EndedAt, d.row.NextAt = s, t, time.Time{}
+	if s == ringback.DeliveryDead {
+		t = t.Add(store.DeadLetterTTL)
+	}
+	d.job.row.ContentUntil = later(d.job.row.ContentUntil, t)
+}
+
+func (m *model) redeliver(d *modelDelivery, now time.Time) {
+	d.row.Manual = true
+	d.due = now
+}
+
+// due jobs of a lane, or the suspects of all, oldest run_at first.
+func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
+	var due []*modelJob
+	for _, j := range m.jobs {
+		if j.row.Status == ringback.Queued && !j.row.RunAt.After(now) && want(j.row) {
+			due = append(due, j)
+		}
+	}
+	slices.SortFunc(due, func(a, b *modelJob) int { return a.row.RunAt.Compare(b.row.RunAt) })
+	return due
+}
+
+// dueDeliveries to a host, those due longest first.
+func (m *model) dueDeliveries(now time.Time, h store.Host) []*modelDelivery {
+	var due []*modelDelivery
+	for _, d := range m.deliveries {
+		if d.waits() && !d.due.After(now) && d.row.Key() == h {
+			due = append(due, d)
+		}
+	}
+	slices.SortFunc(due, func(a, b *modelDelivery) int { return a.due.Compare(b.due) })
+	return due
+}
+
+// waiting counts all that waits.
+func (m *model) waiting() store.Waiting {
+	var v store.Waiting
+	lanes, hosts := map[store.Lane]store.LaneWaiting{}, map[store.Host]store.HostWaiting{}
+	for _, j := range m.jobs {
+		if j.row.Status != ringback.Queued {
+			continue
+		}
+		v.Jobs++
+		if j.row.Suspect() {
+			v.Suspects = store.LaneWaiting{Count: v.Suspects.Count + 1, Due: first(v.Suspects.Due, j.row.RunAt)}
+			continue
+		}
+		l := lanes[j.row.Lane()]
+		lanes[j.row.Lane()] = store.LaneWaiting{Lane: j.row.Lane(), Count: l.Count + 1, Due: first(l.Due, j.row.RunAt)}
+	}
+	for _, d := range m.deliveries {
+		if d.waits() {
+			v.Deliveries++
+			h := hosts[d.row.Key()]
+			hosts[d.row.Key()] = store.HostWaiting{Host: d.row.Key(), Count: h.Count + 1, Due: first(h.Due, d.due)}
+		}
+	}
+	for _, l := range lanes {
+		v.Lanes = append(v.Lanes, l)
+	}
+	for _, h := range hosts {
+		v.Hosts = append(v.Hosts, h)
+	}
+	return v
+}
+
+// retain deletes what is over at that time.
+func (m *model) retain(now time.Time) {
+	for id, j := range m.jobs {
+		r := &j.row
+		if r.Status.Terminal() && !r.ContentGone && !r.ContentUntil.After(now) && (j.delivery == nil || !j.delivery.open()) {
+			r.ContentGone = true
+			r.RowUntil = now.Add(store.RowTTL)
+		}
+		if r.ContentGone && !r.RowUntil.After(now) {
+			m.erase(id)
+		}
+	}
+}
+
+func (m *model) erase(id uuid.UUID) {
+	j := m.jobs[id]
+	delete(m.jobs, id)
+	m.erased[id] = true
+	if j.row.IdempotencyKey != "" {
+		delete(m.keys, j.row.IdempotencyKey)
+	}
+	if j.delivery != nil {
+		delete(m.deliveries, j.delivery.row.ID)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// first is the earlier of two, where the zero time is none.
+func first(a, b time.Time) time.Time {
+	if a.IsZero() {
+		return b
+	}
+	return earlier(a, b)
+}

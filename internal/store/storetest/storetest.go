@@ -1,0 +1,145 @@
+// Package storetest says by examples what package store says in words: it is
+// the one contract that every store has to pass.
+//
+// [Exercise] runs it. Each sub-test is one promise in a fresh world, with the
+// promise as its name; the files bear the names of the moves, as they do in the
+// stores. Then come the named histories (histories.go), orders of events that
+// break a naive queue, and a random walk (walk.go) over all moves, crashes and
+// the passing of time, with a model in plain maps (model.go) beside it.
+//
+// The package knows no SQL and no files: whatever a store must do to crash, to
+// lose the answer to a commit or to run out of space is the [Harness]'s affair.
+// It reads no clock: every move is told the time.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Harness is one world: a store on stable storage that can crash. The function
+// that opens it registers with t.Cleanup what removes it; it must bear that
+// the suite has closed the store before.
+type Harness interface {
+	// Store is the one that is open at the moment; it is another after a Crash.
+	Store() store.Store
+	// Crash ends the process as kill -9 does, as far as a test in one process
+	// can: it drops the store without its Close and opens what is on the disk.
+	Crash(t testing.TB)
+	// LoseCommit lets the next commit succeed, and tells the store that its
+	// outcome is unknown.
+	LoseCommit()
+	// FullDisk makes writes fail for want of space until the returned function
+	// is called.
+	FullDisk() (restore func())
+}
+
+// Exercise runs the whole contract on stores that open makes.
+func Exercise(t *testing.T, open func(t testing.TB) Harness) {
+	subjects := []struct {
+		name     string
+		exercise func(suite)
+	}{
+		{"submit", exerciseSubmit},
+		{"body", exerciseBodies},
+		{"claim", exerciseClaim},
+		{"suspects", exerciseSuspects},
+		{"settle", exerciseSettle},
+		{"settle as a wait", exerciseWaits},
+		{"fences", exerciseFences},
+		{"cancel", exerciseCancel},
+		{"expire", exerciseExpire},
+		{"release", exerciseRelease},
+		{"claim deliveries", exerciseClaimDeliveries},
+		{"settle deliveries", exerciseSettleDelivery},
+		{"redeliver", exerciseRedeliver},
+		{"free deliveries", exerciseFreeDeliveries},
+		{"read", exerciseRead},
+		{"list", exerciseList},
+		{"waiting", exerciseWaiting},
+		{"retain", exerciseRetain},
+		{"close", exerciseClose},
+		{"histories of attempts", exerciseHistories},
+		{"histories of lost commits", exerciseLostCommits},
+		{"histories of webhooks", exerciseWebhookHistories},
+		{"histories of many callers", exerciseManyCallers},
+		{"histories of a full disk", exerciseFullDisk},
+	}
+	for _, s := range subjects {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.exercise(suite{t, open})
+		})
+	}
+	t.Run("random walk", func(t *testing.T) {
+		t.Parallel()
+		exerciseWalk(t, open)
+	})
+}
+
+// suite is one subject of the contract.
+type suite struct {
+	t    *testing.T
+	open func(testing.TB) Harness
+}
+
+// promise runs one sub-test in a world of its own. Whatever it did, the
+// counters are right afterwards, and the store closes.
+func (s suite) promise(sentence string, keep func(w *world)) {
+	s.t.Run(sentence, func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, t, s.open(t))
+		keep(w)
+		w.sound()
+	})
+}
+
+// world is a harness with the helpers that tests share. It fails through the
+// embedded TB, which is a *testing.T or, in the random walk, a *rapid.T.
+type world struct {
+	rapid.TB
+	Harness
+	outer testing.TB // for Crash
+	ids   atomic.Uint64
+}
+
+func newWorld(t rapid.TB, outer testing.TB, h Harness) *world {
+	return &world{TB: t, Harness: h, outer: outer}
+}
+
+// sound checks the counters, and closes the store.
+func (w *world) sound() {
+	w.Helper()
+	w.ok(w.Store().Check(w.ctx()))
+	w.ok(w.Store().Close())
+}
+
+// ctx is for moves whose caller has all the time in the world.
+func (w *world) ctx() context.Context { return context.Background() }
+
+// crash ends the process and opens the store again.
+func (w *world) crash() {
+	w.Helper()
+	w.Crash(w.outer)
+}
+
+func (w *world) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatalf("got error %q, want none", err)
+	}
+}
+
+// fails wants err to be (or wrap) a certain one.
+func (w *world) fails(err, want error) {
+	w.Helper()
+	if !errors.Is(err, want) {
+		w.Fatalf("got error %v, want %q", err, want)
+	}
+}

@@ -1,0 +1,131 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+func (w *walk) touchAll() {
+	for id := range w.m.jobs {
+		w.touched[id] = true
+	}
+}
+
+// check compares all rows and counters with the model, and all else of the jobs
+// that were touched. Then the witness looks at them, who knows no model.
+func (w *walk) check() {
+	w.Helper()
+	rows := w.list(store.Query{Project: project, Limit: 100})
+	want := w.jobs(anyJob)
+	w.same("how many jobs there are", len(rows), len(want))
+	for i, got := range rows {
+		w.sameRow(got, want[len(want)-1-i].row)
+		w.sawJob(w.world, got)
+	}
+	w.sameWaiting(w.waiting(), w.m.waiting())
+	for _, j := range want {
+		if w.touched[j.row.ID] {
+			w.sameJob(j)
+		}
+	}
+	clear(w.touched)
+}
+
+// sameRow compares rows. What is kept of a job whose content is gone is less.
+func (w *walk) sameRow(got, want store.Job) {
+	w.Helper()
+	if got.ContentGone != want.ContentGone {
+		w.Fatalf("job %s: content is gone: got %t, want %t", want.ID, got.ContentGone, want.ContentGone)
+	}
+	if want.ContentGone {
+		got, want = remains(got), remains(want)
+	}
+	if want.Status.Terminal() {
+		got.CancelRequested, want.CancelRequested = false, false
+	}
+	w.same("job", got, want)
+}
+
+// sameDelivery compares rows. Fences are the store's own, but for that they grow.
+func (w *walk) sameDelivery(got store.Delivery, d *modelDelivery) {
+	w.Helper()
+	if got.Fence < d.row.Fence {
+		w.Fatalf("delivery %s: its fence went back from %d to %d", got.ID, d.row.Fence, got.Fence)
+	}
+	d.row.Fence = got.Fence
+	want := d.row
+	if lost := len(d.tries) - 1; lost >= 0 && d.tries[lost].Error == "unknown" {
+		// What was lost says neither what the receiver answered nor when the
+		// schedule would have gone on.
+		got.NextAt, want.NextAt = time.Time{}, time.Time{}
+		got.LastStatusCode, want.LastStatusCode = 0, 0
+	}
+	w.same("delivery", rested(got), rested(want))
+}
+
+// sameJob compares all that is not in the row.
+func (w *walk) sameJob(j *modelJob) {
+	w.Helper()
+	id := j.row.ID
+	ledger := w.ledger(id)
+	want := slices.Clone(j.ledger)
+	if isRunning(j.row) {
+		r := j.row
+		want = append(want, ringback.Attempt{Number: r.Fence, Node: r.Node, Provider: r.Provider, Model: r.Model, StartedAt: ringback.Time{Time: r.StartedAt}})
+	}
+	w.same("ledger", ledger, want)
+	w.sawLedger(w.world, j.row, ledger)
+
+	got, c, err := w.Store().Job(w.ctx(), project, id, allParts)
+	w.sameRow(got, j.row)
+	if j.row.ContentGone {
+		w.fails(err, store.ErrGone)
+	} else {
+		w.ok(err)
+		w.same("request", string(c.Request), string(j.request))
+		w.same("answer", string(c.Answer), string(j.answer))
+		w.same("partial", string(c.Partial), string(j.partial))
+		w.same("whether there is a webhook", c.Webhook != nil, j.delivery != nil)
+	}
+	w.sameWebhook(j)
+}
+
+func (w *walk) sameWebhook(j *modelJob) {
+	w.Helper()
+	ds, tries, err := w.Store().JobDeliveries(w.ctx(), project, j.row.ID)
+	w.ok(err)
+	w.sawDeliveries(w.world, j.row, ds)
+	if j.delivery == nil {
+		w.same("how many deliveries", len(ds), 0)
+		return
+	}
+	w.same("how many deliveries", len(ds), 1)
+	w.sameDelivery(ds[0], j.delivery)
+	w.same("tries", known(tries[0], j.row.ContentGone), known(j.delivery.tries, j.row.ContentGone))
+	p, err := w.Store().Payload(w.ctx(), ds[0].ID)
+	if j.row.ContentGone {
+		w.fails(err, store.ErrGone)
+		return
+	}
+	w.ok(err)
+	w.same("payload", string(p.Body), string(j.delivery.payload))
+	w.sawPayload(w.world, ds[0].ID, p.Body)
+}
+
+// known leaves out what nobody knows about a lost try, and what is not kept of
+// tries when the content is gone.
+func known(tries []ringback.Try, gone bool) []ringback.Try {
+	tries = slices.Clone(tries)
+	for i := range tries {
+		if tries[i].Error == "unknown" {
+			tries[i].At = ringback.Time{}
+		}
+		if gone {
+			tries[i].Response = ""
+		}
+	}
+	return tries
+}

@@ -1,0 +1,168 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+func (w *walk) claimDeliveriesAny() {
+	c := store.ClaimHosts{Now: w.now}
+	for _, name := range []string{host, "https://b.example:443"} {
+		c.Hosts = append(c.Hosts, store.HostWant{Host: store.Host{Project: project, Host: name}, N: w.number(0, 3, "deliveries to "+name)})
+	}
+	got, err := w.Store().ClaimDeliveries(w.ctx(), c)
+	w.ok(err)
+	claimed := 0
+	for _, want := range c.Hosts {
+		claimed += w.claimedFor(got, want)
+	}
+	w.same("how many deliveries were claimed", len(got), claimed)
+	for _, g := range got {
+		d := w.m.deliveries[g.ID]
+		if g.Fence <= d.row.Fence {
+			w.Fatalf("delivery %s was claimed under fence %d after %d", g.ID, g.Fence, d.row.Fence)
+		}
+		d.row.InFlight = true
+		w.sameDelivery(g, d)
+		w.tried = append(w.tried, g.Ref())
+		w.touched[g.JobID] = true
+	}
+}
+
+// claimedFor wants those that were due longest, and says how many these are. A
+// redelivery may come before or after those of the schedule.
+func (w *walk) claimedFor(got []store.Delivery, want store.HostWant) int {
+	due := w.m.dueDeliveries(w.now, want.Host)
+	var claimed, oldest []time.Time
+	n := 0
+	for _, g := range got {
+		d := w.m.deliveries[g.ID]
+		if d == nil || !d.waits() || d.due.After(w.now) {
+			w.Fatalf("delivery %s was claimed, and is not due", g.ID)
+		}
+		if d.row.Key() != want.Host {
+			continue
+		}
+		n++
+		if !d.row.Manual {
+			claimed = append(claimed, d.due)
+		}
+	}
+	for _, d := range due {
+		if !d.row.Manual && len(oldest) < len(claimed) {
+			oldest = append(oldest, d.due)
+		}
+	}
+	w.same("since when those claimed were due", claimed, oldest)
+	w.same("how many to a host", n, min(want.N, len(due)))
+	return n
+}
+
+func (w *walk) settleDeliveryAny() {
+	d := one(w, w.deliveries(isInFlight), "delivery in flight")
+	ref, e := d.row.Ref(), w.anyTryEnd()
+	got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
+	w.ok(err)
+	d.settle(e)
+	w.sameDelivery(got, d)
+	w.touched[d.row.JobID] = true
+	w.repeats = append(w.repeats, func() {
+		got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
+		if w.m.erased[d.row.JobID] {
+			w.fails(err, store.ErrFenced)
+			return
+		}
+		w.ok(err)
+		w.sameDelivery(got, d)
+	})
+}
+
+func (w *walk) anyTryEnd() store.TryEnd {
+	next := w.now.Add(time.Duration(w.number(1, 100, "minutes until the next try")) * time.Minute)
+	switch one(w, []string{"delivered", "again", "dead", "free"}, "what the receiver says") {
+	case "delivered":
+		return delivered(w.now)
+	case "dead":
+		return dead(w.now)
+	case "free":
+		e := tryAgain(w.now, next)
+		e.Free = true
+		return e
+	default:
+		return tryAgain(w.now, next)
+	}
+}
+
+func (w *walk) settleDeliveryZombie() {
+	ref := one(w, slices.DeleteFunc(slices.Clone(w.tried), func(ref store.Ref) bool {
+		d := w.m.deliveries[ref.ID]
+		return d != nil && d.row.InFlight && d.row.Fence == ref.Fence
+	}), "claim of a delivery that is over")
+	_, err := w.Store().SettleDelivery(w.ctx(), ref, w.anyTryEnd())
+	w.fails(err, store.ErrFenced)
+}
+
+func (w *walk) redeliverAny() {
+	d := one(w, w.deliveries(func(*modelDelivery) bool { return true }), "delivery")
+	err := w.Store().Redeliver(w.ctx(), project, d.row.ID, w.now)
+	switch {
+	case d.row.InFlight:
+		w.fails(err, store.ErrInFlight)
+	case d.job.row.ContentGone:
+		w.fails(err, store.ErrGone)
+	default:
+		w.ok(err)
+		w.m.redeliver(d, w.now)
+	}
+	w.touched[d.row.JobID] = true
+}
+
+func (w *walk) expireDeliveriesAny() {
+	limit, before := w.number(1, 3, "limit"), w.now.Add(-time.Duration(w.number(0, 100, "hours"))*time.Hour)
+	over := w.deliveries(func(d *modelDelivery) bool {
+		return d.row.Status == ringback.DeliveryPending && !d.row.InFlight && d.row.MadeAt.Before(before)
+	})
+	got, err := w.Store().ExpireDeliveries(w.ctx(), before, w.now, limit)
+	w.ok(err)
+	w.same("how many deliveries expired", len(got), min(limit, len(over)))
+	for _, g := range got {
+		d := w.m.deliveries[g.ID]
+		if !slices.Contains(over, d) {
+			w.Fatalf("delivery %s expired, and should not have", g.ID)
+		}
+		d.row.Manual = false
+		d.end(ringback.DeliveryDead, w.now)
+		w.sameDelivery(g, d)
+		w.touched[g.JobID] = true
+	}
+}
+
+func (w *walk) releaseDeliveriesAny() {
+	var keep []store.Ref
+	for _, ref := range w.tried {
+		if w.oneIn(2, "keep a try") {
+			keep = append(keep, ref)
+		}
+	}
+	w.releaseDeliveriesBut(keep, w.number(1, 3, "limit"))
+}
+
+// releaseDeliveriesBut frees up to limit tries, and says whether there may be more.
+func (w *walk) releaseDeliveriesBut(keep []store.Ref, limit int) (more bool) {
+	lost := w.deliveries(func(d *modelDelivery) bool { return d.row.InFlight && !slices.Contains(keep, d.row.Ref()) })
+	n := w.releaseDeliveries(w.now, limit, keep...)
+	w.same("how many tries were lost", n, min(limit, len(lost)))
+	freedOnes := 0
+	for _, d := range lost {
+		if got, _ := w.delivery(d.row.JobID); !got.InFlight {
+			freedOnes++
+			d.lose(w.now)
+			w.touched[d.row.JobID] = true
+		}
+	}
+	w.same("how many deliveries are free again", freedOnes, n)
+	return n == limit
+}

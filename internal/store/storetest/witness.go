@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// witness remembers what was seen of the store, and holds it to the promises.
+// It knows no rule of the model: an error that model and store share does not
+// escape it.
+type witness struct {
+	ends     map[uuid.UUID]store.Job
+	ledgers  map[uuid.UUID][]ringback.Attempt
+	payloads map[uuid.UUID]string
+}
+
+func newWitness() witness {
+	return witness{map[uuid.UUID]store.Job{}, map[uuid.UUID][]ringback.Attempt{}, map[uuid.UUID]string{}}
+}
+
+// sawJob: P2, a terminal job never changes.
+func (s *witness) sawJob(w *world, j store.Job) {
+	w.Helper()
+	before, ended := s.ends[j.ID]
+	if ended {
+		w.same("a job that had ended", remains(j), remains(before))
+	}
+	if ended && !j.ContentGone {
+		j.ContentUntil = before.ContentUntil
+		w.same("a job that had ended", j, before)
+	}
+	if !ended && j.Status.Terminal() {
+		s.ends[j.ID] = j
+	}
+}
+
+// sawLedger: P4, the provider is called again only after an attempt that says
+// why; numbers grow; what is written stays; P3, an end closes the ledger.
+func (s *witness) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
+	w.Helper()
+	again := []ringback.AttemptOutcome{ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptReleased, ringback.AttemptUncertain}
+	var ended []ringback.Attempt
+	for i, a := range ledger {
+		if i > 0 && a.Number <= ledger[i-1].Number {
+			w.Fatalf("job %s: attempt %d stands behind attempt %d", j.ID, a.Number, ledger[i-1].Number)
+		}
+		if i < len(ledger)-1 && !slices.Contains(again, a.Outcome) {
+			w.Fatalf("job %s: the provider was called again after an attempt that was %q", j.ID, a.Outcome)
+		}
+		if a.Outcome != "" {
+			ended = append(ended, a)
+		}
+	}
+	if j.Status.Terminal() && len(ended) < len(ledger) {
+		w.Fatalf("job %s is %s, and an attempt is still running", j.ID, j.Status)
+	}
+	before := s.ledgers[j.ID]
+	if len(ended) < len(before) {
+		w.Fatalf("job %s: the ledger had %d attempts, now %d", j.ID, len(before), len(ended))
+	}
+	w.same("what the ledger said before", ended[:len(before)], before)
+	s.ledgers[j.ID] = ended
+}
+
+// sawDeliveries: P3, the end and the webhook that was wanted come together.
+func (s *witness) sawDeliveries(w *world, j store.Job, ds []store.Delivery) {
+	w.Helper()
+	var got, want []ringback.EventType
+	for _, d := range ds {
+		got = append(got, d.Event)
+	}
+	if j.Status.Terminal() && slices.Contains(j.Options.Events, ringback.EventOf(j.Status)) {
+		want = append(want, ringback.EventOf(j.Status))
+	}
+	w.same("webhooks of a job that is "+string(j.Status), got, want)
+}
+
+// sawPayload: P5, the bytes are the same on every try.
+func (s *witness) sawPayload(w *world, id uuid.UUID, body []byte) {
+	w.Helper()
+	if before, seen := s.payloads[id]; seen {
+		w.same("the bytes of a webhook", string(body), before)
+	}
+	s.payloads[id] = string(body)
+}
