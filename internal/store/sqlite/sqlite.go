@@ -67,6 +67,7 @@ type Store struct {
 	writer  *writer
 	commits *groupcommit.Queue[*tx]
 	waiting *waiting
+	checks  chan chan error // a Check that the writer is to make
 
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
@@ -92,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting()}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), checks: make(chan chan error, 1)}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())
@@ -135,7 +136,7 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 			s.log.Error("the store can't be written any more", "file", s.file, "err", err)
 			cfg.Die(err)
 		},
-		Between: s.truncateLog,
+		Between: s.between,
 	})
 	return nil
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -247,31 +248,55 @@ func countHosts(t *tx, w *waiting) error {
 	return rows.Err()
 }
 
-// Check implements store.Keeper: it compares, for each lane and host, the
-// oldest due row with memory, by one look into the index for each. Counts are
-// compared too where they can be read in the same pass of at most maxCheck rows.
+// Check implements store.Keeper. The writer compares between two batches, when
+// nothing moves: within one, rows of its members would be counted whose effect
+// on the counters comes only after the commit.
 func (s *Store) Check(ctx context.Context) error {
-	var stored *waiting
-	var wrong error
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			if s.total() > maxCheck {
-				stored = nil
-				wrong, err = s.checkDue(t)
-				return err
-			}
-			stored, err = count(t)
-			// Compared by the writer, between two commits: nothing moves meanwhile.
-			wrong = s.waiting.differs(stored)
-			return err
-		},
-	})
+	result := make(chan error, 1)
+	select {
+	case s.checks <- result:
+	default:
+		return nil // one is asked for already
+	}
+	// An empty write brings the writer round.
+	if err := s.write(ctx, groupcommit.Write[*tx]{Run: func(*tx) error { return nil }}); err != nil {
+		return fmt.Errorf("check the counters: %w", err)
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// between runs after each batch, outside any transaction.
+func (s *Store) between() {
+	s.truncateLog()
+	select {
+	case result := <-s.checks:
+		result <- s.compare()
+	default:
+	}
+}
+
+// compare holds memory against the tables: all counts, or with many rows the
+// first of each lane only.
+func (s *Store) compare() error {
+	t, err := s.writer.begin()
 	if err != nil {
 		return fmt.Errorf("check the counters: %w", err)
 	}
-	return wrong
+	var wrong error
+	if s.total() > maxCheck {
+		wrong, err = s.checkDue(t)
+	} else {
+		var stored *waiting
+		if stored, err = count(t); err == nil {
+			wrong = s.waiting.differs(stored)
+		}
+	}
+	return errors.Join(wrong, err, t.Rollback())
 }
 
 // maxCheck is how many waiting rows Check counts; with more, it looks only at
@@ -286,9 +311,6 @@ func (s *Store) total() int {
 
 // differs tells how the counters differ from what is stored, and heals them.
 func (w *waiting) differs(stored *waiting) error {
-	if stored == nil {
-		return nil
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
@@ -307,9 +329,8 @@ func (h head) covers(stored head) bool {
 }
 
 // checkDue compares the first row of each lane and host with memory.
-func (s *Store) checkDue(t *tx) (error, error) {
+func (s *Store) checkDue(t *tx) (wrong, err error) {
 	w := s.waiting
-	var wrong error
 	var lane store.Lane
 	for {
 		var due int64

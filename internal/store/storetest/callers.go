@@ -25,6 +25,7 @@ func exerciseManyCallers(s suite) {
 	s.promise("a cancelled caller in a group commit fails none of the others", cancelledCaller)
 	s.promise("a constraint clash of one member fails none of the others", clashOfOneMember)
 	s.promise("a panic of one member fails none of the others", panicOfOneMember)
+	s.promise("a commit of many callers whose outcome is unknown", manyLostAtOnce)
 	s.promise("Close waits for the moves under way: each is done, or was refused", closeUnderLoad)
 }
 
@@ -290,6 +291,37 @@ func panicOfOneMember(w *world) {
 		w.same("Status", w.read(j.ID).Status, ringback.Completed)
 		w.delivery(j.ID)
 	}
+}
+
+func manyLostAtOnce(w *world) {
+	const callers = 24
+	var running [callers]store.Job
+	var fresh [callers]store.NewJob
+	for i := range callers {
+		running[i], fresh[i] = w.running(at(0)), w.newJob(at(0), in(slowLane))
+	}
+	var g errgroup.Group
+	for i := range callers {
+		if i%6 == 0 {
+			w.LoseCommit()
+		}
+		g.Go(func() error {
+			_, err := w.Store().Settle(w.ctx(), running[i].Ref(), always(notified(running[i], at(1))))
+			return err
+		})
+		g.Go(func() error {
+			_, _, err := w.Store().Submit(w.ctx(), fresh[i])
+			return err
+		})
+	}
+	w.ok(g.Wait())
+	for _, j := range running {
+		w.same("Status", w.read(j.ID).Status, ringback.Completed)
+		w.same("how many attempts", len(w.ledger(j.ID)), 1)
+		w.delivery(j.ID)
+	}
+	w.same("Waiting", w.waiting().Jobs, callers)
+	w.same("Waiting deliveries", w.waiting().Deliveries, callers)
 }
 
 func closeUnderLoad(w *world) {

@@ -160,13 +160,35 @@ func exerciseDeliveryFences(s suite) {
 		w.same("how many tries", len(tries), 1)
 	})
 
+	s.promise("every claim and every freeing of a delivery takes a fence of its own", func(w *world) {
+		j := w.delivering(at(0))
+		var fences []int64
+		note := func() {
+			d, _ := w.delivery(j.ID)
+			fences = append(fences, d.Fence)
+		}
+		note()
+		for i := range 2 {
+			w.claimDelivery(at(i))
+			note()
+			w.releaseDeliveries(at(i), 1)
+			note()
+			d := w.claimDelivery(at(i))
+			note()
+			w.settleDelivery(d, tryAgain(at(i), at(i)))
+			note()
+		}
+		if len(slices.Compact(slices.Clone(fences))) != len(fences) || !slices.IsSorted(fences) {
+			w.Errorf("fences: got %d, want each greater than the one before", fences)
+		}
+	})
+
 	s.promise("a try cannot be settled after the delivery was claimed again", func(w *world) {
 		w.delivering(at(0))
 		lost := w.claimDelivery(at(1))
-		_, err := w.Store().ReleaseDeliveries(w.ctx(), nil, at(2), 10)
-		w.ok(err)
+		w.releaseDeliveries(at(2), 10)
 		claimed := w.claimDelivery(at(3))
-		_, err = w.Store().SettleDelivery(w.ctx(), lost.Ref(), delivered(at(4)))
+		_, err := w.Store().SettleDelivery(w.ctx(), lost.Ref(), delivered(at(4)))
 		w.fails(err, store.ErrFenced)
 		now, tries := w.delivery(claimed.JobID)
 		w.same("delivery", rested(now), rested(claimed))

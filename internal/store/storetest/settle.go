@@ -277,6 +277,30 @@ func exercisePartials(s suite) {
 		w.same("after the end", string(w.content(running.ID).Partial), "A webhook is")
 	})
 
+	s.promise("whoever decides is shown the last partial answer", func(w *world) {
+		var shown []string
+		look := func(decide store.Decide) store.Decide {
+			return func(j store.Job) store.Outcome {
+				text, _ := j.Partial.Open()
+				shown = append(shown, string(text))
+				return decide(j)
+			}
+		}
+		settle := func(j store.Job, o store.Outcome) {
+			_, err := w.Store().Settle(w.ctx(), j.Ref(), look(always(o)))
+			w.ok(err)
+		}
+		settle(w.running(at(0)), partial(retried(at(1), at(1)), "A web"))
+		settle(w.claimOne(at(2)), partial(retried(at(3), at(3)), "A webhook"))
+		w.claimOne(at(4))
+		w.release(look(freed(at(5))))
+		again := w.claimOne(at(6))
+		w.same("Partial of a row that is read", again.Partial, store.Blob{})
+		settle(again, retried(at(7), at(7)))
+		w.cancel(again.ID, look(cancelled(at(8))))
+		w.same("shown", shown, []string{"", "A web", "A webhook", "A webhook", "A webhook"})
+	})
+
 	s.promise("an end may bring a partial of its own", func(w *world) {
 		running := w.running(at(0))
 		w.settle(running, partial(cancelled(at(1))(running), "A web"))

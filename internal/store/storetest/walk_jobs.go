@@ -288,7 +288,6 @@ func (w *walk) releaseBut(keep []store.Ref, limit int) (more bool) {
 // it does not, claims of the dead process are still running.
 func (w *walk) crashAny() {
 	w.crash()
-	w.touchAll()
 	if w.oneIn(3, "without the first steps of a start") {
 		return
 	}
