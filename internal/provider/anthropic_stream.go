@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
@@ -145,6 +147,9 @@ func (a *anthropicAnswer) replace(message []byte) error {
 	if !json.Valid(message) || firstByte(message) != '{' {
 		return errors.New("the answer is not a JSON object")
 	}
+	if !utf8.Valid(message) {
+		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
+	}
 	if gjson.GetBytes(message, "content").IsArray() {
 		a.head, a.whole, a.held = message, true, len(message)
 		return nil
@@ -210,6 +215,10 @@ type grownString struct {
 	name  string
 	value []byte // a JSON string without its closing quote
 }
+
+// maxGrown bounds the string members of a block that grow. The protocol has one
+// or two; each costs a look-up with each piece.
+const maxGrown = 64
 
 // add takes a piece. Those of a type that is not known are kept as far as one
 // can tell: strings are appended to the string of the same name, all other
@@ -305,9 +314,9 @@ func (b *anthropicBlock) replace(delta gjson.Result, except ...string) {
 func (b *anthropicBlock) addUnknown(delta gjson.Result) {
 	except := []string{"type"}
 	delta.ForEach(func(name, value gjson.Result) bool {
-		if value.Type == gjson.String && name.Str != "type" {
+		if value.Type == gjson.String && name.Str != "type" && len(b.strings) < maxGrown {
 			except = append(except, name.Str)
-			b.grow(name.Str, value) // a string: no error
+			_ = b.grow(name.Str, value) // it is a string
 		}
 		return true
 	})

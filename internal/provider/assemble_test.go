@@ -97,7 +97,12 @@ func TestAStreamCutAnywhereIsNoAnswer(t *testing.T) {
 	client := offline(t)
 	for name, recorded := range golden(t) {
 		t.Run(name, func(t *testing.T) {
+			text, usage, events := "", "", 0
 			for cut := range len(recorded) {
+				if n := strings.Count(lines(recorded[:cut]), "\n\n"); n != events {
+					events = n
+					text, usage = arrived(t, recorded[:cut])
+				}
 				answer, failure := receive(t, client, strings.NewReader(recorded[:cut]))
 				if failure == nil {
 					if rest := recorded[cut:]; strings.TrimSpace(rest) != "" {
@@ -108,7 +113,6 @@ func TestAStreamCutAnywhereIsNoAnswer(t *testing.T) {
 				if failure.Verdict != Retry || failure.Code != ringback.CodeStreamBroken {
 					t.Fatalf("cut at %d: got %s, %s; want %s, %s", cut, failure.Verdict, failure.Code, Retry, ringback.CodeStreamBroken)
 				}
-				text, usage := arrived(t, recorded[:cut])
 				if failure.PartialText != text {
 					t.Fatalf("cut at %d: got the partial text %q, want %q", cut, failure.PartialText, text)
 				}
@@ -169,9 +173,7 @@ func arrived(t *testing.T, prefix string) (text, usage string) {
 
 // wholeEvents yields the data of the events that have their blank line.
 func wholeEvents(prefix string) func(func(string) bool) {
-	// A CR is a line's end by itself, of which an LF that follows is a part.
-	prefix = strings.ReplaceAll(strings.ReplaceAll(prefix, "\r\n", "\n"), "\r", "\n")
-	events := strings.Split(prefix, "\n\n")
+	events := strings.Split(lines(prefix), "\n\n")
 	return func(yield func(string) bool) {
 		for _, event := range events[:len(events)-1] {
 			if _, data, ok := strings.Cut(event, "data: "); ok && !yield(data) {
@@ -179,6 +181,12 @@ func wholeEvents(prefix string) func(func(string) bool) {
 			}
 		}
 	}
+}
+
+// lines makes all line ends LF. A CR is one by itself, of which an LF that
+// follows is a part.
+func lines(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
 // sum adds the counts that a message_delta brings, in the order of the stream.
@@ -223,7 +231,7 @@ func TestAConnectionCutAnywhereIsNoAnswer(t *testing.T) {
 			var cut int
 			client := provide(t, func(w http.ResponseWriter, r *http.Request) { then(stream(whole[:cut]), end)(w, r) })
 			for cut = 0; cut < len(whole); cut += 7 {
-				failure := failure(t, t.Context(), client, Request{})
+				failure := failure(t.Context(), t, client, Request{})
 				text, _ := arrived(t, whole[:cut])
 				if failure.Verdict != Retry || failure.PartialText != text || !failure.Sent {
 					t.Fatalf("cut at %d: got %s with %q, sent %v; want %s with %q, sent", cut, failure.Verdict, failure.PartialText, failure.Sent, Retry, text)
@@ -293,6 +301,56 @@ func TestAnAnswerWithoutStreamingIsTaken(t *testing.T) {
 			t.Errorf("%s: got %q, want the message as it is", name, answer.Message)
 		}
 		checkUsageAndModel(t, answer)
+	}
+}
+
+func TestAnAnswerOfBadBytesIsMadeGood(t *testing.T) {
+	answer := generate(t, provide(t, whole(200, "{\"content\":[{\"type\":\"text\",\"text\":\"a\xffb\"}]}")), Request{})
+	if want := "a\uFFFDb"; answer.Text != want || !utf8.Valid(answer.Message) {
+		t.Errorf("got %q in %q, want %q in UTF-8", answer.Text, answer.Message, want)
+	}
+}
+
+// An event of very many members costs about its length; were each looked up
+// among all others, this would take minutes.
+func TestALongEventIsTaken(t *testing.T) {
+	members := func(value string) string {
+		var b strings.Builder
+		for i := range 30_000 {
+			fmt.Fprintf(&b, `,"m%d":%s`, i, value)
+		}
+		return b.String()
+	}
+	piece := func(value string) string {
+		return `data: {"type":"content_block_delta","index":0,"delta":{"type":"new_delta"` + members(value) + "}}\n\n"
+	}
+	delta := `data: {"type":"message_delta","delta":{"a":1` + members("null") + "}}\n\n"
+	recorded := begin + block + piece(`"x"`) + piece(`"y"`) + piece("null") + piece("1") + delta + delta + finish
+	answer, failure := receive(t, offline(t), strings.NewReader(recorded))
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	var message struct {
+		Content []map[string]any
+		M29999  any
+	}
+	message.M29999 = "absent"
+	if err := json.Unmarshal(answer.Message, &message); err != nil {
+		t.Fatal(err)
+	}
+	if got := message.Content[0]["m29999"]; got != 1.0 || message.M29999 != nil {
+		t.Errorf("the last members: got %v in the block, %v in the message, want 1 and null", got, message.M29999)
+	}
+}
+
+func TestAMemberThatComesTwiceIsSetOnce(t *testing.T) {
+	recorded := begin + `data: {"type":"message_delta","delta":{"stop_reason":"a","x":1,"stop_reason":"b","x":2}}` + "\n\n" + "data: {\"type\":\"message_stop\"}\n\n"
+	answer, failure := receive(t, offline(t), strings.NewReader(recorded))
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	if n := strings.Count(string(answer.Message), `"stop_reason"`) + strings.Count(string(answer.Message), `"x"`); n != 2 {
+		t.Errorf("got %s, want each member once", answer.Message)
 	}
 }
 

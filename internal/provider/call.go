@@ -59,6 +59,7 @@ type call struct {
 	requestID  string
 	firstToken time.Time
 	granted    int // bytes that Grow has granted for the answer
+	events     int
 }
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {

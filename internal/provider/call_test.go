@@ -47,7 +47,7 @@ func TestTheRequestAsItIsSent(t *testing.T) {
 			if string(stored) != test.body {
 				t.Errorf("the stored request was changed to %s", stored)
 			}
-			if got.Method != "POST" || got.URL.String() != "/v1/messages" {
+			if got.Method != http.MethodPost || got.URL.String() != "/v1/messages" {
 				t.Errorf("got %s %s, want POST /v1/messages", got.Method, got.URL)
 			}
 			want := map[string]string{
@@ -66,7 +66,7 @@ func TestTheRequestAsItIsSent(t *testing.T) {
 func TestARequestThatIsNoObjectIsNotSent(t *testing.T) {
 	client := provide(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") })
 	for _, body := range []string{"[]", " ", "null"} {
-		got := failure(t, t.Context(), client, Request{Body: []byte(body)})
+		got := failure(t.Context(), t, client, Request{Body: []byte(body)})
 		if got.Verdict != Reject || got.Code != ringback.CodeInternal || got.Sent {
 			t.Errorf("%q: got %s, %s, sent %v, want %s, %s, not sent", body, got.Verdict, got.Code, got.Sent, Reject, ringback.CodeInternal)
 		}
@@ -143,10 +143,13 @@ func TestTheKeyIsNeverPrinted(t *testing.T) {
 	var logged strings.Builder
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "config", config, "client", client, "key", config.APIKey)
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "config", config, "client", client, "key", config.APIKey)
-	encoded, _ := json.Marshal(config)
+	encoded, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{
 		logged.String(), string(encoded), fmt.Sprintf("%v %+v %#v %s %q", config, config, config, config.APIKey, config.APIKey),
-		fmt.Sprintf("%v %+v %#v", client, client, client), fmt.Sprintf("%+v %#v", *client, *client), //nolint:govet // a copy, for its print
+		fmt.Sprintf("%v %+v %#v", client, client, client), fmt.Sprintf("%+v %#v", *client, *client),
 	} {
 		if strings.Contains(text, testKey) {
 			t.Errorf("the key is in %s", text)
@@ -166,7 +169,7 @@ func TestHTTP2IsUsedWhereTLSOffersIt(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	client := clientOf(t, Config{BaseURL: server.URL})
-	got := failure(t, t.Context(), client, Request{})
+	got := failure(t.Context(), t, client, Request{})
 	if got.Verdict != Retry || got.Sent || !strings.Contains(got.Message, "its TLS certificate is not trusted") {
 		t.Errorf("an unknown certificate: got %s, sent %v, %q", got.Verdict, got.Sent, got.Message)
 	}
@@ -232,7 +235,7 @@ func TestTheCallerMayStopTheCall(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(10*time.Second, func() { cancel(drain) })
-				_, got, took := inTime(t, ctx, Request{}, func(w io.Writer) {
+				_, got, took := inTime(ctx, t, Request{}, func(w io.Writer) {
 					io.WriteString(w, test.sent)
 					wait(time.Minute)
 				})
@@ -249,7 +252,7 @@ func TestTheCallerMayStopTheCall(t *testing.T) {
 	t.Run("before it begins", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(drain)
-		got := failure(t, ctx, offline(t), Request{})
+		got := failure(ctx, t, offline(t), Request{})
 		if got.Verdict != Stopped || !errors.Is(got, drain) || got.Sent {
 			t.Errorf("got %s, %v, sent %v, want %s, the cause, not sent", got.Verdict, got.Cause, got.Sent, Stopped)
 		}
@@ -265,12 +268,33 @@ func TestAnAnswerThatWasThereFirstIsReturned(t *testing.T) {
 		cancel()
 		return 0, ctx.Err()
 	}))
-	answer, failure := call.receive(&http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(body)})
+	answer, failure := call.receive(&http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body)})
 	if failure != nil || answer.Text != "Some text" {
 		t.Fatalf("got %v, want the answer", failure)
 	}
 	if ctx.Err() == nil {
 		t.Fatal("the context did not end, so this proves nothing")
+	}
+}
+
+// A body that never makes us wait does not keep the call from being stopped.
+func TestABodyThatNeverWaitsCanBeStopped(t *testing.T) {
+	stopped := errors.New("the job was cancelled")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stopped)
+	call := offline(t).newCall(ctx, Request{})
+	defer call.cancel(nil)
+	sent := 0
+	body := io.MultiReader(strings.NewReader(begin+block+some), readerFunc(func(p []byte) (int, error) {
+		sent += len(ping)
+		return copy(p, ping), nil
+	}))
+	_, failure := call.receive(&http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(body)})
+	if failure == nil || failure.Verdict != Stopped || !errors.Is(failure, stopped) || failure.PartialText != "Some text" {
+		t.Fatalf("got %+v, want %s for the cause with a partial", failure, Stopped)
+	}
+	if sent > 1<<20 {
+		t.Errorf("%d bytes were read after the stop, want less than 1 MiB", sent)
 	}
 }
 
@@ -280,7 +304,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // inTime runs a call within a bubble, where time passes only when all wait. The
 // provider's side is a script that writes to the connection.
-func inTime(t *testing.T, ctx context.Context, request Request, script func(w io.Writer)) (answer *Answer, failure *Error, took time.Duration) {
+func inTime(ctx context.Context, t *testing.T, request Request, script func(w io.Writer)) (answer *Answer, failure *Error, took time.Duration) {
 	t.Helper()
 	client := clientOf(t, Config{BaseURL: "http://provider.test"})
 	defer client.Close()
@@ -359,7 +383,7 @@ func TestTimeouts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 600*time.Second)
 				defer cancel()
-				answer, failure, took := inTime(t, ctx, Request{}, test.script)
+				answer, failure, took := inTime(ctx, t, Request{}, test.script)
 				if took != test.took {
 					t.Errorf("it took %s, want %s", took, test.took)
 				}
@@ -382,10 +406,10 @@ func TestTimeouts(t *testing.T) {
 func TestWaitingForMemoryIsNotTheProvidersSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		request := Request{Grow: func(context.Context, int) error { wait(300 * time.Second); return nil }}
-		answer, failure, _ := inTime(t, t.Context(), request, func(w io.Writer) {
-			io.WriteString(w, headers+begin+block+some+finish)
+		answer, failure, _ := inTime(t.Context(), t, request, func(w io.Writer) {
+			io.WriteString(w, headers+begin+block+strings.Repeat(some, 500)+finish)
 		})
-		if failure != nil || answer.Text != "Some text" {
+		if failure != nil || len(answer.Text) != 500*len("Some text") {
 			t.Fatalf("got %v, want the answer", failure)
 		}
 	})
@@ -395,7 +419,7 @@ func TestNoMemoryStopsTheCall(t *testing.T) {
 	full := errors.New("the budget is gone")
 	granted := 0
 	big := strings.Repeat(some, 2000)
-	got := failure(t, t.Context(), provide(t, stream(begin, block, some, big, finish)), Request{
+	got := failure(t.Context(), t, provide(t, stream(begin, block, some, big, finish)), Request{
 		Grow: func(_ context.Context, n int) error {
 			if granted += n; granted > 20_000 {
 				return full

@@ -17,8 +17,13 @@ import (
 // Key is a provider's API key. It does not print.
 type Key string
 
-func (Key) String() string       { return "[key]" }
-func (Key) GoString() string     { return "[key]" }
+// String stands in for the key.
+func (Key) String() string { return "[key]" }
+
+// GoString stands in for the key with %#v.
+func (Key) GoString() string { return "[key]" }
+
+// LogValue stands in for the key in logs.
 func (Key) LogValue() slog.Value { return slog.StringValue("[key]") }
 
 // MarshalText keeps the key out of JSON, too.

@@ -18,6 +18,9 @@ import (
 
 // fail makes an error of what is known so far.
 func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message string, cause error) *Error {
+	if key := c.client.key(); cause != nil && key != "" && strings.Contains(cause.Error(), key) {
+		cause = errors.New(c.client.clean(cause.Error(), maxMessage)) // the log must not have it either
+	}
 	e := &Error{
 		Verdict: verdict, Code: code, StatusCode: c.status, Message: c.client.clean(message, maxMessage),
 		RequestID: c.requestID, Sent: c.sent.Load(), Cause: cause,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -92,7 +93,7 @@ func TestWhatTheProviderSays(t *testing.T) {
 				w.WriteHeader(row.status)
 				io.WriteString(w, row.body)
 			})
-			got := failure(t, t.Context(), client, Request{})
+			got := failure(t.Context(), t, client, Request{})
 			if !strings.HasPrefix(got.Message, fmt.Sprintf("acme answered %d", row.status)) {
 				t.Errorf("message: got %q, want one that begins with who answered what", got.Message)
 			}
@@ -139,7 +140,7 @@ func TestAnErrorWithinAStream(t *testing.T) {
 			"at the answer's close": {begin + block + some + strings.SplitAfter(finish, "\n\n")[0], row.behind, "Some text"},
 		} {
 			t.Run(row.kind+" "+where, func(t *testing.T) {
-				got := failure(t, t.Context(), provide(t, stream(pieces.before, broken)), Request{})
+				got := failure(t.Context(), t, provide(t, stream(pieces.before, broken)), Request{})
 				if got.Verdict != pieces.want || got.StatusCode != row.status || got.Type != row.kind || got.PartialText != pieces.partial || got.RequestID != "req_1" {
 					t.Errorf("got %s, %d, %q with %q; want %s, %d, %q with %q", got.Verdict, got.StatusCode, got.Type, got.PartialText, pieces.want, row.status, row.kind, pieces.partial)
 				}
@@ -159,11 +160,11 @@ func TestAnErrorOfLooserFormWithinAStream(t *testing.T) {
 		"event: error\ndata: broken":                                                                                         Retry,
 		`data: {"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"enforced_spend_limit_reached"}}}`: HoldKey,
 	} {
-		if got := failure(t, t.Context(), provide(t, stream(form+"\n\n")), Request{}); got.Verdict != want {
+		if got := failure(t.Context(), t, provide(t, stream(form+"\n\n")), Request{}); got.Verdict != want {
 			t.Errorf("%s: got %s, want %s", form, got.Verdict, want)
 		}
 	}
-	if got := failure(t, t.Context(), provide(t, whole(200, said("overloaded_error", "Overloaded"))), Request{}); got.Verdict != Hold {
+	if got := failure(t.Context(), t, provide(t, whole(200, said("overloaded_error", "Overloaded"))), Request{}); got.Verdict != Hold {
 		t.Errorf("as JSON with status 200: got %s, want %s", got.Verdict, Hold)
 	}
 }
@@ -202,11 +203,9 @@ func TestARateLimitWithoutRetryAfterGoesByItsHeaders(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := failure(t, t.Context(), provide(t, func(w http.ResponseWriter, _ *http.Request) {
-				for header, values := range row.header {
-					w.Header()[header] = values
-				}
-				w.WriteHeader(429)
+			got := failure(t.Context(), t, provide(t, func(w http.ResponseWriter, _ *http.Request) {
+				maps.Copy(w.Header(), row.header)
+				w.WriteHeader(http.StatusTooManyRequests)
 			}), Request{})
 			if got.Verdict != Hold || got.RetryAfter < row.from || got.RetryAfter > row.to {
 				t.Errorf("got %s for %s, want %s for %s to %s", got.Verdict, got.RetryAfter, Hold, row.from, row.to)
@@ -222,7 +221,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 		client := provide(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.endpoint.String(), status)
 		})
-		got := failure(t, t.Context(), client, Request{})
+		got := failure(t.Context(), t, client, Request{})
 		if got.Verdict != Retry || got.Code != ringback.CodeProviderError || got.StatusCode != status || !strings.Contains(got.Message, "base_url") {
 			t.Errorf("%d: got %s, %s, %d, %q", status, got.Verdict, got.Code, got.StatusCode, got.Message)
 		}
@@ -252,7 +251,7 @@ func TestANetworkErrorIsRetried(t *testing.T) {
 				row.client.endpoint.Scheme = "https"
 			}
 			sent := 0
-			got := failure(t, t.Context(), row.client, Request{Sent: func() { sent++ }})
+			got := failure(t.Context(), t, row.client, Request{Sent: func() { sent++ }})
 			if got.Verdict != Retry || got.Code != ringback.CodeProviderError || got.StatusCode != 0 || got.Sent != row.sent || !strings.Contains(got.Message, row.reason) {
 				t.Errorf("got %s, %s, %d, sent %v, %q; want %s, %s, 0, sent %v, %q", got.Verdict, got.Code, got.StatusCode, got.Sent, got.Message, Retry, ringback.CodeProviderError, row.sent, row.reason)
 			}
@@ -308,7 +307,7 @@ func TestWhatHasNoEndIsCutOff(t *testing.T) {
 			client := provide(t, row.handler)
 			client.maxAnswer = 300_000
 			held := 0
-			got := failure(t, t.Context(), client, Request{Grow: func(_ context.Context, n int) error { held += n; return nil }})
+			got := failure(t.Context(), t, client, Request{Grow: func(_ context.Context, n int) error { held += n; return nil }})
 			if got.Verdict != row.verdict || got.Code != row.code {
 				t.Fatalf("got %s, %s, want %s, %s (%v)", got.Verdict, got.Code, row.verdict, row.code, got)
 			}
@@ -329,14 +328,14 @@ func TestAnErrorWhoseBodyNeverEndsIsJudgedAllTheSame(t *testing.T) {
 		silence(w, r)
 	}))
 	client.idle = 10 * time.Millisecond
-	if got := failure(t, t.Context(), client, Request{}); got.Verdict != Hold || got.StatusCode != 529 {
+	if got := failure(t.Context(), t, client, Request{}); got.Verdict != Hold || got.StatusCode != 529 {
 		t.Errorf("got %s, %d, want %s, 529", got.Verdict, got.StatusCode, Hold)
 	}
 }
 
 func TestAPanicOfOursIsAnAttempt(t *testing.T) {
 	client := provide(t, stream(begin, block, some, finish))
-	got := failure(t, t.Context(), client, Request{FirstToken: func(time.Time) { panic("a bug") }})
+	got := failure(t.Context(), t, client, Request{FirstToken: func(time.Time) { panic("a bug") }})
 	if got.Verdict != Retry || got.Code != ringback.CodeInternal || !got.Sent || !strings.Contains(got.Error(), "a bug") {
 		t.Errorf("got %s, %s, sent %v, %q", got.Verdict, got.Code, got.Sent, got.Error())
 	}
@@ -355,7 +354,7 @@ func TestAnErrorsTextIsClean(t *testing.T) {
 		"event":  provide(t, stream("event: error\ndata: "+body+"\n\n")),
 		"bytes":  provide(t, whole(400, strings.ReplaceAll(body, "line one", "line \xff\xfe"))),
 	} {
-		got := failure(t, t.Context(), client, Request{})
+		got := failure(t.Context(), t, client, Request{})
 		for _, text := range []string{got.Message, got.Type, got.RequestID, got.Error()} {
 			if strings.Contains(text, testKey) {
 				t.Errorf("%s: the key is in %q", name, text)
@@ -364,6 +363,15 @@ func TestAnErrorsTextIsClean(t *testing.T) {
 				t.Errorf("%s: not one clean line of at most %d bytes: %q", name, maxMessage, text)
 			}
 		}
+	}
+}
+
+// A server that sends our own headers back as garbage does not get them logged.
+func TestACauseIsClean(t *testing.T) {
+	client := raw(t, func(c net.Conn) { io.WriteString(c, testKey+"\r\n\r\n") })
+	got := failure(t.Context(), t, client, Request{})
+	if strings.Contains(got.Error(), testKey) || !strings.Contains(got.Error(), "[key]") {
+		t.Errorf("got %q, want it without the key", got.Error())
 	}
 }
 

@@ -56,7 +56,7 @@ func generate(t testing.TB, client *Client, request Request) *Answer {
 }
 
 // failure calls the provider and wants an error.
-func failure(t testing.TB, ctx context.Context, client *Client, request Request) *Error {
+func failure(ctx context.Context, t testing.TB, client *Client, request Request) *Error {
 	t.Helper()
 	if request.Body == nil {
 		request.Body = []byte(testBody)

@@ -29,6 +29,9 @@ func (c *call) readStream(body *wire) *Error {
 			return c.broken(err)
 		}
 		body.watch(c.client.idle)
+		if err := c.lookUp(); err != nil {
+			return c.broken(err)
+		}
 		if err := c.reserve(c.answer.size() + len(event.Data)); err != nil {
 			return c.broken(err)
 		}
@@ -59,7 +62,7 @@ func (c *call) readWhole(body *wire) *Error {
 		}
 		n, err := body.Read(message[len(message):cap(message)])
 		message = message[:len(message)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -71,6 +74,16 @@ func (c *call) readWhole(body *wire) *Error {
 	}
 	c.noteFirstToken()
 	return nil
+}
+
+// lookUp notices that the context has ended though no read has waited since: what
+// has been read is assembled all the same, but not for ever.
+func (c *call) lookUp() error {
+	const often = 1024
+	if c.events++; c.events%often != 0 {
+		return nil
+	}
+	return c.inner.Err()
 }
 
 func (c *call) noteFirstToken() {
@@ -142,7 +155,7 @@ func (w *wire) watch(idle time.Duration) {
 func (w *wire) drain() {
 	const most, patience = 4 << 10, 100 * time.Millisecond
 	w.watch(patience)
-	io.CopyN(io.Discard, w, most)
+	_, _ = io.CopyN(io.Discard, w, most)
 }
 
 func (w *wire) stop() {

@@ -15,10 +15,14 @@ type field struct {
 }
 
 // appendObject appends the JSON object with each of fields set: in its place if
-// the object has it, else at the end. All other members stay as they are.
-// Both object and fields must be valid JSON.
+// the object has it, else at the end. All other members stay as they are; of two
+// fields of one name the last counts. Object and fields must be valid JSON.
 func appendObject(dst, object []byte, fields ...field) []byte {
-	set := make([]bool, len(fields))
+	at := make(map[string]int, len(fields))
+	for i, f := range fields {
+		at[f.name] = i
+	}
+	const written = -1
 	dst = append(dst, '{')
 	first := len(dst)
 	add := func(name string, value []byte) {
@@ -29,20 +33,17 @@ func appendObject(dst, object []byte, fields ...field) []byte {
 		dst = append(dst, value...)
 	}
 	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		for i, f := range fields {
-			if f.name == key.Str {
-				if !set[i] { // a name that comes twice becomes one
-					add(key.Raw, f.value)
-				}
-				set[i] = true
-				return true
-			}
+		switch i, set := at[key.Str]; {
+		case !set:
+			add(key.Raw, []byte(value.Raw))
+		case i != written: // a name that comes twice becomes one
+			add(key.Raw, fields[i].value)
+			at[key.Str] = written
 		}
-		add(key.Raw, []byte(value.Raw))
 		return true
 	})
 	for i, f := range fields {
-		if !set[i] {
+		if at[f.name] == i {
 			add(string(quote(f.name)), f.value)
 		}
 	}
@@ -55,22 +56,25 @@ func merge(object []byte, patch gjson.Result, except ...string) []byte {
 	if !patch.IsObject() {
 		return object
 	}
-	var fields []field
-	patch.ForEach(func(key, value gjson.Result) bool {
-		for _, name := range except {
-			if key.Str == name {
-				return true
-			}
+	patched := patch.Map() // one look-up each: a patch may be long
+	for _, name := range except {
+		delete(patched, name)
+	}
+	for name, value := range gjson.ParseBytes(object).Map() {
+		if patched[name].Type == gjson.Null && value.Exists() {
+			delete(patched, name)
 		}
-		if value.Type == gjson.Null && member(object, key.Str).Exists() {
-			return true
-		}
-		fields = append(fields, field{key.Str, []byte(value.Raw)})
-		return true
-	})
-	if len(fields) == 0 {
+	}
+	if len(patched) == 0 {
 		return object
 	}
+	var fields []field
+	patch.ForEach(func(key, _ gjson.Result) bool { // in the order of the patch
+		if value, ok := patched[key.Str]; ok {
+			fields = append(fields, field{key.Str, []byte(value.Raw)})
+		}
+		return true
+	})
 	return appendObject(nil, object, fields...)
 }
 
@@ -92,14 +96,16 @@ func quote(s string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.Encode(strings.ToValidUTF8(s, "\uFFFD")) // into memory: no error
+	if err := e.Encode(strings.ToValidUTF8(s, "\uFFFD")); err != nil {
+		panic(err) // a string, into memory
+	}
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
 }
 
 // unquote reads a JSON string that is known to be valid.
 func unquote(raw []byte) string {
 	var s string
-	json.Unmarshal(raw, &s)
+	_ = json.Unmarshal(raw, &s)
 	return s
 }
 

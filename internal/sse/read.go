@@ -29,6 +29,10 @@ var (
 	ErrTooLarge = errors.New("sse: a line or an event is over its limit")
 )
 
+// errEnd is io.EOF within this package. What a reader returns may wrap io.EOF and
+// be a failure all the same.
+var errEnd = errors.New("sse: end of the stream")
+
 // Event is one dispatched event.
 type Event struct {
 	// Type is "message" where the stream names none.
@@ -76,7 +80,7 @@ func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
 		}
 		for {
 			event, err := p.next()
-			if err == io.EOF {
+			if errors.Is(err, errEnd) {
 				return
 			}
 			if !yield(event, err) || err != nil {
@@ -101,12 +105,12 @@ type parser struct {
 	open    bool // a field has come since the last blank line
 }
 
-// next returns the next event, or io.EOF if the stream ended between two.
+// next returns the next event, or errEnd if the stream ended between two.
 func (p *parser) next() (Event, error) {
 	for {
 		line, err := p.lines.next()
 		switch {
-		case err == io.EOF && p.open:
+		case errors.Is(err, errEnd) && p.open:
 			return Event{}, ErrCut
 		case err != nil:
 			return Event{}, err
@@ -211,7 +215,7 @@ func (l Limits) grow(n int) error {
 type lines struct {
 	r      io.Reader
 	limits Limits
-	buf    []byte // buf[start:end] is read and not yet returned
+	buf    []byte // buf[start:end] is read and not yet returned; it never holds more than a line at its limit and the line's end
 	start  int
 	end    int
 	// afterCR: the last line ended in CR, and an LF that follows belongs to it.
@@ -223,7 +227,7 @@ type lines struct {
 }
 
 // next returns the next line without its end, valid until the next call;
-// io.EOF where the stream ended behind a line, ErrCut where it ended inside one.
+// errEnd where the stream ended behind a line, ErrCut where it ended inside one.
 func (l *lines) next() ([]byte, error) {
 	searched := 0 // bytes of buf[start:end] known to hold no line end
 	for {
@@ -234,14 +238,14 @@ func (l *lines) next() ([]byte, error) {
 			l.afterCR = false
 		}
 		if at := endOfLine(l.buf[l.start+searched : l.end]); at >= 0 {
-			return l.take(searched + at)
+			return l.take(searched + at), nil
 		}
 		searched = l.end - l.start
 		if searched > l.limits.Line {
 			return nil, ErrTooLarge
 		}
 		err := l.fill()
-		if err == io.EOF && l.end > l.start {
+		if errors.Is(err, errEnd) && l.end > l.start {
 			return nil, ErrCut
 		}
 		if err != nil {
@@ -251,18 +255,15 @@ func (l *lines) next() ([]byte, error) {
 }
 
 // take returns the line of n bytes at the front of the buffer.
-func (l *lines) take(n int) ([]byte, error) {
+func (l *lines) take(n int) []byte {
 	line := l.buf[l.start : l.start+n]
 	l.afterCR = l.buf[l.start+n] == '\r'
 	l.start += n + 1
-	if n > l.limits.Line {
-		return nil, ErrTooLarge
-	}
 	if !l.begun {
 		l.begun = true
 		line = bytes.TrimPrefix(line, []byte("\xEF\xBB\xBF"))
 	}
-	return line, nil
+	return line
 }
 
 func endOfLine(b []byte) int {
@@ -291,8 +292,8 @@ func (l *lines) fill() error {
 	}
 	const patience = 100 // reads of nothing without an error
 	for range patience {
-		if l.err == io.EOF {
-			return io.EOF
+		if l.err == io.EOF { //nolint:errorlint // an error that wraps it is not the end, see io.Reader
+			return errEnd
 		}
 		if l.err != nil {
 			return fmt.Errorf("read the stream: %w", l.err)

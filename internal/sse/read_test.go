@@ -198,6 +198,14 @@ func TestAReadErrorIsPassedOn(t *testing.T) {
 	}
 }
 
+func TestAnErrorThatWrapsEOFIsNoEnd(t *testing.T) {
+	wraps := fmt.Errorf("reset by peer: %w", io.EOF)
+	got, err := read(io.MultiReader(strings.NewReader("data: a\n\n"), iotest.ErrReader(wraps)), Limits{})
+	if !errors.Is(err, wraps) || len(got) != 1 {
+		t.Fatalf("got %d events and %v, want 1 and the error of the reader", len(got), err)
+	}
+}
+
 // endless repeats a text for ever.
 func endless(text string) io.Reader { return &repeater{text: text} }
 
