@@ -1,0 +1,51 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/ringback/ringback"
+)
+
+// codeOf is the server's table of codes read backwards, for answers that come
+// from something between us and the server, and so have no code.
+var codeOf = map[int]ringback.Code{
+	http.StatusBadRequest:            ringback.InvalidRequest,
+	http.StatusUnauthorized:          ringback.Unauthorized,
+	http.StatusForbidden:             ringback.Forbidden,
+	http.StatusNotFound:              ringback.NotFound,
+	http.StatusMethodNotAllowed:      ringback.MethodNotAllowed,
+	http.StatusConflict:              ringback.Conflict,
+	http.StatusGone:                  ringback.Gone,
+	http.StatusRequestEntityTooLarge: ringback.TooLarge,
+	http.StatusUnsupportedMediaType:  ringback.UnsupportedMediaType,
+	http.StatusMisdirectedRequest:    ringback.Misdirected,
+	http.StatusTooManyRequests:       ringback.RateLimited,
+	http.StatusBadGateway:            ringback.Unavailable,
+	http.StatusServiceUnavailable:    ringback.Unavailable,
+	http.StatusGatewayTimeout:        ringback.Unavailable,
+}
+
+// maxError bounds what is read of an error's body, in bytes.
+const maxError = 64 << 10
+
+// refusal is the error that an answer carries.
+func refusal(resp *http.Response) *ringback.Error {
+	var e ringback.Error
+	text, err := readAtMost(resp.Body, maxError)
+	if err != nil || json.Unmarshal(text, &e) != nil || e.Code == "" {
+		e = ringback.Error{
+			Code:    codeOf[resp.StatusCode],
+			Message: fmt.Sprintf("%s answered %s, which is not an answer of Ringback", resp.Request.URL.Redacted(), resp.Status),
+		}
+		if e.Code == "" {
+			e.Code = ringback.Internal
+		}
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfterSeconds = seconds
+	}
+	return &e
+}

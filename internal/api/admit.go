@@ -1,0 +1,60 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/ringback/ringback"
+)
+
+// admit refuses what must not get in, whatever it asks for.
+func (s *Server) admit(r *http.Request) error {
+	if s.loopbackOnly && !isLoopback(r.Host) {
+		return &ringback.Error{
+			Code: ringback.Misdirected,
+			Message: "without an API key this server answers to localhost only; " +
+				"set RINGBACK_API_KEY, or start it with --insecure",
+		}
+	}
+	return refuseLoop(r.Header)
+}
+
+// isLoopback says whether a Host header names this machine alone. A web page
+// whose name was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// refuseLoop refuses a webhook of Ringback's own, whose callback URL leads back
+// here: accepted, each would beget the next.
+func refuseLoop(h http.Header) error {
+	if strings.HasPrefix(h.Get("User-Agent"), "Ringback/") && h.Get(ringback.HeaderWebhookID) != "" {
+		return &ringback.Error{
+			Code:    ringback.Loop,
+			Message: "this is a webhook of Ringback sent to Ringback; point callback_url at your receiver",
+		}
+	}
+	return nil
+}
+
+// sameOrigin refuses what a browser sends on behalf of another site's page, if
+// it changes something.
+func (s *Server) sameOrigin(r *http.Request) error {
+	if err := s.origins.Check(r); err != nil {
+		return &ringback.Error{
+			Code:    ringback.Forbidden,
+			Message: "a web page of another origin may not do this; call the API from your own server",
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// A sender may be slow, but not still: a body may take bodyGrace and, on top, a
+// second for each slowestRate bytes that have come.
+const (
+	bodyGrace   = 30 * time.Second
+	slowestRate = 32 << 10 // bytes a second
+	bodyChunk   = 256 << 10
+)
+
+// jsonOnly refuses bodies of other types.
+func jsonOnly(h http.Header) error {
+	mediaType, params, err := mime.ParseMediaType(h.Get("Content-Type"))
+	charset := params["charset"]
+	switch {
+	case err != nil || mediaType != "application/json":
+		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send JSON, with Content-Type: application/json"}
+	case charset != "" && !strings.EqualFold(charset, "utf-8"):
+		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send JSON as UTF-8, with Content-Type: application/json"}
+	case h.Get("Content-Encoding") != "":
+		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send the body uncompressed, without Content-Encoding"}
+	}
+	return nil
+}
+
+// A bodyReader reads one body, under a budget of memory and a limit of time
+// that grows with what has come.
+type bodyReader struct {
+	in       io.Reader
+	most     int64
+	reserve  func(bytes int64) (release func(), err error)
+	deadline func(time.Time) error // of the connection's reads
+	grace    time.Duration
+	start    time.Time
+
+	text     []byte
+	releases []func()
+}
+
+// readBody reads the body of r. The caller calls release when it has no more
+// use for it, also after an error.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	b := &bodyReader{
+		in: r.Body, most: s.maxBody, reserve: s.node.Reserve,
+		deadline: http.NewResponseController(w).SetReadDeadline,
+		grace:    s.bodyGrace, start: time.Now(),
+	}
+	if r.ContentLength > b.most {
+		return nil, b.release, b.tooLarge()
+	}
+	if err := b.read(r.ContentLength); err != nil {
+		return nil, b.release, err
+	}
+	return b.text, b.release, nil
+}
+
+// read takes all of in, whose length is -1 where it is not known. One byte more
+// than is wanted is room for the end of the body to show.
+func (b *bodyReader) read(length int64) error {
+	if err := b.grow(max(length, bytes.MinRead) + 1); err != nil {
+		return err
+	}
+	for extended := 0; ; {
+		room := b.text[len(b.text):min(cap(b.text), len(b.text)+bodyChunk)]
+		n, err := b.in.Read(room)
+		b.text = b.text[:len(b.text)+n]
+		switch {
+		case int64(len(b.text)) > b.most:
+			return b.tooLarge()
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return b.broken(err)
+		}
+		if len(b.text) == cap(b.text) {
+			if err := b.grow(2 * int64(cap(b.text))); err != nil {
+				return err
+			}
+		}
+		if len(b.text)-extended >= bodyChunk {
+			extended = len(b.text)
+			b.extend()
+		}
+	}
+}
+
+// grow makes room for size bytes in all, once the budget allows it.
+func (b *bodyReader) grow(size int64) error {
+	size = min(size, b.most+1)
+	release, err := b.reserve(size - int64(cap(b.text)))
+	if err != nil {
+		return err
+	}
+	b.releases = append(b.releases, release)
+	b.text = append(make([]byte, 0, size), b.text...)
+	return nil
+}
+
+func (b *bodyReader) extend() {
+	earned := time.Duration(len(b.text)) * time.Second / slowestRate
+	_ = b.deadline(b.start.Add(b.grace + earned)) // a connection without deadlines is a test's
+}
+
+func (b *bodyReader) release() {
+	for _, f := range b.releases {
+		f()
+	}
+	b.releases = nil
+}
+
+func (b *bodyReader) tooLarge() error {
+	return &ringback.Error{Code: ringback.TooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", b.most)}
+}
+
+func (b *bodyReader) broken(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ringback.Invalid("", "the body came too slowly; send it in one go")
+	}
+	return ringback.Invalid("", "the body ended early; send as many bytes as Content-Length says")
+}

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// appendCanonical appends the one form that all spellings of a JSON value
+// share: no space, members sorted by name, no needless escapes, no null at the
+// top, where it is an absence. Numbers stay as they were written. The text was
+// found valid before.
+//
+// It is what idempotency compares. The members of each object are written first
+// and put in order afterwards, so that memory stays within a few times the text.
+func appendCanonical(dst, text []byte) []byte {
+	c := canonical{scanner{text: text}, dst}
+	c.space()
+	c.value()
+	return c.out
+}
+
+type canonical struct {
+	scanner
+	out []byte
+}
+
+func (c *canonical) value() {
+	switch c.peek() {
+	case '{':
+		c.object()
+	case '[':
+		c.array()
+	case '"':
+		c.string()
+	default:
+		for c.at < len(c.text) && strings.IndexByte(",]} \n\r\t", c.text[c.at]) < 0 {
+			c.out = append(c.out, c.text[c.at])
+			c.at++
+		}
+	}
+}
+
+// written is a member in its canonical form: out[from:to], its name ends at name.
+type written struct{ from, name, to int }
+
+func (c *canonical) object() {
+	c.depth++
+	c.out = append(c.out, '{')
+	begin := len(c.out)
+	var members []written
+	for c.enter('}') {
+		m := written{from: len(c.out)}
+		c.string()
+		m.name = len(c.out)
+		c.space()
+		c.at++ // the colon
+		c.space()
+		c.out = append(c.out, ':')
+		c.value()
+		m.to = len(c.out)
+		if c.depth == 1 && string(c.out[m.name:m.to]) == ":null" {
+			c.out = c.out[:m.from]
+			continue
+		}
+		members = append(members, m)
+	}
+	c.depth--
+	c.sort(begin, members)
+	c.out = append(c.out, '}')
+}
+
+// sort puts the members that stand in out from begin on into the order of their
+// names, with commas between them.
+func (c *canonical) sort(begin int, members []written) {
+	slices.SortFunc(members, func(a, b written) int {
+		return bytes.Compare(c.out[a.from:a.name], c.out[b.from:b.name])
+	})
+	unsorted := bytes.Clone(c.out[begin:])
+	c.out = c.out[:begin]
+	for i, m := range members {
+		if i > 0 {
+			c.out = append(c.out, ',')
+		}
+		c.out = append(c.out, unsorted[m.from-begin:m.to-begin]...)
+	}
+}
+
+func (c *canonical) array() {
+	c.out = append(c.out, '[')
+	for i := 0; c.enter(']'); i++ {
+		if i > 0 {
+			c.out = append(c.out, ',')
+		}
+		c.value()
+	}
+	c.out = append(c.out, ']')
+}
+
+// enter steps to the next member of an array or object: over its opening
+// bracket or a comma. At the end it steps over the closing bracket instead.
+func (c *canonical) enter(end byte) bool {
+	c.space()
+	if c.peek() == end {
+		c.at++
+		return false
+	}
+	c.at++
+	c.space()
+	if c.peek() == end { // an empty one
+		c.at++
+		return false
+	}
+	return true
+}
+
+func (c *canonical) string() {
+	s, _ := c.scanner.string()
+	quoted := c.text[s.from:s.to]
+	c.out = append(c.out, '"')
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		c.out = append(c.out, quoted...)
+	} else {
+		c.out = appendEscaped(c.out, []byte(unquote(quoted)))
+	}
+	c.out = append(c.out, '"')
+}
+
+// appendEscaped escapes what has to be.
+func appendEscaped(dst, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	for {
+		n := plainPrefix(text)
+		dst = append(dst, text[:n]...)
+		if n == len(text) {
+			return dst
+		}
+		if b := text[n]; b < ' ' {
+			dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
+		} else {
+			dst = append(dst, '\\', b)
+		}
+		text = text[n+1:]
+	}
+}

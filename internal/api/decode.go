@@ -1,0 +1,244 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// readField reads the value of a field into a T; errUnknownField if T has no
+// such field.
+type readField[T any] func(into *T, name string, v value) error
+
+var errUnknownField = errors.New("unknown field")
+
+// decode reads a body strictly. Null is a field's absence. What it returns
+// holds on to nothing of body.
+func decode[T any](body []byte, read readField[T]) (*T, error) {
+	into := new(T)
+	if len(bytes.TrimSpace(body)) == 0 {
+		return into, nil // as {}: the door says which fields it misses
+	}
+	members, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		err := read(into, m.name, m.value)
+		if errors.Is(err, errUnknownField) {
+			err = &formError{message: "is not a field here; " + knownFields[T]()}
+		}
+		if err != nil {
+			return nil, within(m.name, err)
+		}
+	}
+	return into, nil
+}
+
+// knownFields names what a T may hold.
+func knownFields[T any]() string {
+	names := jsonNames(reflect.TypeFor[T]())
+	if len(names) == 0 {
+		return "send no body, or {}"
+	}
+	return "the fields are " + strings.Join(names, ", ")
+}
+
+// jsonNames are the names of a struct's fields in JSON, sorted.
+func jsonNames(t reflect.Type) []string {
+	var names []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// nothing is the body of a door that wants none.
+type nothing struct{}
+
+func readNothing(*nothing, string, value) error { return errUnknownField }
+
+// notYet refuses a field that the documents promise for a later version.
+func notYet(v value) error {
+	if v.isNull() {
+		return nil
+	}
+	return &formError{message: "is not available in this version of Ringback; leave it out"}
+}
+
+// What follows reads one value each. All of them take null for absence, and say
+// which type is wanted when another one comes.
+
+func text[S ~string](v value, into *S) error {
+	if v.isNull() {
+		return nil
+	}
+	if v[0] != '"' {
+		return v.notA("a string")
+	}
+	*into = S(v.text())
+	return nil
+}
+
+func wholeNumber(v value, into **int) error {
+	if v.isNull() {
+		return nil
+	}
+	const wanted = "a whole number"
+	if v[0] != '-' && !isDigit(v[0]) {
+		return v.notA(wanted)
+	}
+	n, err := strconv.Atoi(string(v))
+	if errors.Is(err, strconv.ErrRange) {
+		return &formError{message: "is out of range"}
+	}
+	if err != nil {
+		return &formError{message: "must be " + wanted + ", written without point and exponent"}
+	}
+	*into = &n
+	return nil
+}
+
+func moment(v value, into **ringback.Time) error {
+	var s string
+	if err := text(v, &s); err != nil || v.isNull() {
+		return err
+	}
+	t, err := parseTime(s)
+	if err != nil {
+		return err
+	}
+	*into = &ringback.Time{Time: t}
+	return nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, &formError{message: "must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"}
+	}
+	return t, nil
+}
+
+// verbatim keeps a value as it was written, if it begins as one of wanted does.
+func verbatim(v value, into *json.RawMessage, wanted ...jsonType) error {
+	if v.isNull() {
+		return nil
+	}
+	if !slices.Contains(wanted, v.jsonType()) {
+		return v.notA(alternatives(wanted))
+	}
+	*into = bytes.Clone(v)
+	return nil
+}
+
+// verbatimFields keeps the values of an object as they were written.
+func verbatimFields(v value, into *map[string]json.RawMessage) error {
+	if v.isNull() {
+		return nil
+	}
+	if v.jsonType() != object {
+		return v.notA(string(object))
+	}
+	fields := map[string]json.RawMessage{}
+	err := v.eachMember(func(name string, val value) error {
+		fields[name] = bytes.Clone(val)
+		return nil
+	})
+	*into = fields
+	return err
+}
+
+func texts(v value, into *map[string]string) error {
+	if v.isNull() {
+		return nil
+	}
+	if v.jsonType() != object {
+		return v.notA(string(object))
+	}
+	fields := map[string]string{}
+	err := v.eachMember(func(name string, val value) error {
+		if val.jsonType() != str {
+			return within(name, val.notA(string(str)))
+		}
+		fields[name] = val.text()
+		return nil
+	})
+	*into = fields
+	return err
+}
+
+func list[S ~string](v value, into **[]S) error {
+	if v.isNull() {
+		return nil
+	}
+	if v.jsonType() != array {
+		return v.notA(string(array))
+	}
+	elements := []S{}
+	err := v.eachElement(func(i int, val value) error {
+		if val.jsonType() != str {
+			return within(index(i), val.notA(string(str)))
+		}
+		elements = append(elements, S(val.text()))
+		return nil
+	})
+	*into = &elements
+	return err
+}
+
+// A jsonType is a type of JSON as an error calls it.
+type jsonType string
+
+const (
+	null    jsonType = "null"
+	boolean jsonType = "a boolean"
+	number  jsonType = "a number"
+	str     jsonType = "a string"
+	array   jsonType = "an array"
+	object  jsonType = "an object"
+)
+
+func (v value) jsonType() jsonType {
+	switch v[0] {
+	case 'n':
+		return null
+	case 't', 'f':
+		return boolean
+	case '"':
+		return str
+	case '[':
+		return array
+	case '{':
+		return object
+	default:
+		return number
+	}
+}
+
+func (v value) isNull() bool { return v[0] == 'n' }
+
+// text is the text of a string.
+func (v value) text() string { return unquote(v[1 : len(v)-1]) }
+
+func (v value) notA(wanted string) error {
+	return &formError{message: fmt.Sprintf("must be %s, not %s", wanted, v.jsonType())}
+}
+
+func alternatives(types []jsonType) string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return strings.Join(names, " or ")
+}

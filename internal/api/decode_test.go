@@ -1,0 +1,181 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ringback/ringback"
+)
+
+func TestARequestIsReadWhole(t *testing.T) {
+	t.Parallel()
+	got, err := decode([]byte(`{
+		"prompt": "Hi \u00e9", "messages": [ {"role":"user","content":12345678901234567890} ], "callback_url": "https://example.com/hook",
+		"model": "claude-sonnet-4-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
+		"provider": "anthropic", "events": ["job.completed"], "webhook_body": "thin", "metadata": {"b": 1, "a": [1e400]},
+		"callback_headers": {"X-Team": "blue"}, "timeout_seconds": 10, "max_attempts": 2, "max_wait_seconds": 60,
+		"result_ttl_seconds": 120, "expires_at": "2026-01-31T18:00:00+01:00", "retry_uncertain": "never"}`), readGenerate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := []ringback.EventType{"job.completed"}
+	want := &ringback.Request{
+		Prompt: "Hi é", Messages: json.RawMessage(`[ {"role":"user","content":12345678901234567890} ]`),
+		CallbackURL: "https://example.com/hook", Model: "claude-sonnet-4-5", MaxTokens: new(100), System: json.RawMessage(`"Be brief."`),
+		Params:   map[string]json.RawMessage{"temperature": json.RawMessage("0.10"), "tools": json.RawMessage("[ ]")},
+		Provider: "anthropic", Events: &events, WebhookBody: "thin", Metadata: json.RawMessage(`{"b": 1, "a": [1e400]}`),
+		CallbackHeaders: map[string]string{"X-Team": "blue"}, TimeoutSeconds: new(10), MaxAttempts: new(2),
+		MaxWaitSeconds: new(60), ResultTTLSeconds: new(120),
+		ExpiresAt:      &ringback.Time{Time: time.Date(2026, 1, 31, 17, 0, 0, 0, time.UTC)},
+		RetryUncertain: "never",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error("request (-want +got):\n" + d)
+	}
+}
+
+func TestEveryFieldIsReadAndMayBeNull(t *testing.T) {
+	t.Parallel()
+	for _, name := range jsonNames(reflect.TypeFor[ringback.Request]()) {
+		got, err := decode([]byte(`{"`+name+`":null}`), readGenerate)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if d := cmp.Diff(&ringback.Request{}, got); d != "" {
+			t.Errorf("null as %s is not its absence: %s", name, d)
+		}
+		if _, err := decode([]byte(`{"`+name+`":false}`), readGenerate); err == nil {
+			t.Errorf("%s takes a boolean", name)
+		}
+	}
+}
+
+func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]struct{ field, message string }{
+		`{"prompt":1}`:                         {"prompt", "prompt must be a string, not a number"},
+		`{"prompt":["a"]}`:                     {"prompt", "prompt must be a string, not an array"},
+		`{"messages":"Hi"}`:                    {"messages", "messages must be an array, not a string"},
+		`{"system":5}`:                         {"system", "system must be a string or an array, not a number"},
+		`{"metadata":[1]}`:                     {"metadata", "metadata must be an object, not an array"},
+		`{"params":true}`:                      {"params", "params must be an object, not a boolean"},
+		`{"max_tokens":"9"}`:                   {"max_tokens", "max_tokens must be a whole number, not a string"},
+		`{"max_tokens":1.5}`:                   {"max_tokens", "max_tokens must be a whole number, written without point and exponent"},
+		`{"max_tokens":99999999999999999999}`:  {"max_tokens", "max_tokens is out of range"},
+		`{"events":"job.completed"}`:           {"events", "events must be an array, not a string"},
+		`{"events":["a",{}]}`:                  {"events[1]", "events[1] must be a string, not an object"},
+		`{"callback_headers":{"X-A":["b"]}}`:   {"callback_headers.X-A", "callback_headers.X-A must be a string, not an array"},
+		`{"callback_headers":{"X-A":null}}`:    {"callback_headers.X-A", "callback_headers.X-A must be a string, not null"},
+		`{"expires_at":"tomorrow"}`:            {"expires_at", "expires_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		`{"expires_at":1700000000}`:            {"expires_at", "expires_at must be a string, not a number"},
+		`{"priority":1}`:                       {"priority", "priority is not available in this version of Ringback; leave it out"},
+		`{"run_at":"2026-01-31T18:00:00Z"}`:    {"run_at", "run_at is not available in this version of Ringback; leave it out"},
+		`{"fallback_models":[]}`:               {"fallback_models", "fallback_models is not available in this version of Ringback; leave it out"},
+		`{"stream":false}`:                     {"stream", "stream is not available in this version of Ringback; leave it out"},
+		`{"stream_to":"https://example.com/"}`: {"stream_to", "stream_to is not available in this version of Ringback; leave it out"},
+		`{"on_disconnect":"cancel"}`:           {"on_disconnect", "on_disconnect is not available in this version of Ringback; leave it out"},
+		`{"prompt":"a","prompt":"b"}`:          {"prompt", "prompt is given twice in one object; give it once"},
+		`{"params":{"a":[{"b":1,"b":2}]}}`:     {"params.a[0].b", "params.a[0].b is given twice in one object; give it once"},
+		`"prompt"`:                             {"", "the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {"},
+	} {
+		_, err := decode([]byte(body), readGenerate)
+		checkFormError(t, body, err, want.field, want.message)
+	}
+}
+
+func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
+		_, err := decode([]byte(body), readGenerate)
+		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
+			"expires_at, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, params, prompt, provider, "+
+			"result_ttl_seconds, retry_uncertain, system, timeout_seconds, webhook_body")
+	}
+	_, err := decode([]byte(`{"reason":"why"}`), readNothing)
+	checkFormError(t, "cancel", err, "reason", "reason is not a field here; send no body, or {}")
+	_, err = decode([]byte(`{"":1}`), readNothing)
+	checkFormError(t, "cancel", err, `""`, `"" is not a field here; send no body, or {}`)
+}
+
+func checkFormError(t *testing.T, body string, err error, field, message string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s was taken", body)
+		return
+	}
+	got := errorOf(t, err)
+	want := ringback.Error{Code: ringback.InvalidRequest, Field: field, Message: message}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", body, d)
+	}
+}
+
+// errorOf is what the client hears of err.
+func errorOf(t *testing.T, err error) ringback.Error {
+	t.Helper()
+	known, form := outsideError(err)
+	switch {
+	case known != nil:
+		return *known
+	case form != nil:
+		return *form.refusal()
+	default:
+		t.Errorf("%v is not written for users", err)
+		return ringback.Error{}
+	}
+}
+
+func TestDecodedValuesDoNotHoldTheBody(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"prompt":"Hi","metadata":{"a":"b"},"messages":["m"],"system":"s","params":{"p":"q"},"callback_headers":{"c":"d"}}`)
+	got, err := decode(body, readGenerate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := decode(slices.Clone(body), readGenerate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range body {
+		body[i] = '#'
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error("the body was reused, and the request changed (-want +got):\n" + d)
+	}
+}
+
+func FuzzDecodeGenerate(f *testing.F) {
+	for _, seed := range []string{
+		`{"prompt":"Hi","callback_url":"https://example.com/hook"}`,
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"Hi"}]}],"events":[],"params":{"temperature":1}}`,
+		`{"max_tokens":-1,"expires_at":"2026-01-31T18:00:00Z","metadata":{},"callback_headers":{"a":"b"}}`,
+		`{"stream":true}`, `{"system":[{"type":"text","text":"Be brief."}],"retry_uncertain":"never","webhook_body":"thin"}`, ``, `null`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		req, err := decode(body, readGenerate)
+		if err != nil {
+			e := errorOf(t, err)
+			if e.Code != ringback.InvalidRequest || e.Message == "" || !utf8.ValidString(e.Field) {
+				t.Fatalf("%q: bad error %+v", body, e)
+			}
+			return
+		}
+		// What was read survives the client's own way of writing it.
+		again, err := json.Marshal(req)
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if _, err := decode(again, readGenerate); err != nil {
+			t.Fatalf("%q was taken, but not as %q: %v", body, again, err)
+		}
+	})
+}

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+)
+
+// POST /api/generate
+func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (reply, error) {
+	sub, err := submission(c, req)
+	if err != nil {
+		return reply{}, err
+	}
+	job, replayed, err := s.node.Submit(ctx, sub)
+	if err != nil {
+		return reply{}, err
+	}
+	accepted := ringback.Accepted{JobID: job.ID, Status: ringback.Queued, StatusURL: job.StatusURL}
+	header := http.Header{"Location": {job.StatusURL}}
+	if replayed {
+		accepted.Status = job.Status
+		header.Set(headerReplayed, "true")
+	}
+	return reply{status: http.StatusAccepted, header: header, body: accepted}, nil
+}
+
+// submission adds to the body what the headers say.
+func submission(c *call, req *ringback.Request) (node.Submission, error) {
+	var sub node.Submission
+	url, err := callbackURL(c.header, req.CallbackURL)
+	if err != nil {
+		return sub, err
+	}
+	req.CallbackURL = url
+	if err := required(req); err != nil {
+		return sub, err
+	}
+	key, err := idempotencyKey(c.header)
+	if err != nil {
+		return sub, err
+	}
+	sub = node.Submission{Project: project, Request: *req, IdempotencyKey: key, TraceParent: validTraceParent(c.header)}
+	if key != "" {
+		sub.IdempotencyHash = sameRequest(c)
+	}
+	return sub, nil
+}
+
+// required speaks the sentence that clients of the simple contract know.
+func required(req *ringback.Request) error {
+	const sentence = "prompt and callback_url required"
+	wantsNoEvents := req.Events != nil && len(*req.Events) == 0
+	switch {
+	case req.Prompt == "" && req.Messages == nil:
+		return ringback.Invalid("prompt", sentence)
+	case req.CallbackURL == "" && !wantsNoEvents:
+		return ringback.Invalid("callback_url", sentence)
+	}
+	return nil
+}
+
+// sameRequest is equal for requests that one idempotency key may be used for.
+func sameRequest(c *call) []byte {
+	h := sha256.New()
+	for _, part := range []string{c.method, c.path, c.header.Get(headerCallbackURL)} {
+		fmt.Fprintf(h, "%s\n", part)
+	}
+	h.Write(appendCanonical(make([]byte, 0, len(c.body)), c.body))
+	return h.Sum(nil)
+}
+
+func readGenerate(r *ringback.Request, name string, v value) error {
+	switch name {
+	case "prompt":
+		return text(v, &r.Prompt)
+	case "messages":
+		return verbatim(v, &r.Messages, array)
+	case "callback_url":
+		return text(v, &r.CallbackURL)
+	case "model":
+		return text(v, &r.Model)
+	case "max_tokens":
+		return wholeNumber(v, &r.MaxTokens)
+	case "system":
+		return verbatim(v, &r.System, str, array)
+	case "params":
+		return verbatimFields(v, &r.Params)
+	case "provider":
+		return text(v, &r.Provider)
+	case "events":
+		return list(v, &r.Events)
+	case "webhook_body":
+		return text(v, &r.WebhookBody)
+	case "metadata":
+		return verbatim(v, &r.Metadata, object)
+	case "callback_headers":
+		return texts(v, &r.CallbackHeaders)
+	case "timeout_seconds":
+		return wholeNumber(v, &r.TimeoutSeconds)
+	case "max_attempts":
+		return wholeNumber(v, &r.MaxAttempts)
+	case "max_wait_seconds":
+		return wholeNumber(v, &r.MaxWaitSeconds)
+	case "result_ttl_seconds":
+		return wholeNumber(v, &r.ResultTTLSeconds)
+	case "expires_at":
+		return moment(v, &r.ExpiresAt)
+	case "retry_uncertain":
+		return text(v, &r.RetryUncertain)
+	case "priority", "run_at", "fallback_models", "stream", "stream_to", "on_disconnect":
+		return notYet(v)
+	default:
+		return errUnknownField
+	}
+}

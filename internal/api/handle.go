@@ -1,0 +1,142 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+)
+
+// A call is a request that has been let in, as a door sees it.
+type call struct {
+	method string
+	path   string
+	id     string // {id} of the path
+	query  query
+	header http.Header
+	body   []byte
+	answer http.Header // of the answer, whatever that will be
+}
+
+// A reply is what a door answers: a status, and what is encoded as JSON.
+type reply struct {
+	status int // 0 means 200
+	header http.Header
+	body   any
+}
+
+// serve is the one handler of all routes.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
+	start := time.Now()
+	id := requestID(r.Header)
+	h := w.Header()
+	h.Set(headerRequestID, id)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	rep, err := s.reply(w, r, rt)
+	if err != nil {
+		rep = s.refuse(r, id, err)
+	}
+	status := s.write(w, r, rep)
+	if !rt.open {
+		s.log.Debug("request", slog.String("request_id", id), slog.String("method", r.Method),
+			slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
+	}
+}
+
+// reply lets a request in, reads it and asks the door. A panic on the way is an
+// error like any other.
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt route) (rep reply, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := s.admit(r); err != nil {
+		return reply{}, err
+	}
+	if !rt.open {
+		if err := s.keys.admit(r.Header); err != nil {
+			return reply{}, err
+		}
+	}
+	if rt.method == "" { // no such path or method: the door says so
+		return rt.door(r.Context(), &call{answer: w.Header()})
+	}
+	if err := s.sameOrigin(r); err != nil {
+		return reply{}, err
+	}
+	c := &call{method: r.Method, path: r.URL.Path, id: r.PathValue("id"), header: r.Header, answer: w.Header()}
+	if c.query, err = readQuery(r.URL.RawQuery, rt.query); err != nil {
+		return reply{}, err
+	}
+	body, release, err := s.bodyOf(w, r, rt.body)
+	defer release()
+	if err != nil {
+		return reply{}, err
+	}
+	c.body = body
+	return rt.door(r.Context(), c)
+}
+
+// bodyOf reads the body that the rule allows. From then on the connection is
+// read for nothing but the news that the client has left, which has no deadline.
+func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (body []byte, release func(), err error) {
+	release = func() {}
+	if rule == jsonBody || rule == optionalBody && r.ContentLength != 0 {
+		if err := jsonOnly(r.Header); err != nil {
+			return nil, release, err
+		}
+		body, release, err = s.readBody(w, r)
+	}
+	if err == nil && (rule != noBody || r.ContentLength == 0) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a recorder in a test has none
+	}
+	return body, release, err
+}
+
+// write sends a reply and returns its status.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
+	if rep.status == 0 {
+		rep.status = http.StatusOK
+	}
+	body, err := encode(rep.body)
+	if err != nil {
+		rep = s.refuse(r, w.Header().Get(headerRequestID), fmt.Errorf("encode the answer: %w", err))
+		body, _ = encode(rep.body) // an error's body always has a form
+	}
+	h := w.Header()
+	maps.Copy(h, rep.header)
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	patience := answerGrace + time.Duration(len(body))*time.Second/slowestRate
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // as above
+	w.WriteHeader(rep.status)
+	_, _ = w.Write(body) // the client may have left
+	return rep.status
+}
+
+// encode writes JSON as people would: no HTML escapes, and a line end, which is
+// what a terminal wants.
+func encode(body any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// waiting is ctx, ended also when the server closes.
+func (s *Server) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() { stop(); cancel() }
+}

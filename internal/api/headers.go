@@ -1,0 +1,91 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+)
+
+// The headers that a door reads or writes, beside those of HTTP itself.
+const (
+	headerRequestID     = "X-Request-Id"
+	headerCallbackURL   = "X-Callback-URL"
+	headerIdempotency   = "Idempotency-Key"
+	headerReplayed      = "Idempotency-Replayed"
+	headerTraceParent   = "Traceparent"
+	maxIdempotencyRunes = 255
+)
+
+var (
+	saneRequestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$`)
+	// W3C Trace Context, section 3.2: version, trace-id, parent-id, flags. A
+	// later version may say more behind them.
+	traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]{1,200})?$`)
+)
+
+// requestID is the caller's, if it is fit for a log, or a new one.
+func requestID(h http.Header) string {
+	if id := h.Get(headerRequestID); saneRequestID.MatchString(id) {
+		return id
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(err) // no random bytes: crypto/rand has ended the process before
+	}
+	return id.String()
+}
+
+// validTraceParent is the caller's traceparent, "" if it is none: the standard
+// wants an invalid one to be ignored.
+func validTraceParent(h http.Header) string {
+	given := h.Values(headerTraceParent)
+	if len(given) != 1 {
+		return ""
+	}
+	m := traceParent.FindStringSubmatch(given[0])
+	switch {
+	case m == nil, m[1] == "ff", m[1] == "00" && m[4] != "":
+		return ""
+	case strings.Trim(m[2], "0") == "", strings.Trim(m[3], "0") == "":
+		return ""
+	}
+	return given[0]
+}
+
+// idempotencyKey is "" where the caller sent none.
+func idempotencyKey(h http.Header) (string, error) {
+	given := h.Values(headerIdempotency)
+	if len(given) == 0 {
+		return "", nil
+	}
+	key := given[0]
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(given) > 1 || key == "" || !utf8.ValidString(key) ||
+		utf8.RuneCountInString(key) > maxIdempotencyRunes || strings.ContainsFunc(key, unprintable) {
+		return "", ringback.Invalid(headerIdempotency,
+			fmt.Sprintf("%s must be one value of 1 to %d printable characters", headerIdempotency, maxIdempotencyRunes))
+	}
+	return key, nil
+}
+
+// callbackURL is that of the body or, instead, of the header.
+func callbackURL(h http.Header, inBody string) (string, error) {
+	for _, url := range h.Values(headerCallbackURL) {
+		switch {
+		case url == "" || url == inBody:
+		case inBody == "":
+			inBody = url
+		default:
+			return "", ringback.Invalid("callback_url",
+				"callback_url and the header "+headerCallbackURL+" name different URLs; give one of them")
+		}
+	}
+	return inBody, nil
+}

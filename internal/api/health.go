@@ -1,0 +1,25 @@
+package api
+
+import (
+	"context"
+	"net/http"
+)
+
+type health struct {
+	Status  string `json:"status"`
+	Version string `json:"version,omitempty"`
+}
+
+// GET /healthz: the process is alive. It touches no disk and no lock.
+func (s *Server) healthz(context.Context, *call) (reply, error) {
+	return reply{body: health{"ok", s.version}}, nil
+}
+
+// GET /readyz: the node takes jobs, or why not.
+func (s *Server) readyz(context.Context, *call) (reply, error) {
+	ready := s.node.Readiness()
+	if !ready.Ready {
+		return reply{status: http.StatusServiceUnavailable, body: ready}, nil
+	}
+	return reply{body: ready}, nil
+}

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+// maxWait is how long a client may wait for a job in one request.
+const maxWait = 60 * time.Second
+
+// GET /api/jobs/{id}
+func (s *Server) job(ctx context.Context, c *call) (reply, error) {
+	wait, err := c.query.wait()
+	if err != nil {
+		return reply{}, err
+	}
+	include, err := oneOf(c.query, "include", []string{"request"})
+	if err != nil {
+		return reply{}, err
+	}
+	withRequest := include != ""
+	if wait == 0 {
+		job, err := s.node.Job(ctx, project, c.id, withRequest)
+		return reply{body: job}, err
+	}
+	waiting, stop := s.waiting(ctx)
+	defer stop()
+	job, err := s.node.Wait(waiting, project, c.id, wait, withRequest)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		// It is we who leave: the client hears how the job stands, and asks again.
+		job, err = s.node.Job(ctx, project, c.id, withRequest)
+	}
+	return reply{body: job}, err
+}
+
+// wait reads ?wait=30 or ?wait=30s.
+func (q query) wait() (time.Duration, error) {
+	s := q.text("wait")
+	if s == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(s)
+	if seconds, e := strconv.Atoi(s); e == nil {
+		wait, err = time.Duration(min(max(seconds, -1), 3600))*time.Second, nil
+	}
+	if err != nil || wait < 0 || wait > maxWait {
+		return 0, invalidParameter("wait", "must be from 0 to 60 seconds, such as 30 or 30s")
+	}
+	return wait, nil
+}

@@ -1,0 +1,222 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipes is a listener whose connections are in memory, so that a server can
+// live in a bubble, by its clock.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func newPipes() *pipes { return &pipes{make(chan net.Conn), make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.done); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (p *pipes) dial() net.Conn {
+	theirs, ours := net.Pipe()
+	p.conns <- ours
+	return theirs
+}
+
+// inBubble runs s, and test with connections to it.
+func inBubble(t *testing.T, prepare func(s *Server), test func(t *testing.T, stop context.CancelFunc, dial func() net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{APIKey: "k"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if prepare != nil {
+			prepare(s)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		l := newPipes()
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx, l) }()
+		test(t, stop, l.dial)
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+// status reads one answer and returns its status line.
+func status(c net.Conn) string {
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err.Error()
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.Status
+}
+
+const waitRequest = "GET /test/wait HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\n\r\n"
+
+// waiter is a door that waits as those do that wait for a job.
+func waiter(took *time.Duration) func(s *Server) {
+	return func(s *Server) {
+		s.handle("GET /test/wait", route{method: "GET", door: func(ctx context.Context, _ *call) (reply, error) {
+			start := time.Now()
+			waiting, stop := s.waiting(ctx)
+			defer stop()
+			select {
+			case <-waiting.Done():
+			case <-time.After(maxWait):
+			}
+			*took = time.Since(start)
+			return reply{}, ctx.Err()
+		}})
+	}
+}
+
+func TestAWaitOutlastsTheTimesOfTheConnection(t *testing.T) {
+	t.Parallel()
+	var took time.Duration
+	inBubble(t, waiter(&took), func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, waitRequest)
+		if got := status(c); got != "200 OK" || took != maxWait {
+			t.Errorf("after %v: got %s, want 200 OK after %v", took, got, maxWait)
+		}
+	})
+}
+
+func TestAWaitEndsWhenTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	var took time.Duration
+	inBubble(t, waiter(&took), func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		_, _ = io.WriteString(c, waitRequest)
+		time.Sleep(7 * time.Second)
+		c.Close()
+		synctest.Wait()
+		if took != 7*time.Second {
+			t.Errorf("it waited %v, want 7s", took)
+		}
+	})
+}
+
+func TestAWaitIsAnsweredWhenTheServerCloses(t *testing.T) {
+	t.Parallel()
+	var took time.Duration
+	inBubble(t, waiter(&took), func(t *testing.T, stop context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, waitRequest)
+		time.AfterFunc(7*time.Second, stop)
+		if got := status(c); got != "200 OK" || took != 7*time.Second {
+			t.Errorf("after %v: got %s, want 200 OK after 7s", took, got)
+		}
+	})
+}
+
+func TestSilentConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		send  string
+		after time.Duration
+	}{
+		"in front of the headers":     {"GET /healthz HT", headerTimeout},
+		"in a body that nobody reads": {"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", bodyGrace},
+		"between two requests":        {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", idleTimeout},
+		"in a body of a GET":          {"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", bodyGrace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+				conn := dial()
+				defer conn.Close()
+				start := time.Now()
+				go func() { _, _ = io.WriteString(conn, c.send) }()
+				_, _ = io.Copy(io.Discard, conn)
+				if took := time.Since(start); took < c.after || took > c.after+time.Second {
+					t.Errorf("closed after %v, want %v", took, c.after)
+				}
+			})
+		})
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		go func() {
+			_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 2*maxHeader)+"\r\n\r\n")
+		}()
+		if got := status(c); got != "431 Request Header Fields Too Large" {
+			t.Errorf("got %s, want 431", got)
+		}
+	})
+}
+
+func TestAReaderThatStopsIsCutOff(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	big := func(s *Server) {
+		s.handle("GET /test/big", route{method: "GET", open: true, door: func(context.Context, *call) (reply, error) {
+			return reply{body: strings.Repeat("x", size)}, nil
+		}})
+	}
+	inBubble(t, big, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		for pause, cut := range map[time.Duration]bool{
+			answerGrace + (size/slowestRate-1)*time.Second: false,
+			answerGrace + (size/slowestRate+1)*time.Second: true,
+		} {
+			c := dial()
+			_, _ = io.WriteString(c, "GET /test/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			_, _ = c.Read(make([]byte, 1))
+			time.Sleep(pause)
+			got, _ := io.ReadAll(c)
+			c.Close()
+			if (len(got) < size) != cut {
+				t.Errorf("after a pause of %v came %d bytes", pause, len(got))
+			}
+		}
+	})
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	var took time.Duration
+	prepare := func(s *Server) {
+		waiter(&took)(s)
+		s.maxConns = 1
+	}
+	inBubble(t, prepare, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		first := dial()
+		_, _ = io.WriteString(first, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		time.AfterFunc(20*time.Second, func() { _, _ = io.Copy(io.Discard, first); first.Close() })
+		start := time.Now()
+		second := dial() // is accepted once the first has ended
+		defer second.Close()
+		go func() { _, _ = io.WriteString(second, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") }()
+		if got := status(second); got != "200 OK" || time.Since(start) < 20*time.Second {
+			t.Errorf("after %v: got %s, want 200 OK after 20s", time.Since(start), got)
+		}
+	})
+}

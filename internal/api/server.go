@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback/internal/node"
+)
+
+// Config is what the door needs to know. The zero value serves this machine
+// alone, without a key.
+type Config struct {
+	// APIKey is asked of every request but those for /healthz and /readyz.
+	// Empty: no key is asked for, and only requests to a loopback Host are
+	// served, unless Insecure is set.
+	APIKey string
+	// Insecure serves any Host without a key.
+	Insecure bool
+	// PublicURL is where clients reach the server, where that is not its own
+	// address: web pages of that origin may call it. Empty: there is none.
+	PublicURL string
+	// MaxBody bounds a request's body, in bytes. Zero: 32 MiB.
+	MaxBody int64
+	// MaxConns bounds the connections that are open at once; further ones wait
+	// in the system's queue. Zero: 4096.
+	MaxConns int
+	// Version of the program, as /healthz shows it. Empty: it shows none.
+	Version string
+	// Logger gets internal errors as errors and each request at debug, but
+	// those for /healthz and /readyz. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+const (
+	defaultMaxBody  = 32 << 20
+	defaultMaxConns = 4096
+)
+
+// project owns all jobs until there are several.
+const project = "default"
+
+// A Server is the HTTP API of one node.
+type Server struct {
+	node         *node.Node
+	log          *slog.Logger
+	keys         keyring
+	origins      *http.CrossOriginProtection
+	loopbackOnly bool
+	version      string
+	maxBody      int64
+	maxConns     int
+	bodyGrace    time.Duration
+	mux          *http.ServeMux
+
+	closing context.Context // done when waiting requests are to be answered as they stand
+	close   context.CancelFunc
+}
+
+// New makes the API of n. It returns an error that names the field of c that is
+// wrong.
+func New(c Config, n *node.Node) (*Server, error) {
+	s := &Server{
+		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
+		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version,
+		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, mux: http.NewServeMux(),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.maxBody == 0 {
+		s.maxBody = defaultMaxBody
+	}
+	if s.maxConns == 0 {
+		s.maxConns = defaultMaxConns
+	}
+	if err := s.trust(c.PublicURL); err != nil {
+		return nil, err
+	}
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.mount(s.routes())
+	return s, nil
+}
+
+// trust lets web pages of the public URL's origin call the API: behind a proxy
+// that rewrites Host they look foreign.
+func (s *Server) trust(publicURL string) error {
+	if publicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(publicURL)
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		err = fmt.Errorf("%q is not an http or https URL", publicURL)
+	}
+	if err == nil {
+		err = s.origins.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+	}
+	if err != nil {
+		return fmt.Errorf("PublicURL: %w", err)
+	}
+	return nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !isClean(r.URL.Path) {
+		s.serve(w, r, unknownPath) // the mux would redirect it
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+func isClean(p string) bool {
+	return strings.HasPrefix(p, "/") && (path.Clean(p) == p || path.Clean(p)+"/" == p)
+}
