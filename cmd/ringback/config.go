@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+)
+
+// config is all that the operator said, or the default where nothing was said.
+type config struct {
+	addr          string
+	data          string
+	publicURL     string // without a slash at its end
+	apiKey        string // "": none
+	secret        ringback.Secret
+	defaultModel  string
+	allowCallback []netip.Prefix
+	concurrency   int
+	maxQueued     int
+	drainTimeout  time.Duration
+	simulate      bool
+	insecure      bool
+	logLevel      slog.Level
+	providers     []upstream
+	routes        []node.Route
+}
+
+// reader reads the settings of a command. Three layers, the first that says
+// something wins: flags, environment, file; behind them the defaults.
+type reader struct {
+	flags   *pflag.FlagSet
+	environ []string
+	file    document // the zero document if there is no file
+	k       *koanf.Koanf
+}
+
+// load reads the configuration. An error is a *failure and names the flag, the
+// variable or the file and line at fault, and what would be right.
+func load(flags *pflag.FlagSet, environ []string) (config, error) {
+	r := &reader{flags: flags, environ: environ, k: koanf.New(".")}
+	c, err := r.read()
+	if err != nil {
+		return c, &failure{exitUsage, err}
+	}
+	return c, nil
+}
+
+func (r *reader) read() (config, error) {
+	var c config
+	if err := r.refuseLater(); err != nil {
+		return c, err
+	}
+	if err := r.layers(); err != nil {
+		return c, err
+	}
+	for _, s := range settings {
+		values := texts(r.k.Get(s.name()))
+		if values == nil || s.key == "" {
+			continue
+		}
+		if err := s.set(&c, values); err != nil {
+			return c, fmt.Errorf("%s: %w", r.origin(s), err)
+		}
+	}
+	if err := r.checkExposure(c); err != nil {
+		return c, err
+	}
+	var err error
+	c.providers, c.routes, err = r.upstreams(c.simulate)
+	return c, err
+}
+
+// layers reads all sources, the weakest first.
+func (r *reader) layers() error {
+	defaults := map[string]any{}
+	for _, s := range settings {
+		if s.def != "" {
+			defaults[s.name()] = s.def
+		}
+	}
+	if err := r.k.Load(confmap.Provider(defaults, ""), nil); err != nil {
+		return fmt.Errorf("defaults: %w", err)
+	}
+	if path := r.configFile(); path != "" {
+		if err := r.loadFile(path); err != nil {
+			return err
+		}
+	}
+	if err := r.k.Load(env.Provider("", env.Opt{EnvironFunc: r.variables, TransformFunc: keyOfVariable}), nil); err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	if err := r.k.Load(posflag.ProviderWithFlag(r.flags, "", r.k, r.keyOfFlag), nil); err != nil {
+		return fmt.Errorf("flags: %w", err)
+	}
+	return nil
+}
+
+func (r *reader) configFile() string {
+	if f := r.flags.Lookup("config"); f != nil && f.Changed {
+		return f.Value.String()
+	}
+	return r.getenv("RINGBACK_CONFIG")
+}
+
+func (r *reader) loadFile(path string) error {
+	r.file.path = path
+	err := r.k.Load(file.Provider(path), &r.file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the configuration file %s does not exist; correct --config or RINGBACK_CONFIG", path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the configuration file %s may not be read by this user", path)
+	default:
+		return err
+	}
+}
+
+// refuseLater refuses variables that a later version will know; flags and keys
+// of that kind are refused where they are read.
+func (r *reader) refuseLater() error {
+	for key, why := range later {
+		if variable := "RINGBACK_" + strings.ToUpper(key); r.getenv(variable) != "" {
+			return fmt.Errorf("%s: %s", variable, why)
+		}
+	}
+	return nil
+}
+
+// variables is the environment without what is empty: a variable that was set to
+// nothing says nothing.
+func (r *reader) variables() []string {
+	var set []string
+	for _, v := range r.environ {
+		if !strings.HasSuffix(v, "=") {
+			set = append(set, v)
+		}
+	}
+	return set
+}
+
+func (r *reader) getenv(name string) string {
+	for _, v := range r.environ {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// name is the key under which the layers hold a setting.
+func (s setting) name() string { return cmp.Or(s.key, s.flag) }
+
+func keyOfVariable(variable, value string) (string, any) {
+	for _, s := range settings {
+		if s.variable == variable {
+			return s.name(), value
+		}
+	}
+	return "", nil
+}
+
+func (r *reader) keyOfFlag(f *pflag.Flag) (string, any) {
+	for _, s := range settings {
+		if s.flag == f.Name && f.Changed {
+			return s.name(), posflag.FlagVal(r.flags, f)
+		}
+	}
+	return "", nil
+}
+
+// texts is a value of any layer as text, nil if there is none.
+func texts(value any) []string {
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case string:
+		return []string{v}
+	case []string:
+		return v
+	default:
+		return []string{fmt.Sprint(v)}
+	}
+}
+
+// origin names where a setting's value comes from.
+func (r *reader) origin(s setting) string {
+	if f := r.flags.Lookup(s.flag); f != nil && f.Changed {
+		return "--" + s.flag
+	}
+	if r.getenv(s.variable) != "" {
+		return s.variable
+	}
+	return r.file.where(s.key)
+}
+
+// checkExposure refuses to serve strangers without a key, unless that is said.
+func (r *reader) checkExposure(c config) error {
+	if c.apiKey != "" || c.insecure || isLoopback(c.addr) {
+		return nil
+	}
+	for _, s := range settings {
+		if s.key == "addr" {
+			return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+
+				"or listen on 127.0.0.1, or say --insecure if whoever reaches it may spend your money", r.origin(s), c.addr)
+		}
+	}
+	return nil
+}

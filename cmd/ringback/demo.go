@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+func newDemo() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Watch a job survive kill -9; needs no key and no network",
+		Long: `Watch a job survive kill -9. The server is the real one, a process of its own with
+a real data directory; model and receiver are simulated. It is killed in the middle
+of an answer and started again, the receiver fails once, and the answer arrives all
+the same, once. What the lines say is checked at the end.
+
+Off a terminal the demo ends after the story: with 0 only if all of it held. On a
+terminal it stays up until Ctrl-C, to be played with. It uses ports 8080 and 9099,
+or free ones if those are taken, and removes its directory. Keys in the environment
+are not used.`,
+		Example: `  ringback demo
+  ringback demo | cat      the story alone`,
+		Annotations: map[string]string{
+			titleVariables: "    NO_COLOR   no colours",
+			titleExit:      "  0  all of the story held\n  1  something did not: the last lines say what",
+		},
+		Args:                  cobra.NoArgs,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			program, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			return runDemo(cmd.Context(), program, cmd.OutOrStdout(), terminalOf(cmd.OutOrStdout()))
+		},
+	}
+}
+
+// demo is the world in which the story happens: a directory, a simulated model
+// and receiver in this process, and a server in a process of its own.
+type demo struct {
+	program  string // starts the server
+	screen   *screen
+	dir      string
+	addr     string // of the server
+	callback string // the receiver's URL
+	secret   ringback.Secret
+	client   *client.Client
+
+	calls    simulate.CallLog
+	receiver *simulate.Receiver
+	server   *child                  // nil before its first start
+	stop     context.CancelCauseFunc // ends the story; set while it is told
+	job      atomic.Pointer[string]
+	told     atomic.Bool // the story is over: whatever happens now is the user's
+}
+
+// storyTimeout ends a story that got stuck. It takes about 12 s.
+const storyTimeout = 2 * time.Minute
+
+// runDemo tells the story, and on a terminal stays up until ctx is done.
+func runDemo(ctx context.Context, program string, out io.Writer, term terminal) (err error) {
+	d := &demo{program: program, screen: newScreen(out, term), secret: ringback.NewSecret()}
+	closeWorld, err := d.build()
+	defer func() { err = errors.Join(err, closeWorld()) }()
+	if err != nil {
+		return err
+	}
+	d.screen.head("ringback demo · no key, no network · simulated model and receiver · data in %s, removed at exit", d.dir)
+	if err := d.tell(ctx); err != nil {
+		return err
+	}
+	if !term.is {
+		return nil
+	}
+	return d.stayUp(ctx)
+}
+
+// tell tells the story and checks that all of it held.
+func (d *demo) tell(ctx context.Context) error {
+	story, cancel := context.WithTimeoutCause(ctx, storyTimeout, fmt.Errorf("it took longer than %s", storyTimeout))
+	defer cancel()
+	story, d.stop = context.WithCancelCause(story)
+	defer d.stop(nil)
+	err := d.story(story)
+	if err == nil {
+		err = d.check(story)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("the demo was stopped before its end")
+	case err != nil && d.server != nil && d.server.tail.String() != "":
+		return fmt.Errorf("the demo failed: %w\nthe server's last lines:\n%s", err, d.server.tail)
+	case err != nil:
+		return fmt.Errorf("the demo failed: %w", err)
+	}
+	d.told.Store(true)
+	return nil
+}
+
+// serverDied ends the story when the server ended and nobody killed it.
+func (d *demo) serverDied() { d.stop(errors.New("the server ended by itself")) }
+
+// build makes the world. What it returns takes it down again, as far as it came.
+func (d *demo) build() (func() error, error) {
+	var closers []func()
+	takeDown := func() error {
+		if d.server != nil {
+			d.server.kill() // nothing of it is to last
+		}
+		for _, f := range closers {
+			f()
+		}
+		return os.RemoveAll(d.dir)
+	}
+	var err error
+	if d.dir, err = os.MkdirTemp("", "ringback-demo-"); err != nil {
+		return func() error { return nil }, fmt.Errorf("make a directory: %w", err)
+	}
+	model, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return takeDown, fmt.Errorf("listen for the simulated model: %w", err)
+	}
+	closers = append(closers, serveHandler(model, simulate.NewProvider(simulate.ProviderConfig{Observe: d.sawCall})))
+	hook, err := listenNear("127.0.0.1:9099")
+	if err != nil {
+		return takeDown, fmt.Errorf("listen for the simulated receiver: %w", err)
+	}
+	d.receiver, err = simulate.NewReceiver(simulate.ReceiverConfig{Secret: d.secret.Reveal(), Answer: d.answer, Observe: d.sawDelivery})
+	if err != nil {
+		return takeDown, errors.Join(err, hook.Close())
+	}
+	closers = append(closers, serveHandler(hook, d.receiver))
+	d.callback = urlOf(hook.Addr()) + "/hook"
+	free, err := listenNear("127.0.0.1:8080")
+	if err != nil {
+		return takeDown, fmt.Errorf("find a port for the server: %w", err)
+	}
+	d.addr = free.Addr().String()
+	if err := errors.Join(free.Close(), d.writeConfig(urlOf(model.Addr()))); err != nil {
+		return takeDown, err
+	}
+	d.client, err = client.New(client.Config{URL: "http://" + d.addr})
+	return takeDown, err
+}
+
+// listenNear listens on an address, or on any port of its host if it is taken.
+func listenNear(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		return l, nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return net.Listen("tcp", net.JoinHostPort(host, "0"))
+}
+
+func (d *demo) configFile() string { return filepath.Join(d.dir, "ringback.yaml") }
+
+func (d *demo) writeConfig(model string) error {
+	text := fmt.Sprintf(`addr: %q
+data: %q
+webhook_secret: %q
+allow_callback: [127.0.0.0/8]
+providers:
+  simulated: {protocol: anthropic, base_url: %q}
+`, d.addr, filepath.Join(d.dir, "data"), d.secret.Reveal(), model)
+	return os.WriteFile(d.configFile(), []byte(text), 0o600)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usageTemplate has the order of a manual: how it is called, what it knows, and
+// at the end what one may copy.
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [FLAGS]{{else}}{{.UseLine}}{{end}}
+{{- if .HasAvailableSubCommands}}
+
+Commands:
+{{- range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}
+{{- if .HasAvailableLocalFlags}}
+
+Flags:
+{{flags .LocalFlags | trimTrailingWhitespaces}}{{end}}
+{{- range $title, $text := .Annotations}}
+
+{{$title}}:
+{{$text | trimTrailingWhitespaces}}{{end}}
+{{- if .HasExample}}
+
+Examples:
+{{.Example | trimTrailingWhitespaces}}{{end}}
+{{- if .HasAvailableSubCommands}}
+
+Each command has a manual of its own: {{.CommandPath}} COMMAND --help{{end}}
+`
+
+// helpTemplate is cobra's without its guess at what is missing.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}{{end}}
+
+{{.UsageString}}`
+
+func setHelp(root *cobra.Command) {
+	cobra.AddTemplateFunc("flags", flagsText)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetVersionTemplate("ringback {{.Version}}\n")
+	root.InitDefaultCompletionCmd()
+	root.Annotations = map[string]string{titleExit: exitCodesText()}
+}
+
+// The titles of the sections that a command may add to its help; templates print
+// them in alphabetical order.
+const (
+	titleExit      = "Exit codes"
+	titleVariables = "Environment"
+)
+
+func exitCodesText() string {
+	var b strings.Builder
+	for _, e := range exitCodes {
+		fmt.Fprintf(&b, "  %d  %s\n", e.code, e.meaning)
+	}
+	b.WriteString("  A second signal, half a second or more after the first, ends a command at once.\n")
+	return b.String()
+}
+
+// flagsText lists flags, each with what it does below it.
+func flagsText(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	flags.VisitAll(func(f *pflag.Flag) {
+		meta, help := pflag.UnquoteUsage(f)
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
+		}
+		if f.Value.Type() != "bool" {
+			name += " " + meta
+		}
+		help = strings.TrimSpace(strings.TrimPrefix(help, meta))
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
+			help += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(&b, "  %s\n", name)
+		for _, line := range wrap(help, 72) {
+			fmt.Fprintf(&b, "        %s\n", line)
+		}
+	})
+	return b.String()
+}
+
+// wrap breaks a text at its spaces into lines of at most so many characters.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	return append(lines, line)
+}
+
+// flagError says what is wrong with a flag, and of one that a later version will
+// have that this one has it not.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		key := strings.ReplaceAll(unknown.GetSpecifiedName(), "-", "_")
+		if why, ok := later[key]; ok && cmd.Name() == "serve" {
+			return fail(exitUsage, "--%s: %s", unknown.GetSpecifiedName(), why)
+		}
+	}
+	return fail(exitUsage, "%w\nSee: %s --help", err, cmd.CommandPath())
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// printer writes what listen receives, each webhook in one piece.
+type printer struct {
+	json  bool
+	paint painter
+
+	mu  sync.Mutex // guards out
+	out io.Writer
+}
+
+// maxPrinted is how much of a body is shown to people, in bytes.
+const maxPrinted = 64 << 10
+
+func newPrinter(out io.Writer, asJSON bool) *printer {
+	return &printer{json: asJSON, paint: painter(terminalOf(out).color), out: out}
+}
+
+// webhook prints one.
+func (p *printer) webhook(r received) {
+	text := p.human(r)
+	if p.json {
+		text = machine(r)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = io.WriteString(p.out, text) // to a pipe that was closed: the next webhook is no better off
+}
+
+// human is a head line, and the body in a form that can be read.
+func (p *printer) human(r received) string {
+	var b strings.Builder
+	var event struct {
+		Type  string `json:"type"`
+		JobID string `json:"job_id"`
+	}
+	_ = json.Unmarshal(r.body, &event) // a body that is none has no type
+	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.dim(r.at.Format(time.TimeOnly)), p.paint.bold(printable(cmp.Or(event.Type, "POST "+r.path))),
+		printable(event.JobID), p.verdict(r))
+	if r.id != "" {
+		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", printable(r.id), r.status)
+	}
+	fmt.Fprintf(&b, "%s\n\n", readable(r.body))
+	return b.String()
+}
+
+func (p *printer) verdict(r received) string {
+	switch {
+	case r.message != nil && r.simple != nil:
+		return p.paint.red(fmt.Sprintf("NOT VERIFIED: %v. Does the server have the same WEBHOOK_SECRET?", r.message))
+	case r.message != nil:
+		return p.paint.red(fmt.Sprintf("NOT VERIFIED: webhook-signature: %v", r.message))
+	case r.simple != nil:
+		return p.paint.red(fmt.Sprintf("NOT VERIFIED: X-Webhook-Signature: %v", r.simple))
+	case r.changed:
+		return p.paint.red(fmt.Sprintf("both signatures verified · same webhook-id, OTHER BYTES than before (try %d)", r.try))
+	case r.try > 1:
+		return p.paint.green("both signatures verified") + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
+	default:
+		return p.paint.green("both signatures verified")
+	}
+}
+
+// readable is a body for people: indented if it is JSON, quoted if it is not.
+func readable(body []byte) string {
+	var b bytes.Buffer
+	text := ""
+	if json.Indent(&b, body, "         ", "  ") == nil {
+		text = "         " + printable(b.String())
+	} else {
+		text = "         " + strconv.Quote(string(body))
+	}
+	if len(text) > maxPrinted {
+		return fmt.Sprintf("%s\n         … and %d bytes more; --json prints all", strings.ToValidUTF8(text[:maxPrinted], ""), len(text)-maxPrinted)
+	}
+	return text
+}
+
+// printable keeps what strangers sent from steering the terminal.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) && r != '\n' {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// machine is one line of JSON.
+func machine(r received) string {
+	line := struct {
+		ReceivedAt string          `json:"received_at"`
+		Method     string          `json:"method"`
+		Path       string          `json:"path"`
+		WebhookID  string          `json:"webhook_id"`
+		Try        int             `json:"try"`
+		Duplicate  bool            `json:"duplicate"`
+		Verified   bool            `json:"verified"`
+		Error      string          `json:"error,omitempty"`
+		Status     int             `json:"status"`
+		Body       json.RawMessage `json:"body"`
+	}{
+		ReceivedAt: r.at.UTC().Format("2006-01-02T15:04:05.000Z"), Method: r.method, Path: r.path,
+		WebhookID: r.id, Try: r.try, Duplicate: r.try > 1, Verified: r.verified(), Status: r.status, Body: r.body,
+	}
+	if err := cmp.Or(r.message, r.simple); err != nil {
+		line.Error = err.Error()
+	} else if r.changed {
+		line.Error = "this webhook-id came with other bytes before"
+	}
+	if !json.Valid(r.body) {
+		line.Body, _ = json.Marshal(string(r.body)) // a string encodes always
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(line) // all of it encodes
+	return b.String()
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// received is a webhook that came to listen.
+type received struct {
+	at      time.Time
+	method  string
+	path    string
+	id      string // webhook-id; "" if there is none
+	try     int    // of this id, from 1; 0 if there is no id, or the webhook does not verify
+	changed bool   // the same id came with other bytes before: this must never happen
+	message error  // what is wrong with the three headers of Standard Webhooks
+	simple  error  // what is wrong with X-Webhook-Signature
+	body    []byte
+	status  int // that it was answered
+}
+
+func (r received) verified() bool { return r.message == nil && r.simple == nil }
+
+// receiver verifies webhooks and remembers their ids.
+type receiver struct {
+	secret ringback.Secret
+	print  *printer
+
+	mu    sync.Mutex // guards what follows
+	seen  map[string]seen
+	order []string // the ids in seen, oldest first
+}
+
+// seen is what is kept of an id.
+type seen struct {
+	tries int
+	body  [sha256.Size]byte
+}
+
+const (
+	maxReceived = 128 << 20 // of a body, in bytes
+	maxSeen     = 10_000    // ids that are remembered
+)
+
+func newReceiver(secret ringback.Secret, p *printer) *receiver {
+	return &receiver{secret: secret, print: p, seen: map[string]seen{}}
+}
+
+// ServeHTTP takes one webhook.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "ringback listen takes webhooks: POST", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxReceived))
+	if err != nil {
+		status := http.StatusBadRequest
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			status = http.StatusRequestEntityTooLarge
+		}
+		http.Error(w, "the body could not be read: "+err.Error(), status)
+		return
+	}
+	got := r.judge(req, body)
+	if !got.verified() {
+		http.Error(w, "the signatures do not verify", got.status)
+	} else {
+		w.WriteHeader(got.status)
+	}
+	r.print.webhook(got)
+}
+
+// judge verifies a webhook and compares it with those before it.
+func (r *receiver) judge(req *http.Request, body []byte) received {
+	got := received{
+		at: time.Now(), method: req.Method, path: req.URL.Path, id: req.Header.Get(ringback.HeaderWebhookID),
+		message: ringback.Verify(req.Header, body, r.secret),
+		simple:  ringback.VerifyBody(req.Header, body, r.secret),
+		body:    body, status: http.StatusOK,
+	}
+	if !got.verified() {
+		got.status = http.StatusBadRequest
+		return got // a stranger's ids are not remembered
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sum := sha256.Sum256(body)
+	s, known := r.seen[got.id]
+	if !known {
+		s.body = sum
+		r.remember(got.id)
+	}
+	s.tries++
+	r.seen[got.id] = s
+	got.try, got.changed = s.tries, s.body != sum
+	return got
+}
+
+// remember makes room for an id.
+func (r *receiver) remember(id string) {
+	if len(r.order) == maxSeen {
+		delete(r.seen, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.order = append(r.order, id)
+}

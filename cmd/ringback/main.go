@@ -1,0 +1,94 @@
+// Command ringback is a durable asynchronous gateway for LLM APIs.
+//
+//	main.go       the commands, and what an error becomes: a sentence and a code
+//	exit.go       the exit codes; one table for --help, docs and the code
+//	help.go       what --help looks like
+//	settings.go   the one table of settings: flag, variable, key, default, help
+//	config.go     reads them: flag before environment before file
+//	file.go       the file, YAML with the line of everything
+//	providers.go  which providers are set up, by environment and file
+//	serve.go      ringback serve: opens all parts in order, stops them in reverse
+//	startup.go    what may go wrong at the start, in one sentence each
+//	secretfile.go a secret in a file; secret.go  ringback secret
+//	memory.go     how much memory there is
+//	listen.go     ringback listen
+//	demo.go       ringback demo; its parts are demo_….go
+//	version.go    ringback version
+//	terminal.go   what is a terminal, and whether it wants colours
+//
+// Nothing below this directory reads a flag, an environment variable or the
+// configuration file. What a command found out goes to stdout, talk to stderr.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// sameSignal is the time within which a second signal is taken for the first.
+const sameSignal = 500 * time.Millisecond
+
+func main() { os.Exit(run()) }
+
+// run runs the command line and returns the exit code.
+func run() int {
+	// A first signal asks for an orderly end; then the signals have their own
+	// effect again, so that a second one ends the process at once. Not that very
+	// moment: timeout(1) and others send one to the process and one to its group.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
+	defer stop()
+
+	ran := false
+	root := newRoot(&ran)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	f, ok := errors.AsType[*failure](err)
+	switch {
+	case ok:
+	case ran:
+		f = &failure{exitFailure, err}
+	default: // cobra's own errors: an unknown command, an argument too many
+		f = &failure{exitUsage, fmt.Errorf("%w\nSee: %s --help", trimmed(err), cmd.CommandPath())}
+	}
+	fmt.Fprintf(os.Stderr, "ringback: %v\n", f)
+	return f.code
+}
+
+// trimmed is an error without the empty lines at its end.
+func trimmed(err error) error { return errors.New(strings.TrimSpace(err.Error())) }
+
+// newRoot makes the command line. It sets ran when a command has been found and
+// begins.
+func newRoot(ran *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ringback COMMAND",
+		Short: "Accept a request for an LLM now, bring the answer by webhook",
+		Long: `Ringback is a durable asynchronous gateway for LLM APIs. A client POSTs a request
+with a callback URL and is answered 202 in milliseconds. A worker calls the
+provider, and the answer comes back by a signed webhook, whatever happened
+meanwhile to the client, the worker or the receiver.`,
+		Example: `  ringback demo                                watch a job survive kill -9; needs no key
+  EZAI_API_KEY=… ringback serve                serve on 127.0.0.1:8080
+  ringback serve --simulate                    the same with simulated models, for your tests
+  ringback listen                              a receiver for local work`,
+		Version:          buildVersion().Version,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { *ran = true },
+	}
+	root.AddCommand(newServe(), newDemo(), newListen(), newSecret(), newVersion())
+	setHelp(root)
+	root.SetFlagErrorFunc(flagError)
+	return root
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/provider"
+)
+
+// upstream is a provider that is set up.
+type upstream struct {
+	name              string
+	protocol          string
+	baseURL           string
+	apiKey            provider.Key
+	concurrency       int
+	requestsPerMinute int
+	origin            string // for an error
+}
+
+// wellKnown are the providers for which a key in the environment is all it takes.
+var wellKnown = []struct{ name, protocol, keyVariable, urlVariable, baseURL string }{
+	{"ezai", "anthropic", "EZAI_API_KEY", "EZAI_BASE_URL", "https://ezaiapi.com"},
+	{"anthropic", "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"},
+}
+
+// simulated is the name of the provider of --simulate.
+const simulated = "simulated"
+
+// upstreams gives the providers of environment and file, and the file's routes.
+func (r *reader) upstreams(simulate bool) ([]upstream, []node.Route, error) {
+	all, err := r.fromFile()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, w := range wellKnown {
+		inFile := slices.ContainsFunc(all, func(u upstream) bool { return u.name == w.name })
+		if key := r.getenv(w.keyVariable); key != "" && !inFile {
+			u := upstream{name: w.name, protocol: w.protocol, baseURL: w.baseURL, apiKey: provider.Key(key), origin: w.keyVariable}
+			if base := r.getenv(w.urlVariable); base != "" {
+				u.baseURL, u.origin = base, w.keyVariable+" and "+w.urlVariable
+			}
+			all = append(all, u)
+		}
+	}
+	names := []string{}
+	for _, u := range all {
+		names = append(names, u.name)
+	}
+	if simulate {
+		if slices.Contains(names, simulated) {
+			return nil, nil, fmt.Errorf("%s: providers.%s: --simulate adds a provider of this name; give yours another", r.file.path, simulated)
+		}
+		names = append(names, simulated)
+	}
+	routes, err := r.routes(names)
+	return all, routes, err
+}
+
+// errNoProvider is what serve says without any provider.
+func errNoProvider(getenv func(string) string) error {
+	hint := ""
+	if getenv("OPENAI_API_KEY") != "" {
+		hint = " (OPENAI_API_KEY is set, but OpenAI's protocol is not in this version)"
+	}
+	return fail(exitUsage, "no provider is set up%s; set EZAI_API_KEY or ANTHROPIC_API_KEY, name one under providers in the "+
+		"configuration file, or start with --simulate for models that cost nothing", hint)
+}
+
+// fromFile reads the file's providers.
+func (r *reader) fromFile() ([]upstream, error) {
+	var all []upstream
+	for _, e := range r.file.providers {
+		u, err := r.upstream(e)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func (r *reader) upstream(e entry) (upstream, error) {
+	u := upstream{name: e.key, origin: fmt.Sprintf("%s:%d: providers.%s", r.file.path, e.line, e.key)}
+	keyVariable, urlVariable := "", ""
+	for _, w := range wellKnown {
+		if w.name == e.key {
+			u.protocol, u.baseURL, keyVariable, urlVariable = w.protocol, w.baseURL, w.keyVariable, w.urlVariable
+		}
+	}
+	err := r.file.fields("providers."+e.key, e.value, map[string]func(string) error{
+		"protocol":            func(s string) error { return setText(&u.protocol, s) },
+		"base_url":            func(s string) error { return setText(&u.baseURL, s) },
+		"api_key_env":         func(s string) error { return setText(&keyVariable, s) },
+		"concurrency":         func(s string) error { return setCount(&u.concurrency, s, 100_000) },
+		"requests_per_minute": func(s string) error { return setCount(&u.requestsPerMinute, s, 10_000_000) },
+	})
+	if err != nil {
+		return u, err
+	}
+	if base := r.getenv(urlVariable); urlVariable != "" && base != "" {
+		u.baseURL = base
+	}
+	switch {
+	case u.protocol == "":
+		return u, fmt.Errorf("%s: protocol is required: anthropic", u.origin)
+	case u.baseURL == "":
+		return u, fmt.Errorf("%s: base_url is required, like https://api.anthropic.com", u.origin)
+	case keyVariable == "":
+		return u, nil // a server that asks for none
+	}
+	u.apiKey = provider.Key(r.getenv(keyVariable))
+	if u.apiKey == "" {
+		return u, fmt.Errorf("%s: the environment variable %s, which is to hold its key, is not set", u.origin, keyVariable)
+	}
+	return u, nil
+}
+
+// routes reads the file's routes. Each leads to a provider that is set up.
+func (r *reader) routes(providers []string) ([]node.Route, error) {
+	var routes []node.Route
+	for i, n := range r.file.routes {
+		var route node.Route
+		of := fmt.Sprintf("routes[%d]", i)
+		err := r.file.fields(of, n, map[string]func(string) error{
+			"model":    func(s string) error { return setModel(&route.Model, s) },
+			"provider": func(s string) error { return setText(&route.Provider, s) },
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case route.Model == "" || route.Provider == "":
+			return nil, r.file.at(line(n), "%s: needs a model and a provider, like {model: \"claude-*\", provider: ezai}", of)
+		case !slices.Contains(providers, route.Provider):
+			return nil, r.file.at(line(n), "%s: provider %q is not set up; set up are: %s", of, route.Provider, strings.Join(providers, ", "))
+		}
+		routes = append(routes, route)
+	}
+	return routes, nil
+}
+
+func setModel(to *string, s string) error {
+	if i := strings.Index(s, "*"); i >= 0 && i != len(s)-1 {
+		return errors.New("may hold a star at its end only, as in claude-*")
+	}
+	return setText(to, s)
+}
+
+// fields reads a mapping whose keys are known.
+func (d *document) fields(of string, n ast.Node, known map[string]func(string) error) error {
+	entries, err := d.entries(of, n)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		set, ok := known[e.key]
+		if !ok {
+			return d.at(e.line, "%s: there is no key %q; there are %s", of, e.key, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		text, err := d.scalar(e)
+		if err == nil {
+			err = set(text)
+			if err != nil {
+				err = d.at(e.line, "%s.%s: %w", of, e.key, err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/simulate"
+	"github.com/ringback/ringback/internal/store/sqlite"
+	"github.com/ringback/ringback/internal/telemetry"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve [FLAGS]",
+		Short: "Run the server",
+		Long: `Run the server: POST /api/generate takes jobs, and what it answers 202 to is on
+disk. Jobs run, and their answers are brought by webhook, until SIGINT or SIGTERM.
+Then nothing new is begun, running calls and webhooks get --drain-timeout, and
+the rest waits on disk for the next start. kill -9 loses nothing either.
+
+A key in the environment is all it takes; without one, --simulate serves models
+that cost nothing. More providers, and routes to them, go into the file.`,
+		Example: `  EZAI_API_KEY=… ringback serve
+  ringback serve --simulate --allow-callback 127.0.0.0/8
+  RINGBACK_API_KEY=… ANTHROPIC_API_KEY=… ringback serve --addr :8080 --data /var/lib/ringback
+  ringback serve --config /etc/ringback.yaml
+
+  # /etc/ringback.yaml
+  addr: 127.0.0.1:8080
+  providers:
+    anthropic: {concurrency: 50, requests_per_minute: 1000}
+    own: {protocol: anthropic, base_url: http://10.0.0.5:4000, api_key_env: OWN_KEY}
+  routes:
+    - {model: "llama-*", provider: own}`,
+		Annotations:           map[string]string{titleVariables: serveVariables, titleExit: exitCodesText()},
+		Args:                  cobra.NoArgs,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := load(cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			if len(c.providers) == 0 && !c.simulate {
+				return errNoProvider(os.Getenv)
+			}
+			out := terminalOf(cmd.ErrOrStderr())
+			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.is, Color: out.color})
+			return serve(cmd.Context(), c, log, func(string) {})
+		},
+	}
+	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "concurrency", "max-queued",
+		"drain-timeout", "simulate", "insecure", "log-level")
+	return cmd
+}
+
+const serveVariables = `  A flag goes before its variable, a variable before the file, where the key is the
+  flag's name with _ for -. These have no flag:
+    EZAI_API_KEY            provider ezai; EZAI_BASE_URL (https://ezaiapi.com)
+    ANTHROPIC_API_KEY       provider anthropic; ANTHROPIC_BASE_URL, without /v1
+                            (https://api.anthropic.com)
+    RINGBACK_API_KEY        what clients have to send; key api_key
+    WEBHOOK_SECRET          signs the webhooks; key webhook_secret. Without one it is
+                            made and kept in the data directory: see ringback secret
+    RINGBACK_DEFAULT_MODEL  the model of requests that name none; key default_model`
+
+// msgUp is the one log line that others wait for: the demo does.
+const msgUp = "server is up"
+
+// serve runs a server until ctx is done and everything has stopped. It opens the
+// parts in the order in which they need each other, those first that only read
+// the configuration, so that nothing is changed by a start that cannot succeed;
+// it closes them in the reverse. When it is up it calls up with its URL. A
+// *failure says what the operator can do.
+func serve(ctx context.Context, c config, log *slog.Logger, up func(url string)) (err error) {
+	providers, closeProviders, err := openProviders(c)
+	if err != nil {
+		return err
+	}
+	defer closeProviders()
+	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: c.allowCallback})
+	if err != nil {
+		return err
+	}
+	sender, err := webhook.NewSender(webhook.SenderConfig{Guard: guard, UserAgent: userAgent()})
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	listener, err := net.Listen("tcp", c.addr)
+	if err != nil {
+		return explainListen(err, c.addr, c.data)
+	}
+	defer listener.Close() //nolint:errcheck // the API has closed it, unless something failed before
+	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data)})
+	if err != nil {
+		return explainStore(err, c.data)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	secret, err := signingSecret(c, log)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Config{
+		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,
+		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL,
+		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.data,
+		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
+		Logger:       log,
+	})
+	if err != nil {
+		return err
+	}
+	door, err := api.New(api.Config{
+		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log,
+	}, n)
+	if err != nil {
+		return err
+	}
+	if c.apiKey == "" && !isLoopback(c.addr) {
+		log.Warn("anybody who reaches this address may spend your money: no API key is set", "addr", c.addr)
+	}
+	url := urlOf(listener.Addr())
+	log.Info(msgUp, "url", url, "data", c.data, "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
+	up(url)
+	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
+}
+
+// runUntil runs node and API until ctx is done. The API goes on while the node
+// drains: who waits for a running job still gets it, and who comes hears 503.
+func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listener, log *slog.Logger, patience time.Duration) error {
+	nodeCtx, stopNode := context.WithCancel(ctx)
+	defer stopNode()
+	doorCtx, closeDoor := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeDoor()
+	defer context.AfterFunc(ctx, func() {
+		log.Info("stopping; a second signal ends it at once", "drain_timeout", patience.String())
+	})()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stopNode()
+		return door.Run(doorCtx, l)
+	})
+	g.Go(func() error {
+		defer closeDoor()
+		return n.Run(nodeCtx)
+	})
+	err := g.Wait()
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// dieOf ends the process when the disk cannot be trusted any more: what was not
+// committed was not promised, and a restart reads what is really there.
+func dieOf(log *slog.Logger, dir string) func(error) {
+	return func(err error) {
+		log.Error("the disk failed, so the server ends at once; look after the disk and start it again", "data", dir, "err", err)
+		os.Exit(exitDiskDied)
+	}
+}
+
+// signingSecret is the operator's secret, or the one in the data directory.
+func signingSecret(c config, log *slog.Logger) (ringback.Secret, error) {
+	if !c.secret.IsZero() {
+		return c.secret, nil
+	}
+	file := filepath.Join(c.data, secretFile)
+	s, made, err := keepSecret(file)
+	if err != nil {
+		return s, &failure{exitDataDir, err}
+	}
+	if made {
+		log.Info("a webhook secret was made; ringback secret prints it", "file", file)
+	} else {
+		log.Info("webhooks are signed with the secret in this file; ringback secret prints it", "file", file)
+	}
+	return s, nil
+}
+
+// openProviders makes the clients of all providers, the simulated one among them.
+func openProviders(c config) (map[string]node.Provider, func(), error) {
+	providers := map[string]node.Provider{}
+	closers := []func(){}
+	closeAll := func() {
+		for _, f := range slices.Backward(closers) {
+			f()
+		}
+	}
+	all := slices.Clone(c.providers)
+	if c.simulate {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, fmt.Errorf("start the simulated provider: %w", err)
+		}
+		closers = append(closers, serveHandler(l, simulate.NewProvider(simulate.ProviderConfig{})))
+		all = append(all, upstream{name: simulated, protocol: "anthropic", baseURL: "http://" + l.Addr().String()})
+	}
+	for _, u := range all {
+		client, err := provider.New(provider.Config{
+			Name: u.name, Protocol: u.protocol, BaseURL: u.baseURL, APIKey: u.apiKey, UserAgent: userAgent(),
+		})
+		if err != nil {
+			closeAll()
+			return nil, nil, fail(exitUsage, "%s: %w", u.origin, err)
+		}
+		closers = append(closers, client.Close)
+		providers[u.name] = node.Provider{Client: client, Concurrency: u.concurrency, RequestsPerMinute: u.requestsPerMinute}
+	}
+	return providers, closeAll, nil
+}
+
+// serveHandler serves a handler of this process on a loopback listener. The
+// function that it returns closes both and waits for their end.
+func serveHandler(l net.Listener, h http.Handler) func() {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l) // always http.ErrServerClosed
+	}()
+	return func() {
+		_ = server.Close() // breaks what hangs on purpose
+		<-done
+	}
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+)
+
+// setting is one line of the table: what may be set, by which names, and how its
+// text is read.
+type setting struct {
+	key      string // in the file; "" only of --config
+	flag     string // "": there is none
+	variable string
+	meta     string // what stands for its value; "" of a switch
+	def      string // "" means none
+	help     string
+	list     bool // may be given several times
+	set      func(c *config, values []string) error
+}
+
+// settings is the one table that flags, variables, keys, help and
+// docs/configuration.md are made of.
+var settings = []setting{
+	{
+		flag: "config", variable: "RINGBACK_CONFIG", meta: "FILE",
+		help: "the configuration file, YAML; unknown keys in it are errors",
+		set:  one(func(*config, string) error { return nil }), // read before all others
+	},
+	{
+		key: "addr", flag: "addr", variable: "RINGBACK_ADDR", meta: "ADDRESS", def: "127.0.0.1:8080",
+		help: "listen here; an address that others can reach needs RINGBACK_API_KEY, or --insecure",
+		set:  one(func(c *config, s string) error { return setAddr(&c.addr, s) }),
+	},
+	{
+		key: "data", flag: "data", variable: "RINGBACK_DATA", meta: "DIR", def: "./ringback-data",
+		help: "the data directory; made if it is missing, used by one process at a time",
+		set:  one(func(c *config, s string) error { return setText(&c.data, s) }),
+	},
+	{
+		key: "public_url", flag: "public-url", variable: "RINGBACK_PUBLIC_URL", meta: "URL",
+		help: "where clients reach this server, for the links in answers; without it they are paths",
+		set:  one(setPublicURL),
+	},
+	{
+		key: "api_key", variable: "RINGBACK_API_KEY",
+		help: "the key that clients send as Authorization: Bearer or x-api-key; there is no flag for it, since ps would show it",
+		set:  one(func(c *config, s string) error { return setAPIKey(c, s) }),
+	},
+	{
+		key: "webhook_secret", variable: "WEBHOOK_SECRET",
+		help: "signs the webhooks; without one a whsec_ secret is made and kept in DIR/webhook-secret; no flag, as above",
+		set:  one(setWebhookSecret),
+	},
+	{
+		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: the node's has another model behind it
+		help: "the model of requests that name none; unset: claude-sonnet-4-5, with claude-sonnet-5-5 behind it",
+		set:  one(func(c *config, s string) error { return setText(&c.defaultModel, s) }),
+	},
+	{
+		key: "allow_callback", flag: "allow-callback", variable: "RINGBACK_ALLOW_CALLBACK", meta: "CIDR", list: true,
+		help: "let webhooks go to these addresses too, such as 127.0.0.0/8 or 10.0.0.0/8; repeat it, or divide by commas",
+		set:  setAllowCallback,
+	},
+	{
+		key: "concurrency", flag: "concurrency", variable: "RINGBACK_CONCURRENCY", meta: "N", def: "256",
+		help: "how many provider calls run at once",
+		set:  one(func(c *config, s string) error { return setCount(&c.concurrency, s, 100_000) }),
+	},
+	{
+		key: "max_queued", flag: "max-queued", variable: "RINGBACK_MAX_QUEUED", meta: "N", def: "1000000",
+		help: "how many jobs may wait; beyond it clients hear 503 and Retry-After",
+		set:  one(func(c *config, s string) error { return setCount(&c.maxQueued, s, 1_000_000_000) }),
+	},
+	{
+		key: "drain_timeout", flag: "drain-timeout", variable: "RINGBACK_DRAIN_TIMEOUT", meta: "DURATION", def: "20s",
+		help: "how long running calls and webhooks may go on after SIGTERM; what is cut off is repeated after the next start",
+		set:  one(setDrainTimeout),
+	},
+	{
+		key: "simulate", flag: "simulate", variable: "RINGBACK_SIMULATE",
+		help: "add a provider that costs nothing: models sim/echo, sim/slow, sim/flaky-3, sim/429, sim/break-off",
+		set:  one(func(c *config, s string) error { return setSwitch(&c.simulate, s) }),
+	},
+	{
+		key: "insecure", flag: "insecure", variable: "RINGBACK_INSECURE",
+		help: "serve others without an API key: whoever reaches the address spends your money",
+		set:  one(func(c *config, s string) error { return setSwitch(&c.insecure, s) }),
+	},
+	{
+		key: "log_level", flag: "log-level", variable: "RINGBACK_LOG_LEVEL", meta: "LEVEL", def: "info",
+		help: "debug, info, warn or error; debug has a line for each request and each move of a job",
+		set:  one(setLogLevel),
+	},
+}
+
+// later are settings that a later version will have, and what this one says.
+var later = map[string]string{
+	"database_url": "PostgreSQL is not in this version; leave it out, and jobs are kept in the directory that --data names",
+	"roles":        "roles are not in this version; leave it out: one process is both api and worker",
+}
+
+// addFlags gives a command the flags of some settings.
+func addFlags(flags *pflag.FlagSet, names ...string) {
+	flags.SortFlags = false // the table's order is that of the need
+	for _, s := range settings {
+		usage := fmt.Sprintf("`%s` %s [%s]", s.meta, s.help, s.variable)
+		switch {
+		case s.flag == "" || !slices.Contains(names, s.flag):
+		case s.meta == "":
+			flags.Bool(s.flag, false, fmt.Sprintf("%s [%s]", s.help, s.variable))
+		case s.list:
+			flags.StringArray(s.flag, nil, usage)
+		default:
+			flags.String(s.flag, s.def, usage)
+		}
+	}
+}
+
+// one reads a setting that has one value.
+func one(set func(*config, string) error) func(*config, []string) error {
+	return func(c *config, values []string) error {
+		if len(values) != 1 {
+			return errors.New("takes one value, not a list")
+		}
+		return set(c, values[0])
+	}
+}
+
+func setText(to *string, s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("is empty")
+	}
+	*to = s
+	return nil
+}
+
+func setAddr(to *string, s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT; write it like 127.0.0.1:8080, or [::1]:8080", s)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q has no port from 0 to 65535; write it like 127.0.0.1:8080", s)
+	}
+	*to = s
+	return nil
+}
+
+func setPublicURL(c *config, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("is not the address of a server; write it like https://ringback.example.com")
+	}
+	c.publicURL = strings.TrimRight(s, "/")
+	return nil
+}
+
+func setAPIKey(c *config, s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the key must be printable ASCII without spaces (is there a line break at its end?)")
+	}
+	return setText(&c.apiKey, s)
+}
+
+func setWebhookSecret(c *config, s string) (err error) {
+	c.secret, err = ringback.ParseSecret(s)
+	return err
+}
+
+func setAllowCallback(c *config, values []string) error {
+	c.allowCallback = nil
+	for _, v := range values {
+		for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+			p, err := netip.ParsePrefix(s)
+			if addr, isAddr := netip.ParseAddr(s); isAddr == nil {
+				return fmt.Errorf("%q is one address; write it as the range %s/%d", s, s, addr.BitLen())
+			}
+			if err != nil {
+				return fmt.Errorf("%q is not a range of addresses; write it like 10.0.0.0/8 or fd00::/8", s)
+			}
+			c.allowCallback = append(c.allowCallback, p)
+		}
+	}
+	return nil
+}
+
+func setCount(to *int, s string, most int) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return fmt.Errorf("%q is not a whole number from 1 to %d", s, most)
+	}
+	*to = n
+	return nil
+}
+
+func setDrainTimeout(c *config, s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > time.Hour {
+		return fmt.Errorf("%q is not a duration from 0s to 1h; write it like 20s or 2m", s)
+	}
+	c.drainTimeout = d
+	return nil
+}
+
+func setSwitch(to *bool, s string) error {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", s)
+	}
+	*to = b
+	return nil
+}
+
+func setLogLevel(c *config, s string) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s) {
+		return fmt.Errorf("%q is not one of debug, info, warn, error", s)
+	}
+	var level slog.Level
+	err := level.UnmarshalText([]byte(s))
+	c.logLevel = level
+	return err
+}

@@ -1,0 +1,36 @@
+// Package telemetry sets up what the process tells about itself: its log.
+//
+// On a terminal the log is for eyes (one coloured line for each record), else it
+// is JSON, one object a line, for machines. The package does not know what is
+// logged, nor flags, nor the environment: whether the output is a terminal, and
+// whether colours are wanted, is said to it.
+package telemetry
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/lmittmann/tint"
+)
+
+// LogConfig sets up a logger.
+type LogConfig struct {
+	// Output takes the lines. Required.
+	Output io.Writer
+	// Level is the least that is logged; the zero value is info.
+	Level slog.Level
+	// Terminal says that a person reads Output as it comes.
+	Terminal bool
+	// Color allows colours, on a terminal only.
+	Color bool
+}
+
+const clock = "15:04:05.000"
+
+// NewLogger makes a logger.
+func NewLogger(c LogConfig) *slog.Logger {
+	if !c.Terminal {
+		return slog.New(slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level}))
+	}
+	return slog.New(tint.NewHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color}))
+}
