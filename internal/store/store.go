@@ -75,10 +75,10 @@ type Store interface {
 
 // Jobs are the moves of a job.
 type Jobs interface {
-	// Submit stores a job: queued, or already running on Job.Node where that
-	// is set (born claimed). A second Submit of the same id is done already. With an idempotency key
-	// that is taken it stores nothing and returns the first job and true, or
-	// ErrMismatch if that one's IdempotencyHash differs.
+	// Submit stores a job: queued, or already running on Job.Node where that is
+	// set (born claimed). A second Submit of the same id is done already. With an
+	// idempotency key that is taken it stores nothing and returns the first job
+	// and true, or ErrMismatch if that one's IdempotencyHash differs.
 	Submit(ctx context.Context, j NewJob) (Job, bool, error)
 
 	// Claim moves due jobs from queued to running, at most Want.N of each lane,
@@ -89,7 +89,8 @@ type Jobs interface {
 	// Settle ends the attempt that ref names as decide says, with the ledger's
 	// row and the delivery that this causes. It returns the job as it stands
 	// then, or ErrFenced if the job has moved on. Settled before with the same
-	// ref is success.
+	// ref, outcome and time is success; to find that out decide may be called
+	// with a row that has moved on.
 	Settle(ctx context.Context, ref Ref, decide Decide) (Job, error)
 
 	// Cancel ends a waiting job as decide says. For a running one it stores
@@ -151,6 +152,8 @@ type Reader interface {
 	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
 	// Waiting says what waits, from counters.
 	Waiting(ctx context.Context) (Waiting, error)
+	// Queued is Waiting's Jobs alone, for those who ask often.
+	Queued(ctx context.Context) (int, error)
 }
 
 // Keeper keeps the store in good health.
@@ -317,8 +320,8 @@ type Outcome struct {
 	Failed bool
 	// Refused notes the first refusal, from which MaxWait counts.
 	Refused bool
-	// NextModel, where set, is asked from now on; it is taken off Fallbacks and
-	// Failures begin anew.
+	// NextModel, where set, is asked from now on; it is taken off Fallbacks, and
+	// Failures and the wait for a provider that refuses begin anew.
 	NextModel string
 
 	// Partial is the text that had come; empty keeps the one before.
@@ -435,10 +438,10 @@ type Query struct {
 
 // Waiting is what waits in the store.
 type Waiting struct {
-	Jobs       int // queued, due or not
-	Deliveries int // pending and not in flight
-	Lanes      []LaneWaiting
-	Suspects   LaneWaiting // of all lanes
+	Jobs       int           // queued, due or not
+	Deliveries int           // to be sent, redeliveries too, and not in flight
+	Lanes      []LaneWaiting // without suspects
+	Suspects   LaneWaiting   // of all lanes
 	Hosts      []HostWaiting
 }
 

@@ -252,7 +252,7 @@ func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time,
 		Run: func(t *tx) error {
 			expired = expired[:0]
 			ids, err := selectIDs(t, `
-				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ?
+				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ? AND manual = 0
 				ORDER BY made_at LIMIT ?`, ms(madeBefore), limit)
 			if err != nil {
 				return err

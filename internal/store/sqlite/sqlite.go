@@ -52,7 +52,7 @@ const readers = 4
 
 // readTimeout bounds a read transaction: a longer one would keep the log from
 // being truncated.
-const readTimeout = 5 * time.Second
+const readTimeout = 2 * time.Second
 
 // maxLog is the size in bytes of the write-ahead log past which the readers'
 // gate is shut for a moment, so that it can be truncated.
@@ -102,8 +102,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, cfg Config) error {
-	_, err := os.Stat(s.file)
-	isNew := errors.Is(err, fs.ErrNotExist)
+	isNew, err := makeFile(s.file)
+	if err != nil {
+		return err
+	}
 	if s.writer, err = openWriter(ctx, s.file); err != nil {
 		return err
 	}
@@ -222,6 +224,19 @@ func makeDir(dir string) error {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	return syncDir(parent)
+}
+
+// makeFile makes the database's file, if it is not there, for its owner alone:
+// prompts are in it. SQLite gives its other files the same mode.
+func makeFile(name string) (isNew bool, err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
 }
 
 // syncDir makes the names in a directory durable.

@@ -80,3 +80,21 @@ func (s *Store) bound(pages int) {
 		panic(err)
 	}
 }
+
+func TestTheFilesAreTheirOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: got mode %v, want 0600", e.Name(), info.Mode().Perm())
+		}
+	}
+}

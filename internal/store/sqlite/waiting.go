@@ -65,6 +65,13 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	return out, nil
 }
 
+// Queued implements store.Reader.
+func (s *Store) Queued(context.Context) (int, error) {
+	s.waiting.mu.Lock()
+	defer s.waiting.mu.Unlock()
+	return s.waiting.jobs, nil
+}
+
 // jobWaits counts a job that the transaction put into its lane.
 func (s *Store) jobWaits(t *tx, j store.Job) {
 	lane, due, suspect, w := j.Lane(), ms(j.RunAt), j.Suspect(), s.waiting
