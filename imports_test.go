@@ -1,0 +1,175 @@
+package ringback_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ringback/ringback"
+
+// mayImport says for each package which packages of this module it may import;
+// imports run one way, cmd → api → node → {provider, webhook, limit, hub, store}
+// → root. The root is ".". A package that is not here yet is put here when it
+// comes.
+var mayImport = map[string][]string{
+	".":                          {},
+	"client":                     {"."},
+	"examples/receivers/go":      {"."},
+	"internal/sse":               {},
+	"internal/hub":               {},
+	"internal/limit":             {},
+	"internal/telemetry":         {},
+	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
+	"internal/store/groupcommit": {},
+	"internal/store":             {"."},
+	"internal/store/storetest":   {".", "internal/store"},
+	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit"},
+	"internal/provider":          {".", "internal/sse"},
+	"internal/webhook":           {"."},
+	"internal/node": {
+		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
+	},
+	"internal/api": {".", "internal/node"},
+	"cmd/ringback": {
+		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
+		"internal/store", "internal/store/sqlite", "internal/telemetry", "internal/simulate",
+	},
+	"docs": {},
+	"e2e":  {},
+}
+
+// forTests is what every package's tests may import too, with all that those
+// packages import.
+var forTests = []string{".", "client", "internal/simulate", "internal/store/sqlite", "internal/store/storetest"}
+
+// theServer is what the tests of the client may import: they talk to the real one.
+var theServer = []string{"internal/api"}
+
+// standardOnly are the packages that users import or copy: they bring nothing
+// along.
+var standardOnly = []string{".", "client", "examples/receivers/go"}
+
+type listed struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		name := short(p.ImportPath)
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("%s is not in the table of imports: put it there, with what it may import", name)
+			continue
+		}
+		for _, i := range own(p.Imports) {
+			if !slices.Contains(allowed, i) {
+				t.Errorf("%s must not import %s", name, i)
+			}
+		}
+		inTests := slices.Concat(forTests, allowed, []string{name})
+		if name == "client" {
+			inTests = append(inTests, theServer...)
+		}
+		reachable := below(inTests)
+		for _, i := range own(slices.Concat(p.TestImports, p.XTestImports)) {
+			if !reachable[i] {
+				t.Errorf("the tests of %s must not import %s", name, i)
+			}
+		}
+	}
+}
+
+func TestWhatUsersImportBringsNothingAlong(t *testing.T) {
+	t.Parallel()
+	packages := listPackages(t)
+	for _, name := range standardOnly {
+		at := slices.IndexFunc(packages, func(p listed) bool { return short(p.ImportPath) == name })
+		if at < 0 {
+			t.Errorf("there is no package %s", name)
+			continue
+		}
+		for _, i := range packages[at].Imports {
+			first, _, _ := strings.Cut(i, "/")
+			if strings.Contains(first, ".") && i != module {
+				t.Errorf("%s must not import %s: it imports the standard library and this module's root", name, i)
+			}
+		}
+	}
+}
+
+func TestTheTableOfImportsNamesNoPackageThatIsGone(t *testing.T) {
+	t.Parallel()
+	var have []string
+	for _, p := range listPackages(t) {
+		have = append(have, short(p.ImportPath))
+	}
+	for name := range maps.Keys(mayImport) {
+		if !slices.Contains(have, name) {
+			t.Errorf("the table of imports names %s, which does not exist", name)
+		}
+	}
+}
+
+// listPackages asks go list, which does not need the packages to compile.
+func listPackages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("read what go list says: %v", err)
+		}
+		if !strings.Contains(p.ImportPath, "/node_modules/") { // of npm, not ours
+			packages = append(packages, p)
+		}
+	}
+}
+
+// own are the packages of this module among imports, by their short names.
+func own(imports []string) []string {
+	var names []string
+	for _, i := range imports {
+		if i == module || strings.HasPrefix(i, module+"/") {
+			names = append(names, short(i))
+		}
+	}
+	return names
+}
+
+func short(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+// below are the packages and all that they may import, directly or not.
+func below(names []string) map[string]bool {
+	found := map[string]bool{}
+	for len(names) > 0 {
+		name := names[0]
+		names = names[1:]
+		if !found[name] {
+			found[name] = true
+			names = append(names, mayImport[name]...)
+		}
+	}
+	return found
+}
