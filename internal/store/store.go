@@ -124,7 +124,8 @@ type Deliveries interface {
 	Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 
 	// ExpireDeliveries turns at most limit waiting deliveries that were made
-	// before the time given into dead letters.
+	// before the time given into dead letters; a redelivery that is due is tried
+	// first.
 	ExpireDeliveries(ctx context.Context, madeBefore, now time.Time, limit int) ([]Delivery, error)
 
 	// ReleaseDeliveries makes due again what was in flight in a process that

@@ -263,7 +263,7 @@ func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time,
 					return err
 				}
 				s.deliveriesLeave(t, d.Key(), 1)
-				d.Status, d.EndedAt, d.NextAt, d.Manual = ringback.DeliveryDead, now, time.Time{}, false
+				d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDead, now, time.Time{}
 				if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 					return err
 				}

@@ -51,10 +51,10 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUI
 // listWindow looks at the rows before an id. last is the last row of the
 // window; nil if there are no more behind it.
 func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.read(ctx, func(tx *reader) error {
 		bottom := uuid.Nil
 		var id []byte
-		switch err := tx.QueryRowContext(ctx, `SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id); {
+		switch err := tx.row(`SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id); {
 		case err == nil:
 			bottom = uuid.UUID(id)
 			last = &bottom
@@ -65,7 +65,7 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 			last = nil // all that follow are older
 			return nil
 		}
-		rows, err := tx.QueryContext(ctx, `
+		rows, err := tx.rows(`
 			SELECT `+jobColumns+` FROM jobs
 			WHERE id < ?1 AND id >= ?2 AND project = ?3
 				AND (?4 < 0 OR status = ?4)

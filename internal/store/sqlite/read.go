@@ -15,15 +15,15 @@ import (
 // Job implements store.Reader.
 func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (j store.Job, c store.Content, err error) {
 	var bodies packed
-	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
+	err = s.read(ctx, func(q *reader) error {
 		var err error
-		if j, err = jobOf(ctx, q, project, id); err != nil {
+		if j, err = jobOf(q, project, id); err != nil {
 			return err
 		}
 		if j.ContentGone {
 			return store.ErrGone
 		}
-		bodies, err = readBodies(ctx, q, id, parts)
+		bodies, err = readBodies(q, id, parts)
 		return err
 	})
 	if err == nil {
@@ -38,8 +38,8 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 // Content implements store.Reader.
 func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
 	var bodies packed
-	err := s.read(ctx, func(ctx context.Context, q *sql.Tx) (err error) {
-		bodies, err = readBodies(ctx, q, id, parts)
+	err := s.read(ctx, func(q *reader) (err error) {
+		bodies, err = readBodies(q, id, parts)
 		return err
 	})
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (s
 	return bodies.open()
 }
 
-func jobOf(ctx context.Context, q *sql.Tx, project string, id uuid.UUID) (store.Job, error) {
-	j, err := scanJob(q.QueryRowContext(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = ?`, id[:]))
+func jobOf(q *reader, project string, id uuid.UUID) (store.Job, error) {
+	j, err := scanJob(q.row(`SELECT `+jobColumns+` FROM jobs WHERE id = ?`, id[:]))
 	if err == nil && j.Project != project {
 		err = store.ErrNotFound
 	}
@@ -63,7 +63,7 @@ type packed struct {
 	webhook                  *store.Delivery
 }
 
-func readBodies(ctx context.Context, q *sql.Tx, id uuid.UUID, parts store.Parts) (b packed, err error) {
+func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error) {
 	for _, want := range []struct {
 		ask  store.Parts
 		part part
@@ -76,12 +76,12 @@ func readBodies(ctx context.Context, q *sql.Tx, id uuid.UUID, parts store.Parts)
 		if parts&want.ask == 0 {
 			continue
 		}
-		if *want.to, err = scanBody(q.QueryRowContext(ctx, selectBody, id[:], int(want.part))); err != nil {
+		if *want.to, err = scanBody(q.row(selectBody, id[:], int(want.part))); err != nil {
 			return b, err
 		}
 	}
 	if parts&store.PartWebhook != 0 {
-		b.webhook, err = lastDelivery(ctx, q, id)
+		b.webhook, err = lastDelivery(q, id)
 	}
 	return b, err
 }
@@ -99,17 +99,17 @@ func (b packed) open() (c store.Content, err error) {
 	return c, nil
 }
 
-func lastDelivery(ctx context.Context, q *sql.Tx, job uuid.UUID) (*store.Delivery, error) {
-	deliveries, err := deliveriesOf(ctx, q, job)
+func lastDelivery(q *reader, job uuid.UUID) (*store.Delivery, error) {
+	deliveries, err := deliveriesOf(q, job)
 	if err != nil || len(deliveries) == 0 {
 		return nil, err
 	}
 	return &deliveries[len(deliveries)-1], nil
 }
 
-func deliveriesOf(ctx context.Context, q *sql.Tx, job uuid.UUID) ([]store.Delivery, error) {
+func deliveriesOf(q *reader, job uuid.UUID) ([]store.Delivery, error) {
 	from, to := deliveryRange(job)
-	rows, err := q.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id BETWEEN ? AND ? AND job = ? ORDER BY made_at, id`, from, to, job[:])
+	rows, err := q.rows(`SELECT `+deliveryColumns+` FROM deliveries WHERE id BETWEEN ? AND ? AND job = ? ORDER BY made_at, id`, from, to, job[:])
 	if err != nil {
 		return nil, err
 	}
@@ -127,12 +127,12 @@ func deliveriesOf(ctx context.Context, q *sql.Tx, job uuid.UUID) ([]store.Delive
 
 // Attempts implements store.Reader.
 func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
-	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
-		j, err := jobOf(ctx, q, project, id)
+	err = s.read(ctx, func(q *reader) error {
+		j, err := jobOf(q, project, id)
 		if err != nil {
 			return err
 		}
-		if attempts, err = readLedger(ctx, q, &j, after, limit); err != nil {
+		if attempts, err = readLedger(q, &j, after, limit); err != nil {
 			return err
 		}
 		if j.Status == ringback.Running && j.Fence > after && len(attempts) < limit {
@@ -148,8 +148,8 @@ func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, afte
 	return attempts, nil
 }
 
-func readLedger(ctx context.Context, q *sql.Tx, j *store.Job, after int64, limit int) ([]ringback.Attempt, error) {
-	rows, err := q.QueryContext(ctx, `
+func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Attempt, error) {
+	rows, err := q.rows(`
 		SELECT number, node, provider, model, started_at, first_token_at, ended_at,
 			outcome, status_code, error, usage, provider_request_id
 		FROM attempts WHERE job = ? AND number > ? ORDER BY number LIMIT ?`, j.ID[:], after, limit)
@@ -178,17 +178,17 @@ func readLedger(ctx context.Context, q *sql.Tx, j *store.Job, after int64, limit
 
 // JobDeliveries implements store.Reader.
 func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
-	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
-		if _, err := jobOf(ctx, q, project, id); err != nil {
+	err = s.read(ctx, func(q *reader) error {
+		if _, err := jobOf(q, project, id); err != nil {
 			return err
 		}
 		var err error
-		if deliveries, err = deliveriesOf(ctx, q, id); err != nil {
+		if deliveries, err = deliveriesOf(q, id); err != nil {
 			return err
 		}
 		tries = make([][]ringback.Try, len(deliveries))
 		for i := range deliveries {
-			if tries[i], err = triesOf(ctx, q, deliveries[i].ID); err != nil {
+			if tries[i], err = triesOf(q, deliveries[i].ID); err != nil {
 				return err
 			}
 		}
@@ -200,8 +200,8 @@ func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID)
 	return deliveries, tries, nil
 }
 
-func triesOf(ctx context.Context, q *sql.Tx, delivery uuid.UUID) ([]ringback.Try, error) {
-	rows, err := q.QueryContext(ctx, `
+func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
+	rows, err := q.rows(`
 		SELECT number, at, trigger, status_code, duration_ms, error, response
 		FROM tries WHERE delivery = ? ORDER BY fence`, delivery[:])
 	if err != nil {
@@ -224,21 +224,27 @@ func triesOf(ctx context.Context, q *sql.Tx, delivery uuid.UUID) ([]ringback.Try
 // Payload implements store.Reader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
 	var body store.Blob
-	err = s.read(ctx, func(ctx context.Context, q *sql.Tx) error {
-		d, err := scanDelivery(q.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
-		if err != nil {
-			return err
+	var options []byte
+	var zstd sql.NullBool // NULL where the content is deleted
+	err = s.read(ctx, func(q *reader) error {
+		err := q.row(`
+			SELECT jobs.options, bodies.zstd, bodies.bytes
+			FROM deliveries JOIN jobs ON jobs.id = deliveries.job
+				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?
+			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &zstd, &body.Bytes)
+		if errors.Is(err, sql.ErrNoRows) {
+			return store.ErrNotFound
 		}
-		j, err := jobOf(ctx, q, d.Project, d.JobID)
-		if err != nil {
-			return err
-		}
-		p.Header = j.Options.CallbackHeaders
-		body, err = scanBody(q.QueryRowContext(ctx, selectBody, id[:], int(webhookPart)))
 		return err
 	})
+	body.Zstd = zstd.Bool
 	if err == nil && body.Bytes == nil {
 		err = store.ErrGone
+	}
+	if err == nil {
+		var o store.Options
+		err = unmarshal(options, &o)
+		p.Header = o.CallbackHeaders
 	}
 	if err == nil {
 		p.Body, err = body.Open()

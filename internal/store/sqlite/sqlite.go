@@ -17,7 +17,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +24,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // the driver "sqlite": pure Go
@@ -47,27 +45,21 @@ type Config struct {
 	Die func(error)
 }
 
-// readers is how many reads run at once.
-const readers = 4
-
-// readTimeout bounds a read transaction: a longer one would keep the log from
-// being truncated.
-const readTimeout = 2 * time.Second
-
-// maxLog is the size in bytes of the write-ahead log past which the readers'
+// defaultMaxLog is the size in bytes of the write-ahead log past which the readers'
 // gate is shut for a moment, so that it can be truncated.
-const maxLog = 64 << 20
+const defaultMaxLog = 64 << 20
 
 // Store is a [store.Store] in one directory.
 type Store struct {
 	log     *slog.Logger
 	lock    *flock.Flock
 	file    string
-	reads   *sql.DB
+	reads   *reads
 	writer  *writer
 	commits *groupcommit.Queue[*tx]
 	waiting *waiting
 	checks  chan chan error // a Check that the writer is to make
+	maxLog  int64
 
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
@@ -93,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), checks: make(chan chan error, 1)}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())
@@ -124,11 +116,9 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	if err := s.countWaiting(ctx); err != nil {
 		return err
 	}
-	if s.reads, err = sql.Open("sqlite", dsn(s.file, "query_only(1)")); err != nil {
+	if s.reads, err = openReads(ctx, s.file); err != nil {
 		return err
 	}
-	s.reads.SetMaxOpenConns(readers)
-	s.reads.SetMaxIdleConns(readers)
 	s.commits = groupcommit.New(groupcommit.Config[*tx]{
 		Begin:   s.writer.begin,
 		Unknown: func(err error) bool { return errors.Is(err, errLost) },
@@ -152,7 +142,7 @@ func (s *Store) shut() error {
 		s.commits.Close()
 	}
 	if s.reads != nil {
-		errs = append(errs, s.reads.Close())
+		errs = append(errs, s.reads.close())
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
@@ -189,26 +179,12 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 	}
 }
 
-// read runs f on a connection of its own, in one read transaction.
-func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	tx, err := s.reads.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin read: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
-	return f(ctx, tx)
-}
-
 // truncateLog keeps the write-ahead log small. A reader that is always there
 // would let it grow without bound: SQLite starts the log anew only when nobody
-// reads it. So past maxLog new readers wait a moment outside.
+// reads it. So past its bound new readers wait a moment outside.
 func (s *Store) truncateLog() {
 	info, err := os.Stat(s.file + "-wal")
-	if err != nil || info.Size() < maxLog {
+	if err != nil || info.Size() < s.maxLog {
 		return
 	}
 	s.gate.Lock()

@@ -306,6 +306,19 @@ func exerciseFreeDeliveries(s suite) {
 		w.same("the young one", w.claimDelivery(at(101)).JobID, young.ID)
 	})
 
+	s.promise("a delivery that somebody asked for once more is tried before it expires", func(w *world) {
+		w.delivering(at(0))
+		d := w.settleDelivery(w.claimDelivery(at(1)), tryAgain(at(2), at(50)))
+		w.redeliver(d.ID, at(100))
+		got, err := w.Store().ExpireDeliveries(w.ctx(), at(100), at(100), 10)
+		w.ok(err)
+		w.same("ExpireDeliveries", got, []store.Delivery(nil))
+		w.settleDelivery(w.claimDelivery(at(100)), tryAgain(at(101), at(102)))
+		got, err = w.Store().ExpireDeliveries(w.ctx(), at(100), at(103), 10)
+		w.ok(err)
+		w.same("how many expired after the try", len(got), 1)
+	})
+
 	s.promise("a delivery that is in flight, or has ended, does not expire", func(w *world) {
 		w.delivering(at(0))
 		w.settleDelivery(w.claimDelivery(at(1)), delivered(at(2)))

@@ -123,7 +123,7 @@ func (w *walk) redeliverAny() {
 func (w *walk) expireDeliveriesAny() {
 	limit, before := w.number(1, 3, "limit"), w.now.Add(-time.Duration(w.number(0, 100, "hours"))*time.Hour)
 	over := w.deliveries(func(d *modelDelivery) bool {
-		return d.row.Status == ringback.DeliveryPending && !d.row.InFlight && d.row.MadeAt.Before(before)
+		return d.row.Status == ringback.DeliveryPending && !d.row.InFlight && !d.row.Manual && d.row.MadeAt.Before(before)
 	})
 	got, err := w.Store().ExpireDeliveries(w.ctx(), before, w.now, limit)
 	w.ok(err)
@@ -133,7 +133,6 @@ func (w *walk) expireDeliveriesAny() {
 		if !slices.Contains(over, d) {
 			w.Fatalf("delivery %s expired, and should not have", g.ID)
 		}
-		d.row.Manual = false
 		d.end(ringback.DeliveryDead, w.now)
 		w.sameDelivery(g, d)
 		w.touched[g.JobID] = true
