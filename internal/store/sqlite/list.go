@@ -76,7 +76,7 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // Err tells
+		defer rows.Close()
 		for rows.Next() && len(found) < limit {
 			j, err := scanJob(rows)
 			if err != nil {

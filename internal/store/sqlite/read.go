@@ -113,7 +113,7 @@ func deliveriesOf(q *reader, job uuid.UUID) ([]store.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var deliveries []store.Delivery
 	for rows.Next() {
 		d, err := scanDelivery(rows)
@@ -156,7 +156,7 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var attempts []ringback.Attempt
 	for rows.Next() {
 		var a ringback.Attempt
@@ -207,7 +207,7 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var tries []ringback.Try
 	for rows.Next() {
 		var y ringback.Try

@@ -42,7 +42,7 @@ func unkept(t *tx, query string, keep []store.Ref, limit int) ([]uuid.UUID, erro
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var ids []uuid.UUID
 	for rows.Next() && len(ids) < limit {
 		var id []byte

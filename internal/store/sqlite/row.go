@@ -153,7 +153,7 @@ func selectJobs(t *tx, query string, args ...any) ([]store.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var jobs []store.Job
 	for rows.Next() {
 		j, err := scanJob(rows)
@@ -172,7 +172,7 @@ func selectIDs(t *tx, query string, args ...any) ([]uuid.UUID, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var ids []uuid.UUID
 	for rows.Next() {
 		var id []byte

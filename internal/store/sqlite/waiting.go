@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -152,7 +153,7 @@ func firstDue(t *tx, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var due int64
 	if rows.Next() {
 		err = rows.Scan(&due)
@@ -214,7 +215,7 @@ func count(t *tx) (*waiting, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var l store.Lane
 		var h head
@@ -242,7 +243,7 @@ func countHosts(t *tx, w *waiting) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var host store.Host
 		var h head
@@ -335,29 +336,16 @@ func (h head) covers(stored head) bool {
 	return h.count == stored.count && (h.count == 0 || h.due <= stored.due)
 }
 
-// checkDue compares the first row of each lane and host with memory.
+// checkDue compares the first row of each lane with memory.
 func (s *Store) checkDue(t *tx) (wrong, err error) {
 	w := s.waiting
 	var lane store.Lane
 	for {
-		var due int64
-		rows, err := t.query(`
-			SELECT project, provider, model, run_at FROM jobs
-			WHERE status = 0 AND uncertain < 3 AND (project, provider, model) > (?, ?, ?)
-			ORDER BY project, provider, model, run_at LIMIT 1`, lane.Project, lane.Provider, lane.Model)
-		if err != nil {
-			return nil, err
-		}
-		found := rows.Next()
-		if found {
-			err = rows.Scan(&lane.Project, &lane.Provider, &lane.Model, &due)
-		}
-		if closed := rows.Close(); err == nil {
-			err = closed
-		}
-		if err != nil || !found {
+		next, due, err := firstAfter(t, lane)
+		if err != nil || next == (store.Lane{}) {
 			return wrong, err
 		}
+		lane = next
 		w.mu.Lock()
 		if h := w.lanes[lane]; h.count == 0 || h.due > due {
 			wrong = fmt.Errorf("lane %s/%s has a job due at %s that was not counted", lane.Provider, lane.Model, fromMS(due))
@@ -365,4 +353,18 @@ func (s *Store) checkDue(t *tx) (wrong, err error) {
 		}
 		w.mu.Unlock()
 	}
+}
+
+// firstAfter finds the next lane in the order of the index, and when its first
+// job is due; the zero Lane if there is none.
+func firstAfter(t *tx, lane store.Lane) (next store.Lane, due int64, err error) {
+	err = t.row(`
+		SELECT project, provider, model, run_at FROM jobs
+		WHERE status = 0 AND uncertain < 3 AND (project, provider, model) > (?, ?, ?)
+		ORDER BY project, provider, model, run_at LIMIT 1`, lane.Project, lane.Provider, lane.Model).
+		Scan(&next.Project, &next.Provider, &next.Model, &due)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return next, due, err
 }
