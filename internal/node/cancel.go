@@ -29,9 +29,13 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 		return ringback.Job{}, userError(id, err)
 	}
 	if j.Status == ringback.Running {
-		n.running.cancel(j.ID)
+		n.running.cancel(j.Ref())
 	} else {
 		n.ended(j)
 	}
-	return n.Job(ctx, project, id, false)
+	v, err := n.Job(ctx, project, id, false)
+	if err == nil && v.Status.Terminal() {
+		n.running.leave(j.Ref()) // settled before the cancel reached its call
+	}
+	return v, err
 }

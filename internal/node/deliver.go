@@ -25,16 +25,20 @@ type sends struct {
 	taken    int
 	unproven int // of those taken
 	hosts    map[store.Host]*limit.Gate
-	backlog  map[store.Host]bool // hosts where something that is due waits
-	turn     int                 // round robin
+	backlog  map[store.Host]int // about how many that are due wait for each host
+	turn     int                // round robin
 }
 
-// pass is the right to make one try.
+// pass is the right to make one try, and to settle it.
 type pass struct {
 	sends    *sends
 	gate     *limit.Pass
 	unproven bool
 }
+
+// tried gives the host's slot back as soon as the try is over: that it is
+// settled does not concern the host.
+func (p *pass) tried(r limit.Report) { p.gate.Done(r) }
 
 // send is a delivery in flight, with the right to send it.
 type send struct {
@@ -47,19 +51,16 @@ func (s *sends) init(cfg Config) {
 	s.gate = cfg.HostGate
 	s.gate.Slots, s.gate.PerMinute = slotsPerHost, 0
 	s.hosts = map[store.Host]*limit.Gate{}
-	s.backlog = map[store.Host]bool{}
+	s.backlog = map[store.Host]int{}
 }
 
 // take takes a pass for a host; nil if there is none now.
 func (s *sends) take(h store.Host) *pass {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken >= deliverySlots {
-		return nil
-	}
 	g := s.host(h)
 	unproven := !g.Proven()
-	if unproven && s.unproven >= unprovenSlots {
+	if !s.room(unproven) {
 		return nil
 	}
 	p, ok := g.Enter()
@@ -73,13 +74,19 @@ func (s *sends) take(h store.Host) *pass {
 	return &pass{sends: s, gate: p, unproven: unproven}
 }
 
-// takeBorn takes a pass for a delivery that has just been made; nil where
-// others wait already.
+// room tells whether one more try may be in flight. The caller holds the lock.
+func (s *sends) room(unproven bool) bool {
+	return s.taken < deliverySlots && (!unproven || s.unproven < unprovenSlots)
+}
+
+// takeBorn takes a pass for a delivery that has just been made; nil where those
+// that wait already need all the room there is.
 func (s *sends) takeBorn(h store.Host) *pass {
 	s.mu.Lock()
 	waiting := s.backlog[h]
+	full := waiting > 0 && s.host(h).Room() <= waiting
 	s.mu.Unlock()
-	if waiting {
+	if full {
 		return nil
 	}
 	return s.take(h)
@@ -95,8 +102,8 @@ func (s *sends) host(h store.Host) *limit.Gate {
 	return g
 }
 
-func (p *pass) give(r limit.Report) {
-	p.gate.Done(r)
+func (p *pass) give() {
+	p.tried(limit.Report{})
 	p.sends.mu.Lock()
 	defer p.sends.mu.Unlock()
 	p.sends.taken--
@@ -105,11 +112,16 @@ func (p *pass) give(r limit.Report) {
 	}
 }
 
-// next is when a host's gate may open by time alone.
+// next is when a host's gate may open by time alone; zero if not time but a
+// try in flight stops it.
 func (s *sends) next(h store.Host) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.host(h).Next()
+	g := s.host(h)
+	if !s.room(!g.Proven()) {
+		return time.Time{}
+	}
+	return g.Next()
 }
 
 // order notes which hosts have something due, and gives them round robin.
@@ -122,7 +134,7 @@ func (s *sends) order(hosts []store.HostWaiting, now time.Time) (due []store.Hos
 			next = earlier(next, h.Due)
 			continue
 		}
-		s.backlog[h.Host] = true
+		s.backlog[h.Host] = h.Count
 		due = append(due, h)
 	}
 	slices.SortFunc(due, func(a, b store.HostWaiting) int { return a.Due.Compare(b.Due) })
@@ -186,7 +198,7 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 	defer func() {
 		for _, left := range passes {
 			for _, p := range left {
-				p.give(limit.Report{})
+				p.give()
 			}
 		}
 	}()
@@ -230,33 +242,32 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 // giveUp gives back what a settle that never came about had taken.
 func (n *Node) giveUp(born *send) {
 	if born != nil {
-		born.pass.give(limit.Report{})
+		born.pass.give()
+		poke(n.wakeDeliveries)
 	}
 }
 
 // send makes one try. Its goroutine owns the pass.
 func (n *Node) send(s *send) {
 	n.group.Go(func() error {
-		report := limit.Report{}
 		defer func() {
-			s.pass.give(report)
+			s.pass.give()
 			poke(n.wakeDeliveries)
 		}()
-		report = n.deliver(s)
+		n.deliver(s)
 		return nil
 	})
 }
 
-// deliver makes one try of a delivery and settles it. It returns what the try
-// says about the host.
-func (n *Node) deliver(s *send) limit.Report {
+// deliver makes one try of a delivery and settles it.
+func (n *Node) deliver(s *send) {
 	d := s.delivery
 	if s.payload == nil {
 		p, err := n.store.Payload(context.Background(), d.ID)
 		if err != nil {
 			n.log.Error("webhook not sent: its content can't be read", "delivery_id", d.ID, "job_id", d.JobID, "err", err)
 			n.settleDelivery(d, n.unreadable(d, err))
-			return limit.Report{}
+			return
 		}
 		s.payload = &p
 	}
@@ -268,11 +279,12 @@ func (n *Node) deliver(s *send) limit.Report {
 		ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secret: n.cfg.Secret, Blocked: d.Blocked,
 	})
 	if res.Verdict == webhook.Interrupted {
-		return limit.Report{} // the drain's one transaction frees it
+		return // the drain's one transaction frees it
 	}
+	s.pass.tried(hostReport(res))
+	poke(n.wakeDeliveries)
 	n.logTry(d, res)
 	n.settleDelivery(d, n.concluded(d, res, s.pass))
-	return hostReport(res)
 }
 
 // concluded says what a try leads to.

@@ -67,6 +67,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 		return next, err
 	}
 	for _, j := range jobs {
+		n.jobs.claimed(j.Lane())
 		n.start(j, nil, p.ticketFor(j))
 	}
 	// What was left in the lanes is seen at once, not only when a slot is freed.
@@ -178,6 +179,7 @@ func earlier(a, b time.Time) time.Time {
 func (n *Node) start(j store.Job, request []byte, t *ticket) {
 	n.group.Go(func() error {
 		defer func() {
+			n.running.leave(j.Ref())
 			t.give()
 			poke(n.wakeJobs)
 		}()

@@ -117,10 +117,11 @@ func (n *Node) Readiness() Readiness {
 			r.Ready, r.Checks[check] = false, why
 		}
 	}
+	note("doors", !n.recovered.Load(), "starting")
 	note("doors", n.draining.Load(), "stopping")
 	note("disk", n.diskLow.Load(), "free space is below the reserve")
 	note("memory", n.budget.full(), "as much is being read as memory allows")
-	w, err := n.store.Waiting(context.Background())
-	note("queue", err != nil || w.Jobs >= n.cfg.MaxQueued, "full")
+	queued, err := n.store.Queued(context.Background())
+	note("queue", err != nil || queued >= n.cfg.MaxQueued, "full")
 	return r
 }

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/provider"
@@ -20,47 +18,47 @@ import (
 // running is which attempts run here, and how to end them.
 type running struct {
 	mu    sync.Mutex
-	calls map[uuid.UUID]context.CancelCauseFunc
-	// cancelled are jobs that a cancel found running before their call was here.
-	cancelled map[uuid.UUID]bool
+	calls map[store.Ref]context.CancelCauseFunc
+	// cancelled are attempts that a cancel found before their call was here.
+	cancelled map[store.Ref]bool
 	// stopped are the attempts that the drain ended, for the one transaction
 	// that frees them.
 	stopped map[store.Ref]result
 }
 
 func (r *running) init() {
-	r.calls = map[uuid.UUID]context.CancelCauseFunc{}
-	r.cancelled = map[uuid.UUID]bool{}
+	r.calls = map[store.Ref]context.CancelCauseFunc{}
+	r.cancelled = map[store.Ref]bool{}
 	r.stopped = map[store.Ref]result{}
 }
 
-// enter makes a job's call known; leave forgets it.
-func (r *running) enter(job uuid.UUID, end context.CancelCauseFunc) {
+// enter makes an attempt's call known.
+func (r *running) enter(attempt store.Ref, end context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls[job] = end
-	if r.cancelled[job] {
-		delete(r.cancelled, job)
+	r.calls[attempt] = end
+	if r.cancelled[attempt] {
 		end(errCancelled)
 	}
 }
 
-func (r *running) leave(job uuid.UUID) {
+// leave forgets an attempt that is settled.
+func (r *running) leave(attempt store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.calls, job)
-	delete(r.cancelled, job)
+	delete(r.calls, attempt)
+	delete(r.cancelled, attempt)
 }
 
-// cancel ends the job's call, or the one that is about to begin.
-func (r *running) cancel(job uuid.UUID) {
+// cancel ends the attempt's call, or the one that is about to begin.
+func (r *running) cancel(attempt store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if end := r.calls[job]; end != nil {
+	if end := r.calls[attempt]; end != nil {
 		end(errCancelled)
 		return
 	}
-	r.cancelled[job] = true
+	r.cancelled[attempt] = true
 }
 
 // result is what one attempt brought.
@@ -71,6 +69,8 @@ type result struct {
 	// then hold what had come.
 	stopped error
 	sent    bool // a byte may have left
+	// firstTokenAt is when the first piece of an answer that failed came.
+	firstTokenAt time.Time
 	// heldUntil is when the gate that refused opens again.
 	heldUntil time.Time
 }
@@ -78,9 +78,12 @@ type result struct {
 // errHeld stops a job before its first byte: its lane is on hold.
 var errHeld = errors.New("the model is on hold")
 
-// generate makes one attempt and settles it.
+// generate makes one attempt and settles it. The memory of an answer is given
+// back when it is settled: an answer that a full disk keeps here counts.
 func (n *Node) generate(j store.Job, request []byte, t *ticket) {
-	res := n.call(j, request, t)
+	held := &share{b: n.budget}
+	defer held.release()
+	res := n.call(j, request, t, held)
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
 		n.running.stop(j.Ref(), res)
@@ -98,14 +101,11 @@ func (r *running) stop(ref store.Ref, res result) {
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j store.Job, request []byte, t *ticket) (res result) {
+func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res result) {
 	ctx, end := context.WithCancelCause(n.calls)
 	defer end(nil)
-	n.running.enter(j.ID, end)
-	defer n.running.leave(j.ID)
+	n.running.enter(j.Ref(), end)
 
-	held := &share{b: n.budget}
-	defer held.release()
 	var sent atomic.Bool
 	defer func() {
 		if v := recover(); v != nil {
@@ -123,12 +123,14 @@ func (n *Node) call(j store.Job, request []byte, t *ticket) (res result) {
 	}
 	limited, stop := context.WithTimeout(ctx, j.Options.Timeout)
 	defer stop()
+	var first time.Time
 	answer, err := client.Generate(limited, provider.Request{
 		Body:  request,
 		Model: j.Model,
 		Grow:  held.grow,
 		Sent:  func() { sent.Store(true) },
-		FirstToken: func(time.Time) {
+		FirstToken: func(at time.Time) {
+			first = at
 			t.key.Accepted()
 			t.model.Accepted()
 		},
@@ -136,7 +138,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket) (res result) {
 	if err == nil {
 		return result{answer: answer, sent: true}
 	}
-	res = result{sent: sent.Load()}
+	res = result{sent: sent.Load(), firstTokenAt: first}
 	if !errors.As(err, &res.failed) {
 		res.failed = internalError(err)
 	}
@@ -255,14 +257,20 @@ func (n *Node) settle(j store.Job, res result) {
 // settlePause is the time between two tries of a settle that failed.
 const settlePause = time.Second
 
-// tryAgain tells whether a move that failed may succeed later, and closes the
-// doors while the disk is full.
+// tryAgain tells whether a settle that failed may succeed later. Whatever the
+// error: nobody else would ever settle what this process holds.
 func (n *Node) tryAgain(err error) bool {
-	if errors.Is(err, store.ErrFull) {
+	n.noteFull(err)
+	return !errors.Is(err, store.ErrFenced) && !errors.Is(err, store.ErrClosed)
+}
+
+// noteFull closes the doors if err says that the disk is full.
+func (n *Node) noteFull(err error) bool {
+	full := errors.Is(err, store.ErrFull)
+	if full {
 		n.diskLow.Store(true)
-		return true
 	}
-	return errors.Is(err, store.ErrUnknown)
+	return full
 }
 
 // pause waits, unless the drain's time is over.

@@ -138,6 +138,7 @@ type Node struct {
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
 	admission sync.RWMutex
+	recovered atomic.Bool // what a dead process left is taken back: jobs may be born claimed
 	draining  atomic.Bool
 	stopping  chan struct{} // closed when the drain begins
 	diskLow   atomic.Bool   // below the reserve, or a write failed for want of space
@@ -212,9 +213,11 @@ func (n *Node) ID() string { return n.id }
 // Run takes back what a process that died left behind, then runs jobs until ctx
 // is done, then drains. It returns when everything has stopped. Run it once.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.recover(ctx); err != nil {
-		return err
+	if err := n.recover(ctx); err != nil && ctx.Err() == nil {
+		return errors.Join(err, n.drain())
 	}
+	n.recovered.Store(true)
+	poke(n.wakeJobs)
 	loops, ctx := errgroup.WithContext(ctx)
 	for _, loop := range []func(context.Context) error{n.dispatchJobs, n.dispatchDeliveries, n.sweep, n.retain} {
 		loops.Go(func() error { return loop(ctx) })

@@ -39,6 +39,9 @@ func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.
 // end ends a job without an answer.
 func (n *Node) end(j store.Job, o store.Outcome, status ringback.Status, why reason) store.Outcome {
 	o.Status, o.Error = status, why.sentence
+	if o.Attempt != nil {
+		o.Usage = o.Attempt.Usage // of the partial answer
+	}
 	if why.code != "" {
 		attempts := store.Apply(j, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}).Attempts
 		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}

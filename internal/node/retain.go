@@ -24,7 +24,7 @@ func (n *Node) retain(ctx context.Context) error {
 			return nil
 		case now := <-timer.C:
 			touched, err := n.store.Retain(ctx, now, retainBatch)
-			n.complain(ctx, "content not deleted", err)
+			n.complain(ctx, "delete content", err)
 			pause := retainEvery
 			if touched == retainBatch {
 				pause = retainPause

@@ -28,7 +28,8 @@ func (n *Node) decide(j store.Job, res result, now time.Time) (store.Decide, *se
 // wants goes first, then what stopped the call, then what the provider said.
 func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
 	if errors.Is(res.stopped, errHeld) {
-		return n.released(j, now, n.jobs.next(j.Lane()))
+		// At least a minute: its ledger has a row for each time it is looked at.
+		return n.released(j, now, later(now.Add(suspectPatience), n.jobs.next(j.Lane())))
 	}
 	if j.CancelRequested || errors.Is(res.stopped, errCancelled) {
 		return n.cancelled(j, res, now)
@@ -47,9 +48,10 @@ func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
 		return n.refused(j, o, f, res.heldUntil)
 	case provider.HoldKey:
 		// It speaks of our account, not of this job: the job waits until the key
-		// works, or until it expires.
+		// works, or until it expires. The key's hold, in memory, stands in front of
+		// it; a time in its row would outlast a restart with a new key.
 		o.Attempt.Outcome = ringback.AttemptRefused
-		return waitUntil(o, later(now, res.heldUntil))
+		return waitUntil(o, now)
 	case provider.ModelMissing:
 		return n.nextModel(j, o, failure(f))
 	case provider.Reject:
@@ -113,9 +115,6 @@ func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
 
 func (n *Node) cancelled(j store.Job, res result, now time.Time) store.Outcome {
 	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, res), Partial: partial(res)}
-	if f := res.failed; f != nil {
-		o.Usage = f.PartialUsage
-	}
 	return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
 }
 
@@ -154,6 +153,7 @@ func attempt(outcome ringback.AttemptOutcome, res result) *ringback.Attempt {
 	a := &ringback.Attempt{Outcome: outcome}
 	if f := res.failed; f != nil {
 		a.StatusCode, a.Usage, a.ProviderRequestID = f.StatusCode, f.PartialUsage, f.RequestID
+		a.FirstTokenAt = ringback.Time{Time: res.firstTokenAt}
 		if outcome != ringback.AttemptCancelled {
 			a.Error = f.Message
 		}

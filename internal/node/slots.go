@@ -24,7 +24,7 @@ type slots struct {
 	lanes   map[store.Lane]int     // slots that each lane holds
 	models  map[target]*limit.Gate // made at the first use, dropped when idle
 	keys    map[string]*limit.Gate // by provider
-	backlog map[store.Lane]bool    // lanes where a job that is due waits
+	backlog map[store.Lane]int     // about how many jobs that are due wait in each lane
 	suspect bool                   // a suspect job is running
 }
 
@@ -44,7 +44,7 @@ func (s *slots) init(cfg Config) {
 	s.lanes = map[store.Lane]int{}
 	s.models = map[target]*limit.Gate{}
 	s.keys = map[string]*limit.Gate{}
-	s.backlog = map[store.Lane]bool{}
+	s.backlog = map[store.Lane]int{}
 	for name, p := range cfg.Providers {
 		gate := cfg.Gate
 		gate.Slots, gate.PerMinute = p.Concurrency, p.RequestsPerMinute
@@ -66,9 +66,8 @@ func (s *slots) sharing(l store.Lane) store.Lane {
 func (s *slots) take(l store.Lane) *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free := s.size - s.taken
 	shared := s.sharing(l)
-	if free <= 0 || s.lanes[shared] >= laneShare*free {
+	if !s.room(shared) {
 		return nil
 	}
 	t := &ticket{slots: s, lane: shared}
@@ -78,6 +77,12 @@ func (s *slots) take(l store.Lane) *ticket {
 	s.taken++
 	s.lanes[shared]++
 	return t
+}
+
+// room tells whether a lane may take one more slot. The caller holds the lock.
+func (s *slots) room(shared store.Lane) bool {
+	free := s.size - s.taken
+	return free > 0 && s.lanes[shared] < laneShare*free
 }
 
 // takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the
@@ -107,26 +112,34 @@ func (s *slots) enter(t *ticket, l store.Lane) bool {
 	if key == nil {
 		return false
 	}
-	keyPass, ok := key.Enter()
+	modelPass, ok := s.modelGate(l).Enter()
 	if !ok {
 		return false
 	}
-	modelPass, ok := s.modelGate(l).Enter()
+	// The key comes last: a token of its rate does not come back, and a model
+	// on hold must not eat those of the others.
+	keyPass, ok := key.Enter()
 	if !ok {
-		keyPass.Done(limit.Report{})
+		modelPass.Done(limit.Report{})
 		return false
 	}
 	t.key, t.model = keyPass, modelPass
 	return true
 }
 
-// takeBorn takes a ticket for a job that has just arrived; nil where others
-// wait already.
+// takeBorn takes a ticket for a job that has just arrived; nil where what waits
+// already needs all the room there is: that goes first.
 func (s *slots) takeBorn(l store.Lane) *ticket {
 	s.mu.Lock()
-	waiting := s.backlog[l]
+	free := s.size - s.taken
+	for _, waiting := range s.backlog {
+		free -= waiting
+	}
+	if waiting := s.backlog[l]; waiting > 0 && s.keys[l.Provider] != nil {
+		free = min(free, s.keys[l.Provider].Room()-waiting, s.modelGate(l).Room()-waiting)
+	}
 	s.mu.Unlock()
-	if waiting {
+	if free <= 0 {
 		return nil
 	}
 	return s.take(l)
@@ -172,7 +185,7 @@ func (s *slots) next(l store.Lane) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := s.keys[l.Provider]
-	if key == nil {
+	if key == nil || !s.room(s.sharing(l)) {
 		return time.Time{}
 	}
 	a, b := key.Next(), s.modelGate(l).Next()
@@ -192,7 +205,7 @@ func (s *slots) wait(lanes []store.LaneWaiting, now time.Time) {
 	clear(s.backlog)
 	for _, l := range lanes {
 		if !l.Due.After(now) {
-			s.backlog[l.Lane] = true
+			s.backlog[l.Lane] = l.Count
 		}
 	}
 }
@@ -201,14 +214,16 @@ func (s *slots) wait(lanes []store.LaneWaiting, now time.Time) {
 func (s *slots) waits(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.backlog[l] = true
+	s.backlog[l]++
 }
 
-// free is how many slots nobody holds.
-func (s *slots) free() int {
+// claimed notes a job that waits no longer.
+func (s *slots) claimed(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.size - s.taken
+	if s.backlog[l]--; s.backlog[l] <= 0 {
+		delete(s.backlog, l)
+	}
 }
 
 // held says why a job waits: its provider's key or its model is on hold.

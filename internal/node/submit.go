@@ -43,6 +43,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	if err != nil || replayed {
 		if t != nil {
 			t.give()
+			poke(n.wakeJobs)
 		}
 		return n.view(&stored), replayed, n.submitError(err)
 	}
@@ -63,12 +64,12 @@ func (n *Node) admit(ctx context.Context) error {
 	case n.diskLow.Load():
 		return unavailable("the server's disk is nearly full; try again later", 30)
 	}
-	w, err := n.store.Waiting(ctx)
+	queued, err := n.store.Queued(ctx)
 	if err != nil {
 		return err
 	}
-	if w.Jobs >= n.cfg.MaxQueued {
-		return unavailable(fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", w.Jobs), 10)
+	if queued >= n.cfg.MaxQueued {
+		return unavailable(fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", queued), 10)
 	}
 	return nil
 }
@@ -77,8 +78,7 @@ func (n *Node) submitError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrMismatch):
 		return &ringback.Error{Code: ringback.IdempotencyMismatch, Message: "this Idempotency-Key was used for another request; use a new key for a new request"}
-	case errors.Is(err, store.ErrFull):
-		n.diskLow.Store(true)
+	case n.noteFull(err):
 		return unavailable("the server's disk is full; try again later", 30)
 	case errors.Is(err, store.ErrClosed):
 		return unavailable("the server is stopping; try again in a moment", 5)
@@ -89,7 +89,7 @@ func (n *Node) submitError(err error) error {
 // bear makes a new job born claimed, where its lane has nothing waiting and a
 // slot is free. The ticket must be used or given back.
 func (n *Node) bear(j *store.Job) *ticket {
-	if n.budget.full() {
+	if n.budget.full() || !n.recovered.Load() {
 		return nil
 	}
 	t := n.jobs.takeBorn(j.Lane())

@@ -25,13 +25,13 @@ func (n *Node) sweep(ctx context.Context) error {
 		case now := <-tick.C:
 			now = now.Truncate(time.Millisecond)
 			n.checkDisk()
-			n.complain(ctx, "jobs not expired", n.expireJobs(ctx, now))
-			n.complain(ctx, "deliveries not expired", n.expireDeliveries(ctx, now))
+			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
+			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
 			if now.Sub(checked) >= checkEvery {
 				checked = now
 				n.jobs.tidy()
 				n.deliveries.tidy()
-				n.complain(ctx, "counters not right", n.store.Check(ctx))
+				n.complain(ctx, "check the counters", n.store.Check(ctx))
 			}
 		}
 	}
@@ -77,8 +77,8 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 
 // complain logs the error of a loop, which goes on. What a full disk or the
 // end of the process causes is told elsewhere.
-func (n *Node) complain(ctx context.Context, message string, err error) {
-	if err != nil && ctx.Err() == nil && !n.tryAgain(err) {
-		n.log.Error(message, "err", err)
+func (n *Node) complain(ctx context.Context, step string, err error) {
+	if err != nil && ctx.Err() == nil && !n.noteFull(err) {
+		n.log.Error("housekeeping failed", "step", step, "err", err)
 	}
 }

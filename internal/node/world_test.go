@@ -1,11 +1,18 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
+	"maps"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,55 +28,72 @@ import (
 // secret signs the webhooks of every test.
 const secret = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
 // world is a node on a real store, with a simulated provider and receiver over
 // real HTTP. Its waits are short: 10 ms before a retry, 20 ms between tries.
 type world struct {
 	t        *testing.T
 	node     *node.Node
 	store    *sqlite.Store
+	dir      string
 	calls    *simulate.CallLog
 	receiver *simulate.Receiver
+	upstream string // the provider's address
 	callback string
 	stop     func()
 }
 
 type setup struct {
 	node     func(*node.Config)
+	client   func(*provider.Config)
 	receiver simulate.ReceiverConfig
 	provider simulate.ProviderConfig
-	dir      string // "" for a fresh one
+	sender   webhook.SenderConfig
+	// hold keeps a call where it is until the channel is closed; nil lets it go on.
+	hold func(simulate.Call) <-chan struct{}
+	// aliases are models that the provider knows by another name.
+	aliases map[string]string
+	// early is called while the node still starts.
+	early func(*world)
+	dir   string // "" for a fresh one
+	from  *world // shares provider and receiver with another world
 }
+
+// impatient ends a node without waiting for what runs.
+func impatient(c *node.Config) { c.DrainTimeout = time.Nanosecond }
 
 func start(t *testing.T, s setup) *world {
 	t.Helper()
-	w := &world{t: t, calls: new(simulate.CallLog)}
+	w := &world{t: t, dir: s.dir}
 	if s.dir == "" {
-		s.dir = t.TempDir()
+		w.dir = t.TempDir()
 	}
-	s.provider.Observe = w.calls.Observe
-	upstream := httptest.NewServer(simulate.NewProvider(s.provider))
-	t.Cleanup(upstream.Close)
-	s.receiver.Secret = secret
-	var err error
-	w.receiver, err = simulate.NewReceiver(s.receiver)
-	must(t, err)
-	hooks := httptest.NewServer(w.receiver)
-	t.Cleanup(hooks.Close)
-	w.callback = hooks.URL + "/hook"
+	if s.from != nil {
+		w.calls, w.upstream, w.receiver, w.callback = s.from.calls, s.from.upstream, s.from.receiver, s.from.callback
+	} else {
+		w.serve(s)
+	}
 
-	w.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: s.dir})
+	var err error
+	w.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: w.dir})
 	must(t, err)
-	client, err := provider.New(provider.Config{Name: "simulated", Protocol: "anthropic", BaseURL: upstream.URL})
+	client := provider.Config{Name: "simulated", Protocol: "anthropic", BaseURL: w.upstream}
+	if s.client != nil {
+		s.client(&client)
+	}
+	upstream, err := provider.New(client)
 	must(t, err)
-	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	must(t, err)
-	sender, err := webhook.NewSender(webhook.SenderConfig{Guard: guard, UserAgent: "Ringback/test"})
+	guard := openGuard(t)
+	s.sender.Guard, s.sender.UserAgent = guard, "Ringback/test"
+	sender, err := webhook.NewSender(s.sender)
 	must(t, err)
 	key, err := ringback.ParseSecret(secret)
 	must(t, err)
 	cfg := node.Config{
 		Store: w.store, Guard: guard, Sender: sender, Secret: key,
-		Providers:    map[string]node.Provider{"simulated": {Client: client}},
+		Providers:    map[string]node.Provider{"simulated": {Client: upstream}},
 		Schedule:     webhook.NewSchedule(webhook.ScheduleConfig{Steps: []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond}}),
 		DefaultModel: "sim/echo",
 		RetryDelay:   10 * time.Millisecond,
@@ -83,6 +107,49 @@ func start(t *testing.T, s setup) *world {
 	}
 	w.node, err = node.New(cfg)
 	must(t, err)
+	w.run(upstream)
+	if s.early != nil {
+		s.early(w)
+	}
+	w.eventually("the start", func() bool { return w.node.Readiness().Checks["doors"] == "ok" })
+	return w
+}
+
+// serve starts provider and receiver.
+func (w *world) serve(s setup) {
+	w.t.Helper()
+	w.calls = new(simulate.CallLog)
+	s.provider.Observe = func(c simulate.Call) {
+		w.calls.Observe(c)
+		if s.hold == nil || c.End != simulate.Running {
+			return
+		}
+		if held := s.hold(c); held != nil {
+			select {
+			case <-held:
+			case <-w.t.Context().Done():
+			}
+		}
+	}
+	upstream := httptest.NewServer(renamed(s.aliases, simulate.NewProvider(s.provider)))
+	w.t.Cleanup(upstream.Close)
+	w.upstream = upstream.URL
+	s.receiver.Secret = secret
+	var err error
+	w.receiver, err = simulate.NewReceiver(s.receiver)
+	must(w.t, err)
+	hooks := httptest.NewServer(w.receiver)
+	w.t.Cleanup(hooks.Close)
+	w.callback = hooks.URL + "/hook"
+	w.t.Cleanup(func() {
+		if v := w.receiver.Violations(); len(v) > 0 {
+			w.t.Errorf("the receiver saw: %v", v)
+		}
+	})
+}
+
+// run runs the node until the test is over or stop is called.
+func (w *world) run(client *provider.Client) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.node.Run(ctx) }()
@@ -93,17 +160,49 @@ func start(t *testing.T, s setup) *world {
 		}
 		stopped = true
 		cancel()
-		must(t, <-ended)
+		must(w.t, <-ended)
 		client.Close()
-		must(t, w.store.Close())
+		must(w.t, w.store.Close())
 	}
-	t.Cleanup(func() {
-		w.stop()
-		if v := w.receiver.Violations(); len(v) > 0 {
-			t.Errorf("the receiver saw: %v", v)
+	w.t.Cleanup(w.stop)
+}
+
+// openGuard lets webhooks go to this machine.
+func openGuard(t testing.TB) *webhook.Guard {
+	t.Helper()
+	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	must(t, err)
+	return guard
+}
+
+// renamed lets a provider know models by other names.
+func renamed(aliases map[string]string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
 		}
+		for ours, theirs := range aliases {
+			body = bytes.Replace(body, []byte(`"model":"`+ours+`"`), []byte(`"model":"`+theirs+`"`), 1)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h.ServeHTTP(rw, r)
 	})
-	return w
+}
+
+// kill gives the directory as a process that was killed at this moment would
+// leave it, and gets rid of that process. Nothing may be writing: what runs has
+// to hang.
+func (w *world) kill() (dir string) {
+	w.t.Helper()
+	dir = w.t.TempDir()
+	for _, name := range []string{"ringback.db", "ringback.db-wal"} {
+		content, err := os.ReadFile(filepath.Join(w.dir, name))
+		must(w.t, err)
+		must(w.t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+	w.stop()
+	return dir
 }
 
 func must(t testing.TB, err error) {
@@ -113,16 +212,43 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// within bounds a wait.
+func (w *world) within() context.Context {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	w.t.Cleanup(cancel)
+	return ctx
+}
+
 // submit submits a request, with the world's callback where it names none.
 func (w *world) submit(r ringback.Request) ringback.Job {
 	w.t.Helper()
+	j, err := w.try(r)
+	must(w.t, err)
+	return j
+}
+
+// try submits a request that may be refused.
+func (w *world) try(r ringback.Request) (ringback.Job, error) {
 	if r.CallbackURL == "" && r.Events == nil {
 		r.CallbackURL = w.callback
 	}
-	if r.Prompt == "" {
+	if r.Prompt == "" && r.Messages == nil {
 		r.Prompt = "What is a webhook?"
 	}
 	j, _, err := w.node.Submit(w.t.Context(), node.Submission{Project: "default", Request: r})
+	return j, err
+}
+
+// ask submits a prompt for a model.
+func (w *world) ask(model, prompt string) ringback.Job {
+	w.t.Helper()
+	return w.submit(ringback.Request{Model: model, Prompt: prompt})
+}
+
+// job as it is now.
+func (w *world) job(id string) ringback.Job {
+	w.t.Helper()
+	j, err := w.node.Job(w.t.Context(), "default", id, true)
 	must(w.t, err)
 	return j
 }
@@ -130,10 +256,10 @@ func (w *world) submit(r ringback.Request) ringback.Job {
 // end waits for a job's end.
 func (w *world) end(id string) ringback.Job {
 	w.t.Helper()
-	j, err := w.node.Wait(w.t.Context(), "default", id, 20*time.Second, false)
+	j, err := w.node.Wait(w.t.Context(), "default", id, patience, false)
 	must(w.t, err)
 	if !j.Status.Terminal() {
-		w.t.Fatalf("job %s is still %s (%s) after 20 s", id, j.Status, j.StatusReason)
+		w.t.Fatalf("job %s is still %s (%s) after %s", id, j.Status, j.StatusReason, patience)
 	}
 	return j
 }
@@ -141,11 +267,50 @@ func (w *world) end(id string) ringback.Job {
 // webhook waits for a job's webhook.
 func (w *world) webhook(id string) simulate.Delivery {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
-	defer cancel()
-	d, err := w.receiver.WaitFor(ctx, func(d simulate.Delivery) bool { return d.JobID == id })
+	return w.hook(func(d simulate.Delivery) bool { return d.JobID == id })
+}
+
+func (w *world) hook(match func(simulate.Delivery) bool) simulate.Delivery {
+	w.t.Helper()
+	d, err := w.receiver.WaitFor(w.within(), match)
 	must(w.t, err)
 	return d
+}
+
+// call waits for a call of the provider.
+func (w *world) call(match func(simulate.Call) bool) simulate.Call {
+	w.t.Helper()
+	c, err := w.calls.Wait(w.within(), match)
+	must(w.t, err)
+	return c
+}
+
+// called waits for the n-th call for a prompt.
+func (w *world) called(prompt string, n int) simulate.Call {
+	w.t.Helper()
+	seen := map[int]bool{}
+	return w.call(func(c simulate.Call) bool {
+		if c.Prompt == prompt {
+			seen[c.Number] = true
+		}
+		return c.Prompt == prompt && len(seen) >= n
+	})
+}
+
+// eventually waits until the job is as wanted. What it waits for is not
+// published to anybody, so it looks again.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	ctx := w.within()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			w.t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
 }
 
 func (w *world) ledger(id string) []ringback.Attempt {
@@ -155,13 +320,76 @@ func (w *world) ledger(id string) []ringback.Attempt {
 	return page.Data
 }
 
-// outcomes of a job's attempts, in order.
-func (w *world) outcomes(id string) []ringback.AttemptOutcome {
-	var outcomes []ringback.AttemptOutcome
-	for _, a := range w.ledger(id) {
-		outcomes = append(outcomes, a.Outcome)
+// delivery is the job's one delivery.
+func (w *world) delivery(id string) ringback.Delivery {
+	w.t.Helper()
+	page, err := w.node.Deliveries(w.t.Context(), "default", id, "", 100)
+	must(w.t, err)
+	if len(page.Data) != 1 {
+		w.t.Fatalf("job %s has %d deliveries, want 1", id, len(page.Data))
 	}
-	return outcomes
+	return page.Data[0]
+}
+
+// settledDelivery waits for a job's end, and until its delivery is delivered or dead.
+func (w *world) settledDelivery(id string) (d ringback.Delivery) {
+	w.t.Helper()
+	w.end(id)
+	w.eventually("the end of the delivery", func() bool {
+		d = w.delivery(id)
+		return d.Status != ringback.DeliveryPending
+	})
+	return d
+}
+
+// wantOutcomes compares the ledger's outcomes, in order.
+func (w *world) wantOutcomes(id string, want ...ringback.AttemptOutcome) {
+	w.t.Helper()
+	var got []ringback.AttemptOutcome
+	for _, a := range w.ledger(id) {
+		got = append(got, a.Outcome)
+	}
+	if !slices.Equal(got, want) {
+		w.t.Errorf("ledger of %s: got %v, want %v", id, got, want)
+	}
+}
+
+// wantWebhooks compares how many requests the receiver got for a job.
+func (w *world) wantWebhooks(id string, want int) {
+	w.t.Helper()
+	got := 0
+	for _, d := range w.receiver.Deliveries() {
+		if d.JobID == id {
+			got++
+		}
+	}
+	if got != want {
+		w.t.Errorf("webhooks of %s: got %d, want %d", id, got, want)
+	}
+}
+
+// wantCalls compares how often the provider was called for a prompt.
+func (w *world) wantCalls(prompt string, want int) {
+	w.t.Helper()
+	got := 0
+	for _, c := range w.calls.Calls() {
+		if bytes.Contains(c.Body, []byte(`"`+prompt+`"`)) { // of calls that were not understood, too
+			got++
+		}
+	}
+	if got != want {
+		w.t.Errorf("provider calls for %q: got %d, want %d", prompt, got, want)
+	}
+}
+
+// fault gives the API's error of a refused call.
+func fault(t *testing.T, err error, code ringback.Code) *ringback.Error {
+	t.Helper()
+	e, ok := err.(*ringback.Error) //nolint:errorlint // it reaches the API as it is
+	if !ok || e.Code != code {
+		t.Fatalf("error: got %#v, want one with code %s", err, code)
+	}
+	return e
 }
 
 func event(t *testing.T, d simulate.Delivery) ringback.Event {
@@ -169,4 +397,19 @@ func event(t *testing.T, d simulate.Delivery) ringback.Event {
 	var e ringback.Event
 	must(t, json.Unmarshal(d.Body, &e))
 	return e
+}
+
+// keys are a JSON object's.
+func keys(t *testing.T, raw []byte) []string {
+	t.Helper()
+	var object map[string]json.RawMessage
+	must(t, json.Unmarshal(raw, &object))
+	return slices.Sorted(maps.Keys(object))
+}
+
+func mustJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	must(t, err)
+	return string(b)
 }

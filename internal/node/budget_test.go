@@ -1,0 +1,91 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+func TestABodyThatMemoryHasNoRoomForIsHeardAtTheDoor(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) { c.Memory = 1 << 20 }})
+	release, err := w.node.Reserve(1 << 20)
+	must(t, err)
+	_, err = w.node.Reserve(1)
+	if e := fault(t, err, ringback.Unavailable); e.RetryAfterSeconds < 1 {
+		t.Errorf("Retry-After: got %d, want some seconds", e.RetryAfterSeconds)
+	}
+	if r := w.node.Readiness(); r.Ready || r.Checks["memory"] == "ok" {
+		t.Errorf("readiness: got %+v, want not ready for memory", r)
+	}
+	release()
+	release() // gives nothing back twice
+	if used := w.node.MemoryUsed(); used != 0 {
+		t.Errorf("after the release: %d bytes are taken", used)
+	}
+	w.wantJobs(0)
+}
+
+func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) { c.Memory = 1 << 20 }})
+	release, err := w.node.Reserve(1 << 20)
+	must(t, err)
+	j := w.ask("sim/echo", "waits for memory")
+	if got := w.job(j.ID); got.Status != ringback.Queued {
+		t.Errorf("got %s, want queued", got.Status)
+	}
+	w.wantCalls("waits for memory", 0)
+	release()
+	if got := w.end(j.ID); got.Status != ringback.Completed {
+		t.Errorf("got %s, want completed", got.Status)
+	}
+}
+
+// Each answer alone is more than all the memory there is: one at a time may
+// overdraw, or all would wait for each other.
+func TestAnswersThatAreTooMuchTogetherComeOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) { c.Memory = 16 << 10 }})
+	var ids []string
+	for i := range 8 {
+		ids = append(ids, w.ask("sim/echo?words=6000", fmt.Sprint("large ", i)).ID)
+	}
+	for _, id := range ids {
+		if got := w.end(id); got.Status != ringback.Completed || len(*got.Result) < 20_000 {
+			t.Errorf("got %s, want completed", got.Status)
+		}
+	}
+	w.eventually("the memory to be free", func() bool { return w.node.MemoryUsed() == 0 })
+}
+
+func TestAnAnswerThatWaitsForMemoryCanBeCancelled(t *testing.T) {
+	t.Parallel()
+	const memory = 10 << 10
+	held := make(chan struct{})
+	w := start(t, setup{
+		node: func(c *node.Config) { c.Memory = memory },
+		hold: func(c simulate.Call) <-chan struct{} {
+			if c.Prompt == "waits" {
+				return held
+			}
+			return nil
+		},
+	})
+	waits := w.ask("sim/echo?words=6000", "waits")
+	w.called("waits", 1)
+	overdraws := w.ask("sim/silent-5000?words=6000", "overdraws")
+	w.eventually("the overdraft", func() bool { return w.node.MemoryUsed() > memory })
+	close(held)
+	w.call(func(c simulate.Call) bool { return c.Prompt == "waits" && c.Words > 0 })
+	for _, j := range []ringback.Job{waits, overdraws} {
+		w.cancel(j.ID)
+		if got := w.end(j.ID); got.Status != ringback.Cancelled {
+			t.Errorf("got %s, want cancelled", got.Status)
+		}
+	}
+	w.eventually("the memory to be free", func() bool { return w.node.MemoryUsed() == 0 })
+}

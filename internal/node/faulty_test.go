@@ -1,0 +1,91 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// panickingStore is a store whose reading of requests is a mistake.
+type panickingStore struct{ store.Store }
+
+func (panickingStore) Content(context.Context, uuid.UUID, store.Parts) (store.Content, error) {
+	panic("a mistake")
+}
+
+// blockedStore is a store from which no request can be read in time.
+type blockedStore struct {
+	store.Store
+	once    sync.Once
+	reached chan struct{}
+}
+
+func (s *blockedStore) Content(ctx context.Context, _ uuid.UUID, _ store.Parts) (store.Content, error) {
+	s.once.Do(func() { close(s.reached) })
+	<-ctx.Done()
+	return store.Content{}, ctx.Err()
+}
+
+// slowRelease is a store whose first release takes its time.
+type slowRelease struct {
+	store.Store
+	once        sync.Once
+	began, goOn chan struct{}
+}
+
+func (s *slowRelease) Release(ctx context.Context, keep []store.Ref, limit int, d store.Decide) ([]store.Job, error) {
+	s.once.Do(func() {
+		close(s.began)
+		<-s.goOn
+	})
+	return s.Store.Release(ctx, keep, limit, d)
+}
+
+// watchedStore is a store that counts how often it is asked what waits.
+type watchedStore struct {
+	store.Store
+	looks atomic.Int64
+}
+
+func (s *watchedStore) Waiting(ctx context.Context) (store.Waiting, error) {
+	s.looks.Add(1)
+	return s.Store.Waiting(ctx)
+}
+
+// failingStore is a store that fails to settle so many times.
+type failingStore struct {
+	store.Store
+	err  error
+	left atomic.Int64 // settles of jobs and deliveries that fail
+}
+
+func (s *failingStore) fails() bool { return s.left.Add(-1) >= 0 }
+
+func (s *failingStore) Settle(ctx context.Context, ref store.Ref, d store.Decide) (store.Job, error) {
+	if s.fails() {
+		return store.Job{}, s.err
+	}
+	return s.Store.Settle(ctx, ref, d)
+}
+
+func (s *failingStore) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
+	if s.fails() {
+		return store.Delivery{}, s.err
+	}
+	return s.Store.SettleDelivery(ctx, ref, e)
+}
+
+// cancelOnly stores a cancel and then fails, as if the process died there.
+type cancelOnly struct{ store.Store }
+
+func (s cancelOnly) Cancel(ctx context.Context, project string, id uuid.UUID, d store.Decide) (store.Job, error) {
+	if _, err := s.Store.Cancel(ctx, project, id, d); err != nil {
+		return store.Job{}, err
+	}
+	return store.Job{}, errors.New("killed")
+}
