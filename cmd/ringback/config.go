@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,13 +145,10 @@ func (r *reader) refuseLater() error {
 // variables is the environment without what is empty: a variable that was set to
 // nothing says nothing.
 func (r *reader) variables() []string {
-	var set []string
-	for _, v := range r.environ {
-		if !strings.HasSuffix(v, "=") {
-			set = append(set, v)
-		}
-	}
-	return set
+	return slices.DeleteFunc(slices.Clone(r.environ), func(v string) bool {
+		_, value, _ := strings.Cut(v, "=")
+		return value == ""
+	})
 }
 
 func (r *reader) getenv(name string) string {

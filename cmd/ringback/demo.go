@@ -57,6 +57,7 @@ type demo struct {
 	dir      string
 	addr     string // of the server
 	callback string // the receiver's URL
+	model    string // the provider's
 	secret   ringback.Secret
 	client   *client.Client
 
@@ -79,7 +80,7 @@ func runDemo(ctx context.Context, program string, out io.Writer, term terminal) 
 	if err != nil {
 		return err
 	}
-	d.screen.head("ringback demo · no key, no network · simulated model and receiver · data in %s, removed at exit", d.dir)
+	d.screen.headf("ringback demo · no key, no network · simulated model and receiver · data in %s, removed at exit", d.dir)
 	if err := d.tell(ctx); err != nil {
 		return err
 	}
@@ -145,16 +146,22 @@ func (d *demo) build() (func() error, error) {
 	}
 	closers = append(closers, serveHandler(hook, d.receiver))
 	d.callback = urlOf(hook.Addr()) + "/hook"
-	free, err := listenNear("127.0.0.1:8080")
+	d.model = urlOf(model.Addr())
+	return takeDown, d.place("127.0.0.1:8080")
+}
+
+// place gives the server an address that is free, near the one that is wished.
+func (d *demo) place(wish string) error {
+	free, err := listenNear(wish)
 	if err != nil {
-		return takeDown, fmt.Errorf("find a port for the server: %w", err)
+		return fmt.Errorf("find a port for the server: %w", err)
 	}
 	d.addr = free.Addr().String()
-	if err := errors.Join(free.Close(), d.writeConfig(urlOf(model.Addr()))); err != nil {
-		return takeDown, err
+	if err := errors.Join(free.Close(), d.writeConfig()); err != nil {
+		return err
 	}
 	d.client, err = client.New(client.Config{URL: "http://" + d.addr})
-	return takeDown, err
+	return err
 }
 
 // listenNear listens on an address, or on any port of its host if it is taken.
@@ -172,13 +179,13 @@ func listenNear(addr string) (net.Listener, error) {
 
 func (d *demo) configFile() string { return filepath.Join(d.dir, "ringback.yaml") }
 
-func (d *demo) writeConfig(model string) error {
+func (d *demo) writeConfig() error {
 	text := fmt.Sprintf(`addr: %q
 data: %q
 webhook_secret: %q
 allow_callback: [127.0.0.0/8]
 providers:
   simulated: {protocol: anthropic, base_url: %q}
-`, d.addr, filepath.Join(d.dir, "data"), d.secret.Reveal(), model)
+`, d.addr, filepath.Join(d.dir, "data"), d.secret.Reveal(), d.model)
 	return os.WriteFile(d.configFile(), []byte(text), 0o600)
 }

@@ -14,7 +14,7 @@ import (
 // findings are what did not hold.
 type findings []string
 
-func (f *findings) want(holds bool, format string, args ...any) {
+func (f *findings) wantf(holds bool, format string, args ...any) {
 	if !holds {
 		*f = append(*f, fmt.Sprintf(format, args...))
 	}
@@ -46,7 +46,7 @@ func (d *demo) check(ctx context.Context) error {
 	if len(f) > 0 {
 		return fmt.Errorf("not all of the story held:\n  %s", strings.Join(f, "\n  "))
 	}
-	d.screen.foot("1 job, 1 kill, 1 failing receiver: 1 answer. The 500 cost no provider call (%d in all, 1 cut by the kill).", len(calls))
+	d.screen.footf("1 job, 1 kill, 1 failing receiver: 1 answer. The 500 cost no provider call (%d in all, 1 cut by the kill).", len(calls))
 	return nil
 }
 
@@ -69,38 +69,38 @@ func (d *demo) delivered(ctx context.Context, id string) (ringback.Delivery, err
 }
 
 func (f *findings) job(job ringback.Job, attempts []ringback.Attempt) {
-	f.want(job.Status == ringback.Completed, "the job is %s, not completed", job.Status)
+	f.wantf(job.Status == ringback.Completed, "the job is %s, not completed", job.Status)
 	var outcomes []ringback.AttemptOutcome
 	for _, a := range attempts {
 		outcomes = append(outcomes, a.Outcome)
 	}
 	want := []ringback.AttemptOutcome{ringback.AttemptUncertain, ringback.AttemptAnswered}
-	f.want(slices.Equal(outcomes, want), "the ledger says %v, not %v", outcomes, want)
-	f.want(len(attempts) == 0 || attempts[0].Number == 1, "the ledger does not begin with attempt 1")
+	f.wantf(slices.Equal(outcomes, want), "the ledger says %v, not %v", outcomes, want)
+	f.wantf(len(attempts) == 0 || attempts[0].Number == 1, "the ledger does not begin with attempt 1")
 }
 
 func (f *findings) delivery(delivery ringback.Delivery) {
-	f.want(delivery.Status == ringback.DeliveryDelivered, "the webhook is %s, not delivered", delivery.Status)
+	f.wantf(delivery.Status == ringback.DeliveryDelivered, "the webhook is %s, not delivered", delivery.Status)
 	var codes []int
 	for _, t := range delivery.Tries {
 		codes = append(codes, t.StatusCode)
 	}
-	f.want(slices.Equal(codes, []int{http.StatusInternalServerError, http.StatusOK}), "the webhook's tries met %v, not a 500 and a 200", codes)
+	f.wantf(slices.Equal(codes, []int{http.StatusInternalServerError, http.StatusOK}), "the webhook's tries met %v, not a 500 and a 200", codes)
 }
 
 func (f *findings) calls(calls []simulate.Call) {
-	f.want(len(calls) == 2, "the provider was called %d times, not 2", len(calls))
+	f.wantf(len(calls) == 2, "the provider was called %d times, not 2", len(calls))
 	for i, end := range []simulate.End{simulate.ClientLeft, simulate.Answered} {
-		f.want(i >= len(calls) || calls[i].End == end, "provider call %d did not end as %q", i+1, end)
+		f.wantf(i >= len(calls) || calls[i].End == end, "provider call %d did not end as %q", i+1, end)
 	}
 }
 
 func (f *findings) received(got []simulate.Delivery, id string) {
-	f.want(len(got) == 2, "the receiver got %d webhooks, not 2", len(got))
+	f.wantf(len(got) == 2, "the receiver got %d webhooks, not 2", len(got))
 	for _, g := range got {
-		f.want(g.ID == id, "a webhook came as %s, not as %s", g.ID, id)
-		f.want(g.Verified(), "a webhook's signatures did not verify")
-		f.want(string(g.Body) == string(got[0].Body), "a webhook came with other bytes than the first")
-		f.want(g.Type == string(ringback.EventCompleted), "a webhook is a %s", g.Type)
+		f.wantf(g.ID == id, "a webhook came as %s, not as %s", g.ID, id)
+		f.wantf(g.Verified(), "a webhook's signatures did not verify")
+		f.wantf(string(g.Body) == string(got[0].Body), "a webhook came with other bytes than the first")
+		f.wantf(g.Type == string(ringback.EventCompleted), "a webhook is a %s", g.Type)
 	}
 }

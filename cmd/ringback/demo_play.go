@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -22,7 +21,7 @@ With your key:  EZAI_API_KEY=… ringback serve      Your receiver:  ringback li
 	case <-ctx.Done():
 		return nil
 	case <-d.server.dead:
-		return errors.Join(errors.New("the server ended by itself; its last lines:"), errors.New(d.server.tail.String()))
+		return fmt.Errorf("the server ended by itself (%w); its last lines:\n%s", cmp.Or(d.server.err, errEnded), d.server.tail)
 	}
 }
 
@@ -30,13 +29,13 @@ With your key:  EZAI_API_KEY=… ringback serve      Your receiver:  ringback li
 func (d *demo) showCall(c simulate.Call) {
 	switch {
 	case c.End == simulate.Running && c.Status == 0:
-		d.screen.say("provider", "call %d: %s %s", c.Number, c.Model, excerpt(c.Prompt))
+		d.screen.sayf("provider", "call %d: %s %s", c.Number, c.Model, excerpt(c.Prompt))
 	case c.End == simulate.Answered:
-		d.screen.say("provider", "call %d: %d of %d words", c.Number, c.Words, cmp.Or(c.Of, c.Words))
+		d.screen.sayf("provider", "call %d: %d of %d words", c.Number, c.Words, cmp.Or(c.Of, c.Words))
 	case c.End == simulate.Refused:
-		d.screen.say("provider", "call %d: answers %d", c.Number, c.Status)
+		d.screen.sayf("provider", "call %d: answers %d", c.Number, c.Status)
 	case c.End != simulate.Running:
-		d.screen.say("provider", "call %d: %s after %d words", c.Number, c.End, c.Words)
+		d.screen.sayf("provider", "call %d: %s after %d words", c.Number, c.End, c.Words)
 	}
 }
 
@@ -45,7 +44,7 @@ func (d *demo) sawDelivery(got simulate.Delivery) {
 	if !d.told.Load() || got.JobID == *d.job.Load() {
 		return
 	}
-	d.screen.say("receiver", "%s · %s · job %s · answers %d", printable(got.Type), signatures(got), printable(short(got.JobID)), got.Answer.Status)
+	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", printable(got.Type), signatures(got), printable(short(got.JobID)), got.Answer.Status)
 }
 
 // excerpt is the beginning of a prompt, in quotation marks.

@@ -29,11 +29,11 @@ func newScreen(out io.Writer, term terminal) *screen {
 	return &screen{paint: painter(term.color), alive: term.is && term.color && term.width >= liveWidth, out: out, begin: time.Now()}
 }
 
-// head begins the story.
-func (s *screen) head(format string, args ...any) { s.text(fmt.Sprintf(format, args...) + "\n") }
+// headf begins the story.
+func (s *screen) headf(format string, args ...any) { s.text(fmt.Sprintf(format, args...) + "\n") }
 
-// foot ends it.
-func (s *screen) foot(format string, args ...any) {
+// footf ends it.
+func (s *screen) footf(format string, args ...any) {
 	s.text("      " + s.paint.green(fmt.Sprintf(format, args...)) + "\n")
 }
 
@@ -44,8 +44,8 @@ func (s *screen) text(text string) {
 	s.write(text)
 }
 
-// say writes a line of somebody.
-func (s *screen) say(who, format string, args ...any) {
+// sayf writes a line of somebody.
+func (s *screen) sayf(who, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.write(s.line(time.Since(s.begin), who, fmt.Sprintf(format, args...)) + "\n")
@@ -63,7 +63,7 @@ func (s *screen) live(who, text string) {
 }
 
 // settle writes the line that a live one has become.
-func (s *screen) settle(who, text string) { s.say(who, "%s", text) }
+func (s *screen) settle(who, text string) { s.sayf(who, "%s", text) }
 
 // write writes over a live line.
 func (s *screen) write(text string) {

@@ -30,11 +30,10 @@ type child struct {
 }
 
 // startChild starts this program once more with other arguments. Nothing of the
-// environment that would set it up gets through. died is called when it ends by
-// itself.
+// environment that would set it up gets through. died is called when it has been up
+// and ends by itself.
 func startChild(program string, died func(), args ...string) (*child, error) {
 	cmd := exec.Command(program, args...)
-	cmd.Args[0] = os.Args[0] // what this process goes by
 	cmd.Env = slices.DeleteFunc(os.Environ(), isSetting)
 	dieWithParent(cmd)
 	stderr, err := cmd.StderrPipe()
@@ -55,8 +54,12 @@ func startChild(program string, died func(), args ...string) (*child, error) {
 		c.read(stderr)
 		c.err = cmd.Wait()
 		close(c.dead)
-		if !c.killed.Load() {
-			died()
+		select {
+		case <-c.up:
+			if !c.killed.Load() {
+				died()
+			}
+		default: // awaitUp tells
 		}
 	}()
 	if err := <-started; err != nil {
@@ -104,6 +107,12 @@ func (c *child) awaitUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the server to be up: %w", context.Cause(ctx))
 	}
+}
+
+// portTaken says whether a dead child ended since it could not listen.
+func (c *child) portTaken() bool {
+	exit, ok := errors.AsType[*exec.ExitError](c.err)
+	return ok && exit.ExitCode() == exitPort
 }
 
 // kill ends the process as kill -9 does, and returns when it is dead.

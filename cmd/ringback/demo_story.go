@@ -26,7 +26,7 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	d.screen.say("server", "http://%s is up (pid %d)", d.addr, d.server.pid)
+	d.screen.sayf("server", "http://%s is up (pid %d)", d.addr, d.server.pid)
 	if err := d.submit(ctx); err != nil {
 		return err
 	}
@@ -45,14 +45,23 @@ func (d *demo) story(ctx context.Context) error {
 	return d.arrival(ctx)
 }
 
-// start starts the server and waits until it is up.
+// start starts the server and waits until it is up. Where somebody took its port
+// since it was found free, it moves to another one.
 func (d *demo) start(ctx context.Context) error {
-	server, err := startChild(d.program, d.serverDied, "serve", "--config", d.configFile())
-	if err != nil {
-		return fmt.Errorf("start the server: %w", err)
+	for {
+		server, err := startChild(d.program, d.serverDied, "serve", "--config", d.configFile())
+		if err != nil {
+			return fmt.Errorf("start the server: %w", err)
+		}
+		d.server = server
+		err = server.awaitUp(ctx)
+		if err == nil || ctx.Err() != nil || !server.portTaken() {
+			return err
+		}
+		if err := d.place("127.0.0.1:0"); err != nil {
+			return err
+		}
 	}
-	d.server = server
-	return server.awaitUp(ctx)
 }
 
 // submit sends the job, as any client would.
@@ -66,14 +75,14 @@ func (d *demo) submit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.say("client", "POST /api/generate %s", body)
+	d.screen.sayf("client", "POST /api/generate %s", body)
 	begin := time.Now()
 	accepted, err := d.client.Submit(ctx, request)
 	if err != nil {
 		return fmt.Errorf("submit the job: %w", err)
 	}
 	d.job.Store(&accepted.JobID)
-	d.screen.say("server", "202 in %d ms: job %s is on disk", max(1, time.Since(begin).Milliseconds()), short(accepted.JobID))
+	d.screen.sayf("server", "202 in %d ms: job %s is on disk", max(1, time.Since(begin).Milliseconds()), short(accepted.JobID))
 	return nil
 }
 
@@ -85,7 +94,7 @@ func (d *demo) killInTheMiddle(ctx context.Context) error {
 	}
 	d.server.kill()
 	d.screen.settle("provider", firstCall(call))
-	d.screen.say("kill -9", "pid %d is dead, in the middle of the answer", d.server.pid)
+	d.screen.sayf("kill -9", "pid %d is dead, in the middle of the answer", d.server.pid)
 	return nil
 }
 
@@ -117,7 +126,7 @@ func (d *demo) takenBack(ctx context.Context) error {
 	if unfinished == 1 {
 		jobs = "1 job"
 	}
-	d.screen.say("server", "up again (pid %d): %s found; attempt 1 marked uncertain, repeated", d.server.pid, jobs)
+	d.screen.sayf("server", "up again (pid %d): %s found; attempt 1 marked uncertain, repeated", d.server.pid, jobs)
 	return nil
 }
 
@@ -143,7 +152,7 @@ func (d *demo) arrival(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for the webhook: %w", err)
 	}
-	d.screen.say("receiver", "%s · %s · answers %d, as if it were being deployed", first.Type, signatures(first), first.Answer.Status)
+	d.screen.sayf("receiver", "%s · %s · answers %d, as if it were being deployed", first.Type, signatures(first), first.Answer.Status)
 	second, err := d.receiver.WaitFor(ctx, d.isTry(2))
 	if err != nil {
 		return fmt.Errorf("wait for the webhook's second try: %w", err)
@@ -152,7 +161,7 @@ func (d *demo) arrival(ctx context.Context) error {
 	if second.ID != first.ID || string(second.Body) != string(first.Body) {
 		same = "ANOTHER webhook-id or other bytes"
 	}
-	d.screen.say("receiver", "%s · %s · answers %d: delivered", second.Type, same, second.Answer.Status)
+	d.screen.sayf("receiver", "%s · %s · answers %d: delivered", second.Type, same, second.Answer.Status)
 	return nil
 }
 

@@ -149,11 +149,12 @@ func callbackRange(addr net.Addr) string {
 	}
 }
 
+// plainInShell are the characters that mean nothing to a shell.
+const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=."
+
 // shellQuote makes one word of s for a shell.
 func shellQuote(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+/=.", r))
-	}) {
+	if s != "" && strings.Trim(s, plainInShell) == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

@@ -77,7 +77,7 @@ func (p *printer) verdict(r received) string {
 // readable is a body for people: indented if it is JSON, quoted if it is not.
 func readable(body []byte) string {
 	var b bytes.Buffer
-	text := ""
+	var text string
 	if json.Indent(&b, body, "         ", "  ") == nil {
 		text = "         " + printable(b.String())
 	} else {
@@ -125,11 +125,22 @@ func machine(r received) string {
 		line.Error = "this webhook-id came with other bytes before"
 	}
 	if !json.Valid(r.body) {
-		line.Body, _ = json.Marshal(string(r.body)) // a string encodes always
+		line.Body = quoted(r.body)
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(line) // all of it encodes
+	if err := encoder.Encode(line); err != nil {
+		panic(err) // texts, numbers and valid JSON encode
+	}
 	return b.String()
+}
+
+// quoted is what is no JSON, as a JSON string.
+func quoted(body []byte) json.RawMessage {
+	text, err := json.Marshal(string(body))
+	if err != nil {
+		panic(err) // a string encodes
+	}
+	return text
 }

@@ -30,7 +30,7 @@ func (r received) verified() bool { return r.message == nil && r.simple == nil }
 // receiver verifies webhooks and remembers their ids.
 type receiver struct {
 	secret ringback.Secret
-	print  *printer
+	to     *printer
 
 	mu    sync.Mutex // guards what follows
 	seen  map[string]seen
@@ -49,7 +49,7 @@ const (
 )
 
 func newReceiver(secret ringback.Secret, p *printer) *receiver {
-	return &receiver{secret: secret, print: p, seen: map[string]seen{}}
+	return &receiver{secret: secret, to: p, seen: map[string]seen{}}
 }
 
 // ServeHTTP takes one webhook.
@@ -74,7 +74,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	} else {
 		w.WriteHeader(got.status)
 	}
-	r.print.webhook(got)
+	r.to.webhook(got)
 }
 
 // judge verifies a webhook and compares it with those before it.

@@ -79,7 +79,7 @@ with a callback URL and is answered 202 in milliseconds. A worker calls the
 provider, and the answer comes back by a signed webhook, whatever happened
 meanwhile to the client, the worker or the receiver.`,
 		Example: `  ringback demo                                watch a job survive kill -9; needs no key
-  EZAI_API_KEY=… ringback serve                serve on 127.0.0.1:8080
+  EZAI_API_KEY=… ringback serve                listen on 127.0.0.1:8080
   ringback serve --simulate                    the same with simulated models, for your tests
   ringback listen                              a receiver for local work`,
 		Version:          buildVersion().Version,

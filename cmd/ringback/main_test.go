@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -43,10 +45,12 @@ func TestMain(m *testing.M) {
 
 // Each script in testdata runs the real program.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
 		Setup: scriptSetup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   scriptExits,
 			"up":      scriptUp,
 			"post":    scriptPost,
 			"webhook": scriptWebhook,
@@ -70,6 +74,23 @@ func scriptSetup(env *testscript.Env) error {
 	}
 	env.Setenv("XDG_CONFIG_HOME", env.Getenv("WORK")+"/config")
 	return nil
+}
+
+// exits CODE PROGRAM ARG...: runs a program that must end with that code.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
 }
 
 // up ADDR: waits until something answers HTTP there.
@@ -157,7 +178,7 @@ func makeNewer(dir string) error {
 		return err
 	}
 	defer db.Close()
-	_, err = db.Exec("PRAGMA user_version = 999; UPDATE compatibility SET oldest_schema = 999")
+	_, err = db.Exec("PRAGMA user_version = 999; UPDATE store SET oldest_schema = 999")
 	return err
 }
 

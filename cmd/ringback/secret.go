@@ -50,7 +50,7 @@ func printSecret(c config, asJSON bool, out, talk io.Writer) error {
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(out).Encode(struct {
+		return json.NewEncoder(out).Encode(struct { //nolint:gosec // to print it is what this command is for
 			Secret string `json:"secret"`
 			Whsec  string `json:"whsec"`
 			Origin string `json:"origin"`

@@ -50,7 +50,7 @@ func writeSecret(file string, s ringback.Secret) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
+	defer os.Remove(tmp.Name()) // it is gone when all went well
 	_, err = tmp.WriteString(s.Reveal() + "\n")
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err

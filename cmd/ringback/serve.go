@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
     own: {protocol: anthropic, base_url: http://10.0.0.5:4000, api_key_env: OWN_KEY}
   routes:
     - {model: "llama-*", provider: own}`,
-		Annotations:           map[string]string{titleVariables: serveVariables, titleExit: exitCodesText()},
+		Annotations:           map[string]string{titleVariables: serveVariables(), titleExit: exitCodesText()},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,15 +71,21 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 	return cmd
 }
 
-const serveVariables = `  A flag goes before its variable, a variable before the file, where the key is the
-  flag's name with _ for -. These have no flag:
-    EZAI_API_KEY            provider ezai; EZAI_BASE_URL (https://ezaiapi.com)
-    ANTHROPIC_API_KEY       provider anthropic; ANTHROPIC_BASE_URL, without /v1
-                            (https://api.anthropic.com)
-    RINGBACK_API_KEY        what clients have to send; key api_key
-    WEBHOOK_SECRET          signs the webhooks; key webhook_secret. Without one it is
-                            made and kept in the data directory: see ringback secret
-    RINGBACK_DEFAULT_MODEL  the model of requests that name none; key default_model`
+// serveVariables is the section on what has no flag.
+func serveVariables() string {
+	var b strings.Builder
+	b.WriteString("  A flag goes before its variable, a variable before the file, where the key is\n" +
+		"  the flag's name with _ for -. These have no flag:\n")
+	for _, w := range wellKnown {
+		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s says otherwise\n", w.keyVariable, w.name, w.baseURL, w.urlVariable)
+	}
+	for _, s := range settings {
+		if s.flag == "" {
+			fmt.Fprintf(&b, "  %s\n        %s\n", s.variable, strings.Join(wrap(s.help+" [key "+s.key+"]", 72), "\n        "))
+		}
+	}
+	return b.String()
+}
 
 // msgUp is the one log line that others wait for: the demo does.
 const msgUp = "server is up"
@@ -107,7 +114,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 	if err != nil {
 		return explainListen(err, c.addr, c.data)
 	}
-	defer listener.Close() //nolint:errcheck // the API has closed it, unless something failed before
+	defer listener.Close() // the API has closed it, unless something failed before
 	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data)})
 	if err != nil {
 		return explainStore(err, c.data)

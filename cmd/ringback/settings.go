@@ -56,7 +56,7 @@ var settings = []setting{
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
 		help: "the key that clients send as Authorization: Bearer or x-api-key; there is no flag for it, since ps would show it",
-		set:  one(func(c *config, s string) error { return setAPIKey(c, s) }),
+		set:  one(setAPIKey),
 	},
 	{
 		key: "webhook_secret", variable: "WEBHOOK_SECRET",

@@ -32,5 +32,5 @@ func NewLogger(c LogConfig) *slog.Logger {
 	if !c.Terminal {
 		return slog.New(slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level}))
 	}
-	return slog.New(tint.NewHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color}))
+	return slog.New(tint.NewTextHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color}))
 }

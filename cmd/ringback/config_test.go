@@ -1,0 +1,210 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ringback/ringback/internal/node"
+)
+
+// samples give for each setting a text other than its default, and what it
+// becomes.
+var samples = map[string]struct {
+	text string
+	get  func(config) any
+	want any
+}{
+	"addr":       {"127.0.0.1:1", func(c config) any { return c.addr }, "127.0.0.1:1"},
+	"data":       {"/d", func(c config) any { return c.data }, "/d"},
+	"public_url": {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
+	"api_key":    {"k1", func(c config) any { return c.apiKey }, "k1"},
+	// It ends in an equals sign, as such secrets do.
+	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secret.Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
+	"default_model":  {"sim/echo", func(c config) any { return c.defaultModel }, "sim/echo"},
+	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config) any { return c.allowCallback },
+		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
+	"concurrency":   {"7", func(c config) any { return c.concurrency }, 7},
+	"max_queued":    {"8", func(c config) any { return c.maxQueued }, 8},
+	"drain_timeout": {"1m30s", func(c config) any { return c.drainTimeout }, 90 * time.Second},
+	"simulate":      {"true", func(c config) any { return c.simulate }, true},
+	"insecure":      {"true", func(c config) any { return c.insecure }, true},
+	"log_level":     {"debug", func(c config) any { return c.logLevel }, slog.LevelDebug},
+}
+
+func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
+	for _, s := range settings {
+		if s.key == "" {
+			continue
+		}
+		t.Run(s.key, func(t *testing.T) {
+			sample, ok := samples[s.key]
+			if !ok {
+				t.Fatalf("there is no sample for %s", s.key)
+			}
+			if s.flag != "" {
+				if s.flag != strings.ReplaceAll(s.key, "_", "-") {
+					t.Errorf("the flag of %s is --%s", s.key, s.flag)
+				}
+				c := mustLoad(t, []string{"--" + s.flag + "=" + sample.text}, nil)
+				if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
+					t.Errorf("by its flag: got %v, want %v", got, sample.want)
+				}
+			}
+			if !strings.HasSuffix(s.variable, strings.ToUpper(s.key)) {
+				t.Errorf("the variable of %s is %s", s.key, s.variable)
+			}
+			c := mustLoad(t, nil, []string{s.variable + "=" + sample.text})
+			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
+				t.Errorf("by its variable: got %v, want %v", got, sample.want)
+			}
+			c = mustLoad(t, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, nil)
+			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
+				t.Errorf("by its key: got %v, want %v", got, sample.want)
+			}
+		})
+	}
+}
+
+func TestAFlagGoesBeforeItsVariableAndThatBeforeTheFile(t *testing.T) {
+	file := write(t, "concurrency: 1\nallow_callback:\n  - 10.0.0.0/8\n  - fd00::/8\n")
+	env := []string{"RINGBACK_CONFIG=" + file}
+	if c := mustLoad(t, nil, env); c.concurrency != 1 || len(c.allowCallback) != 2 {
+		t.Errorf("the file alone: got %d and %v", c.concurrency, c.allowCallback)
+	}
+	env = append(env, "RINGBACK_CONCURRENCY=2", "RINGBACK_ALLOW_CALLBACK=127.0.0.0/8")
+	if c := mustLoad(t, nil, env); c.concurrency != 2 || fmt.Sprint(c.allowCallback) != "[127.0.0.0/8]" {
+		t.Errorf("with variables: got %d and %v", c.concurrency, c.allowCallback)
+	}
+	flags := []string{"--concurrency", "3", "--allow-callback", "192.168.0.0/16", "--allow-callback", "::1/128"}
+	if c := mustLoad(t, flags, env); c.concurrency != 3 || fmt.Sprint(c.allowCallback) != "[192.168.0.0/16 ::1/128]" {
+		t.Errorf("with flags: got %d and %v", c.concurrency, c.allowCallback)
+	}
+}
+
+func TestASwitchCanBeTurnedOffAgain(t *testing.T) {
+	env := []string{"RINGBACK_SIMULATE=true"}
+	if c := mustLoad(t, []string{"--simulate=false"}, env); c.simulate {
+		t.Error("--simulate=false leaves it on")
+	}
+}
+
+func TestWhatIsSetToNothingSaysNothing(t *testing.T) {
+	file := write(t, "# nothing\nconcurrency: 5\ndata:\nproviders:\nroutes:\n")
+	c := mustLoad(t, []string{"--config", file}, []string{"RINGBACK_CONCURRENCY=", "WEBHOOK_SECRET=", "RINGBACK_DATABASE_URL="})
+	if c.concurrency != 5 || !c.secret.IsZero() || c.data != "./ringback-data" {
+		t.Errorf("got concurrency %d, secret set %v, data %q", c.concurrency, !c.secret.IsZero(), c.data)
+	}
+	mustLoad(t, []string{"--config", write(t, "")}, nil)
+	mustLoad(t, []string{"--config", write(t, "# only this\n")}, nil)
+}
+
+func TestProvidersComeFromEnvironmentAndFile(t *testing.T) {
+	env := []string{"EZAI_API_KEY=ez", "ANTHROPIC_API_KEY=an", "ANTHROPIC_BASE_URL=http://127.0.0.1:4000", "OWN_KEY=ow"}
+	file := write(t, `
+providers:
+  ezai: {concurrency: 3}
+  own:
+    protocol: anthropic
+    base_url: http://10.0.0.5:4000
+    api_key_env: OWN_KEY
+    requests_per_minute: 60
+  keyless: {protocol: anthropic, base_url: "http://10.0.0.6"}
+routes:
+  - {model: "llama-*", provider: own}
+  - {model: claude-x, provider: anthropic}
+`)
+	c := mustLoad(t, []string{"--config", file}, env)
+	type row struct {
+		Name, Protocol, BaseURL, Key string
+		Concurrency, PerMinute       int
+	}
+	var got []row
+	for _, u := range c.providers {
+		got = append(got, row{u.name, u.protocol, u.baseURL, string(u.apiKey), u.concurrency, u.requestsPerMinute})
+	}
+	want := []row{
+		{"ezai", "anthropic", "https://ezaiapi.com", "ez", 3, 0},
+		{"own", "anthropic", "http://10.0.0.5:4000", "ow", 0, 60},
+		{"keyless", "anthropic", "http://10.0.0.6", "", 0, 0},
+		{"anthropic", "anthropic", "http://127.0.0.1:4000", "an", 0, 0},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("providers (-want +got):\n%s", diff)
+	}
+	routes := []node.Route{{Model: "llama-*", Provider: "own"}, {Model: "claude-x", Provider: "anthropic"}}
+	if diff := cmp.Diff(routes, c.routes); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
+	file := write(t, "simulate: true\nconcurrency: 0\n")
+	for _, c := range []struct {
+		flags, env []string
+		want       string
+	}{
+		{[]string{"--config", file}, nil, file + `:2: concurrency: "0" is not`},
+		{[]string{"--config", file}, []string{"RINGBACK_CONCURRENCY=x"}, `RINGBACK_CONCURRENCY: "x" is not`},
+		{[]string{"--config", file, "--concurrency", "y"}, []string{"RINGBACK_CONCURRENCY=x"}, `--concurrency: "y" is not`},
+		{[]string{"--config", write(t, "addr: 0.0.0.0:80\n")}, nil, `.yaml:1: addr: other machines can reach 0.0.0.0:80`},
+		{[]string{"--public-url", "example.com"}, nil, "--public-url: is not the address of a server; write it like https://"},
+		{[]string{"--data", " "}, nil, "--data: is empty"},
+		{nil, []string{"RINGBACK_API_KEY=a b"}, "RINGBACK_API_KEY: the key must be printable ASCII"},
+		{nil, []string{"RINGBACK_INSECURE=maybe"}, `RINGBACK_INSECURE: "maybe" is neither true nor false`},
+		{nil, []string{"RINGBACK_LOG_LEVEL=loud"}, `RINGBACK_LOG_LEVEL: "loud" is not one of debug`},
+	} {
+		_, err := loadWith(c.flags, c.env)
+		if f, ok := errors.AsType[*failure](err); !ok || f.code != exitUsage || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v %v: got %v, want an error that says %q", c.flags, c.env, err, c.want)
+		}
+	}
+}
+
+func TestOthersAreServedOnlyWithAKeyOrByWish(t *testing.T) {
+	for addr, open := range map[string]bool{
+		"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "127.9.9.9:80": true,
+		":80": false, "0.0.0.0:80": false, "[::]:80": false, "10.0.0.1:80": false, "example.com:80": false,
+	} {
+		if _, err := loadWith([]string{"--addr", addr}, nil); (err == nil) != open {
+			t.Errorf("--addr %s: got %v, want it accepted: %v", addr, err, open)
+		}
+		mustLoad(t, []string{"--addr", addr, "--insecure"}, nil)
+		mustLoad(t, []string{"--addr", addr}, []string{"RINGBACK_API_KEY=k"})
+	}
+}
+
+func mustLoad(t *testing.T, flags, env []string) config {
+	t.Helper()
+	c, err := loadWith(flags, env)
+	if err != nil {
+		t.Fatalf("load %v %v: %v", flags, env, err)
+	}
+	return c
+}
+
+func loadWith(args, env []string) (config, error) {
+	flags := newServe().Flags()
+	if err := flags.Parse(args); err != nil {
+		return config{}, err
+	}
+	return load(flags, env)
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ringback.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
