@@ -33,6 +33,10 @@ var wellKnown = []struct{ name, protocol, keyVariable, urlVariable, baseURL stri
 // simulated is the name of the provider of --simulate.
 const simulated = "simulated"
 
+// simulatedModel is the default model where nothing but the simulated provider
+// is set up.
+const simulatedModel = "sim/echo"
+
 // upstreams gives the providers of environment and file, and the file's routes.
 func (r *reader) upstreams(simulate bool) ([]upstream, []node.Route, error) {
 	all, err := r.fromFile()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,6 +124,10 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 	secret, err := signingSecret(c, log)
 	if err != nil {
 		return err
+	}
+	if c.simulate && len(c.providers) == 0 {
+		// Nobody else answers those who name no model.
+		c.defaultModel = cmp.Or(c.defaultModel, simulatedModel)
 	}
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,

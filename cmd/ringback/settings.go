@@ -65,7 +65,7 @@ var settings = []setting{
 	},
 	{
 		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: the node's has another model behind it
-		help: "the model of requests that name none; unset: claude-sonnet-4-5, with claude-sonnet-5-5 behind it",
+		help: "the model of requests that name none; unset: claude-sonnet-4-5, with claude-sonnet-5-5 behind it, or sim/echo with --simulate alone",
 		set:  one(func(c *config, s string) error { return setText(&c.defaultModel, s) }),
 	},
 	{

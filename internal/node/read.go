@@ -93,7 +93,7 @@ func (n *Node) Jobs(ctx context.Context, project string, q JobQuery) (ringback.P
 	page := ringback.Page[ringback.Job]{Data: []ringback.Job{}}
 	query := store.Query{
 		Project: project, Status: q.Status, Model: q.Model, CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore,
-		Metadata: q.Metadata, Limit: q.Limit,
+		Metadata: q.Metadata, Limit: q.Limit + 1, // one more, to know whether there is a next page
 	}
 	if q.Cursor != "" {
 		before, err := uuid.Parse(q.Cursor)
@@ -105,6 +105,10 @@ func (n *Node) Jobs(ctx context.Context, project string, q JobQuery) (ringback.P
 	jobs, next, err := n.store.List(ctx, query)
 	if err != nil {
 		return page, err
+	}
+	if len(jobs) > q.Limit {
+		jobs = jobs[:q.Limit]
+		next = &jobs[q.Limit-1].ID
 	}
 	for i := range jobs {
 		page.Data = append(page.Data, n.view(&jobs[i]))
