@@ -82,6 +82,7 @@ type Gate struct {
 	probe   *Pass // the probe that is out; nil: none
 	tally   tally
 	proven  bool
+	judged  time.Time // the last verdict
 }
 
 // New makes a gate that is open.
@@ -189,19 +190,19 @@ func (g *Gate) Proven() bool {
 	return g.proven
 }
 
-// Idle tells whether the gate remembers nothing that a new one would have to
-// know: no pass is out, nothing failed within the last minute, the rate is whole
-// and no hold stands, or one that nobody has probed for an hour since its time
-// was over. Such a gate may be dropped, so that the gates of a million hosts do
-// not pile up.
-func (g *Gate) Idle() bool {
+// Idle tells whether the gate may be dropped, so that the gates of a million
+// hosts do not pile up: no pass is out, no verdict came for that long, the rate
+// is whole, and no hold stands, or one that nobody has probed for an hour since
+// its time was over. What a new gate would not know, that the last call went
+// well or that some failed in a row, is then old.
+func (g *Gate) Idle(unused time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
 	now := time.Now()
 	held := g.hold.on && now.Sub(g.hold.until) < time.Hour
 	whole := g.rate == nil || g.rate.TokensAt(now) >= float64(g.rate.Burst())
-	return g.out == 0 && !held && whole && g.tally.clean(now)
+	return g.out == 0 && !held && whole && now.Sub(g.judged) >= unused && g.tally.clean(now)
 }
 
 // shut tells whether the hold keeps everybody out.

@@ -129,7 +129,7 @@ func TestForgetting(t *testing.T) {
 		g := New(Config{Slots: 1, PerMinute: 60})
 		idle := func(want bool, when string) {
 			t.Helper()
-			if got := g.Idle(); got != want {
+			if got := g.Idle(0); got != want {
 				t.Fatalf("Idle %s: got %v, want %v", when, got, want)
 			}
 		}

@@ -28,7 +28,7 @@ type hold struct {
 // rules.
 func (g *Gate) judge(r Report, fresh bool, now time.Time) {
 	if r.Verdict != Void {
-		g.proven = r.Verdict == OK
+		g.proven, g.judged = r.Verdict == OK, now
 	}
 	switch {
 	case r.Verdict == Refused && !r.Until.IsZero():

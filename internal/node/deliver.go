@@ -125,31 +125,38 @@ func (s *sends) next(h store.Host) time.Time {
 }
 
 // order notes which hosts have something due, and gives them round robin.
-func (s *sends) order(hosts []store.HostWaiting, now time.Time) (due []store.HostWaiting, next time.Time) {
+func (s *sends) order(due []store.HostWaiting) []store.HostWaiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.backlog)
-	for _, h := range hosts {
-		if h.Due.After(now) {
-			next = earlier(next, h.Due)
-			continue
-		}
+	for _, h := range due {
 		s.backlog[h.Host] = h.Count
-		due = append(due, h)
 	}
 	slices.SortFunc(due, func(a, b store.HostWaiting) int { return a.Due.Compare(b.Due) })
 	if len(due) > 1 {
 		s.turn = (s.turn + 1) % len(due)
 		due = slices.Concat(due[s.turn:], due[:s.turn])
 	}
-	return due, next
+	return due
 }
+
+// gateMemory is how long a gate that nobody uses is remembered, so that a host
+// which is called now and then is not a new one each time; manyHosts is how many
+// may be, before all that can be forgotten are.
+const (
+	gateMemory = time.Hour
+	manyHosts  = 10_000
+)
 
 func (s *sends) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	memory := gateMemory
+	if len(s.hosts) > manyHosts {
+		memory = 0
+	}
 	for h, g := range s.hosts {
-		if g.Idle() {
+		if g.Idle(memory) {
 			delete(s.hosts, h)
 		}
 	}
@@ -164,11 +171,11 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	if n.draining.Load() {
 		return now.Add(idleLook), nil
 	}
-	w, err := n.store.Waiting(ctx)
+	w, err := n.store.DueDeliveries(ctx, now)
 	if err != nil {
 		return next, err
 	}
-	due, next := n.deliveries.order(w.Hosts, now)
+	due, next := n.deliveries.order(w.Hosts), w.Next
 	passes := map[store.Host][]*pass{}
 	for len(due) > 0 {
 		due = slices.DeleteFunc(due, func(h store.HostWaiting) bool {
@@ -271,6 +278,9 @@ func (n *Node) deliver(s *send) {
 		}
 		s.payload = &p
 	}
+	held := &share{b: n.budget}
+	held.force(int64(len(s.payload.Body))) // it is there already; what comes next has to wait
+	defer held.release()
 	headers, err := webhook.Headers(s.payload.Header)
 	if err != nil {
 		headers = nil // they were checked when submitted, by another version

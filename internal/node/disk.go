@@ -1,10 +1,35 @@
 package node
 
-// checkDisk learns whether enough space is free to accept jobs. It also opens
-// the doors again after a write that failed for want of space.
+import (
+	"errors"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// fullFor is how long the doors stay shut after a write that failed for want of
+// space. What has to be written is tried again more often than that, so they
+// open only when it succeeds.
+const fullFor = 5 * time.Second
+
+// diskFull tells whether nothing may be accepted or claimed: free space is
+// below the reserve, or a write has just failed.
+func (n *Node) diskFull() bool {
+	return n.diskLow.Load() || time.Now().UnixMilli() < n.fullUntil.Load()
+}
+
+// noteFull shuts the doors if err says that the disk is full.
+func (n *Node) noteFull(err error) bool {
+	full := errors.Is(err, store.ErrFull)
+	if full {
+		n.fullUntil.Store(time.Now().Add(fullFor).UnixMilli())
+	}
+	return full
+}
+
+// checkDisk learns whether enough space is free to accept jobs.
 func (n *Node) checkDisk() {
 	if n.cfg.DataDir == "" {
-		n.diskLow.Store(false)
 		return
 	}
 	free, err := freeSpace(n.cfg.DataDir)

@@ -9,8 +9,12 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// idleLook is how long a dispatcher sleeps when nothing calls it.
-const idleLook = time.Second
+const (
+	// idleLook is how long a dispatcher sleeps when nothing calls it.
+	idleLook = time.Second
+	// longLook is how long a look may take without a rest of the same length after it.
+	longLook = 20 * time.Millisecond
+)
 
 // dispatchJobs gives free slots to what waits in the store, whenever something
 // happened that may allow it: a job came, a slot was freed, a time is over.
@@ -31,6 +35,10 @@ func (n *Node) loop(ctx context.Context, wake <-chan struct{}, work func(context
 		}
 		now := time.Now()
 		next, err := work(ctx, now)
+		// Work that takes long, since very much waits, must not be all that is done.
+		if spent := time.Since(now); spent > longLook && !sleep(ctx, min(spent, idleLook)) {
+			return nil
+		}
 		if err != nil && ctx.Err() == nil {
 			n.log.Error("waiting work not claimed", "err", err)
 			next = now.Add(idleLook)
@@ -43,20 +51,32 @@ func (n *Node) loop(ctx context.Context, wake <-chan struct{}, work func(context
 	}
 }
 
+// sleep tells whether the time passed before ctx was done.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // claimJobs starts as many waiting jobs as there is room for. It returns when
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
-	if n.draining.Load() || n.diskLow.Load() {
+	if n.draining.Load() || n.diskFull() {
 		return now.Add(idleLook), nil
 	}
 	if n.budget.full() {
 		return now.Add(10 * time.Millisecond), nil
 	}
-	w, err := n.store.Waiting(ctx)
+	w, err := n.store.DueJobs(ctx, now)
 	if err != nil {
 		return next, err
 	}
-	n.jobs.wait(w.Lanes, now)
+	n.jobs.wait(w.Lanes)
 	p, next := n.plan(w, now)
 	if len(p.tickets) == 0 {
 		return next, nil
@@ -86,16 +106,9 @@ var suspects = store.Lane{Project: "suspect"}
 
 // plan deals free slots to the lanes in which something is due, one in turn,
 // those that hold fewest first.
-func (n *Node) plan(w store.Waiting, now time.Time) (p plan, next time.Time) {
+func (n *Node) plan(w store.DueJobs, now time.Time) (p plan, next time.Time) {
 	p = plan{claim: store.ClaimJobs{Node: n.id, Now: now}, tickets: map[store.Lane][]*ticket{}}
-	var due []store.LaneWaiting
-	for _, l := range w.Lanes {
-		if l.Due.After(now) {
-			next = earlier(next, l.Due)
-			continue
-		}
-		due = append(due, l)
-	}
+	due, next := w.Lanes, w.Next
 	n.jobs.order(due)
 	anyone := len(due) > 0
 	for len(due) > 0 {
@@ -128,7 +141,7 @@ const suspectPatience = time.Minute
 // waited long enough. Its lane is known only when it is claimed, so it takes
 // its ticket then.
 func (n *Node) planSuspect(p *plan, w store.LaneWaiting, othersDue bool, now time.Time) {
-	if w.Count == 0 || w.Due.After(now) || (othersDue && now.Sub(w.Due) < suspectPatience) {
+	if w.Count == 0 || (othersDue && now.Sub(w.Due) < suspectPatience) {
 		return
 	}
 	if t := n.jobs.takeSuspect(); t != nil {

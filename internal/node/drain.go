@@ -23,6 +23,11 @@ func (n *Node) recover(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
+		for _, j := range freed {
+			if j.Status.Terminal() {
+				n.hub.Publish(j.ID)
+			}
+		}
 		if jobs += len(freed); len(freed) < releaseBatch {
 			break
 		}
@@ -71,9 +76,7 @@ func (n *Node) drain() error {
 func (n *Node) Stop() {
 	n.admission.Lock()
 	defer n.admission.Unlock()
-	if !n.draining.Swap(true) {
-		close(n.stopping)
-	}
+	n.draining.Store(true)
 }
 
 // free gives back, in one transaction, the attempts that the drain broke off.
@@ -119,7 +122,7 @@ func (n *Node) Readiness() Readiness {
 	}
 	note("doors", !n.recovered.Load(), "starting")
 	note("doors", n.draining.Load(), "stopping")
-	note("disk", n.diskLow.Load(), "free space is below the reserve")
+	note("disk", n.diskFull(), "free space is below the reserve")
 	note("memory", n.budget.full(), "as much is being read as memory allows")
 	queued, err := n.store.Queued(context.Background())
 	note("queue", err != nil || queued >= n.cfg.MaxQueued, "full")

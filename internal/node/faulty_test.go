@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -52,9 +53,14 @@ type watchedStore struct {
 	looks atomic.Int64
 }
 
-func (s *watchedStore) Waiting(ctx context.Context) (store.Waiting, error) {
+func (s *watchedStore) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, error) {
 	s.looks.Add(1)
-	return s.Store.Waiting(ctx)
+	return s.Store.DueJobs(ctx, now)
+}
+
+func (s *watchedStore) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeliveries, error) {
+	s.looks.Add(1)
+	return s.Store.DueDeliveries(ctx, now)
 }
 
 // failingStore is a store that fails to settle so many times.

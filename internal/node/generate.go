@@ -71,12 +71,16 @@ type result struct {
 	sent    bool // a byte may have left
 	// firstTokenAt is when the first piece of an answer that failed came.
 	firstTokenAt time.Time
+	partial      store.Blob // of failed's text; set by decide
 	// heldUntil is when the gate that refused opens again.
 	heldUntil time.Time
 }
 
-// errHeld stops a job before its first byte: its lane is on hold.
-var errHeld = errors.New("the model is on hold")
+// What stops a job before its first byte.
+var (
+	errHeld   = errors.New("the model is on hold")
+	errUnread = errors.New("the job can't be read")
+)
 
 // generate makes one attempt and settles it. The memory of an answer is given
 // back when it is settled: an answer that a full disk keeps here counts.
@@ -84,6 +88,7 @@ func (n *Node) generate(j store.Job, request []byte, t *ticket) {
 	held := &share{b: n.budget}
 	defer held.release()
 	res := n.call(j, request, t, held)
+	res.partial = packPartial(res)
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
 		n.running.stop(j.Ref(), res)
@@ -116,10 +121,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 
 	client, request, err := n.prepare(ctx, j, request, held)
 	if err != nil {
-		if cause := stopCause(ctx); cause != nil {
-			return result{stopped: cause}
-		}
-		return result{failed: internalError(err)}
+		return n.unprepared(ctx, j, err)
 	}
 	limited, stop := context.WithTimeout(ctx, j.Options.Timeout)
 	defer stop()
@@ -163,10 +165,28 @@ func (n *Node) prepare(ctx context.Context, j store.Job, request []byte, held *s
 			return nil, nil, err
 		}
 		if request = c.Request; request == nil {
-			return nil, nil, errors.New("the stored request is missing")
+			return nil, nil, errNoRequest
 		}
 	}
 	return p.Client, request, held.grow(ctx, len(request))
+}
+
+// errNoRequest: the job can never be answered.
+var errNoRequest = errors.New("the stored request is missing")
+
+// unprepared is the result of an attempt that could not begin. That the store
+// can't be read now is no fault of the job: it costs no attempt.
+func (n *Node) unprepared(ctx context.Context, j store.Job, err error) result {
+	if cause := stopCause(ctx); cause != nil {
+		return result{stopped: cause}
+	}
+	n.log.Error("attempt not begun", "job_id", j.ID, "attempt", j.Fence, "err", err)
+	if errors.Is(err, errNoRequest) {
+		f := internalError(err)
+		f.Verdict = provider.Reject
+		return result{failed: f}
+	}
+	return result{stopped: errUnread}
 }
 
 // stopCause is why we ended a call ourselves; nil if we did not.
@@ -233,7 +253,7 @@ const (
 // the node is told to stop.
 func (n *Node) settle(j store.Job, res result) {
 	decide, born := n.decide(j, res, time.Now())
-	for {
+	for tries := 1; ; tries++ {
 		after, err := n.store.Settle(context.Background(), j.Ref(), decide)
 		if err == nil {
 			n.settled(j, after, born)
@@ -251,26 +271,26 @@ func (n *Node) settle(j store.Job, res result) {
 			n.giveUp(born)
 			return
 		}
+		if tries == settleTries && !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrUnknown) {
+			n.giveUp(born)
+			decide, born = n.unstorable(time.Now()), nil
+		}
 	}
 }
 
-// settlePause is the time between two tries of a settle that failed.
-const settlePause = time.Second
+const (
+	// settlePause is the time between two tries of a settle that failed.
+	settlePause = time.Second
+	// settleTries is after how many tries an outcome counts as one that can't be
+	// stored, unless it is only the disk that is full.
+	settleTries = 5
+)
 
 // tryAgain tells whether a settle that failed may succeed later. Whatever the
 // error: nobody else would ever settle what this process holds.
 func (n *Node) tryAgain(err error) bool {
 	n.noteFull(err)
 	return !errors.Is(err, store.ErrFenced) && !errors.Is(err, store.ErrClosed)
-}
-
-// noteFull closes the doors if err says that the disk is full.
-func (n *Node) noteFull(err error) bool {
-	full := errors.Is(err, store.ErrFull)
-	if full {
-		n.diskLow.Store(true)
-	}
-	return full
 }
 
 // pause waits, unless the drain's time is over.

@@ -140,8 +140,8 @@ type Node struct {
 	admission sync.RWMutex
 	recovered atomic.Bool // what a dead process left is taken back: jobs may be born claimed
 	draining  atomic.Bool
-	stopping  chan struct{} // closed when the drain begins
-	diskLow   atomic.Bool   // below the reserve, or a write failed for want of space
+	diskLow   atomic.Bool  // free space is below the reserve
+	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space
 
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
@@ -194,7 +194,6 @@ func New(cfg Config) (*Node, error) {
 		store:          cfg.Store,
 		budget:         newBudget(cfg.Memory),
 		schedule:       cfg.Schedule,
-		stopping:       make(chan struct{}),
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),

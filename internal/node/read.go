@@ -28,7 +28,8 @@ func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool)
 	j, c, err := n.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
 		return ringback.Job{}, &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
-			"job %s ended as %s at %s; its content was deleted after that, as result_ttl_seconds said", id, j.Status, j.EndedAt.Format(time.RFC3339))}
+			"job %s ended as %s at %s; its content was deleted at %s, when its time was over",
+			id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-store.RowTTL).Format(time.RFC3339))}
 	}
 	if err != nil {
 		return ringback.Job{}, userError(id, err)
@@ -56,7 +57,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 	for {
 		moved, leave := n.hub.Watch(job)
 		v, err := n.Job(ctx, project, id, includeRequest)
-		if err != nil || v.Status.Terminal() || n.draining.Load() {
+		if err != nil || v.Status.Terminal() {
 			leave()
 			return v, err
 		}
@@ -67,7 +68,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 			over = true
 		case <-ctx.Done():
 			over = true
-		case <-n.stopping:
+		case <-n.calls.Done(): // the drain is over
 			over = true
 		}
 		leave()

@@ -21,12 +21,34 @@ func (n *Node) decide(j store.Job, res result, now time.Time) (store.Decide, *se
 		o, born := n.completed(j, res.answer, now)
 		return func(store.Job) store.Outcome { return o }, born
 	}
-	return func(row store.Job) store.Outcome { return n.without(row, res, now) }, nil
+	// Nearly always the row stands as it did when it was claimed. So the outcome
+	// too, which may hold megabytes of a partial answer, is made outside.
+	expected := n.without(j, res, now)
+	return func(row store.Job) store.Outcome {
+		same := row.CancelRequested == j.CancelRequested && (len(res.partial.Bytes) > 0 || len(row.Partial.Bytes) == 0)
+		if same {
+			return expected
+		}
+		return n.without(row, res, now)
+	}, nil
+}
+
+// unstorable fails a job whose outcome could not be stored, as plainly as can be.
+func (n *Node) unstorable(now time.Time) store.Decide {
+	now = now.Truncate(time.Millisecond)
+	return func(row store.Job) store.Outcome {
+		a := &ringback.Attempt{Outcome: ringback.AttemptFailed, Error: "its outcome could not be stored"}
+		return n.failed(row, store.Outcome{At: now, Attempt: a, Failed: true},
+			reason{code: ringback.CodeInternal, sentence: "an internal error kept the outcome of the attempt from being stored"})
+	}
 }
 
 // without decides about an attempt that brought no answer. What the caller
 // wants goes first, then what stopped the call, then what the provider said.
 func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
+	if errors.Is(res.stopped, errUnread) {
+		return n.released(j, now, now.Add(n.cfg.RetryDelay))
+	}
 	if errors.Is(res.stopped, errHeld) {
 		// At least a minute: its ledger has a row for each time it is looked at.
 		return n.released(j, now, later(now.Add(suspectPatience), n.jobs.next(j.Lane())))
@@ -41,7 +63,7 @@ func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
 		return n.uncertain(j, res, now)
 	}
 	f := res.failed
-	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptFailed, res), Partial: partial(res)}
+	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptFailed, res), Partial: res.partial}
 	switch f.Verdict {
 	case provider.Hold:
 		o.Attempt.Outcome = ringback.AttemptRefused
@@ -89,7 +111,7 @@ func (n *Node) nextModel(j store.Job, o store.Outcome, why reason) store.Outcome
 func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
 	a := attempt(ringback.AttemptUncertain, res)
 	a.Error = "the process stopped before an answer was stored; the provider may have answered"
-	o := store.Outcome{At: now, Attempt: a, Partial: partial(res)}
+	o := store.Outcome{At: now, Attempt: a, Partial: res.partial}
 	switch {
 	case j.CancelRequested:
 		return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
@@ -114,7 +136,7 @@ func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
 }
 
 func (n *Node) cancelled(j store.Job, res result, now time.Time) store.Outcome {
-	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, res), Partial: partial(res)}
+	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, res), Partial: res.partial}
 	return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
 }
 
@@ -161,7 +183,7 @@ func attempt(outcome ringback.AttemptOutcome, res result) *ringback.Attempt {
 	return a
 }
 
-func partial(res result) store.Blob {
+func packPartial(res result) store.Blob {
 	if res.failed == nil || res.failed.PartialText == "" {
 		return store.Blob{}
 	}
@@ -188,6 +210,10 @@ func (n *Node) expired(j store.Job, now time.Time) store.Outcome {
 	if now.Before(j.ExpiresAt) {
 		return n.nextModel(j, o, maxWait(j, nil))
 	}
-	sentence := cmp.Or(n.waitReason(&j), "it was still waiting")
-	return n.end(j, o, ringback.Expired, reason{sentence: "expired at " + j.ExpiresAt.Format(time.RFC3339) + ": " + sentence})
+	waited := n.waitReason(&j)
+	why := reason{sentence: "expired at " + j.ExpiresAt.Format(time.RFC3339) + ": " + cmp.Or(waited, "it was still waiting")}
+	if waited == reasonKey {
+		why.code = ringback.CodeProviderRefusedKey
+	}
+	return n.end(j, o, ringback.Expired, why)
 }

@@ -128,21 +128,33 @@ func (s *slots) enter(t *ticket, l store.Lane) bool {
 }
 
 // takeBorn takes a ticket for a job that has just arrived; nil where what waits
-// already needs all the room there is: that goes first.
+// already needs all the room there is: that goes first. What waits behind a
+// hold, or for a provider that is gone, needs no room now.
 func (s *slots) takeBorn(l store.Lane) *ticket {
 	s.mu.Lock()
 	free := s.size - s.taken
-	for _, waiting := range s.backlog {
-		free -= waiting
-	}
-	if waiting := s.backlog[l]; waiting > 0 && s.keys[l.Provider] != nil {
-		free = min(free, s.keys[l.Provider].Room()-waiting, s.modelGate(l).Room()-waiting)
+	for lane, waiting := range s.backlog {
+		room := s.gateRoom(lane)
+		free -= min(waiting, room)
+		if lane == l && room <= waiting {
+			free = 0
+		}
 	}
 	s.mu.Unlock()
 	if free <= 0 {
 		return nil
 	}
 	return s.take(l)
+}
+
+// gateRoom is how many calls the gates of a lane would let through now. The
+// caller holds the lock.
+func (s *slots) gateRoom(l store.Lane) int {
+	key := s.keys[l.Provider]
+	if key == nil {
+		return 0
+	}
+	return min(key.Room(), s.modelGate(l).Room())
 }
 
 // give gives the ticket back. Passes that nobody has reported on say nothing.
@@ -199,14 +211,12 @@ func (s *slots) next(l store.Lane) time.Time {
 }
 
 // wait notes the lanes where something that is due waits.
-func (s *slots) wait(lanes []store.LaneWaiting, now time.Time) {
+func (s *slots) wait(due []store.LaneWaiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.backlog)
-	for _, l := range lanes {
-		if !l.Due.After(now) {
-			s.backlog[l.Lane] = l.Count
-		}
+	for _, l := range due {
+		s.backlog[l.Lane] = l.Count
 	}
 }
 
@@ -264,7 +274,7 @@ func (s *slots) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, g := range s.models {
-		if g.Idle() {
+		if g.Idle(gateMemory) {
 			delete(s.models, k)
 		}
 	}

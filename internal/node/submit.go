@@ -1,14 +1,17 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/provider"
@@ -31,6 +34,9 @@ type Submission struct {
 func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, replayed bool, err error) {
 	n.admission.RLock()
 	defer n.admission.RUnlock()
+	if first, found, err := n.repeated(ctx, s); found || err != nil {
+		return first, found, err
+	}
 	if err := n.admit(ctx); err != nil {
 		return job, false, err
 	}
@@ -56,12 +62,32 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	return n.view(&stored), false, nil
 }
 
+// repeated finds the job of an idempotency key that is taken. It comes before
+// all other checks: a repetition is answered as the first request was, also
+// when its expires_at is past by now or the queue is full. (Two that come at
+// once are told apart by the store.)
+func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, error) {
+	if s.IdempotencyKey == "" {
+		return ringback.Job{}, false, nil
+	}
+	first, err := n.store.Keyed(ctx, s.Project, s.IdempotencyKey)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ringback.Job{}, false, nil
+	case err != nil:
+		return ringback.Job{}, false, err
+	case !bytes.Equal(first.IdempotencyHash, s.IdempotencyHash):
+		return ringback.Job{}, false, n.submitError(store.ErrMismatch)
+	}
+	return n.view(&first), true, nil
+}
+
 // admit refuses at the door what could not be kept, before anything is accepted.
 func (n *Node) admit(ctx context.Context) error {
 	switch {
 	case n.draining.Load():
 		return unavailable("the server is stopping; try again in a moment", 5)
-	case n.diskLow.Load():
+	case n.diskFull():
 		return unavailable("the server's disk is nearly full; try again later", 30)
 	}
 	queued, err := n.store.Queued(ctx)
@@ -214,12 +240,18 @@ func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
+// laterEvents come with a later version.
+var laterEvents = []ringback.EventType{"job.started", "job.progress"}
+
 // events are the webhooks that the caller wants.
 func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 	if r.Events == nil {
 		return ringback.TerminalEvents
 	}
 	for _, e := range *r.Events {
+		if slices.Contains(laterEvents, e) {
+			c.fault("events", fmt.Sprintf("%s is not available in this version of Ringback; leave it out", e))
+		}
 		oneOf(c, "events", cmp.Or(e, "?"), ringback.TerminalEvents...)
 	}
 	return *r.Events
@@ -229,6 +261,9 @@ func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 	if r.Prompt == "" && len(r.Messages) == 0 {
 		c.fault("prompt", promptAndCallback)
+	}
+	if messages := gjson.ParseBytes(r.Messages); r.Prompt == "" && messages.IsArray() && len(messages.Array()) == 0 {
+		c.fault("messages", "messages must hold at least one message")
 	}
 	if r.CallbackURL == "" {
 		if len(o.Events) > 0 {

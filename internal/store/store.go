@@ -139,6 +139,8 @@ type Reader interface {
 	// Job reads a job with the parts of its content that are asked for.
 	// ErrNotFound. Where the content is deleted the job comes with ErrGone.
 	Job(ctx context.Context, project string, id uuid.UUID, parts Parts) (Job, Content, error)
+	// Keyed finds the job that an idempotency key names; ErrNotFound.
+	Keyed(ctx context.Context, project, key string) (Job, error)
 	// Content reads the parts of a job's content, of any project: for those
 	// who hold a claim on it.
 	Content(ctx context.Context, id uuid.UUID, parts Parts) (Content, error)
@@ -153,6 +155,10 @@ type Reader interface {
 	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
 	// Waiting says what waits, from counters.
 	Waiting(ctx context.Context) (Waiting, error)
+	// DueJobs and DueDeliveries say where something is due, and when something
+	// will be next, without a look at the rest.
+	DueJobs(ctx context.Context, now time.Time) (DueJobs, error)
+	DueDeliveries(ctx context.Context, now time.Time) (DueDeliveries, error)
 	// Queued is Waiting's Jobs alone, for those who ask often.
 	Queued(ctx context.Context) (int, error)
 }
@@ -444,6 +450,20 @@ type Waiting struct {
 	Lanes      []LaneWaiting // without suspects
 	Suspects   LaneWaiting   // of all lanes
 	Hosts      []HostWaiting
+}
+
+// DueJobs is where jobs are due. A lane's Count is of all that wait in it.
+type DueJobs struct {
+	Lanes    []LaneWaiting // without suspects
+	Suspects LaneWaiting   // of all lanes
+	// Next is no later than the first job that is not due yet; zero if none is.
+	Next time.Time
+}
+
+// DueDeliveries is where deliveries are due, and Next as in DueJobs.
+type DueDeliveries struct {
+	Hosts []HostWaiting
+	Next  time.Time
 }
 
 // LaneWaiting is what waits in a lane. Due is no later than the earliest run_at.

@@ -74,6 +74,35 @@ func TestAReaderThatIsAlwaysThereDoesNotLetTheLogGrow(t *testing.T) {
 	}
 }
 
+func TestCallersThatLeaveDoNotBreakReads(t *testing.T) {
+	s := open(t, t.TempDir())
+	n := running(t, 10)
+	if _, _, err := s.Submit(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	for c := range 2 * readers {
+		callers.Go(func() {
+			for i := range 3000 {
+				ctx, leave := context.WithCancel(context.Background())
+				timer := time.AfterFunc(time.Duration((i*7+c*13)%60)*time.Microsecond, leave)
+				_, _, err := s.Job(ctx, "default", n.Job.ID, store.PartRequest)
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("read: %v", err)
+				}
+				timer.Stop()
+				leave()
+			}
+		})
+	}
+	callers.Wait()
+	for range 3 * readers {
+		if _, _, err := s.Job(t.Context(), "default", n.Job.ID, store.PartRequest); err != nil {
+			t.Fatalf("read after the others left: %v", err)
+		}
+	}
+}
+
 func TestAPanicInADecisionStaysInItsCall(t *testing.T) {
 	s := open(t, t.TempDir())
 	bad := running(t, 10)

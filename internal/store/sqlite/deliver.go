@@ -281,6 +281,46 @@ func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time,
 	return expired, nil
 }
 
+// ReleaseDeliveries implements store.Deliveries.
+func (s *Store) ReleaseDeliveries(ctx context.Context, keep []store.Ref, now time.Time, limit int) (n int, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			ids, err := unkept(t, `SELECT id, fence FROM deliveries WHERE in_flight = 1`, keep, limit)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				if err := s.releaseDelivery(t, id, now); err != nil {
+					return err
+				}
+			}
+			n = len(ids)
+			return nil
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("release deliveries: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) releaseDelivery(t *tx, id uuid.UUID, now time.Time) error {
+	d, err := selectDelivery(t, id)
+	if err != nil {
+		return err
+	}
+	d.Sent++
+	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: trigger(&d, ""), Error: "unknown"}
+	if err := insertTry(t, &d, lost); err != nil {
+		return err
+	}
+	d.InFlight = false
+	d.Fence++
+	return s.updateDelivery(t, &d, now)
+}
+
 func selectDelivery(t *tx, id uuid.UUID) (store.Delivery, error) {
 	return scanDelivery(t.row(`SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
 }

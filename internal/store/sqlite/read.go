@@ -35,6 +35,18 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 	return j, c, nil
 }
 
+// Keyed implements store.Reader.
+func (s *Store) Keyed(ctx context.Context, project, key string) (j store.Job, err error) {
+	err = s.read(ctx, func(q *reader) (err error) {
+		j, err = scanJob(q.row(selectKeyed, project, key))
+		return err
+	})
+	if err != nil {
+		return j, fmt.Errorf("job of an idempotency key: %w", err)
+	}
+	return j, nil
+}
+
 // Content implements store.Reader.
 func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
 	var bodies packed

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -13,7 +14,7 @@ const readers = 4
 
 // readTimeout bounds a read transaction: a longer one would keep the log from
 // being truncated.
-const readTimeout = 2 * time.Second
+const readTimeout = time.Second
 
 // reads are the connections that only read, each for one read at a time.
 type reads struct {
@@ -33,13 +34,21 @@ func openReads(ctx context.Context, file string) (*reads, error) {
 	}
 	r := &reads{db: db, idle: make(chan *readConn, readers)}
 	for range readers {
-		conn, err := db.Conn(ctx)
+		c, err := r.open(ctx)
 		if err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
-		r.idle <- &readConn{conn: conn, statements: map[string]*sql.Stmt{}}
+		r.idle <- c
 	}
 	return r, nil
+}
+
+func (r *reads) open(ctx context.Context) (*readConn, error) {
+	conn, err := r.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open a connection for reads: %w", err)
+	}
+	return &readConn{conn: conn, statements: map[string]*sql.Stmt{}}, nil
 }
 
 // close waits for the reads under way.
@@ -60,29 +69,54 @@ func (c *readConn) close() error {
 	return errors.Join(append(errs, c.conn.Close())...)
 }
 
-// read runs f in one read transaction.
+// take takes a connection; an error means that the caller has left meanwhile.
+func (r *reads) take(ctx context.Context) (*readConn, error) {
+	select {
+	case c := <-r.idle:
+		return c, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// give puts a connection back. One that did not get out of its transaction is
+// replaced: the next read on it would fail, and all after that.
+func (r *reads) give(c *readConn, ended error) error {
+	if ended != nil {
+		ctx := context.Background()
+		_ = c.conn.Raw(func(any) error { return driver.ErrBadConn }) // database/sql closes it for good
+		_ = c.close()
+		fresh, err := r.open(ctx)
+		if err != nil {
+			r.idle <- c // nothing better is there; it is replaced after the next read
+			return errors.Join(ended, err)
+		}
+		c = fresh
+	}
+	r.idle <- c
+	return ended
+}
+
+// read runs f in one read transaction. A caller that leaves interrupts its
+// queries, but neither the beginning nor the end of the transaction.
 func (s *Store) read(ctx context.Context, f func(q *reader) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	s.gate.RLock()
 	defer s.gate.RUnlock()
-	var c *readConn
-	select {
-	case c = <-s.reads.idle:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	c, err := s.reads.take(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { s.reads.idle <- c }()
-	q := &reader{ctx: ctx, conn: c}
-	if _, err := q.exec("BEGIN"); err != nil {
-		return fmt.Errorf("begin read: %w", err)
+	always := &reader{ctx: context.WithoutCancel(ctx), conn: c}
+	if _, err := always.exec("BEGIN"); err != nil {
+		return fmt.Errorf("begin read: %w", s.reads.give(c, err))
 	}
 	defer func() {
-		q.ctx = context.WithoutCancel(ctx)
-		_, end := q.exec("COMMIT")
-		err = errors.Join(err, end)
+		_, ended := always.exec("COMMIT")
+		err = errors.Join(err, s.reads.give(c, ended))
 	}()
-	return f(q)
+	return f(&reader{ctx: ctx, conn: c})
 }
 
 // reader is one read transaction.

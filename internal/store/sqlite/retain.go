@@ -11,8 +11,9 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// freePages is how many free pages a step of retention gives back to the file system.
-const freePages = 256
+// freePages is how many free pages a step of retention gives back to the file
+// system: 4 MiB.
+const freePages = 1024
 
 // recheck is how long content whose time is over, but whose delivery is still
 // pending, is left alone.
@@ -31,17 +32,24 @@ func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, er
 			if err != nil {
 				return err
 			}
-			if n = content + rows; n == 0 {
-				return nil
-			}
-			_, err = t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
-			return err
+			n = content + rows
+			return vacuum(t)
 		},
 	})
 	if err != nil {
 		return 0, fmt.Errorf("retain: %w", err)
 	}
 	return n, nil
+}
+
+// vacuum gives some free pages back, also those that earlier steps left.
+func vacuum(t *tx) error {
+	var free int
+	if err := t.row("PRAGMA freelist_count").Scan(&free); err != nil || free == 0 {
+		return err
+	}
+	_, err := t.exec(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", freePages))
+	return err
 }
 
 // dropContent deletes request, answer and webhooks of jobs whose time is over.

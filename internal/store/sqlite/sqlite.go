@@ -60,6 +60,7 @@ type Store struct {
 	waiting *waiting
 	checks  chan chan error // a Check that the writer is to make
 	maxLog  int64
+	died    func(error) // the disk can't be trusted any more
 
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
@@ -119,15 +120,16 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	if s.reads, err = openReads(ctx, s.file); err != nil {
 		return err
 	}
+	s.died = func(err error) {
+		s.log.Error("the store can't be written any more", "file", s.file, "err", err)
+		cfg.Die(err)
+	}
 	s.commits = groupcommit.New(groupcommit.Config[*tx]{
 		Begin:   s.writer.begin,
 		Unknown: func(err error) bool { return errors.Is(err, errLost) },
 		Landed:  s.writer.landed,
 		Fatal:   isFatal,
-		Die: func(err error) {
-			s.log.Error("the store can't be written any more", "file", s.file, "err", err)
-			cfg.Die(err)
-		},
+		Die:     s.died,
 		Between: s.between,
 	})
 	return nil
@@ -189,17 +191,37 @@ func (s *Store) truncateLog() {
 	}
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	if err := s.writer.checkpoint(); err != nil {
+	err = s.writer.checkpoint()
+	if isFatal(err) {
+		s.died(err)
+	} else if err != nil {
 		s.log.Warn("write-ahead log not truncated", "err", err)
 	}
 }
 
+// makeDir makes the data directory and those above it that are missing. A
+// directory is durable only when its name is.
 func makeDir(dir string) error {
-	parent := filepath.Dir(filepath.Clean(dir))
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	var missing []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, d)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	return syncDir(parent)
+	for _, d := range missing {
+		if err := syncDir(filepath.Dir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeFile makes the database's file, if it is not there, for its owner alone:

@@ -26,10 +26,12 @@ func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, repl
 	return job, replayed, err
 }
 
+const selectKeyed = `SELECT ` + jobColumns + ` FROM jobs WHERE project = ? AND idempotency_key = ?`
+
 func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 	if n.Job.IdempotencyKey != "" {
 		// This finds the job itself, too, when its commit is repeated.
-		first, err := scanJob(t.row(`SELECT `+jobColumns+` FROM jobs WHERE project = ? AND idempotency_key = ?`, n.Job.Project, n.Job.IdempotencyKey))
+		first, err := scanJob(t.row(selectKeyed, n.Job.Project, n.Job.IdempotencyKey))
 		switch {
 		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
 			return first, false, store.ErrMismatch

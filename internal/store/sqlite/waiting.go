@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -18,37 +17,14 @@ import (
 type waiting struct {
 	mu       sync.Mutex
 	jobs     int
-	lanes    map[store.Lane]head
+	lanes    *agenda[store.Lane]
 	suspects head
-	hosts    map[store.Host]head
+	hosts    *agenda[store.Host]
 	pending  int
 }
 
-// head is a count, and a time that is no later than the first of those counted is due.
-type head struct {
-	count int
-	due   int64
-}
-
 func newWaiting() *waiting {
-	return &waiting{lanes: map[store.Lane]head{}, hosts: map[store.Host]head{}}
-}
-
-func (h head) add(n int, due int64) head {
-	if h.count == 0 || due < h.due {
-		h.due = due
-	}
-	h.count += n
-	return h
-}
-
-// put keeps a map free of keys where nothing waits.
-func put[K comparable](m map[K]head, k K, h head) {
-	if h.count <= 0 {
-		delete(m, k)
-		return
-	}
-	m[k] = h
+	return &waiting{lanes: newAgenda[store.Lane](), hosts: newAgenda[store.Host]()}
 }
 
 // Waiting implements store.Reader.
@@ -57,11 +33,52 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}}
-	for lane, h := range w.lanes {
-		out.Lanes = append(out.Lanes, store.LaneWaiting{Lane: lane, Count: h.count, Due: fromMS(h.due)})
+	for _, e := range w.lanes.order {
+		out.Lanes = append(out.Lanes, laneWaiting(e))
 	}
-	for host, h := range w.hosts {
-		out.Hosts = append(out.Hosts, store.HostWaiting{Host: host, Count: h.count, Due: fromMS(h.due)})
+	for _, e := range w.hosts.order {
+		out.Hosts = append(out.Hosts, hostWaiting(e))
+	}
+	return out, nil
+}
+
+func laneWaiting(e *entry[store.Lane]) store.LaneWaiting {
+	return store.LaneWaiting{Lane: e.key, Count: e.count, Due: fromMS(e.due)}
+}
+
+func hostWaiting(e *entry[store.Host]) store.HostWaiting {
+	return store.HostWaiting{Host: e.key, Count: e.count, Due: fromMS(e.due)}
+}
+
+// DueJobs implements store.Reader.
+func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error) {
+	w := s.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due, next := w.lanes.due(ms(now))
+	out := store.DueJobs{Next: fromMS(next)}
+	for _, e := range due {
+		out.Lanes = append(out.Lanes, laneWaiting(e))
+	}
+	switch {
+	case w.suspects.count == 0:
+	case w.suspects.due <= ms(now):
+		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}
+	case next == 0 || w.suspects.due < next:
+		out.Next = fromMS(w.suspects.due)
+	}
+	return out, nil
+}
+
+// DueDeliveries implements store.Reader.
+func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDeliveries, error) {
+	w := s.waiting
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due, next := w.hosts.due(ms(now))
+	out := store.DueDeliveries{Next: fromMS(next)}
+	for _, e := range due {
+		out.Hosts = append(out.Hosts, hostWaiting(e))
 	}
 	return out, nil
 }
@@ -84,7 +101,7 @@ func (s *Store) jobWaits(t *tx, j store.Job) {
 			w.suspects = w.suspects.add(1, due)
 			return
 		}
-		w.lanes[lane] = w.lanes[lane].add(1, due)
+		w.lanes.put(lane, w.lanes.get(lane).add(1, due))
 	})
 }
 
@@ -99,9 +116,9 @@ func (s *Store) jobLeaves(t *tx, j store.Job) {
 			w.suspects.count--
 			return
 		}
-		h := w.lanes[lane]
+		h := w.lanes.get(lane)
 		h.count--
-		put(w.lanes, lane, h)
+		w.lanes.put(lane, h)
 	})
 }
 
@@ -138,13 +155,10 @@ func (s *Store) hostDue(t *tx, h store.Host) error {
 	return err
 }
 
-func setDue[K comparable](w *waiting, m map[K]head, k K, due int64) {
+func setDue[K comparable](w *waiting, a *agenda[K], k K, due int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if h, ok := m[k]; ok {
-		h.due = due
-		m[k] = h
-	}
+	a.put(k, head{count: a.get(k).count, due: due})
 }
 
 // firstDue reads the first time of an ordered query; 0 if there is none.
@@ -171,7 +185,7 @@ func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.pending++
-		w.hosts[host] = w.hosts[host].add(1, due)
+		w.hosts.put(host, w.hosts.get(host).add(1, due))
 	})
 }
 
@@ -182,9 +196,9 @@ func (s *Store) deliveriesLeave(t *tx, host store.Host, n int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.pending -= n
-		h := w.hosts[host]
+		h := w.hosts.get(host)
 		h.count -= n
-		put(w.hosts, host, h)
+		w.hosts.put(host, h)
 	})
 }
 
@@ -222,7 +236,7 @@ func count(t *tx) (*waiting, error) {
 		if err := rows.Scan(&l.Project, &l.Provider, &l.Model, &h.count, &h.due); err != nil {
 			return nil, err
 		}
-		w.lanes[l] = h
+		w.lanes.put(l, h)
 		w.jobs += h.count
 	}
 	if err := rows.Err(); err != nil {
@@ -250,7 +264,7 @@ func countHosts(t *tx, w *waiting) error {
 		if err := rows.Scan(&host.Project, &host.Host, &h.count, &h.due); err != nil {
 			return err
 		}
-		w.hosts[host] = h
+		w.hosts.put(host, h)
 		w.pending += h.count
 	}
 	return rows.Err()
@@ -289,7 +303,7 @@ func (s *Store) between() {
 }
 
 // compare holds memory against the tables: all counts, or with many rows the
-// first of each lane only.
+// first of each lane only: the whole would hold the writer up.
 func (s *Store) compare() error {
 	t, err := s.writer.begin()
 	if err != nil {
@@ -308,7 +322,7 @@ func (s *Store) compare() error {
 }
 
 // maxCheck is how many waiting rows Check counts; with more, it looks only at
-// the first of each lane and host.
+// the first job of each lane.
 const maxCheck = 20_000
 
 func (s *Store) total() int {
@@ -322,18 +336,13 @@ func (w *waiting) differs(stored *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
-		maps.EqualFunc(w.lanes, stored.lanes, head.covers) && maps.EqualFunc(w.hosts, stored.hosts, head.covers) {
+		w.lanes.covers(stored.lanes) && w.hosts.covers(stored.hosts) {
 		return nil
 	}
 	err := fmt.Errorf("counters differ from the store and are set anew: %d jobs and %d deliveries counted, %d and %d stored",
 		w.jobs, w.pending, stored.jobs, stored.pending)
 	w.jobs, w.pending, w.suspects, w.lanes, w.hosts = stored.jobs, stored.pending, stored.suspects, stored.lanes, stored.hosts
 	return err
-}
-
-// covers tells whether h leads to everything that is stored.
-func (h head) covers(stored head) bool {
-	return h.count == stored.count && (h.count == 0 || h.due <= stored.due)
 }
 
 // checkDue compares the first row of each lane with memory.
@@ -347,9 +356,9 @@ func (s *Store) checkDue(t *tx) (wrong, err error) {
 		}
 		lane = next
 		w.mu.Lock()
-		if h := w.lanes[lane]; h.count == 0 || h.due > due {
+		if h := w.lanes.get(lane); h.count == 0 || h.due > due {
 			wrong = fmt.Errorf("lane %s/%s has a job due at %s that was not counted", lane.Provider, lane.Model, fromMS(due))
-			w.lanes[lane] = head{count: max(1, h.count), due: due}
+			w.lanes.put(lane, head{count: max(1, h.count), due: due})
 		}
 		w.mu.Unlock()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
 
@@ -50,10 +51,15 @@ type writer struct {
 }
 
 func openWriter(ctx context.Context, file string) (*writer, error) {
-	// auto_vacuum must be set before the first table, journal_mode before the
+	// auto_vacuum must be set before the first page, journal_mode before the
 	// first write. The cache holds the hot ends of the trees.
-	db, err := sql.Open("sqlite", dsn(file, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)",
-		"wal_autocheckpoint(4000)", "cache_size(-65536)", "foreign_keys(0)"))
+	pragmas := []string{"journal_mode(WAL)", "wal_autocheckpoint(4000)", "cache_size(-65536)", "foreign_keys(0)"}
+	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+		// Set on a database that has it, it would be written once more: also on
+		// one of a newer version, which is to be left as it is.
+		pragmas = append([]string{"auto_vacuum(INCREMENTAL)"}, pragmas...)
+	}
+	db, err := sql.Open("sqlite", dsn(file, pragmas...))
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +75,9 @@ func openWriter(ctx context.Context, file string) (*writer, error) {
 		err = fmt.Errorf("journal mode is %s, want wal", mode)
 	}
 	if err == nil {
-		// Also a start on a read-only directory must fail now, not at the first job.
-		_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE; ROLLBACK")
+		// A start on a read-only file must fail now, not at the first job. BEGIN
+		// IMMEDIATE alone does not: of a read-only file it makes a read.
+		_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE; CREATE TABLE writable (x); ROLLBACK")
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.close())

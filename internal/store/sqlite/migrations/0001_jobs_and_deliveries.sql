@@ -8,7 +8,7 @@ CREATE TABLE jobs (
   protocol         TEXT    NOT NULL,
   model            TEXT    NOT NULL,
   requested_model  TEXT    NOT NULL,
-  fallbacks        TEXT    NOT NULL, -- JSON array of models
+  fallbacks        TEXT    NOT NULL, -- JSON array of models, '' for none
   options          TEXT    NOT NULL, -- JSON, what the caller chose; never changes
   metadata         TEXT    NOT NULL,
   -- 0 queued, 1 running, 2 completed, 3 failed, 4 cancelled, 5 expired
