@@ -48,10 +48,17 @@ func TestMissingFieldsAreNamedInTheKnownSentence(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	for body, field := range map[string]string{
-		`{}`:                            "prompt",
-		`{"callback_url":"http://x/"}`:  "prompt",
-		`{"prompt":"Hi"}`:               "callback_url",
-		`{"prompt":"Hi","events":null}`: "callback_url",
+		`{}`:                           "prompt",
+		`{"callback_url":"http://x/"}`: "prompt",
+		`{"prompt":"","callback_url":"https://a/"}`:   "prompt",
+		`{"prompt":null,"callback_url":"https://a/"}`: "prompt",
+		`{"prompt":"","messages":null}`:               "prompt",
+		`{"prompt":"Hi"}`:                             "callback_url",
+		`{"prompt":"Hi","callback_url":""}`:           "callback_url",
+		`{"messages":["m"],"callback_url":null}`:      "callback_url",
+		`{"prompt":"Hi","events":["job.failed"]}`:     "callback_url",
+		`{"prompt":"Hi","events":null}`:               "callback_url",
+		`{"events":[]}`:                               "prompt",
 	} {
 		w.refused(w.do("POST", "/api/generate", body), 400, ringback.Error{Code: "invalid_request", Field: field, Message: "prompt and callback_url required"})
 	}

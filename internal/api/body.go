@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -68,10 +67,16 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 	return b.text, b.release, nil
 }
 
-// read takes all of in, whose length is -1 where it is not known. One byte more
-// than is wanted is room for the end of the body to show.
+// read takes all of in, whose length is -1 where it is not known. Memory is
+// taken as bytes come: a length that is only said takes nobody's room. One byte
+// more than is wanted is room for the end of the body to show.
 func (b *bodyReader) read(length int64) error {
-	if err := b.grow(max(length, bytes.MinRead) + 1); err != nil {
+	if length < 0 {
+		length = b.most
+	} else if err := b.fits(length); err != nil {
+		return err
+	}
+	if err := b.grow(min(length, bodyChunk) + 1); err != nil {
 		return err
 	}
 	for extended := 0; ; {
@@ -87,7 +92,7 @@ func (b *bodyReader) read(length int64) error {
 			return b.broken(err)
 		}
 		if len(b.text) == cap(b.text) {
-			if err := b.grow(2 * int64(cap(b.text))); err != nil {
+			if err := b.grow(min(2*int64(cap(b.text)), max(length, int64(cap(b.text)))+1)); err != nil {
 				return err
 			}
 		}
@@ -96,6 +101,15 @@ func (b *bodyReader) read(length int64) error {
 			b.extend()
 		}
 	}
+}
+
+// fits refuses at once what there is no room for now.
+func (b *bodyReader) fits(length int64) error {
+	release, err := b.reserve(length)
+	if err == nil {
+		release()
+	}
+	return err
 }
 
 // grow makes room for size bytes in all, once the budget allows it.

@@ -37,9 +37,6 @@ func submission(c *call, req *ringback.Request) (node.Submission, error) {
 		return sub, err
 	}
 	req.CallbackURL = url
-	if err := required(req); err != nil {
-		return sub, err
-	}
 	key, err := idempotencyKey(c.header)
 	if err != nil {
 		return sub, err
@@ -49,19 +46,6 @@ func submission(c *call, req *ringback.Request) (node.Submission, error) {
 		sub.IdempotencyHash = sameRequest(c)
 	}
 	return sub, nil
-}
-
-// required speaks the sentence that clients of the simple contract know.
-func required(req *ringback.Request) error {
-	const sentence = "prompt and callback_url required"
-	wantsNoEvents := req.Events != nil && len(*req.Events) == 0
-	switch {
-	case req.Prompt == "" && req.Messages == nil:
-		return ringback.Invalid("prompt", sentence)
-	case req.CallbackURL == "" && !wantsNoEvents:
-		return ringback.Invalid("callback_url", sentence)
-	}
-	return nil
 }
 
 // sameRequest is equal for requests that one idempotency key may be used for.

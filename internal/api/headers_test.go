@@ -88,39 +88,6 @@ func TestTheCallbackURLMayComeInAHeader(t *testing.T) {
 	checkFormError(t, "two headers", err, "callback_url", message)
 }
 
-func TestPromptAndCallbackURLAreRequired(t *testing.T) {
-	t.Parallel()
-	const sentence = "prompt and callback_url required"
-	for body, field := range map[string]string{
-		``:   "prompt",
-		`{}`: "prompt",
-		`{"prompt":"","callback_url":"https://a/"}`:   "prompt",
-		`{"prompt":null,"callback_url":"https://a/"}`: "prompt",
-		`{"prompt":"","messages":null}`:               "prompt",
-		`{"prompt":"Hi"}`:                             "callback_url",
-		`{"prompt":"Hi","callback_url":""}`:           "callback_url",
-		`{"messages":[],"callback_url":null}`:         "callback_url",
-		`{"prompt":"Hi","events":["job.failed"]}`:     "callback_url",
-		`{"prompt":"Hi","events":null}`:               "callback_url",
-		`{"events":[]}`:                               "prompt",
-	} {
-		req, err := decode([]byte(body), readGenerate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkFormError(t, body, required(req), field, sentence)
-	}
-	for _, body := range []string{`{"prompt":"Hi","events":[]}`, `{"messages":["m"],"callback_url":"https://a/"}`} {
-		req, err := decode([]byte(body), readGenerate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := required(req); err != nil {
-			t.Errorf("%s: %v", body, err)
-		}
-	}
-}
-
 func TestAnIdempotencyHashGoesByMeaning(t *testing.T) {
 	t.Parallel()
 	hash := func(callback, body string) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -22,6 +23,8 @@ const (
 	writeTimeout = maxWait + 2*answerGrace
 	maxHeader    = 64 << 10
 	closeTimeout = 5 * time.Second
+	// firstWord is what a connection gets at the end that has sent nothing yet.
+	firstWord = 50 * time.Millisecond
 )
 
 // HTTPServer is an http.Server with limits on all that a stranger can make
@@ -50,6 +53,7 @@ func (s *Server) Listener(l net.Listener) net.Listener { return netutil.LimitLis
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
 	server := s.HTTPServer()
+	hurrySilent(server)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(s.Listener(l)) }()
 	select {
@@ -71,4 +75,24 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("close HTTP: %w", err)
 	}
 	return nil
+}
+
+// hurrySilent has connections that never sent a byte end soon after the server's
+// end has begun. Clients open some ahead of need, and Shutdown alone would wait
+// 5 s for their first request.
+func hurrySilent(server *http.Server) {
+	var silent sync.Map // net.Conn → nothing
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			silent.Store(c, nil)
+			return
+		}
+		silent.Delete(c)
+	}
+	server.RegisterOnShutdown(func() {
+		silent.Range(func(c, _ any) bool {
+			_ = c.(net.Conn).SetReadDeadline(time.Now().Add(firstWord)) // it may have ended
+			return true
+		})
+	})
 }

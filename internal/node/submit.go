@@ -164,6 +164,7 @@ func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 		return accepted{}, ringback.Invalid("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
 	}
 	c := checks{}
+	required(&c, r)
 	options := store.Options{
 		Events:         n.events(&c, r),
 		WebhookBody:    oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
@@ -259,16 +260,7 @@ func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 
 // callback checks where webhooks go, and what the caller adds to them.
 func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
-	if r.Prompt == "" && len(r.Messages) == 0 {
-		c.fault("prompt", promptAndCallback)
-	}
-	if messages := gjson.ParseBytes(r.Messages); r.Prompt == "" && messages.IsArray() && len(messages.Array()) == 0 {
-		c.fault("messages", "messages must hold at least one message")
-	}
 	if r.CallbackURL == "" {
-		if len(o.Events) > 0 {
-			c.fault("callback_url", promptAndCallback)
-		}
 		return
 	}
 	to, err := n.cfg.Guard.CheckURL(r.CallbackURL)
@@ -282,8 +274,20 @@ func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 	o.CallbackURL, o.Host, o.CallbackHeaders = to.URL, to.Host, r.CallbackHeaders
 }
 
-// promptAndCallback is the sentence of the simple form of this API; clients compare it.
-const promptAndCallback = "prompt and callback_url required"
+// required checks what every request must have.
+func required(c *checks, r ringback.Request) {
+	// The sentence of the simple form of this API; clients compare it.
+	const promptAndCallback = "prompt and callback_url required"
+	wantsNoEvents := r.Events != nil && len(*r.Events) == 0
+	switch messages := gjson.ParseBytes(r.Messages); {
+	case r.Prompt == "" && len(r.Messages) == 0:
+		c.fault("prompt", promptAndCallback)
+	case r.CallbackURL == "" && !wantsNoEvents:
+		c.fault("callback_url", promptAndCallback)
+	case r.Prompt == "" && messages.IsArray() && len(messages.Array()) == 0:
+		c.fault("messages", "messages must hold at least one message")
+	}
+}
 
 func expiry(c *checks, at *ringback.Time, now time.Time) time.Time {
 	if at == nil || at.IsZero() {
