@@ -44,9 +44,6 @@ func NewSchedule(c ScheduleConfig) *Schedule {
 // End is when a delivery that was made then is given up.
 func (s *Schedule) End(made time.Time) time.Time { return made.Add(s.end) }
 
-// Tries is how many tries a delivery has at most.
-func (s *Schedule) Tries() int { return len(s.steps) + 1 }
-
 // Next says when a delivery that was made then and has failed for the tries-th
 // time (1 for the first) is tried again, or false if it is a dead letter. The wait
 // is the step ±20 %; a Retry-After, 0 for none, lengthens it up to the greater of

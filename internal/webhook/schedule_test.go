@@ -45,8 +45,8 @@ func TestTheScheduleHasThirteenTriesIn76Hours(t *testing.T) {
 			}
 		})
 	}
-	if s.Tries() != 13 || s.End(made) != made.Add(76*time.Hour) {
-		t.Errorf("Tries, End: got %d, %s", s.Tries(), s.End(made).Sub(made))
+	if len(s.steps) != 12 || s.End(made) != made.Add(76*time.Hour) {
+		t.Errorf("got %d tries within %s, want 13 within 76 h", len(s.steps)+1, s.End(made).Sub(made))
 	}
 }
 
