@@ -39,6 +39,7 @@ type config struct {
 	logLevel      slog.Level
 	providers     []upstream
 	routes        []node.Route
+	unknown       []string // variables that look like ours, and are not
 }
 
 // reader reads the settings of a command. Three layers, the first that says
@@ -81,6 +82,7 @@ func (r *reader) read() (config, error) {
 	if err := r.checkExposure(c); err != nil {
 		return c, err
 	}
+	c.unknown = r.unknown()
 	var err error
 	c.providers, c.routes, err = r.upstreams(c.simulate)
 	return c, err
@@ -140,6 +142,20 @@ func (r *reader) refuseLater() error {
 		}
 	}
 	return nil
+}
+
+// unknown are the variables with our prefix that no setting has: a slip of the
+// pen, perhaps, so they are told; or another program's, so they are no error.
+func (r *reader) unknown() []string {
+	var unknown []string
+	for _, v := range r.variables() {
+		name, _, _ := strings.Cut(v, "=")
+		known := slices.ContainsFunc(settings, func(s setting) bool { return s.variable == name })
+		if strings.HasPrefix(name, "RINGBACK_") && !known {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
 }
 
 // variables is the environment without what is empty: a variable that was set to

@@ -208,3 +208,13 @@ func write(t *testing.T, text string) string {
 	}
 	return file
 }
+
+func TestAVariableThatIsMisspeltIsTold(t *testing.T) {
+	c, err := load(newServe().Flags(), []string{"RINGBACK_CONCURENCY=3", "RINGBACK_EMPTY=", "RINGBACK_SIMULATE=true", "HOME=/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"RINGBACK_CONCURENCY"}, c.unknown); diff != "" {
+		t.Errorf("unknown variables (-want +got):\n%s", diff)
+	}
+}

@@ -64,6 +64,9 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 			}
 			out := terminalOf(cmd.ErrOrStderr())
 			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.is, Color: out.color})
+			for _, name := range c.unknown {
+				log.Warn("this variable means nothing here: is it misspelt?", "variable", name)
+			}
 			return serve(cmd.Context(), c, log, func(string) {})
 		},
 	}
