@@ -3,6 +3,7 @@ package node_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
@@ -35,8 +36,10 @@ func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
 	release, err := w.node.Reserve(1 << 20)
 	must(t, err)
 	j := w.ask("sim/echo", "waits for memory")
-	if got := w.job(j.ID); got.Status != ringback.Queued {
-		t.Errorf("got %s, want queued", got.Status)
+	at := ringback.Time{Time: time.Now().Add(300 * time.Millisecond)}
+	until := w.submit(ringback.Request{Prompt: "waits in vain", ExpiresAt: &at})
+	if got := w.end(until.ID); got.Status != ringback.Expired {
+		t.Errorf("got %s, want expired", got.Status)
 	}
 	w.wantCalls("waits for memory", 0)
 	release()

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -143,4 +144,37 @@ func TestACancelThatRacesWithTheAnswerHasOneOutcome(t *testing.T) {
 		t.Errorf("ends: got %v", ends)
 	}
 	w.eventually("nothing to be remembered", func() bool { return w.node.Remembered() == 0 })
+}
+
+// The cancel is stored while the job runs, and finds no call to break off.
+func TestACancelThatComesTooLateLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	held := make(chan struct{})
+	late := &lateCancel{stored: make(chan struct{}), ended: make(chan struct{})}
+	w := start(t, setup{
+		node: func(c *node.Config) { late.Store, c.Store = c.Store, late },
+		hold: func(simulate.Call) <-chan struct{} { return held },
+	})
+	j := w.ask("sim/echo", "whole")
+	w.called("whole", 1)
+	got := make(chan ringback.Job, 1)
+	go func() {
+		j, err := w.node.Cancel(context.Background(), "default", j.ID)
+		if err != nil {
+			t.Errorf("cancel: %v", err)
+		}
+		got <- j
+	}()
+	<-late.stored
+	close(held)
+	w.end(j.ID)
+	w.eventually("the end of the attempt", func() bool { return w.node.Remembered() == 0 })
+	close(late.ended)
+	if j := <-got; j.Status != ringback.Completed {
+		t.Errorf("got %s, want completed: the whole answer was there first", j.Status)
+	}
+	w.wantOutcomes(j.ID, answered)
+	if left := w.node.Remembered(); left != 0 {
+		t.Errorf("%d attempts are remembered for ever", left)
+	}
 }

@@ -113,7 +113,13 @@ func TestARetryAfterOfTheReceiverIsRespected(t *testing.T) {
 		}
 		return simulate.Answer{}
 	}}})
-	d := w.settledDelivery(w.ask("sim/echo", "slowly").ID)
+	j := w.end(w.ask("sim/echo", "slowly").ID)
+	var once ringback.Delivery
+	w.eventually("the first try", func() bool { once = w.delivery(j.ID); return len(once.Tries) == 1 })
+	if wait := once.NextTryAt.Sub(once.Tries[0].At.Time); wait < 990*time.Millisecond {
+		t.Errorf("next_try_at: %s after the first, want 1 s", wait)
+	}
+	d := w.settledDelivery(j.ID)
 	if len(d.Tries) != 2 || d.Tries[1].At.Sub(d.Tries[0].At.Time) < 990*time.Millisecond {
 		t.Errorf("tries: got %+v, want the second after 1 s", d.Tries)
 	}
@@ -160,12 +166,12 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
 	var inside crowd
 	dead := tarpit(t, &inside)
-	w := start(t, setup{node: impatient})
+	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: patience}})
 	for range 200 {
 		w.submit(ringback.Request{CallbackURL: dead.URL})
 	}
 	w.eventually("all slots of the dead host", func() bool { now, _ := inside.there(); return now == 8 })
-	for i := range 20 {
+	for i := range 10 {
 		began := time.Now()
 		j := w.ask("sim/echo", fmt.Sprint("living ", i))
 		w.webhook(j.ID)
@@ -184,7 +190,7 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	t.Parallel()
 	var inside crowd
-	w := start(t, setup{node: impatient})
+	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: patience}})
 	w.webhook(w.ask("sim/echo", "proves the host").ID)
 	for range 20 { // 20 × 8 tries are more than half of 256
 		dead := tarpit(t, &inside)

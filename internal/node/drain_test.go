@@ -163,7 +163,13 @@ func TestADrainFreesWhatDoesNotEnd(t *testing.T) {
 	unsent := w.ask("sim/echo", "unsent")
 	release()
 	<-blocked.reached // it is claimed, and its request is not read yet
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		_, _ = w.node.Wait(context.Background(), "default", sent.ID, time.Hour, false) // that it returns is all that counts
+	}()
 	w.stop()
+	<-waited
 
 	w = w.again()
 	if got := w.end(unsent.ID); got.Status != ringback.Completed || got.Attempts != 1 {
@@ -220,8 +226,9 @@ func TestADrainFreesWebhooksThatAreNotAnswered(t *testing.T) {
 	w.webhook(j.ID)
 	w.stop()
 	w = w.again()
-	if d := w.settledDelivery(j.ID); d.Status != ringback.DeliveryDelivered || len(d.Tries) != 2 {
-		t.Errorf("got %s after %d tries, want delivered by the second", d.Status, len(d.Tries))
+	d := w.settledDelivery(j.ID)
+	if d.Status != ringback.DeliveryDelivered || len(d.Tries) != 2 || d.Tries[0].Error != "unknown" {
+		t.Errorf("got %s after %+v, want delivered by the second, the first unknown", d.Status, d.Tries)
 	}
 	w.wantCalls("hangs", 1)
 }

@@ -12,11 +12,31 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// panickingStore is a store whose reading of requests is a mistake.
-type panickingStore struct{ store.Store }
+// panickingStore is a store whose reading of requests is a mistake, three times.
+type panickingStore struct {
+	store.Store
+	reads atomic.Int64
+}
 
-func (panickingStore) Content(context.Context, uuid.UUID, store.Parts) (store.Content, error) {
-	panic("a mistake")
+func (s *panickingStore) Content(ctx context.Context, id uuid.UUID, p store.Parts) (store.Content, error) {
+	if s.reads.Add(1) <= 3 {
+		panic("a mistake")
+	}
+	return s.Store.Content(ctx, id, p)
+}
+
+// lateCancel is a store whose answer to a cancel comes when the job has ended.
+type lateCancel struct {
+	store.Store
+	stored chan struct{}
+	ended  chan struct{}
+}
+
+func (s *lateCancel) Cancel(ctx context.Context, project string, id uuid.UUID, d store.Decide) (store.Job, error) {
+	j, err := s.Store.Cancel(ctx, project, id, d)
+	close(s.stored)
+	<-s.ended
+	return j, err
 }
 
 // blockedStore is a store from which no request can be read in time.

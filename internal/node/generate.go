@@ -135,6 +135,9 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 			first = at
 			t.key.Accepted()
 			t.model.Accepted()
+			if t.key.Probe() || t.model.Probe() {
+				poke(n.wakeJobs) // the hold may be over long before the answer is
+			}
 		},
 	})
 	if err == nil {

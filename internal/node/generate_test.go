@@ -158,7 +158,7 @@ func TestAPartialAnswerOfAnEarlierAttemptIsKept(t *testing.T) {
 func TestAPanicOfOursIsAFailedAttemptAndNotTheEndOfTheProcess(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {
-		c.Store = panickingStore{c.Store}
+		c.Store = &panickingStore{Store: c.Store}
 		c.Concurrency = 1
 	}})
 	// The only slot is taken, so that the next job's request is read from the store.
@@ -174,7 +174,7 @@ func TestAPanicOfOursIsAFailedAttemptAndNotTheEndOfTheProcess(t *testing.T) {
 		t.Errorf("got %s %+v %q, want failed with %+v and no word of the panic", got.Status, got.ErrorDetail, got.Error, want)
 	}
 	w.wantCalls("panic", 0)
-	if third := w.end(w.ask("sim/echo", "born").ID); third.Status != ringback.Completed {
+	if third := w.end(w.ask("sim/echo", "after it").ID); third.Status != ringback.Completed {
 		t.Errorf("the job after it: got %s, want completed", third.Status)
 	}
 }

@@ -121,6 +121,33 @@ func TestAfterAHoldOneProbeAtATimeFindsOut(t *testing.T) {
 	}
 }
 
+// An answer may take ten minutes: those who wait need not.
+func TestAHoldEndsWithTheFirstWordOfTheProbe(t *testing.T) {
+	t.Parallel()
+	answers := make(chan struct{})
+	w := start(t, setup{hold: func(c simulate.Call) <-chan struct{} {
+		if c.Number == 2 && c.Words > 0 {
+			return answers
+		}
+		return nil
+	}})
+	// The model refuses the first, answers the second, refuses the third …
+	const model = "sim/status-429?times=1&words=20&pace=1ms"
+	first := w.ask(model, "slowly")
+	w.called("slowly", 2)
+	second := w.ask(model, "slowly")
+	w.called("slowly", 3)
+	if got := w.calls.Of("slowly")[1]; got.End != simulate.Running {
+		t.Errorf("the probe: got %q, want it still running", got.End)
+	}
+	close(answers)
+	for _, j := range []ringback.Job{first, second} {
+		if got := w.end(j.ID); got.Status != ringback.Completed {
+			t.Errorf("got %s, want completed", got.Status)
+		}
+	}
+}
+
 // A prompt that alone is over the provider's limit must not be every probe.
 func TestARefusedJobGoesBehindThoseNotRefused(t *testing.T) {
 	t.Parallel()

@@ -256,10 +256,14 @@ func (w *world) job(id string) ringback.Job {
 // end waits for a job's end.
 func (w *world) end(id string) ringback.Job {
 	w.t.Helper()
+	began := time.Now()
 	j, err := w.node.Wait(w.t.Context(), "default", id, patience, false)
 	must(w.t, err)
 	if !j.Status.Terminal() {
 		w.t.Fatalf("job %s is still %s (%s) after %s", id, j.Status, j.StatusReason, patience)
+	}
+	if time.Since(began) >= patience {
+		w.t.Fatalf("job %s is %s, but nobody was told", id, j.Status)
 	}
 	return j
 }
