@@ -1,11 +1,49 @@
 // Package e2e_test looks at Ringback from outside: programs as processes of their
-// own, HTTP over loopback, nothing of the inside but the public package.
+// own, HTTP over loopback. Of the inside it uses the simulated provider and
+// receiver, and to make a data directory of a million rows, the store.
+//
+//	server_test.go     the real program: built, started, killed, started again
+//	world_test.go      what is around it: a provider, a receiver, clients
+//	contract_test.go   the simple contract, to the letter
+//	kill_test.go       nothing is lost, however often it is killed
+//	drain_test.go      SIGTERM
+//	faults_test.go     what an operator may get wrong, and what may be broken
+//	disk_test.go       a full disk
+//	million_test.go    a start on very many jobs, and work beside them
+//	receivers_test.go  the example receivers; seed_test.go  receivers as web teams have them
+//	submit_test.go     the example clients
+//
+// RINGBACK_LONG=1 makes of seconds of kills minutes, and of thousands of rows a
+// million.
 package e2e_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// scratch holds what several tests share: the programs that they build. Any
+// user may enter it.
+var scratch string
+
+// long asks for the tests that take minutes.
+var long = os.Getenv("RINGBACK_LONG") != ""
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "ringback-e2e-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	scratch = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}

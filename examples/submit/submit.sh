@@ -10,14 +10,21 @@
 # IDEMPOTENCY_KEY    (a new one each time)
 set -eu
 
+answer=$(mktemp)
+trap 'rm -f "$answer"; exit' EXIT INT TERM
+
 # The key is the caller's name for this piece of work: with the same one, a
 # submission whose answer got lost can be sent again, and is still the same job.
+# So curl may try again: where nobody listens, and where 429 or 503 mean "later",
+# when Retry-After says.
+status=0
 curl "${RINGBACK_URL:-http://127.0.0.1:8080}/api/generate" \
-  --silent --show-error --fail-with-body \
+  --silent --show-error --fail-with-body --output "$answer" \
+  --retry 3 --retry-connrefused \
   --header 'Content-Type: application/json' \
   --header "Idempotency-Key: ${IDEMPOTENCY_KEY:-example-$(date +%s)-$$}" \
   ${RINGBACK_API_KEY:+--header "Authorization: Bearer $RINGBACK_API_KEY"} \
-  --data @- <<JSON
+  --data @- <<JSON || status=$?
 {
   "prompt": "What is a webhook?",
   "model": "${MODEL:-claude-sonnet-4-5}",
@@ -25,4 +32,5 @@ curl "${RINGBACK_URL:-http://127.0.0.1:8080}/api/generate" \
   "metadata": {"from": "curl"}
 }
 JSON
-echo
+cat "$answer"
+exit $status

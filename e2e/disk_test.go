@@ -1,0 +1,139 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// disk is where a data directory lies. fill leaves no space on it, empty gives
+// all back.
+type disk struct {
+	fill, empty func()
+	// full tells that a write fails then. Else the server only reads that nothing
+	// is free.
+	full bool
+}
+
+// newDisk makes a disk for the world's data directory: a file system of its own
+// where this user may mount one, shrunk to make it full. Elsewhere the directory
+// is named by a link that is led to where no space is free: the server, which
+// keeps its files open, then hears from the system that the disk is full.
+func newDisk(t *testing.T, w *world) disk {
+	t.Helper()
+	mounted := t.TempDir()
+	if exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=1g", "ringback-e2e", mounted).Run() == nil {
+		t.Cleanup(func() { _ = exec.Command("umount", "-l", mounted).Run() }) // TempDir's end would tell
+		w.dir = filepath.Join(mounted, "data")
+		resize := func(size string) func() {
+			return func() {
+				t.Helper()
+				if out, err := exec.CommandContext(t.Context(), "mount", "-o", "remount,size="+size, mounted).CombinedOutput(); err != nil {
+					t.Fatalf("make the file system %s: %v: %s", size, err, out)
+				}
+			}
+		}
+		return disk{
+			// A size of 0 would be no bound.
+			fill:  func() { resize(fmt.Sprint(max(4096, usedBytes(t, mounted))))() },
+			empty: resize("1g"),
+			full:  true,
+		}
+	}
+	real, link := filepath.Join(t.TempDir(), "real"), filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(real, 0o700))
+	w.dir = link
+	lead := func(to string) func() {
+		return func() {
+			t.Helper()
+			must(t, os.Symlink(to, link+".new"))
+			must(t, os.Rename(link+".new", link))
+		}
+	}
+	lead(real)()
+	return disk{fill: lead(withoutSpace(t)), empty: lead(real)}
+}
+
+// withoutSpace is a file system that never has space: that of the devices or of
+// the processes.
+func withoutSpace(t *testing.T) string {
+	t.Helper()
+	for _, dir := range []string{"/proc", "/dev"} {
+		if n, err := freeBytes(dir); err == nil && n == 0 {
+			return dir
+		}
+	}
+	t.Fatal("neither a file system can be mounted here, nor is there one without space")
+	return ""
+}
+
+// A full disk: submissions hear 503 and when to come again, the answer that
+// comes meanwhile is not lost, and all goes on when there is space again.
+func TestAFullDiskRefusesAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	halfway := newBarrier(10)
+	w := newWorld(t, setup{barrier: halfway})
+	disk := newDisk(t, w)
+	s := w.start()
+	w.ready()
+	before := w.submit(ringback.Request{Prompt: "in the middle", Model: "sim/slow?words=2000&pace=0s"})
+	w.call(func(c simulate.Call) bool { return c.Words >= 10 })
+
+	disk.fill()
+	request := `{"prompt":"no room","model":"sim/echo","callback_url":"` + w.callback + `"}`
+	eventually(t, "unready for want of space", func() bool { return w.readiness() == http.StatusServiceUnavailable })
+	wantUnavailable(t, w, request)
+	halfway.lift()
+	w.call(func(c simulate.Call) bool { return c.End == simulate.Answered })
+	if disk.full {
+		s.says("trying again")
+		if n := len(w.receiver.Deliveries()); n != 0 {
+			t.Errorf("%d webhooks of an answer that is not stored", n)
+		}
+	}
+	wantUnavailable(t, w, request)
+
+	disk.empty()
+	w.ready()
+	if job := w.delivered(before); job.Status != ringback.Completed {
+		t.Errorf("the job that ran when the disk was full is %s: %s", job.Status, job.Error)
+	}
+	after := w.submit(ringback.Request{Prompt: "room again", Model: "sim/echo"})
+	w.delivered(after)
+	s.terminate(syscall.SIGTERM)
+
+	w.start()
+	w.ready()
+	for _, id := range []string{before, after} {
+		if diff := cmp.Diff([]ringback.AttemptOutcome{ringback.AttemptAnswered}, w.outcomes(id)); diff != "" {
+			t.Errorf("the ledger of %s (-want +got):\n%s", id, diff)
+		}
+	}
+	if n := len(w.calls.Calls()); n != 2 {
+		t.Errorf("%d calls of the provider, want 2", n)
+	}
+}
+
+// A start on a full disk ends with one sentence.
+func TestAStartOnAFullDiskSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	disk := newDisk(t, w)
+	disk.fill()
+	if disk.full {
+		got := startFails(t, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)
+		wantRefusal(t, got, 5, `the disk of data directory .* is full; make room, or use another with --data`)
+		return
+	}
+	got := startFails(t, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)
+	wantRefusal(t, got, 5, `cannot be used|may not be read and written|read-only`)
+}

@@ -1,0 +1,24 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// usedBytes is what lies on a file system.
+func usedBytes(t *testing.T, dir string) uint64 {
+	t.Helper()
+	var s unix.Statfs_t
+	must(t, unix.Statfs(dir, &s))
+	return (s.Blocks - s.Bfree) * uint64(s.Bsize)
+}
+
+// freeBytes is what this user may still write there.
+func freeBytes(dir string) (uint64, error) {
+	var s unix.Statfs_t
+	err := unix.Statfs(dir, &s)
+	return s.Bavail * uint64(s.Bsize), err
+}
