@@ -160,12 +160,13 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 // runUntil runs node and API until ctx is done. The API goes on while the node
 // drains: who waits for a running job still gets it, and who comes hears 503.
 func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listener, log *slog.Logger, patience time.Duration) error {
-	nodeCtx, stopNode := context.WithCancel(ctx)
+	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNode()
 	doorCtx, closeDoor := context.WithCancel(context.WithoutCancel(ctx))
 	defer closeDoor()
 	defer context.AfterFunc(ctx, func() {
 		log.Info("stopping; a second signal ends it at once", "drain_timeout", patience.String())
+		stopNode()
 	})()
 	var g errgroup.Group
 	g.Go(func() error {

@@ -20,7 +20,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 	}
 	now := time.Now().Truncate(time.Millisecond)
 	j, err := n.store.Cancel(ctx, project, job, func(j store.Job) store.Outcome {
-		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, reason{sentence: "cancelled"})
+		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
 	})
 	if errors.Is(err, store.ErrEnded) {
 		return ringback.Job{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -118,7 +119,7 @@ func TestAWebhookThatAKillCutIsSentAgainWithTheSameIDAndBytes(t *testing.T) {
 	w.webhook(j.ID)
 	w = start(t, setup{dir: w.kill(), from: w})
 	d := w.settledDelivery(j.ID)
-	if d.Status != ringback.DeliveryDelivered || len(d.Tries) != 2 || d.Tries[0].Error != "unknown" || d.Tries[1].StatusCode != 200 {
+	if d.Status != ringback.DeliveryDelivered || len(d.Tries) != 2 || d.Tries[0].Error != "unknown" || d.Tries[1].StatusCode != http.StatusOK {
 		t.Errorf("got %s after %+v, want delivered by the second, the first unknown", d.Status, d.Tries)
 	}
 	w.wantWebhooks(j.ID, 2) // the receiver complains about another id or other bytes

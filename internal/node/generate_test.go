@@ -72,6 +72,8 @@ func TestWhatTheProviderSaysDecidesAboutTheJob(t *testing.T) {
 		{model: "sim/error-after-3", outcomes: thrice, code: ringback.CodeProviderError, kind: "overloaded_error", status: 529, partial: true},
 	} {
 		t.Run(strings.TrimPrefix(c.model, "sim/"), func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
 			prompt := "say: " + c.model
 			j := w.end(w.ask(c.model, prompt).ID)
 			e := event(t, w.webhook(j.ID))

@@ -114,7 +114,7 @@ func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
 	o := store.Outcome{At: now, Attempt: a, Partial: res.partial}
 	switch {
 	case j.CancelRequested:
-		return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+		return n.end(j, o, ringback.Cancelled, byCaller)
 	case j.Options.RetryUncertain == ringback.RetryNever:
 		return n.failed(j, o, reason{code: ringback.CodeUncertain,
 			sentence: "the attempt's outcome is unknown and retry_uncertain is never: the provider may have answered"})
@@ -130,14 +130,14 @@ func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
 func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
 	o := store.Outcome{At: now, Attempt: &ringback.Attempt{Outcome: ringback.AttemptReleased}}
 	if j.CancelRequested {
-		return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+		return n.end(j, o, ringback.Cancelled, byCaller)
 	}
 	return waitUntil(o, later(now, until))
 }
 
 func (n *Node) cancelled(j store.Job, res result, now time.Time) store.Outcome {
 	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, res), Partial: res.partial}
-	return n.end(j, o, ringback.Cancelled, reason{sentence: "cancelled"})
+	return n.end(j, o, ringback.Cancelled, byCaller)
 }
 
 // reason is why a job ended without an answer.
@@ -147,6 +147,9 @@ type reason struct {
 	kind       string
 	statusCode int
 }
+
+// byCaller ends a cancelled job.
+var byCaller = reason{sentence: "the job was cancelled"}
 
 func failure(f *provider.Error) reason {
 	return reason{sentence: f.Message, code: f.Code, kind: f.Type, statusCode: f.StatusCode}

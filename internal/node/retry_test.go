@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,8 @@ func TestARefusalCostsNoAttempt(t *testing.T) {
 		"sim/status-503?times=1&retry_after=0.0001": 1,
 	} {
 		t.Run(strings.TrimPrefix(model, "sim/"), func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
 			j := w.submit(ringback.Request{Model: model, Prompt: model, MaxAttempts: new(1)})
 			got := w.end(j.ID)
 			if got.Status != ringback.Completed || got.Attempts != 1 {
@@ -316,7 +319,7 @@ func TestTheModelBehindTheDefaultOneIsAskedOnceItsMakerHasRetiredIt(t *testing.T
 	}
 	w.wantOutcomes(j.ID, failed, answered)
 	ledger := w.ledger(j.ID)
-	if ledger[0].Model != "claude-sonnet-4-5" || ledger[0].StatusCode != 404 || ledger[1].Model != "claude-sonnet-5-5" {
+	if ledger[0].Model != "claude-sonnet-4-5" || ledger[0].StatusCode != http.StatusNotFound || ledger[1].Model != "claude-sonnet-5-5" {
 		t.Errorf("ledger: got %+v", ledger)
 	}
 	// Whoever names the model means it.

@@ -159,7 +159,7 @@ func TestEachFieldOfARequestIsSeenBySomebody(t *testing.T) {
 			if effect == nil {
 				t.Fatalf("nobody shows what %s does", field.Tag.Get("json"))
 			}
-			effect(t, w)
+			effect(t, w.in(t))
 		})
 	}
 	if len(fieldEffects) != request.NumField() {

@@ -167,6 +167,13 @@ func (w *world) run(client *provider.Client) {
 	w.t.Cleanup(w.stop)
 }
 
+// in gives the world to a subtest.
+func (w *world) in(t *testing.T) *world {
+	c := *w
+	c.t = t
+	return &c
+}
+
 // openGuard lets webhooks go to this machine.
 func openGuard(t testing.TB) *webhook.Guard {
 	t.Helper()
