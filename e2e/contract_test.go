@@ -251,8 +251,7 @@ func streamed(message gjson.Result) []string {
 			empty, delta = "thinking", `{"type":"thinking_delta","thinking":`+block.Get("thinking").Raw+`}`
 			more = []string{`{"type":"signature_delta","signature":` + block.Get("signature").Raw + `}`}
 		case "tool_use":
-			input, _ := json.Marshal(block.Get("input").Raw)
-			empty, value, delta = "input", "{}", `{"type":"input_json_delta","partial_json":`+string(input)+`}`
+			empty, value, delta = "input", "{}", `{"type":"input_json_delta","partial_json":`+string(gjson.AppendJSONString(nil, block.Get("input").Raw))+`}`
 		}
 		start, _ := sjson.SetRaw(block.Raw, empty, value)
 		if more != nil {

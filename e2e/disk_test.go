@@ -49,8 +49,8 @@ func newDisk(t *testing.T, w *world) disk {
 			full:  true,
 		}
 	}
-	real, link := filepath.Join(t.TempDir(), "real"), filepath.Join(t.TempDir(), "data")
-	must(t, os.Mkdir(real, 0o700))
+	target, link := filepath.Join(t.TempDir(), "real"), filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(target, 0o700))
 	w.dir = link
 	lead := func(to string) func() {
 		return func() {
@@ -59,8 +59,8 @@ func newDisk(t *testing.T, w *world) disk {
 			must(t, os.Rename(link+".new", link))
 		}
 	}
-	lead(real)()
-	return disk{fill: lead(withoutSpace(t)), empty: lead(real)}
+	lead(target)()
+	return disk{fill: lead(withoutSpace(t)), empty: lead(target)}
 }
 
 // withoutSpace is a file system that never has space: that of the devices or of

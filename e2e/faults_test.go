@@ -86,8 +86,8 @@ var faults = []fault{
 	{"no provider", 2, `no provider is set up; set EZAI_API_KEY or ANTHROPIC_API_KEY, .* or start with --simulate`, func(*testing.T, string) start {
 		return start{env: []string{"EZAI_API_KEY="}}
 	}},
-	{"a configuration file with an unknown key", 2, `ringback\.yaml:2: there is no key "adress"; there are addr, `, func(t *testing.T, _ string) start {
-		return start{args: []string{"--config", write(t, "ringback.yaml", "# one line\nadress: 127.0.0.1:8080\n")}}
+	{"a configuration file with an unknown key", 2, `ringback\.yaml:2: there is no key "adr"; there are addr, `, func(t *testing.T, _ string) start {
+		return start{args: []string{"--config", write(t, "ringback.yaml", "# one line\nadr: 127.0.0.1:8080\n")}}
 	}},
 	{"a configuration file that is no YAML", 2, `ringback\.yaml:1: is not YAML: `, func(t *testing.T, _ string) start {
 		return start{args: []string{"--config", write(t, "ringback.yaml", "addr: [")}}

@@ -42,7 +42,7 @@ func TestADirectoryThatMayNotBeWrittenIsNamed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Below scratch, which anybody may enter.
-			dir, err := os.MkdirTemp(scratch, "data-")
+			dir, err := os.MkdirTemp(scratch, "data-") //nolint:usetesting // t.TempDir may be entered by its owner only
 			must(t, err)
 			must(t, os.RemoveAll(dir))
 			must(t, os.CopyFS(dir, os.DirFS(pristine)))

@@ -87,14 +87,6 @@ func (d *door) leadTo(addr string) {
 // url is where the server is now, for programs that know nothing of doors.
 func (d *door) url() string { return "http://" + d.address() }
 
-// get reads a path and gives status, headers and body.
-func (d *door) get(t *testing.T, path string) (int, http.Header, []byte) {
-	t.Helper()
-	resp, err := d.http.Get("http://127.0.0.1" + path)
-	must(t, err)
-	return read(t, resp)
-}
-
 // post posts JSON text.
 func (d *door) post(t *testing.T, path, body string) (int, http.Header, []byte) {
 	t.Helper()

@@ -26,7 +26,7 @@ func BenchmarkJob(b *testing.B) {
 	defer hooks.Close()
 	st, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.TempDir()})
 	must(b, err)
-	defer st.Close() //nolint:errcheck // the end of a benchmark
+	defer st.Close()
 	client, err := provider.New(provider.Config{Name: "simulated", Protocol: "anthropic", BaseURL: upstream.URL})
 	must(b, err)
 	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})

@@ -274,7 +274,7 @@ func (n *Node) settle(j store.Job, res result) {
 			n.giveUp(born)
 			return
 		}
-		if tries == settleTries && !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrUnknown) {
+		if tries == settleTries && !mayPass(err) {
 			n.giveUp(born)
 			decide, born = n.unstorable(time.Now()), nil
 		}
@@ -285,9 +285,14 @@ const (
 	// settlePause is the time between two tries of a settle that failed.
 	settlePause = time.Second
 	// settleTries is after how many tries an outcome counts as one that can't be
-	// stored, unless it is only the disk that is full.
+	// stored, unless it is the store that can't take anything now.
 	settleTries = 5
 )
+
+// mayPass tells whether an error has nothing to do with what was to be stored.
+func mayPass(err error) bool {
+	return errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrUnknown)
+}
 
 // tryAgain tells whether a settle that failed may succeed later. Whatever the
 // error: nobody else would ever settle what this process holds.

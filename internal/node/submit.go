@@ -230,12 +230,9 @@ func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
 	if word == "" {
 		return words[0]
 	}
-	for _, w := range words {
-		if w == word {
-			return word
-		}
+	if !slices.Contains(words, word) {
+		c.fault(field, fmt.Sprintf("%s must be one of %q", field, words))
 	}
-	c.fault(field, fmt.Sprintf("%s must be one of %q", field, words))
 	return word
 }
 
@@ -261,6 +258,9 @@ func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 // callback checks where webhooks go, and what the caller adds to them.
 func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 	if r.CallbackURL == "" {
+		if len(r.CallbackHeaders) > 0 {
+			c.fault("callback_headers", "callback_headers are for the receiver; they need a callback_url")
+		}
 		return
 	}
 	to, err := n.cfg.Guard.CheckURL(r.CallbackURL)

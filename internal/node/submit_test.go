@@ -225,6 +225,7 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"metadata", "an object", ringback.Request{Metadata: raw(`[1]`)}},
 		{"metadata", "16 KiB", ringback.Request{Metadata: raw(`{"a":"` + strings.Repeat("x", 16<<10) + `"}`)}},
 		{"callback_headers", "reserved", ringback.Request{CallbackHeaders: map[string]string{"Webhook-Id": "1"}}},
+		{"callback_headers", "need a callback_url", ringback.Request{Events: &[]ringback.EventType{}, CallbackHeaders: map[string]string{"X-A": "1"}}},
 		{"callback_headers", "at most 10", ringback.Request{CallbackHeaders: manyHeaders(11)}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(0)}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(3601)}},

@@ -53,6 +53,8 @@ var (
 	ErrMismatch = errors.New("idempotency key belongs to another request")
 	// ErrFull: no space is left on the device; nothing was changed.
 	ErrFull = errors.New("no space left for the store")
+	// ErrBusy: another program holds the database; nothing was changed.
+	ErrBusy = errors.New("the database is held by another program")
 	// ErrUnknown: the commit's outcome could not be learned.
 	ErrUnknown = errors.New("outcome of the commit is unknown")
 	// ErrClosed: the store is closed.

@@ -21,7 +21,6 @@ type corpusRow struct {
 	block        bool
 	submit       bool
 	url, why     string
-	host         string
 	answers      []answer
 	answersFirst []netip.Addr
 }

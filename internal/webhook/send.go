@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -177,10 +178,10 @@ func (s *Sender) send(ctx context.Context, m Message, started time.Time) Result 
 	defer cancel()
 	header := s.header(m, started)
 	t := &try{url: target.URL, header: header, body: m.Body}
-	resp, err := t.do(tryCtx, s.reuse)
+	resp, err := t.do(tryCtx, s.reuse) //nolint:bodyclose // answered closes it
 	if err != nil && tryCtx.Err() == nil && t.closedUnderUs(err) {
 		t = &try{url: target.URL, header: header, body: m.Body}
-		resp, err = t.do(tryCtx, s.fresh)
+		resp, err = t.do(tryCtx, s.fresh) //nolint:bodyclose // as above
 	}
 	switch {
 	case err == nil:
@@ -220,14 +221,10 @@ func (s *Sender) Close() {
 
 func (s *Sender) header(m Message, at time.Time) http.Header {
 	h := make(http.Header, len(m.Header)+6)
-	for name, values := range m.Header {
-		h[name] = values
-	}
+	maps.Copy(h, m.Header)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", s.userAgent)
-	for name, values := range ringback.Sign(m.Secret, m.ID, at, m.Body) {
-		h[name] = values
-	}
+	maps.Copy(h, ringback.Sign(m.Secret, m.ID, at, m.Body))
 	return h
 }
 
@@ -288,7 +285,7 @@ func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc
 		defer time.AfterFunc(bodyGrace, cancel).Stop()
 	}
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxText))
-	io.Copy(io.Discard, io.LimitReader(resp.Body, maxReadBytes-maxText))
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReadBytes-maxText)) // so that the connection can be used again
 	if resp.Header.Get("Content-Encoding") == "" && t.remote.IsValid() && !s.guard.OpenByFlag(t.remote.Addr()) {
 		r.Response = text(head)
 	}

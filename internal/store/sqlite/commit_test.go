@@ -183,3 +183,28 @@ func size(t *testing.T, s *Store) int64 {
 	}
 	return info.Size()
 }
+
+func TestAnotherProgramThatHoldsTheFileIsNamed(t *testing.T) {
+	s := open(t, t.TempDir())
+	other, err := openWriter(t.Context(), s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	tx, err := other.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 10"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Submit(t.Context(), running(t, 10)); !errors.Is(err, store.ErrBusy) {
+		t.Errorf("Submit while another holds the file: got %v, want ErrBusy", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Submit(t.Context(), running(t, 10)); err != nil {
+		t.Errorf("Submit afterwards: %v", err)
+	}
+}

@@ -176,6 +176,8 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	case isFull(err):
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	case isBusy(err):
+		return fmt.Errorf("%w: %w", store.ErrBusy, err)
 	default:
 		return err
 	}

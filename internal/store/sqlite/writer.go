@@ -229,6 +229,9 @@ func primaryCode(err error) int {
 
 func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
+// isBusy tells whether somebody outside, a backup tool say, holds the file.
+func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
+
 // isFatal tells whether the disk, or what is on it, can't be trusted any more.
 func isFatal(err error) bool {
 	switch primaryCode(err) {
