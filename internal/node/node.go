@@ -11,7 +11,9 @@
 //	sweep.go     ends what waited too long; looks after disk and counters
 //	retain.go    deletes what has been kept long enough
 //	drain.go     stops: lets running calls end, then frees the rest
-//	read.go      jobs, ledgers and deliveries as the API shows them
+//	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
+//	slots.go     who may call a provider now; budget.go: who may use memory;
+//	disk.go: whether anything may be accepted
 //
 // A node knows policy: how many, how often, how long. It does not know SQL
 // (package store), what a provider's stream means (package provider), or how a
