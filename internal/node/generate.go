@@ -71,7 +71,7 @@ type result struct {
 	sent    bool // a byte may have left
 	// firstTokenAt is when the first piece of an answer that failed came.
 	firstTokenAt time.Time
-	partial      store.Blob // of failed's text; set by decide
+	partial      store.Blob // of failed's text
 	// heldUntil is when the gate that refused opens again.
 	heldUntil time.Time
 }
