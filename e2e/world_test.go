@@ -152,8 +152,8 @@ func (w *world) delivered(id string) ringback.Job {
 func (w *world) deliveredWithin(id string) (ringback.Job, error) {
 	limit := 2 * patience
 	if long {
-		// Jobs that were caught in three kills or more start last and one at a time;
-		// after minutes of kills there are hundreds.
+		// A flaky model fails anew after each answer that a kill cut off, and the
+		// pause before the next attempt doubles each time: minutes, after many kills.
 		limit = 15 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
