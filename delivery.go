@@ -29,11 +29,24 @@ type Delivery struct {
 	URL    string         `json:"url"`
 	Status DeliveryStatus `json:"status"`
 	// CreatedAt is when the event happened.
-	CreatedAt Time  `json:"created_at"`
-	NextTryAt Time  `json:"next_try_at,omitzero"`
-	EndedAt   Time  `json:"ended_at,omitzero"`
-	Tries     []Try `json:"tries"`
+	CreatedAt Time `json:"created_at"`
+	NextTryAt Time `json:"next_try_at,omitzero"`
+	EndedAt   Time `json:"ended_at,omitzero"`
+	// Reason is why a dead one died.
+	Reason DeadReason `json:"reason,omitempty"`
+	Tries  []Try      `json:"tries"`
 }
+
+// DeadReason is why a delivery is a dead letter.
+type DeadReason string
+
+// The reasons.
+const (
+	DeadTries   DeadReason = "tries"   // all tries of the schedule failed
+	DeadRefused DeadReason = "refused" // the receiver wants it no more (410, 413), or its address is closed
+	DeadExpired DeadReason = "expired" // its time was over before a try succeeded
+	DeadErased  DeadReason = "erased"  // its bytes were deleted before a try succeeded
+)
 
 // Try is one POST of a delivery.
 type Try struct {

@@ -43,11 +43,20 @@ type Request struct {
 	// ResultTTLSeconds is how long the answer is kept after the job's end; 60 to
 	// 2592000, default 86400.
 	ResultTTLSeconds *int `json:"result_ttl_seconds,omitempty"`
-	// ExpiresAt ends a job that still waits then; default 7 days from now.
+	// ExpiresAt ends a job that still waits then; default 7 days from RunAt.
 	ExpiresAt *Time `json:"expires_at,omitempty"`
 	// RetryUncertain says what becomes of an attempt that a crash left without
 	// an outcome; default RetryAlways.
 	RetryUncertain RetryUncertain `json:"retry_uncertain,omitempty"`
+	// Priority goes before a lower one among the jobs of one provider and model,
+	// strictly; 0 to 9, default 0.
+	Priority *int `json:"priority,omitempty"`
+	// RunAt is a time before which the job is not run; default now.
+	RunAt *Time `json:"run_at,omitempty"`
+	// FallbackModels are asked in order, when the one before has no answer: its
+	// attempts or its wait are used up, or there is no such model. At most 8, all
+	// of one protocol.
+	FallbackModels []string `json:"fallback_models,omitempty"`
 }
 
 // WebhookBody is how much of the job a webhook carries.
@@ -114,8 +123,17 @@ type Job struct {
 	// StartedAt is the start of the first attempt.
 	StartedAt Time `json:"started_at,omitzero"`
 	EndedAt   Time `json:"ended_at,omitzero"`
+	// RunAt is when a waiting job may run next, where that is not at once.
+	RunAt Time `json:"run_at,omitzero"`
 	// ExpiresAt is when a job that still waits ends as expired.
 	ExpiresAt Time `json:"expires_at"`
+	Priority  int  `json:"priority,omitempty"`
+	// FallbackModels are those that are asked next.
+	FallbackModels []string `json:"fallback_models,omitempty"`
+	// ReplayOf is the dead job that this one repeats, ReplayedBy the newest job
+	// that repeats this one.
+	ReplayOf   string `json:"replay_of,omitempty"`
+	ReplayedBy string `json:"replayed_by,omitempty"`
 	// ResultExpiresAt is when request and answer are deleted, at the earliest.
 	ResultExpiresAt Time            `json:"result_expires_at,omitzero"`
 	Metadata        json.RawMessage `json:"metadata"`

@@ -91,6 +91,8 @@ var tables = []struct {
 	{"A delivery", reflect.TypeFor[ringback.Delivery]()},
 	{"A try", reflect.TypeFor[ringback.Try]()},
 	{"A page", reflect.TypeFor[ringback.Page[int]]()},
+	{"What is to be done", reflect.TypeFor[ringback.DeadAction]()},
+	{"What was done", reflect.TypeFor[ringback.DeadDone]()},
 	{"Errors", reflect.TypeFor[ringback.Error]()},
 }
 
@@ -214,10 +216,15 @@ var examples = map[string]func() any{
 	"deliveries": func() any { return new(ringback.Page[ringback.Delivery]) },
 	"event":      func() any { return new(ringback.Event) },
 	"error":      func() any { return new(ringback.Error) },
+	"done":       func() any { return new(ringback.DeadDone) },
 	"readiness": func() any {
 		return new(struct {
 			Ready  bool              `json:"ready"`
 			Checks map[string]string `json:"checks"`
+			Holds  []struct {
+				Provider, Model, Reason string
+				Until                   time.Time
+			} `json:"holds"`
 		})
 	},
 	"health": func() any {
@@ -320,7 +327,9 @@ func strict(text string, into any) error {
 func jsonNames(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "-" {
+		if f.Anonymous && f.Tag.Get("json") == "" {
+			names = append(names, jsonNames(f.Type)...)
+		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "-" {
 			names = append(names, name)
 		}
 	}

@@ -56,6 +56,10 @@ func knownFields[T any]() string {
 func jsonNames(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
+		if f.Anonymous {
+			names = append(names, jsonNames(f.Type)...)
+			continue
+		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 	}
@@ -73,8 +77,10 @@ func notYet(v value) error {
 	if v.isNull() {
 		return nil
 	}
-	return &formError{message: "is not available in this version of Ringback; leave it out"}
+	return &formError{message: laterVersion}
 }
+
+const laterVersion = "is not available in this version of Ringback; leave it out"
 
 // What follows reads one value each. All of them take null for absence, and say
 // which type is wanted when another one comes.
@@ -194,6 +200,16 @@ func list[S ~string](v value, into **[]S) error {
 		return nil
 	})
 	*into = &elements
+	return err
+}
+
+// models reads a list of names; an empty one is not an absent one.
+func models(v value, into *[]string) error {
+	var names *[]string
+	err := list(v, &names)
+	if names != nil {
+		*into = *names
+	}
 	return err
 }
 

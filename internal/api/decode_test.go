@@ -75,9 +75,9 @@ func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 		`{"callback_headers":{"X-A":null}}`:    {"callback_headers.X-A", "callback_headers.X-A must be a string, not null"},
 		`{"expires_at":"tomorrow"}`:            {"expires_at", "expires_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
 		`{"expires_at":1700000000}`:            {"expires_at", "expires_at must be a string, not a number"},
-		`{"priority":1}`:                       {"priority", "priority is not available in this version of Ringback; leave it out"},
-		`{"run_at":"2026-01-31T18:00:00Z"}`:    {"run_at", "run_at is not available in this version of Ringback; leave it out"},
-		`{"fallback_models":[]}`:               {"fallback_models", "fallback_models is not available in this version of Ringback; leave it out"},
+		`{"priority":"1"}`:                     {"priority", "priority must be a whole number, not a string"},
+		`{"run_at":"tomorrow"}`:                {"run_at", "run_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		`{"fallback_models":"claude"}`:         {"fallback_models", "fallback_models must be an array, not a string"},
 		`{"stream":false}`:                     {"stream", "stream is not available in this version of Ringback; leave it out"},
 		`{"stream_to":"https://example.com/"}`: {"stream_to", "stream_to is not available in this version of Ringback; leave it out"},
 		`{"on_disconnect":"cancel"}`:           {"on_disconnect", "on_disconnect is not available in this version of Ringback; leave it out"},
@@ -95,8 +95,8 @@ func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
 		_, err := decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
-			"expires_at, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, params, prompt, provider, "+
-			"result_ttl_seconds, retry_uncertain, system, timeout_seconds, webhook_body")
+			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, params, priority, prompt, provider, "+
+			"result_ttl_seconds, retry_uncertain, run_at, system, timeout_seconds, webhook_body")
 	}
 	_, err := decode([]byte(`{"reason":"why"}`), readNothing)
 	checkFormError(t, "cancel", err, "reason", "reason is not a field here; send no body, or {}")

@@ -96,7 +96,13 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 		return moment(v, &r.ExpiresAt)
 	case "retry_uncertain":
 		return text(v, &r.RetryUncertain)
-	case "priority", "run_at", "fallback_models", "stream", "stream_to", "on_disconnect":
+	case "priority":
+		return wholeNumber(v, &r.Priority)
+	case "run_at":
+		return moment(v, &r.RunAt)
+	case "fallback_models":
+		return models(v, &r.FallbackModels)
+	case "stream", "stream_to", "on_disconnect":
 		return notYet(v)
 	default:
 		return errUnknownField

@@ -113,8 +113,12 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 	}
 	h := w.Header()
 	maps.Copy(h, rep.header)
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if rep.status == http.StatusNoContent {
+		body = nil
+	} else {
+		h.Set("Content-Type", "application/json")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	patience := answerGrace + time.Duration(len(body))*time.Second/slowestRate
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // as above
 	w.WriteHeader(rep.status)

@@ -41,6 +41,15 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/api/jobs/{id}/attempts", door: s.attempts, query: pages},
 		{method: "GET", path: "/api/jobs/{id}/deliveries", door: s.deliveries, query: pages},
 		{method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, door: decoded(readNothing, s.cancel)},
+		{method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, door: s.retry},
+		{method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readNothing, s.redeliver)},
+		{method: "DELETE", path: "/api/jobs/{id}", door: s.erase},
+		{method: "GET", path: "/api/dead", door: s.dead, query: []string{
+			"kind", "limit", "cursor", "model", "provider", "code", "host",
+			"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
+		}},
+		{method: "POST", path: "/api/dead/replay", body: jsonBody, door: decoded(readDeadAction, s.replayDead)},
+		{method: "DELETE", path: "/api/dead", body: jsonBody, door: decoded(readDeadAction, s.purgeDead)},
 		{method: "GET", path: "/healthz", door: s.healthz, open: true},
 		{method: "GET", path: "/readyz", door: s.readyz, open: true},
 	}

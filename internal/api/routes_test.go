@@ -15,8 +15,8 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 	t.Parallel()
 	s := gate(t, Config{})
 	for _, target := range []string{
-		"/", "/api", "/api/", "/api/jobs/", "/api//jobs", "/api/./jobs", "/api/x/../jobs", "/api/jobs/a/b", "/api/jobs/a/retry",
-		"/api/jobs/a/redeliver", "/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead", "/api/batches", "/metrics", "/openapi.json",
+		"/", "/api", "/api/", "/api/jobs/", "/api//jobs", "/api/./jobs", "/api/x/../jobs", "/api/jobs/a/b",
+		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/metrics", "/openapi.json",
 		"/docs", "/healthz/", "/v1/messages",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {
@@ -32,10 +32,11 @@ func TestWrongMethodsAreToldTheRightOnes(t *testing.T) {
 	t.Parallel()
 	s := gate(t, Config{})
 	for target, allow := range map[string]string{
-		"/api/generate": "POST", "/api/jobs": "GET, HEAD", "/api/jobs/a": "GET, HEAD", "/api/jobs/a/attempts": "GET, HEAD",
-		"/api/jobs/a/deliveries": "GET, HEAD", "/api/jobs/a/cancel": "POST", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
+		"/api/generate": "POST", "/api/jobs": "GET, HEAD", "/api/jobs/a": "DELETE, GET, HEAD", "/api/jobs/a/attempts": "GET, HEAD",
+		"/api/jobs/a/deliveries": "GET, HEAD", "/api/jobs/a/cancel": "POST", "/api/jobs/a/retry": "POST",
+		"/api/jobs/a/redeliver": "POST", "/api/dead": "DELETE, GET, HEAD", "/api/dead/replay": "POST", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
 	} {
-		for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace, "BREW"} {
+		for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodTrace, "BREW"} {
 			resp, e := ask(t, s, method, target, "")
 			if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != allow || e.Message != "this path takes "+allow {
 				t.Errorf("%s %s: got %d, Allow: %q, %q", method, target, resp.StatusCode, resp.Header.Get("Allow"), e.Message)

@@ -174,6 +174,18 @@ func (g *Gate) Held() (until time.Time, reason string, held bool) {
 	return g.hold.until, g.hold.reason, g.hold.on
 }
 
+// Resume begins a hold that a former process knew of, up to the time in r, which
+// may be over: then only a probe is let through. It is at most 1 h from now. Failed
+// says that something had failed, and not only been refused.
+func (g *Gate) Resume(r Report) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.holdUntil(now.Add(min(r.Until.Sub(now), namedMax)), r.Reason)
+	g.hold.failed = r.Verdict == Failed
+	g.hold.pauses = 1 // the next pause is longer than the first
+}
+
 // Free ends a hold at once, whatever time it has: the operator knows better,
 // for instance after a restart with a new key.
 func (g *Gate) Free() {

@@ -314,12 +314,12 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 		end.Status = ringback.DeliveryDelivered
 		return end
 	case webhook.Dead:
-		end.Status = ringback.DeliveryDead
+		end.Status, end.Reason = ringback.DeliveryDead, ringback.DeadRefused
 		return end
 	}
 	next, ok := n.schedule.Next(d.MadeAt, d.Tries+1, end.At, res.RetryAfter, rand.Float64)
 	if !ok {
-		end.Status = ringback.DeliveryDead
+		end.Status, end.Reason = ringback.DeliveryDead, ringback.DeadTries
 		return end
 	}
 	end.Status, end.NextAt = ringback.DeliveryPending, next
@@ -331,7 +331,7 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
 	now := time.Now().Truncate(time.Millisecond)
 	if errors.Is(err, store.ErrGone) {
-		return store.TryEnd{At: now, Status: ringback.DeliveryDead}
+		return store.TryEnd{At: now, Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
 	}
 	return store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: now.Add(n.cfg.RetryDelay), Free: true}
 }

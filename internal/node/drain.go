@@ -41,6 +41,9 @@ func (n *Node) recover(ctx context.Context) error {
 			break
 		}
 	}
+	if err := n.restoreHolds(ctx); err != nil {
+		return err
+	}
 	w, err := n.store.Waiting(ctx)
 	if err != nil {
 		return err
@@ -110,11 +113,14 @@ func (n *Node) free() error {
 type Readiness struct {
 	Ready  bool              `json:"ready"`
 	Checks map[string]string `json:"checks"`
+	// Holds stand against providers. They make nobody unready: jobs are accepted,
+	// and wait.
+	Holds []Hold `json:"holds"`
 }
 
 // Readiness of the node; it reads nothing but memory.
 func (n *Node) Readiness() Readiness {
-	r := Readiness{Ready: true, Checks: map[string]string{"doors": "ok", "disk": "ok", "queue": "ok", "memory": "ok"}}
+	r := Readiness{Ready: true, Checks: map[string]string{"doors": "ok", "disk": "ok", "queue": "ok", "memory": "ok"}, Holds: n.Holds()}
 	note := func(check string, bad bool, why string) {
 		if bad {
 			r.Ready, r.Checks[check] = false, why

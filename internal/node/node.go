@@ -8,7 +8,11 @@
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
 //	cancel.go    ends a job that nobody wants any more
-//	sweep.go     ends what waited too long; looks after disk and counters
+//	replay.go    makes a new job of a dead one, changed by patch.go
+//	redeliver.go sends a webhook once more; erase.go deletes content
+//	dead.go      lists dead letters; replays or erases all that match
+//	hold.go      keeps holds over a restart
+//	sweep.go     ends what waited too long; looks after disk, counters and holds
 //	retain.go    deletes what has been kept long enough
 //	drain.go     stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
@@ -145,6 +149,9 @@ type Node struct {
 	diskLow   atomic.Bool  // free space is below the reserve
 	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space
 
+	// storedHolds are the holds as the store has them. The sweeper alone uses it.
+	storedHolds map[store.Target]store.Hold
+
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
@@ -196,6 +203,7 @@ func New(cfg Config) (*Node, error) {
 		store:          cfg.Store,
 		budget:         newBudget(cfg.Memory),
 		schedule:       cfg.Schedule,
+		storedHolds:    map[store.Target]store.Hold{},
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),

@@ -27,9 +27,7 @@ func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool)
 	}
 	j, c, err := n.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
-		return ringback.Job{}, &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
-			"job %s ended as %s at %s; its content was deleted at %s, when its time was over",
-			id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-store.RowTTL).Format(time.RFC3339))}
+		return ringback.Job{}, gone(id, j)
 	}
 	if err != nil {
 		return ringback.Job{}, userError(id, err)

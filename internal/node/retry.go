@@ -97,13 +97,17 @@ func (n *Node) refused(j store.Job, o store.Outcome, f *provider.Error, until ti
 	return waitUntil(o, later(o.At, until))
 }
 
-// nextModel asks the next of the fallback models, or fails.
+// nextModel asks the next of the fallback models, or fails. Models that the
+// configuration no longer leads anywhere are passed over.
 func (n *Node) nextModel(j store.Job, o store.Outcome, why reason) store.Outcome {
-	if len(j.Fallbacks) == 0 {
-		return n.failed(j, o, why)
+	for _, model := range j.Fallbacks {
+		name, err := n.route(model, j.Options.Provider)
+		if err == nil && n.cfg.Providers[name].Client.Protocol() == j.Protocol {
+			o.NextModel, o.NextProvider = model, name
+			return waitUntil(o, o.At)
+		}
 	}
-	o.NextModel = j.Fallbacks[0]
-	return waitUntil(o, o.At)
+	return n.failed(j, o, why)
 }
 
 // uncertain decides about an attempt whose process ended, or was told to stop,
@@ -213,7 +217,7 @@ func (n *Node) expired(j store.Job, now time.Time) store.Outcome {
 	if now.Before(j.ExpiresAt) {
 		return n.nextModel(j, o, maxWait(j, nil))
 	}
-	waited := n.waitReason(&j)
+	waited := n.waitReason(&j, now)
 	why := reason{sentence: "expired at " + j.ExpiresAt.Format(time.RFC3339) + ": " + cmp.Or(waited, "it was still waiting")}
 	if waited == reasonKey {
 		why.code = ringback.CodeProviderRefusedKey

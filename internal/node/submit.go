@@ -44,22 +44,30 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	if err != nil {
 		return job, false, err
 	}
-	t := n.bear(&accepted.Job)
-	stored, replayed, err := n.store.Submit(ctx, store.NewJob{Job: accepted.Job, Request: store.Pack(accepted.request)})
-	if err != nil || replayed {
+	stored, replayed, err := n.place(ctx, accepted, n.store.Submit)
+	return n.view(&stored), replayed, n.submitError(err)
+}
+
+// place stores a job that is accepted, and sees to it that it runs. replayed
+// tells that another one is there in its place.
+func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
+	t := n.bear(&a.Job)
+	stored, replayed, err = put(ctx, store.NewJob{Job: a.Job, Request: store.Pack(a.request)})
+	switch {
+	case err != nil || replayed:
 		if t != nil {
 			t.give()
 			poke(n.wakeJobs)
 		}
-		return n.view(&stored), replayed, n.submitError(err)
-	}
-	if t != nil {
-		n.start(stored, accepted.request, t)
-	} else {
-		n.jobs.waits(stored.Lane())
+	case t != nil:
+		n.start(stored, a.request, t)
+	default:
+		if !stored.RunAt.After(stored.CreatedAt) {
+			n.jobs.waits(stored.Lane())
+		}
 		poke(n.wakeJobs)
 	}
-	return n.view(&stored), false, nil
+	return stored, replayed, err
 }
 
 // repeated finds the job of an idempotency key that is taken. It comes before
@@ -115,7 +123,7 @@ func (n *Node) submitError(err error) error {
 // bear makes a new job born claimed, where its lane has nothing waiting and a
 // slot is free. The ticket must be used or given back.
 func (n *Node) bear(j *store.Job) *ticket {
-	if n.budget.full() || !n.recovered.Load() {
+	if n.budget.full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) {
 		return nil
 	}
 	t := n.jobs.takeBorn(j.Lane())
@@ -148,62 +156,108 @@ const (
 	maxMaxTokens       = 10_000_000
 	maxMetadata        = 16 << 10
 	maxModel           = 256
+	maxFallbacks       = 8
+	maxRunAt           = 30 * 24 * time.Hour
 )
 
 // accept checks a request and makes the job that it asks for.
 func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 	r := s.Request
-	model, fallbacks := r.Model, []string(nil)
-	if model == "" {
-		model = cmp.Or(n.cfg.DefaultModel, defaultModel)
-		if n.cfg.DefaultModel == "" {
-			fallbacks = []string{defaultFallback}
-		}
-	}
-	if len(model) > maxModel {
-		return accepted{}, ringback.Invalid("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
-	}
 	c := checks{}
 	required(&c, r)
+	maxTokens := c.number("max_tokens", r.MaxTokens, 1, maxMaxTokens, provider.DefaultMaxTokens)
+	job, err := n.newJob(&c, s, now)
+	if err != nil {
+		return accepted{}, err
+	}
+	request, err := provider.EncodeRequest(job.Protocol, provider.Prompt{
+		Model: job.Model, Prompt: r.Prompt, Messages: r.Messages, System: r.System, MaxTokens: maxTokens, Params: r.Params,
+	})
+	return accepted{job, request}, err
+}
+
+// newJob makes a job of all that a request says besides what the provider is to
+// see. It returns the first fault that c has found.
+func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error) {
+	r := s.Request
+	model, fallbacks := n.models(c, r)
 	options := store.Options{
-		Events:         n.events(&c, r),
-		WebhookBody:    oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
+		Events:         n.events(c, r),
+		WebhookBody:    oneOf(c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
 		Timeout:        seconds(c.number("timeout_seconds", r.TimeoutSeconds, 1, maxTimeout, defaultTimeout)),
 		MaxAttempts:    c.number("max_attempts", r.MaxAttempts, 1, maxMaxAttempts, defaultMaxAttempts),
 		MaxWait:        seconds(c.number("max_wait_seconds", r.MaxWaitSeconds, 1, maxMaxWait, defaultMaxWait)),
 		ResultTTL:      seconds(c.number("result_ttl_seconds", r.ResultTTLSeconds, minResultTTL, maxResultTTL, defaultResultTTL)),
-		RetryUncertain: oneOf(&c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
+		RetryUncertain: oneOf(c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
+		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
 	}
-	n.callback(&c, r, &options)
-	maxTokens := c.number("max_tokens", r.MaxTokens, 1, maxMaxTokens, provider.DefaultMaxTokens)
-	expires := expiry(&c, r.ExpiresAt, now)
-	metadata := metadata(&c, r.Metadata)
+	n.callback(c, r, &options)
+	priority := c.number("priority", r.Priority, 0, store.MaxPriority, 0)
+	run := runAt(c, r.RunAt, now)
+	expires := expiry(c, r.ExpiresAt, run)
+	metadata := metadata(c, r.Metadata)
 	if c.err != nil {
-		return accepted{}, c.err
+		return store.Job{}, c.err
 	}
 	name, err := n.route(model, r.Provider)
 	if err != nil {
-		return accepted{}, err
+		return store.Job{}, err
 	}
 	protocol := n.cfg.Providers[name].Client.Protocol()
-	request, err := provider.EncodeRequest(protocol, provider.Prompt{
-		Model: model, Prompt: r.Prompt, Messages: r.Messages, System: r.System, MaxTokens: maxTokens, Params: r.Params,
-	})
-	if err != nil {
-		return accepted{}, err
+	if options.Fallbacks, err = n.fallbacks(fallbacks, r, protocol); err != nil {
+		return store.Job{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return accepted{}, err
+		return store.Job{}, err
 	}
-	return accepted{request: request, Job: store.Job{
+	return store.Job{
 		ID: id, Project: s.Project, Provider: name, Protocol: protocol,
-		Model: model, RequestedModel: model, Fallbacks: fallbacks,
-		Options: options, Metadata: metadata,
-		Status: ringback.Queued, CreatedAt: now, RunAt: now, ExpiresAt: expires, EndBy: expires,
+		Model: model, RequestedModel: model, Fallbacks: options.Fallbacks,
+		Options: options, Priority: priority, Metadata: metadata,
+		Status: ringback.Queued, CreatedAt: now, RunAt: run, ExpiresAt: expires, EndBy: expires,
 		IdempotencyKey: s.IdempotencyKey, IdempotencyHash: s.IdempotencyHash,
-	}}, nil
+	}, nil
+}
+
+// models are the model that is asked first, and those behind it.
+func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []string) {
+	model, fallbacks = r.Model, r.FallbackModels
+	if model == "" {
+		model = cmp.Or(n.cfg.DefaultModel, defaultModel)
+		if n.cfg.DefaultModel == "" && fallbacks == nil {
+			fallbacks = []string{defaultFallback}
+		}
+	}
+	if len(model) > maxModel {
+		c.fault("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
+	}
+	if len(fallbacks) > maxFallbacks {
+		c.fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", maxFallbacks))
+	}
+	for i, f := range fallbacks {
+		if f == "" || len(f) > maxModel {
+			c.fault(fmt.Sprintf("fallback_models[%d]", i), fmt.Sprintf("fallback_models must be names of models, of 1 to %d bytes", maxModel))
+		}
+	}
+	return model, fallbacks
+}
+
+// fallbacks checks that each model has a provider which understands the request.
+func (n *Node) fallbacks(models []string, r ringback.Request, protocol string) ([]string, error) {
+	for i, model := range models {
+		field := fmt.Sprintf("fallback_models[%d]", i)
+		name, err := n.route(model, r.Provider)
+		if err != nil {
+			return nil, ringback.Invalid(field, field+": "+err.Error())
+		}
+		if other := n.cfg.Providers[name].Client.Protocol(); other != protocol {
+			return nil, ringback.Invalid(field, fmt.Sprintf(
+				"%s: provider %s speaks the protocol %s, the request is in that of %s; name models of one protocol", field, name, other, protocol))
+		}
+	}
+	return models, nil
 }
 
 // checks collects the first fault of a request.
@@ -289,12 +343,22 @@ func required(c *checks, r ringback.Request) {
 	}
 }
 
-func expiry(c *checks, at *ringback.Time, now time.Time) time.Time {
-	if at == nil || at.IsZero() {
-		return now.Add(defaultExpiry)
+func runAt(c *checks, at *ringback.Time, now time.Time) time.Time {
+	if at == nil || !at.After(now) { // a time that has come is as good as none
+		return now
 	}
-	if !at.After(now) || at.After(now.Add(maxExpiry)) {
-		c.fault("expires_at", "expires_at must be a time from now on, at most 30 days ahead")
+	if at.After(now.Add(maxRunAt)) {
+		c.fault("run_at", "run_at must be at most 30 days ahead")
+	}
+	return at.UTC().Truncate(time.Millisecond)
+}
+
+func expiry(c *checks, at *ringback.Time, run time.Time) time.Time {
+	if at == nil || at.IsZero() {
+		return run.Add(defaultExpiry)
+	}
+	if !at.After(run) || at.After(run.Add(maxExpiry)) {
+		c.fault("expires_at", "expires_at must be a time after now and after run_at, by at most 30 days")
 	}
 	return at.UTC().Truncate(time.Millisecond)
 }

@@ -146,6 +146,46 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 			t.Errorf("expires_at by default: %s after created_at", j.ExpiresAt.Sub(j.CreatedAt.Time))
 		}
 	},
+	"Priority": func(t *testing.T, _ *world) {
+		let := make(chan struct{})
+		w := start(t, setup{node: func(c *node.Config) { c.Concurrency = 1 }, hold: func(c simulate.Call) <-chan struct{} {
+			if c.Prompt == "first" {
+				return let
+			}
+			return nil
+		}})
+		w.submit(ringback.Request{Prompt: "first"})
+		w.called("first", 1)
+		low := w.submit(ringback.Request{Prompt: "low"})
+		high := w.submit(ringback.Request{Prompt: "high", Priority: new(9)})
+		close(let)
+		if l, h := w.end(low.ID), w.end(high.ID); !h.StartedAt.Before(l.StartedAt.Time) || h.Priority != 9 || l.Priority != 0 {
+			t.Errorf("priority: the high one (%d) started at %s, the low one (%d) at %s", h.Priority, h.StartedAt, l.Priority, l.StartedAt)
+		}
+	},
+	"RunAt": func(t *testing.T, w *world) {
+		at := time.Now().Add(300 * time.Millisecond).Truncate(time.Millisecond)
+		j := w.submit(ringback.Request{RunAt: &ringback.Time{Time: at}})
+		if j.Status != ringback.Queued || j.StatusReason != "scheduled" || !j.RunAt.Equal(at) {
+			t.Errorf("run_at: got %s, %q, %s", j.Status, j.StatusReason, j.RunAt)
+		}
+		if j.ExpiresAt.Sub(at) != 7*24*time.Hour {
+			t.Errorf("expires_at by default: %s after run_at", j.ExpiresAt.Sub(at))
+		}
+		if j = w.end(j.ID); j.StartedAt.Before(at) || !j.RunAt.IsZero() {
+			t.Errorf("run_at %s: it started at %s", at, j.StartedAt)
+		}
+	},
+	"FallbackModels": func(t *testing.T, w *world) {
+		j := w.end(w.submit(ringback.Request{Model: "sim/status-500", MaxAttempts: new(1), FallbackModels: []string{"sim/status-404", "sim/echo"}}).ID)
+		var asked []string
+		for _, a := range w.ledger(j.ID) {
+			asked = append(asked, a.Model)
+		}
+		if want := []string{"sim/status-500", "sim/status-404", "sim/echo"}; j.Status != ringback.Completed || !slices.Equal(asked, want) {
+			t.Errorf("fallback_models: got %s, asked %v, want %v", j.Status, asked, want)
+		}
+	},
 	"RetryUncertain": storedAs(ringback.Request{RetryUncertain: ringback.RetryNever}, func(o store.Options) any { return o.RetryUncertain }, ringback.RetryNever, ringback.RetryAlways),
 }
 

@@ -27,6 +27,7 @@ func (n *Node) sweep(ctx context.Context) error {
 			n.checkDisk()
 			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
 			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
+			n.complain(ctx, "store holds", n.keepHolds(ctx, now))
 			if now.Sub(checked) >= checkEvery {
 				checked = now
 				n.jobs.tidy()

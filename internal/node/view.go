@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
@@ -25,6 +27,9 @@ func (n *Node) view(j *store.Job) ringback.Job {
 		EndedAt:         ringback.Time{Time: j.EndedAt},
 		ExpiresAt:       ringback.Time{Time: j.ExpiresAt},
 		ResultExpiresAt: ringback.Time{Time: j.ContentUntil},
+		Priority:        j.Priority,
+		ReplayOf:        optionalID(j.ReplayOf),
+		ReplayedBy:      optionalID(j.ReplayedBy),
 		Metadata:        j.Metadata,
 		StatusURL:       n.statusURL(j.ID),
 	}
@@ -37,8 +42,15 @@ func (n *Node) view(j *store.Job) ringback.Job {
 	if j.Status.Terminal() && !j.StartedAt.IsZero() {
 		v.DurationMS = new(j.DurationMS)
 	}
+	if !j.Status.Terminal() {
+		v.FallbackModels = j.Fallbacks
+	}
 	if j.Status == ringback.Queued {
-		v.StatusReason = n.waitReason(j)
+		now := time.Now()
+		v.StatusReason = n.waitReason(j, now)
+		if j.RunAt.After(now) {
+			v.RunAt = ringback.Time{Time: j.RunAt}
+		}
 	}
 	if j.Status == ringback.Running && j.CancelRequested {
 		v.StatusReason = "cancel_requested"
@@ -46,10 +58,20 @@ func (n *Node) view(j *store.Job) ringback.Job {
 	return v
 }
 
+func optionalID(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
 // waitReason says why a job waits, in one word; "" if only for its turn.
-func (n *Node) waitReason(j *store.Job) string {
+func (n *Node) waitReason(j *store.Job, now time.Time) string {
 	if _, ok := n.cfg.Providers[j.Provider]; !ok {
 		return "provider_not_configured"
+	}
+	if j.FirstStartedAt.IsZero() && j.RunAt.After(now) {
+		return "scheduled"
 	}
 	if reason, held := n.jobs.held(j.Lane()); held {
 		return reason
@@ -69,7 +91,7 @@ func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	return ringback.Delivery{
 		ID: d.ID.String(), JobID: d.JobID.String(), Event: d.Event, URL: d.URL, Status: d.Status,
 		CreatedAt: ringback.Time{Time: d.MadeAt}, NextTryAt: ringback.Time{Time: d.NextAt}, EndedAt: ringback.Time{Time: d.EndedAt},
-		Tries: tries,
+		Reason: d.Reason, Tries: tries,
 	}
 }
 

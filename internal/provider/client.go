@@ -3,6 +3,8 @@ package provider
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,6 +155,13 @@ func (c *Client) Name() string { return c.name }
 
 // Protocol is the provider's language.
 func (c *Client) Protocol() string { return c.language }
+
+// KeyHash tells one key from another without telling the key: the beginning of
+// its SHA-256 in hex.
+func (c *Client) KeyHash() string {
+	sum := sha256.Sum256([]byte(c.key()))
+	return hex.EncodeToString(sum[:8])
+}
 
 // Close closes the connections that no call uses.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

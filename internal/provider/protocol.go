@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
 )
@@ -159,4 +161,22 @@ func Text(protocol string, message json.RawMessage) (string, error) {
 		return "", err
 	}
 	return p.text(message)
+}
+
+// CheckRequest checks the form that a request of any protocol has, as it is
+// stored, and gives its model. The error is a *ringback.Error that names the field.
+func CheckRequest(request json.RawMessage) (model string, err error) {
+	if !json.Valid(request) || firstByte(request) != '{' {
+		return "", ringback.Invalid("", "the request must be a JSON object")
+	}
+	name, messages := member(request, "model"), member(request, "messages")
+	switch {
+	case name.Type != gjson.String || name.Str == "":
+		return "", ringback.Invalid("model", "model must be the name of a model")
+	case !messages.IsArray() || len(messages.Array()) == 0:
+		return "", ringback.Invalid("messages", "messages must be an array of at least one message")
+	case member(request, "stream").Exists():
+		return "", ringback.Invalid("stream", "stream is Ringback's to set; leave it out")
+	}
+	return name.Str, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -18,6 +19,8 @@ func (o Outcome) Check(j Job) error {
 		return fmt.Errorf("outcome of job %s: %q is neither an end nor a wait", j.ID, o.Status)
 	case j.Status == ringback.Running && o.Attempt == nil:
 		return fmt.Errorf("outcome of job %s: its running attempt has none", j.ID)
+	case (o.NextModel == "") != (o.NextProvider == ""):
+		return fmt.Errorf("outcome of job %s: the next model needs its provider", j.ID)
 	case j.Status == ringback.Queued && o.Attempt != nil:
 		return fmt.Errorf("outcome of job %s: it has no running attempt", j.ID)
 	}
@@ -61,9 +64,9 @@ func wait(j Job, o Outcome) Job {
 	}
 	j.Status, j.Node, j.RunAt = ringback.Queued, "", o.RunAt
 	if o.NextModel != "" {
-		j.Model, j.Failures = o.NextModel, 0
-		if len(j.Fallbacks) > 0 {
-			j.Fallbacks = j.Fallbacks[1:]
+		j.Provider, j.Model, j.Failures = o.NextProvider, o.NextModel, 0
+		if i := slices.Index(j.Fallbacks, o.NextModel); i >= 0 {
+			j.Fallbacks = j.Fallbacks[i+1:]
 		}
 		j.FirstRefusedAt, j.EndBy = time.Time{}, j.ExpiresAt
 	}

@@ -45,6 +45,12 @@ var (
 	ErrFenced = errors.New("claimed again or ended since")
 	// ErrEnded: the job is terminal in another way than the move wants.
 	ErrEnded = errors.New("job has ended")
+	// ErrLive: the job waits or runs, and the move is for those that have ended.
+	ErrLive = errors.New("job has not ended")
+	// ErrReplayed: the job's last replay has not ended.
+	ErrReplayed = errors.New("job is being replayed")
+	// ErrNotDead: the delivery is no dead letter.
+	ErrNotDead = errors.New("delivery is not dead")
 	// ErrInFlight: a try of the delivery is being made at this moment.
 	ErrInFlight = errors.New("a try is in flight")
 	// ErrGone: content was deleted when its time was over.
@@ -69,6 +75,7 @@ var (
 type Store interface {
 	Jobs
 	Deliveries
+	Holds
 	Reader
 	Keeper
 	// Close waits for the moves under way, then releases everything.
@@ -83,9 +90,16 @@ type Jobs interface {
 	// and true, or ErrMismatch if that one's IdempotencyHash differs.
 	Submit(ctx context.Context, j NewJob) (Job, bool, error)
 
+	// Replay stores a job, as Submit does, that repeats another one, which ended
+	// without an answer: Job.ReplayOf. That one's ReplayedBy is then the new job;
+	// nothing else of it changes. A second Replay with the same new id is done
+	// already. ErrNotFound; ErrLive; ErrEnded where there is an answer; ErrGone;
+	// ErrReplayed, with the job that is repeating it.
+	Replay(ctx context.Context, j NewJob) (Job, error)
+
 	// Claim moves due jobs from queued to running, at most Want.N of each lane,
-	// oldest run_at first. Each is then an attempt that may have sent bytes: its
-	// number is used up.
+	// those of the highest priority first, and of these the oldest run_at. Each is
+	// then an attempt that may have sent bytes: its number is used up.
 	Claim(ctx context.Context, c ClaimJobs) ([]Job, error)
 
 	// Settle ends the attempt that ref names as decide says, with the ledger's
@@ -108,6 +122,12 @@ type Jobs interface {
 	// claim of this process stands for: those not listed in keep. At a start
 	// that is every running job, at the end of a drain what is left.
 	Release(ctx context.Context, keep []Ref, limit int, decide Decide) ([]Job, error)
+
+	// Erase deletes the content of a job that has ended, with all that its
+	// caller, provider and receiver said. A delivery of it that was not delivered
+	// dies as erased; a try in flight is fenced off. What is gone already is
+	// success. ErrNotFound; ErrLive.
+	Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 }
 
 // Deliveries are the moves of a delivery. Deliveries are born by Settle,
@@ -125,6 +145,11 @@ type Deliveries interface {
 	// while a try is made; ErrGone when its body is deleted; ErrNotFound.
 	Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 
+	// EraseDelivery deletes the bytes of a dead delivery; its row stays as it is.
+	// What is gone already is success. ErrNotFound; ErrNotDead; ErrInFlight, also
+	// while a redelivery is due.
+	EraseDelivery(ctx context.Context, project string, id uuid.UUID) error
+
 	// ExpireDeliveries turns at most limit waiting deliveries that were made
 	// before the time given into dead letters; a redelivery that is due is tried
 	// first.
@@ -134,6 +159,32 @@ type Deliveries interface {
 	// died, at most limit of those not in keep; the lost try is written down
 	// with the error class "unknown" and costs no place in the schedule.
 	ReleaseDeliveries(ctx context.Context, keep []Ref, now time.Time, limit int) (int, error)
+}
+
+// Holds are kept here so that a restart does not forget them. They are hints:
+// what stands in memory decides.
+type Holds interface {
+	// PutHold stores a hold in the place of the one of the same target.
+	PutHold(ctx context.Context, h Hold) error
+	// DropHold forgets the hold of a target, if there is one.
+	DropHold(ctx context.Context, t Target) error
+	// Holds lists all that are stored.
+	Holds(ctx context.Context) ([]Hold, error)
+}
+
+// Target is what a hold is about: a model of a provider or, where Model is "",
+// the provider's key.
+type Target struct{ Provider, Model string }
+
+// Hold is a time before which a target is not called.
+type Hold struct {
+	Target
+
+	Until  time.Time
+	Reason string
+	// Key names the key that a hold of a key is about, by a hash: another key
+	// is not held.
+	Key string
 }
 
 // Reader reads. No read holds up a move.
@@ -163,6 +214,13 @@ type Reader interface {
 	DueDeliveries(ctx context.Context, now time.Time) (DueDeliveries, error)
 	// Queued is Waiting's Jobs alone, for those who ask often.
 	Queued(ctx context.Context) (int, error)
+	// DeadJobs and DeadDeliveries list dead letters, newest first, and page as
+	// List does. CountDead counts what they would list in all, whatever Limit says.
+	DeadJobs(ctx context.Context, q DeadQuery) ([]Job, *uuid.UUID, error)
+	DeadDeliveries(ctx context.Context, q DeadQuery) ([]Delivery, [][]ringback.Try, *uuid.UUID, error)
+	CountDead(ctx context.Context, q DeadQuery) (int, error)
+	// DeadLetters says how many dead letters there are, from counters.
+	DeadLetters(ctx context.Context) (DeadLetters, error)
 }
 
 // Keeper keeps the store in good health.
@@ -199,7 +257,11 @@ type Options struct {
 	MaxWait         time.Duration           `json:"max_wait"`
 	ResultTTL       time.Duration           `json:"result_ttl"`
 	RetryUncertain  ringback.RetryUncertain `json:"retry_uncertain"`
-	TraceParent     string                  `json:"traceparent,omitempty"`
+	// Provider is the one that the caller named; "" leaves it to the routes.
+	Provider string `json:"provider,omitempty"`
+	// Fallbacks are all that were to be asked when the job was new.
+	Fallbacks   []string `json:"fallbacks,omitempty"`
+	TraceParent string   `json:"traceparent,omitempty"`
 }
 
 // Job is the row of a job. Times have milliseconds; a zero time is unset.
@@ -215,6 +277,8 @@ type Job struct {
 	RequestedModel string
 	Fallbacks      []string
 	Options        Options
+	// Priority goes before a lower one in the same lane; 0 to 9.
+	Priority int
 	// Metadata is the caller's object; never empty.
 	Metadata json.RawMessage
 
@@ -254,6 +318,10 @@ type Job struct {
 	IdempotencyKey  string // "" means none
 	IdempotencyHash []byte
 
+	// ReplayOf is the dead job that this one repeats, ReplayedBy the newest job
+	// that repeats this one; uuid.Nil means none.
+	ReplayOf, ReplayedBy uuid.UUID
+
 	// Partial is the last partial answer of an earlier attempt. It is set only
 	// for a Decide, which may want to show it.
 	Partial Blob
@@ -268,6 +336,9 @@ func (j *Job) Ref() Ref { return Ref{j.ID, j.Fence} }
 // Suspect reports whether the job has outlived three processes or more, and
 // may be what killed them: it starts last, and alone.
 func (j *Job) Suspect() bool { return j.Uncertain >= SuspectAfter }
+
+// MaxPriority is the highest priority of a job; the lowest is 0.
+const MaxPriority = 9
 
 // SuspectAfter is how many uncertain attempts make a job suspect.
 const SuspectAfter = 3
@@ -329,9 +400,10 @@ type Outcome struct {
 	Failed bool
 	// Refused notes the first refusal, from which MaxWait counts.
 	Refused bool
-	// NextModel, where set, is asked from now on; it is taken off Fallbacks, and
-	// Failures and the wait for a provider that refuses begin anew.
-	NextModel string
+	// NextModel, where set, is asked from now on, at NextProvider; it is taken off
+	// Fallbacks with those in front of it, and Failures and the wait for a provider
+	// that refuses begin anew.
+	NextModel, NextProvider string
 
 	// Partial is the text that had come; empty keeps the one before.
 	Partial Blob
@@ -378,6 +450,10 @@ type Delivery struct {
 	Sent           int
 	Blocked        int // tries that ended at a closed address
 	LastStatusCode int
+	// Reason is why it is dead.
+	Reason ringback.DeadReason
+	// Gone: its bytes are deleted, and with its job's content URL and Host, too.
+	Gone bool
 }
 
 // Key is the host, per project, that the delivery goes to.
@@ -405,7 +481,8 @@ type TryEnd struct {
 	At     time.Time
 	Try    ringback.Try // Number and Trigger are filled in
 	Status ringback.DeliveryStatus
-	NextAt time.Time // for pending
+	NextAt time.Time           // for pending
+	Reason ringback.DeadReason // for dead
 	// Free costs the delivery no place in its schedule: a probe of a held host
 	// that never left, or a drain.
 	Free bool
@@ -445,6 +522,19 @@ type Query struct {
 	Limit  int
 }
 
+// DeadQuery selects dead letters.
+type DeadQuery struct {
+	Project string
+	// Filter's Metadata is compared as in Query.
+	Filter ringback.DeadFilter
+	// Before continues a list: only those older than this one.
+	Before *uuid.UUID
+	Limit  int
+}
+
+// DeadLetters counts dead letters of all projects.
+type DeadLetters struct{ Jobs, Deliveries int }
+
 // Waiting is what waits in the store.
 type Waiting struct {
 	Jobs       int           // queued, due or not
@@ -454,7 +544,8 @@ type Waiting struct {
 	Hosts      []HostWaiting
 }
 
-// DueJobs is where jobs are due. A lane's Count is of all that wait in it.
+// DueJobs is where jobs are due. A lane's Count is of all that wait in it at a
+// priority at which one is due.
 type DueJobs struct {
 	Lanes    []LaneWaiting // without suspects
 	Suspects LaneWaiting   // of all lanes

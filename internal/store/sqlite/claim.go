@@ -28,22 +28,18 @@ func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job,
 func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 	var jobs []store.Job
 	for _, want := range c.Lanes {
-		l := want.Lane
-		due, err := selectJobs(t, `
-			SELECT `+jobColumns+` FROM jobs
-			WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND run_at <= ?
-			ORDER BY run_at, id LIMIT ?`,
-			l.Project, l.Provider, l.Model, ms(c.Now), want.N)
-		if err == nil {
-			err = s.start(t, c, due)
+		n := want.N
+		for _, r := range s.waiting.ranksOf(want.Lane) {
+			if n == 0 {
+				break
+			}
+			due, err := s.claimRank(t, c, r, n)
+			if err != nil {
+				return nil, err
+			}
+			jobs = append(jobs, due...)
+			n -= len(due)
 		}
-		if err == nil {
-			err = s.laneDue(t, l)
-		}
-		if err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, due...)
 	}
 	if c.Suspects == 0 {
 		return jobs, nil
@@ -59,6 +55,22 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 		return nil, err
 	}
 	return append(jobs, due...), s.suspectsDue(t)
+}
+
+// claimRank claims at most n due jobs of one priority in a lane.
+func (s *Store) claimRank(t *tx, c store.ClaimJobs, r rank, n int) ([]store.Job, error) {
+	due, err := selectJobs(t, `
+		SELECT `+jobColumns+` FROM jobs
+		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND priority = ? AND run_at <= ?
+		ORDER BY run_at, id LIMIT ?`,
+		r.Project, r.Provider, r.Model, r.priority, ms(c.Now), n)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(t, c, due); err != nil {
+		return nil, err
+	}
+	return due, s.rankDue(t, r)
 }
 
 // start makes running attempts of waiting jobs.

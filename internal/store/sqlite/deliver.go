@@ -101,11 +101,25 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 		}
 		d.LastStatusCode = e.Try.StatusCode
 	}
+	before := d.Status
 	conclude(&d, e)
+	s.countDead(t, 0, deaths(before, d.Status))
 	if err := s.updateDelivery(t, &d, d.NextAt); err != nil {
 		return d, err
 	}
 	return d, keepContent(t, &d)
+}
+
+// deaths counts how a delivery's step changes the number of dead ones.
+func deaths(before, after ringback.DeliveryStatus) int {
+	n := 0
+	if before == ringback.DeliveryDead {
+		n--
+	}
+	if after == ringback.DeliveryDead {
+		n++
+	}
+	return n
 }
 
 // conclude makes of a delivery what its try led to.
@@ -121,10 +135,10 @@ func conclude(d *store.Delivery, e store.TryEnd) {
 	}
 	switch {
 	case e.Status == ringback.DeliveryDelivered:
-		d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDelivered, e.At, time.Time{}
+		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDelivered, e.At, time.Time{}, ""
 	case manual: // its failure leaves state and schedule as they were
 	case e.Status == ringback.DeliveryDead:
-		d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDead, e.At, time.Time{}
+		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, e.At, time.Time{}, e.Reason
 	default:
 		d.NextAt = e.NextAt
 	}
@@ -174,10 +188,10 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 	}
 	_, err := t.exec(`
 		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
-			tries = ?, sent = ?, blocked = ?, last_status = ?
+			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?
 		WHERE id = ?`,
 		deliveryNumbers[d.Status], d.Fence, d.InFlight, d.Manual, dueAt, ms(d.NextAt), ms(d.EndedAt),
-		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, d.ID[:])
+		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), d.ID[:])
 	if err != nil {
 		return fmt.Errorf("update delivery: %w", err)
 	}
@@ -263,7 +277,8 @@ func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time,
 					return err
 				}
 				s.deliveriesLeave(t, d.Key(), 1)
-				d.Status, d.EndedAt, d.NextAt = ringback.DeliveryDead, now, time.Time{}
+				s.countDead(t, 0, deaths(d.Status, ringback.DeliveryDead))
+				d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
 				if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 					return err
 				}

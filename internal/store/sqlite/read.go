@@ -121,7 +121,12 @@ func lastDelivery(q *reader, job uuid.UUID) (*store.Delivery, error) {
 
 func deliveriesOf(q *reader, job uuid.UUID) ([]store.Delivery, error) {
 	from, to := deliveryRange(job)
-	rows, err := q.rows(`SELECT `+deliveryColumns+` FROM deliveries WHERE id BETWEEN ? AND ? AND job = ? ORDER BY made_at, id`, from, to, job[:])
+	return selectDeliveries(q, `SELECT `+deliveryColumns+` FROM deliveries WHERE id BETWEEN ? AND ? AND job = ? ORDER BY made_at, id`, from, to, job[:])
+}
+
+// selectDeliveries collects the rows of a query over deliveryColumns.
+func selectDeliveries(q *reader, query string, args ...any) ([]store.Delivery, error) {
+	rows, err := q.rows(query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, er
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
-			content, err := dropContent(t, now, limit)
+			content, err := s.dropContent(t, now, limit)
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ func vacuum(t *tx) error {
 }
 
 // dropContent deletes request, answer and webhooks of jobs whose time is over.
-func dropContent(t *tx, now time.Time, limit int) (int, error) {
+func (s *Store) dropContent(t *tx, now time.Time, limit int) (int, error) {
 	ids, err := selectIDs(t, `
 		SELECT id FROM jobs WHERE status >= 2 AND content_gone = 0 AND content_until <= ?
 		ORDER BY content_until LIMIT ?`, ms(now), limit)
@@ -61,14 +61,15 @@ func dropContent(t *tx, now time.Time, limit int) (int, error) {
 		return 0, err
 	}
 	for _, id := range ids {
-		if err := dropContentOf(t, id, now); err != nil {
+		if err := s.dropUnused(t, id, now); err != nil {
 			return 0, err
 		}
 	}
 	return len(ids), nil
 }
 
-func dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
+// dropUnused deletes the content of a job, unless a delivery of it is still to be sent.
+func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(id)
 	var open int
 	err := t.row(`
@@ -81,11 +82,22 @@ func dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, ms(now.Add(recheck)), id[:])
 		return err
 	}
-	// What remains is the row that answers 410: id, state, times, usage, idempotency key.
+	return s.dropContentOf(t, id, now)
+}
+
+// dropContentOf deletes the content of a job that has ended. What remains is the
+// row that answers 410: id, state, times, usage, idempotency key.
+func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
+	if err := s.undead(t, id); err != nil {
+		return err
+	}
+	from, to := deliveryRange(id)
 	job := id[:]
 	return execAll(t, []statement{
 		{`DELETE FROM bodies WHERE owner IN (SELECT id FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?)`, []any{from, to, job}},
 		{`UPDATE tries SET response = '' WHERE delivery IN (SELECT id FROM deliveries WHERE id BETWEEN ? AND ? AND job = ?)`, []any{from, to, job}},
+		{`UPDATE deliveries SET gone = 1, url = '', host = '' WHERE id BETWEEN ? AND ? AND job = ?`, []any{from, to, job}},
+		{`UPDATE attempts SET error = '' WHERE job = ?`, []any{job}},
 		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
 		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '' WHERE id = ?`, []any{ms(now.Add(store.RowTTL)), job}},
 	})

@@ -40,12 +40,13 @@ const jobColumns = `id, project, provider, protocol, model, requested_model, fal
 	status, fence, node, cancel_requested,
 	created_at, run_at, first_started_at, started_at, ended_at, first_refused_at, expires_at, end_by,
 	failures, attempts, uncertain, answer_model, usage, duration_ms, error, error_detail,
-	content_until, row_until, content_gone, idempotency_key, idempotency_hash`
+	content_until, row_until, content_gone, idempotency_key, idempotency_hash,
+	priority, replay_of, replayed_by`
 
 // scanJob reads a row of jobColumns; store.ErrNotFound if there is none.
 func scanJob(row scanner) (store.Job, error) {
 	var j store.Job
-	var id, fallbacks, options, metadata, usage, detail []byte
+	var id, fallbacks, options, metadata, usage, detail, replayOf, replayedBy []byte
 	var status int
 	var created, run, firstStarted, started, ended, refused, expires, endBy, content, rowUntil int64
 	var key sql.NullString
@@ -53,14 +54,15 @@ func scanJob(row scanner) (store.Job, error) {
 		&status, &j.Fence, &j.Node, &j.CancelRequested,
 		&created, &run, &firstStarted, &started, &ended, &refused, &expires, &endBy,
 		&j.Failures, &j.Attempts, &j.Uncertain, &j.AnswerModel, &usage, &j.DurationMS, &j.Error, &detail,
-		&content, &rowUntil, &j.ContentGone, &key, &j.IdempotencyHash)
+		&content, &rowUntil, &j.ContentGone, &key, &j.IdempotencyHash,
+		&j.Priority, &replayOf, &replayedBy)
 	if errors.Is(err, sql.ErrNoRows) {
 		return j, store.ErrNotFound
 	}
 	if err != nil {
 		return j, fmt.Errorf("read a job: %w", err)
 	}
-	j.ID = uuid.UUID(id)
+	j.ID, j.ReplayOf, j.ReplayedBy = uuid.UUID(id), optionalID(replayOf), optionalID(replayedBy)
 	j.Status = ringback.Statuses[status]
 	j.Metadata = metadata
 	j.IdempotencyKey = key.String
@@ -71,6 +73,22 @@ func scanJob(row scanner) (store.Job, error) {
 		j.Usage = usage
 	}
 	return j, errors.Join(unmarshal(fallbacks, &j.Fallbacks), unmarshal(options, &j.Options), unmarshal(detail, &j.ErrorDetail))
+}
+
+// optionalID reads the id of another job; NULL is uuid.Nil.
+func optionalID(column []byte) uuid.UUID {
+	if column == nil {
+		return uuid.Nil
+	}
+	return uuid.UUID(column)
+}
+
+// idColumn is what optionalID reads.
+func idColumn(id uuid.UUID) any {
+	if id == uuid.Nil {
+		return nil
+	}
+	return id[:]
 }
 
 // unmarshal reads a JSON column; an empty one leaves v as it is.
@@ -111,12 +129,13 @@ func insertJob(t *tx, j *store.Job) error {
 		key = j.IdempotencyKey
 	}
 	_, err := t.exec(`INSERT INTO jobs (`+jobColumns+`)
-		VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?)`,
+		VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?, ?,?,?)`,
 		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, fallbackColumn(j.Fallbacks), marshal(j.Options), string(j.Metadata),
 		statusNumbers[j.Status], j.Fence, j.Node, j.CancelRequested,
 		ms(j.CreatedAt), ms(j.RunAt), ms(j.FirstStartedAt), ms(j.StartedAt), ms(j.EndedAt), ms(j.FirstRefusedAt), ms(j.ExpiresAt), ms(j.EndBy),
 		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS, j.Error, detailColumn(j.ErrorDetail),
-		ms(j.ContentUntil), ms(j.RowUntil), j.ContentGone, key, j.IdempotencyHash)
+		ms(j.ContentUntil), ms(j.RowUntil), j.ContentGone, key, j.IdempotencyHash,
+		j.Priority, idColumn(j.ReplayOf), idColumn(j.ReplayedBy))
 	if err != nil {
 		return fmt.Errorf("insert job: %w", err)
 	}
@@ -127,12 +146,12 @@ func insertJob(t *tx, j *store.Job) error {
 func updateJob(t *tx, j *store.Job) error {
 	_, err := t.exec(`
 		UPDATE jobs SET
-			model = ?, fallbacks = ?, status = ?, fence = ?, node = ?, cancel_requested = ?,
+			provider = ?, model = ?, fallbacks = ?, status = ?, fence = ?, node = ?, cancel_requested = ?,
 			run_at = ?, ended_at = ?, first_refused_at = ?, end_by = ?,
 			failures = ?, attempts = ?, uncertain = ?, answer_model = ?, usage = ?, duration_ms = ?,
 			error = ?, error_detail = ?, content_until = ?
 		WHERE id = ?`,
-		j.Model, fallbackColumn(j.Fallbacks), statusNumbers[j.Status], j.Fence, j.Node, j.CancelRequested,
+		j.Provider, j.Model, fallbackColumn(j.Fallbacks), statusNumbers[j.Status], j.Fence, j.Node, j.CancelRequested,
 		ms(j.RunAt), ms(j.EndedAt), ms(j.FirstRefusedAt), ms(j.EndBy),
 		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS,
 		j.Error, detailColumn(j.ErrorDetail), ms(j.ContentUntil),
@@ -185,7 +204,7 @@ func selectIDs(t *tx, query string, args ...any) ([]uuid.UUID, error) {
 }
 
 const deliveryColumns = `id, job, project, host, url, event, status, fence, in_flight, manual,
-	made_at, next_at, ended_at, tries, sent, blocked, last_status`
+	made_at, next_at, ended_at, tries, sent, blocked, last_status, reason, gone`
 
 func scanDelivery(row scanner) (store.Delivery, error) {
 	var d store.Delivery
@@ -193,7 +212,7 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 	var status int
 	var made, next, ended int64
 	err := row.Scan(&id, &job, &d.Project, &d.Host, &d.URL, &d.Event, &status, &d.Fence, &d.InFlight, &d.Manual,
-		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode)
+		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, store.ErrNotFound
 	}

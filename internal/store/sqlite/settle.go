@@ -89,8 +89,12 @@ func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
 	if err := putContent(t, &after, o); err != nil {
 		return j, err
 	}
-	if after.Status == ringback.Queued {
+	switch after.Status {
+	case ringback.Queued:
 		s.jobWaits(t, after)
+	case ringback.Failed:
+		s.countDead(t, 1, 0)
+	default:
 	}
 	if o.Delivery != nil {
 		return after, s.insertDelivery(t, &after, o.Delivery)
@@ -131,7 +135,7 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
-		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, ?)`,
+		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0, ?)`,
 		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, d.Born, ms(d.MadeAt), ms(d.MadeAt), due)
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)

@@ -17,14 +17,37 @@ import (
 type waiting struct {
 	mu       sync.Mutex
 	jobs     int
-	lanes    *agenda[store.Lane]
+	ranks    *agenda[rank]
 	suspects head
 	hosts    *agenda[store.Host]
 	pending  int
+	dead     store.DeadLetters
 }
 
+// rank is a lane's jobs of one priority.
+type rank struct {
+	store.Lane
+
+	priority int
+}
+
+func rankOf(j store.Job) rank { return rank{j.Lane(), j.Priority} }
+
 func newWaiting() *waiting {
-	return &waiting{lanes: newAgenda[store.Lane](), hosts: newAgenda[store.Host]()}
+	return &waiting{ranks: newAgenda[rank](), hosts: newAgenda[store.Host]()}
+}
+
+// ranksOf gives the priorities at which jobs of a lane wait, the highest first.
+func (w *waiting) ranksOf(l store.Lane) []rank {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ranks []rank
+	for p := store.MaxPriority; p >= 0; p-- {
+		if r := (rank{l, p}); w.ranks.get(r).count > 0 {
+			ranks = append(ranks, r)
+		}
+	}
+	return ranks
 }
 
 // Waiting implements store.Reader.
@@ -33,17 +56,30 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}}
-	for _, e := range w.lanes.order {
-		out.Lanes = append(out.Lanes, laneWaiting(e))
-	}
+	out.Lanes = lanesWaiting(w.ranks.order)
 	for _, e := range w.hosts.order {
 		out.Hosts = append(out.Hosts, hostWaiting(e))
 	}
 	return out, nil
 }
 
-func laneWaiting(e *entry[store.Lane]) store.LaneWaiting {
-	return store.LaneWaiting{Lane: e.key, Count: e.count, Due: fromMS(e.due)}
+// lanesWaiting adds up the priorities of each lane.
+func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
+	var lanes []store.LaneWaiting
+	at := make(map[store.Lane]int, len(ranks))
+	for _, e := range ranks {
+		i, known := at[e.key.Lane]
+		if !known {
+			at[e.key.Lane] = len(lanes)
+			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: fromMS(e.due)})
+			continue
+		}
+		lanes[i].Count += e.count
+		if due := fromMS(e.due); due.Before(lanes[i].Due) {
+			lanes[i].Due = due
+		}
+	}
+	return lanes
 }
 
 func hostWaiting(e *entry[store.Host]) store.HostWaiting {
@@ -55,11 +91,8 @@ func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error)
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.lanes.due(ms(now))
-	out := store.DueJobs{Next: fromMS(next)}
-	for _, e := range due {
-		out.Lanes = append(out.Lanes, laneWaiting(e))
-	}
+	due, next := w.ranks.due(ms(now))
+	out := store.DueJobs{Lanes: lanesWaiting(due), Next: fromMS(next)}
 	switch {
 	case w.suspects.count == 0:
 	case w.suspects.due <= ms(now):
@@ -92,7 +125,7 @@ func (s *Store) Queued(context.Context) (int, error) {
 
 // jobWaits counts a job that the transaction put into its lane.
 func (s *Store) jobWaits(t *tx, j store.Job) {
-	lane, due, suspect, w := j.Lane(), ms(j.RunAt), j.Suspect(), s.waiting
+	r, due, suspect, w := rankOf(j), ms(j.RunAt), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -101,13 +134,13 @@ func (s *Store) jobWaits(t *tx, j store.Job) {
 			w.suspects = w.suspects.add(1, due)
 			return
 		}
-		w.lanes.put(lane, w.lanes.get(lane).add(1, due))
+		w.ranks.put(r, w.ranks.get(r).add(1, due))
 	})
 }
 
 // jobLeaves counts off a job, given as it was while it waited.
 func (s *Store) jobLeaves(t *tx, j store.Job) {
-	lane, suspect, w := j.Lane(), j.Suspect(), s.waiting
+	r, suspect, w := rankOf(j), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -116,20 +149,20 @@ func (s *Store) jobLeaves(t *tx, j store.Job) {
 			w.suspects.count--
 			return
 		}
-		h := w.lanes.get(lane)
+		h := w.ranks.get(r)
 		h.count--
-		w.lanes.put(lane, h)
+		w.ranks.put(r, h)
 	})
 }
 
-// laneDue learns when a lane's next job is due, after some were taken.
-func (s *Store) laneDue(t *tx, l store.Lane) error {
+// rankDue learns when a rank's next job is due, after some were taken.
+func (s *Store) rankDue(t *tx, r rank) error {
 	due, err := firstDue(t, `
 		SELECT run_at FROM jobs
-		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ?
-		ORDER BY run_at, id LIMIT 1`, l.Project, l.Provider, l.Model)
+		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND priority = ?
+		ORDER BY run_at, id LIMIT 1`, r.Project, r.Provider, r.Model, r.priority)
 	w := s.waiting
-	t.after(func() { setDue(w, w.lanes, l, due) })
+	t.after(func() { setDue(w, w.ranks, r, due) })
 	return err
 }
 
@@ -224,19 +257,19 @@ func (s *Store) countWaiting(ctx context.Context) error {
 func count(t *tx) (*waiting, error) {
 	w := newWaiting()
 	rows, err := t.query(`
-		SELECT project, provider, model, count(*), min(run_at) FROM jobs
-		WHERE status = 0 AND uncertain < 3 GROUP BY project, provider, model`)
+		SELECT project, provider, model, priority, count(*), min(run_at) FROM jobs
+		WHERE status = 0 AND uncertain < 3 GROUP BY project, provider, model, priority`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var l store.Lane
+		var r rank
 		var h head
-		if err := rows.Scan(&l.Project, &l.Provider, &l.Model, &h.count, &h.due); err != nil {
+		if err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.priority, &h.count, &h.due); err != nil {
 			return nil, err
 		}
-		w.lanes.put(l, h)
+		w.ranks.put(r, h)
 		w.jobs += h.count
 	}
 	if err := rows.Err(); err != nil {
@@ -247,7 +280,10 @@ func count(t *tx) (*waiting, error) {
 		return nil, err
 	}
 	w.jobs += w.suspects.count
-	return w, countHosts(t, w)
+	if err := countHosts(t, w); err != nil {
+		return nil, err
+	}
+	return w, countDead(t, w)
 }
 
 func countHosts(t *tx, w *waiting) error {
@@ -321,14 +357,14 @@ func (s *Store) compare() error {
 	return errors.Join(wrong, err, t.Rollback())
 }
 
-// maxCheck is how many waiting rows Check counts; with more, it looks only at
+// maxCheck is how many rows Check counts; with more, it looks only at
 // the first job of each lane.
 const maxCheck = 20_000
 
 func (s *Store) total() int {
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()
-	return s.waiting.jobs + s.waiting.pending
+	return s.waiting.jobs + s.waiting.pending + s.waiting.dead.Jobs + s.waiting.dead.Deliveries
 }
 
 // differs tells how the counters differ from what is stored, and heals them.
@@ -336,42 +372,42 @@ func (w *waiting) differs(stored *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
-		w.lanes.covers(stored.lanes) && w.hosts.covers(stored.hosts) {
+		w.ranks.covers(stored.ranks) && w.hosts.covers(stored.hosts) && w.dead == stored.dead {
 		return nil
 	}
-	err := fmt.Errorf("counters differ from the store and are set anew: %d jobs and %d deliveries counted, %d and %d stored",
-		w.jobs, w.pending, stored.jobs, stored.pending)
-	w.jobs, w.pending, w.suspects, w.lanes, w.hosts = stored.jobs, stored.pending, stored.suspects, stored.lanes, stored.hosts
+	err := fmt.Errorf("counters differ from the store and are set anew: %d jobs, %d deliveries and dead letters %+v counted, %d, %d and %+v stored",
+		w.jobs, w.pending, w.dead, stored.jobs, stored.pending, stored.dead)
+	w.jobs, w.pending, w.suspects, w.ranks, w.hosts, w.dead = stored.jobs, stored.pending, stored.suspects, stored.ranks, stored.hosts, stored.dead
 	return err
 }
 
-// checkDue compares the first row of each lane with memory.
+// checkDue compares the first row of each rank with memory.
 func (s *Store) checkDue(t *tx) (wrong, err error) {
 	w := s.waiting
-	var lane store.Lane
+	var r rank
 	for {
-		next, due, err := firstAfter(t, lane)
-		if err != nil || next == (store.Lane{}) {
+		next, due, err := firstAfter(t, r)
+		if err != nil || next == (rank{}) {
 			return wrong, err
 		}
-		lane = next
+		r = next
 		w.mu.Lock()
-		if h := w.lanes.get(lane); h.count == 0 || h.due > due {
-			wrong = fmt.Errorf("lane %s/%s has a job due at %s that was not counted", lane.Provider, lane.Model, fromMS(due))
-			w.lanes.put(lane, head{count: max(1, h.count), due: due})
+		if h := w.ranks.get(r); h.count == 0 || h.due > due {
+			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, fromMS(due))
+			w.ranks.put(r, head{count: max(1, h.count), due: due})
 		}
 		w.mu.Unlock()
 	}
 }
 
-// firstAfter finds the next lane in the order of the index, and when its first
-// job is due; the zero Lane if there is none.
-func firstAfter(t *tx, lane store.Lane) (next store.Lane, due int64, err error) {
+// firstAfter finds the next rank in the order of the index, and when its first
+// job is due; the zero rank if there is none.
+func firstAfter(t *tx, r rank) (next rank, due int64, err error) {
 	err = t.row(`
-		SELECT project, provider, model, run_at FROM jobs
-		WHERE status = 0 AND uncertain < 3 AND (project, provider, model) > (?, ?, ?)
-		ORDER BY project, provider, model, run_at LIMIT 1`, lane.Project, lane.Provider, lane.Model).
-		Scan(&next.Project, &next.Provider, &next.Model, &due)
+		SELECT project, provider, model, priority, run_at FROM jobs
+		WHERE status = 0 AND uncertain < 3 AND (project, provider, model, priority) > (?, ?, ?, ?)
+		ORDER BY project, provider, model, priority, run_at LIMIT 1`, r.Project, r.Provider, r.Model, r.priority).
+		Scan(&next.Project, &next.Provider, &next.Model, &next.priority, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -76,6 +76,36 @@ func exerciseClaimOrder(s suite) {
 		w.same("Claim", ids(w.claim(at(5), lane, 2)), []uuid.UUID{second.ID, first.ID})
 	})
 
+	s.promise("a higher priority is claimed first, whenever it came", func(w *world) {
+		low := w.submitNew(at(0))
+		high := w.submitNew(at(2), priority(9))
+		middle := w.submitNew(at(1), priority(5))
+		second := w.submitNew(at(3), priority(9))
+		w.same("Claim", ids(w.claim(at(60), lane, 3)), []uuid.UUID{high.ID, second.ID, middle.ID})
+		w.crash()
+		w.same("Claim of the rest", ids(w.claim(at(60), lane, 3)), []uuid.UUID{low.ID})
+	})
+
+	s.promise("a priority is kept over an attempt, and counts in its own lane only", func(w *world) {
+		high := w.submitNew(at(0), priority(9))
+		w.settle(w.claimOne(at(1)), retried(at(2), at(3)))
+		low := w.submitNew(at(0))
+		other := w.submitNew(at(0), in(slowLane))
+		w.same("Claim", ids(w.claim(at(60), lane, 2)), []uuid.UUID{high.ID, low.ID})
+		w.same("Claim of the other lane", ids(w.claim(at(60), slowLane, 2)), []uuid.UUID{other.ID})
+	})
+
+	s.promise("many of a high priority that are not due stand in nobody's way", func(w *world) {
+		for range 200 {
+			w.submitNew(at(0), priority(9), runAt(at(day)))
+		}
+		due := w.submitNew(at(1))
+		w.same("Claim", ids(w.claim(at(2), lane, 10)), []uuid.UUID{due.ID})
+		jobs, err := w.Store().DueJobs(w.ctx(), at(3))
+		w.ok(err)
+		w.same("DueJobs", jobs, store.DueJobs{Next: at(day)})
+	})
+
 	s.promise("no more of a lane are claimed than there is room for", func(w *world) {
 		for i := range 5 {
 			w.submitNew(at(i))
@@ -113,6 +143,8 @@ func exerciseClaimOrder(s suite) {
 		w.same("Claim", ids(w.claim(at(2), lane, 10)), []uuid.UUID{due.ID})
 	})
 }
+
+func priority(p int) func(*store.Job) { return func(j *store.Job) { j.Priority = p } }
 
 // suspect makes a job that has outlived three processes and waits.
 func (w *world) suspect(t time.Time, changes ...func(*store.Job)) store.Job {

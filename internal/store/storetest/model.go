@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -104,7 +105,8 @@ func (j *modelJob) wait(o store.Outcome) {
 	r.Fence++
 	r.RunAt = o.RunAt
 	if o.NextModel != "" {
-		r.Model, r.Fallbacks, r.Failures = o.NextModel, r.Fallbacks[1:], 0
+		r.Provider, r.Model, r.Failures = o.NextProvider, o.NextModel, 0
+		r.Fallbacks = r.Fallbacks[slices.Index(r.Fallbacks, o.NextModel)+1:]
 		r.FirstRefusedAt, r.EndBy = time.Time{}, r.ExpiresAt
 	}
 	if o.Refused && r.FirstRefusedAt.IsZero() {
@@ -162,7 +164,7 @@ func (d *modelDelivery) settle(e store.TryEnd) {
 	r.InFlight, r.Manual = false, false
 	switch {
 	case e.Status == ringback.DeliveryDelivered || !wasManual && e.Status == ringback.DeliveryDead:
-		d.end(e.Status, e.At)
+		d.end(e.Status, e.Reason, e.At)
 	case !wasManual:
 		r.NextAt = e.NextAt
 	}
@@ -181,8 +183,8 @@ func (d *modelDelivery) lose(now time.Time) {
 	d.due = now
 }
 
-func (d *modelDelivery) end(s ringback.DeliveryStatus, t time.Time) {
-	d.row.Status, d.row.EndedAt, d.row.NextAt = s, t, time.Time{}
+func (d *modelDelivery) end(s ringback.DeliveryStatus, why ringback.DeadReason, t time.Time) {
+	d.row.Status, d.row.EndedAt, d.row.NextAt, d.row.Reason = s, t, time.Time{}, why
 	if s == ringback.DeliveryDead {
 		t = t.Add(store.DeadLetterTTL)
 	}
@@ -194,7 +196,7 @@ func (m *model) redeliver(d *modelDelivery, now time.Time) {
 	d.due = now
 }
 
-// due jobs of a lane, or the suspects of all, oldest run_at first.
+// due jobs of a lane, or the suspects of all, in the order of their claims.
 func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
 	var due []*modelJob
 	for _, j := range m.jobs {
@@ -202,7 +204,9 @@ func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
 			due = append(due, j)
 		}
 	}
-	slices.SortFunc(due, func(a, b *modelJob) int { return a.row.RunAt.Compare(b.row.RunAt) })
+	slices.SortFunc(due, func(a, b *modelJob) int {
+		return cmp.Or(cmp.Compare(b.row.Priority, a.row.Priority), a.row.RunAt.Compare(b.row.RunAt))
+	})
 	return due
 }
 
@@ -255,16 +259,51 @@ func (m *model) retain(now time.Time) {
 	for id, j := range m.jobs {
 		r := &j.row
 		if r.Status.Terminal() && !r.ContentGone && !r.ContentUntil.After(now) && (j.delivery == nil || !j.delivery.open()) {
-			r.ContentGone = true
-			r.RowUntil = now.Add(store.RowTTL)
+			j.dropContent(now)
 		}
 		if r.ContentGone && !r.RowUntil.After(now) {
-			m.erase(id)
+			m.forget(id)
 		}
 	}
 }
 
-func (m *model) erase(id uuid.UUID) {
+func (j *modelJob) dropContent(now time.Time) {
+	j.row.ContentGone, j.row.RowUntil = true, now.Add(store.RowTTL)
+	for i := range j.ledger {
+		j.ledger[i].Error = ""
+	}
+	if j.delivery != nil {
+		j.delivery.row.Gone, j.delivery.row.URL, j.delivery.row.Host = true, "", ""
+	}
+}
+
+// eraseContent deletes a job's content before its time.
+func (m *model) eraseContent(j *modelJob, now time.Time) {
+	if d := j.delivery; d != nil && d.open() {
+		if d.row.Status == ringback.DeliveryPending {
+			d.end(ringback.DeliveryDead, ringback.DeadErased, now)
+		}
+		d.row.InFlight, d.row.Manual = false, false
+		d.row.Fence++
+	}
+	j.dropContent(now)
+}
+
+// dead counts dead letters.
+func (m *model) dead() (dead store.DeadLetters) {
+	for _, j := range m.jobs {
+		if j.row.Status == ringback.Failed && !j.row.ContentGone && j.row.ReplayedBy == uuid.Nil {
+			dead.Jobs++
+		}
+		if d := j.delivery; d != nil && d.row.Status == ringback.DeliveryDead && !d.row.Gone {
+			dead.Deliveries++
+		}
+	}
+	return dead
+}
+
+// forget deletes a job, row and all.
+func (m *model) forget(id uuid.UUID) {
 	j := m.jobs[id]
 	delete(m.jobs, id)
 	m.erased[id] = true

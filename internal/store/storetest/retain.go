@@ -205,5 +205,6 @@ func remains(j store.Job) store.Job {
 		ID: j.ID, Project: j.Project, Status: j.Status, Fence: j.Fence,
 		CreatedAt: j.CreatedAt, FirstStartedAt: j.FirstStartedAt, StartedAt: j.StartedAt, EndedAt: j.EndedAt,
 		Usage: j.Usage, DurationMS: j.DurationMS, IdempotencyKey: j.IdempotencyKey, IdempotencyHash: j.IdempotencyHash,
+		ReplayOf: j.ReplayOf, ReplayedBy: j.ReplayedBy,
 	}
 }

@@ -234,7 +234,7 @@ func exerciseFallbacks(s suite) {
 		w.settle(running, retried(at(1), at(2)))
 		running = w.claimOne(at(3))
 		o := retried(at(4), at(5))
-		o.NextModel = "sim/slow"
+		o.NextModel, o.NextProvider = "sim/slow", "sim"
 		want := waitingAgain(running, at(5))
 		want.DurationMS, want.Attempts, want.Failures = 1000, 2, 0
 		want.Model, want.Fallbacks = "sim/slow", []string{"sim/last"}
@@ -245,11 +245,23 @@ func exerciseFallbacks(s suite) {
 		w.same("models in the ledger", []string{attempts[0].Model, attempts[1].Model, attempts[2].Model}, []string{"sim/echo", "sim/echo", "sim/slow"})
 	})
 
+	s.promise("the next model may be another provider's, and those in front of it are passed over", func(w *world) {
+		running := w.running(at(0), func(j *store.Job) { j.Fallbacks = []string{"unknown", "b", "c"} })
+		o := retried(at(1), at(2))
+		o.NextModel, o.NextProvider = "b", "second"
+		got := w.settle(running, o)
+		w.same("where it waits", got.Lane(), store.Lane{Project: project, Provider: "second", Model: "b"})
+		w.same("Fallbacks", got.Fallbacks, []string{"c"})
+		w.same("Claim", ids(w.claim(at(3), got.Lane(), 1)), []uuid.UUID{got.ID})
+		w.crash()
+		w.same("who is asked now", w.ledger(got.ID)[1].Provider, "second")
+	})
+
 	s.promise("each model has a max_wait of its own", func(w *world) {
 		running := w.running(at(0), func(j *store.Job) { j.Fallbacks = []string{"sim/slow"} })
 		w.settle(running, refused(at(1), at(2)))
 		o := retried(at(4), at(5))
-		o.NextModel = "sim/slow"
+		o.NextModel, o.NextProvider = "sim/slow", "sim"
 		got := w.settle(w.claimOne(at(3)), o)
 		w.same("FirstRefusedAt", got.FirstRefusedAt, time.Time{})
 		w.same("EndBy", got.EndBy, got.ExpiresAt)

@@ -23,6 +23,15 @@ func exerciseWaiting(s suite) {
 		w.waits(store.Waiting{Jobs: 2, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(5)}, {Lane: slowLane, Count: 1, Due: at(day)}}})
 	})
 
+	s.promise("a lane is counted over all its priorities", func(w *world) {
+		w.submitNew(at(5), priority(7))
+		w.submitNew(at(3))
+		w.submitNew(at(4), priority(9))
+		w.waits(store.Waiting{Jobs: 3, Lanes: []store.LaneWaiting{{Lane: lane, Count: 3, Due: at(3)}}})
+		w.claim(at(9), lane, 2)
+		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(3)}}})
+	})
+
 	s.promise("a job that comes back is counted from then on", func(w *world) {
 		w.settle(w.running(at(0)), retried(at(1), at(9)))
 		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(9)}}})

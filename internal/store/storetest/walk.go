@@ -83,6 +83,7 @@ func (w *walk) moves() map[string]func(*rapid.T) {
 		"submit": w.submitAny, "submit one more": w.submitAny, "submit known": w.submitKnown,
 		"claim": w.claimAny, "claim more": w.claimAny,
 		"settle": w.settleAny, "settle more": w.settleAny, "settle as a zombie": w.settleZombie,
+		"replay": w.replayAny, "erase": w.eraseAny, "erase delivery": w.eraseDeliveryAny,
 		"cancel": w.cancelAny, "expire": w.expireAny, "release": w.releaseAny,
 		"crash":            w.crashAny,
 		"claim deliveries": w.claimDeliveriesAny, "claim more deliveries": w.claimDeliveriesAny,

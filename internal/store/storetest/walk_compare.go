@@ -26,6 +26,11 @@ func (w *walk) check() {
 		w.sawJob(w.world, got)
 	}
 	w.sameWaiting(w.waiting(), w.m.waiting())
+	dead, err := w.Store().DeadLetters(w.ctx())
+	w.ok(err)
+	w.same("DeadLetters", dead, w.m.dead())
+	w.same("dead jobs in the list", len(w.deadJobs(ringback.DeadFilter{})), dead.Jobs)
+	w.same("dead deliveries in the list", len(w.deadDeliveries(ringback.DeadFilter{})), dead.Deliveries)
 	for _, j := range want {
 		if w.touched[j.row.ID] {
 			w.sameJob(j)
@@ -103,7 +108,7 @@ func (w *walk) sameWebhook(j *modelJob) {
 	w.sameDelivery(ds[0], j.delivery)
 	w.same("tries", known(tries[0], j.row.ContentGone), known(j.delivery.tries, j.row.ContentGone))
 	p, err := w.Store().Payload(w.ctx(), ds[0].ID)
-	if j.row.ContentGone {
+	if j.delivery.row.Gone {
 		w.fails(err, store.ErrGone)
 		return
 	}

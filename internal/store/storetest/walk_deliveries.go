@@ -111,11 +111,29 @@ func (w *walk) redeliverAny() {
 	switch {
 	case d.row.InFlight:
 		w.fails(err, store.ErrInFlight)
-	case d.job.row.ContentGone:
+	case d.row.Gone:
 		w.fails(err, store.ErrGone)
 	default:
 		w.ok(err)
 		w.m.redeliver(d, w.now)
+	}
+	w.touched[d.row.JobID] = true
+}
+
+// eraseDeliveryAny deletes the bytes of a delivery, if they may be.
+func (w *walk) eraseDeliveryAny() {
+	d := one(w, w.deliveries(func(*modelDelivery) bool { return true }), "delivery")
+	err := w.Store().EraseDelivery(w.ctx(), project, d.row.ID)
+	switch {
+	case d.row.Gone:
+		w.ok(err)
+	case d.row.InFlight || d.row.Manual:
+		w.fails(err, store.ErrInFlight)
+	case d.row.Status != ringback.DeliveryDead:
+		w.fails(err, store.ErrNotDead)
+	default:
+		w.ok(err)
+		d.row.Gone = true
 	}
 	w.touched[d.row.JobID] = true
 }
@@ -133,7 +151,7 @@ func (w *walk) expireDeliveriesAny() {
 		if !slices.Contains(over, d) {
 			w.Fatalf("delivery %s expired, and should not have", g.ID)
 		}
-		d.end(ringback.DeliveryDead, w.now)
+		d.end(ringback.DeliveryDead, ringback.DeadExpired, w.now)
 		w.sameDelivery(g, d)
 		w.touched[g.JobID] = true
 	}

@@ -36,6 +36,9 @@ func (w *walk) anyOptions(j *store.Job) {
 	} else if w.oneIn(3, "with a fallback") {
 		j.Fallbacks = []string{slowLane.Model}
 	}
+	if w.oneIn(3, "with a priority") {
+		j.Priority = w.number(1, store.MaxPriority, "priority")
+	}
 	if w.oneIn(3, "to another host") {
 		to("https://b.example:443")(j)
 	}
@@ -62,6 +65,46 @@ func (w *walk) anyOptions(j *store.Job) {
 	case 2:
 		j.RunAt = w.now.Add(time.Duration(w.number(1, 100, "seconds until run_at")) * time.Second)
 	default:
+	}
+}
+
+// replayAny repeats a job, if it may be.
+func (w *walk) replayAny() {
+	old := one(w, w.jobs(anyJob), "job")
+	n := w.newJob(w.now, w.anyOptions, replayOf(old.row))
+	got, err := w.Store().Replay(w.ctx(), n)
+	last := w.m.jobs[old.row.ReplayedBy]
+	switch {
+	case !old.row.Status.Terminal():
+		w.fails(err, store.ErrLive)
+	case old.row.Status == ringback.Completed:
+		w.fails(err, store.ErrEnded)
+	case old.row.ContentGone:
+		w.fails(err, store.ErrGone)
+	case last != nil && !last.row.Status.Terminal():
+		w.fails(err, store.ErrReplayed)
+		w.sameRow(got, last.row)
+	default:
+		w.ok(err)
+		w.sameRow(got, n.Job)
+		old.row.ReplayedBy = n.Job.ID
+		w.accept(n)
+	}
+}
+
+// eraseAny deletes the content of a job, if it may be.
+func (w *walk) eraseAny() {
+	j := one(w, w.jobs(anyJob), "job")
+	err := w.Store().Erase(w.ctx(), project, j.row.ID, w.now)
+	switch {
+	case !j.row.Status.Terminal():
+		w.fails(err, store.ErrLive)
+	case j.row.ContentGone:
+		w.ok(err)
+	default:
+		w.ok(err)
+		w.m.eraseContent(j, w.now)
+		w.touched[j.row.ID] = true
 	}
 }
 
@@ -101,12 +144,16 @@ func (w *walk) claimAny() {
 	}
 }
 
-// claimedIn wants the oldest n of those that were due, and says how many these
+// claimedIn wants the first n of those that were due, and says how many these
 // are. Of two that are due since the same moment, either may come first.
 func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int {
 	due := w.m.due(w.now, want)
 	due = due[:min(n, len(due))]
-	var claimed, oldest []time.Time
+	type turn struct {
+		Priority int
+		RunAt    time.Time
+	}
+	var claimed, first []turn
 	for _, j := range got {
 		m := w.m.jobs[j.ID]
 		if m == nil {
@@ -114,13 +161,13 @@ func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int 
 		}
 		if want(m.row) {
 			w.same("status of a job before its claim", m.row.Status, ringback.Queued)
-			claimed = append(claimed, m.row.RunAt)
+			claimed = append(claimed, turn{m.row.Priority, m.row.RunAt})
 		}
 	}
 	for _, j := range due {
-		oldest = append(oldest, j.row.RunAt)
+		first = append(first, turn{j.row.Priority, j.row.RunAt})
 	}
-	w.same("run_at of those claimed", claimed, oldest)
+	w.same("priority and run_at of those claimed", claimed, first)
 	return len(claimed)
 }
 
@@ -187,7 +234,7 @@ func (w *walk) anyOutcome() store.Decide {
 		default:
 			o = retried(now, again)
 			if kind == "next model" && len(j.Fallbacks) > 0 {
-				o.NextModel = j.Fallbacks[0]
+				o.NextModel, o.NextProvider = j.Fallbacks[0], j.Provider
 			}
 		}
 		if partial && o.Status != ringback.Completed {

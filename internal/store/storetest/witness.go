@@ -27,6 +27,7 @@ func (s *witness) sawJob(w *world, j store.Job) {
 	w.Helper()
 	before, ended := s.ends[j.ID]
 	if ended {
+		before.ReplayedBy = j.ReplayedBy // a link, no state
 		w.same("a job that had ended", remains(j), remains(before))
 	}
 	if ended && !j.ContentGone {
@@ -59,6 +60,12 @@ func (s *witness) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 		w.Fatalf("job %s is %s, and an attempt is still running", j.ID, j.Status)
 	}
 	before := s.ledgers[j.ID]
+	if j.ContentGone { // what it said is gone, too
+		before = slices.Clone(before)
+		for i := range before {
+			before[i].Error = ""
+		}
+	}
 	if len(ended) < len(before) {
 		w.Fatalf("job %s: the ledger had %d attempts, now %d", j.ID, len(before), len(ended))
 	}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+)
+
+// GET /api/dead
+func (s *Server) dead(ctx context.Context, c *call) (reply, error) {
+	p, err := deadPage(c.query)
+	if err != nil {
+		return reply{}, err
+	}
+	if p.Filter.Kind == ringback.DeadDelivery {
+		page, err := s.node.DeadDeliveries(ctx, project, p)
+		return pageReply(page), err
+	}
+	page, err := s.node.DeadJobs(ctx, project, p)
+	return pageReply(page), err
+}
+
+func deadPage(q query) (p node.DeadPage, err error) {
+	p.Cursor = q.text("cursor")
+	if p.Limit, err = q.limit(); err != nil {
+		return p, err
+	}
+	f := &p.Filter
+	f.Model, f.Provider, f.Host, f.Metadata = q.text("model"), q.text("provider"), q.text("host"), q.metadata()
+	if f.Kind, err = oneOf(q, "kind", []ringback.DeadKind{ringback.DeadJob, ringback.DeadDelivery}); err != nil {
+		return p, err
+	}
+	f.Code = ringback.ErrorDetailCode(q.text("code"))
+	for name, into := range map[string]**ringback.Time{
+		"created_after": &f.CreatedAfter, "created_before": &f.CreatedBefore, "ended_after": &f.EndedAfter, "ended_before": &f.EndedBefore,
+	} {
+		at, err := q.time(name)
+		if err != nil {
+			return p, err
+		}
+		if !at.IsZero() {
+			*into = &ringback.Time{Time: at}
+		}
+	}
+	return p, nil
+}
+
+// POST /api/dead/replay
+func (s *Server) replayDead(ctx context.Context, _ *call, a *ringback.DeadAction) (reply, error) {
+	patch, err := decodePatch(a.Patch)
+	if err != nil {
+		return reply{}, within("patch", err)
+	}
+	done, err := s.node.ReplayDead(ctx, project, *a, *patch)
+	return reply{body: done}, err
+}
+
+// DELETE /api/dead
+func (s *Server) purgeDead(ctx context.Context, _ *call, a *ringback.DeadAction) (reply, error) {
+	if a.Patch != nil {
+		return reply{}, ringback.Invalid("patch", "patch is for replays; leave it out")
+	}
+	done, err := s.node.PurgeDead(ctx, project, *a)
+	return reply{body: done}, err
+}
+
+func readDeadAction(a *ringback.DeadAction, name string, v value) error {
+	switch name {
+	case "kind":
+		return text(v, &a.Kind)
+	case "model":
+		return text(v, &a.Model)
+	case "provider":
+		return text(v, &a.Provider)
+	case "code":
+		return text(v, &a.Code)
+	case "metadata":
+		return texts(v, &a.Metadata)
+	case "host":
+		return text(v, &a.Host)
+	case "created_after":
+		return moment(v, &a.CreatedAfter)
+	case "created_before":
+		return moment(v, &a.CreatedBefore)
+	case "ended_after":
+		return moment(v, &a.EndedAfter)
+	case "ended_before":
+		return moment(v, &a.EndedBefore)
+	case "all":
+		return truth(v, &a.All)
+	case "patch":
+		return verbatim(v, &a.Patch, object)
+	case "limit":
+		return wholeNumber(v, &a.Limit)
+	case "cursor":
+		return text(v, &a.Cursor)
+	default:
+		return errUnknownField
+	}
+}
+
+// truth reads true or false.
+func truth(v value, into *bool) error {
+	if v.isNull() {
+		return nil
+	}
+	if v.jsonType() != boolean {
+		return v.notA("true or false")
+	}
+	*into = bytes.Equal(v, []byte("true"))
+	return nil
+}

@@ -1,0 +1,11 @@
+package api
+
+import (
+	"context"
+	"net/http"
+)
+
+// DELETE /api/jobs/{id}
+func (s *Server) erase(ctx context.Context, c *call) (reply, error) {
+	return reply{status: http.StatusNoContent}, s.node.Erase(ctx, project, c.id)
+}

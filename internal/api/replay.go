@@ -1,0 +1,73 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/ringback/ringback/internal/node"
+)
+
+// POST /api/jobs/{id}/retry
+func (s *Server) retry(ctx context.Context, c *call) (reply, error) {
+	patch, err := decodePatch(c.body)
+	if err != nil {
+		return reply{}, err
+	}
+	job, err := s.node.Replay(ctx, project, c.id, *patch)
+	return reply{status: http.StatusAccepted, header: http.Header{"Location": {job.StatusURL}}, body: job}, err
+}
+
+// decodePatch reads what a replay changes: settings of the job by their names,
+// and a merge patch of all the rest. There a null is no absence: it removes.
+func decodePatch(body []byte) (*node.Patch, error) {
+	patch := new(node.Patch)
+	if len(bytes.TrimSpace(body)) == 0 {
+		return patch, nil
+	}
+	members, err := parseObject(body)
+	if err != nil {
+		return nil, err
+	}
+	var rest []member
+	for _, m := range members {
+		switch why, elsewhere := notInPatch[m.name]; {
+		case elsewhere:
+			return nil, within(m.name, &formError{message: why})
+		case !node.IsSetting(m.name):
+			rest = append(rest, m)
+		default:
+			if err := readGenerate(&patch.Settings, m.name, m.value); err != nil {
+				return nil, within(m.name, err)
+			}
+			patch.Given = append(patch.Given, m.name)
+		}
+	}
+	if len(rest) > 0 {
+		patch.Request = joinObject(rest)
+	}
+	return patch, nil
+}
+
+// notInPatch are fields of POST /api/generate that the stored request has in
+// another form.
+var notInPatch = map[string]string{
+	"prompt":        "is not part of the stored request; patch messages, which GET /api/jobs/{id}?include=request shows",
+	"params":        "is not part of the stored request; its fields stand there by themselves: patch temperature, not params.temperature",
+	"stream":        "is Ringback's to set; leave it out",
+	"stream_to":     laterVersion,
+	"on_disconnect": laterVersion,
+}
+
+// joinObject makes one JSON object of members.
+func joinObject(members []member) []byte {
+	object := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		object = append(appendEscaped(append(object, '"'), []byte(m.name)), '"', ':')
+		object = append(object, m.value...)
+	}
+	return append(object, '}')
+}

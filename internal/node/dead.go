@@ -1,0 +1,272 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// DeadPage asks for a page of dead letters.
+type DeadPage struct {
+	Filter ringback.DeadFilter
+	Cursor string // of the page before; "" for the first
+	Limit  int    // 1 to 100
+}
+
+// DeadJobs lists the jobs that failed and were neither replayed nor erased,
+// newest first, without their bodies.
+func (n *Node) DeadJobs(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Job], error) {
+	page := ringback.Page[ringback.Job]{Data: []ringback.Job{}}
+	q, err := deadQuery(project, p.Filter, p.Cursor)
+	if err != nil {
+		return page, err
+	}
+	q.Limit = p.Limit + 1 // one more, to know whether there is a next page
+	jobs, next, err := n.store.DeadJobs(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	if len(jobs) > p.Limit {
+		jobs = jobs[:p.Limit]
+		next = &jobs[p.Limit-1].ID
+	}
+	for i := range jobs {
+		page.Data = append(page.Data, n.view(&jobs[i]))
+	}
+	page.NextCursor = cursor(next)
+	return page, nil
+}
+
+// DeadDeliveries lists the deliveries that died and were neither delivered nor
+// erased, newest first.
+func (n *Node) DeadDeliveries(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Delivery], error) {
+	page := ringback.Page[ringback.Delivery]{Data: []ringback.Delivery{}}
+	q, err := deadQuery(project, p.Filter, p.Cursor)
+	if err != nil {
+		return page, err
+	}
+	q.Limit = p.Limit + 1
+	deliveries, tries, next, err := n.store.DeadDeliveries(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	if len(deliveries) > p.Limit {
+		deliveries = deliveries[:p.Limit]
+		next = &deliveries[p.Limit-1].ID
+	}
+	for i := range deliveries {
+		page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
+	}
+	page.NextCursor = cursor(next)
+	return page, nil
+}
+
+func cursor(next *uuid.UUID) *string {
+	if next == nil {
+		return nil
+	}
+	return new(next.String())
+}
+
+// deadQuery checks a filter.
+func deadQuery(project string, f ringback.DeadFilter, cursor string) (store.DeadQuery, error) {
+	q := store.DeadQuery{Project: project, Filter: f}
+	c := checks{}
+	q.Filter.Kind = oneOf(&c, "kind", f.Kind, ringback.DeadJob, ringback.DeadDelivery)
+	if f.Kind == ringback.DeadDelivery {
+		const message = " is about dead jobs; dead deliveries are selected by host and time"
+		for field, given := range map[string]bool{
+			"model": f.Model != "", "provider": f.Provider != "", "code": f.Code != "", "metadata": len(f.Metadata) > 0,
+		} {
+			if given {
+				c.fault(field, field+message)
+			}
+		}
+	} else if f.Host != "" {
+		c.fault("host", "host is about dead deliveries; say kind=delivery")
+	}
+	if c.err != nil {
+		return q, c.err
+	}
+	if cursor != "" {
+		before, err := uuid.Parse(cursor)
+		if err != nil {
+			return q, badCursor()
+		}
+		q.Before = &before
+	}
+	return q, nil
+}
+
+const (
+	maxDeadAction = 10_000
+	deadActionFor = 20 * time.Second
+	// deadBatch is how many are dealt with at once: they share commits.
+	deadBatch = 100
+)
+
+// ReplayDead replays the dead jobs that match, or sends the dead deliveries that
+// match once more.
+func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p Patch) (ringback.DeadDone, error) {
+	if a.Kind == ringback.DeadDelivery && (p.Request != nil || len(p.Given) > 0) {
+		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
+	}
+	if a.Kind == ringback.DeadDelivery {
+		defer poke(n.wakeDeliveries)
+		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+			return n.store.Redeliver(ctx, project, id, time.Now().Truncate(time.Millisecond))
+		})
+	}
+	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+		_, err := n.replay(ctx, project, id, p)
+		return err
+	})
+}
+
+// PurgeDead erases the dead jobs that match, or the bytes of the dead deliveries
+// that match.
+func (n *Node) PurgeDead(ctx context.Context, project string, a ringback.DeadAction) (ringback.DeadDone, error) {
+	if a.Kind == ringback.DeadDelivery {
+		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+			return n.store.EraseDelivery(ctx, project, id)
+		})
+	}
+	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+		return n.store.Erase(ctx, project, id, time.Now().Truncate(time.Millisecond))
+	})
+}
+
+// toAllDead does something to each dead letter that matches, newest first, until
+// all are done, the limit is reached, or it has taken long. What can't be done
+// to one is no reason to leave the others; but the first error that would meet
+// all of them ends it, and is returned if nothing was done yet.
+func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAction, do func(context.Context, uuid.UUID) error) (ringback.DeadDone, error) {
+	var done ringback.DeadDone
+	q, err := deadQuery(project, a.DeadFilter, a.Cursor)
+	if err != nil {
+		return done, err
+	}
+	limit, err := checkAction(a)
+	if err != nil {
+		return done, err
+	}
+	if done.Matched, err = n.store.CountDead(ctx, q); err != nil {
+		return done, err
+	}
+	b := batch{do: do}
+	for start := time.Now(); ; {
+		q.Limit = min(deadBatch, limit-b.done-b.skipped)
+		ids, next, err := n.deadIDs(ctx, q)
+		if err != nil {
+			return done, err
+		}
+		b.run(ctx, ids)
+		if b.err == nil {
+			q.Before = next
+		}
+		over := next == nil || b.done+b.skipped >= limit || time.Since(start) > deadActionFor
+		switch {
+		case b.err != nil && b.done == 0:
+			return done, n.submitError(b.err)
+		case b.err != nil: // the next call, which begins with what was left, tells it
+			done.NextCursor = cursor(cmp.Or(q.Before, &uuid.Max))
+		case over && b.invalid != nil && b.done == 0:
+			return done, b.invalid
+		case !over:
+			continue
+		default:
+			done.NextCursor = cursor(next)
+		}
+		done.Done, done.Skipped = b.done, b.skipped
+		return done, nil
+	}
+}
+
+func checkAction(a ringback.DeadAction) (limit int, err error) {
+	c := checks{}
+	limit = c.number("limit", a.Limit, 1, maxDeadAction, maxDeadAction)
+	f := a.DeadFilter
+	all := f.Model == "" && f.Provider == "" && f.Code == "" && len(f.Metadata) == 0 && f.Host == "" &&
+		cmp.Or(f.CreatedAfter, f.CreatedBefore, f.EndedAfter, f.EndedBefore) == nil
+	if all && !a.All {
+		c.fault("all", "a filter is required, or all: true for every dead letter")
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	return limit, nil
+}
+
+// deadIDs reads the ids of the next dead letters.
+func (n *Node) deadIDs(ctx context.Context, q store.DeadQuery) (ids []uuid.UUID, next *uuid.UUID, err error) {
+	if q.Filter.Kind == ringback.DeadDelivery {
+		deliveries, _, next, err := n.store.DeadDeliveries(ctx, q)
+		for _, d := range deliveries {
+			ids = append(ids, d.ID)
+		}
+		return ids, next, err
+	}
+	jobs, next, err := n.store.DeadJobs(ctx, q)
+	for _, j := range jobs {
+		ids = append(ids, j.ID)
+	}
+	return ids, next, err
+}
+
+// batch does something to several at once.
+type batch struct {
+	do func(context.Context, uuid.UUID) error
+
+	mu            sync.Mutex
+	done, skipped int
+	invalid       error // the first about what is asked for
+	err           error // one that would meet all others, too
+}
+
+func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
+	var g errgroup.Group
+	for _, id := range ids {
+		g.Go(func() error {
+			b.note(b.do(ctx, id))
+			return nil
+		})
+	}
+	_ = g.Wait() // its functions return nil
+}
+
+func (b *batch) note(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, told := errors.AsType[*ringback.Error](err)
+	switch {
+	case err == nil:
+		b.done++
+	case told && e.Code == ringback.InvalidRequest: // the patch, or what is configured now, does not suit it
+		b.skipped++
+		b.invalid = cmp.Or(b.invalid, err)
+	case concernsOne(err):
+		b.skipped++
+	default:
+		b.err = err
+	}
+}
+
+// concernsOne tells whether an error is about one dead letter, not about all.
+func concernsOne(err error) bool {
+	for _, fact := range []error{
+		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight,
+	} {
+		if errors.Is(err, fact) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Patch is what a replay changes. The zero Patch changes nothing.
+type Patch struct {
+	// Request is a JSON merge patch (RFC 7396) on the provider's request; nil
+	// leaves it as it is.
+	Request []byte
+	// Settings take the place of the old job's where Given has their names in
+	// JSON; a zero one means the default.
+	Settings ringback.Request
+	Given    []string
+}
+
+// settings are the fields of a request that a Patch may give: all that the
+// provider does not see, but for the metadata. Each takes one from another request.
+var settings = map[string]func(to, from *ringback.Request){
+	"callback_url":       func(to, from *ringback.Request) { to.CallbackURL = from.CallbackURL },
+	"callback_headers":   func(to, from *ringback.Request) { to.CallbackHeaders = from.CallbackHeaders },
+	"events":             func(to, from *ringback.Request) { to.Events = from.Events },
+	"webhook_body":       func(to, from *ringback.Request) { to.WebhookBody = from.WebhookBody },
+	"timeout_seconds":    func(to, from *ringback.Request) { to.TimeoutSeconds = from.TimeoutSeconds },
+	"max_attempts":       func(to, from *ringback.Request) { to.MaxAttempts = from.MaxAttempts },
+	"max_wait_seconds":   func(to, from *ringback.Request) { to.MaxWaitSeconds = from.MaxWaitSeconds },
+	"result_ttl_seconds": func(to, from *ringback.Request) { to.ResultTTLSeconds = from.ResultTTLSeconds },
+	"retry_uncertain":    func(to, from *ringback.Request) { to.RetryUncertain = from.RetryUncertain },
+	"priority":           func(to, from *ringback.Request) { to.Priority = from.Priority },
+	"run_at":             func(to, from *ringback.Request) { to.RunAt = from.RunAt },
+	"expires_at":         func(to, from *ringback.Request) { to.ExpiresAt = from.ExpiresAt },
+	"fallback_models":    func(to, from *ringback.Request) { to.FallbackModels = from.FallbackModels },
+	"provider":           func(to, from *ringback.Request) { to.Provider = from.Provider },
+}
+
+// IsSetting tells whether a field of a patch is one of Patch.Settings.
+func IsSetting(name string) bool { return settings[name] != nil }
+
+// Replay makes a new job of one that ended without an answer. The old one never
+// changes, but for its link to the new one.
+func (n *Node) Replay(ctx context.Context, project, id string, p Patch) (ringback.Job, error) {
+	job, err := parseID(id)
+	if err != nil {
+		return ringback.Job{}, err
+	}
+	stored, err := n.replay(ctx, project, job, p)
+	if err != nil {
+		return ringback.Job{}, n.replayError(id, stored, err)
+	}
+	return n.view(&stored), nil
+}
+
+// replay gives the new job or, with an error of the store, the one that it is about.
+func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch) (store.Job, error) {
+	n.admission.RLock()
+	defer n.admission.RUnlock()
+	if err := n.admit(ctx); err != nil {
+		return store.Job{}, err
+	}
+	old, content, err := n.store.Job(ctx, project, id, store.PartRequest)
+	switch {
+	case err != nil:
+		return old, err
+	case !old.Status.Terminal():
+		return old, store.ErrLive
+	case old.Status == ringback.Completed:
+		return old, store.ErrEnded
+	}
+	again, err := n.again(old, content.Request, p, time.Now().Truncate(time.Millisecond))
+	if err != nil {
+		return old, err
+	}
+	stored, _, err := n.place(ctx, again, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
+		stored, err := n.store.Replay(ctx, j)
+		return stored, false, err
+	})
+	return stored, err
+}
+
+// again makes the job that repeats another one.
+func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (accepted, error) {
+	if p.Request != nil {
+		request = mergePatch(request, p.Request)
+	}
+	model, err := provider.CheckRequest(request)
+	if err != nil {
+		return accepted{}, err
+	}
+	r := requestOf(old)
+	r.Model = model
+	for _, name := range p.Given {
+		settings[name](&r, &p.Settings)
+	}
+	if r.CallbackURL == "" && (r.Events == nil || len(*r.Events) > 0) {
+		return accepted{}, ringback.Invalid("callback_url", "callback_url is required unless events is []")
+	}
+	job, err := n.newJob(&checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent}, now)
+	if err != nil {
+		return accepted{}, err
+	}
+	if job.Protocol != old.Protocol {
+		return accepted{}, ringback.Invalid("model", fmt.Sprintf(
+			"model %q is answered by provider %s in the protocol %s, but the request is in that of %s; send it anew as POST /api/generate", model, job.Provider, job.Protocol, old.Protocol))
+	}
+	job.ReplayOf = old.ID
+	return accepted{job, request}, nil
+}
+
+// requestOf is what the caller of a job chose, less what the provider sees.
+func requestOf(j store.Job) ringback.Request {
+	o := j.Options
+	inSeconds := func(d time.Duration) *int { return new(int(d / time.Second)) }
+	return ringback.Request{
+		CallbackURL:      o.CallbackURL,
+		CallbackHeaders:  o.CallbackHeaders,
+		Events:           new(slices.Clone(o.Events)),
+		WebhookBody:      o.WebhookBody,
+		Metadata:         j.Metadata,
+		TimeoutSeconds:   inSeconds(o.Timeout),
+		MaxAttempts:      new(o.MaxAttempts),
+		MaxWaitSeconds:   inSeconds(o.MaxWait),
+		ResultTTLSeconds: inSeconds(o.ResultTTL),
+		RetryUncertain:   o.RetryUncertain,
+		Priority:         new(j.Priority),
+		FallbackModels:   o.Fallbacks,
+		Provider:         o.Provider,
+	}
+}
+
+// replayError turns a store's fact into the sentence for the API's user; j is
+// the job that the store gave with it.
+func (n *Node) replayError(id string, j store.Job, err error) error {
+	conflict := func(format string, args ...any) error {
+		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case errors.Is(err, store.ErrLive):
+		return conflict("job %s is %s; only a job that has ended can be replayed", id, j.Status)
+	case errors.Is(err, store.ErrEnded):
+		return conflict("job %s is completed; it has an answer, and needs no replay", id)
+	case errors.Is(err, store.ErrReplayed):
+		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
+	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
+		return gone(id, j)
+	}
+	return n.submitError(userError(id, err))
+}
+
+// gone says when and why there is no content.
+func gone(id string, j store.Job) error {
+	return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
+		"job %s ended as %s at %s; its content was deleted at %s",
+		id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-store.RowTTL).Format(time.RFC3339))}
+}

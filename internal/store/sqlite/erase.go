@@ -1,0 +1,112 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Erase implements store.Jobs.
+func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: 4 * rowBytes,
+		Run:   func(t *tx) error { return s.erase(t, project, id, now) },
+	})
+	if err != nil {
+		return fmt.Errorf("erase job %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error {
+	j, err := selectJob(t, id)
+	switch {
+	case err != nil:
+		return err
+	case j.Project != project:
+		return store.ErrNotFound
+	case !j.Status.Terminal():
+		return store.ErrLive
+	case j.ContentGone:
+		return nil
+	}
+	if err := s.eraseUnsent(t, id, now); err != nil {
+		return err
+	}
+	if err := s.dropContentOf(t, id, now); err != nil {
+		return err
+	}
+	// What the provider called the error may be about the content, too.
+	_, err = t.exec(`UPDATE jobs SET error_detail = CASE error_detail WHEN '' THEN '' ELSE json_remove(error_detail, '$.type') END WHERE id = ?`, id[:])
+	return err
+}
+
+// eraseUnsent ends the deliveries of a job that are to be sent, or are being sent
+// at this moment.
+func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
+	from, to := deliveryRange(job)
+	ids, err := selectIDs(t, `
+		SELECT id FROM deliveries
+		WHERE id BETWEEN ? AND ? AND job = ? AND (due_at IS NOT NULL OR in_flight = 1)`, from, to, job[:])
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		d, err := selectDelivery(t, id)
+		if err != nil {
+			return err
+		}
+		if !d.InFlight {
+			s.deliveriesLeave(t, d.Key(), 1)
+		}
+		d.InFlight, d.Manual = false, false
+		d.Fence++
+		if d.Status == ringback.DeliveryPending {
+			s.countDead(t, 0, 1) // dropping the content counts it off again
+			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadErased
+		}
+		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EraseDelivery implements store.Deliveries.
+func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run:   func(t *tx) error { return s.eraseDelivery(t, project, id) },
+	})
+	if err != nil {
+		return fmt.Errorf("erase delivery %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Store) eraseDelivery(t *tx, project string, id uuid.UUID) error {
+	d, err := selectDelivery(t, id)
+	switch {
+	case err != nil:
+		return err
+	case d.Project != project:
+		return store.ErrNotFound
+	case d.Gone:
+		return nil
+	case d.InFlight || d.Manual:
+		return store.ErrInFlight
+	case d.Status != ringback.DeliveryDead:
+		return store.ErrNotDead
+	}
+	s.countDead(t, 0, -1)
+	return execAll(t, []statement{
+		{`DELETE FROM bodies WHERE owner = ?`, []any{id[:]}},
+		{`UPDATE deliveries SET gone = 1 WHERE id = ?`, []any{id[:]}},
+	})
+}

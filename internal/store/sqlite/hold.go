@@ -1,0 +1,59 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// PutHold implements store.Holds.
+func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
+	return s.writeHold(ctx, `INSERT OR REPLACE INTO holds (provider, model, until, reason, key) VALUES (?,?,?,?,?)`,
+		h.Provider, h.Model, ms(h.Until), h.Reason, h.Key)
+}
+
+// DropHold implements store.Holds.
+func (s *Store) DropHold(ctx context.Context, target store.Target) error {
+	return s.writeHold(ctx, `DELETE FROM holds WHERE provider = ? AND model = ?`, target.Provider, target.Model)
+}
+
+func (s *Store) writeHold(ctx context.Context, query string, args ...any) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			_, err := t.exec(query, args...)
+			return err
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("store a hold: %w", err)
+	}
+	return nil
+}
+
+// Holds implements store.Holds.
+func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		rows, err := r.rows(`SELECT provider, model, until, reason, key FROM holds ORDER BY provider, model`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var h store.Hold
+			var until int64
+			if err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key); err != nil {
+				return err
+			}
+			h.Until = fromMS(until)
+			holds = append(holds, h)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read holds: %w", err)
+	}
+	return holds, nil
+}
