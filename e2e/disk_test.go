@@ -34,19 +34,23 @@ func newDisk(t *testing.T, w *world) disk {
 	if exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=1g", "ringback-e2e", mounted).Run() == nil {
 		t.Cleanup(func() { _ = exec.Command("umount", "-l", mounted).Run() }) // TempDir's end would tell
 		w.dir = filepath.Join(mounted, "data")
-		resize := func(size string) func() {
-			return func() {
-				t.Helper()
-				if out, err := exec.CommandContext(t.Context(), "mount", "-o", "remount,size="+size, mounted).CombinedOutput(); err != nil {
-					t.Fatalf("make the file system %s: %v: %s", size, err, out)
-				}
-			}
+		resize := func(size string) error {
+			return exec.CommandContext(t.Context(), "mount", "-o", "remount,size="+size, mounted).Run()
 		}
 		return disk{
-			// A size of 0 would be no bound.
-			fill:  func() { resize(fmt.Sprint(max(4096, usedBytes(t, mounted))))() },
-			empty: resize("1g"),
-			full:  true,
+			// A size of 0 would be no bound, one below what is used is refused: more
+			// may be written meanwhile.
+			fill: func() {
+				t.Helper()
+				eventually(t, "a file system of no more than is used", func() bool {
+					return resize(fmt.Sprint(max(4096, usedBytes(t, mounted)))) == nil
+				})
+			},
+			empty: func() {
+				t.Helper()
+				must(t, resize("1g"))
+			},
+			full: true,
 		}
 	}
 	target, link := filepath.Join(t.TempDir(), "real"), filepath.Join(t.TempDir(), "data")
