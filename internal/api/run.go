@@ -7,10 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // The times of a connection. A request's body and its answer have time of their
@@ -28,7 +25,7 @@ const (
 )
 
 // HTTPServer is an http.Server with limits on all that a stranger can make
-// last. Use it with a listener of [Server.Listener]; [Server.Run] does both.
+// last. [Server.Run] bounds its connections, too.
 func (s *Server) HTTPServer() *http.Server {
 	server := &http.Server{
 		Handler:           s,
@@ -44,18 +41,15 @@ func (s *Server) HTTPServer() *http.Server {
 	return server
 }
 
-// Listener bounds the connections that l has open at once.
-func (s *Server) Listener(l net.Listener) net.Listener { return netutil.LimitListener(l, s.maxConns) }
-
 // Run serves l until ctx is done. Then it takes no more requests, has those
 // that wait for a job answered as the job stands, and returns nil when all are
 // answered, or after 5 s. It closes l. A Server runs once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
-	server := s.HTTPServer()
-	hurrySilent(server)
+	server, guests := s.HTTPServer(), newCrowd(l, s.maxConns)
+	guests.watch(server)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(s.Listener(l)) }()
+	go func() { ended <- server.Serve(guests) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve HTTP: %w", err)
@@ -75,24 +69,4 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("close HTTP: %w", err)
 	}
 	return nil
-}
-
-// hurrySilent has connections that never sent a byte end soon after the server's
-// end has begun. Clients open some ahead of need, and Shutdown alone would wait
-// 5 s for their first request.
-func hurrySilent(server *http.Server) {
-	var silent sync.Map // net.Conn → nothing
-	server.ConnState = func(c net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			silent.Store(c, nil)
-			return
-		}
-		silent.Delete(c)
-	}
-	server.RegisterOnShutdown(func() {
-		silent.Range(func(c, _ any) bool {
-			_ = c.(net.Conn).SetReadDeadline(time.Now().Add(firstWord)) // it may have ended
-			return true
-		})
-	})
 }

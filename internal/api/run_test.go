@@ -210,6 +210,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	inBubble(t, prepare, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
 		first := dial()
 		_, _ = io.WriteString(first, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		synctest.Wait() // until its answer is being sent
 		time.AfterFunc(20*time.Second, func() { _, _ = io.Copy(io.Discard, first); first.Close() })
 		start := time.Now()
 		second := dial() // is accepted once the first has ended
@@ -219,4 +220,75 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("after %v: got %s, want 200 OK after 20s", time.Since(start), got)
 		}
 	})
+}
+
+// A connection that waits for a request, or sends one byte by byte, gives way to
+// one more; one that is being answered does not.
+func TestTheConnectionThatIsQuietForLongestGivesWay(t *testing.T) {
+	t.Parallel()
+	var took time.Duration
+	prepare := func(s *Server) {
+		waiter(&took)(s)
+		s.maxConns = 3
+	}
+	inBubble(t, prepare, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+		waits, idle, drips := dial(), dial(), dial()
+		_, _ = io.WriteString(waits, waitRequest)
+		_, _ = io.WriteString(idle, request)
+		if got := status(idle); got != "200 OK" {
+			t.Fatalf("the idle one: got %s, want 200 OK", got)
+		}
+		synctest.Wait()
+		_, _ = io.WriteString(drips, "GET /healthz HT")
+		synctest.Wait()
+		start := time.Now()
+		for range 2 {
+			c := dial()
+			defer c.Close()
+			_, _ = io.WriteString(c, request)
+			if got := status(c); got != "200 OK" || time.Since(start) > 0 {
+				t.Errorf("one more, after %v: got %s, want 200 OK at once", time.Since(start), got)
+			}
+		}
+		for name, c := range map[string]net.Conn{"the idle one": idle, "the dripping one": drips} {
+			if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(start) > 0 {
+				t.Errorf("%s, after %v: got %v, want its end at once", name, time.Since(start), err)
+			}
+		}
+		if got := status(waits); got != "200 OK" || took != maxWait {
+			t.Errorf("the waiting one, after %v: got %s, want 200 OK after %v", took, got, maxWait)
+		}
+		waits.Close()
+	})
+}
+
+// A refusal arrives although the request is still being sent: the server closes
+// its half first, else the system would throw the answer away with the rest.
+func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{APIKey: "k"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx, l) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 4*maxHeader))
+	if got, err := io.ReadAll(c); err != nil || !strings.Contains(string(got), "431 Request Header Fields Too Large") {
+		t.Errorf("got %q, %v, want 431 and then the end", got, err)
+	}
+	c.Close()
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run returned %v", err)
+	}
 }

@@ -27,8 +27,9 @@ type Config struct {
 	PublicURL string
 	// MaxBody bounds a request's body, in bytes. Zero: 32 MiB.
 	MaxBody int64
-	// MaxConns bounds the connections that are open at once; further ones wait
-	// in the system's queue. Zero: 4096.
+	// MaxConns bounds the connections that are open at once. For a further one,
+	// that goes which has been waiting for a request for longest; where all are
+	// being answered, it waits. Zero: 4096.
 	MaxConns int
 	// Version of the program, as /healthz shows it. Empty: it shows none.
 	Version string
