@@ -92,8 +92,12 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	if failure := read(body); failure != nil {
 		return nil, failure
 	}
+	message := c.answer.message()
+	if nesting(message) > maxNesting {
+		return nil, c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is nested more than %d deep", c.client.name, maxNesting), errTooDeep)
+	}
 	return &Answer{
-		Message:      c.answer.message(),
+		Message:      message,
 		Text:         c.answer.text(),
 		Model:        c.answer.model(),
 		Usage:        withTokens(c.answer.usage()),

@@ -28,7 +28,7 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 	if c.answer.begun() {
 		e.PartialText = c.answer.text()
 	}
-	if usage := c.answer.usage(); usage != nil {
+	if usage := c.answer.usage(); usage != nil && nesting(usage) <= maxNesting {
 		e.PartialUsage = withTokens(usage)
 	}
 	return e
