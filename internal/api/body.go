@@ -54,7 +54,7 @@ type bodyReader struct {
 // use for it, also after an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	b := &bodyReader{
-		in: r.Body, most: s.maxBody, reserve: s.node.Reserve,
+		in: r.Body, most: s.maxBody, reserve: s.reserve,
 		deadline: http.NewResponseController(w).SetReadDeadline,
 		grace:    s.bodyGrace, start: time.Now(),
 	}

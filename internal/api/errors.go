@@ -40,6 +40,10 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 		e = *form.refusal()
 	case r.Context().Err() != nil && errors.Is(err, context.Cause(r.Context())):
 		// The client has left; nobody reads this.
+	case errors.Is(err, context.DeadlineExceeded):
+		e = ringback.Error{Code: ringback.Unavailable, Message: "the server is too busy to look this up in time; try again in a moment"}
+		s.log.Warn("request took too long", slog.String("request_id", requestID), slog.String("method", r.Method),
+			slog.String("path", r.URL.Path), slog.Any("err", err))
 	default:
 		s.log.Error("request failed", slog.String("request_id", requestID), slog.String("method", r.Method),
 			slog.String("path", r.URL.Path), slog.Any("err", err))

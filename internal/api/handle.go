@@ -101,7 +101,12 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 	return body, release, err
 }
 
-// write sends a reply and returns its status.
+// smallAnswer is up to what size an answer asks for no memory: 4096 connections
+// may have one.
+const smallAnswer = 64 << 10
+
+// write sends a reply and returns its status. A large one counts as memory until
+// the client has taken it: clients that read nothing must not use it up.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 	if rep.status == 0 {
 		rep.status = http.StatusOK
@@ -110,6 +115,15 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 	if err != nil {
 		rep = s.refuse(r, w.Header().Get(headerRequestID), fmt.Errorf("encode the answer: %w", err))
 		body, _ = encode(rep.body) // an error's body always has a form
+	}
+	if len(body) > smallAnswer {
+		release, err := s.reserve(int64(len(body)))
+		if err != nil {
+			rep = s.refuse(r, w.Header().Get(headerRequestID), err)
+			body, _ = encode(rep.body)
+		} else {
+			defer release()
+		}
 	}
 	h := w.Header()
 	maps.Copy(h, rep.header)

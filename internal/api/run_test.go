@@ -3,13 +3,17 @@ package api
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ringback/ringback"
 )
 
 // pipes is a listener whose connections are in memory, so that a server can
@@ -174,15 +178,73 @@ func TestHeadersAreBounded(t *testing.T) {
 	})
 }
 
-func TestAReaderThatStopsIsCutOff(t *testing.T) {
-	t.Parallel()
-	const size = 1 << 20
-	big := func(s *Server) {
+// bigAnswers is a door that answers with so many bytes, on a server that has
+// room for so many in all.
+func bigAnswers(size int, room int64) func(s *Server) {
+	return func(s *Server) {
 		s.handle("GET /test/big", route{method: "GET", open: true, door: func(context.Context, *call) (reply, error) {
 			return reply{body: strings.Repeat("x", size)}, nil
 		}})
+		var taken atomic.Int64
+		s.reserve = func(bytes int64) (func(), error) {
+			if taken.Add(bytes) > room {
+				taken.Add(-bytes)
+				return nil, &ringback.Error{Code: ringback.Unavailable, Message: "full"}
+			}
+			return func() { taken.Add(-bytes) }, nil
+		}
 	}
-	inBubble(t, big, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+}
+
+func TestAnswersThatNobodyReadsDoNotUseUpTheMemory(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	const request = "GET /test/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	inBubble(t, bigAnswers(size, 2*size), func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		ask := func() string {
+			c := dial()
+			defer c.Close()
+			_, _ = io.WriteString(c, request)
+			return status(c)
+		}
+		still := dial()
+		_, _ = io.WriteString(still, request)
+		synctest.Wait()
+		if got := ask(); got != "503 Service Unavailable" {
+			t.Errorf("while an answer is not taken: got %s, want 503", got)
+		}
+		still.Close()
+		synctest.Wait()
+		if got := ask(); got != "200 OK" {
+			t.Errorf("when its reader has left: got %s, want 200 OK", got)
+		}
+	})
+}
+
+func TestALookUpThatTakesTooLongIsNoInternalError(t *testing.T) {
+	t.Parallel()
+	slow := func(s *Server) {
+		s.handle("GET /test/slow", route{method: "GET", open: true, door: func(ctx context.Context, _ *call) (reply, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			<-ctx.Done()
+			return reply{}, fmt.Errorf("look up: %w", ctx.Err())
+		}})
+	}
+	inBubble(t, slow, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, "GET /test/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+		if got := status(c); got != "503 Service Unavailable" {
+			t.Errorf("got %s, want 503", got)
+		}
+	})
+}
+
+func TestAReaderThatStopsIsCutOff(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	inBubble(t, bigAnswers(size, 10*size), func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
 		for pause, cut := range map[time.Duration]bool{
 			answerGrace + (size/slowestRate-1)*time.Second: false,
 			answerGrace + (size/slowestRate+1)*time.Second: true,

@@ -57,6 +57,7 @@ type Server struct {
 	maxBody      int64
 	maxConns     int
 	bodyGrace    time.Duration
+	reserve      func(bytes int64) (release func(), err error) // of the node's memory
 	mux          *http.ServeMux
 
 	closing context.Context // done when waiting requests are to be answered as they stand
@@ -69,7 +70,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	s := &Server{
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version,
-		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, mux: http.NewServeMux(),
+		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, reserve: n.Reserve, mux: http.NewServeMux(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
