@@ -92,7 +92,7 @@ func TestUnderLoadFullMemoryIsHeardAtTheDoorAlone(t *testing.T) {
 	w.start()
 	w.ready()
 	large := strings.Repeat("all work and no play ", 4<<20/21)
-	l := w.submitAll(48, func(i int) ringback.Request {
+	l := w.submitAll(20, func(i int) ringback.Request {
 		return ringback.Request{Prompt: fmt.Sprint(i, large), Model: "sim/slow?words=5&pace=10ms", WebhookBody: ringback.WebhookThin}
 	})
 	l.wantSome(t, "as much as its memory allows")

@@ -67,6 +67,22 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 	return b.text, b.release, nil
 }
 
+// What is refused is read all the same, so far and so long, and forgotten: to a
+// client that is still sending, a connection that closes is a broken pipe, and the
+// refusal, which says when to come again, is lost.
+const (
+	passOverBytes = 64 << 20
+	passOverFor   = 5 * time.Second
+)
+
+func passOver(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" {
+		return // it waits to be told to send
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(passOverFor)) // a recorder in a test has none
+	_, _ = io.CopyN(io.Discard, r.Body, passOverBytes)
+}
+
 // read takes all of in, whose length is -1 where it is not known. Memory is
 // taken as bytes come: a length that is only said takes nobody's room. One byte
 // more than is wanted is room for the end of the body to show.

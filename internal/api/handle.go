@@ -93,7 +93,9 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 		if err := jsonOnly(r.Header); err != nil {
 			return nil, release, err
 		}
-		body, release, err = s.readBody(w, r)
+		if body, release, err = s.readBody(w, r); err != nil {
+			passOver(w, r)
+		}
 	}
 	if err == nil && (rule != noBody || r.ContentLength == 0) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a recorder in a test has none
