@@ -2,6 +2,7 @@ package limit
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -343,4 +344,38 @@ func wantPause(t *testing.T, g *Gate, want time.Duration) {
 		t.Fatalf("held %v for %v, want %v ± 20 %%", held, got, want)
 	}
 	refuseEntry(t, g)
+}
+
+func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{HoldMin: time.Minute})
+		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(time.Minute), Reason: "refused"})
+		refuseEntry(t, g)
+		time.Sleep(time.Minute)
+		p, ok := g.Enter()
+		if !ok || !p.Probe() {
+			t.Fatalf("after its time: got a pass %v, want the probe", ok)
+		}
+		p.Done(Report{Verdict: Refused, Reason: "refused"})
+		wantPause(t, g, 2*time.Minute) // it goes on growing
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{})
+		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(-time.Hour), Reason: "refused"})
+		p, ok := g.Enter()
+		if _, again := g.Enter(); !ok || !p.Probe() || again {
+			t.Fatal("one whose time is over lets one probe through, and no more")
+		}
+		p.Done(Report{Verdict: OK})
+		if _, _, held := g.Held(); held {
+			t.Fatal("held after a probe that went well")
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{})
+		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(24 * time.Hour), Reason: "refused"})
+		if until, _, _ := g.Held(); time.Until(until) != time.Hour {
+			t.Fatalf("until: got %s from now, want an hour at most", time.Until(until))
+		}
+	})
 }

@@ -205,9 +205,26 @@ func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
 		}
 	}
 	slices.SortFunc(due, func(a, b *modelJob) int {
-		return cmp.Or(cmp.Compare(b.row.Priority, a.row.Priority), a.row.RunAt.Compare(b.row.RunAt))
+		return turnOf(a.row).compare(turnOf(b.row))
 	})
 	return due
+}
+
+// turn is what decides which of two jobs is claimed first.
+type turn struct {
+	Priority int // 0 of a suspect: all of them come last
+	RunAt    time.Time
+}
+
+func turnOf(j store.Job) turn {
+	if j.Suspect() {
+		return turn{0, j.RunAt}
+	}
+	return turn{j.Priority, j.RunAt}
+}
+
+func (a turn) compare(b turn) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.RunAt.Compare(b.RunAt))
 }
 
 // dueDeliveries to a host, those due longest first.

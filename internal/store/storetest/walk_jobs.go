@@ -149,10 +149,6 @@ func (w *walk) claimAny() {
 func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int {
 	due := w.m.due(w.now, want)
 	due = due[:min(n, len(due))]
-	type turn struct {
-		Priority int
-		RunAt    time.Time
-	}
 	var claimed, first []turn
 	for _, j := range got {
 		m := w.m.jobs[j.ID]
@@ -161,11 +157,11 @@ func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int 
 		}
 		if want(m.row) {
 			w.same("status of a job before its claim", m.row.Status, ringback.Queued)
-			claimed = append(claimed, turn{m.row.Priority, m.row.RunAt})
+			claimed = append(claimed, turnOf(m.row))
 		}
 	}
 	for _, j := range due {
-		first = append(first, turn{j.row.Priority, j.row.RunAt})
+		first = append(first, turnOf(j.row))
 	}
 	w.same("priority and run_at of those claimed", claimed, first)
 	return len(claimed)
