@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -67,7 +68,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 			for _, name := range c.unknown {
 				log.Warn("this variable means nothing here: is it misspelt?", "variable", name)
 			}
-			return serve(cmd.Context(), c, log, func(string) {})
+			return serve(cmd.Context(), c, log, newRegistry(), func(string) {})
 		},
 	}
 	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "concurrency", "max-queued",
@@ -99,7 +100,7 @@ const msgUp = "server is up"
 // the configuration, so that nothing is changed by a start that cannot succeed;
 // it closes them in the reverse. When it is up it calls up with its URL. A
 // *failure says what the operator can do.
-func serve(ctx context.Context, c config, log *slog.Logger, up func(url string)) (err error) {
+func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
 	providers, closeProviders, err := openProviders(c)
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 		return explainListen(err, c.addr, c.data)
 	}
 	defer listener.Close() // the API has closed it, unless something failed before
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data)})
+	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data), Metrics: metrics})
 	if err != nil {
 		return explainStore(err, c.data)
 	}
@@ -137,13 +138,13 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL,
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.data,
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
-		Logger:       log,
+		Logger:       log, Metrics: metrics,
 	})
 	if err != nil {
 		return err
 	}
 	door, err := api.New(api.Config{
-		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log,
+		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log, Metrics: metrics,
 	}, n)
 	if err != nil {
 		return err
@@ -155,6 +156,12 @@ func serve(ctx context.Context, c config, log *slog.Logger, up func(url string))
 	log.Info(msgUp, "url", url, "data", c.data, "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
 	up(url)
 	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
+}
+
+// newRegistry makes the registry of a server's metrics.
+func newRegistry() *prometheus.Registry {
+	v := buildVersion()
+	return telemetry.NewRegistry(telemetry.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
 }
 
 // runUntil runs node and API until ctx is done. The API goes on while the node

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/simulate"
@@ -25,18 +27,21 @@ type started struct {
 	client *client.Client
 	stop   func() // returns when it has stopped, and fails the test if that went wrong
 	log    *lockedBuffer
+	// metrics are gathered also when it has stopped.
+	metrics *prometheus.Registry
+	url     string
 }
 
 func start(t *testing.T, args, env []string) started {
 	t.Helper()
 	c := mustLoad(t, args, env)
-	log := &lockedBuffer{}
+	log, metrics := &lockedBuffer{}, newRegistry()
 	ctx, cancel := context.WithCancel(context.Background())
 	up, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, c, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), func(url string) { up <- url })
+		ended <- serve(ctx, c, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), metrics, func(url string) { up <- url })
 	}()
-	s := started{log: log, stop: func() {
+	s := started{log: log, metrics: metrics, stop: func() {
 		t.Helper()
 		cancel()
 		if err := <-ended; err != nil {
@@ -47,6 +52,7 @@ func start(t *testing.T, args, env []string) started {
 	t.Cleanup(s.stop)
 	select {
 	case url := <-up:
+		s.url = url
 		var err error
 		s.client, err = client.New(client.Config{
 			URL: url, APIKey: c.apiKey,
@@ -117,7 +123,7 @@ func TestAStartThatCannotSucceedChangesNothing(t *testing.T) {
 	} {
 		data := filepath.Join(t.TempDir(), "data")
 		c := mustLoad(t, append(args, "--data", data), nil)
-		err := serve(t.Context(), c, slog.New(slog.DiscardHandler), func(string) { t.Errorf("%s: it came up", name) })
+		err := serve(t.Context(), c, slog.New(slog.DiscardHandler), newRegistry(), func(string) { t.Errorf("%s: it came up", name) })
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}

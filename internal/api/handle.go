@@ -24,11 +24,19 @@ type call struct {
 	answer http.Header // of the answer, whatever that will be
 }
 
-// A reply is what a door answers: a status, and what is encoded as JSON.
+// A reply is what a door answers: a status, and what is encoded as JSON; or raw,
+// which is sent as it is.
 type reply struct {
 	status int // 0 means 200
 	header http.Header
 	body   any
+	raw    *rawBody
+}
+
+// A rawBody is sent as it is.
+type rawBody struct {
+	contentType string
+	bytes       []byte
 }
 
 // serve is the one handler of all routes.
@@ -107,39 +115,58 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 // may have one.
 const smallAnswer = 64 << 10
 
-// write sends a reply and returns its status. A large one counts as memory until
-// the client has taken it: clients that read nothing must not use it up.
+// write sends a reply and returns its status.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
+	raw, release := s.encoded(w, r, &rep)
+	defer release()
 	if rep.status == 0 {
 		rep.status = http.StatusOK
 	}
-	body, err := encode(rep.body)
-	if err != nil {
-		rep = s.refuse(r, w.Header().Get(headerRequestID), fmt.Errorf("encode the answer: %w", err))
-		body, _ = encode(rep.body) // an error's body always has a form
-	}
-	if len(body) > smallAnswer {
-		release, err := s.reserve(int64(len(body)))
-		if err != nil {
-			rep = s.refuse(r, w.Header().Get(headerRequestID), err)
-			body, _ = encode(rep.body)
-		} else {
-			defer release()
-		}
-	}
 	h := w.Header()
 	maps.Copy(h, rep.header)
-	if rep.status == http.StatusNoContent {
-		body = nil
-	} else {
-		h.Set("Content-Type", "application/json")
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	if rep.status != http.StatusNoContent {
+		h.Set("Content-Type", raw.contentType)
+		h.Set("Content-Length", strconv.Itoa(len(raw.bytes)))
 	}
-	patience := answerGrace + time.Duration(len(body))*time.Second/slowestRate
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // as above
+	patience := answerGrace + time.Duration(len(raw.bytes))*time.Second/slowestRate
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // a recorder in a test has none
 	w.WriteHeader(rep.status)
-	_, _ = w.Write(body) // the client may have left
+	_, _ = w.Write(raw.bytes) // the client may have left
 	return rep.status
+}
+
+// encoded is what a reply says, in bytes. A large one counts as memory until
+// release: clients that read nothing must not use it up. One that can't be said
+// becomes an error's.
+func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (raw *rawBody, release func()) {
+	release = func() {}
+	switch {
+	case rep.status == http.StatusNoContent:
+		return &rawBody{}, release
+	case rep.raw != nil:
+		raw = rep.raw
+	default:
+		body, err := encode(rep.body)
+		if err != nil {
+			return s.inPlace(w, r, rep, fmt.Errorf("encode the answer: %w", err)), release
+		}
+		raw = &rawBody{"application/json", body}
+	}
+	if len(raw.bytes) <= smallAnswer {
+		return raw, release
+	}
+	release, err := s.reserve(int64(len(raw.bytes)))
+	if err != nil {
+		return s.inPlace(w, r, rep, err), func() {}
+	}
+	return raw, release
+}
+
+// inPlace puts an error in the place of a reply.
+func (s *Server) inPlace(w http.ResponseWriter, r *http.Request, rep *reply, err error) *rawBody {
+	*rep = s.refuse(r, w.Header().Get(headerRequestID), err)
+	body, _ := encode(rep.body) // an error's body always has a form
+	return &rawBody{"application/json", body}
 }
 
 // encode writes JSON as people would: no HTML escapes, and a line end, which is

@@ -52,6 +52,7 @@ func (s *Server) routes() []route {
 		{method: "DELETE", path: "/api/dead", body: jsonBody, door: decoded(readDeadAction, s.purgeDead)},
 		{method: "GET", path: "/healthz", door: s.healthz, open: true},
 		{method: "GET", path: "/readyz", door: s.readyz, open: true},
+		{method: "GET", path: "/metrics", door: s.showMetrics},
 	}
 }
 

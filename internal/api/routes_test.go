@@ -16,7 +16,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 	s := gate(t, Config{})
 	for _, target := range []string{
 		"/", "/api", "/api/", "/api/jobs/", "/api//jobs", "/api/./jobs", "/api/x/../jobs", "/api/jobs/a/b",
-		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/metrics", "/openapi.json",
+		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/openapi.json",
 		"/docs", "/healthz/", "/v1/messages",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -33,6 +35,8 @@ type Config struct {
 	MaxConns int
 	// Version of the program, as /healthz shows it. Empty: it shows none.
 	Version string
+	// Metrics are what /metrics shows; nil: nothing.
+	Metrics prometheus.Gatherer
 	// Logger gets internal errors as errors and each request at debug, but
 	// those for /healthz and /readyz. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -54,6 +58,7 @@ type Server struct {
 	origins      *http.CrossOriginProtection
 	loopbackOnly bool
 	version      string
+	metrics      prometheus.Gatherer
 	maxBody      int64
 	maxConns     int
 	bodyGrace    time.Duration
@@ -69,11 +74,14 @@ type Server struct {
 func New(c Config, n *node.Node) (*Server, error) {
 	s := &Server{
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
-		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version,
+		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics,
 		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, reserve: n.Reserve, mux: http.NewServeMux(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.metrics == nil {
+		s.metrics = prometheus.NewRegistry()
 	}
 	if s.maxBody == 0 {
 		s.maxBody = defaultMaxBody

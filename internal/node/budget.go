@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"sync"
-
-	"github.com/ringback/ringback"
 )
 
 // budget is the memory that bodies being read and answers being assembled may
@@ -109,14 +107,10 @@ func (s *share) release() {
 // must be given back by release. The error is the user's: unavailable.
 func (n *Node) Reserve(bytes int64) (release func(), err error) {
 	if !n.budget.take(bytes) {
-		return nil, unavailable("the server is reading as much as its memory allows; try again in a moment", 2)
+		return nil, n.refuse(refusedMemory, "the server is reading as much as its memory allows; try again in a moment", 2)
 	}
 	return sync.OnceFunc(func() {
 		n.budget.give(bytes)
 		poke(n.wakeJobs)
 	}), nil
-}
-
-func unavailable(message string, seconds int) *ringback.Error {
-	return &ringback.Error{Code: ringback.Unavailable, Message: message, RetryAfterSeconds: seconds}
 }

@@ -19,16 +19,19 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 		return ringback.Job{}, err
 	}
 	now := time.Now().Truncate(time.Millisecond)
-	j, err := n.store.Cancel(ctx, project, job, func(j store.Job) store.Outcome {
+	seen := witness{}
+	j, err := n.store.Cancel(ctx, project, job, seen.of(func(j store.Job) store.Outcome {
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
-	})
+	}))
 	if errors.Is(err, store.ErrEnded) {
 		return ringback.Job{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
 	}
 	if err != nil {
 		return ringback.Job{}, userError(id, err)
 	}
+	n.tellMoves(seen, j)
 	if j.Status == ringback.Running {
+		n.tell("job is to be cancelled", &j)
 		n.running.cancel(j.Ref())
 	} else {
 		n.ended(j)

@@ -278,6 +278,9 @@ func (n *Node) deliver(s *send) {
 		}
 		s.payload = &p
 	}
+	if s.pass.gate.Probe() {
+		n.tellProbe("host", d.Host)
+	}
 	held := &share{b: n.budget}
 	held.force(int64(len(s.payload.Body))) // it is there already; what comes next has to wait
 	defer held.release()
@@ -293,7 +296,8 @@ func (n *Node) deliver(s *send) {
 	}
 	s.pass.tried(hostReport(res))
 	poke(n.wakeDeliveries)
-	n.logTry(d, res)
+	n.tellTry(&d, res)
+	n.tellHold(d.Key())
 	n.settleDelivery(d, n.concluded(d, res, s.pass))
 }
 
@@ -340,9 +344,7 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 	for {
 		after, err := n.store.SettleDelivery(context.Background(), d.Ref(), end)
 		if err == nil {
-			if after.Status == ringback.DeliveryDead {
-				n.log.Warn("webhook is a dead letter", "delivery_id", d.ID, "job_id", d.JobID, "tries", after.Sent)
-			}
+			n.tellTried(d, after, end)
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
@@ -356,15 +358,6 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 			return
 		}
 	}
-}
-
-func (n *Node) logTry(d store.Delivery, res webhook.Result) {
-	if res.Verdict == webhook.Delivered {
-		n.log.Debug("webhook delivered", "delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds())
-		return
-	}
-	n.log.Info("webhook not delivered", "delivery_id", d.ID, "job_id", d.JobID, "host", d.Host,
-		"status_code", res.StatusCode, "error", res.Class, "remote", res.Remote, "err", res.Cause)
 }
 
 // hostReport says what a try says about its host. An answer that refuses this

@@ -17,12 +17,14 @@ func (n *Node) recover(ctx context.Context) error {
 	now := time.Now().Truncate(time.Millisecond)
 	var jobs, deliveries int
 	for {
-		freed, err := n.store.Release(ctx, nil, releaseBatch, func(j store.Job) store.Outcome {
+		seen := witness{}
+		freed, err := n.store.Release(ctx, nil, releaseBatch, seen.of(func(j store.Job) store.Outcome {
 			return n.uncertain(j, result{sent: true}, now)
-		})
+		}))
 		if err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
+		n.tellMoves(seen, freed...)
 		for _, j := range freed {
 			if j.Status.Terminal() {
 				n.hub.Publish(j.ID)
@@ -86,16 +88,18 @@ func (n *Node) Stop() {
 func (n *Node) free() error {
 	now := time.Now().Truncate(time.Millisecond)
 	const all = 1 << 30
-	freed, err := n.store.Release(context.Background(), nil, all, func(j store.Job) store.Outcome {
+	seen := witness{}
+	freed, err := n.store.Release(context.Background(), nil, all, seen.of(func(j store.Job) store.Outcome {
 		res, ok := n.running.stopped[j.Ref()]
 		if !ok { // its settle failed
 			res = result{stopped: errDrain, sent: true}
 		}
 		return n.without(j, res, now)
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("free jobs: %w", err)
 	}
+	n.tellMoves(seen, freed...)
 	for _, j := range freed {
 		if j.Status.Terminal() {
 			n.hub.Publish(j.ID)

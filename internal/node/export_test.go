@@ -1,5 +1,7 @@
 package node
 
+import "time"
+
 // Remembered is how many attempts the node still knows: none when all are settled.
 func (n *Node) Remembered() int {
 	n.running.mu.Lock()
@@ -13,3 +15,6 @@ func (n *Node) MemoryUsed() int64 {
 	defer n.budget.mu.Unlock()
 	return n.budget.used
 }
+
+// TellRefusals tells what is over at a time.
+func (n *Node) TellRefusals(now time.Time) { n.tellRefusals(now) }

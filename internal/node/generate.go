@@ -87,6 +87,7 @@ var (
 func (n *Node) generate(j store.Job, request []byte, t *ticket) {
 	held := &share{b: n.budget}
 	defer held.release()
+	n.tellStart(&j, t)
 	res := n.call(j, request, t, held)
 	res.partial = packPartial(res)
 	n.report(j, &res, t)
@@ -137,6 +138,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 			t.model.Accepted()
 			if t.key.Probe() || t.model.Probe() {
 				poke(n.wakeJobs) // the hold may be over long before the answer is
+				n.tellHolds(j.Lane())
 			}
 		},
 	})
@@ -217,6 +219,7 @@ func (n *Node) report(j store.Job, res *result, t *ticket) {
 		model, key = limit.Report{}, limit.Report{}
 	}
 	t.report(model, key)
+	n.tellHolds(j.Lane())
 	if f := res.failed; f != nil && f.Verdict == provider.HoldKey {
 		n.log.Error("the provider refuses the key; its jobs wait", "provider", j.Provider, "status_code", f.StatusCode, "err", f)
 	}
@@ -257,9 +260,11 @@ const (
 func (n *Node) settle(j store.Job, res result) {
 	decide, born := n.decide(j, res, time.Now())
 	for tries := 1; ; tries++ {
-		after, err := n.store.Settle(context.Background(), j.Ref(), decide)
+		seen := witness{}
+		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
 		if err == nil {
-			n.settled(j, after, born)
+			n.tellMoves(seen, after)
+			n.settled(after, born)
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
@@ -315,9 +320,8 @@ func (n *Node) pause(d time.Duration) bool {
 
 // settled passes on what a settled job causes: its watchers, its webhook, its
 // next attempt.
-func (n *Node) settled(before, after store.Job, born *send) {
+func (n *Node) settled(after store.Job, born *send) {
 	if after.Status == ringback.Queued {
-		n.log.Debug("job waits for its next attempt", "job_id", after.ID, "run_at", after.RunAt, "model", after.Model, "asked", before.Model)
 		poke(n.wakeJobs)
 		return
 	}
@@ -329,7 +333,6 @@ func (n *Node) settled(before, after store.Job, born *send) {
 
 // ended tells those who wait that a job is terminal.
 func (n *Node) ended(j store.Job) {
-	n.log.Debug("job ended", "job_id", j.ID, "status", j.Status, "attempts", j.Attempts)
 	n.hub.Publish(j.ID)
 	poke(n.wakeDeliveries)
 }

@@ -17,7 +17,8 @@
 //	drain.go     stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
 //	slots.go     who may call a provider now; budget.go: who may use memory;
-//	disk.go: whether anything may be accepted
+//	disk.go: whether anything may be accepted; refuse.go: what is said if not
+//	tell.go      the log of all this, with tell_holds.go; metrics.go counts it
 //
 // A node knows policy: how many, how often, how long. It does not know SQL
 // (package store), what a provider's stream means (package provider), or how a
@@ -47,6 +48,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringback/ringback"
@@ -103,6 +105,8 @@ type Config struct {
 	HostGate limit.Config
 	// Logger; nil discards.
 	Logger *slog.Logger
+	// Metrics registers those of the node; nil registers none.
+	Metrics prometheus.Registerer
 }
 
 // Provider is a provider that is set up.
@@ -140,6 +144,10 @@ type Node struct {
 	jobs       slots
 	deliveries sends
 	running    running
+
+	metrics  metrics
+	holdLog  holdLog
+	refusals refusals
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
@@ -211,6 +219,12 @@ func New(cfg Config) (*Node, error) {
 	n.jobs.init(cfg)
 	n.deliveries.init(cfg)
 	n.running.init()
+	n.metrics = newMetrics(cfg.Metrics)
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(newGauges(n)); err != nil {
+			return nil, err
+		}
+	}
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.checkDisk()
 	return n, nil

@@ -32,6 +32,7 @@ type Submission struct {
 // when Submit returns. replayed tells that the idempotency key named a job that
 // was there already. An error is the user's, or internal.
 func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, replayed bool, err error) {
+	defer func() { n.countRejected(err) }()
 	n.admission.RLock()
 	defer n.admission.RUnlock()
 	if first, found, err := n.repeated(ctx, s); found || err != nil {
@@ -60,8 +61,10 @@ func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, 
 			poke(n.wakeJobs)
 		}
 	case t != nil:
+		n.tellAccepted(&stored)
 		n.start(stored, a.request, t)
 	default:
+		n.tellAccepted(&stored)
 		if !stored.RunAt.After(stored.CreatedAt) {
 			n.jobs.waits(stored.Lane())
 		}
@@ -94,16 +97,16 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 func (n *Node) admit(ctx context.Context) error {
 	switch {
 	case n.draining.Load():
-		return unavailable("the server is stopping; try again in a moment", 5)
+		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
 	case n.diskFull():
-		return unavailable("the server's disk is nearly full; try again later", 30)
+		return n.refuse(refusedDisk, "the server's disk is nearly full; try again later", 30)
 	}
 	queued, err := n.store.Queued(ctx)
 	if err != nil {
 		return err
 	}
 	if queued >= n.cfg.MaxQueued {
-		return unavailable(fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", queued), 10)
+		return n.refuse(refusedQueue, fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", queued), 10)
 	}
 	return nil
 }
@@ -113,9 +116,9 @@ func (n *Node) submitError(err error) error {
 	case errors.Is(err, store.ErrMismatch):
 		return &ringback.Error{Code: ringback.IdempotencyMismatch, Message: "this Idempotency-Key was used for another request; use a new key for a new request"}
 	case n.noteFull(err):
-		return unavailable("the server's disk is full; try again later", 30)
+		return n.refuse(refusedDisk, "the server's disk is full; try again later", 30)
 	case errors.Is(err, store.ErrClosed):
-		return unavailable("the server is stopping; try again in a moment", 5)
+		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
 	}
 	return err
 }

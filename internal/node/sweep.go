@@ -25,6 +25,8 @@ func (n *Node) sweep(ctx context.Context) error {
 		case now := <-tick.C:
 			now = now.Truncate(time.Millisecond)
 			n.checkDisk()
+			n.tellRefusals(now)
+			n.tellHoldsOver()
 			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
 			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
 			n.complain(ctx, "store holds", n.keepHolds(ctx, now))
@@ -41,10 +43,12 @@ func (n *Node) sweep(ctx context.Context) error {
 // expireJobs ends the jobs that have waited too long.
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
-		jobs, err := n.store.Expire(ctx, now, sweepBatch, func(j store.Job) store.Outcome { return n.expired(j, now) })
+		seen := witness{}
+		jobs, err := n.store.Expire(ctx, now, sweepBatch, seen.of(func(j store.Job) store.Outcome { return n.expired(j, now) }))
 		if err != nil {
 			return err
 		}
+		n.tellMoves(seen, jobs...)
 		for _, j := range jobs {
 			if j.Status.Terminal() {
 				n.ended(j)
@@ -68,7 +72,7 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 			return err
 		}
 		for _, d := range dead {
-			n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
+			n.tellExpired(&d)
 		}
 		if len(dead) < sweepBatch {
 			return nil

@@ -33,6 +33,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ErrClosed is returned once Close has been called.
@@ -72,6 +75,8 @@ type Config[T Tx] struct {
 	MaxMembers int
 	// MaxBytes of a batch, by the members' own account; 0 means 4 MiB.
 	MaxBytes int
+	// Metrics registers those of the queue; nil registers none.
+	Metrics prometheus.Registerer
 }
 
 // Write is one member of a batch.
@@ -90,8 +95,9 @@ type Write[T Tx] struct {
 
 // Queue is where writers wait. Its one goroutine ends with Close.
 type Queue[T Tx] struct {
-	cfg  Config[T]
-	done chan struct{} // closed when the writer has ended
+	cfg     Config[T]
+	done    chan struct{} // closed when the writer has ended
+	metrics metrics
 
 	mu     sync.Mutex
 	wake   *sync.Cond
@@ -118,7 +124,7 @@ func New[T Tx](cfg Config[T]) *Queue[T] {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 4 << 20
 	}
-	q := &Queue[T]{cfg: cfg, done: make(chan struct{})}
+	q := &Queue[T]{cfg: cfg, done: make(chan struct{}), metrics: newMetrics(cfg.Metrics)}
 	q.wake = sync.NewCond(&q.mu)
 	go q.run()
 	return q
@@ -254,6 +260,7 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	if dead != nil {
 		return nil, dead
 	}
+	began := time.Now()
 	tx, err := q.cfg.Begin()
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
@@ -271,6 +278,7 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	}
 	err = tx.Commit()
 	if err == nil {
+		q.metrics.committed(len(members), time.Since(began))
 		return refused, nil
 	}
 	err = errors.Join(fmt.Errorf("commit: %w", err), rollback(tx))

@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
+	"github.com/prometheus/client_golang/prometheus"
 	_ "modernc.org/sqlite" // the driver "sqlite": pure Go
 
 	"github.com/ringback/ringback/internal/store"
@@ -43,6 +44,8 @@ type Config struct {
 	// Die is called once when the disk can't be trusted any more (an I/O error,
 	// a corrupt file); the process must end then. Nil panics.
 	Die func(error)
+	// Metrics registers those of the store; nil registers none.
+	Metrics prometheus.Registerer
 }
 
 // defaultMaxLog is the size in bytes of the write-ahead log past which the readers'
@@ -131,7 +134,9 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 		Fatal:   isFatal,
 		Die:     s.died,
 		Between: s.between,
+		Metrics: cfg.Metrics,
 	})
+	s.measure(cfg.Metrics)
 	return nil
 }
 

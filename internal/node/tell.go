@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// witness remembers what was decided about jobs, so that it can be told and
+// counted once it is committed: a Decide may run twice, and its last run counts.
+type witness map[uuid.UUID]decision
+
+type decision struct {
+	before  store.Job
+	outcome store.Outcome
+}
+
+func (w witness) of(decide store.Decide) store.Decide {
+	return func(j store.Job) store.Outcome {
+		o := decide(j)
+		w[j.ID] = decision{j, o}
+		return o
+	}
+}
+
+// tellMoves tells and counts what has become of jobs: their attempts, their
+// webhooks, their ends.
+func (n *Node) tellMoves(w witness, jobs ...store.Job) {
+	for _, after := range jobs {
+		if d, ok := w[after.ID]; ok {
+			n.tellMove(d.before, after, d.outcome)
+		}
+	}
+}
+
+func (n *Node) tellMove(before, after store.Job, o store.Outcome) {
+	model := n.modelLabel(before.Lane())
+	if o.Attempt != nil {
+		n.metrics.ended(&before, model, o.Attempt, o.At)
+		n.tell("attempt ended", &before, slog.String("outcome", string(o.Attempt.Outcome)),
+			slog.Int("status_code", o.Attempt.StatusCode), slog.Int64("ms", o.At.Sub(before.StartedAt).Milliseconds()))
+	}
+	if !after.Status.Terminal() {
+		n.tell("job waits for its next attempt", &after, slog.Time("run_at", after.RunAt), slog.Bool("failed", o.Failed))
+		return
+	}
+	n.metrics.finished.WithLabelValues(string(after.Status), model).Inc()
+	attrs := []slog.Attr{
+		slog.String("status", string(after.Status)), slog.Int("attempts", after.Attempts),
+		slog.Int64("ms", after.EndedAt.Sub(after.CreatedAt).Milliseconds()),
+	}
+	if d := after.ErrorDetail; d != nil {
+		attrs = append(attrs, slog.String("code", string(d.Code)))
+	}
+	n.tell("job ended", &after, attrs...)
+	if d := o.Delivery; d != nil {
+		n.tell("webhook made", &after, slog.Any("delivery_id", d.ID), slog.String("event", string(d.Event)))
+	}
+}
+
+// tellAccepted tells and counts a new job.
+func (n *Node) tellAccepted(j *store.Job) {
+	n.metrics.submitted.WithLabelValues(j.Project, n.modelLabel(j.Lane())).Inc()
+	n.tell("job accepted", j, slog.String("status", string(j.Status)))
+}
+
+// tellStart tells and counts that an attempt begins.
+func (n *Node) tellStart(j *store.Job, t *ticket) {
+	waited := max(0, j.StartedAt.Sub(j.RunAt))
+	n.metrics.queueWait.Observe(waited.Seconds())
+	n.tell("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
+	if t.probes() {
+		n.tellProbe("provider", j.Provider, "model", j.Model)
+	}
+}
+
+// tell logs an event in a job's life, which is for those who look for it: at
+// debug. What it says never holds a body, a header or a URL.
+func (n *Node) tell(msg string, j *store.Job, attrs ...slog.Attr) {
+	ctx := context.Background()
+	if !n.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	all := append(make([]slog.Attr, 0, 5+len(attrs)), slog.Any("job_id", j.ID), slog.Int64("attempt", j.Fence),
+		slog.String("provider", j.Provider), slog.String("model", j.Model))
+	if id := traceID(j.Options.TraceParent); id != "" {
+		all = append(all, slog.String("trace_id", id))
+	}
+	n.log.LogAttrs(ctx, slog.LevelDebug, msg, append(all, attrs...)...) //nolint:sloglint // its callers give constants
+}
+
+// traceID is the trace that a traceparent belongs to, "" if there is none.
+func traceID(traceparent string) string {
+	if len(traceparent) < 35 {
+		return ""
+	}
+	return traceparent[3:35]
+}
+
+// tellTry tells and counts a try of a webhook that is over.
+func (n *Node) tellTry(d *store.Delivery, res webhook.Result) {
+	n.metrics.try.Observe(res.Took.Seconds())
+	attrs := []any{"delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds()}
+	if res.Verdict == webhook.Delivered {
+		n.log.Debug("webhook delivered", attrs...)
+		return
+	}
+	n.log.Debug("webhook not delivered", append(attrs, "host", d.Host, "error", res.Class, "remote", res.Remote, "err", res.Cause)...)
+}
+
+// tellTried tells and counts what a try has led to, once that is stored.
+func (n *Node) tellTried(before, after store.Delivery, end store.TryEnd) {
+	n.metrics.settled(&before, &after, end)
+	switch {
+	case after.Status == ringback.DeliveryDead && !before.Manual:
+		n.log.Warn("webhook is a dead letter", "delivery_id", after.ID, "job_id", after.JobID, "tries", after.Sent)
+	case after.Status == ringback.DeliveryPending:
+		n.log.Debug("webhook waits for its next try", "delivery_id", after.ID, "job_id", after.JobID, "next_at", after.NextAt.Truncate(time.Millisecond))
+	}
+}
+
+// tellExpired tells and counts a delivery whose time is over.
+func (n *Node) tellExpired(d *store.Delivery) {
+	n.metrics.deliveries.WithLabelValues(tryDead).Inc()
+	n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
+}

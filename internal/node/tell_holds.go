@@ -1,0 +1,98 @@
+package node
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// holdLog tells when holds begin and end. Gates are silent: many calls report to
+// one at the same time, so what has been told is compared with how it stands.
+type holdLog struct {
+	mu    sync.Mutex
+	since map[any]time.Time // of the holds that were told: a target, or a store.Host
+}
+
+// tell compares and logs. g is nil where the gate is gone, and its hold with it.
+func (h *holdLog) tell(log *slog.Logger, of any, g *limit.Gate, attrs ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var until time.Time
+	var reason string
+	var held bool
+	if g != nil {
+		until, reason, held = g.Held()
+	}
+	since, told := h.since[of]
+	switch {
+	case held && !told:
+		if h.since == nil {
+			h.since = map[any]time.Time{}
+		}
+		h.since[of] = time.Now()
+		log.Warn("calls are held back", append(attrs, "reason", reason, "until", until)...)
+	case told && !held:
+		delete(h.since, of)
+		log.Info("calls are no longer held back", append(attrs, "ms", time.Since(since).Milliseconds())...)
+	}
+}
+
+// told are the holds of which the end is still to be told.
+func (h *holdLog) told() (all []any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for of := range h.since {
+		all = append(all, of)
+	}
+	return all
+}
+
+// tellHolds tells what a call of a lane's model has changed.
+func (n *Node) tellHolds(l store.Lane) {
+	n.tellHold(target{l.Provider, anyModel})
+	n.tellHold(target{l.Provider, l.Model})
+}
+
+func (n *Node) tellHold(of any) {
+	switch of := of.(type) {
+	case target:
+		n.holdLog.tell(n.log, of, n.jobs.gateOf(of), "provider", of.provider, "model", of.model)
+	case store.Host:
+		n.holdLog.tell(n.log, of, n.deliveries.gateOf(of), "host", of.Host)
+	}
+}
+
+// tellHoldsOver tells of holds that ended without a call: their gates are gone.
+func (n *Node) tellHoldsOver() {
+	for _, of := range n.holdLog.told() {
+		n.tellHold(of)
+	}
+}
+
+// tellProbe tells that a call is to find out whether a hold is over.
+func (n *Node) tellProbe(attrs ...any) {
+	n.log.Info("a call finds out whether the hold is over", attrs...)
+}
+
+// probes tells whether the call finds out whether a hold is over.
+func (t *ticket) probes() bool { return t.model != nil && (t.model.Probe() || t.key.Probe()) }
+
+// gateOf gives the gate of a model, or with anyModel that of the provider's key; nil if there is none.
+func (s *slots) gateOf(t target) *limit.Gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.model == anyModel {
+		return s.keys[t.provider]
+	}
+	return s.models[t]
+}
+
+// gateOf is a host's gate, nil if there is none.
+func (s *sends) gateOf(h store.Host) *limit.Gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hosts[h]
+}
