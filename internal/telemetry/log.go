@@ -1,8 +1,10 @@
-// Package telemetry sets up what the process tells about itself: its log.
+// Package telemetry sets up what the process tells about itself: its log and the
+// registry of its metrics. What is logged and counted is the business of those to
+// whom it happens.
 //
 // On a terminal the log is for eyes (one coloured line for each record), else it
-// is JSON, one object a line, for machines. The package does not know what is
-// logged, nor flags, nor the environment: whether the output is a terminal, and
+// is JSON, one object a line, for machines. The package does not know flags nor
+// the environment: whether the output is a terminal, and
 // whether colours are wanted, is said to it.
 package telemetry
 
@@ -27,10 +29,11 @@ type LogConfig struct {
 
 const clock = "15:04:05.000"
 
-// NewLogger makes a logger.
+// NewLogger makes a logger. Of a warning or an error that is repeated it writes
+// ten lines in ten seconds, and then how many it left out.
 func NewLogger(c LogConfig) *slog.Logger {
 	if !c.Terminal {
-		return slog.New(slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level}))
+		return slog.New(sampled(slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level})))
 	}
-	return slog.New(tint.NewTextHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color}))
+	return slog.New(sampled(tint.NewTextHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color})))
 }
