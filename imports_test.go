@@ -40,8 +40,9 @@ var mayImport = map[string][]string{
 		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/store", "internal/store/sqlite", "internal/telemetry", "internal/simulate",
 	},
-	"docs": {},
-	"e2e":  {},
+	"deploy": {},
+	"docs":   {},
+	"e2e":    {},
 }
 
 // forTests is what every package's tests may import too, with all that those

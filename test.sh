@@ -16,6 +16,7 @@ exec </dev/null # nothing below may ask a question
 node_dir=examples/receivers/node
 python_dir=examples/receivers/python
 venv_python=$python_dir/.venv/bin/python
+promtool=deploy/.bin/promtool
 long=
 
 main() {
@@ -27,6 +28,7 @@ main() {
   need_tools
   need_node_modules
   need_python_venv
+  need_promtool
   if [[ $# == 0 ]]; then
     check_format
     go vet ./...
@@ -105,6 +107,29 @@ need_python_venv() {
   "$venv_python" -m pip install --quiet --disable-pip-version-check --requirement "$python_dir/requirements.txt" >&2
   cp "$python_dir/requirements.txt" "$python_dir/.venv/.installed"
 }
+
+# need_promtool unpacks promtool out of Debian's package of Prometheus, which is
+# not installed: that would start one.
+need_promtool() {
+  command -v promtool >/dev/null || [[ -x $promtool ]] && return
+  if ! command -v apt-get >/dev/null; then
+    say "promtool is missing: put the one of https://prometheus.io/download on the PATH"
+    exit 1
+  fi
+  say "unpacking promtool into ${promtool%/*}"
+  local dir
+  dir=$(mktemp -d)
+  download "$dir" 2>/dev/null || { [[ $(id -u) == 0 ]] && apt-get update -qq && download "$dir"; } || {
+    say "Debian's package prometheus could not be downloaded; sudo apt-get update may help"
+    exit 1
+  }
+  mkdir -p "${promtool%/*}"
+  dpkg-deb --fsys-tarfile "$dir"/prometheus_*.deb | tar -xO ./usr/bin/promtool >"$promtool"
+  chmod +x "$promtool"
+  rm -r "$dir"
+}
+
+download() { (cd "$1" && apt-get download -qq prometheus >&2); }
 
 check_format() {
   local files

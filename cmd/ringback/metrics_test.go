@@ -116,3 +116,41 @@ func TestTheMetricsAreInPrometheusTextFormat(t *testing.T) {
 		t.Errorf("ringback_build_info is %v", info)
 	}
 }
+
+// A board or an alert on a metric that is not there stays silent for ever.
+func TestTheBoardAndTheAlertsNameMetricsAndLabelsThatExist(t *testing.T) {
+	have := allMetrics(t)
+	everywhere := []string{"instance", "le"}
+	name := regexp.MustCompile(`\bringback_[a-z_]+\b`)
+	suffix := regexp.MustCompile(`_(bucket|sum|count)$`)
+	selector := regexp.MustCompile(`\b(ringback_[a-z_]+)\{([^}]*)\}`)
+	matcher := regexp.MustCompile(`([a-z_]+)(?:=|!=|=~|!~)\\?"`)
+	for _, file := range []string{"grafana/ringback.json", "prometheus/rules.yml", "prometheus/rules_test.yml"} {
+		text, err := os.ReadFile("../../deploy/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range name.FindAllString(string(text), -1) {
+			if have[n] == nil && have[suffix.ReplaceAllString(n, "")] == nil {
+				t.Errorf("deploy/%s names %s, which does not exist", file, n)
+			}
+		}
+		for _, s := range selector.FindAllStringSubmatch(string(text), -1) {
+			labels := have[suffix.ReplaceAllString(s[1], "")]
+			for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
+				if !slices.Contains(labels, m[1]) && !slices.Contains(everywhere, m[1]) {
+					t.Errorf("deploy/%s: %s has no label %s", file, s[1], m[1])
+				}
+			}
+		}
+	}
+	board, err := os.ReadFile("../../deploy/grafana/ringback.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range have {
+		if !strings.Contains(string(board), n) {
+			t.Errorf("the board does not show %s", n)
+		}
+	}
+}
