@@ -164,7 +164,7 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 		}
 	},
 	"RunAt": func(t *testing.T, w *world) {
-		at := time.Now().Add(300 * time.Millisecond).Truncate(time.Millisecond)
+		at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 		j := w.submit(ringback.Request{RunAt: &ringback.Time{Time: at}})
 		if j.Status != ringback.Queued || j.StatusReason != "scheduled" || !j.RunAt.Equal(at) {
 			t.Errorf("run_at: got %s, %q, %s", j.Status, j.StatusReason, j.RunAt)
@@ -172,6 +172,8 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 		if j.ExpiresAt.Sub(at) != 7*24*time.Hour {
 			t.Errorf("expires_at by default: %s after run_at", j.ExpiresAt.Sub(at))
 		}
+		at = time.Now().Add(200 * time.Millisecond).Truncate(time.Millisecond)
+		j = w.submit(ringback.Request{RunAt: &ringback.Time{Time: at}})
 		if j = w.end(j.ID); j.StartedAt.Before(at) || !j.RunAt.IsZero() {
 			t.Errorf("run_at %s: it started at %s", at, j.StartedAt)
 		}
