@@ -3,16 +3,11 @@ package provider
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 )
 
 // anthropic is the Messages protocol: POST /v1/messages. Its stream is put
@@ -31,8 +26,8 @@ func anthropic() protocol {
 			header.Set("anthropic-version", "2023-06-01")
 		},
 		encode:    encodeAnthropic,
-		streamed:  streamedAnthropic,
-		assemble:  func() assembler { return &anthropicAnswer{} },
+		streamed:  func(request []byte, model string, _ bool) ([]byte, error) { return askStream(request, model) },
+		assemble:  func([]byte) assembler { return new(anthropicAnswer) },
 		text:      anthropicText,
 		complaint: anthropicComplaint,
 		reset:     anthropicReset,
@@ -40,43 +35,12 @@ func anthropic() protocol {
 }
 
 func encodeAnthropic(p Prompt) (json.RawMessage, error) {
-	messages := []byte(p.Messages)
-	if absent(messages) {
-		messages = appendObject(nil, []byte(`{"role":"user"}`), field{"content", quote(p.Prompt)})
-		messages = slices.Concat([]byte{'['}, messages, []byte{']'})
-	}
-	if p.MaxTokens == 0 {
-		p.MaxTokens = DefaultMaxTokens
-	}
-	fields := []field{
-		{"model", quote(p.Model)},
-		{"max_tokens", strconv.AppendInt(nil, int64(p.MaxTokens), 10)},
-	}
+	fields := []field{{"model", quote(p.Model)}, {"max_tokens", p.maxTokens()}}
 	if !absent(p.System) {
 		fields = append(fields, field{"system", p.System})
 	}
-	fields = append(fields, field{"messages", messages})
-	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
-		fields = append(fields, field{name, p.Params[name]})
-	}
-	return appendObject(nil, []byte("{}"), fields...), nil
-}
-
-func streamedAnthropic(request []byte, model string) ([]byte, error) {
-	if firstByte(request) != '{' {
-		return nil, errors.New("the request is not a JSON object")
-	}
-	if model != "" && member(request, "model").Str != model {
-		var err error
-		if request, err = sjson.SetRawBytes(request, "model", quote(model)); err != nil {
-			return nil, fmt.Errorf("set the model: %w", err)
-		}
-	}
-	request, err := sjson.SetRawBytes(request, "stream", []byte("true"))
-	if err != nil {
-		return nil, fmt.Errorf("ask for a stream: %w", err)
-	}
-	return request, nil
+	fields = append(fields, field{"messages", p.messages()})
+	return appendObject(nil, []byte("{}"), append(fields, p.params()...)...), nil
 }
 
 func anthropicText(message []byte) (string, error) {
@@ -151,26 +115,14 @@ func speaksOfCredit(c complaint, said gjson.Result) bool {
 		strings.HasPrefix(message, "you have reached your specified")
 }
 
-// anthropicReset finds the end of a 429 that has no Retry-After: the latest
-// reset of the limits that are used up, else the first reset of all.
+// anthropicReset reads the headers of the limits that there are.
 func anthropicReset(header http.Header, now time.Time) time.Duration {
-	var used, first time.Duration
+	var limits []rateLimit
 	for _, limit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
 		name := "anthropic-ratelimit-" + limit
-		at, err := time.Parse(time.RFC3339, header.Get(name+"-reset"))
-		if err != nil {
-			continue
-		}
-		wait := at.Sub(now)
-		if header.Get(name+"-remaining") == "0" {
-			used = max(used, wait)
-		}
-		if first == 0 || wait < first {
-			first = wait
+		if at, err := time.Parse(time.RFC3339, header.Get(name+"-reset")); err == nil {
+			limits = append(limits, rateLimit{used: header.Get(name+"-remaining") == "0", reset: at.Sub(now)})
 		}
 	}
-	if used > 0 {
-		return used
-	}
-	return max(first, 0)
+	return untilReset(limits)
 }

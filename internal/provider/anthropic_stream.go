@@ -160,6 +160,7 @@ func (a *anthropicAnswer) replace(message []byte) error {
 	return errors.New("the answer is not a message")
 }
 
+func (a *anthropicAnswer) ended() bool { return false }
 func (a *anthropicAnswer) begun() bool { return a.whole || len(a.blocks) > 0 }
 func (a *anthropicAnswer) size() int   { return a.held }
 

@@ -57,6 +57,7 @@ type call struct {
 	sent       atomic.Bool
 	status     int
 	requestID  string
+	plain      bool // the protocol's extra was left out
 	firstToken time.Time
 	granted    int // bytes that Grow has granted for the answer
 	events     int
@@ -64,7 +65,7 @@ type call struct {
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {
 	inner, cancel := context.WithCancelCause(ctx)
-	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, answer: c.protocol.assemble()}
+	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, answer: c.protocol.assemble(request.Body)}
 }
 
 func (c *call) run() (*Answer, *Error) {
@@ -109,7 +110,8 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 // send makes the call and waits for the response's headers. It uses the
 // transport itself: http.Client would follow redirects.
 func (c *call) send() (*http.Response, *Error) {
-	body, err := c.client.protocol.streamed(c.request.Body, c.request.Model)
+	c.plain = c.client.plain.Load()
+	body, err := c.client.protocol.streamed(c.request.Body, c.request.Model, c.plain)
 	if err != nil {
 		return nil, c.fail(Reject, ringback.CodeInternal, "the stored request cannot be sent", err)
 	}

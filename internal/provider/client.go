@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,10 +36,11 @@ func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
 type Config struct {
 	// Name is the provider's name in the configuration, required.
 	Name string
-	// Protocol is the provider's language, required: anthropic.
+	// Protocol is the provider's language, required: one of Protocols.
 	Protocol string
 	// BaseURL is where its API begins, required: http or https, with or without
-	// a path, a slash at the end, or the protocol's /v1.
+	// a path, a slash at the end, or the protocol's /v1, which is added where
+	// there is no path.
 	BaseURL string
 	// APIKey is sent with each call; "" for a server that needs none.
 	APIKey Key
@@ -67,6 +69,7 @@ type Client struct {
 	idle      time.Duration
 	maxAnswer int64
 	transport *http.Transport
+	plain     *atomic.Bool // the provider has refused the protocol's extra
 	// key is a function since fmt prints strings of unexported fields.
 	key func() string
 }
@@ -104,6 +107,7 @@ func New(config Config) (*Client, error) {
 		idle:      cmp.Or(max(config.IdleTimeout, 0), defaultIdleTimeout),
 		maxAnswer: cmp.Or(max(config.MaxAnswer, 0), defaultMaxAnswer),
 		transport: newTransport(),
+		plain:     new(atomic.Bool),
 		key:       func() string { return key },
 	}, nil
 }
@@ -187,7 +191,7 @@ type Request struct {
 type Answer struct {
 	// Message is the message object that a call without streaming returns.
 	Message json.RawMessage
-	// Text is all text blocks joined, "" if there is none.
+	// Text is what [Text] gives of Message.
 	Text string
 	// Model is as the answer names it.
 	Model string

@@ -10,6 +10,8 @@
 //	protocol.go  what differs between protocols, and which there are
 //	anthropic.go the Anthropic Messages protocol, and anthropic_stream.go its
 //	             stream; nothing else knows it
+//	openai.go    OpenAI's chat completions, openai_stream.go their stream, and
+//	             openai_pieces.go what its pieces add up to
 //	splice.go    JSON objects put together without being decoded
 //
 // It does not know jobs, attempts, holds or retries: it is called once and calls

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -82,6 +83,10 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	wait, named := retryAfter(header, now)
 	status := effective(c.status, said)
 	verdict, code := judge(status, said, named, false)
+	if verdict == Reject && c.refusedExtra(text) {
+		c.client.plain.Store(true) // for all calls from now on
+		verdict, code = Retry, ringback.CodeProviderError
+	}
 	if !named && status == http.StatusTooManyRequests {
 		wait = bounded(c.client.protocol.reset(header, now))
 	}
@@ -91,6 +96,13 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	failure := c.complained(verdict, code, said)
 	failure.RetryAfter = wait
 	return failure
+}
+
+// refusedExtra says whether it was what we have added ourselves that was refused:
+// the provider speaks of it, and the caller's request does not.
+func (c *call) refusedExtra(text []byte) bool {
+	extra := []byte(c.client.protocol.extra)
+	return len(extra) > 0 && !c.plain && bytes.Contains(text, extra) && !bytes.Contains(c.request.Body, extra)
 }
 
 // plainWords stand for a refusal that is not in the protocol's form.

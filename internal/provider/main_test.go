@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -25,15 +26,22 @@ const (
 // provide starts a provider on loopback, and a client of it.
 func provide(t testing.TB, handler http.HandlerFunc) *Client {
 	t.Helper()
+	return provideTo(t, Config{}, handler)
+}
+
+// provideTo is provide for a client that has been set up but for the address.
+func provideTo(t testing.TB, config Config, handler http.HandlerFunc) *Client {
+	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	return clientOf(t, Config{BaseURL: server.URL})
+	config.BaseURL = server.URL
+	return clientOf(t, config)
 }
 
 // clientOf fills in what a test does not care for.
 func clientOf(t testing.TB, config Config) *Client {
 	t.Helper()
-	config.Name, config.Protocol, config.APIKey = "acme", "anthropic", testKey
+	config.Name, config.Protocol, config.APIKey = "acme", cmp.Or(config.Protocol, "anthropic"), testKey
 	client, err := New(config)
 	if err != nil {
 		t.Fatalf("New: %v", err)
@@ -149,10 +157,10 @@ func raw(t testing.TB, speak func(net.Conn)) *Client {
 	return clientOf(t, Config{BaseURL: "http://" + listener.Addr().String()})
 }
 
-// golden gives the recorded streams by name.
-func golden(t testing.TB) map[string]string {
+// golden gives the recorded streams of a protocol by name.
+func golden(t testing.TB, protocol string) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.sse")
+	files, err := filepath.Glob("testdata/" + protocol + "/*.sse")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recorded streams in testdata: %v", err)
 	}

@@ -1,15 +1,19 @@
 package provider
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
@@ -26,10 +30,14 @@ type protocol struct {
 	// encode makes the provider's request of a checked prompt.
 	encode func(Prompt) (json.RawMessage, error)
 	// streamed turns a stored request into one that asks for a stream, and for
-	// model if that is not "". The stored one stays as it is.
-	streamed func(request []byte, model string) ([]byte, error)
-	// assemble starts to put an answer together.
-	assemble func() assembler
+	// model if that is not "". The stored one stays as it is. A plain one has no
+	// extra.
+	streamed func(request []byte, model string, plain bool) ([]byte, error)
+	// extra is a field that streamed adds and that some servers refuse, though
+	// they can do without; "" if there is none.
+	extra string
+	// assemble starts to put the answer to a request together.
+	assemble func(request []byte) assembler
 	// text gives the text of a whole message.
 	text func(message []byte) (string, error)
 	// complaint reads the body of an error; ok is false if it is not of the
@@ -47,6 +55,9 @@ type assembler interface {
 	// is a complaint if the provider broke off with one, else it says in what
 	// way the stream is garbage.
 	add(event sse.Event) (done bool, err error)
+	// ended says whether the answer is whole if the stream ends here, in good
+	// order: some servers leave out the event that says so.
+	ended() bool
 	// replace takes the message of a provider that answered without streaming.
 	replace(message []byte) error
 	// begun says whether anything of the answer itself has come.
@@ -72,20 +83,24 @@ type complaint struct {
 	account bool
 	// model: it says that there is no such model.
 	model bool
+	// request: it speaks of this request alone, whatever its status says.
+	request bool
 }
 
 // Error makes a complaint the error that ends a stream.
 func (c complaint) Error() string { return c.kind + ": " + c.message }
 
 func protocols() map[string]protocol {
-	return map[string]protocol{"anthropic": anthropic()}
+	return map[string]protocol{"anthropic": anthropic(), "openai": openai()}
 }
 
+// Protocols are the names of all protocols, sorted.
+func Protocols() []string { return slices.Sorted(maps.Keys(protocols())) }
+
 func lookup(name string) (protocol, error) {
-	known := protocols()
-	p, ok := known[name]
+	p, ok := protocols()[name]
 	if !ok {
-		return p, fmt.Errorf("provider: protocol %q is not one of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		return p, fmt.Errorf("provider: protocol %q is not one of %s", name, strings.Join(Protocols(), ", "))
 	}
 	return p, nil
 }
@@ -105,6 +120,27 @@ type Prompt struct {
 	MaxTokens int
 	// Params are further fields, passed on verbatim in the order of their names.
 	Params map[string]json.RawMessage
+}
+
+// messages are the conversation; a prompt is one message of the user.
+func (p Prompt) messages() []byte {
+	if !absent(p.Messages) {
+		return p.Messages
+	}
+	message := appendObject(nil, []byte(`{"role":"user"}`), field{"content", quote(p.Prompt)})
+	return slices.Concat([]byte{'['}, message, []byte{']'})
+}
+
+func (p Prompt) maxTokens() []byte {
+	return strconv.AppendInt(nil, int64(cmp.Or(p.MaxTokens, DefaultMaxTokens)), 10)
+}
+
+func (p Prompt) params() []field {
+	var fields []field
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		fields = append(fields, field{name, p.Params[name]})
+	}
+	return fields
 }
 
 // EncodeRequest makes the provider's request, as it is stored and as Generate
@@ -153,8 +189,27 @@ func (p Prompt) check() error {
 	return nil
 }
 
-// Text gives the text of a stored message: all text blocks joined, "" if there
-// is none.
+// askStream turns a stored request into one that asks for a stream, and for
+// model if that is not "".
+func askStream(request []byte, model string) ([]byte, error) {
+	if firstByte(request) != '{' {
+		return nil, errors.New("the request is not a JSON object")
+	}
+	if model != "" && member(request, "model").Str != model {
+		var err error
+		if request, err = sjson.SetRawBytes(request, "model", quote(model)); err != nil {
+			return nil, fmt.Errorf("set the model: %w", err)
+		}
+	}
+	request, err := sjson.SetRawBytes(request, "stream", []byte("true"))
+	if err != nil {
+		return nil, fmt.Errorf("ask for a stream: %w", err)
+	}
+	return request, nil
+}
+
+// Text gives the text of a stored message, "" if there is none: all text blocks
+// joined, or the content of the first choice.
 func Text(protocol string, message json.RawMessage) (string, error) {
 	p, err := lookup(protocol)
 	if err != nil {

@@ -45,6 +45,9 @@ func (c *call) readStream(body *wire) *Error {
 			return nil
 		}
 	}
+	if c.answer.ended() {
+		return nil
+	}
 	return c.broken(errEnded)
 }
 

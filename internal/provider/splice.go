@@ -78,6 +78,31 @@ func merge(object []byte, patch gjson.Result, except ...string) []byte {
 	return appendObject(nil, object, fields...)
 }
 
+// members gives the members of an object.
+func members(object []byte) []field {
+	var fields []field
+	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
+		fields = append(fields, field{key.Str, []byte(value.Raw)})
+		return true
+	})
+	return fields
+}
+
+// without gives an object less the member of a name.
+func without(object []byte, name string) []byte {
+	kept := []byte{'{'}
+	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
+		if key.Str != name {
+			if len(kept) > 1 {
+				kept = append(kept, ',')
+			}
+			kept = append(append(append(kept, key.Raw...), ':'), value.Raw...)
+		}
+		return true
+	})
+	return append(kept, '}')
+}
+
 // member gives a member of an object by its name. A path of gjson would give
 // some characters of the name a meaning.
 func member(object []byte, name string) (found gjson.Result) {

@@ -87,6 +87,8 @@ func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.E
 	switch {
 	case c.account:
 		return HoldKey, ringback.CodeProviderRefusedKey
+	case c.request:
+		return Reject, ringback.CodeProviderRejected
 	case status == http.StatusNotFound && c.model:
 		return ModelMissing, ringback.CodeModelNotFound
 	case status == http.StatusServiceUnavailable && retryAfter:
@@ -107,10 +109,13 @@ func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.E
 }
 
 // effective is the status to judge by. Gateways pass refusals on under a 5xx of
-// their own; the type tells them from a failure.
+// their own; the type tells them from a failure. That there is no such model is a
+// bad or a forbidden request to some.
 func effective(status int, c complaint) int {
 	hidden := c.status == http.StatusTooManyRequests || c.status == statusOverloaded
-	if status >= 500 && hidden {
+	missing := c.status == http.StatusNotFound && c.model
+	switch {
+	case status >= 500 && hidden, status >= 400 && status < 500 && missing:
 		return c.status
 	}
 	return status

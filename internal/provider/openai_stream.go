@@ -1,0 +1,299 @@
+package provider
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/sse"
+)
+
+// openaiAnswer assembles a stream of chat completions. Each event is a chunk:
+// members of the answer itself, of which the latest counts, and pieces of
+// choices. A choice is over when it says why (finish_reason), the stream at
+// [DONE], which some servers leave out.
+//
+// A chunk with an error breaks the answer off. A choice that is not over at the
+// end is an error too: gateways send [DONE] though the server behind them broke.
+type openaiAnswer struct {
+	pieces
+	wanted  int // choices
+	head    grownObject
+	choices []*openaiChoice
+	spoken  bool   // some piece of an answer has come
+	whole   []byte // the message of a provider that did not stream
+}
+
+type openaiChoice struct {
+	index  int64
+	object grownObject // its delta is the message
+	over   bool
+}
+
+var _ assembler = (*openaiAnswer)(nil)
+
+func newOpenAIAnswer(request []byte) assembler {
+	n := member(request, "n").Int()
+	return &openaiAnswer{wanted: int(min(max(n, 1), maxParts))}
+}
+
+func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
+	data := bytes.TrimSpace(e.Data)
+	if string(data) == "[DONE]" {
+		return a.done()
+	}
+	if !json.Valid(data) && e.Type != "message" && e.Type != "error" {
+		return false, nil // a gateway's own, such as a ping
+	}
+	chunk := gjson.ParseBytes(data)
+	switch complained := chunk.Get("error"); {
+	case e.Type == "error", complained.Exists() && complained.Type != gjson.Null, chunk.Get("object").Str == "error":
+		c, ok := openaiComplaint(data)
+		if !ok {
+			c.message = "no reason given"
+		}
+		return false, c
+	case !json.Valid(data) || !chunk.IsObject():
+		return false, errors.New("an event is not a JSON object")
+	}
+	return false, a.take(chunk)
+}
+
+// done is the end that a provider says itself.
+func (a *openaiAnswer) done() (bool, error) {
+	if len(a.choices) == 0 {
+		return false, errors.New("[DONE] came before any choice")
+	}
+	for _, choice := range a.choices {
+		if !choice.over {
+			return false, fmt.Errorf("[DONE] came before choice %d was over", choice.index)
+		}
+	}
+	return true, nil
+}
+
+func (a *openaiAnswer) ended() bool {
+	whole, _ := a.done()
+	return whole && len(a.choices) >= a.wanted
+}
+
+// take handles a chunk.
+func (a *openaiAnswer) take(chunk gjson.Result) (err error) {
+	chunk.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "obfuscation": // bytes against those who measure the wire
+		case "choices":
+			if err = a.amend("choices", gjson.Parse("null")); err == nil { // their place
+				err = a.takeChoices(value)
+			}
+		default:
+			err = a.amend(key.Str, value)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// amend takes a member of the answer itself.
+func (a *openaiAnswer) amend(name string, value gjson.Result) error {
+	known, err := a.member(&a.head, name)
+	if err != nil {
+		return err
+	}
+	news := value.Type != gjson.Null && value.Raw != `""` && !known.is(value.Raw)
+	if known.kind == 0 || news {
+		return a.set(known, name, value, false)
+	}
+	return nil
+}
+
+func (a *openaiAnswer) takeChoices(choices gjson.Result) (err error) {
+	if !choices.IsArray() && choices.Type != gjson.Null {
+		return errors.New("the choices are not a list")
+	}
+	choices.ForEach(func(_, piece gjson.Result) bool {
+		var choice *openaiChoice
+		if choice, err = a.choice(piece); err == nil {
+			err = a.grow(choice, piece)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// choice finds the choice that a piece belongs to.
+func (a *openaiAnswer) choice(piece gjson.Result) (*openaiChoice, error) {
+	if !piece.IsObject() {
+		return nil, errors.New("a choice is not a JSON object")
+	}
+	index := piece.Get("index").Int() // some servers that have but one leave it out
+	at, known := slices.BinarySearchFunc(a.choices, index, func(c *openaiChoice, index int64) int { return cmp.Compare(c.index, index) })
+	if !known {
+		if err := a.part(); err != nil {
+			return nil, err
+		}
+		a.choices = slices.Insert(a.choices, at, &openaiChoice{index: index})
+	}
+	return a.choices[at], nil
+}
+
+// grow adds a piece to a choice. Some servers send a message whole, in the place
+// of a delta.
+func (a *openaiAnswer) grow(choice *openaiChoice, piece gjson.Result) (err error) {
+	piece.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "delta":
+			err = a.speak(choice, value)
+		case "message":
+			var message *grown
+			if message, err = a.member(&choice.object, "message"); err == nil && value.IsObject() {
+				*message = grown{}
+				err = a.speak(choice, value)
+			}
+		default:
+			err = a.addMember(&choice.object, key.Str, value, false)
+		}
+		return err == nil
+	})
+	if piece.Get("finish_reason").Str != "" {
+		choice.over, a.spoken = true, true
+	}
+	return err
+}
+
+// speak adds a piece of a choice's message.
+func (a *openaiAnswer) speak(choice *openaiChoice, delta gjson.Result) error {
+	message, err := a.member(&choice.object, "message")
+	switch {
+	case err != nil || delta.Type == gjson.Null:
+		return err
+	case !delta.IsObject():
+		return errors.New("a delta is not a JSON object")
+	case message.kind == 0:
+		message.kind, message.raw = '{', []byte("{}")
+	}
+	for _, text := range []string{"content", "refusal", "reasoning_content", "reasoning"} {
+		if piece := delta.Get(text); piece.Type == gjson.Number || piece.IsBool() {
+			return fmt.Errorf("a piece of %s is not a string", text)
+		}
+	}
+	if calls := delta.Get("tool_calls"); calls.Type != gjson.Null && !calls.IsArray() {
+		return errors.New("the tool calls are not a list")
+	}
+	delta.ForEach(func(key, value gjson.Result) bool {
+		said := value.Type != gjson.Null && value.Raw != `""` && value.Raw != "[]" && value.Raw != "{}"
+		a.spoken = a.spoken || said && key.Str != "role"
+		return !a.spoken
+	})
+	return a.merge(message, delta, true)
+}
+
+func (a *openaiAnswer) replace(message []byte) error {
+	if !json.Valid(message) || firstByte(message) != '{' {
+		return errors.New("the answer is not a JSON object")
+	}
+	if !utf8.Valid(message) {
+		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
+	}
+	if gjson.GetBytes(message, "choices.0").IsObject() {
+		a.whole, a.held = message, len(message)
+		return nil
+	}
+	if c, ok := openaiComplaint(message); ok {
+		return c
+	}
+	return errors.New("the answer is not a chat completion")
+}
+
+func (a *openaiAnswer) begun() bool { return a.whole != nil || a.spoken }
+func (a *openaiAnswer) size() int   { return a.held }
+
+func (a *openaiAnswer) message() json.RawMessage {
+	if a.whole != nil {
+		return a.whole
+	}
+	choices := make([]byte, 0, a.held+len("[]"))
+	for i, choice := range a.choices {
+		choices = append(choices, "[,"[min(i, 1)])
+		choices = choice.appendTo(choices)
+	}
+	choices = append(choices, ']')
+	head := a.head.appendTo(nil)
+	return appendObject(make([]byte, 0, len(head)+len(choices)), head,
+		field{"object", []byte(`"chat.completion"`)}, field{"choices", choices})
+}
+
+// appendTo appends the whole choice. A message has a role and a content, though
+// a stream may do without.
+func (c *openaiChoice) appendTo(dst []byte) []byte {
+	message := []byte(c.object.result("message").Raw)
+	if message == nil {
+		message = []byte("{}")
+	}
+	if !member(message, "role").Exists() {
+		message = appendObject(nil, []byte(`{"role":"assistant"}`), members(message)...)
+	}
+	if !member(message, "content").Exists() {
+		message = appendObject(nil, message, field{"content", []byte("null")})
+	}
+	return appendObject(dst, c.object.appendTo(nil), field{"message", message})
+}
+
+func (a *openaiAnswer) text() string {
+	if a.whole != nil {
+		text, _ := openaiText(a.whole) // replace has checked it
+		return text
+	}
+	if len(a.choices) == 0 {
+		return ""
+	}
+	return contentText(a.choices[0].object.result("message").Get("content"))
+}
+
+// contentText is the text of a message's content: a string, or a list of parts.
+func contentText(content gjson.Result) string {
+	if !content.IsArray() {
+		return content.Str
+	}
+	var text strings.Builder
+	content.ForEach(func(_, part gjson.Result) bool {
+		if part.Get("type").Str == "text" {
+			text.WriteString(part.Get("text").Str)
+		}
+		return true
+	})
+	return text.String()
+}
+
+func (a *openaiAnswer) model() string {
+	if a.whole != nil {
+		return member(a.whole, "model").Str
+	}
+	return a.head.result("model").Str
+}
+
+// usage gives the provider's object with our two counts beside its own.
+func (a *openaiAnswer) usage() json.RawMessage {
+	usage := a.head.result("usage")
+	if a.whole != nil {
+		usage = member(a.whole, "usage")
+	}
+	if !usage.IsObject() {
+		return nil
+	}
+	object := []byte(usage.Raw)
+	for _, name := range []struct{ ours, theirs string }{{"input_tokens", "prompt_tokens"}, {"output_tokens", "completion_tokens"}} {
+		count := member(object, name.theirs)
+		if count.Type == gjson.Number && member(object, name.ours).Type != gjson.Number {
+			object = appendObject(nil, object, field{name.ours, []byte(count.Raw)})
+		}
+	}
+	return object
+}
