@@ -11,6 +11,7 @@ import (
 // act is one call being answered.
 type act struct {
 	provider *Provider
+	dialect  dialect
 	out      *cutWriter
 	r        *http.Request
 	call     Call
@@ -18,7 +19,7 @@ type act struct {
 }
 
 // play answers a request that was understood.
-func (a *act) play(h habit, m messagesRequest) End {
+func (a *act) play(h habit, m request) End {
 	try, refused := a.provider.refuses(h, m)
 	said := newAnswer(h, m)
 	a.call.Try, a.call.Model, a.call.Prompt, a.call.Stream, a.call.Of = try, m.Model, m.prompt, m.Stream, said.words
@@ -34,14 +35,17 @@ func (a *act) play(h habit, m messagesRequest) End {
 	case refused:
 		return a.refuseBy(*h.refusal)
 	case m.Stream:
-		return a.stream(h, said)
+		return a.stream(h, m, said)
 	default:
 		return a.whole(h, said)
 	}
 }
 
+// overloaded is what a provider says that is.
+const overloaded = "Overloaded"
+
 // stream sends the answer as events, up to the habit's trouble.
-func (a *act) stream(h habit, said answer) End {
+func (a *act) stream(h habit, m request, said answer) End {
 	a.out.to.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	a.out.to.Header().Set("Cache-Control", "no-cache")
 	a.status(http.StatusOK)
@@ -49,7 +53,7 @@ func (a *act) stream(h habit, said answer) End {
 	if after < 0 {
 		after = said.words / 2
 	}
-	for e := range said.events() {
+	for e := range a.dialect.events(said, m) {
 		pace := h.pace
 		if e.text == "" {
 			pace = 0
@@ -73,9 +77,9 @@ func (a *act) cause(t trouble) End {
 	case breakOff:
 		a.out.breakOff()
 	case errorEvent:
-		a.send(event{name: "error", data: errorBody(529, "Overloaded", "")}, true)
+		a.send(event{name: a.dialect.errorEvent, data: encode(a.dialect.failure(a.dialect.overloaded, overloaded, ""))}, true)
 	case turnGarbage:
-		a.write("\x00\xff<html><body>502 Bad Gateway</body></html>\r\n\r\ndata: {\"type\":\"content_block_delta\",\"index\":0,\n\n")
+		a.write("\x00\xff<html><body>502 Bad Gateway</body></html>\r\n\r\n" + a.dialect.broken + "\n\n")
 	case fallSilent:
 		a.out.flush()
 		return a.hang()
@@ -88,12 +92,12 @@ func (a *act) whole(h habit, said answer) End {
 	if !wait(a.r, h.pace*time.Duration(said.words)) {
 		return ClientLeft
 	}
-	body := string(encode(said.message()))
+	body := string(encode(a.dialect.whole(said)))
 	switch h.trouble {
 	case fallSilent, neverEnd:
 		return a.hang()
 	case errorEvent:
-		return a.refuse(529, "Overloaded")
+		return a.refuse(a.dialect.overloaded, overloaded)
 	case turnGarbage:
 		body = "\x00\xff<html><body>502 Bad Gateway</body></html>"
 	case breakOff, stopShort:
@@ -110,17 +114,17 @@ func (a *act) whole(h habit, said answer) End {
 	if h.trouble != noTrouble {
 		return Broken
 	}
-	for _, b := range said.blocks {
-		if t, ok := b.whole.(textBlock); ok {
-			a.said(t.Text)
-		}
-	}
+	a.said(said.all(textKind))
 	return Answered
 }
 
 // send writes one event and lets the observer know of its text.
 func (a *act) send(e event, flush bool) bool {
-	if !a.write("event: " + e.name + "\ndata: " + string(encode(e.data)) + "\n\n") {
+	name := ""
+	if e.name != "" {
+		name = "event: " + e.name + "\n"
+	}
+	if !a.write(name + "data: " + string(e.data) + "\n\n") {
 		return false
 	}
 	if flush && !a.out.flush() {
@@ -146,7 +150,7 @@ func (a *act) refuseBy(r refusal) End {
 		h.Set("Retry-After", r.retryAfter)
 	}
 	if r.status < 400 {
-		h.Set("Location", cmp.Or(r.location, "/v1/messages/redirected"))
+		h.Set("Location", cmp.Or(r.location, a.dialect.path+"/redirected"))
 	}
 	return a.refuse(r.status, fmt.Sprintf("simulated status %d", r.status))
 }
@@ -154,7 +158,7 @@ func (a *act) refuseBy(r refusal) End {
 func (a *act) refuse(status int, message string) End {
 	a.out.to.Header().Set("Content-Type", "application/json")
 	a.status(status)
-	if !a.write(string(encode(errorBody(status, message, a.out.to.Header().Get("request-id"))))) {
+	if !a.write(string(encode(a.dialect.failure(status, message, a.out.to.Header().Get(a.dialect.requestID))))) {
 		return a.failedWrite()
 	}
 	return Refused
@@ -182,32 +186,4 @@ func (a *act) failedWrite() End {
 func (a *act) hang() End {
 	<-a.r.Context().Done()
 	return ClientLeft
-}
-
-// errorBody is an error as the provider shows it.
-func errorBody(status int, message, requestID string) any {
-	type detail struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
-	}
-	return struct {
-		Type      string `json:"type"`
-		Error     detail `json:"error"`
-		RequestID string `json:"request_id,omitempty"`
-	}{"error", detail{errorType(status), message}, requestID}
-}
-
-var errorTypes = map[int]string{
-	401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
-	409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error", 529: "overloaded_error",
-}
-
-func errorType(status int) string {
-	if t, ok := errorTypes[status]; ok {
-		return t
-	}
-	if status >= 500 {
-		return "api_error"
-	}
-	return "invalid_request_error"
 }

@@ -1,15 +1,38 @@
 package simulate
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
+	"net/http"
 )
+
+// messages is the Anthropic protocol.
+func messages() dialect {
+	return dialect{
+		path:       "/v1/messages",
+		requestID:  "request-id",
+		key:        func(h http.Header) string { return h.Get("x-api-key") },
+		check:      checkMessages,
+		events:     func(a answer, _ request) iter.Seq[event] { return a.events() },
+		whole:      func(a answer) any { return a.message() },
+		failure:    messageError,
+		errorEvent: "error",
+		overloaded: 529,
+		broken:     `data: {"type":"content_block_delta","index":0,`,
+	}
+}
+
+// checkMessages refuses what the real provider would.
+func checkMessages(h http.Header, m request) error {
+	if h.Get("anthropic-version") == "" {
+		return fmt.Errorf("anthropic-version: header is required")
+	}
+	if m.MaxTokens == nil || *m.MaxTokens < 1 {
+		return fmt.Errorf("max_tokens: must be at least 1")
+	}
+	return m.roles("user", "assistant")
+}
 
 // message is the provider's answer as a whole. The order of the fields is that
 // of the real one.
@@ -50,139 +73,87 @@ type toolBlock struct {
 	Input json.RawMessage `json:"input"`
 }
 
-// block is one content block: as it starts in a stream, in pieces, and whole.
-type block struct {
-	start  any
-	pieces iter.Seq[piece]
-	whole  any
-}
-
-// piece is one delta of a block. text is what the caller of the API would show.
-type piece struct {
-	delta json.RawMessage
-	text  string
-}
-
 // delta is a delta of a type with its one field.
 func delta(kind, field, value string) json.RawMessage {
 	return json.RawMessage(`{"type":"` + kind + `","` + field + `":` + string(encode(value)) + `}`)
 }
 
-// answer is what a model says to one prompt.
-type answer struct {
-	id, model  string
-	blocks     []block
-	stopReason string
-	input      int // tokens
-	output     int // tokens; a word counts as one
-	words      int // of its text
+// start is a block as it begins in a stream.
+func (b *block) start() any {
+	switch b.kind {
+	case thoughtKind:
+		return thinkingBlock{Type: "thinking"}
+	case toolKind:
+		return toolBlock{Type: "tool_use", ID: "toolu_sim_" + b.id, Name: b.name, Input: json.RawMessage("{}")}
+	}
+	return textBlock{Type: "text"}
 }
 
-// newAnswer makes the answer. The same model and prompt give the same one, so
-// that a stream can be compared with what a call without stream returns.
-func newAnswer(h habit, m messagesRequest) answer {
-	a := answer{
-		id:         "msg_sim_" + fingerprint(m.Model, m.prompt),
-		model:      m.Model,
-		stopReason: "end_turn",
-		input:      max(1, len(strings.Fields(m.prompt))),
+// end is a block as a call without stream returns it.
+func (b *block) end() any {
+	switch b.kind {
+	case thoughtKind:
+		return thinkingBlock{Type: "thinking", Thinking: b.whole, Signature: b.signature()}
+	case toolKind:
+		return toolBlock{Type: "tool_use", ID: "toolu_sim_" + b.id, Name: b.name, Input: json.RawMessage(b.whole)}
 	}
-	switch h.answer {
-	case sayEcho:
-		a.say(m.prompt, 32)
-	case sayText:
-		a.say(textFor(m.prompt, max(h.words, h.after)), 0)
-	case sayThought:
-		a.think(thought)
-		a.say(m.prompt, 32)
-	case sayTool:
-		a.say("Let me look that up.", 0)
-		a.useTool("get_weather", `{"city": "Pa`, `ris", "unit"`, `: "celsius"}`)
-	}
-	if h.trouble == neverEnd {
-		a.blocks[0].pieces = textPieces(endless())
-		a.words = 0
-	}
-	return a
+	return textBlock{Type: "text", Text: b.whole}
 }
 
-func (a *answer) say(text string, most int) {
-	a.blocks = append(a.blocks, block{
-		start:  textBlock{Type: "text"},
-		pieces: textPieces(pieces(text, most)),
-		whole:  textBlock{Type: "text", Text: text},
-	})
-	n := len(strings.Fields(text))
-	a.words += n
-	a.output += n
-}
+func (b *block) signature() string { return "c2ltdWxhdGVk" + fingerprint(b.whole) }
 
-func textPieces(texts iter.Seq[string]) iter.Seq[piece] {
-	return func(yield func(piece) bool) {
-		for t := range texts {
-			if !yield(piece{delta: delta("text_delta", "text", t), text: t}) {
+// deltas are the pieces of a block as the protocol sends them, each with the
+// text that the caller of the API would show.
+func (b *block) deltas() iter.Seq2[json.RawMessage, string] {
+	return func(yield func(json.RawMessage, string) bool) {
+		if b.kind == toolKind && !yield(delta("input_json_delta", "partial_json", ""), "") {
+			return
+		}
+		for piece := range b.pieces {
+			var goOn bool
+			switch b.kind {
+			case thoughtKind:
+				goOn = yield(delta("thinking_delta", "thinking", piece), "")
+			case toolKind:
+				goOn = yield(delta("input_json_delta", "partial_json", piece), "")
+			default:
+				goOn = yield(delta("text_delta", "text", piece), piece)
+			}
+			if !goOn {
 				return
 			}
 		}
+		if b.kind == thoughtKind {
+			yield(delta("signature_delta", "signature", b.signature()), "")
+		}
 	}
-}
-
-func (a *answer) think(text string) {
-	signature := "c2ltdWxhdGVk" + fingerprint(text)
-	a.blocks = append(a.blocks, block{
-		start: thinkingBlock{Type: "thinking"},
-		pieces: func(yield func(piece) bool) {
-			for t := range pieces(text, 0) {
-				if !yield(piece{delta: delta("thinking_delta", "thinking", t)}) {
-					return
-				}
-			}
-			yield(piece{delta: delta("signature_delta", "signature", signature)})
-		},
-		whole: thinkingBlock{Type: "thinking", Thinking: text, Signature: signature},
-	})
-	a.output += len(strings.Fields(text))
-}
-
-func (a *answer) useTool(name string, input ...string) {
-	id := "toolu_sim_" + fingerprint(a.id, name)
-	parts := []piece{{delta: delta("input_json_delta", "partial_json", "")}}
-	for _, s := range input {
-		parts = append(parts, piece{delta: delta("input_json_delta", "partial_json", s)})
-	}
-	a.blocks = append(a.blocks, block{
-		start:  toolBlock{Type: "tool_use", ID: id, Name: name, Input: json.RawMessage("{}")},
-		pieces: slices.Values(parts),
-		whole:  toolBlock{Type: "tool_use", ID: id, Name: name, Input: json.RawMessage(strings.Join(input, ""))},
-	})
-	a.stopReason = "tool_use"
-	a.output += len(input)
 }
 
 // message is the answer as a call without stream returns it.
 func (a *answer) message() message {
 	m := a.opening()
 	for _, b := range a.blocks {
-		m.Content = append(m.Content, b.whole)
+		m.Content = append(m.Content, b.end())
 	}
-	m.StopReason = &a.stopReason
+	reason := a.stopReason()
+	m.StopReason = &reason
 	m.Usage.OutputTokens = a.output
 	return m
+}
+
+func (a *answer) stopReason() string {
+	if a.usesTool() {
+		return "tool_use"
+	}
+	return "end_turn"
 }
 
 // opening is the message as a stream begins: nothing said yet.
 func (a *answer) opening() message {
 	return message{
-		ID: a.id, Type: "message", Role: "assistant", Model: a.model, Content: []any{},
+		ID: "msg_sim_" + a.id, Type: "message", Role: "assistant", Model: a.model, Content: []any{},
 		Usage: usage{InputTokens: a.input, OutputTokens: 1, ServiceTier: "standard"},
 	}
-}
-
-// event is one event of the stream; text is the text that it carries.
-type event struct {
-	name string
-	data any
-	text string
 }
 
 // eventData is the data of all events but errors.
@@ -208,7 +179,7 @@ type stopDelta struct {
 func (a *answer) events() iter.Seq[event] {
 	return func(yield func(event) bool) {
 		send := func(d eventData, text string) bool {
-			return yield(event{name: d.Type, data: d, text: text})
+			return yield(event{name: d.Type, data: encode(d), text: text})
 		}
 		opening := a.opening()
 		if !send(eventData{Type: "message_start", Message: &opening}, "") {
@@ -221,7 +192,7 @@ func (a *answer) events() iter.Seq[event] {
 		}
 		_ = send(eventData{
 			Type:  "message_delta",
-			Delta: stopDelta{StopReason: a.stopReason},
+			Delta: stopDelta{StopReason: a.stopReason()},
 			Usage: &deltaUsage{a.output},
 		}, "") && send(eventData{Type: "message_stop"}, "")
 	}
@@ -230,36 +201,44 @@ func (a *answer) events() iter.Seq[event] {
 // events sends the block's part of the stream; false means stop. A ping stands
 // behind the start of the first block, as with the real provider.
 func (b *block) events(index int, send func(eventData, string) bool) bool {
-	if !send(eventData{Type: "content_block_start", Index: &index, ContentBlock: b.start}, "") {
+	if !send(eventData{Type: "content_block_start", Index: &index, ContentBlock: b.start()}, "") {
 		return false
 	}
 	if index == 0 && !send(eventData{Type: "ping"}, "") {
 		return false
 	}
-	for p := range b.pieces {
-		if !send(eventData{Type: "content_block_delta", Index: &index, Delta: p.delta}, p.text) {
+	for d, text := range b.deltas() {
+		if !send(eventData{Type: "content_block_delta", Index: &index, Delta: d}, text) {
 			return false
 		}
 	}
 	return send(eventData{Type: "content_block_stop", Index: &index}, "")
 }
 
-// encode is JSON as the provider writes it: without HTML escapes.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(fmt.Sprintf("simulate: encode %T: %v", v, err)) // only our own types come here
+// messageError is an error as the protocol shows it.
+func messageError(status int, message, requestID string) any {
+	type detail struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
 	}
-	return bytes.TrimRight(b.Bytes(), "\n")
+	return struct {
+		Type      string `json:"type"`
+		Error     detail `json:"error"`
+		RequestID string `json:"request_id,omitempty"`
+	}{"error", detail{errorType(status), message}, requestID}
 }
 
-// fingerprint is short, and the same for the same parts.
-func fingerprint(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+var errorTypes = map[int]string{
+	401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
+	409: "conflict_error", 413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error", 529: "overloaded_error",
+}
+
+func errorType(status int) string {
+	if t, ok := errorTypes[status]; ok {
+		return t
 	}
-	return hex.EncodeToString(h.Sum(nil))[:24]
+	if status >= 500 {
+		return "api_error"
+	}
+	return "invalid_request_error"
 }

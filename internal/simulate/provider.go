@@ -13,7 +13,7 @@ import (
 // ProviderConfig sets up a simulated provider. Its zero value is a provider that
 // takes any key.
 type ProviderConfig struct {
-	// Key is the only x-api-key that is not refused with 401; "" takes all.
+	// Key is the only API key that is not refused with 401; "" takes all.
 	Key string
 
 	// Pace is the time between two words of sim/slow; 0 means 50 ms, so that
@@ -42,8 +42,8 @@ type Provider struct {
 const maxTries = 10_000
 
 // NewProvider makes a provider that speaks the Anthropic protocol at
-// POST /v1/messages, with and without stream, and has these models; what is not
-// one of them is a 404 not_found_error.
+// POST /v1/messages and OpenAI's at POST /v1/chat/completions, with and without
+// stream, and has these models; what is not one of them is a 404.
 //
 //	sim/echo            the prompt's text (of the last message), at once
 //	sim/slow            80 words, one each Pace
@@ -52,18 +52,18 @@ const maxTries = 10_000
 //	sim/429             the same with 429 and Retry-After: 1, for two calls
 //	sim/status-NNN      always this status (300 to 599), with the error's real type
 //	sim/break-off[-N]   the connection breaks after N words of 80; always
-//	sim/error-after-N   an error event, overloaded_error, after N words
+//	sim/error-after-N   an error event, overloaded, after N words
 //	sim/silent[-N]      not a byte more after N words
 //	sim/short[-N]       a clean end after N words, without the stream's last events
 //	sim/garbage[-N]     bytes that are no event stream after N words
 //	sim/endless         words until the client leaves
 //	sim/mute            not even a status
-//	sim/think           a thinking block before the text
-//	sim/tool            a tool_use block after the text
+//	sim/think           thoughts before the text
+//	sim/tool            a tool is used after the text
 //
-// N is 40 where none is given; with 0 the trouble comes right after
-// message_start. Without stream a broken answer is half of its JSON,
-// sim/error-after is a 529, and what would be silent or endless never answers.
+// N is 40 where none is given; with 0 the trouble comes right after the first
+// event. Without stream a broken answer is half of its JSON, sim/error-after is a
+// 529 (OpenAI: 503), and what would be silent or endless never answers.
 //
 // Knobs stand behind the name as in a URL: sim/slow?words=200&pace=1ms.
 //
@@ -85,14 +85,16 @@ func NewProvider(c ProviderConfig) *Provider {
 // ServeHTTP answers one call.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(w, r)
+	spoken, known := dialectOf(r.URL.Path)
 	a := &act{
 		provider: p,
+		dialect:  spoken,
 		out:      &cutWriter{to: w, left: -1},
 		r:        r,
 		call:     Call{Number: int(p.number.Add(1)), Path: r.URL.Path, Header: r.Header.Clone(), Body: body},
 	}
-	w.Header().Set("request-id", fmt.Sprintf("req_sim_%d", a.call.Number))
-	a.call.End = a.begin(err)
+	w.Header().Set(spoken.requestID, fmt.Sprintf("req_sim_%d", a.call.Number))
+	a.call.End = a.begin(known, err)
 	p.observe(a.call)
 	if a.out.broken {
 		panic(http.ErrAbortHandler) // the way to break a connection in net/http
@@ -100,7 +102,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // begin checks the request and plays it. It returns how the call ended.
-func (a *act) begin(bodyErr error) End {
+func (a *act) begin(known bool, bodyErr error) End {
 	if bodyErr != nil {
 		status := http.StatusBadRequest
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](bodyErr); tooLarge {
@@ -108,21 +110,21 @@ func (a *act) begin(bodyErr error) End {
 		}
 		return a.refuse(status, bodyErr.Error())
 	}
-	if a.r.Method != http.MethodPost || a.r.URL.Path != "/v1/messages" {
-		return a.refuse(http.StatusNotFound, "there is only POST /v1/messages")
+	if a.r.Method != http.MethodPost || !known {
+		return a.refuse(http.StatusNotFound, "there are only POST /v1/messages and POST /v1/chat/completions")
 	}
-	if key := a.provider.key; key != "" && a.r.Header.Get("x-api-key") != key {
-		return a.refuse(http.StatusUnauthorized, "invalid x-api-key")
+	if key := a.provider.key; key != "" && a.dialect.key(a.r.Header) != key {
+		return a.refuse(http.StatusUnauthorized, "invalid API key")
 	}
-	m, err := readRequest(a.r, a.call.Body)
+	m, err := a.dialect.read(a.r.Header, a.call.Body)
 	if err != nil {
 		return a.refuse(http.StatusBadRequest, err.Error())
 	}
-	h, known, err := habitOf(m.Model, a.provider.pace)
+	h, has, err := habitOf(m.Model, a.provider.pace)
 	if err != nil {
 		return a.refuse(http.StatusBadRequest, err.Error())
 	}
-	if !known {
+	if !has {
 		return a.refuse(http.StatusNotFound, "model: "+m.Model)
 	}
 	return a.play(h, m)
@@ -130,7 +132,7 @@ func (a *act) begin(bodyErr error) End {
 
 // refuses tells whether this call for a prompt is one that the habit refuses,
 // and which try it is, from 1; 0 if they are not counted.
-func (p *Provider) refuses(h habit, m messagesRequest) (try int, refused bool) {
+func (p *Provider) refuses(h habit, m request) (try int, refused bool) {
 	if h.refusal == nil || h.refusal.times == 0 {
 		return 0, h.refusal != nil
 	}

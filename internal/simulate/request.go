@@ -6,32 +6,34 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 const maxBody = 64 << 20
 
-// messagesRequest is what the provider reads of a request; it ignores the rest.
-type messagesRequest struct {
-	Model     string `json:"model"`
-	MaxTokens int    `json:"max_tokens"`
-	Stream    bool   `json:"stream"`
-	Messages  []struct {
-		Role    string          `json:"role"`
-		Content json.RawMessage `json:"content"`
+// request is what the provider reads of a request; it ignores the rest.
+type request struct {
+	Model         string `json:"model"`
+	MaxTokens     *int   `json:"max_tokens"`
+	Stream        bool   `json:"stream"`
+	StreamOptions *struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+	Messages []struct {
+		Role      string          `json:"role"`
+		Content   json.RawMessage `json:"content"`
+		ToolCalls json.RawMessage `json:"tool_calls"`
 	} `json:"messages"`
 
 	prompt string // the text of the last message
 }
 
-// readRequest reads a request and refuses what the real provider would.
-func readRequest(r *http.Request, body []byte) (messagesRequest, error) {
-	var m messagesRequest
-	if ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); ct != "application/json" {
+// read reads a request and refuses what the real provider would.
+func (d dialect) read(h http.Header, body []byte) (request, error) {
+	var m request
+	if ct, _, _ := mime.ParseMediaType(h.Get("Content-Type")); ct != "application/json" {
 		return m, fmt.Errorf("content-type: must be application/json")
-	}
-	if r.Header.Get("anthropic-version") == "" {
-		return m, fmt.Errorf("anthropic-version: header is required")
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
 		return m, fmt.Errorf("the request body is not valid JSON: %w", err)
@@ -39,22 +41,27 @@ func readRequest(r *http.Request, body []byte) (messagesRequest, error) {
 	switch {
 	case m.Model == "":
 		return m, fmt.Errorf("model: field required")
-	case m.MaxTokens < 1:
-		return m, fmt.Errorf("max_tokens: must be at least 1")
 	case len(m.Messages) == 0:
 		return m, fmt.Errorf("messages: at least one message is required")
 	}
 	for i, msg := range m.Messages {
 		text, err := textOf(msg.Content)
-		if err != nil {
+		if err != nil && msg.ToolCalls == nil {
 			return m, fmt.Errorf("messages.%d.content: %w", i, err)
-		}
-		if msg.Role != "user" && msg.Role != "assistant" {
-			return m, fmt.Errorf("messages.%d.role: must be user or assistant", i)
 		}
 		m.prompt = text
 	}
-	return m, nil
+	return m, d.check(h, m)
+}
+
+// roles refuses messages of other roles.
+func (m request) roles(known ...string) error {
+	for i, msg := range m.Messages {
+		if !slices.Contains(known, msg.Role) {
+			return fmt.Errorf("messages.%d.role: must be one of %s", i, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // textOf is the text of a message: a string, or the text blocks of a list.

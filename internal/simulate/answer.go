@@ -1,0 +1,97 @@
+package simulate
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// answer is what a model says to one prompt, in no protocol's words.
+type answer struct {
+	id     string // a protocol puts its own beginning before it
+	model  string
+	blocks []block
+	input  int // tokens
+	output int // tokens; a word counts as one
+	words  int // of its text
+}
+
+// block is a part of an answer: in pieces, and whole.
+type block struct {
+	kind   blockKind
+	id     string // of a call of a tool
+	name   string // of the tool
+	pieces iter.Seq[string]
+	whole  string
+}
+
+type blockKind int
+
+const (
+	textKind blockKind = iota
+	thoughtKind
+	toolKind // pieces and whole are its input, JSON
+)
+
+// newAnswer makes the answer. The same model and prompt give the same one, so
+// that a stream can be compared with what a call without stream returns.
+func newAnswer(h habit, m request) answer {
+	a := answer{
+		id:    fingerprint(m.Model, m.prompt),
+		model: m.Model,
+		input: max(1, len(strings.Fields(m.prompt))),
+	}
+	switch h.answer {
+	case sayEcho:
+		a.say(m.prompt, 32)
+	case sayText:
+		a.say(textFor(m.prompt, max(h.words, h.after)), 0)
+	case sayThought:
+		a.think(thought)
+		a.say(m.prompt, 32)
+	case sayTool:
+		a.say("Let me look that up.", 0)
+		a.useTool("get_weather", `{"city": "Pa`, `ris", "unit"`, `: "celsius"}`)
+	}
+	if h.trouble == neverEnd {
+		a.blocks[0].pieces = endless()
+		a.words = 0
+	}
+	return a
+}
+
+func (a *answer) say(text string, most int) {
+	a.blocks = append(a.blocks, block{kind: textKind, pieces: pieces(text, most), whole: text})
+	n := len(strings.Fields(text))
+	a.words += n
+	a.output += n
+}
+
+func (a *answer) think(text string) {
+	a.blocks = append(a.blocks, block{kind: thoughtKind, pieces: pieces(text, 0), whole: text})
+	a.output += len(strings.Fields(text))
+}
+
+func (a *answer) useTool(name string, input ...string) {
+	a.blocks = append(a.blocks, block{
+		kind: toolKind, id: fingerprint(a.id, name), name: name,
+		pieces: slices.Values(input), whole: strings.Join(input, ""),
+	})
+	a.output += len(input)
+}
+
+// usesTool tells why the answer ends.
+func (a *answer) usesTool() bool {
+	return slices.ContainsFunc(a.blocks, func(b block) bool { return b.kind == toolKind })
+}
+
+// all is the whole of the blocks of a kind, joined.
+func (a *answer) all(kind blockKind) string {
+	var all strings.Builder
+	for _, b := range a.blocks {
+		if b.kind == kind {
+			all.WriteString(b.whole)
+		}
+	}
+	return all.String()
+}
