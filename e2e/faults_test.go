@@ -83,7 +83,7 @@ var faults = []fault{
 		must(t, os.WriteFile(filepath.Join(dir, "webhook-secret"), []byte("whsec_no\n"), 0o600))
 		return start{env: []string{"WEBHOOK_SECRET="}}
 	}},
-	{"no provider", 2, `no provider is set up; set EZAI_API_KEY or ANTHROPIC_API_KEY, .* or start with --simulate`, func(*testing.T, string) start {
+	{"no provider", 2, `no provider is set up; set EZAI_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY, .* or start with --simulate`, func(*testing.T, string) start {
 		return start{env: []string{"EZAI_API_KEY="}}
 	}},
 	{"a configuration file with an unknown key", 2, `ringback\.yaml:2: there is no key "adr"; there are addr, `, func(t *testing.T, _ string) start {

@@ -109,7 +109,7 @@ func TestWhatIsSetToNothingSaysNothing(t *testing.T) {
 }
 
 func TestProvidersComeFromEnvironmentAndFile(t *testing.T) {
-	env := []string{"EZAI_API_KEY=ez", "ANTHROPIC_API_KEY=an", "ANTHROPIC_BASE_URL=http://127.0.0.1:4000", "OWN_KEY=ow"}
+	env := []string{"EZAI_API_KEY=ez", "ANTHROPIC_API_KEY=an", "ANTHROPIC_BASE_URL=http://127.0.0.1:4000", "OPENAI_API_KEY=oa", "OWN_KEY=ow"}
 	file := write(t, `
 providers:
   ezai: {concurrency: 3}
@@ -118,7 +118,7 @@ providers:
     base_url: http://10.0.0.5:4000
     api_key_env: OWN_KEY
     requests_per_minute: 60
-  keyless: {protocol: anthropic, base_url: "http://10.0.0.6"}
+  keyless: {protocol: openai, base_url: "http://10.0.0.6/v1"}
 routes:
   - {model: "llama-*", provider: own}
   - {model: claude-x, provider: anthropic}
@@ -135,8 +135,9 @@ routes:
 	want := []row{
 		{"ezai", "anthropic", "https://ezaiapi.com", "ez", 3, 0},
 		{"own", "anthropic", "http://10.0.0.5:4000", "ow", 0, 60},
-		{"keyless", "anthropic", "http://10.0.0.6", "", 0, 0},
+		{"keyless", "openai", "http://10.0.0.6/v1", "", 0, 0},
 		{"anthropic", "anthropic", "http://127.0.0.1:4000", "an", 0, 0},
+		{"openai", "openai", "https://api.openai.com/v1", "oa", 0, 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)

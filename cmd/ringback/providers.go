@@ -28,10 +28,15 @@ type upstream struct {
 var wellKnown = []struct{ name, protocol, keyVariable, urlVariable, baseURL string }{
 	{"ezai", "anthropic", "EZAI_API_KEY", "EZAI_BASE_URL", "https://ezaiapi.com"},
 	{"anthropic", "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com"},
+	{"openai", "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1"},
 }
 
-// simulated is the name of the provider of --simulate.
-const simulated = "simulated"
+// simulated is the provider of --simulate, once in each protocol. The first one
+// gets the models sim/*.
+var simulated = []struct{ name, protocol string }{
+	{"simulated", "anthropic"},
+	{"simulated-openai", "openai"},
+}
 
 // simulatedModel is the default model where nothing but the simulated provider
 // is set up.
@@ -57,24 +62,28 @@ func (r *reader) upstreams(simulate bool) ([]upstream, []node.Route, error) {
 	for _, u := range all {
 		names = append(names, u.name)
 	}
-	if simulate {
-		if slices.Contains(names, simulated) {
-			return nil, nil, fmt.Errorf("%s: providers.%s: --simulate adds a provider of this name; give yours another", r.file.path, simulated)
+	for _, s := range simulated {
+		switch {
+		case !simulate:
+		case slices.Contains(names, s.name):
+			return nil, nil, fmt.Errorf("%s: providers.%s: --simulate adds a provider of this name; give yours another", r.file.path, s.name)
+		default:
+			names = append(names, s.name)
 		}
-		names = append(names, simulated)
 	}
 	routes, err := r.routes(names)
 	return all, routes, err
 }
 
 // errNoProvider is what serve says without any provider.
-func errNoProvider(getenv func(string) string) error {
-	hint := ""
-	if getenv("OPENAI_API_KEY") != "" {
-		hint = " (OPENAI_API_KEY is set, but OpenAI's protocol is not in this version)"
+func errNoProvider() error {
+	var keys []string
+	for _, w := range wellKnown {
+		keys = append(keys, w.keyVariable)
 	}
-	return fail(exitUsage, "no provider is set up%s; set EZAI_API_KEY or ANTHROPIC_API_KEY, name one under providers in the "+
-		"configuration file, or start with --simulate for models that cost nothing", hint)
+	last := len(keys) - 1
+	return fail(exitUsage, "no provider is set up; set %s or %s, name one under providers in the "+
+		"configuration file, or start with --simulate for models that cost nothing", strings.Join(keys[:last], ", "), keys[last])
 }
 
 // fromFile reads the file's providers.
@@ -113,9 +122,9 @@ func (r *reader) upstream(e entry) (upstream, error) {
 	}
 	switch {
 	case u.protocol == "":
-		return u, fmt.Errorf("%s: protocol is required: anthropic", u.origin)
+		return u, fmt.Errorf("%s: protocol is required: %s", u.origin, strings.Join(provider.Protocols(), " or "))
 	case u.baseURL == "":
-		return u, fmt.Errorf("%s: base_url is required, like https://api.anthropic.com", u.origin)
+		return u, fmt.Errorf("%s: base_url is required, like https://api.anthropic.com or http://127.0.0.1:11434/v1", u.origin)
 	case keyVariable == "":
 		return u, nil // a server that asks for none
 	}

@@ -49,7 +49,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
   addr: 127.0.0.1:8080
   providers:
     anthropic: {concurrency: 50, requests_per_minute: 1000}
-    own: {protocol: anthropic, base_url: http://10.0.0.5:4000, api_key_env: OWN_KEY}
+    own: {protocol: openai, base_url: http://10.0.0.5:11434/v1}
   routes:
     - {model: "llama-*", provider: own}`,
 		Annotations:           map[string]string{titleVariables: serveVariables(), titleExit: exitCodesText()},
@@ -61,7 +61,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 				return err
 			}
 			if len(c.providers) == 0 && !c.simulate {
-				return errNoProvider(os.Getenv)
+				return errNoProvider()
 			}
 			out := terminalOf(cmd.ErrOrStderr())
 			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.is, Color: out.color})
@@ -234,7 +234,9 @@ func openProviders(c config) (map[string]node.Provider, func(), error) {
 			return nil, nil, fmt.Errorf("start the simulated provider: %w", err)
 		}
 		closers = append(closers, serveHandler(l, simulate.NewProvider(simulate.ProviderConfig{})))
-		all = append(all, upstream{name: simulated, protocol: "anthropic", baseURL: "http://" + l.Addr().String()})
+		for _, s := range simulated {
+			all = append(all, upstream{name: s.name, protocol: s.protocol, baseURL: "http://" + l.Addr().String()})
+		}
 	}
 	for _, u := range all {
 		client, err := provider.New(provider.Config{
