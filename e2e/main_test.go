@@ -5,6 +5,7 @@
 //	server_test.go     the real program: built, started, killed, started again
 //	world_test.go      what is around it: a provider, a receiver, clients
 //	contract_test.go   the simple contract, to the letter
+//	openai_test.go     the same way through OpenAI's protocol
 //	kill_test.go       nothing is lost, however often it is killed
 //	drain_test.go      SIGTERM
 //	faults_test.go     what an operator may get wrong, and what may be broken

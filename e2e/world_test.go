@@ -24,6 +24,7 @@ type world struct {
 	calls    *simulate.CallLog
 	receiver *simulate.Receiver
 	callback string // the receiver's URL
+	upstream string // the provider's URL
 	config   string // the path of the configuration file: the provider is ezai, for claude-* and sim/*
 	dir      string // the data directory
 	binary   string
@@ -64,6 +65,7 @@ func newWorld(t *testing.T, s setup) *world {
 		}})
 	}
 	upstream := httptest.NewServer(s.provider)
+	w.upstream = upstream.URL
 	t.Cleanup(upstream.Close)
 	if s.barrier != nil {
 		t.Cleanup(s.barrier.lift) // before upstream.Close, which waits for the calls
