@@ -35,7 +35,9 @@ var mayImport = map[string][]string{
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 	},
-	"internal/api": {".", "internal/node"},
+	"internal/openapi":   {".", "docs", "internal/node"},
+	"internal/swaggerui": {},
+	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/store", "internal/store/sqlite", "internal/telemetry", "internal/simulate",

@@ -2,12 +2,16 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/openapi"
 )
 
 // A route is one line of the API: what it is, and what it needs.
@@ -17,6 +21,8 @@ type route struct {
 	body         bodyRule
 	open         bool // it asks for no key, and is not logged
 	door         door
+	about        openapi.About   // what /openapi.json says of it, beside all this
+	errors       []ringback.Code // that its door answers; for the others see refusals
 }
 
 // A door serves a route. Whatever it returns, it does not write.
@@ -33,26 +39,104 @@ const (
 func (s *Server) routes() []route {
 	pages := []string{"limit", "cursor"}
 	return []route{
-		{method: "POST", path: "/api/generate", body: jsonBody, door: decoded(readGenerate, s.generate)},
-		{method: "GET", path: "/api/jobs", door: s.jobs, query: []string{
-			"limit", "cursor", "status", "model", "created_after", "created_before", metadataPrefix,
-		}},
-		{method: "GET", path: "/api/jobs/{id}", door: s.job, query: []string{"wait", "include"}},
-		{method: "GET", path: "/api/jobs/{id}/attempts", door: s.attempts, query: pages},
-		{method: "GET", path: "/api/jobs/{id}/deliveries", door: s.deliveries, query: pages},
-		{method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, door: decoded(readNothing, s.cancel)},
-		{method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, door: s.retry},
-		{method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readNothing, s.redeliver)},
-		{method: "DELETE", path: "/api/jobs/{id}", door: s.erase},
-		{method: "GET", path: "/api/dead", door: s.dead, query: []string{
-			"kind", "limit", "cursor", "model", "provider", "code", "host",
-			"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
-		}},
-		{method: "POST", path: "/api/dead/replay", body: jsonBody, door: decoded(readDeadAction, s.replayDead)},
-		{method: "DELETE", path: "/api/dead", body: jsonBody, door: decoded(readDeadAction, s.purgeDead)},
-		{method: "GET", path: "/healthz", door: s.healthz, open: true},
-		{method: "GET", path: "/readyz", door: s.readyz, open: true},
-		{method: "GET", path: "/metrics", door: s.showMetrics},
+		{
+			method: "POST", path: "/api/generate", body: jsonBody, door: decoded(readGenerate, s.generate),
+			errors: codes{ringback.IdempotencyMismatch, ringback.RateLimited},
+			about: openapi.About{
+				ID: "generate", Summary: "Submit a request", Takes: a[ringback.Request](), Gives: one[ringback.Accepted](),
+				Status: 202, Headers: []string{"Location", "Idempotency-Replayed"},
+			},
+		},
+		{
+			method: "GET", path: "/api/jobs", door: s.jobs, query: []string{
+				"limit", "cursor", "status", "model", "created_after", "created_before", metadataPrefix,
+			},
+			about: openapi.About{ID: "jobs", Summary: "List jobs", Gives: one[ringback.Page[ringback.Job]]()},
+		},
+		{
+			method: "GET", path: "/api/jobs/{id}", door: s.job, query: []string{"wait", "include"},
+			errors: codes{ringback.NotFound, ringback.Gone},
+			about:  openapi.About{ID: "job", Summary: "Read a job, or wait for its end", Gives: one[ringback.Job]()},
+		},
+		{
+			method: "GET", path: "/api/jobs/{id}/attempts", door: s.attempts, query: pages,
+			errors: codes{ringback.NotFound, ringback.Gone},
+			about:  openapi.About{ID: "attempts", Summary: "List the provider calls of a job", Gives: one[ringback.Page[ringback.Attempt]]()},
+		},
+		{
+			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.deliveries, query: pages,
+			errors: codes{ringback.NotFound, ringback.Gone},
+			about:  openapi.About{ID: "deliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
+		},
+		{
+			method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, door: decoded(readNothing, s.cancel),
+			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
+			about:  openapi.About{ID: "cancel", Summary: "Cancel a job", Gives: one[ringback.Job]()},
+		},
+		{
+			method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, door: s.retry,
+			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
+			about: openapi.About{
+				ID: "retry", Summary: "Replay a job that ended without an answer", Takes: a[json.RawMessage](), Gives: one[ringback.Job](),
+				Status: 202, Headers: []string{"Location"},
+			},
+		},
+		{
+			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readNothing, s.redeliver),
+			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
+			about: openapi.About{
+				ID: "redeliver", Summary: "Send the webhook of a job once more", Gives: one[ringback.Delivery](), Status: 202,
+			},
+		},
+		{
+			method: "DELETE", path: "/api/jobs/{id}", door: s.erase, errors: codes{ringback.NotFound, ringback.Conflict},
+			about: openapi.About{ID: "erase", Summary: "Erase a job", Status: 204},
+		},
+		{
+			method: "GET", path: "/api/dead", door: s.dead, query: []string{
+				"kind", "limit", "cursor", "model", "provider", "code", "host",
+				"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
+			},
+			about: openapi.About{ID: "dead", Summary: "List dead letters", Gives: []reflect.Type{
+				a[ringback.Page[ringback.Job]](), a[ringback.Page[ringback.Delivery]](),
+			}},
+		},
+		{
+			method: "POST", path: "/api/dead/replay", body: jsonBody, door: decoded(readDeadAction, s.replayDead),
+			about: openapi.About{
+				ID: "replayDead", Summary: "Replay, or send once more, all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
+			},
+		},
+		{
+			method: "DELETE", path: "/api/dead", body: jsonBody, door: decoded(readDeadAction, s.purgeDead),
+			about: openapi.About{
+				ID: "purgeDead", Summary: "Erase all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
+			},
+		},
+		{
+			method: "GET", path: "/healthz", door: s.healthz, open: true,
+			about: openapi.About{ID: "health", Summary: "Is the process alive?", Gives: one[health]()},
+		},
+		{
+			method: "GET", path: "/readyz", door: s.readyz, open: true,
+			about: openapi.About{ID: "readiness", Summary: "Does the server take jobs?", Gives: one[node.Readiness](), Unready: true},
+		},
+		{
+			method: "GET", path: "/metrics", door: s.showMetrics,
+			about: openapi.About{ID: "metrics", Summary: "Metrics for Prometheus", Media: "text/plain"},
+		},
+		{
+			method: "GET", path: "/openapi.json", door: s.openapi, open: true,
+			about: openapi.About{ID: "openapi", Summary: "This document", Media: "application/json"},
+		},
+		{
+			method: "GET", path: "/docs", door: s.docs, open: true,
+			about: openapi.About{ID: "docs", Summary: "This document, for a browser", Media: "text/html"},
+		},
+		{
+			method: "GET", path: "/docs/{file}", door: s.docsFile, open: true, errors: codes{ringback.NotFound},
+			about: openapi.About{ID: "docsFile", Summary: "What the page at /docs consists of", Media: "*/*"},
+		},
 	}
 }
 

@@ -16,8 +16,8 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 	s := gate(t, Config{})
 	for _, target := range []string{
 		"/", "/api", "/api/", "/api/jobs/", "/api//jobs", "/api/./jobs", "/api/x/../jobs", "/api/jobs/a/b",
-		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/openapi.json",
-		"/docs", "/healthz/", "/v1/messages",
+		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/docs/",
+		"/docs/a/b", "/healthz/", "/v1/messages",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {
 			resp, e := ask(t, s, method, target, "")
@@ -35,6 +35,7 @@ func TestWrongMethodsAreToldTheRightOnes(t *testing.T) {
 		"/api/generate": "POST", "/api/jobs": "GET, HEAD", "/api/jobs/a": "DELETE, GET, HEAD", "/api/jobs/a/attempts": "GET, HEAD",
 		"/api/jobs/a/deliveries": "GET, HEAD", "/api/jobs/a/cancel": "POST", "/api/jobs/a/retry": "POST",
 		"/api/jobs/a/redeliver": "POST", "/api/dead": "DELETE, GET, HEAD", "/api/dead/replay": "POST", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
+		"/openapi.json": "GET, HEAD", "/docs": "GET, HEAD", "/docs/page.js": "GET, HEAD",
 	} {
 		for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodOptions, http.MethodTrace, "BREW"} {
 			resp, e := ask(t, s, method, target, "")

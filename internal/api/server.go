@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +19,8 @@ import (
 // Config is what the door needs to know. The zero value serves this machine
 // alone, without a key.
 type Config struct {
-	// APIKey is asked of every request but those for /healthz and /readyz.
+	// APIKey is asked of every request but those for the open routes: /healthz,
+	// /readyz, /openapi.json, /docs.
 	// Empty: no key is asked for, and only requests to a loopback Host are
 	// served, unless Insecure is set.
 	APIKey string
@@ -38,7 +40,7 @@ type Config struct {
 	// Metrics are what /metrics shows; nil: nothing.
 	Metrics prometheus.Gatherer
 	// Logger gets internal errors as errors and each request at debug, but
-	// those for /healthz and /readyz. Nil: nothing is logged.
+	// those for the open routes. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -64,6 +66,7 @@ type Server struct {
 	bodyGrace    time.Duration
 	reserve      func(bytes int64) (release func(), err error) // of the node's memory
 	mux          *http.ServeMux
+	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
 
 	closing context.Context // done when waiting requests are to be answered as they stand
 	close   context.CancelFunc
@@ -93,7 +96,9 @@ func New(c Config, n *node.Node) (*Server, error) {
 		return nil, err
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
-	s.mount(s.routes())
+	table := s.routes()
+	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table) })
+	s.mount(table)
 	return s, nil
 }
 

@@ -107,7 +107,6 @@ func deadQuery(project string, f ringback.DeadFilter, cursor string) (store.Dead
 }
 
 const (
-	maxDeadAction = 10_000
 	deadActionFor = 20 * time.Second
 	// deadBatch is how many are dealt with at once: they share commits.
 	deadBatch = 100
@@ -192,7 +191,7 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 
 func checkAction(a ringback.DeadAction) (limit int, err error) {
 	c := checks{}
-	limit = c.number("limit", a.Limit, 1, maxDeadAction, maxDeadAction)
+	limit = c.number("limit", a.Limit)
 	f := a.DeadFilter
 	all := f.Model == "" && f.Provider == "" && f.Code == "" && len(f.Metadata) == 0 && f.Host == "" &&
 		cmp.Or(f.CreatedAfter, f.CreatedBefore, f.EndedAfter, f.EndedBefore) == nil

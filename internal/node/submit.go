@@ -143,24 +143,14 @@ type accepted struct {
 	request []byte // the provider's request
 }
 
-// The defaults of a request, and the bounds of its numbers in seconds.
+// The bounds of a request beside Ranges.
 const (
-	defaultTimeout     = 600
-	maxTimeout         = 3600
-	defaultMaxAttempts = 3
-	maxMaxAttempts     = 20
-	defaultMaxWait     = 3600
-	maxMaxWait         = 7 * 24 * 3600
-	defaultResultTTL   = 24 * 3600
-	minResultTTL       = 60
-	maxResultTTL       = 30 * 24 * 3600
-	defaultExpiry      = 7 * 24 * time.Hour
-	maxExpiry          = 30 * 24 * time.Hour
-	maxMaxTokens       = 10_000_000
-	maxMetadata        = 16 << 10
-	maxModel           = 256
-	maxFallbacks       = 8
-	maxRunAt           = 30 * 24 * time.Hour
+	defaultExpiry = 7 * 24 * time.Hour
+	maxExpiry     = 30 * 24 * time.Hour
+	maxMetadata   = 16 << 10
+	maxModel      = 256
+	maxFallbacks  = 8
+	maxRunAt      = 30 * 24 * time.Hour
 )
 
 // accept checks a request and makes the job that it asks for.
@@ -168,7 +158,7 @@ func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 	r := s.Request
 	c := checks{}
 	required(&c, r)
-	maxTokens := c.number("max_tokens", r.MaxTokens, 1, maxMaxTokens, provider.DefaultMaxTokens)
+	maxTokens := c.number("max_tokens", r.MaxTokens)
 	job, err := n.newJob(&c, s, now)
 	if err != nil {
 		return accepted{}, err
@@ -187,16 +177,16 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 	options := store.Options{
 		Events:         n.events(c, r),
 		WebhookBody:    oneOf(c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
-		Timeout:        seconds(c.number("timeout_seconds", r.TimeoutSeconds, 1, maxTimeout, defaultTimeout)),
-		MaxAttempts:    c.number("max_attempts", r.MaxAttempts, 1, maxMaxAttempts, defaultMaxAttempts),
-		MaxWait:        seconds(c.number("max_wait_seconds", r.MaxWaitSeconds, 1, maxMaxWait, defaultMaxWait)),
-		ResultTTL:      seconds(c.number("result_ttl_seconds", r.ResultTTLSeconds, minResultTTL, maxResultTTL, defaultResultTTL)),
+		Timeout:        seconds(c.number("timeout_seconds", r.TimeoutSeconds)),
+		MaxAttempts:    c.number("max_attempts", r.MaxAttempts),
+		MaxWait:        seconds(c.number("max_wait_seconds", r.MaxWaitSeconds)),
+		ResultTTL:      seconds(c.number("result_ttl_seconds", r.ResultTTLSeconds)),
 		RetryUncertain: oneOf(c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
 		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
 	}
 	n.callback(c, r, &options)
-	priority := c.number("priority", r.Priority, 0, store.MaxPriority, 0)
+	priority := c.number("priority", r.Priority)
 	run := runAt(c, r.RunAt, now)
 	expires := expiry(c, r.ExpiresAt, run)
 	metadata := metadata(c, r.Metadata)
@@ -272,12 +262,14 @@ func (c *checks) fault(field, message string) {
 	}
 }
 
-func (c *checks) number(field string, n *int, least, most, byDefault int) int {
+// number checks a number against the Ranges.
+func (c *checks) number(field string, n *int) int {
+	r := Ranges[field]
 	if n == nil {
-		return byDefault
+		return r.Default
 	}
-	if *n < least || *n > most {
-		c.fault(field, fmt.Sprintf("%s must be from %d to %d", field, least, most))
+	if *n < r.Least || *n > r.Most {
+		c.fault(field, fmt.Sprintf("%s must be from %d to %d", field, r.Least, r.Most))
 	}
 	return *n
 }

@@ -1,0 +1,168 @@
+package openapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback"
+)
+
+// sent are the manual's examples of a route's body: what its curls send, and
+// those beside the description of the type.
+func (w *writer) sent(t reflect.Type, s *section) []json.RawMessage {
+	all := s.of("request")
+	for _, heading := range headings[t.Name()] {
+		all = append(all, w.manual.at(heading).of("request")...)
+	}
+	return all
+}
+
+// answer is a body of JSON with an example: of those that the manual has, the
+// first one for an answer that went well, the last one for another.
+func (w *writer) answer(s *section, of *schema, status int) *media {
+	m := &media{Schema: of}
+	name := strings.TrimPrefix(of.Ref, schemaPath)
+	switch all := w.manual.examples(s, kinds[name]); {
+	case len(all) > 0 && status == http.StatusServiceUnavailable:
+		m.Example = all[len(all)-1]
+	case len(all) > 0:
+		m.Example = all[0]
+	case kinds[name+"Page"] != "": // one of a page
+		for _, page := range w.manual.examples(s, kinds[name+"Page"]) {
+			m.Example = json.RawMessage(gjson.GetBytes(page, "data.0").Raw)
+		}
+	}
+	return m
+}
+
+// errors are the answers of all codes that an operation refers to.
+func (w *writer) errors() map[ringback.Code]*response {
+	all := map[ringback.Code]*response{}
+	_, said := w.manual.at("Errors").words("code")
+	for code := range w.used {
+		meaning, sentence := said[string(code)][0], last(said[string(code)])
+		e := ringback.Error{Message: sentence, Code: code, RequestID: "0193c1a7-0000-7000-8000-000000000009"}
+		headers := []string{"X-Request-Id"}
+		switch code {
+		case ringback.InvalidRequest:
+			e.Field, _, _ = strings.Cut(sentence, " ")
+		case ringback.Unauthorized:
+			headers = append(headers, "WWW-Authenticate")
+		case ringback.RateLimited, ringback.Unavailable:
+			headers = append(headers, "Retry-After")
+		}
+		example, _ := json.Marshal(e) // two strings and a word
+		all[code] = &response{
+			Description: meaning, Headers: headerRefs(headers),
+			Content: map[string]*media{asJSON: {Schema: w.schemas.of(reflect.TypeOf(e), ""), Example: example}},
+		}
+	}
+	return all
+}
+
+// webhook is what a receiver serves, and how its answers are understood.
+func (w *writer) webhook(event ringback.EventType) *operation {
+	coming, answering := w.manual.at("What comes"), w.manual.at("Answering")
+	status := strings.TrimPrefix(string(event), "job.")
+	body := &media{Schema: &schema{AllOf: []*schema{
+		w.schemas.of(reflect.TypeFor[ringback.Event](), ""),
+		{Properties: properties{{"type", &schema{Const: string(event)}}, {"status", &schema{Const: status}}}},
+	}}}
+	for _, e := range coming.of("event") {
+		if gjson.GetBytes(e, "type").Str == string(event) {
+			body.Example = e
+		}
+	}
+	o := &operation{
+		ID: status, Summary: "A job is " + status, Description: answering.prose,
+		Security: []map[string][]string{}, Parameters: headersOf(coming),
+		RequestBody: &requestBody{Required: true, Content: map[string]*media{asJSON: body}},
+		Responses:   map[string]*response{},
+	}
+	_, said := answering.words("the receiver")
+	for code, cells := range said {
+		o.Responses[strings.ToUpper(code)] = &response{Description: last(cells)}
+	}
+	o.Responses["default"] = &response{Description: "anything else, or no answer: the next try"}
+	return o
+}
+
+// tags are the chapters of the document, before the webhooks.
+const (
+	tagJobs   = "Jobs"
+	tagDead   = "Dead letters"
+	tagServer = "Server"
+)
+
+var tags = []tag{
+	{tagJobs, "Requests to LLMs, from their acceptance to their end"},
+	{tagDead, "What failed for good, and its second chance"},
+	{tagServer, "The server itself"},
+}
+
+func tagOf(path string) string {
+	switch {
+	case strings.HasPrefix(path, "/api/dead"):
+		return tagDead
+	case strings.HasPrefix(path, "/api/"):
+		return tagJobs
+	default:
+		return tagServer
+	}
+}
+
+// anyKey is met by either form of the key.
+var anyKey = []map[string][]string{{"bearer": {}}, {"x-api-key": {}}}
+
+var securitySchemes = map[string]map[string]string{
+	"bearer":    {"type": "http", "scheme": "bearer", "description": "The API key, if the server has one"},
+	"x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The API key, if the server has one"},
+}
+
+var pathParameters = map[string]parameter{
+	"id": {Description: "the `job_id`", Schema: &schema{Type: "string", Format: "uuid"},
+		Example: "0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d"},
+	"file": {Description: "the name of the file", Schema: &schema{Type: "string"}, Example: "page.js"},
+}
+
+var queryParameters = map[string]*schema{
+	"limit":          {Type: "integer", Minimum: new(1), Maximum: new(100), Default: 20},
+	"cursor":         {Type: "string"},
+	"status":         {Type: "string", Enum: wordsOf[ringback.Status]()},
+	"model":          {Type: "string"},
+	"provider":       {Type: "string"},
+	"code":           {Type: "string", Enum: wordsOf[ringback.ErrorDetailCode]()},
+	"kind":           {Type: "string", Enum: wordsOf[ringback.DeadKind](), Default: "job"},
+	"host":           {Type: "string", Format: "uri"},
+	"created_after":  {Type: "string", Format: "date-time"},
+	"created_before": {Type: "string", Format: "date-time"},
+	"ended_after":    {Type: "string", Format: "date-time"},
+	"ended_before":   {Type: "string", Format: "date-time"},
+	"wait":           {Type: "string", Pattern: "^([0-9]|[1-5][0-9]|60)s?$"},
+	"include":        {Type: "string", Enum: words("request")},
+}
+
+// requestHeaders are those of our requests, and of a webhook.
+var requestHeaders = map[string]*schema{
+	"Idempotency-Key":     {Type: "string", MinLength: new(1), MaxLength: new(255)},
+	"X-Callback-URL":      {Type: "string", Format: "uri", MaxLength: new(2048)},
+	"X-Request-Id":        {Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"},
+	"traceparent":         {Type: "string", Pattern: "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?$"},
+	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
+	"webhook-id":          {Type: "string", Format: "uuid"},
+	"webhook-timestamp":   {Type: "string", Pattern: "^[0-9]+$"},
+	"webhook-signature":   {Type: "string", Pattern: "^v1,[A-Za-z0-9+/]{43}=$"},
+	"X-Webhook-Signature": {Type: "string", Pattern: "^sha256=[0-9a-f]{64}$"},
+}
+
+var answerHeaders = map[string]*parameter{
+	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: requestHeaders["X-Request-Id"]},
+	"Location":             {Description: "the `status_url` of the job", Schema: &schema{Type: "string", Format: "uri-reference"}},
+	"Idempotency-Replayed": {Description: "`true`: the key was known, and nothing new was accepted", Schema: &schema{Type: "string", Const: "true"}},
+	"Retry-After":          {Description: "when to come again, in seconds", Schema: &schema{Type: "integer", Minimum: new(1)}},
+	"WWW-Authenticate":     {Description: "how to bring the key", Schema: &schema{Type: "string", Const: "Bearer"}},
+}

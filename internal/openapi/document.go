@@ -1,0 +1,231 @@
+package openapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback"
+)
+
+// A Route is one line of the table that serves, as the document needs it.
+type Route struct {
+	About
+
+	Method, Path string
+	Query        []string // names of parameters; one that ends in a dot stands for all that begin so
+	Body         Body
+	Open         bool            // it asks for no key
+	Errors       []ringback.Code // that it may answer
+}
+
+// Body says whether a request has one.
+type Body int
+
+// The bodies of requests.
+const (
+	NoBody Body = iota
+	OptionalBody
+	RequiredBody
+)
+
+// About is what a route says of itself for this document alone.
+type About struct {
+	ID, Summary string
+	Takes       reflect.Type // the body of the request
+	// Status of an answer that is no error; 0 means 200.
+	Status int
+	// Gives are the types that the answer may be of. None: it has no body, or
+	// one of another media type.
+	Gives []reflect.Type
+	// Media is the type of an answer that is not JSON.
+	Media string
+	// Headers are those of the answer, beside X-Request-Id.
+	Headers []string
+	// Unready answers 503 with the same form.
+	Unready bool
+}
+
+// Document writes the OpenAPI document of the routes. statusOf is the HTTP status
+// of each code.
+func Document(version string, routes []Route, statusOf map[ringback.Code]int) ([]byte, error) {
+	m := readManual()
+	w := writer{manual: m, statusOf: statusOf, schemas: schemas{m, map[string]*schema{}}, used: map[ringback.Code]bool{}}
+	paths := map[string]map[string]*operation{}
+	for _, r := range routes {
+		if paths[r.Path] == nil {
+			paths[r.Path] = map[string]*operation{}
+		}
+		paths[r.Path][strings.ToLower(r.Method)] = w.operation(r)
+	}
+	webhooks := map[string]map[string]*operation{}
+	for _, event := range ringback.TerminalEvents {
+		webhooks[string(event)] = map[string]*operation{"post": w.webhook(event)}
+	}
+	w.schemas.of(reflect.TypeFor[ringback.Error](), "")
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(document{
+		OpenAPI: "3.1.0",
+		Info: info{
+			Title: "Ringback", Version: cmp.Or(version, "dev"), Summary: "A durable asynchronous gateway for LLM APIs",
+			Description: m[preface].prose, License: license{"Apache 2.0", "Apache-2.0"},
+		},
+		Servers:  []server{{"/", "The server that this document comes from"}},
+		Tags:     used(paths),
+		Security: anyKey,
+		Paths:    paths,
+		Webhooks: webhooks,
+		Components: components{
+			Schemas: w.schemas.named, Responses: w.errors(), Headers: answerHeaders, SecuritySchemes: securitySchemes,
+		},
+	})
+	return b.Bytes(), err
+}
+
+// used are the tags that operations have, in the order of tags.
+func used(paths map[string]map[string]*operation) []tag {
+	has := map[string]bool{}
+	for _, path := range paths {
+		for _, o := range path {
+			has[o.Tags[0]] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(tags), func(t tag) bool { return !has[t.Name] })
+}
+
+const asJSON = "application/json"
+
+// A writer holds what the operations have in common.
+type writer struct {
+	manual   manual
+	statusOf map[ringback.Code]int
+	schemas  schemas
+	used     map[ringback.Code]bool
+}
+
+func (w *writer) operation(r Route) *operation {
+	heading := "`" + r.Method + " " + r.Path + "`"
+	section := w.manual.at(heading)
+	o := &operation{
+		ID: r.ID, Tags: []string{tagOf(r.Path)}, Summary: r.Summary, Description: section.prose,
+		Parameters: w.parameters(r, section), RequestBody: w.requestBody(r, section, heading),
+		Responses: w.responses(r, section, heading),
+	}
+	if r.Open {
+		o.Security = []map[string][]string{}
+	}
+	return o
+}
+
+var inPath = regexp.MustCompile(`\{(\w+)\}`)
+
+// parameters are those of the path, of the query and of the headers.
+func (w *writer) parameters(r Route, s *section) []*parameter {
+	var all []*parameter
+	for _, m := range inPath.FindAllStringSubmatch(r.Path, -1) {
+		p := pathParameters[m[1]]
+		p.Name, p.In, p.Required = m[1], "path", true
+		all = append(all, &p)
+	}
+	_, said := s.words("parameter")
+	for _, name := range r.Query {
+		p := &parameter{Name: name, In: "query", Description: last(said[name]), Schema: queryParameters[name]}
+		if prefix, isPrefix := strings.CutSuffix(name, "."); isPrefix {
+			// An exploded form takes the name of each of its members as it is.
+			p.Name, p.Style, p.Explode = prefix, "form", true
+			p.Description = last(said[name+"KEY"])
+			p.Schema = &schema{
+				Type: "object", AdditionalProperties: &schema{Type: "string"},
+				PropertyNames: &schema{Pattern: "^" + regexp.QuoteMeta(name) + "."},
+			}
+		}
+		all = append(all, p)
+	}
+	return append(all, headersOf(s)...)
+}
+
+// headersOf are the headers that a section has in a table.
+func headersOf(s *section) []*parameter {
+	var all []*parameter
+	names, said := s.words("header")
+	for _, name := range names {
+		if like, known := requestHeaders[name]; known {
+			all = append(all, &parameter{Name: name, In: "header", Description: last(said[name]), Schema: like})
+		}
+	}
+	return all
+}
+
+func (w *writer) requestBody(r Route, s *section, heading string) *requestBody {
+	if r.Body == NoBody || r.Takes == nil {
+		return nil
+	}
+	m := &media{Examples: map[string]*namedExample{}, Schema: &schema{Type: "object"}}
+	if r.Takes.Kind() == reflect.Struct {
+		m.Schema = w.schemas.of(r.Takes, heading)
+	}
+	for i, body := range w.sent(r.Takes, s) {
+		m.Examples["example"+strconv.Itoa(i+1)] = &namedExample{Summary: fieldsOf(body), Value: body}
+	}
+	return &requestBody{Required: r.Body == RequiredBody, Content: map[string]*media{asJSON: m}}
+}
+
+// fieldsOf names what is in a body.
+func fieldsOf(body json.RawMessage) string {
+	var names []string
+	gjson.ParseBytes(body).ForEach(func(name, _ gjson.Result) bool {
+		names = append(names, name.Str)
+		return true
+	})
+	return strings.Join(names, ", ")
+}
+
+func (w *writer) responses(r Route, s *section, heading string) map[string]*response {
+	status := cmp.Or(r.Status, http.StatusOK)
+	all := map[string]*response{strconv.Itoa(status): w.success(r, s, heading, status)}
+	if r.Unready {
+		all["503"] = w.success(r, s, heading, http.StatusServiceUnavailable)
+	}
+	for _, code := range r.Errors {
+		w.used[code] = true
+		all[strconv.Itoa(w.statusOf[code])] = &response{Ref: "#/components/responses/" + string(code)}
+	}
+	return all
+}
+
+func (w *writer) success(r Route, s *section, heading string, status int) *response {
+	a := &response{Description: http.StatusText(status), Headers: headerRefs(append([]string{"X-Request-Id"}, r.Headers...))}
+	switch {
+	case r.Media != "":
+		a.Content = map[string]*media{r.Media: {Schema: &schema{Type: "string"}}}
+	case len(r.Gives) == 1:
+		a.Content = map[string]*media{asJSON: w.answer(s, w.schemas.of(r.Gives[0], heading), status)}
+	case len(r.Gives) > 1:
+		m := &media{Schema: &schema{}, Examples: map[string]*namedExample{}}
+		for _, t := range r.Gives {
+			one := w.answer(s, w.schemas.of(t, heading), status)
+			m.Schema.AnyOf = append(m.Schema.AnyOf, one.Schema)
+			m.Examples[strings.TrimPrefix(one.Schema.Ref, schemaPath)] = &namedExample{Value: one.Example}
+		}
+		a.Content = map[string]*media{asJSON: m}
+	}
+	return a
+}
+
+func headerRefs(names []string) map[string]*parameter {
+	refs := map[string]*parameter{}
+	for _, name := range names {
+		refs[name] = &parameter{Ref: "#/components/headers/" + name}
+	}
+	return refs
+}

@@ -1,0 +1,159 @@
+package openapi
+
+import (
+	"reflect"
+
+	"github.com/ringback/ringback"
+)
+
+// headings are where docs/ describes the fields of a struct: the first one says
+// what it is, too.
+var headings = map[string][]string{
+	"Request":     {"The request"},
+	"Accepted":    {"The answer"},
+	"Job":         {"The job"},
+	"Webhook":     {"`webhook` of a job"},
+	"ErrorDetail": {"`error_detail` of a job"},
+	"Attempt":     {"An attempt"},
+	"Delivery":    {"A delivery"},
+	"Try":         {"A try"},
+	"Page":        {"A page"},
+	"DeadAction":  {"What is to be done"},
+	"DeadDone":    {"What was done"},
+	"Event":       {"What comes", "The job"},
+	"Error":       {"Errors"},
+	"Hold":        {"A hold"},
+}
+
+// kinds are the words behind ```json in docs/ for an example of each schema.
+var kinds = map[string]string{
+	"Accepted": "accepted", "Job": "job", "JobPage": "jobs", "AttemptPage": "attempts", "DeliveryPage": "deliveries",
+	"Delivery": "delivery", "DeadDone": "done", "Health": "health", "Readiness": "readiness",
+}
+
+// requests are the structs that come from outside: strict, and null is absence.
+var requests = map[string]bool{"Request": true, "DeadAction": true}
+
+// without are fields that a struct shares with another, and never has.
+var without = map[string][]string{"Event": {"webhook", "request"}}
+
+// enums are the types that are one word of several.
+var enums = map[reflect.Type][]any{
+	reflect.TypeFor[ringback.Status]():         words(ringback.Statuses...),
+	reflect.TypeFor[ringback.EventType]():      words(ringback.TerminalEvents...),
+	reflect.TypeFor[ringback.WebhookBody]():    words(ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
+	reflect.TypeFor[ringback.RetryUncertain](): words(ringback.RetryAlways, ringback.RetryNever),
+	reflect.TypeFor[ringback.DeliveryStatus](): words(ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead),
+	reflect.TypeFor[ringback.DeadReason]():     words(ringback.DeadTries, ringback.DeadRefused, ringback.DeadExpired, ringback.DeadErased),
+	reflect.TypeFor[ringback.DeadKind]():       words(ringback.DeadJob, ringback.DeadDelivery),
+	reflect.TypeFor[ringback.AttemptOutcome](): words(
+		ringback.AttemptAnswered, ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptUncertain,
+		ringback.AttemptCancelled, ringback.AttemptReleased),
+	reflect.TypeFor[ringback.ErrorDetailCode](): words(
+		ringback.CodeProviderError, ringback.CodeProviderRejected, ringback.CodeModelNotFound, ringback.CodeTimeout,
+		ringback.CodeIdle, ringback.CodeStreamBroken, ringback.CodeTooLarge, ringback.CodeMaxWait, ringback.CodeUncertain,
+		ringback.CodeProviderRefusedKey, ringback.CodeInternal),
+	reflect.TypeFor[ringback.Code](): words(
+		ringback.InvalidRequest, ringback.Unauthorized, ringback.Forbidden, ringback.NotFound, ringback.MethodNotAllowed,
+		ringback.Conflict, ringback.Gone, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.Misdirected,
+		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.Unavailable, ringback.Loop, ringback.Internal),
+}
+
+func words[T ~string](all ...T) []any {
+	list := make([]any, len(all))
+	for i, w := range all {
+		list[i] = string(w)
+	}
+	return list
+}
+
+func wordsOf[T any]() []any { return enums[reflect.TypeFor[T]()] }
+
+// A fact is what neither a Go type nor the manual says to a machine.
+type fact func(*schema)
+
+// facts are about a schema (Request), a field of one (Request.model), or a field
+// wherever it is (job_id).
+var facts = map[string]fact{
+	"job_id":      format("uuid"),
+	"replay_of":   format("uuid"),
+	"replayed_by": format("uuid"),
+	"delivery_id": format("uuid"),
+	"node":        format("uuid"),
+	"status_url":  format("uri-reference"),
+	"url":         format("uri"),
+
+	"last_status_code": between(100, 999),
+	"status_code":      between(100, 999),
+	"attempt":          atLeast(1),
+	"try":              atLeast(1),
+	"max_attempts":     atLeast(1),
+	"cost_usd":         atLeast(0),
+
+	"metadata": func(s *schema) { s.Type = "object" },
+	"response": func(s *schema) {
+		if s.Type == nil { // of a job; that of a try is a text
+			s.Type = "object"
+		}
+	},
+	"usage": func(s *schema) {
+		count := &schema{Type: "integer", Minimum: new(0)}
+		s.Type, s.Required = "object", []string{"input_tokens", "output_tokens"}
+		s.Properties = properties{{"input_tokens", count}, {"output_tokens", count}}
+	},
+	"request": func(s *schema) { s.Type = "object" },
+	"status_reason": oneOf("provider_refused", "provider_refused_key", "provider_failing", "retrying", "scheduled",
+		"provider_not_configured", "cancel_requested"),
+
+	"Accepted.status": oneOf("queued", "running", "completed", "failed", "cancelled", "expired"),
+	"Health.status":   func(s *schema) { s.Const = "ok" },
+	"Try.trigger":     oneOf("schedule", "manual", "probe"),
+	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
+		"unknown"),
+	"Event.status": oneOf("completed", "failed", "cancelled", "expired"),
+
+	"Request.prompt":           func(s *schema) { s.Type = "string" },
+	"Request.messages":         func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
+	"Request.system":           func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
+	"Request.callback_url":     func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
+	"Request.model":            func(s *schema) { s.MaxLength = new(256) },
+	"Request.callback_headers": func(s *schema) { s.MaxProperties = new(10) },
+	"Request.webhook_body":     byDefault("full"),
+	"Request.retry_uncertain":  byDefault("always"),
+	"Request.fallback_models":  func(s *schema) { s.MaxItems, s.Items.MaxLength = new(8), new(256) },
+	"Request.metadata":         func(s *schema) { s.Default = map[string]any{} },
+	"Request.events":           func(s *schema) { s.Default = wordsOf[ringback.EventType]() },
+	"Request.params": func(s *schema) {
+		s.PropertyNames = &schema{Not: &schema{Enum: words("model", "messages", "system", "stream", "max_tokens")}}
+	},
+	"Request": func(s *schema) {
+		// The linters' own validators close a schema that does not say that it is open.
+		given := func(names ...string) *schema {
+			g := &schema{Required: names, AdditionalProperties: true}
+			for _, name := range names {
+				g.Properties = append(g.Properties, property{name, notEmpty[name]})
+			}
+			return g
+		}
+		s.AnyOf = []*schema{given("prompt"), given("messages")}
+		s.Not = given("prompt", "messages")
+	},
+
+	"DeadAction.kind":  byDefault("job"),
+	"DeadAction.patch": func(s *schema) { s.Type = "object" },
+}
+
+// notEmpty is what counts as given.
+var notEmpty = map[string]*schema{
+	"prompt":   {Type: "string", MinLength: new(1)},
+	"messages": {Type: "array", Items: &schema{}},
+}
+
+func format(f string) fact   { return func(s *schema) { s.Format = f } }
+func atLeast(n int) fact     { return func(s *schema) { s.Minimum = &n } }
+func byDefault(v any) fact   { return func(s *schema) { s.Default = v } }
+func oneOf(w ...string) fact { return func(s *schema) { s.Enum = words(w...) } }
+
+func between(least, most int) fact {
+	return func(s *schema) { s.Minimum, s.Maximum = &least, &most }
+}
