@@ -1,5 +1,6 @@
 // Package client talks to a Ringback server: it submits jobs, waits for them,
-// reads what became of them, and reads the webhooks that they cause.
+// reads what became of them, repeats or erases them, and reads the webhooks that
+// they cause.
 //
 // It says the same words as the server, package ringback, and maps every error
 // of the API back to a *[ringback.Error]. It does not retry by itself, but for
@@ -83,7 +84,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 		return refusal(resp)
 	}
 	text, err := readAtMost(resp.Body, maxAnswer)
-	if err == nil {
+	if err == nil && answer != nil {
 		err = json.Unmarshal(text, answer)
 	}
 	if err != nil {

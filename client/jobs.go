@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,6 +59,44 @@ func (c *Client) Cancel(ctx context.Context, id string) (ringback.Job, error) {
 	return job, err
 }
 
+// GetWithRequest reads a job as it stands, with the provider's request as it is
+// stored in Job.Request.
+func (c *Client) GetWithRequest(ctx context.Context, id string) (ringback.Job, error) {
+	var job ringback.Job
+	err := c.call(ctx, http.MethodGet, jobPath(id)+"?include=request", nil, nil, &job)
+	return job, err
+}
+
+// Replay repeats a job that ended without an answer, as a new job, which it
+// returns. A patch is a JSON merge patch (RFC 7396) on the request that
+// [Client.GetWithRequest] shows; nil changes nothing. A job that waits, runs, is
+// completed, or whose last replay lives is a [ringback.Conflict]; one whose
+// content has been deleted is [ringback.Gone].
+func (c *Client) Replay(ctx context.Context, id string, patch json.RawMessage) (ringback.Job, error) {
+	var body any
+	if patch != nil {
+		body = patch
+	}
+	var job ringback.Job
+	err := c.call(ctx, http.MethodPost, jobPath(id)+"/retry", nil, body, &job)
+	return job, err
+}
+
+// Redeliver sends a job's webhook once more, now: the same id, the same bytes.
+// While a try is in flight, or if the job has no webhook, that is a
+// [ringback.Conflict]; if its bytes have been deleted, [ringback.Gone].
+func (c *Client) Redeliver(ctx context.Context, id string) (ringback.Delivery, error) {
+	var delivery ringback.Delivery
+	err := c.call(ctx, http.MethodPost, jobPath(id)+"/redeliver", nil, nil, &delivery)
+	return delivery, err
+}
+
+// Erase deletes the content of a job that has ended. To do it again is no error;
+// a job that waits or runs is a [ringback.Conflict].
+func (c *Client) Erase(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, jobPath(id), nil, nil, nil)
+}
+
 // Query selects jobs for a list; its zero value selects all.
 type Query struct {
 	Status        ringback.Status
@@ -81,28 +120,43 @@ func (c *Client) List(ctx context.Context, q Query) (ringback.Page[ringback.Job]
 }
 
 func (q Query) values() url.Values {
-	v := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			v.Set(name, value)
-		}
+	v := parameters{}
+	v.text("status", string(q.Status))
+	v.text("model", q.Model)
+	v.text("cursor", q.Cursor)
+	v.time("created_after", q.CreatedAfter)
+	v.time("created_before", q.CreatedBefore)
+	v.number("limit", q.Limit)
+	v.metadata(q.Metadata)
+	return url.Values(v)
+}
+
+// parameters are those of a query; what is zero is left out.
+type parameters url.Values
+
+func (p parameters) text(name, value string) {
+	if value != "" {
+		url.Values(p).Set(name, value)
 	}
-	set("status", string(q.Status))
-	set("model", q.Model)
-	set("cursor", q.Cursor)
-	if !q.CreatedAfter.IsZero() {
-		set("created_after", q.CreatedAfter.Format(time.RFC3339Nano))
+}
+
+func (p parameters) number(name string, n int) {
+	if n != 0 {
+		p.text(name, strconv.Itoa(n))
 	}
-	if !q.CreatedBefore.IsZero() {
-		set("created_before", q.CreatedBefore.Format(time.RFC3339Nano))
+}
+
+func (p parameters) time(name string, t time.Time) {
+	if !t.IsZero() {
+		p.text(name, t.Format(time.RFC3339Nano))
 	}
-	if q.Limit != 0 {
-		set("limit", strconv.Itoa(q.Limit))
+}
+
+// metadata takes empty values too: a key may have one.
+func (p parameters) metadata(values map[string]string) {
+	for key, value := range values {
+		url.Values(p).Set("metadata."+key, value)
 	}
-	for key, value := range q.Metadata {
-		v.Set("metadata."+key, value)
-	}
-	return v
 }
 
 // Attempts reads a job's ledger, oldest first, all of it.
