@@ -167,6 +167,6 @@ func eventually(t *testing.T, what string, come func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in 20 s it did not come that %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ import (
 type config struct {
 	addr          string
 	data          string
-	publicURL     string // without a slash at its end
+	publicURL     string // without a slash at its end, as url
+	url           string // of the server that a command talks to
 	apiKey        string // "": none
 	secret        ringback.Secret
 	defaultModel  string
@@ -47,6 +49,7 @@ type config struct {
 type reader struct {
 	flags   *pflag.FlagSet
 	environ []string
+	places  []string // where a file is looked for if none is named
 	file    document // the zero document if there is no file
 	k       *koanf.Koanf
 }
@@ -70,14 +73,8 @@ func (r *reader) read() (config, error) {
 	if err := r.layers(); err != nil {
 		return c, err
 	}
-	for _, s := range settings {
-		values := texts(r.k.Get(s.name()))
-		if values == nil || s.key == "" {
-			continue
-		}
-		if err := s.set(&c, values); err != nil {
-			return c, fmt.Errorf("%s: %w", r.origin(s), err)
-		}
+	if err := r.take(&c, func(s setting) bool { return !s.remote }); err != nil {
+		return c, err
 	}
 	if err := r.checkExposure(c); err != nil {
 		return c, err
@@ -86,6 +83,20 @@ func (r *reader) read() (config, error) {
 	var err error
 	c.providers, c.routes, err = r.upstreams(c.simulate)
 	return c, err
+}
+
+// take reads the settings that are wanted.
+func (r *reader) take(c *config, wanted func(setting) bool) error {
+	for _, s := range settings {
+		values := texts(r.k.Get(s.name()))
+		if values == nil || s.key == "" || !wanted(s) {
+			continue
+		}
+		if err := s.set(c, values); err != nil {
+			return fmt.Errorf("%s: %w", r.origin(s), err)
+		}
+	}
+	return nil
 }
 
 // layers reads all sources, the weakest first.
@@ -117,7 +128,15 @@ func (r *reader) configFile() string {
 	if f := r.flags.Lookup("config"); f != nil && f.Changed {
 		return f.Value.String()
 	}
-	return r.getenv("RINGBACK_CONFIG")
+	if named := r.getenv("RINGBACK_CONFIG"); named != "" {
+		return named
+	}
+	for _, place := range r.places {
+		if info, err := os.Stat(place); err == nil && info.Mode().IsRegular() {
+			return place
+		}
+	}
+	return ""
 }
 
 func (r *reader) loadFile(path string) error {

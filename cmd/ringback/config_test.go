@@ -27,6 +27,7 @@ var samples = map[string]struct {
 	"addr":       {"127.0.0.1:1", func(c config) any { return c.addr }, "127.0.0.1:1"},
 	"data":       {"/d", func(c config) any { return c.data }, "/d"},
 	"public_url": {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
+	"url":        {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
 	"api_key":    {"k1", func(c config) any { return c.apiKey }, "k1"},
 	// It ends in an equals sign, as such secrets do.
 	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secret.Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
@@ -55,7 +56,7 @@ func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
 				if s.flag != strings.ReplaceAll(s.key, "_", "-") {
 					t.Errorf("the flag of %s is --%s", s.key, s.flag)
 				}
-				c := mustLoad(t, []string{"--" + s.flag + "=" + sample.text}, nil)
+				c := mustLoadFor(t, s, []string{"--" + s.flag + "=" + sample.text}, nil)
 				if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 					t.Errorf("by its flag: got %v, want %v", got, sample.want)
 				}
@@ -63,11 +64,11 @@ func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
 			if !strings.HasSuffix(s.variable, strings.ToUpper(s.key)) {
 				t.Errorf("the variable of %s is %s", s.key, s.variable)
 			}
-			c := mustLoad(t, nil, []string{s.variable + "=" + sample.text})
+			c := mustLoadFor(t, s, nil, []string{s.variable + "=" + sample.text})
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its variable: got %v, want %v", got, sample.want)
 			}
-			c = mustLoad(t, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, nil)
+			c = mustLoadFor(t, s, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, nil)
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its key: got %v, want %v", got, sample.want)
 			}
@@ -182,6 +183,23 @@ func TestOthersAreServedOnlyWithAKeyOrByWish(t *testing.T) {
 		mustLoad(t, []string{"--addr", addr, "--insecure"}, nil)
 		mustLoad(t, []string{"--addr", addr}, []string{"RINGBACK_API_KEY=k"})
 	}
+}
+
+// mustLoadFor loads as the commands do that read a setting.
+func mustLoadFor(t *testing.T, s setting, args, env []string) config {
+	t.Helper()
+	if !s.remote {
+		return mustLoad(t, args, env)
+	}
+	flags := newJobsList().Flags()
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadRemote(flags, env)
+	if err != nil {
+		t.Fatalf("load %v %v: %v", args, env, err)
+	}
+	return c
 }
 
 func mustLoad(t *testing.T, flags, env []string) config {

@@ -5,35 +5,110 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
-const configurationPage = "../../docs/configuration.md"
+const (
+	configurationPage = "../../docs/configuration.md"
+	commandLinePage   = "../../docs/cli.md"
+)
 
 // The tables of docs/configuration.md are those of the code; -update writes them.
 func TestTheConfigurationPageHasTheTablesOfTheCode(t *testing.T) {
-	page, err := os.ReadFile(configurationPage)
+	holdTables(t, configurationPage, map[string]string{"settings": settingsTable(), "providers": providersTable(), "exit codes": exitCodesTable()})
+}
+
+// So are those of docs/cli.md.
+func TestTheCommandLinePageHasTheFlagsOfTheCode(t *testing.T) {
+	tables := map[string]string{"exit codes": codesTable(remoteCodes())}
+	root := newRoot(new(bool))
+	common := []string{"json", "quiet", "url", "config"}
+	for _, path := range []string{
+		"submit", "jobs list", "jobs show", "jobs watch", "jobs cancel", "jobs retry", "jobs redeliver", "jobs erase",
+		"dead list", "dead show", "dead replay", "dead purge", "listen",
+	} {
+		cmd, _, err := root.Find(strings.Fields(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		without := common
+		if path == "listen" {
+			without = nil
+		}
+		if table := flagsTable(cmd.Flags(), nil, without); table != "" {
+			tables[path] = table
+		}
+	}
+	anyOfThem, _, err := root.Find([]string{"jobs", "list"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables["all"] = flagsTable(anyOfThem.Flags(), common, nil) + flagsRows(root.PersistentFlags(), nil, []string{"version"})
+	holdTables(t, commandLinePage, tables)
+}
+
+// holdTables compares the tables between the marks of a page with those of the
+// code, or writes them.
+func holdTables(t *testing.T, file string, tables map[string]string) {
+	t.Helper()
+	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := string(page)
-	for name, table := range map[string]string{"settings": settingsTable(), "providers": providersTable(), "exit codes": exitCodesTable()} {
+	for name, table := range tables {
 		block := regexp.MustCompile(`(?s)(<!-- ` + name + `: go test ./cmd/ringback -update -->\n).*?(<!-- end -->)`)
 		if !block.MatchString(want) {
-			t.Fatalf("%s has no block %q", configurationPage, name)
+			t.Fatalf("%s has no block %q", file, name)
 		}
 		want = block.ReplaceAllString(want, "${1}"+strings.ReplaceAll(table, "$", "$$")+"${2}")
 	}
 	if *update {
-		if err := os.WriteFile(configurationPage, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if want != string(page) {
-		t.Errorf("%s is not what the code says; go test ./cmd/ringback -run %s -update writes it anew", configurationPage, t.Name())
+		t.Errorf("%s is not what the code says; go test ./cmd/ringback -run %s -update writes it anew", file, t.Name())
 	}
+}
+
+// flagsTable lists the flags of a command: only some, or all but some; "" if that
+// leaves none.
+func flagsTable(flags *pflag.FlagSet, only, without []string) string {
+	rows := flagsRows(flags, only, without)
+	if rows == "" {
+		return ""
+	}
+	return "| flag | |\n|---|---|\n" + rows
+}
+
+func flagsRows(flags *pflag.FlagSet, only, without []string) string {
+	var b strings.Builder
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || only != nil && !slices.Contains(only, f.Name) || slices.Contains(without, f.Name) {
+			return
+		}
+		meta, help := pflag.UnquoteUsage(f)
+		name := code(strings.TrimSpace("--" + f.Name + " " + strings.ReplaceAll(meta, "|", "\\|")))
+		if f.Value.Type() == "bool" {
+			name = code("--" + f.Name)
+		}
+		if f.Shorthand != "" {
+			name = code("-"+f.Shorthand) + ", " + name
+		}
+		help = strings.TrimSpace(strings.TrimPrefix(help, meta))
+		if !slices.Contains([]string{"", "false", "[]", "0s"}, f.DefValue) {
+			help += " (default " + code(f.DefValue) + ")"
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", name, strings.TrimSpace(strings.TrimPrefix(help, ": ")))
+	})
+	return b.String()
 }
 
 func settingsTable() string {
@@ -62,10 +137,12 @@ func providersTable() string {
 	return b.String()
 }
 
-func exitCodesTable() string {
+func exitCodesTable() string { return codesTable(exitCodes) }
+
+func codesTable(codes []exitCode) string {
 	var b strings.Builder
 	b.WriteString("| code | |\n|---|---|\n")
-	for _, e := range exitCodes {
+	for _, e := range codes {
 		fmt.Fprintf(&b, "| %d | %s |\n", e.code, e.meaning)
 	}
 	return b.String()
@@ -103,6 +180,9 @@ func TestTheHelpOfServeNamesEverySetting(t *testing.T) {
 	}
 	help := cmd.UsageString()
 	for _, s := range settings {
+		if s.remote {
+			continue
+		}
 		if !strings.Contains(help, s.variable) {
 			t.Errorf("serve --help does not name %s", s.variable)
 		}

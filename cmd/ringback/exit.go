@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The exit codes.
 const (
@@ -11,20 +14,48 @@ const (
 	exitPort     = 4
 	exitDataDir  = 5
 	exitDiskDied = 6
+
+	exitJobEnded    = 10
+	exitAuth        = 11
+	exitNotFound    = 12
+	exitWaitTime    = 13
+	exitUnavailable = 14
+	exitInterrupted = 130
 )
 
-// exitCodes say what each code means, for --help and the documents.
-var exitCodes = []struct {
+// exitCode is a line of the table of exit codes.
+type exitCode struct {
 	code    int
 	meaning string
-}{
+}
+
+// exitCodes say what each code means, for --help and the documents. Those below 10
+// are of commands that run something on this machine, as serve does; those from 10
+// on are of commands that talk to a server.
+var exitCodes = []exitCode{
 	{exitOK, "ended as it was asked to"},
 	{exitFailure, "failed, for a reason without a code of its own"},
-	{exitUsage, "a flag, a variable or the configuration file is wrong, or no provider is set up"},
+	{exitUsage, "a flag, a variable, the configuration file or a request is wrong, or no provider is set up"},
 	{exitLocked, "the data directory is in use by another process"},
 	{exitPort, "the address cannot be listened on: it is in use, or not of this machine"},
 	{exitDataDir, "the data directory cannot be used: read-only, full, corrupt, or of a newer ringback"},
 	{exitDiskDied, "the disk failed while the server ran; nothing accepted is lost unless the disk lost it"},
+	{exitJobEnded, "the job that was waited for ended without an answer: failed, cancelled or expired"},
+	{exitAuth, "the server refused the API key, or wants one"},
+	{exitNotFound, "the server has no such job or dead letter, or no longer its content"},
+	{exitWaitTime, "the time to wait was over before the job ended; it goes on"},
+	{exitUnavailable, "the server could not be reached, or cannot take the request now"},
+	{exitInterrupted, "interrupted by Ctrl-C or SIGTERM before the end"},
+}
+
+// localCodes and remoteCodes are those that a command of the one or the other kind
+// may end with.
+func localCodes() []exitCode {
+	return slices.DeleteFunc(slices.Clone(exitCodes), func(e exitCode) bool { return e.code >= exitJobEnded })
+}
+
+func remoteCodes() []exitCode {
+	return slices.DeleteFunc(slices.Clone(exitCodes), func(e exitCode) bool { return e.code > exitUsage && e.code < exitJobEnded })
 }
 
 // failure is an error with an exit code, written for the operator: one sentence

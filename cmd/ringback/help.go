@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -23,6 +24,10 @@ Commands:
 
 Flags:
 {{flags .LocalFlags | trimTrailingWhitespaces}}{{end}}
+{{- if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{flags .InheritedFlags | trimTrailingWhitespaces}}{{end}}
 {{- range $title, $text := .Annotations}}
 
 {{$title}}:
@@ -46,8 +51,25 @@ func setHelp(root *cobra.Command) {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetVersionTemplate("ringback {{.Version}}\n")
+	setCompletion(root)
+	root.Annotations = map[string]string{titleExit: exitCodesText(exitCodes)}
+}
+
+// setCompletion adds cobra's command, with a manual of our own.
+func setCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
-	root.Annotations = map[string]string{titleExit: exitCodesText()}
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Short = "Print the script by which a shell completes commands, flags and ids"
+		cmd.Long = `Print the script by which a shell completes commands, flags, and the ids of recent
+jobs and dead letters, which it asks the server for.`
+		cmd.Example = `  source <(ringback completion bash)                       this bash; in ~/.bashrc: every one
+  ringback completion zsh > "${fpath[1]}/_ringback"        zsh
+  ringback completion fish > ~/.config/fish/completions/ringback.fish
+  ringback completion powershell | Out-String | Invoke-Expression`
+	}
 }
 
 // The titles of the sections that a command may add to its help; templates print
@@ -57,10 +79,11 @@ const (
 	titleVariables = "Environment"
 )
 
-func exitCodesText() string {
+func exitCodesText(codes []exitCode) string {
 	var b strings.Builder
-	for _, e := range exitCodes {
-		fmt.Fprintf(&b, "  %d  %s\n", e.code, e.meaning)
+	width := len(strconv.Itoa(codes[len(codes)-1].code))
+	for _, e := range codes {
+		fmt.Fprintf(&b, "  %*d  %s\n", width, e.code, e.meaning)
 	}
 	b.WriteString("  A second signal, half a second or more after the first, ends a command at once.\n")
 	return b.String()

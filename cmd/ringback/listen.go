@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,10 @@ type listenConfig struct {
 	addr   string
 	secret string // "": the kept one
 	json   bool
+
+	respond   string // codes, divided by commas; "": 200
+	forwardTo string // a URL; "": nowhere
+	events    []string
 }
 
 func newListen() *cobra.Command {
@@ -34,16 +39,23 @@ func newListen() *cobra.Command {
 what does not verify is answered 400, so that Ringback sees it fail. A webhook that
 comes again, under the same webhook-id, is said to be a duplicate.
 
+--respond answers what verifies with other codes, in turn, the last again and again.
+--forward-to hands it on, the same bytes and headers, and answers what that receiver
+answers, or 502 if it does not. With both, the receiver gets each webhook and
+Ringback the codes: so it sees what your receiver makes of duplicates.
+
 The secret is kept in your configuration directory, so it stays the same when you
 start again; WEBHOOK_SECRET or --secret set another. The line that starts a server
 with this secret is printed, to be pasted into another terminal. What is received
 goes to stdout, all else to stderr.`,
 		Example: `  ringback listen
   ringback listen --addr 127.0.0.1:3000
-  ringback listen --json | jq .body.result`,
+  ringback listen --json | jq .body.result
+  ringback listen --respond 500,500,200
+  ringback listen --forward-to http://127.0.0.1:3000/hook --events job.completed,job.failed`,
 		Annotations: map[string]string{
 			titleVariables: "    WEBHOOK_SECRET   the secret to verify with; goes after --secret\n    NO_COLOR         no colours",
-			titleExit:      exitCodesText(),
+			titleExit:      exitCodesText(localCodes()),
 		},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
@@ -56,7 +68,11 @@ goes to stdout, all else to stderr.`,
 	}
 	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` to listen on; with port 0, a free one")
 	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` to verify with; ps shows it to others: prefer WEBHOOK_SECRET")
+	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` to answer with, in turn, such as 500,500,200; the last repeats")
+	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` to hand on to what verifies")
+	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` that are wanted, such as job.completed,job.failed; others are answered 200 and not shown")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
+	completeWords(cmd, map[string][]string{"events": eventWords()})
 	return cmd
 }
 
@@ -65,7 +81,7 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 	if err := setAddr(&c.addr, c.addr); err != nil {
 		return fail(exitUsage, "--addr: %w", err)
 	}
-	secret, err := listenSecret(c)
+	receiver, err := c.receiver(out)
 	if err != nil {
 		return err
 	}
@@ -74,12 +90,12 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 		return explainListen(err, c.addr, "")
 	}
 	server := &http.Server{
-		Handler:           newReceiver(secret, newPrinter(out, c.json)),
+		Handler:           receiver,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
 	}
-	fmt.Fprint(talk, listenGreeting(l.Addr(), secret))
+	fmt.Fprint(talk, c.greeting(l.Addr(), receiver.secret))
 	stopped := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() {
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -94,6 +110,38 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 		return fmt.Errorf("receive: %w", err)
 	}
 	return <-stopped
+}
+
+// receiver makes the receiver that was asked for.
+func (c listenConfig) receiver(out io.Writer) (*receiver, error) {
+	answers, err := parseAnswers(c.respond)
+	if err != nil {
+		return nil, fail(exitUsage, "--respond: %w", err)
+	}
+	forward, err := newForwarder(c.forwardTo)
+	if err != nil {
+		return nil, fail(exitUsage, "--forward-to: %w", err)
+	}
+	for _, event := range c.events {
+		if !slices.Contains(eventWords(), event) {
+			return nil, fail(exitUsage, "--events: %q is not one of %s", event, strings.Join(eventWords(), ", "))
+		}
+	}
+	secret, err := listenSecret(c)
+	if err != nil {
+		return nil, err
+	}
+	r := newReceiver(secret, newPrinter(out, c.json))
+	r.answers, r.forward, r.events = answers, forward, c.events
+	return r, nil
+}
+
+func eventWords() []string {
+	var words []string
+	for _, event := range ringback.TerminalEvents {
+		words = append(words, string(event))
+	}
+	return words
 }
 
 // listenSecret is the secret that was given, or the one that is kept.
@@ -120,10 +168,18 @@ func listenSecret(c listenConfig) (ringback.Secret, error) {
 	return s, nil
 }
 
-// listenGreeting says what to paste.
-func listenGreeting(addr net.Addr, secret ringback.Secret) string {
-	url := urlOf(addr)
-	return fmt.Sprintf(`listening on %s · verifies both signatures, prints what comes, answers 200
+// greeting says what happens, and what to paste.
+func (c listenConfig) greeting(addr net.Addr, secret ringback.Secret) string {
+	url, answer := urlOf(addr), "answers 200"
+	switch {
+	case c.forwardTo != "" && c.respond != "":
+		answer = "hands it on to " + c.forwardTo + ", answers " + c.respond
+	case c.forwardTo != "":
+		answer = "hands it on to " + c.forwardTo
+	case c.respond != "":
+		answer = "answers " + c.respond
+	}
+	return fmt.Sprintf(`listening on %s · verifies both signatures, prints what comes, %s
 
 The server, in another terminal:
   WEBHOOK_SECRET=%s ringback serve --simulate --allow-callback %s
@@ -134,7 +190,7 @@ A job for it:
 
 With a provider's key in the server's environment, leave out --simulate and the model.
 
-`, url, shellQuote(secret.Reveal()), callbackRange(addr), url)
+`, url, answer, shellQuote(secret.Reveal()), callbackRange(addr), url)
 }
 
 // callbackRange is what a server has to allow to reach addr.
@@ -150,7 +206,7 @@ func callbackRange(addr net.Addr) string {
 }
 
 // plainInShell are the characters that mean nothing to a shell.
-const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=."
+const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=.:"
 
 // shellQuote makes one word of s for a shell.
 func shellQuote(s string) string {

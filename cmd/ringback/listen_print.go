@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/tidwall/gjson"
 )
 
 // printer writes what listen receives, each webhook in one piece.
@@ -43,18 +45,30 @@ func (p *printer) webhook(r received) {
 // human is a head line, and the body in a form that can be read.
 func (p *printer) human(r received) string {
 	var b strings.Builder
-	var event struct {
-		Type  string `json:"type"`
-		JobID string `json:"job_id"`
-	}
-	_ = json.Unmarshal(r.body, &event) // a body that is none has no type
-	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.dim(r.at.Format(time.TimeOnly)), p.paint.bold(printable(cmp.Or(event.Type, "POST "+r.path))),
-		printable(event.JobID), p.verdict(r))
+	job := gjson.GetBytes(r.body, "job_id").String()
+	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.dim(r.at.Format(time.TimeOnly)), p.paint.bold(printable(cmp.Or(r.event, "POST "+r.path))),
+		printable(job), p.verdict(r))
 	if r.id != "" {
 		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", printable(r.id), r.status)
 	}
+	if r.sent != nil {
+		b.WriteString(p.forwarded(r))
+	}
 	fmt.Fprintf(&b, "%s\n\n", readable(r.body))
 	return b.String()
+}
+
+// forwarded is two lines on a webhook that was handed on.
+func (p *printer) forwarded(r received) string {
+	paint, result := p.paint.green, millis(r.sent.took.Milliseconds())
+	switch {
+	case r.sent.err != nil:
+		paint, result = p.paint.red, printable(r.sent.err.Error())
+	case r.sent.status < 200 || r.sent.status > 299:
+		paint = p.paint.red
+	}
+	return fmt.Sprintf("         --> %s [%s]\n         <-- %s POST %s %s\n",
+		printable(r.event), printable(r.id), paint(fmt.Sprintf("[%d]", r.sent.status)), printable(r.sent.url), result)
 }
 
 func (p *printer) verdict(r received) string {
@@ -93,13 +107,21 @@ func readable(body []byte) string {
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
-		if unicode.IsControl(r) && r != '\n' {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		} else {
 			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+// forwardedJSON is what became of a webhook that was handed on, for programs.
+type forwardedJSON struct {
+	URL        string `json:"url"`
+	Status     int    `json:"status"`
+	DurationMS int64  `json:"duration_ms"`
+	Error      string `json:"error,omitempty"`
 }
 
 // machine is one line of JSON.
@@ -114,6 +136,7 @@ func machine(r received) string {
 		Verified   bool            `json:"verified"`
 		Error      string          `json:"error,omitempty"`
 		Status     int             `json:"status"`
+		Forwarded  *forwardedJSON  `json:"forwarded,omitempty"`
 		Body       json.RawMessage `json:"body"`
 	}{
 		ReceivedAt: r.at.UTC().Format("2006-01-02T15:04:05.000Z"), Method: r.method, Path: r.path,
@@ -123,6 +146,12 @@ func machine(r received) string {
 		line.Error = err.Error()
 	} else if r.changed {
 		line.Error = "this webhook-id came with other bytes before"
+	}
+	if f := r.sent; f != nil {
+		line.Forwarded = &forwardedJSON{URL: f.url, Status: f.status, DurationMS: f.took.Milliseconds()}
+		if f.err != nil {
+			line.Forwarded.Error = f.err.Error()
+		}
 	}
 	if !json.Valid(r.body) {
 		line.Body = quoted(r.body)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
 )
@@ -22,15 +25,20 @@ type received struct {
 	message error  // what is wrong with the three headers of Standard Webhooks
 	simple  error  // what is wrong with X-Webhook-Signature
 	body    []byte
-	status  int // that it was answered
+	event   string     // its type; "" if it has none
+	status  int        // that it was answered
+	sent    *forwarded // nil if it was not handed on
 }
 
 func (r received) verified() bool { return r.message == nil && r.simple == nil }
 
 // receiver verifies webhooks and remembers their ids.
 type receiver struct {
-	secret ringback.Secret
-	to     *printer
+	secret  ringback.Secret
+	to      *printer
+	answers *answers   // nil: 200
+	forward *forwarder // nil: webhooks are not handed on
+	events  []string   // those that are wanted; empty: all
 
 	mu    sync.Mutex // guards what follows
 	seen  map[string]seen
@@ -69,12 +77,32 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	got := r.judge(req, body)
-	if !got.verified() {
+	switch {
+	case !got.verified():
 		http.Error(w, "the signatures do not verify", got.status)
+	case len(r.events) > 0 && !slices.Contains(r.events, got.event):
+		w.WriteHeader(got.status)
+		return // as if it had not come
+	default:
+		r.take(w, req, &got)
+	}
+	r.to.webhook(got)
+}
+
+// take hands a webhook on, if that is wanted, and answers it.
+func (r *receiver) take(w http.ResponseWriter, req *http.Request, got *received) {
+	if r.forward != nil {
+		got.sent = r.forward.send(req.Context(), req.Header, got.body)
+		got.status = got.sent.status
+	}
+	if r.answers != nil {
+		got.status = r.answers.next()
+	}
+	if got.sent != nil {
+		got.sent.answer(w, got.status)
 	} else {
 		w.WriteHeader(got.status)
 	}
-	r.to.webhook(got)
 }
 
 // judge verifies a webhook and compares it with those before it.
@@ -83,7 +111,7 @@ func (r *receiver) judge(req *http.Request, body []byte) received {
 		at: time.Now(), method: req.Method, path: req.URL.Path, id: req.Header.Get(ringback.HeaderWebhookID),
 		message: ringback.Verify(req.Header, body, r.secret),
 		simple:  ringback.VerifyBody(req.Header, body, r.secret),
-		body:    body, status: http.StatusOK,
+		body:    body, event: gjson.GetBytes(body, "type").String(), status: http.StatusOK,
 	}
 	if !got.verified() {
 		got.status = http.StatusBadRequest

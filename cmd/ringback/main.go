@@ -14,6 +14,13 @@
 //	listen.go     ringback listen
 //	demo.go       ringback demo; its parts are demo_….go
 //	version.go    ringback version
+//	remote.go     what the commands share that talk to a server, and its errors
+//	submit.go     ringback submit; its parts are submit_….go
+//	jobs.go       ringback jobs; a file for each of its commands is jobs_….go
+//	why.go        why a job has not arrived, in words, and what to do about it
+//	dead.go       ringback dead; its parts are dead_….go
+//	output.go     tables, JSON, times; progress.go  how something long goes on
+//	complete.go   what the shell completes
 //	terminal.go   what is a terminal, and whether it wants colours
 //
 // Nothing below this directory reads a flag, an environment variable or the
@@ -81,13 +88,22 @@ meanwhile to the client, the worker or the receiver.`,
 		Example: `  ringback demo                                watch a job survive kill -9; needs no key
   EZAI_API_KEY=… ringback serve                listen on 127.0.0.1:8080
   ringback serve --simulate                    the same with simulated models, for your tests
+  ringback submit --wait "What is a webhook?"  a job from the shell
+  ringback jobs show JOB                       why it has not arrived, and what to do
   ringback listen                              a receiver for local work`,
-		Version:          buildVersion().Version,
-		SilenceErrors:    true,
-		SilenceUsage:     true,
-		PersistentPreRun: func(*cobra.Command, []string) { *ran = true },
+		Version:       buildVersion().Version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			*ran = true
+			if plain, _ := cmd.Flags().GetBool("no-color"); plain {
+				return os.Setenv("NO_COLOR", "1") // for this program and what it starts
+			}
+			return nil
+		},
 	}
-	root.AddCommand(newServe(), newDemo(), newListen(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newListen(), newSecret(), newVersion())
+	root.PersistentFlags().Bool("no-color", false, "no colours, as NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)
 	return root

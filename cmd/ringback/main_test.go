@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,10 @@ func TestScripts(t *testing.T) {
 			"webhook": scriptWebhook,
 			"newer":   scriptNewer,
 			"mode":    scriptMode,
+			"id":      scriptID,
+			"fill":    scriptFill,
+			"pass":    scriptPass,
+			"until":   scriptUntil,
 		},
 	})
 }
@@ -163,6 +168,59 @@ func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := info.Mode().String(); got != args[1] {
 		ts.Fatalf("mode of %s: got %s, want %s", args[0], got, args[1])
 	}
+}
+
+// id NAME: sets a variable to the last word of the first line of stdout.
+func scriptID(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: id NAME")
+	}
+	line, _, _ := strings.Cut(ts.ReadFile("stdout"), "\n")
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		ts.Fatalf("stdout has no first line")
+	}
+	ts.Setenv(args[0], words[len(words)-1])
+}
+
+// fill TEMPLATE FILE: writes a file with the variables of a template filled in.
+func scriptFill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fill TEMPLATE FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// until PATTERN PROGRAM ARG...: runs a program again and again until its stdout has
+// a match.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN PROGRAM ARG...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if pause(ctx, 50*time.Millisecond) != nil {
+			ts.Fatalf("in 20 s stdout had no match for %s", args[0])
+		}
+	}
+}
+
+// pass DURATION: lets time pass, where it is time itself that is tested.
+func scriptPass(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pass DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }
 
 func makeNewer(dir string) error {

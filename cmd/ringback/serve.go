@@ -52,7 +52,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
     own: {protocol: openai, base_url: http://10.0.0.5:11434/v1}
   routes:
     - {model: "llama-*", provider: own}`,
-		Annotations:           map[string]string{titleVariables: serveVariables(), titleExit: exitCodesText()},
+		Annotations:           map[string]string{titleVariables: serveVariables(), titleExit: exitCodesText(localCodes())},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +85,7 @@ func serveVariables() string {
 		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s says otherwise\n", w.keyVariable, w.name, w.baseURL, w.urlVariable)
 	}
 	for _, s := range settings {
-		if s.flag == "" {
+		if s.flag == "" && !s.remote {
 			fmt.Fprintf(&b, "  %s\n        %s\n", s.variable, strings.Join(wrap(s.help+" [key "+s.key+"]", 72), "\n        "))
 		}
 	}

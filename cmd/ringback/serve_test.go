@@ -24,6 +24,7 @@ import (
 
 // started is a server in this process, opened by the same function as the real one.
 type started struct {
+	url    string
 	client *client.Client
 	stop   func() // returns when it has stopped, and fails the test if that went wrong
 	log    *lockedBuffer

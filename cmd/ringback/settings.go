@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
 )
 
 // setting is one line of the table: what may be set, by which names, and how its
@@ -27,6 +28,7 @@ type setting struct {
 	def      string // "" means none
 	help     string
 	list     bool // may be given several times
+	remote   bool // not of serve, but of the commands that talk to a server
 	set      func(c *config, values []string) error
 }
 
@@ -51,11 +53,16 @@ var settings = []setting{
 	{
 		key: "public_url", flag: "public-url", variable: "RINGBACK_PUBLIC_URL", meta: "URL",
 		help: "where clients reach this server, for the links in answers; without it they are paths",
-		set:  one(setPublicURL),
+		set:  one(func(c *config, s string) error { return setServerURL(&c.publicURL, s) }),
+	},
+	{
+		key: "url", flag: "url", variable: "RINGBACK_URL", meta: "URL", def: client.DefaultURL, remote: true,
+		help: "the server that submit, jobs and dead talk to",
+		set:  one(func(c *config, s string) error { return setServerURL(&c.url, s) }),
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the key that clients send as Authorization: Bearer or x-api-key; there is no flag for it, since ps would show it",
+		help: "the key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs and dead send it; there is no flag for it, since ps would show it",
 		set:  one(setAPIKey),
 	},
 	{
@@ -158,12 +165,12 @@ func setAddr(to *string, s string) error {
 	return nil
 }
 
-func setPublicURL(c *config, s string) error {
+func setServerURL(to *string, s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("is not the address of a server; write it like https://ringback.example.com")
 	}
-	c.publicURL = strings.TrimRight(s, "/")
+	*to = strings.TrimRight(s, "/")
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 type terminal struct {
 	is    bool // a person reads it as it comes
 	color bool // and wants colours
+	dumb  bool // it cannot write over a line
 	width int  // in columns; 0: not known
 }
 
@@ -25,7 +26,8 @@ func terminalOf(w io.Writer) terminal {
 	if err != nil {
 		width = 0
 	}
-	return terminal{is: true, color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width: width}
+	dumb := os.Getenv("TERM") == "dumb"
+	return terminal{is: true, color: os.Getenv("NO_COLOR") == "" && !dumb, dumb: dumb, width: width}
 }
 
 // painter colours words for a terminal; false leaves them as they are.

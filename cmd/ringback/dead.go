@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+func newDead() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "dead COMMAND",
+		Short: "List, look into, replay and purge dead letters",
+		Long: `Dead letters: jobs that failed, and webhooks (deliveries) that are out of tries. A
+dead job leaves the list when it is replayed or purged, a dead delivery when it is
+delivered or purged.`,
+		Example: `  ringback dead list
+  ringback dead replay --host https://example.com
+  ringback dead replay --kind job --code timeout --patch '{"timeout_seconds": 1800}'`,
+	}, newDeadList(), newDeadShow(), newDeadReplay(), newDeadPurge())
+}
+
+// deadFilter is a ringback.DeadFilter as flags say it.
+type deadFilter struct {
+	kind, model, provider, code, host                    string
+	createdAfter, createdBefore, endedAfter, endedBefore string
+	metadata                                             []string
+}
+
+func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&f.kind, "kind", "", "`KIND`: job or delivery; the filters for one kind alone imply it")
+	flags.StringVar(&f.model, "model", "", "`MODEL` that was requested, of jobs")
+	flags.StringVar(&f.provider, "provider", "", "`NAME` of the provider, of jobs")
+	flags.StringVar(&f.code, "code", "", "`CODE` of the error, of jobs: "+strings.Join(deadCodes(), ", "))
+	flags.StringArrayVar(&f.metadata, "metadata", nil, "`KEY=VALUE` that the metadata has, of jobs; repeat it")
+	flags.StringVar(&f.host, "host", "", "`HOST` of the receiver, of deliveries: https://example.com, with the port if it is not the scheme's own")
+	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` when the job was accepted, or the webhook caused: RFC 3339, or ago: 90m, 36h")
+	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME`, as above")
+	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` of death, as above")
+	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` of death, as above")
+}
+
+func deadCodes() []string {
+	var words []string
+	for _, code := range []ringback.ErrorDetailCode{
+		ringback.CodeProviderError, ringback.CodeProviderRejected, ringback.CodeModelNotFound, ringback.CodeTimeout, ringback.CodeIdle,
+		ringback.CodeStreamBroken, ringback.CodeTooLarge, ringback.CodeMaxWait, ringback.CodeUncertain, ringback.CodeProviderRefusedKey, ringback.CodeInternal,
+	} {
+		words = append(words, string(code))
+	}
+	return words
+}
+
+// completeDeadFilter lets the shell complete the flags of a filter.
+func completeDeadFilter(cmd *cobra.Command) {
+	completeWords(cmd, map[string][]string{"kind": {string(ringback.DeadJob), string(ringback.DeadDelivery)}, "code": deadCodes()})
+}
+
+// read reads the flags. The kind stays "" where nothing says it.
+func (f *deadFilter) read(now time.Time) (ringback.DeadFilter, error) {
+	read := ringback.DeadFilter{
+		Kind: ringback.DeadKind(f.kind), Model: f.model, Provider: f.provider, Code: ringback.ErrorDetailCode(f.code), Host: f.host,
+	}
+	var err error
+	if read.Metadata, err = keyValues("metadata", f.metadata); err != nil {
+		return read, err
+	}
+	for _, t := range []struct {
+		flag, text string
+		into       **ringback.Time
+	}{
+		{"created-after", f.createdAfter, &read.CreatedAfter}, {"created-before", f.createdBefore, &read.CreatedBefore},
+		{"ended-after", f.endedAfter, &read.EndedAfter}, {"ended-before", f.endedBefore, &read.EndedBefore},
+	} {
+		at, err := past(t.flag, t.text, now)
+		if err != nil {
+			return read, err
+		}
+		if !at.IsZero() {
+			*t.into = &at
+		}
+	}
+	return read, imply(&read)
+}
+
+// imply finds the kind that the filters are for.
+func imply(f *ringback.DeadFilter) error {
+	if f.Code != "" && !slices.Contains(deadCodes(), string(f.Code)) {
+		return fmt.Errorf("--code: %q is not one of %s", f.Code, strings.Join(deadCodes(), ", "))
+	}
+	ofJobs := f.Model != "" || f.Provider != "" || f.Code != "" || len(f.Metadata) > 0
+	switch {
+	case f.Kind != "" && f.Kind != ringback.DeadJob && f.Kind != ringback.DeadDelivery:
+		return fmt.Errorf("--kind: %q is neither job nor delivery", f.Kind)
+	case ofJobs && (f.Host != "" || f.Kind == ringback.DeadDelivery):
+		return errors.New("--model, --provider, --code and --metadata are of jobs, --host and --kind delivery of deliveries; filter one kind at a time")
+	case f.Host != "" && f.Kind == ringback.DeadJob:
+		return errors.New("--host is of deliveries; leave --kind out, or say --kind delivery")
+	case ofJobs:
+		f.Kind = ringback.DeadJob
+	case f.Host != "":
+		f.Kind = ringback.DeadDelivery
+	}
+	return nil
+}
+
+// isEmpty says whether a filter selects all of its kind.
+func isEmpty(f ringback.DeadFilter) bool {
+	return f.Model == "" && f.Provider == "" && f.Code == "" && len(f.Metadata) == 0 && f.Host == "" &&
+		f.CreatedAfter == nil && f.CreatedBefore == nil && f.EndedAfter == nil && f.EndedBefore == nil
+}
+
+// deadLetter is one that was found by its id.
+type deadLetter struct {
+	kind     ringback.DeadKind
+	job      string             // its id; of a delivery that of its job
+	delivery *ringback.Delivery // nil of a job
+}
+
+// findDead finds out what an id is of: a job, whether it is dead or not, or a dead
+// delivery.
+func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
+	job, err := s.Get(ctx, id)
+	if err == nil {
+		return deadLetter{kind: ringback.DeadJob, job: job.ID}, nil
+	}
+	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
+		return deadLetter{}, err
+	}
+	d, err := s.findDelivery(ctx, id)
+	if err != nil {
+		return deadLetter{}, err
+	}
+	if d == nil {
+		return deadLetter{}, fail(exitNotFound, "there is no job and no dead delivery %q; what is dead: %s", printable(id), s.ours("dead list"))
+	}
+	return deadLetter{ringback.DeadDelivery, d.JobID, d}, nil
+}
+
+// findDelivery looks for a dead delivery; nil if there is none. Its id tells when
+// its job was accepted, which bounds the search.
+func (s *session) findDelivery(ctx context.Context, id string) (*ringback.Delivery, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return nil, nil
+	}
+	seconds, nanoseconds := parsed.Time().UnixTime()
+	q := client.DeadQuery{DeadFilter: ringback.DeadFilter{CreatedAfter: &ringback.Time{Time: time.Unix(seconds-1, nanoseconds)}}, Limit: pageSize}
+	for {
+		page, err := s.DeadDeliveries(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range page.Data {
+			if d.ID == parsed.String() {
+				return &d, nil
+			}
+		}
+		if page.NextCursor == nil {
+			return nil, nil
+		}
+		q.Cursor = *page.NextCursor
+	}
+}

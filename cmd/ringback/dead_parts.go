@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// action is what the flags ask to be done to all that match, where no ids are given.
+func (f *deadFilter) action(ids []string, all bool, now time.Time) (ringback.DeadAction, error) {
+	filter, err := f.read(now)
+	a := ringback.DeadAction{DeadFilter: filter, All: all}
+	empty := isEmpty(filter)
+	switch {
+	case err != nil:
+		return a, err
+	case len(ids) > 0 && (all || !empty || filter.Kind != ""):
+		return a, errors.New("give ids, or filters, not both")
+	case len(ids) > 0:
+		return a, nil
+	case !empty && all:
+		return a, errors.New("--all goes without filters; leave it out, all that match are meant anyway")
+	case empty && !all:
+		return a, errors.New("say which: ids, a filter, or --all with --kind. What is dead: ringback dead list")
+	case filter.Kind == "":
+		return a, errors.New("say --kind job or --kind delivery")
+	}
+	return a, nil
+}
+
+// deadVerb is what is done to dead letters in parts.
+type deadVerb struct {
+	call          func(*client.Client, context.Context, ringback.DeadAction) (ringback.DeadDone, error)
+	doing         string
+	jobs          string // what was done to jobs
+	deliveries    string // and to deliveries
+	whySkipped    string
+	afterJobs     string // the command that shows what has become of them
+	afterDelivery string
+}
+
+var (
+	replaying = deadVerb{
+		call: (*client.Client).ReplayDead, doing: "replaying", jobs: "repeated", deliveries: "sent once more",
+		whySkipped: "have moved on meanwhile, or cannot be replayed", afterJobs: "jobs watch", afterDelivery: "dead list --kind delivery",
+	}
+	purging = deadVerb{
+		call: (*client.Client).PurgeDead, doing: "purging", jobs: "erased", deliveries: "erased",
+		whySkipped: "have moved on meanwhile",
+	}
+)
+
+func (v deadVerb) done(kind ringback.DeadKind) string {
+	if kind == ringback.DeadDelivery {
+		return v.deliveries
+	}
+	return v.jobs
+}
+
+func plural(kind ringback.DeadKind) string {
+	if kind == ringback.DeadDelivery {
+		return "deliveries"
+	}
+	return "jobs"
+}
+
+// part is how many are dealt with in one call: little enough for Ctrl-C to be
+// obeyed soon.
+const part = 200
+
+// partPatience bounds one call; the server stops by itself after 20 s.
+const partPatience = time.Minute
+
+// inParts does something to all dead letters that match, part by part, with a bar.
+// When ctx ends, the part under way is brought to its end, so that it is known how
+// far it got.
+func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb) error {
+	a.Limit = new(part)
+	var sum ringback.DeadDone
+	bar := s.newPartsBar(v.doing + " dead " + plural(a.Kind))
+	err := func() error {
+		for first := true; ; first = false {
+			done, err := s.onePart(ctx, a, v)
+			if err != nil {
+				return err
+			}
+			if first {
+				sum.Matched = done.Matched
+			}
+			sum.Done, sum.Skipped = sum.Done+done.Done, sum.Skipped+done.Skipped
+			bar.show(sum)
+			if done.NextCursor == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			a.Cursor = *done.NextCursor
+		}
+	}()
+	bar.end()
+	return s.partsDone(ctx, a.Kind, v, sum, err)
+}
+
+func (s *session) onePart(ctx context.Context, a ringback.DeadAction, v deadVerb) (ringback.DeadDone, error) {
+	if err := ctx.Err(); err != nil {
+		return ringback.DeadDone{}, err
+	}
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), partPatience)
+	defer cancel()
+	return v.call(s.Client, whole, a)
+}
+
+// partsDone says what was done, of all or of a part.
+func (s *session) partsDone(ctx context.Context, kind ringback.DeadKind, v deadVerb, sum ringback.DeadDone, err error) error {
+	text := fmt.Sprintf("%d of %d dead %s %s", sum.Done, sum.Matched, plural(kind), v.done(kind))
+	if sum.Skipped > 0 {
+		text += fmt.Sprintf("; %d were skipped: they %s", sum.Skipped, v.whySkipped)
+	}
+	if s.json {
+		if err := s.printJSON(map[string]int{"matched": sum.Matched, "done": sum.Done, "skipped": sum.Skipped}); err != nil {
+			return err
+		}
+	} else if err := s.print(text + "\n"); err != nil {
+		return err
+	}
+	switch {
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return fail(exitInterrupted, "interrupted: %s; the same command goes on with the rest", text)
+	case err != nil:
+		explained := s.explain(ctx, err)
+		code := exitFailure
+		if f, ok := errors.AsType[*failure](explained); ok {
+			code = f.code
+		}
+		return fail(code, "%w\nBefore that: %s; the same command goes on with the rest", explained, text)
+	}
+	after := v.afterJobs
+	if kind == ringback.DeadDelivery {
+		after = v.afterDelivery
+	}
+	if after != "" && sum.Done > 0 {
+		s.sayf("what becomes of them: %s", s.ours("%s", after))
+	}
+	return nil
+}
+
+// partsBar is a bar on a terminal, else a line every few seconds.
+type partsBar struct {
+	lines *progress // nil where bar is
+	what  string
+
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func (s *session) newPartsBar(what string) *partsBar {
+	b := &partsBar{lines: s.newProgress(), what: what}
+	if !b.lines.live || b.lines.out == io.Discard {
+		return b
+	}
+	b.bars = mpb.New(mpb.WithOutput(s.talk), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	b.bar = b.bars.AddBar(0,
+		mpb.PrependDecorators(decor.Name(what)),
+		mpb.AppendDecorators(decor.CountersNoUnit(" %d of %d "), decor.AverageETA(decor.ET_STYLE_GO)),
+	)
+	return b
+}
+
+func (b *partsBar) show(sum ringback.DeadDone) {
+	if b.bar == nil {
+		b.lines.show(fmt.Sprintf("%s: %d of %d", b.what, sum.Done+sum.Skipped, sum.Matched))
+		return
+	}
+	b.bar.SetTotal(int64(max(sum.Matched, 1)), false)
+	b.bar.SetCurrent(int64(sum.Done + sum.Skipped))
+}
+
+// end leaves the bar as it stands.
+func (b *partsBar) end() {
+	if b.bar == nil {
+		return
+	}
+	if !b.bar.Completed() {
+		b.bar.Abort(false)
+	}
+	b.bars.Wait()
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+func newDeadPurge() *cobra.Command {
+	var f deadFilter
+	var all, yes bool
+	cmd := &cobra.Command{
+		Use:   "purge (JOB... | FILTERS | --kind KIND --all) [FLAGS]",
+		Short: "Delete the content of dead letters for good",
+		Long: `Delete dead letters: some dead jobs by their ids, or all letters that match the
+filters. Of a job the content goes, as by "ringback jobs erase"; of a delivery the
+bytes, its job stays. This cannot be undone, so it asks first; a script says --yes.
+
+Ctrl-C stops after the part under way and says how far it got.`,
+		Example: `  ringback dead purge --kind delivery --all
+  ringback dead purge --code provider_rejected --ended-before 168h --yes`,
+		ValidArgsFunction: completeDead(),
+	}
+	f.addFlags(cmd.Flags())
+	completeDeadFilter(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "all of --kind, without a filter")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		action, err := f.action(ids, all, time.Now())
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		if len(ids) > 0 {
+			if err := s.confirm(yes, fmt.Sprintf("Delete request and answer of %d dead jobs for good?", len(ids))); err != nil {
+				return err
+			}
+			return s.each(ctx, ids, s.purgeOne)
+		}
+		question, err := s.purgeQuestion(ctx, action, yes)
+		if err != nil {
+			return err
+		}
+		if err := s.confirm(yes, question); err != nil {
+			return err
+		}
+		return s.inParts(ctx, action, purging)
+	})
+}
+
+// purgeOne erases a dead job. A single delivery has no purge of its own: its bytes
+// go with its job.
+func (s *session) purgeOne(ctx context.Context, id string) error {
+	dead, err := s.findDead(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case dead.kind == ringback.DeadDelivery:
+		return fail(exitUsage, "%s is a delivery; to delete it with its job: %s", printable(id), s.ours("jobs erase %s", dead.job))
+	}
+	return s.erase(ctx, dead.job)
+}
+
+// purgeQuestion says how many are about to go.
+func (s *session) purgeQuestion(ctx context.Context, a ringback.DeadAction, yes bool) (string, error) {
+	if yes || !isTerminal(s.in) {
+		return "", nil // nobody is asked
+	}
+	q := client.DeadQuery{DeadFilter: a.DeadFilter, Limit: pageSize}
+	count, more := 0, false
+	if a.Kind == ringback.DeadDelivery {
+		page, err := s.DeadDeliveries(ctx, q)
+		if err != nil {
+			return "", err
+		}
+		count, more = len(page.Data), page.NextCursor != nil
+	} else {
+		page, err := s.DeadJobs(ctx, q)
+		if err != nil {
+			return "", err
+		}
+		count, more = len(page.Data), page.NextCursor != nil
+	}
+	what := plural(a.Kind)
+	if count == 1 {
+		what = string(a.Kind)
+	}
+	number := strconv.Itoa(count)
+	if more {
+		number = "more than " + number
+	}
+	return fmt.Sprintf("Delete %s dead %s for good?", number, what), nil
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+)
+
+func newDeadReplay() *cobra.Command {
+	var f deadFilter
+	var patch string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "replay (ID... | FILTERS | --kind KIND --all) [FLAGS]",
+		Short: "Repeat dead jobs, or send dead deliveries once more",
+		Long: `Repeat dead jobs as new jobs, or send dead deliveries once more: some by their ids,
+or all that match the filters. --patch changes the requests of the repeated jobs, as
+for "ringback jobs retry". To replay a job calls its provider, which costs what it
+costs; to replay a delivery does not.
+
+Ctrl-C stops after the part under way and says how far it got; the same command goes
+on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped.`,
+		Example: `  ringback dead replay 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback dead replay --host https://example.com
+  ringback dead replay --model claude-sonnet-4-5 --patch '{"model": "claude-sonnet-5-5"}'
+  ringback dead replay --kind job --all`,
+		ValidArgsFunction: completeDead(),
+	}
+	f.addFlags(cmd.Flags())
+	completeDeadFilter(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "all of --kind, without a filter")
+	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` that changes the requests of jobs")
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		change, err := readPatch(patch)
+		if err != nil {
+			return err
+		}
+		action, err := f.action(ids, all, time.Now())
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		if len(ids) > 0 {
+			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change) })
+		}
+		if change != nil && action.Kind == ringback.DeadDelivery {
+			return fail(exitUsage, "--patch changes the requests of jobs; the bytes of a delivery stay the same")
+		}
+		action.Patch = change
+		return s.inParts(ctx, action, replaying)
+	})
+}
+
+// replayOne replays one dead letter of either kind.
+func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessage) error {
+	dead, err := s.findDead(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case dead.kind == ringback.DeadJob:
+		return s.replay(ctx, dead.job, patch)
+	case patch != nil:
+		return fail(exitUsage, "%s is a delivery, whose bytes stay the same; leave --patch out", printable(id))
+	}
+	return s.redeliver(ctx, dead.job)
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+)
+
+func newJobs() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "jobs COMMAND",
+		Short: "List, look into, cancel, erase, watch and repeat jobs",
+		Long: `Jobs of a server. show says why a job has not arrived, and with which command that
+is mended.`,
+		Example: `  ringback jobs list --status failed
+  ringback jobs show 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"max_tokens": 8000}'`,
+	}, newJobsList(), newJobsShow(), newJobsWatch(), newJobsCancel(), newJobsRetry(), newJobsRedeliver(), newJobsErase())
+}
+
+// each does something to each of some ids. One that fails does not keep the rest
+// from it; the error is the first one's code, and says how many failed.
+func (s *session) each(ctx context.Context, ids []string, do func(ctx context.Context, id string) error) error {
+	if len(ids) == 1 {
+		return do(ctx, ids[0])
+	}
+	var first *failure
+	failed := 0
+	for i, id := range ids {
+		err := s.explain(ctx, do(ctx, id))
+		if err == nil {
+			continue
+		}
+		f, ok := errors.AsType[*failure](err)
+		if !ok {
+			f = &failure{exitFailure, err}
+		}
+		if f.code == exitInterrupted {
+			return fail(exitInterrupted, "interrupted after %d of %d", i, len(ids))
+		}
+		fmt.Fprintf(s.talk, "%s: %v\n", printable(id), f)
+		if first == nil {
+			first = f
+		}
+		failed++
+	}
+	if first == nil {
+		return nil
+	}
+	return fail(first.code, "%d of %d were not done, as said above; the others were", failed, len(ids))
+}
+
+// ended and others say which jobs a command is for, when its ids are completed.
+func ended(j ringback.Job) bool      { return j.Status.Terminal() }
+func alive(j ringback.Job) bool      { return !j.Status.Terminal() }
+func unanswered(j ringback.Job) bool { return j.Status.Terminal() && j.Status != ringback.Completed }
+func anyJob(ringback.Job) bool       { return true }
+func codeOf(j ringback.Job) string {
+	if j.ErrorDetail == nil {
+		return string(j.Status)
+	}
+	return string(j.ErrorDetail.Code)
+}

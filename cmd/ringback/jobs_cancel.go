@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+)
+
+func newJobsCancel() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cancel JOB... [FLAGS]",
+		Short: "End jobs that wait or run",
+		Long: `End jobs. One that waits ends at once. The call of one that runs is broken off: it
+shows as running for a moment, or is completed if its whole answer was there first.
+Its webhook says job.cancelled.`,
+		Example:           `  ringback jobs cancel 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeJobs(alive),
+	}
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		return s.each(ctx, ids, s.cancel)
+	})
+}
+
+func (s *session) cancel(ctx context.Context, id string) error {
+	job, err := s.Cancel(ctx, id)
+	if err != nil {
+		return err
+	}
+	if job.Status == ringback.Cancelled {
+		s.sayf("job %s is cancelled", job.ID)
+	} else {
+		s.sayf("job %s is %s; its call is being broken off. How it ends: %s", job.ID, job.Status, s.ours("jobs watch %s", job.ID))
+	}
+	if s.json {
+		return s.printJSON(job)
+	}
+	return s.print(job.ID + "\n")
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newJobsErase() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "erase JOB... [FLAGS]",
+		Short: "Delete the content of jobs that have ended",
+		Long: `Delete the content of jobs that have ended: request, answer, metadata, callback URL
+and headers, the webhook's bytes. A webhook that was not delivered yet is not sent
+any more. What remains (id, state, times, model, usage) says for 30 days that it was
+deleted. This cannot be undone, so it asks first; a script says --yes.`,
+		Example:           `  ringback jobs erase 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --yes`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeJobs(ended),
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		what := "job " + printable(ids[0])
+		if len(ids) > 1 {
+			what = fmt.Sprintf("%d jobs", len(ids))
+		}
+		if err := s.confirm(yes, "Delete request and answer of "+what+" for good?"); err != nil {
+			return err
+		}
+		return s.each(ctx, ids, s.erase)
+	})
+}
+
+func (s *session) erase(ctx context.Context, id string) error {
+	if err := s.Erase(ctx, id); err != nil {
+		return err
+	}
+	s.sayf("job %s is erased", printable(id))
+	if s.json {
+		return s.printJSON(map[string]string{"job_id": id})
+	}
+	return s.print(oneLine(id) + "\n")
+}
+
+// confirm asks before what cannot be undone. Off a terminal nobody can be asked,
+// so it must have been said.
+func (s *session) confirm(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !isTerminal(s.in) {
+		return fail(exitUsage, "this cannot be undone, and nobody can be asked here; say --yes")
+	}
+	fmt.Fprintf(s.talk, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(s.in).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(s.talk)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return fail(exitFailure, "nothing was done")
+}

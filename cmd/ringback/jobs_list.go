@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// pageSize is the most that a page of a list has.
+const pageSize = 100
+
+func newJobsList() *cobra.Command {
+	var q jobQuery
+	var n listLength
+	cmd := &cobra.Command{
+		Use:   "list [FLAGS]",
+		Short: "List jobs, newest first",
+		Long: `List jobs, newest first: a table, or with --json one job a line, without answers.
+The last column says why a job waits, or why it ended without an answer.`,
+		Example: `  ringback jobs list
+  ringback jobs list --status failed --created-after 24h --all
+  ringback jobs list --metadata team=blue --json | jq -r .job_id`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().SortFlags = false
+	q.addFlags(cmd.Flags(), true)
+	n.addFlags(cmd.Flags())
+	completeWords(cmd, map[string][]string{"status": statusWords()})
+	return remote(cmd, func(ctx context.Context, s *session, _ []string) error {
+		query, err := q.read(time.Now())
+		if err == nil {
+			err = n.check()
+		}
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		return s.listJobs(ctx, query, n)
+	})
+}
+
+func statusWords() []string {
+	var words []string
+	for _, status := range ringback.Statuses {
+		words = append(words, string(status))
+	}
+	return words
+}
+
+// jobQuery is a client.Query as flags say it.
+type jobQuery struct {
+	status, model, after, before string
+	metadata                     []string
+}
+
+func (q *jobQuery) addFlags(flags *pflag.FlagSet, withStatus bool) {
+	if withStatus {
+		flags.StringVar(&q.status, "status", "", "`STATUS`: "+strings.Join(statusWords(), ", "))
+	}
+	flags.StringVar(&q.model, "model", "", "`MODEL` that was requested, or that answered")
+	flags.StringArrayVar(&q.metadata, "metadata", nil, "`KEY=VALUE` that the job's metadata has; repeat it")
+	flags.StringVar(&q.after, "created-after", "", "`TIME`: RFC 3339, or ago: 90m, 36h")
+	flags.StringVar(&q.before, "created-before", "", "`TIME`, as above")
+}
+
+func (q *jobQuery) read(now time.Time) (client.Query, error) {
+	query := client.Query{Status: ringback.Status(q.status), Model: q.model}
+	var err error
+	if query.Metadata, err = keyValues("metadata", q.metadata); err != nil {
+		return query, err
+	}
+	after, err := past("created-after", q.after, now)
+	if err != nil {
+		return query, err
+	}
+	before, err := past("created-before", q.before, now)
+	query.CreatedAfter, query.CreatedBefore = after.Time, before.Time
+	return query, err
+}
+
+// past reads a time, or a span before now; "" is the zero time.
+func past(flag, text string, now time.Time) (ringback.Time, error) {
+	if text == "" {
+		return ringback.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return ringback.Time{Time: now.Add(-d)}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return ringback.Time{}, fmt.Errorf("--%s: %q is neither a time like 2026-11-23T09:00:00Z nor a span like 90m, which is 90 minutes ago", flag, text)
+	}
+	return ringback.Time{Time: t}, nil
+}
+
+func keyValues(flag string, pairs []string) (map[string]string, error) {
+	var all map[string]string
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("--%s: %q is not like key=value", flag, pair)
+		}
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[key] = value
+	}
+	return all, nil
+}
+
+// listLength is how much of a list is wanted.
+type listLength struct {
+	limit int
+	all   bool
+}
+
+func (n *listLength) addFlags(flags *pflag.FlagSet) {
+	flags.IntVarP(&n.limit, "limit", "n", 20, "`N`: how many")
+	flags.BoolVar(&n.all, "all", false, "all of them, however many")
+}
+
+func (n *listLength) check() error {
+	if n.limit < 1 {
+		return fmt.Errorf("--limit: %d is not a number from 1 on; --all lists all", n.limit)
+	}
+	return nil
+}
+
+// listed reads a list page by page and hands each page to show, until as many as
+// are wanted were shown. It returns how many that were, and whether there are more.
+func listed[T any](n listLength, page func(limit int, cursor string) (ringback.Page[T], error), show func([]T) error) (int, bool, error) {
+	shown, cursor := 0, ""
+	for {
+		limit := pageSize
+		if !n.all {
+			limit = min(limit, n.limit-shown)
+		}
+		p, err := page(limit, cursor)
+		if err != nil {
+			return shown, false, err
+		}
+		if err := show(p.Data); err != nil {
+			return shown, false, err
+		}
+		shown += len(p.Data)
+		switch {
+		case p.NextCursor == nil:
+			return shown, false, nil
+		case !n.all && shown >= n.limit:
+			return shown, true, nil
+		}
+		cursor = *p.NextCursor
+	}
+}
+
+func (s *session) listJobs(ctx context.Context, q client.Query, n listLength) error {
+	t := s.jobTable()
+	shown, more, err := listed(n, func(limit int, cursor string) (ringback.Page[ringback.Job], error) {
+		q.Limit, q.Cursor = limit, cursor
+		return s.List(ctx, q)
+	}, s.showJobs(t))
+	switch {
+	case err != nil:
+		return err
+	case shown == 0:
+		s.sayf("no job matches; submit one: %s", s.ours("submit --wait \"What is a webhook?\""))
+	case more:
+		s.sayf("%d shown, there are more: --limit or --all", shown)
+	}
+	return nil
+}
+
+// jobTable is a table of jobs without rows.
+func (s *session) jobTable() *table {
+	t := &table{title: []string{"JOB", "STATUS", "MODEL", "AGE", "TOOK", "WHY"}}
+	t.paint = func(column int, cell string) string {
+		if column == 1 {
+			return statusPaint(s.paint(), cell)
+		}
+		return cell
+	}
+	return t
+}
+
+// showJobs prints a page of jobs.
+func (s *session) showJobs(t *table) func([]ringback.Job) error {
+	return func(jobs []ringback.Job) error {
+		now := time.Now()
+		for _, job := range jobs {
+			if !s.json {
+				t.row(job.ID, string(job.Status), job.RequestedModel, span(now.Sub(job.CreatedAt.Time)), took(job), inShort(job, now))
+			} else if err := s.printJSON(job); err != nil {
+				return err
+			}
+		}
+		return t.flush(s.out, s.outTo.width)
+	}
+}
+
+func took(job ringback.Job) string {
+	if job.EndedAt.IsZero() {
+		return "–"
+	}
+	return span(job.EndedAt.Sub(job.CreatedAt.Time))
+}
+
+// inShort says why a job waits, or why it ended without an answer.
+func inShort(job ringback.Job, now time.Time) string {
+	switch {
+	case job.ErrorDetail != nil:
+		return string(job.ErrorDetail.Code) + ": " + job.Error
+	case job.Error != "":
+		return job.Error
+	case job.StatusReason == "":
+		return ""
+	case job.RunAt.After(now):
+		return job.StatusReason + ", until " + clock(job.RunAt, now)
+	}
+	return job.StatusReason
+}

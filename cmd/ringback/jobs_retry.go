@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newJobsRetry() *cobra.Command {
+	var patch string
+	cmd := &cobra.Command{
+		Use:   "retry JOB... [FLAGS]",
+		Short: "Repeat jobs that ended without an answer, as new jobs",
+		Long: `Repeat jobs that failed, expired or were cancelled, each as a new job with the same
+request and callback URL. stdout has the new ids.
+
+--patch changes the request: a JSON merge patch (RFC 7396), as text or @FILE, on what
+"ringback jobs show --request JOB" prints; null removes a field. These fields of
+POST /api/generate are not in there, and may be patched too: callback_url,
+callback_headers, events, webhook_body, timeout_seconds, max_attempts,
+max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, run_at, expires_at,
+fallback_models, provider.`,
+		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
+  ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeJobs(unanswered),
+	}
+	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` that changes the request")
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		change, err := readPatch(patch)
+		if err != nil {
+			return err
+		}
+		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replay(ctx, id, change) })
+	})
+}
+
+// replay repeats a job and prints the id of the new one.
+func (s *session) replay(ctx context.Context, id string, patch json.RawMessage) error {
+	job, err := s.Replay(ctx, id, patch)
+	if err != nil {
+		return err
+	}
+	s.sayf("job %s is repeated by %s. How it goes: %s", printable(id), job.ID, s.ours("jobs watch %s", job.ID))
+	if s.json {
+		return s.printJSON(job)
+	}
+	return s.print(job.ID + "\n")
+}
+
+// readPatch reads --patch; nil if there is none.
+func readPatch(text string) (json.RawMessage, error) {
+	if text == "" {
+		return nil, nil
+	}
+	content := []byte(text)
+	if name, ok := strings.CutPrefix(text, "@"); ok {
+		var err error
+		if content, err = os.ReadFile(name); err != nil {
+			return nil, fail(exitUsage, "--patch: %w", err)
+		}
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(content, &fields); err != nil || fields == nil {
+		what := fmt.Sprintf("%q", cut(text, 40))
+		return nil, fail(exitUsage, `--patch: %s is not a JSON object; write it like '{"max_tokens": 8000}', or @FILE`, what)
+	}
+	return bytes.TrimSpace(content), nil
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback"
+)
+
+func newJobsShow() *cobra.Command {
+	var onlyResult, onlyRequest bool
+	cmd := &cobra.Command{
+		Use:   "show JOB [FLAGS]",
+		Short: "Show what happened to a job, why it has not arrived, and what to do",
+		Long: `Show a job: how it stands and why, what happened to it (accepted, each call of a
+provider, the end, each try of its webhook), and the commands that mend what is
+wrong. --json prints one object with job, attempts and deliveries.`,
+		Example: `  ringback jobs show 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs show --result 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d > answer.txt
+  ringback jobs show --request 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d | jq .`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeJobs(anyJob),
+	}
+	cmd.Flags().BoolVar(&onlyResult, "result", false, "print the answer alone; exit code 10 if the job ended without one")
+	cmd.Flags().BoolVar(&onlyRequest, "request", false, "print the provider's request as it is stored, JSON")
+	cmd.MarkFlagsMutuallyExclusive("result", "request")
+	return remote(cmd, func(ctx context.Context, s *session, args []string) error {
+		switch {
+		case onlyResult:
+			return s.showResult(ctx, args[0])
+		case onlyRequest:
+			return s.showRequest(ctx, args[0])
+		}
+		return s.show(ctx, args[0])
+	})
+}
+
+func (s *session) showResult(ctx context.Context, id string) error {
+	job, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !job.Status.Terminal() {
+		return fail(exitFailure, "job %s is %s and has no answer yet; wait for it: %s", job.ID, standingOf(job, time.Now()), s.ours("jobs watch %s", job.ID))
+	}
+	return s.printAnswer(job)
+}
+
+func (s *session) showRequest(ctx context.Context, id string) error {
+	job, err := s.GetWithRequest(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.printText(string(job.Request))
+}
+
+// history is all that a server knows of a job.
+type history struct {
+	Job        ringback.Job        `json:"job"`
+	Attempts   []ringback.Attempt  `json:"attempts"`
+	Deliveries []ringback.Delivery `json:"deliveries"`
+}
+
+func (s *session) history(ctx context.Context, id string) (h history, err error) {
+	if h.Job, err = s.Get(ctx, id); err != nil {
+		return h, err
+	}
+	if h.Attempts, err = s.Attempts(ctx, id); err != nil {
+		return h, err
+	}
+	h.Deliveries, err = s.Deliveries(ctx, id)
+	return h, err
+}
+
+func (s *session) show(ctx context.Context, id string) error {
+	h, err := s.history(ctx, id)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(h)
+	}
+	return s.print(s.historyText(h, time.Now()))
+}
+
+func (s *session) historyText(h history, now time.Time) string {
+	var b strings.Builder
+	d := diagnose(h, now, s.ours)
+	fmt.Fprintf(&b, "job %s  %s\n", h.Job.ID, statusPaint(s.paint(), string(h.Job.Status)))
+	for _, sentence := range d.sentences {
+		for _, line := range wrap(oneLine(sentence), 88) {
+			b.WriteString("  " + line + "\n")
+		}
+	}
+	b.WriteString("\n")
+	for _, m := range timeline(h, now) {
+		fmt.Fprintf(&b, "  %s  %s %s\n", s.paint().dim(m.at), s.paint().bold(fmt.Sprintf("%-9s", m.who)), cut(oneLine(m.what), 2000))
+	}
+	if h.Job.Result != nil {
+		fmt.Fprintf(&b, "\nanswer: %s\n", excerptOf(*h.Job.Result))
+		fmt.Fprintf(&b, "  all of it:\n    %s\n", s.ours("jobs show --result %s", h.Job.ID))
+	}
+	if len(d.remedies) > 0 {
+		b.WriteString("\nto do:\n")
+	}
+	for _, r := range d.remedies {
+		fmt.Fprintf(&b, "  %s\n", strings.Join(wrap(oneLine(r.what), 88), "\n  "))
+		if r.command != "" {
+			fmt.Fprintf(&b, "    %s\n", s.paint().bold(r.command))
+		}
+	}
+	return b.String()
+}
+
+// excerptOf is the beginning of an answer.
+func excerptOf(text string) string {
+	const most = 200
+	return fmt.Sprintf("%s (%d bytes)", cut(oneLine(text), most), len(text))
+}
+
+// happening is a line of a timeline.
+type happening struct{ at, who, what string }
+
+// timeline is what happened to a job, in its order.
+func timeline(h history, now time.Time) []happening {
+	var all []happening
+	add := func(at ringback.Time, who, format string, args ...any) {
+		all = append(all, happening{clock(at, now), who, fmt.Sprintf(format, args...)})
+	}
+	add(h.Job.CreatedAt, "accepted", "%s", acceptedWords(h.Job, now))
+	for _, a := range h.Attempts {
+		add(a.StartedAt, "attempt", "%d: %s %s · %s", a.Number, a.Provider, a.Model, attemptWords(a, now))
+	}
+	switch {
+	case h.Job.Status == ringback.Queued && h.Job.RunAt.After(now):
+		add(h.Job.RunAt, "next", "may run then, in %s", span(h.Job.RunAt.Sub(now)))
+	case h.Job.Status.Terminal():
+		add(h.Job.EndedAt, string(h.Job.Status), "%s", endWords(h.Job))
+	}
+	for _, d := range h.Deliveries {
+		add(d.CreatedAt, "webhook", "%s to %s", d.Event, d.URL)
+		for _, try := range d.Tries {
+			add(try.At, "try", "%d: %s%s", try.Number, tryWords(try), trigger(try))
+		}
+		switch d.Status {
+		case ringback.DeliveryDelivered:
+			add(d.EndedAt, "delivered", "")
+		case ringback.DeliveryDead:
+			add(d.EndedAt, "dead", "%s", deadWords(d.Reason))
+		case ringback.DeliveryPending:
+			if d.NextTryAt.After(now) {
+				add(d.NextTryAt, "next", "next try, in %s", span(d.NextTryAt.Sub(now)))
+			}
+		}
+	}
+	return all
+}
+
+func acceptedWords(job ringback.Job, now time.Time) string {
+	text := "for " + job.RequestedModel
+	if job.Priority > 0 {
+		text += fmt.Sprintf(" · priority %d", job.Priority)
+	}
+	if job.ReplayOf != "" {
+		text += " · a replay of job " + job.ReplayOf
+	}
+	if !job.Status.Terminal() {
+		text += " · expires " + when(job.ExpiresAt, now)
+	}
+	return text
+}
+
+func attemptWords(a ringback.Attempt, now time.Time) string {
+	if a.Outcome == "" {
+		text := "runs for " + span(now.Sub(a.StartedAt.Time))
+		if a.FirstTokenAt.IsZero() {
+			return text + ", nothing of an answer yet"
+		}
+		return text
+	}
+	text := fmt.Sprintf("%s after %s", a.Outcome, span(a.EndedAt.Sub(a.StartedAt.Time)))
+	if a.StatusCode != 0 {
+		text += fmt.Sprintf(" · HTTP %d", a.StatusCode)
+	}
+	if a.Error != "" {
+		text += " · " + a.Error
+	}
+	return text
+}
+
+func endWords(job ringback.Job) string {
+	switch {
+	case job.Status == ringback.Completed:
+		usage := gjson.ParseBytes(job.Usage)
+		return fmt.Sprintf("%s · %d tokens in, %d out", job.Model, usage.Get("input_tokens").Int(), usage.Get("output_tokens").Int())
+	case job.ErrorDetail != nil:
+		return fmt.Sprintf("%s · %s", job.ErrorDetail.Code, job.Error)
+	}
+	return job.Error
+}
+
+func trigger(try ringback.Try) string {
+	switch try.Trigger {
+	case "manual":
+		return " (asked for)"
+	case "probe":
+		return " (a probe of the host)"
+	}
+	return ""
+}
+
+// tryWords says what the receiver did.
+func tryWords(try ringback.Try) string {
+	took := millis(try.DurationMS)
+	text := ""
+	switch {
+	case try.StatusCode != 0:
+		text = fmt.Sprintf("answered %d (%s)", try.StatusCode, took)
+	case tryErrors[try.Error] != "":
+		text = tryErrors[try.Error] + " (" + took + ")"
+	default:
+		text = "failed: " + try.Error + " (" + took + ")"
+	}
+	if try.Error == "redirect" {
+		text += ", a redirect, which is not followed"
+	}
+	if try.Response != "" && try.Error != "" {
+		text += ": " + cut(fmt.Sprintf("%q", oneLine(try.Response)), 200)
+	}
+	return text
+}
+
+// tryErrors are the classes of what went wrong before a receiver answered.
+var tryErrors = map[string]string{
+	"dns":     "was not found: its name has no address",
+	"connect": "could not be connected to",
+	"refused": "refused the connection: nothing listens there",
+	"reset":   "broke the connection",
+	"tls":     "has no TLS certificate that is trusted",
+	"timeout": "did not answer in time",
+	"status":  "answered badly",
+	"blocked": "was not called: its address is closed to webhooks",
+	"unknown": "may have been reached: the server died during the try",
+}
+
+func deadWords(reason ringback.DeadReason) string {
+	if words, ok := deadReasons[reason]; ok {
+		return words
+	}
+	return string(reason)
+}
+
+var deadReasons = map[ringback.DeadReason]string{
+	ringback.DeadTries:   "all tries of the schedule failed",
+	ringback.DeadRefused: "the receiver wants it no more, or its address is closed",
+	ringback.DeadExpired: "its time was over before a try succeeded",
+	ringback.DeadErased:  "its bytes were deleted before a try succeeded",
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+func newJobsWatch() *cobra.Command {
+	var q jobQuery
+	var delivered, forever bool
+	cmd := &cobra.Command{
+		Use:   "watch [JOB...] [FLAGS]",
+		Short: "Follow jobs until they end, a line for each change",
+		Long: `Follow jobs until they end, with a line for each change; --json prints the job as it
+is then. Without ids those are followed that wait or run, the newest 100 of each, and
+those that come meanwhile; the filters are for these. The exit code is 10 if one that
+was named ended without an answer. While the server is away, it is asked on.`,
+		Example: `  ringback jobs watch 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs watch --delivered 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs watch --forever --metadata team=blue`,
+		ValidArgsFunction: completeJobs(alive),
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVar(&delivered, "delivered", false, "follow jobs on until their webhook is delivered, or dead")
+	cmd.Flags().BoolVar(&forever, "forever", false, "without ids: go on when none is left, until Ctrl-C")
+	q.addFlags(cmd.Flags(), false)
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		query, err := q.read(time.Now())
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		w := &watcher{session: s, delivered: delivered, last: map[string]string{}}
+		if len(ids) > 0 {
+			return w.named(ctx, ids)
+		}
+		return w.recent(ctx, query, forever)
+	})
+}
+
+// watchEvery is the pause between two looks.
+const watchEvery = 500 * time.Millisecond
+
+// watcher follows jobs.
+type watcher struct {
+	*session
+
+	delivered bool              // until their webhook has ended, too
+	last      map[string]string // how each job stood when it was looked at last
+	away      bool              // the server did not answer at the last look
+}
+
+// named follows some jobs until all have ended.
+func (w *watcher) named(ctx context.Context, ids []string) error {
+	unanswered := 0
+	for left := slices.Clone(ids); len(left) > 0; {
+		var rest []string
+		for _, id := range left {
+			over, job, err := w.look(ctx, id)
+			switch {
+			case err != nil:
+				return w.stopped(ctx, err)
+			case !over:
+				rest = append(rest, id)
+			case job.Status != ringback.Completed:
+				unanswered++
+			}
+		}
+		if left = rest; len(left) == 0 {
+			break
+		}
+		if err := pause(ctx, watchEvery); err != nil {
+			return w.stopped(ctx, err)
+		}
+	}
+	switch {
+	case unanswered == 0:
+		return nil
+	case len(ids) == 1:
+		return fail(exitJobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", oneLine(ids[0])))
+	}
+	return fail(exitJobEnded, "%d of %d ended without an answer. What to do: %s", unanswered, len(ids), w.ours("jobs show JOB"))
+}
+
+// look reads a job and prints how it stands, if that is new. It returns true when
+// there is nothing left to follow.
+func (w *watcher) look(ctx context.Context, id string) (bool, ringback.Job, error) {
+	job, err := w.Get(ctx, id)
+	if err != nil {
+		return false, job, w.missed(ctx, err)
+	}
+	w.away = false
+	over := job.Status.Terminal() && (!w.delivered || job.Webhook == nil || job.Webhook.Status != ringback.DeliveryPending)
+	return over, job, w.tell(job)
+}
+
+// missed says that a server is away, once; other errors it returns.
+func (w *watcher) missed(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !passing(err) {
+		return err
+	}
+	if !w.away {
+		w.sayf("%v\nasking on", w.explain(ctx, err))
+	}
+	w.away = true
+	return nil
+}
+
+func (w *watcher) stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fail(exitInterrupted, "interrupted; the jobs go on")
+	}
+	return err
+}
+
+// tell prints how a job stands, if it stood otherwise before.
+func (w *watcher) tell(job ringback.Job) error {
+	state := fmt.Sprint(job.Status, job.StatusReason, job.Attempts, job.Webhook)
+	if w.last[job.ID] == state {
+		return nil
+	}
+	w.last[job.ID] = state
+	if w.json {
+		return w.printJSON(job)
+	}
+	now := time.Now()
+	what := standingOf(job, now)
+	if job.Status.Terminal() && job.Status != ringback.Completed {
+		what = ending(job)
+	}
+	if job.Webhook != nil {
+		what += " · webhook " + webhookWords(*job.Webhook, now)
+	}
+	return w.print(fmt.Sprintf("%s  %s  %s\n", w.paint().dim(now.Format(time.TimeOnly)), job.ID, oneLine(what)))
+}
+
+func webhookWords(h ringback.Webhook, now time.Time) string {
+	text := string(h.Status)
+	if h.Tries > 0 {
+		text += fmt.Sprintf(" (try %d", h.Tries)
+		if h.LastStatusCode != 0 {
+			text += fmt.Sprintf(" answered %d", h.LastStatusCode)
+		}
+		text += ")"
+	}
+	if h.Status == ringback.DeliveryPending && h.NextTryAt.After(now) {
+		text += ", next try in " + span(h.NextTryAt.Sub(now))
+	}
+	return text
+}
+
+// recent follows the jobs that wait or run, and those that come meanwhile.
+func (w *watcher) recent(ctx context.Context, q client.Query, forever bool) error {
+	followed := map[string]bool{}
+	for first := true; ; first = false {
+		if err := w.sweep(ctx, q, followed); err != nil {
+			return w.stopped(ctx, err)
+		}
+		if len(followed) == 0 && !forever && !w.away {
+			if first {
+				w.sayf("no job waits or runs; what has ended: %s", w.ours("jobs list"))
+			}
+			return nil
+		}
+		if err := pause(ctx, watchEvery); err != nil {
+			return w.stopped(ctx, err)
+		}
+	}
+}
+
+// sweep looks at the jobs that are followed, and at those that have come.
+func (w *watcher) sweep(ctx context.Context, q client.Query, followed map[string]bool) error {
+	for _, status := range []ringback.Status{ringback.Queued, ringback.Running} {
+		q.Status, q.Limit = status, pageSize
+		page, err := w.List(ctx, q)
+		if err = w.missedOr(ctx, err); err != nil {
+			return err
+		}
+		for _, job := range page.Data {
+			followed[job.ID] = true
+		}
+	}
+	for id := range followed {
+		over, _, err := w.look(ctx, id)
+		if e, ok := errors.AsType[*ringback.Error](err); ok && (e.Code == ringback.NotFound || e.Code == ringback.Gone) {
+			over, err = true, nil
+		}
+		if err != nil {
+			return err
+		}
+		if over {
+			delete(followed, id)
+		}
+	}
+	return nil
+}
+
+func (w *watcher) missedOr(ctx context.Context, err error) error {
+	if err == nil {
+		w.away = false
+		return nil
+	}
+	return w.missed(ctx, err)
+}

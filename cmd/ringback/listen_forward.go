@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// answers are the status codes that webhooks are answered with, in turn; the last
+// one again and again.
+type answers struct {
+	mu    sync.Mutex // guards codes
+	codes []int
+}
+
+// parseAnswers reads --respond; nil if there is nothing in it.
+func parseAnswers(text string) (*answers, error) {
+	if text == "" {
+		return nil, nil
+	}
+	a := &answers{}
+	for part := range strings.SplitSeq(text, ",") {
+		code, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || code < 200 || code > 599 {
+			return nil, fmt.Errorf("%q is not a status code from 200 to 599; write it like 500,500,200", part)
+		}
+		a.codes = append(a.codes, code)
+	}
+	return a, nil
+}
+
+func (a *answers) next() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	code := a.codes[0]
+	if len(a.codes) > 1 {
+		a.codes = a.codes[1:]
+	}
+	return code
+}
+
+// forwarder hands webhooks on to another receiver.
+type forwarder struct {
+	url    string
+	client *http.Client
+}
+
+// forwarded is what became of one.
+type forwarded struct {
+	url    string
+	status int           // what the other answered; 502 if it did not
+	took   time.Duration // until its answer was there
+	err    error         // why there is none
+	header http.Header
+	body   []byte
+}
+
+const (
+	// forwardTime bounds a call; Ringback itself waits for 10 s.
+	forwardTime = 30 * time.Second
+	// maxForwarded is how much of an answer is handed back, in bytes: more than
+	// Ringback reads.
+	maxForwarded = 64 << 10
+)
+
+// newForwarder reads --forward-to; nil if it is "".
+func newForwarder(to string) (*forwarder, error) {
+	if to == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(to)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return nil, fmt.Errorf("%q is not the URL of a receiver; write it like http://127.0.0.1:3000/hook", to)
+	}
+	return &forwarder{to, &http.Client{
+		Timeout:       forwardTime,
+		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // as Ringback
+	}}, nil
+}
+
+// hopByHop are headers of the connection that a webhook came on.
+var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// send hands a webhook on: the same bytes under the same headers.
+func (f *forwarder) send(ctx context.Context, header http.Header, body []byte) *forwarded {
+	start := time.Now()
+	got := f.call(ctx, header, body)
+	got.url, got.took = f.url, time.Since(start)
+	return got
+}
+
+func (f *forwarder) call(ctx context.Context, header http.Header, body []byte) *forwarded {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url, bytes.NewReader(body))
+	if err != nil {
+		return &forwarded{status: http.StatusBadGateway, err: err}
+	}
+	req.Header = header.Clone()
+	for _, name := range hopByHop {
+		req.Header.Del(name)
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return &forwarded{status: http.StatusBadGateway, err: forwardError(ctx, err)}
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxForwarded))
+	if err != nil {
+		return &forwarded{status: http.StatusBadGateway, err: fmt.Errorf("its answer broke off: %w", forwardError(ctx, err))}
+	}
+	return &forwarded{status: resp.StatusCode, header: resp.Header, body: text}
+}
+
+// forwardError says in a few words why there is no answer.
+func forwardError(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	netErr, _ := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("nothing listens there (connection refused)")
+	case ctx.Err() != nil:
+		return errors.New("no answer while Ringback waited for one, which is 10 s")
+	case netErr != nil && netErr.Timeout():
+		return fmt.Errorf("no answer in %s", forwardTime)
+	}
+	return err
+}
+
+// answer hands the other's answer back.
+func (f *forwarded) answer(w http.ResponseWriter, status int) {
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		if v := f.header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	if f.err != nil {
+		http.Error(w, fmt.Sprintf("ringback listen could not forward to %s: %v", hostOf(f.url), f.err), status)
+		return
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(f.body)
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// session is one run of a command that talks to a server: the server, and where
+// the command's data and its talk go.
+type session struct {
+	*client.Client
+	url    string // of the server
+	hasKey bool   // a key is sent
+	again  string // what a command that is shown must repeat to reach the same server
+
+	json  bool // data is JSON, one object a line
+	quiet bool // no talk but errors
+	in    io.Reader
+	out   io.Writer // data
+	talk  io.Writer
+	outTo terminal
+	to    terminal // of the talk
+}
+
+// remote makes cmd a command that talks to a server: it gets the flags that all of
+// these have, and what goes wrong in run becomes a sentence and an exit code.
+func remote(cmd *cobra.Command, run func(ctx context.Context, s *session, args []string) error) *cobra.Command {
+	cmd.DisableFlagsInUseLine = true
+	cmd.Annotations = map[string]string{titleVariables: remoteVariables(), titleExit: exitCodesText(remoteCodes())}
+	if cmd.Flags().Lookup("json") == nil {
+		cmd.Flags().Bool("json", false, "print JSON, one object a line")
+	}
+	cmd.Flags().BoolP("quiet", "q", false, "say nothing on stderr but errors")
+	addFlags(cmd.Flags(), "url", "config")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := newSession(cmd)
+		if err != nil {
+			return err
+		}
+		return s.explain(cmd.Context(), run(cmd.Context(), s, args))
+	}
+	return cmd
+}
+
+// group is a command that only has others below it.
+func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.DisableFlagsInUseLine = true
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+func remoteVariables() string {
+	return `  RINGBACK_URL       the server; goes after --url
+  RINGBACK_API_KEY   the server's key; there is no flag for it, since ps would show it
+  RINGBACK_CONFIG    a file with the keys url and api_key; goes after --config. Where none
+                     is named: ./ringback.yaml, or ringback/config.yaml in ` + "~/.config" + `
+  NO_COLOR           no colours`
+}
+
+// localFile is the file of the working directory.
+const localFile = "./ringback.yaml"
+
+// loadRemote reads what a command has to know of its server: url and apiKey.
+func loadRemote(flags *pflag.FlagSet, environ []string) (config, error) {
+	r := &reader{flags: flags, environ: environ, k: koanf.New("."), places: []string{localFile}}
+	if dir, err := os.UserConfigDir(); err == nil {
+		r.places = append(r.places, filepath.Join(dir, "ringback", "config.yaml"))
+	}
+	var c config
+	err := r.layers()
+	if err == nil {
+		err = r.take(&c, func(s setting) bool { return s.remote || s.key == "api_key" })
+	}
+	if err == nil {
+		err = r.guardKey(c)
+	}
+	if err != nil {
+		return c, &failure{exitUsage, err}
+	}
+	return c, nil
+}
+
+// guardKey keeps the user's key from whoever wrote the file of the working
+// directory: that file may have come with something that was downloaded.
+func (r *reader) guardKey(c config) error {
+	if r.file.path != localFile || c.apiKey == "" || !r.saidByFile("url") || r.saidByFile("api_key") {
+		return nil
+	}
+	return fmt.Errorf("%s names the server %s, and the API key comes from elsewhere: it is sent there only if you name the server too, "+
+		"with --url or RINGBACK_URL", r.file.path, c.url)
+}
+
+// saidByFile says whether the value of a key comes from the file.
+func (r *reader) saidByFile(key string) bool {
+	for _, s := range settings {
+		if s.key == key {
+			_, inFile := r.file.lines[key]
+			return inFile && r.origin(s) == r.file.where(key)
+		}
+	}
+	return false
+}
+
+func newSession(cmd *cobra.Command) (*session, error) {
+	c, err := loadRemote(cmd.Flags(), os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		url: c.url, hasKey: c.apiKey != "", in: cmd.InOrStdin(), out: cmd.OutOrStdout(), talk: cmd.ErrOrStderr(),
+		outTo: terminalOf(cmd.OutOrStdout()), to: terminalOf(cmd.ErrOrStderr()),
+	}
+	s.json, _ = cmd.Flags().GetBool("json")   // a flag of remote
+	s.quiet, _ = cmd.Flags().GetBool("quiet") // as well
+	for _, name := range []string{"url", "config"} {
+		if f := cmd.Flags().Lookup(name); f.Changed {
+			s.again += " --" + name + " " + shellQuote(f.Value.String())
+		}
+	}
+	s.Client, err = client.New(client.Config{URL: c.url, APIKey: c.apiKey, HTTPClient: newHTTPClient()})
+	return s, err
+}
+
+// newHTTPClient makes one that gives up a server that says nothing, but not one
+// that holds a request for a job's end.
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the API knows none
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   10 * time.Second,
+			ResponseHeaderTimeout: 90 * time.Second,
+			DisableKeepAlives:     true, // a command makes few calls, and leaves nothing behind
+		},
+	}
+}
+
+// ours is a command line of this program, to be shown: it reaches the same server.
+func (s *session) ours(format string, args ...any) string {
+	return "ringback " + fmt.Sprintf(format, args...) + s.again
+}
+
+// sayf says something to people.
+func (s *session) sayf(format string, args ...any) {
+	if !s.quiet {
+		fmt.Fprintf(s.talk, format+"\n", args...)
+	}
+}
+
+// explain makes an error of a call a sentence that says what to do, with its code.
+func (s *session) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*failure](err); ok {
+		return err
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return fail(exitInterrupted, "interrupted")
+	}
+	if e, ok := errors.AsType[*ringback.Error](err); ok {
+		return s.refused(e)
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return s.unreachable(e.Err)
+	}
+	return err
+}
+
+// refused explains what the server said.
+func (s *session) refused(e *ringback.Error) error {
+	message := printable(e.Message)
+	switch e.Code {
+	case ringback.Unauthorized:
+		if s.hasKey {
+			return fail(exitAuth, "%s refused the API key: %s; correct RINGBACK_API_KEY", s.url, message)
+		}
+		return fail(exitAuth, "%s wants an API key: set RINGBACK_API_KEY to the one that the server was started with", s.url)
+	case ringback.Forbidden, ringback.Misdirected:
+		return fail(exitAuth, "%s: %s", s.url, message)
+	case ringback.NotFound, ringback.Gone:
+		return fail(exitNotFound, "%s", message)
+	case ringback.InvalidRequest, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.IdempotencyMismatch:
+		if e.Field != "" && !strings.Contains(message, e.Field) {
+			message = printable(e.Field) + ": " + message
+		}
+		return fail(exitUsage, "%s", message)
+	case ringback.Unavailable, ringback.RateLimited:
+		again := ""
+		if e.RetryAfterSeconds > 0 {
+			again = fmt.Sprintf("; try again in %d s", e.RetryAfterSeconds)
+		}
+		return fail(exitUnavailable, "%s: %s%s", s.url, message, again)
+	default:
+		return fail(exitFailure, "%s", message)
+	}
+}
+
+// unreachable explains what happened on the way to the server.
+func (s *session) unreachable(err error) error {
+	const mend = "--url or RINGBACK_URL names another"
+	dns, noName := errors.AsType[*net.DNSError](err)
+	var certificate *tls.CertificateVerificationError
+	netErr, _ := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fail(exitUnavailable, "no server listens at %s; start one with: ringback serve (or ringback serve --simulate, which needs no key); %s", s.url, mend)
+	case noName:
+		return fail(exitUnavailable, "%s cannot be reached: there is no host %s; %s", s.url, dns.Name, mend)
+	case errors.As(err, &certificate):
+		return fail(exitUnavailable, "%s: its certificate is not trusted: %w", s.url, certificate.Err)
+	case netErr != nil && netErr.Timeout():
+		return fail(exitUnavailable, "%s does not answer in time; %s", s.url, mend)
+	}
+	return fail(exitUnavailable, "%s: %s; %s", s.url, printable(err.Error()), mend)
+}

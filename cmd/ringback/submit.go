@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// submission is what submit was told, besides the request.
+type submission struct {
+	prompt promptSource
+	key    string // Idempotency-Key; "": one is made
+	patience,
+	waitTimeout time.Duration
+	wait bool
+}
+
+func newSubmit() *cobra.Command {
+	var c submission
+	cmd := &cobra.Command{
+		Use:   "submit [PROMPT | -] [FLAGS]",
+		Short: "Submit a job; with --wait, print its answer",
+		Long: `Submit a job. The prompt is the argument, the text in --file, or stdin (-, or where
+stdin is no terminal and no prompt is given). --request takes a whole request as
+POST /api/generate does, JSON with any of its fields; flags go before its fields.
+
+stdout has the job's id, or with --wait the answer. Without --callback-url no webhook
+is sent, and the answer is to be fetched. While the server does not answer, or says
+that it is full or stopping, the job is submitted again under the same
+Idempotency-Key, so that it is one job whatever happens.`,
+		Example: `  ringback submit --wait "What is a webhook?"
+  ringback submit --model claude-sonnet-5-5 --callback-url https://example.com/hook --file question.txt
+  git diff | ringback submit --wait --system "Review this change."
+  ringback submit --request request.json --metadata team=blue --param temperature=0.2
+  ringback submit --run-at 2h --priority 9 "Good night."
+  id=$(ringback submit -q "Summarise …") && ringback jobs watch "$id"`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVarP(&c.prompt.file, "file", "f", "", "`FILE` with the prompt's text; - is stdin")
+	cmd.Flags().StringVar(&c.prompt.request, "request", "", "`FILE` with a whole request, JSON; - is stdin")
+	addRequestFlags(cmd.Flags())
+	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` under which this is one job, however often it is submitted; one is made where none is given")
+	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` for which to go on while the server cannot be reached or cannot take it")
+	cmd.Flags().BoolVarP(&c.wait, "wait", "w", false, "wait for the job's end and print its answer")
+	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` after which to wait no longer (exit code 13); 0 waits on")
+	completeWords(cmd, map[string][]string{
+		"webhook-body":    {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)},
+		"retry-uncertain": {string(ringback.RetryAlways), string(ringback.RetryNever)},
+	})
+	return remote(cmd, func(ctx context.Context, s *session, args []string) error {
+		c.prompt.args = args
+		r, err := readRequest(cmd.Flags(), c.prompt, s.in, time.Now())
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		if c.waitTimeout < 0 || c.patience < 0 {
+			return fail(exitUsage, "--wait-timeout and --retry-for cannot be negative")
+		}
+		return s.submit(ctx, c, r)
+	})
+}
+
+// submit submits a request, and tells or waits for what becomes of it.
+func (s *session) submit(ctx context.Context, c submission, r ringback.Request) error {
+	if r.CallbackURL == "" && r.Events == nil {
+		r.Events = &[]ringback.EventType{}
+	}
+	accepted, err := s.insist(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	if c.wait {
+		s.sayf("job %s is accepted", accepted.JobID)
+		return s.awaitAnswer(ctx, accepted.JobID, c.waitTimeout)
+	}
+	if s.json {
+		err = s.printJSON(accepted)
+	} else {
+		err = s.print(accepted.JobID + "\n")
+	}
+	if r.CallbackURL == "" {
+		s.sayf("accepted; no --callback-url, so no webhook is sent. Its answer, when it is there: %s", s.ours("jobs show --result %s", accepted.JobID))
+	} else {
+		s.sayf("accepted. How it goes: %s", s.ours("jobs watch %s", accepted.JobID))
+	}
+	return err
+}
+
+// The pauses between submissions of the same request grow from the one to the other.
+const (
+	firstInsist = 250 * time.Millisecond
+	maxInsist   = 5 * time.Second
+)
+
+// insist submits a request until the server has an answer to it, or patience ends.
+// All submissions have one key, so that they make one job.
+func (s *session) insist(ctx context.Context, c submission, r ringback.Request) (ringback.Accepted, error) {
+	key := c.key
+	if key == "" {
+		key = uuid.Must(uuid.NewV7()).String()
+	}
+	begin, told := time.Now(), false
+	for wait := firstInsist; ; wait = min(2*wait, maxInsist) {
+		accepted, err := s.Submit(ctx, r, client.IdempotencyKey(key))
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return accepted, err
+		}
+		wait = max(wait, retryAfter(err))
+		if time.Since(begin)+wait > c.patience {
+			return accepted, s.gaveUp(ctx, key, err)
+		}
+		if !told {
+			s.sayf("%v\ntrying again for %s", s.explain(ctx, err), span(c.patience))
+			told = true
+		}
+		if err := pause(ctx, wait); err != nil {
+			return accepted, err
+		}
+	}
+}
+
+// gaveUp says how to go on safely where it is not known whether the server has
+// the job.
+func (s *session) gaveUp(ctx context.Context, key string, err error) error {
+	return fail(exitUnavailable, "%w\nIf it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", s.explain(ctx, err), shellQuote(key))
+}
+
+// passing says whether an error may be gone on another try.
+func passing(err error) bool {
+	if e, ok := errors.AsType[*ringback.Error](err); ok {
+		return e.Code == ringback.Unavailable || e.Code == ringback.RateLimited
+	}
+	_, onTheWay := errors.AsType[*url.Error](err)
+	return onTheWay
+}
+
+// retryAfter is what an answer asks for, within reason.
+func retryAfter(err error) time.Duration {
+	e, ok := errors.AsType[*ringback.Error](err)
+	if !ok {
+		return 0
+	}
+	return min(time.Duration(e.RetryAfterSeconds)*time.Second, time.Minute)
+}

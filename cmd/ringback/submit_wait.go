@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// errWaitedLongEnough ends a wait that was given a time.
+var errWaitedLongEnough = errors.New("the time to wait is over")
+
+// awaitAnswer waits for the end of a job and prints its answer. A job that ended
+// without one is a failure.
+func (s *session) awaitAnswer(ctx context.Context, id string, limit time.Duration) error {
+	waiting, cancel := ctx, context.CancelFunc(func() {})
+	if limit > 0 {
+		waiting, cancel = context.WithTimeoutCause(ctx, limit, errWaitedLongEnough)
+	}
+	defer cancel()
+	job, err := s.await(waiting, id)
+	switch {
+	case ctx.Err() != nil:
+		return fail(exitInterrupted, "interrupted; job %s goes on. Wait for it again: %s; end it: %s", id, s.ours("jobs watch %s", id), s.ours("jobs cancel %s", id))
+	case errors.Is(err, errWaitedLongEnough):
+		return fail(exitWaitTime, "job %s has not ended in %s, and goes on. Wait for it again: %s; why it takes so long: %s",
+			id, limit, s.ours("jobs watch %s", id), s.ours("jobs show %s", id))
+	case err != nil:
+		return err
+	}
+	return s.printAnswer(job)
+}
+
+// printAnswer prints what a job ended with.
+func (s *session) printAnswer(job ringback.Job) error {
+	var err error
+	switch {
+	case s.json:
+		err = s.printJSON(job)
+	case job.Result != nil:
+		err = s.printText(*job.Result)
+	}
+	if err == nil && job.Status != ringback.Completed {
+		err = fail(exitJobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
+	}
+	return err
+}
+
+// ending says how a job ended otherwise than with an answer.
+func ending(job ringback.Job) string {
+	text := map[ringback.Status]string{
+		ringback.Failed: "failed", ringback.Cancelled: "was cancelled", ringback.Expired: "expired before it was run to its end",
+	}[job.Status]
+	if job.ErrorDetail != nil {
+		text += fmt.Sprintf(" (%s)", job.ErrorDetail.Code)
+	}
+	if job.Error != "" {
+		text += ": " + oneLine(job.Error)
+	}
+	return text
+}
+
+// await waits for the end of a job and shows meanwhile how it stands.
+func (s *session) await(ctx context.Context, id string) (ringback.Job, error) {
+	type ended struct {
+		job ringback.Job
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end := make(chan ended, 1)
+	go func() {
+		job, err := s.Wait(ctx, id)
+		end <- ended{job, err}
+	}()
+	shown := s.newProgress()
+	defer shown.clear()
+	begin := time.Now()
+	tick := time.NewTicker(shown.pace())
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-end:
+			return e.job, e.err
+		case <-tick.C:
+			shown.show(fmt.Sprintf("job %s %s · %s", id, s.standing(ctx, id), span(time.Since(begin))))
+		}
+	}
+}
+
+// standing is how a job stands, in a few words.
+func (s *session) standing(ctx context.Context, id string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	job, err := s.Get(ctx, id)
+	if err != nil {
+		return "is out of sight: the server does not answer; it is asked again"
+	}
+	return standingOf(job, time.Now())
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
+}
+
+func standingOf(job ringback.Job, now time.Time) string {
+	text := string(job.Status)
+	if job.StatusReason != "" {
+		text += " · " + job.StatusReason
+	}
+	switch {
+	case job.Attempts > 0 && job.Status == ringback.Running:
+		text += fmt.Sprintf(" · attempt %d", job.Attempts+1)
+	case job.Attempts > 0 && job.Status == ringback.Queued:
+		text += " · " + attempts(job.Attempts) + " made"
+	}
+	if d := job.RunAt.Sub(now); !job.RunAt.IsZero() && d > 0 {
+		text += " · next try in " + span(d)
+	}
+	return text
+}

@@ -1,0 +1,165 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// onTerminal runs the real program with a terminal of 120 columns, types input into
+// it, and returns what stood on the screen, with the exit code.
+func onTerminal(t *testing.T, url, input string, env []string, args ...string) (screen string, code int) {
+	t.Helper()
+	program, err := exec.LookPath("ringback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = append([]string{"TERM=xterm", "HOME=" + t.TempDir(), "RINGBACK_URL=" + url}, env...)
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	if _, err := io.WriteString(tty, input); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(tty)
+	if err != nil && !errors.Is(err, syscall.EIO) { // which is how a terminal ends whose program has
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if err != nil && !ok {
+		t.Fatal(err)
+	}
+	if ok {
+		code = exit.ExitCode()
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n"), code
+}
+
+func startSimulated(t *testing.T) started {
+	t.Helper()
+	return start(t, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--simulate", "--drain-timeout", "0s"}, nil)
+}
+
+// failed makes a job that fails.
+func failed(t *testing.T, c *client.Client) string {
+	t.Helper()
+	accepted, err := c.Submit(t.Context(), ringback.Request{Prompt: "Hi", Model: "sim/status-400", Events: &[]ringback.EventType{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if job, err := c.Wait(t.Context(), accepted.JobID); err != nil || job.Status != ringback.Failed {
+		t.Fatalf("got %s, %v, want failed", job.Status, err)
+	}
+	return accepted.JobID
+}
+
+func TestOnATerminalAWaitIsALineThatIsWrittenOver(t *testing.T) {
+	s := startSimulated(t)
+	args := []string{"submit", "--wait", "--model", "sim/slow?words=25&pace=100ms", "Hello"}
+	screen, code := onTerminal(t, s.url, "", nil, args...)
+	if code != 0 || !strings.Contains(screen, clearLine+"job ") || !strings.Contains(screen, " running · 1.0 s") {
+		t.Errorf("exit code %d, no progress line on %q", code, screen)
+	}
+	if _, after, _ := strings.Cut(screen, clearLine); strings.Count(after, "\n") != 1 {
+		t.Errorf("beside the answer a line is left: %q", screen)
+	}
+	screen, _ = onTerminal(t, s.url, "", []string{"TERM=dumb"}, args...)
+	if strings.Contains(screen, "\x1b") || strings.Contains(screen, " running ") {
+		t.Errorf("on a dumb terminal: %q", screen)
+	}
+	screen, _ = onTerminal(t, s.url, "", nil, append(args, "--quiet")...)
+	if strings.Contains(screen, "\x1b") || strings.Contains(screen, "job ") {
+		t.Errorf("with --quiet: %q", screen)
+	}
+}
+
+func TestWhatStrangersWroteDoesNotSteerTheTerminal(t *testing.T) {
+	s := startSimulated(t)
+	const evil = "red \x1b[31mtext\x07 \u202egnp.exe"
+	const tame = `red \u001b[31mtext\u0007 \u202egnp.exe`
+	screen, _ := onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, "submit", "--wait", evil)
+	if !strings.Contains(screen, tame) || strings.Contains(strings.ReplaceAll(screen, clearLine, ""), "\x1b") {
+		t.Errorf("an answer: %q", screen)
+	}
+	id := strings.Fields(screen)[1]
+	screen, _ = onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, "jobs", "show", id)
+	if !strings.Contains(screen, "answer: "+tame) || strings.Contains(screen, "\x1b") {
+		t.Errorf("a job: %q", screen)
+	}
+	// A program gets the bytes as they are.
+	cmd := exec.CommandContext(t.Context(), "ringback", "jobs", "show", "--result", id)
+	cmd.Env = append(os.Environ(), "RINGBACK_URL="+s.url)
+	if out, err := cmd.Output(); err != nil || string(out) != evil+"\n" {
+		t.Errorf("to a pipe: %q, %v", out, err)
+	}
+}
+
+func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
+	s := startSimulated(t)
+	failed(t, s.client)
+	const red = "\x1b[31mfailed\x1b[0m"
+	if screen, _ := onTerminal(t, s.url, "", nil, "jobs", "list"); !strings.Contains(screen, red) {
+		t.Errorf("a terminal: %q", screen)
+	}
+	for name, screen := range map[string]func() (string, int){
+		"NO_COLOR":   func() (string, int) { return onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, "jobs", "list") },
+		"TERM=dumb":  func() (string, int) { return onTerminal(t, s.url, "", []string{"TERM=dumb"}, "jobs", "list") },
+		"--no-color": func() (string, int) { return onTerminal(t, s.url, "", nil, "jobs", "list", "--no-color") },
+	} {
+		if text, _ := screen(); strings.Contains(text, "\x1b") || !strings.Contains(text, "failed") {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+func TestOnATerminalDeadLettersAreReplayedWithABar(t *testing.T) {
+	s := startSimulated(t)
+	for range 3 {
+		failed(t, s.client)
+	}
+	screen, code := onTerminal(t, s.url, "", nil, "dead", "replay", "--kind", "job", "--all", "--patch", `{"model":"sim/echo"}`)
+	if code != 0 || !strings.Contains(screen, "replaying dead jobs [") || !strings.Contains(screen, " 3 of 3 ") || !strings.Contains(screen, "3 of 3 dead jobs repeated\n") {
+		t.Errorf("exit code %d: %q", code, screen)
+	}
+}
+
+func TestWhatCannotBeUndoneIsAskedAbout(t *testing.T) {
+	s := startSimulated(t)
+	first, second := failed(t, s.client), failed(t, s.client)
+	for input, want := range map[string]string{"n\n": "nothing was done", "\n": "nothing was done", "\x04": "nothing was done"} {
+		screen, code := onTerminal(t, s.url, input, nil, "jobs", "erase", first)
+		if code != exitFailure || !strings.Contains(screen, "Delete request and answer of job "+first+" for good? [y/N]") || !strings.Contains(screen, want) {
+			t.Errorf("answered %q: exit code %d: %q", input, code, screen)
+		}
+	}
+	screen, code := onTerminal(t, s.url, "y\n", nil, "jobs", "erase", first)
+	if code != 0 || !strings.Contains(screen, "job "+first+" is erased") {
+		t.Errorf("answered yes: exit code %d: %q", code, screen)
+	}
+	screen, code = onTerminal(t, s.url, "yes\n", nil, "dead", "purge", "--kind", "job", "--all")
+	if code != 0 || !strings.Contains(screen, "Delete 1 dead job for good? [y/N]") || !strings.Contains(screen, "1 of 1 dead jobs erased") {
+		t.Errorf("purge of %s: exit code %d: %q", second, code, screen)
+	}
+}
+
+func TestOnATerminalAPromptIsNotWaitedFor(t *testing.T) {
+	screen, code := onTerminal(t, "http://127.0.0.1:1", "", nil, "submit")
+	if code != exitUsage || !strings.Contains(screen, "there is no prompt; give it as an argument, by --file, or on stdin") {
+		t.Errorf("exit code %d: %q", code, screen)
+	}
+}

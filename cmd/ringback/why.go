@@ -1,0 +1,239 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// diagnosis says in words why a job has not arrived, and what to do about it.
+type diagnosis struct {
+	sentences []string
+	remedies  []remedy
+}
+
+// remedy is something to be done: what for, and the command, if there is one.
+type remedy struct{ what, command string }
+
+func (d *diagnosis) sayf(format string, args ...any) {
+	d.sentences = append(d.sentences, fmt.Sprintf(format, args...))
+}
+
+func (d *diagnosis) do(what, command string) { d.remedies = append(d.remedies, remedy{what, command}) }
+
+// commandLine writes a command of this program, so that it can be pasted.
+type commandLine func(format string, args ...any) string
+
+// diagnose judges a job by all that is known of it.
+func diagnose(h history, now time.Time, ours commandLine) diagnosis {
+	var d diagnosis
+	switch h.Job.Status {
+	case ringback.Queued:
+		d.waiting(h, now, ours)
+	case ringback.Running:
+		d.running(h, now, ours)
+	case ringback.Completed:
+		d.sayf("It has an answer.")
+	default:
+		d.unanswered(h.Job, ours)
+	}
+	if h.Job.Status.Terminal() {
+		d.webhook(h, now, ours)
+	}
+	return d
+}
+
+// waiting says why a job waits.
+func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
+	job := h.Job
+	until := ""
+	if job.RunAt.After(now) {
+		until = " The next try is " + when(job.RunAt, now) + "."
+	}
+	elsewhere := func() {
+		d.do("or, if it cannot wait: end it, and repeat it with another model", fmt.Sprintf("%s && %s", ours("jobs cancel %s", job.ID), ours(`jobs retry %s --patch '{"model": "…"}'`, job.ID)))
+	}
+	switch job.StatusReason {
+	case "scheduled":
+		d.sayf("It waits for its run_at, %s.", when(job.RunAt, now))
+	case "retrying":
+		d.sayf("It had %s; the last failed%s. It is tried again by itself.%s", attempts(job.Attempts), lastError(h), until)
+	case "provider_refused":
+		d.sayf("The provider %s asks to stay away from %s (rate limit or overload)%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, lastError(h), until)
+		elsewhere()
+	case "provider_failing":
+		d.sayf("The provider %s fails call after call for %s%s, so its jobs are held back. A probe finds out when it is well again.%s", job.Provider, job.Model, lastError(h), until)
+		elsewhere()
+	case "provider_refused_key":
+		d.sayf("The provider %s refuses the server's key or account%s. All its jobs wait for that; none fails.%s", job.Provider, lastError(h), until)
+		d.do(fmt.Sprintf("give the server a good key (%s in its environment, or the account credit) and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
+	case "provider_not_configured":
+		d.sayf("No provider %q is set up on this server any more.", job.Provider)
+		d.do(fmt.Sprintf("set it up again (%s in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
+		elsewhere()
+	default:
+		d.sayf("It waits for its turn: as many calls of %s as may run at once are running.", job.Provider)
+	}
+	d.do("follow it", ours("jobs watch %s", job.ID))
+}
+
+// lastError is what the last attempt met, as a part of a sentence.
+func lastError(h history) string {
+	for i := len(h.Attempts) - 1; i >= 0; i-- {
+		switch a := h.Attempts[i]; {
+		case a.Outcome == "":
+		case a.StatusCode != 0 && a.Error != "":
+			return fmt.Sprintf(" (HTTP %d, %s)", a.StatusCode, strings.TrimSuffix(a.Error, "."))
+		case a.Error != "":
+			return fmt.Sprintf(" (%s)", strings.TrimSuffix(a.Error, "."))
+		}
+	}
+	return ""
+}
+
+// keyVariable names the variable that holds a provider's key.
+func keyVariable(provider string) string {
+	for _, w := range wellKnown {
+		if w.name == provider {
+			return w.keyVariable
+		}
+	}
+	return "what api_key_env of providers." + provider + " names"
+}
+
+func (d *diagnosis) running(h history, now time.Time, ours commandLine) {
+	if h.Job.StatusReason == "cancel_requested" {
+		d.sayf("It is being cancelled.")
+		return
+	}
+	text := "The provider " + h.Job.Provider + " is answering."
+	for _, a := range h.Attempts {
+		switch {
+		case a.Outcome == "" && a.FirstTokenAt.IsZero():
+			text = fmt.Sprintf("The provider %s was asked %s ago and has not begun to answer.", a.Provider, span(now.Sub(a.StartedAt.Time)))
+		case a.Outcome == "":
+			text = fmt.Sprintf("The provider %s has been answering for %s.", a.Provider, span(now.Sub(a.FirstTokenAt.Time)))
+		}
+	}
+	d.sayf("%s", text)
+	d.do("follow it", ours("jobs watch %s", h.Job.ID))
+	d.do("or end it", ours("jobs cancel %s", h.Job.ID))
+}
+
+// unanswered says why a job ended without an answer, and how it is repeated.
+func (d *diagnosis) unanswered(job ringback.Job, ours commandLine) {
+	switch job.Status {
+	case ringback.Cancelled:
+		d.sayf("It was cancelled.")
+	case ringback.Expired:
+		d.sayf("Its expires_at (%s) came before a provider had answered it.", job.ExpiresAt.UTC().Format(time.RFC3339))
+	default:
+		d.sayf("It failed: %s", job.Error)
+	}
+	if job.ReplayedBy != "" {
+		d.sayf("It was repeated by job %s.", job.ReplayedBy)
+		d.do("look at the replay", ours("jobs show %s", job.ReplayedBy))
+		return
+	}
+	what, patch := advice(job)
+	if patch != "" {
+		patch = " --patch '" + patch + "'"
+	}
+	d.do(what, ours("jobs retry %s%s", job.ID, patch))
+}
+
+// advice says how to repeat a job so that it does not end as before.
+func advice(job ringback.Job) (what, patch string) {
+	code := ringback.ErrorDetailCode("")
+	if job.ErrorDetail != nil {
+		code = job.ErrorDetail.Code
+	}
+	switch code {
+	case ringback.CodeProviderRejected:
+		return "the provider will never answer this request: see it with --request, repeat it with what is wrong changed", `{"FIELD": …}`
+	case ringback.CodeModelNotFound:
+		return "repeat it with a model that the provider has", `{"model": "…"}`
+	case ringback.CodeTimeout:
+		return "repeat it with more time for an attempt", `{"timeout_seconds": 1800}`
+	case ringback.CodeTooLarge:
+		return "repeat it so that the answer is shorter", `{"max_tokens": …}`
+	case ringback.CodeMaxWait:
+		return "repeat it with more patience, or with another model", `{"max_wait_seconds": 86400}`
+	case ringback.CodeProviderRefusedKey:
+		return fmt.Sprintf("give the server a good key (%s in its environment), restart it, and repeat the job", keyVariable(job.Provider)), ""
+	case ringback.CodeUncertain:
+		return "repeat it, if the provider's answer may be paid for twice", ""
+	case ringback.CodeProviderError, ringback.CodeIdle, ringback.CodeStreamBroken:
+		return "repeat it when the provider is well again, or with another model (--patch '{\"model\": \"…\"}')", ""
+	}
+	return "repeat it", ""
+}
+
+// webhook says what became of the webhook of a job that has ended.
+func (d *diagnosis) webhook(h history, now time.Time, ours commandLine) {
+	if len(h.Deliveries) == 0 {
+		d.sayf("No webhook was wanted for this end.")
+		return
+	}
+	last := h.Deliveries[len(h.Deliveries)-1]
+	again := ours("jobs redeliver %s", h.Job.ID)
+	switch {
+	case last.Status == ringback.DeliveryDelivered:
+		d.sayf("Its webhook was delivered to %s.", hostOf(last.URL))
+	case last.Reason == ringback.DeadErased:
+		d.sayf("Its webhook was erased before it was delivered.")
+	case last.Status == ringback.DeliveryDead:
+		d.sayf("Its webhook is a dead letter: %s.%s", deadWords(last.Reason), lastTry(last))
+		d.do(mend(last), again)
+	case len(last.Tries) == 0:
+		d.sayf("Its webhook to %s has not been tried yet: others to that host go first, or the host is held back after failures.", hostOf(last.URL))
+	default:
+		next := ""
+		if last.NextTryAt.After(now) {
+			next = " The next try is " + when(last.NextTryAt, now) + "."
+		}
+		d.sayf("Its webhook has not arrived.%s%s", lastTry(last), next)
+		d.do(mend(last), again)
+	}
+}
+
+func lastTry(d ringback.Delivery) string {
+	if len(d.Tries) == 0 {
+		return ""
+	}
+	tries := "1 try"
+	if len(d.Tries) > 1 {
+		tries = fmt.Sprintf("%d tries", len(d.Tries))
+	}
+	return fmt.Sprintf(" After %s: %s %s.", tries, hostOf(d.URL), tryWords(d.Tries[len(d.Tries)-1]))
+}
+
+// mend says what has to be done before a webhook can arrive.
+func mend(d ringback.Delivery) string {
+	if len(d.Tries) == 0 {
+		return "send it now"
+	}
+	switch last := d.Tries[len(d.Tries)-1]; {
+	case last.Error == "blocked":
+		return "start the server with --allow-callback for that address, if webhooks may go there; then send it now"
+	case last.Error == "dns" || last.Error == "connect" || last.Error == "refused" || last.Error == "tls":
+		return "start the receiver, or mend its address; then send the webhook now, the provider is not called"
+	case last.StatusCode == 401 || last.StatusCode == 403 || last.StatusCode == 400:
+		return "see what the receiver objects to (does it have the server's secret? ringback secret prints it); then send the webhook now"
+	case last.StatusCode >= 300 && last.StatusCode < 400:
+		return "the receiver redirects, which is not followed: let the URL answer itself; then send the webhook now"
+	}
+	return "mend the receiver; then send the webhook now, the provider is not called"
+}
+
+// hostOf is a URL without its path, which may hold a secret.
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return raw
+	}
+	return u.Scheme + "://" + u.Host
+}
