@@ -30,7 +30,6 @@ type started struct {
 	log    *lockedBuffer
 	// metrics are gathered also when it has stopped.
 	metrics *prometheus.Registry
-	url     string
 }
 
 func start(t *testing.T, args, env []string) started {
