@@ -111,7 +111,7 @@ func TestAStreamCutAnywhereIsNoAnswer(t *testing.T) {
 					if failure == nil {
 						// The CR of the last CRLF ends the event, too.
 						rest, between := recorded[cut:], strings.HasSuffix(lines(recorded[:cut]), "\n\n")
-						if strings.TrimSpace(rest) != "" && !(between && d.mayEnd(recorded[:cut])) {
+						if may := between && d.mayEnd(recorded[:cut]); strings.TrimSpace(rest) != "" && !may {
 							t.Fatalf("cut %d bytes before the end: got the answer %q, want an error", len(rest), answer.Text)
 						}
 						continue

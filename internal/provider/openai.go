@@ -186,8 +186,7 @@ func openaiComplaint(body []byte) (complaint, bool) {
 	c.status = cmp.Or(openaiStatus[c.kind], openaiStatus[kind], statusOf(code))
 	c.account = speaksOf(ofTheAccount, words)
 	c.request = speaksOf(ofTheRequest, words) || said.Get("metadata.reasons").IsArray() // OpenRouter's moderation, a 403
-	c.readMessage(words)
-	return c, true
+	return c.readMessage(words), true
 }
 
 // statusOf is a status that stands as the code.
@@ -205,7 +204,7 @@ func speaksOf(known, words []string) bool {
 
 // readMessage finds what only the message says. Texts are matched from their
 // beginning, since further on they may quote the request.
-func (c *complaint) readMessage(words []string) {
+func (c complaint) readMessage(words []string) complaint {
 	message := strings.ToLower(c.message)
 	begins := func(with ...string) bool {
 		return slices.ContainsFunc(with, func(s string) bool { return strings.HasPrefix(message, s) })
@@ -220,6 +219,7 @@ func (c *complaint) readMessage(words []string) {
 	default: // it counts with a 404 alone
 		c.model = strings.Contains(message, "model")
 	}
+	return c
 }
 
 // openaiReset reads the headers of the limits that there are: 6m0s, 20ms, or

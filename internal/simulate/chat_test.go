@@ -3,6 +3,7 @@ package simulate
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -158,7 +159,7 @@ func TestChatCompletions(t *testing.T) {
 		t.Run(model+" ends as its name says", func(t *testing.T) {
 			t.Parallel()
 			got, last, err := listenToChat(t, newStage(t, ProviderConfig{}).chat(t, model, "x", true).Body)
-			if err != want.err || len(strings.Fields(contentOf(got))) != want.words || !strings.HasSuffix(last, want.end) {
+			if !errors.Is(err, want.err) || len(strings.Fields(contentOf(got))) != want.words || !strings.HasSuffix(last, want.end) {
 				t.Errorf("got %q, then %s and %v", contentOf(got), last, err)
 			}
 		})
