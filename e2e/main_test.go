@@ -12,7 +12,7 @@
 //	disk_test.go       a full disk
 //	million_test.go    a start on very many jobs, and work beside them
 //	receivers_test.go  the example receivers; seed_test.go  receivers as web teams have them
-//	submit_test.go     the example clients
+//	submit_test.go     the example clients; local_model_test.go  the recipe of a local model
 //
 // RINGBACK_LONG=1 makes of seconds of kills minutes, and of thousands of rows a
 // million.
