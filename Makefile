@@ -29,4 +29,4 @@ cover: ## run the tests and print how much each package's own cover
 	go tool cover -func cover.out | tail -n 1
 
 clean: ## remove what build, cover and test.sh left in this checkout
-	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv
+	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv internal/api/testdata/web/node_modules

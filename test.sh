@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null # nothing below may ask a question
 
-node_dir=examples/receivers/node
+node_dirs=(examples/receivers/node internal/api/testdata/web)
 python_dir=examples/receivers/python
 venv_python=$python_dir/.venv/bin/python
 promtool=deploy/.bin/promtool
@@ -61,6 +61,7 @@ missing_packages() {
     has_certificates || echo ca-certificates
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
+    command -v chromium >/dev/null || echo chromium
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   } | paste -sd ' ' -
@@ -93,10 +94,13 @@ install() {
 }
 
 need_node_modules() {
-  cmp -s "$node_dir/package-lock.json" "$node_dir/node_modules/.installed" && return
-  say "npm ci in $node_dir"
-  npm ci --prefix "$node_dir" --loglevel=error --no-progress >&2
-  cp "$node_dir/package-lock.json" "$node_dir/node_modules/.installed"
+  local dir
+  for dir in "${node_dirs[@]}"; do
+    cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && continue
+    say "npm ci in $dir"
+    npm ci --prefix "$dir" --loglevel=error --no-progress >&2
+    cp "$dir/package-lock.json" "$dir/node_modules/.installed"
+  done
 }
 
 need_python_venv() {

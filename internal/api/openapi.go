@@ -44,7 +44,10 @@ func (rt route) refusals() []ringback.Code {
 		met = append(met, ringback.Forbidden)
 	}
 	if rt.body != noBody {
-		met = append(met, ringback.UnsupportedMediaType, ringback.TooLarge, ringback.Unavailable)
+		met = append(met, ringback.UnsupportedMediaType, ringback.TooLarge)
+	}
+	if !rt.about.Unready { // that one is never in want of memory or of the store
+		met = append(met, ringback.Unavailable)
 	}
 	return met
 }

@@ -137,13 +137,12 @@ func (w *writer) parameters(r Route, s *section) []*parameter {
 		p.Name, p.In, p.Required = m[1], "path", true
 		all = append(all, &p)
 	}
-	_, said := s.words("parameter")
 	for _, name := range r.Query {
-		p := &parameter{Name: name, In: "query", Description: last(said[name]), Schema: queryParameters[name]}
+		p := &parameter{Name: name, In: "query", Description: w.manual.parameter(s, name), Schema: queryParameters[name]}
 		if prefix, isPrefix := strings.CutSuffix(name, "."); isPrefix {
 			// An exploded form takes the name of each of its members as it is.
 			p.Name, p.Style, p.Explode = prefix, "form", true
-			p.Description = last(said[name+"KEY"])
+			p.Description = w.manual.parameter(s, name+"KEY")
 			p.Schema = &schema{
 				Type: "object", AdditionalProperties: &schema{Type: "string"},
 				PropertyNames: &schema{Pattern: "^" + regexp.QuoteMeta(name) + "."},
@@ -207,7 +206,11 @@ func (w *writer) success(r Route, s *section, heading string, status int) *respo
 	a := &response{Description: http.StatusText(status), Headers: headerRefs(append([]string{"X-Request-Id"}, r.Headers...))}
 	switch {
 	case r.Media != "":
-		a.Content = map[string]*media{r.Media: {Schema: &schema{Type: "string"}}}
+		kind := "string"
+		if r.Media == asJSON {
+			kind = "object"
+		}
+		a.Content = map[string]*media{r.Media: {Schema: &schema{Type: kind}}}
 	case len(r.Gives) == 1:
 		a.Content = map[string]*media{asJSON: w.answer(s, w.schemas.of(r.Gives[0], heading), status)}
 	case len(r.Gives) > 1:

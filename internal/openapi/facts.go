@@ -28,7 +28,7 @@ var headings = map[string][]string{
 // kinds are the words behind ```json in docs/ for an example of each schema.
 var kinds = map[string]string{
 	"Accepted": "accepted", "Job": "job", "JobPage": "jobs", "AttemptPage": "attempts", "DeliveryPage": "deliveries",
-	"Delivery": "delivery", "DeadDone": "done", "Health": "health", "Readiness": "readiness",
+	"DeadDone": "done", "Health": "health", "Readiness": "readiness",
 }
 
 // requests are the structs that come from outside: strict, and null is absence.
@@ -105,14 +105,12 @@ var facts = map[string]fact{
 	"status_reason": oneOf("provider_refused", "provider_refused_key", "provider_failing", "retrying", "scheduled",
 		"provider_not_configured", "cancel_requested"),
 
-	"Accepted.status": oneOf("queued", "running", "completed", "failed", "cancelled", "expired"),
-	"Health.status":   func(s *schema) { s.Const = "ok" },
-	"Try.trigger":     oneOf("schedule", "manual", "probe"),
+	"Health.status": func(s *schema) { s.Const = "ok" },
+	"Try.trigger":   oneOf("schedule", "manual", "probe"),
 	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
 		"unknown"),
 	"Event.status": oneOf("completed", "failed", "cancelled", "expired"),
 
-	"Request.prompt":           func(s *schema) { s.Type = "string" },
 	"Request.messages":         func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
 	"Request.system":           func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
 	"Request.callback_url":     func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },

@@ -190,3 +190,14 @@ func (m manual) examples(s *section, kind string) []json.RawMessage {
 	}
 	return found
 }
+
+// parameter is what is said of a parameter in s or, if that is nothing, where
+// lists are explained.
+func (m manual) parameter(s *section, name string) string {
+	for _, in := range []*section{s, m.at("`GET /api/jobs`")} {
+		if _, said := in.words("parameter"); said[name] != nil {
+			return last(said[name])
+		}
+	}
+	return ""
+}
