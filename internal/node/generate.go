@@ -68,7 +68,8 @@ type result struct {
 	// stopped is why we ended the call ourselves; nil if we did not. failed may
 	// then hold what had come.
 	stopped error
-	sent    bool // a byte may have left
+	sent    bool      // a byte may have left
+	endedAt time.Time // of the call; zero where there was none
 	// firstTokenAt is when the first piece of an answer that failed came.
 	firstTokenAt time.Time
 	partial      store.Blob // of failed's text
@@ -89,6 +90,7 @@ func (n *Node) generate(j store.Job, request []byte, t *ticket) {
 	defer held.release()
 	n.tellStart(&j, t)
 	res := n.call(j, request, t, held)
+	res.endedAt = time.Now() // before the gates hear of it: the next probe begins after this
 	res.partial = packPartial(res)
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
@@ -258,7 +260,10 @@ const (
 // thrown away because the disk is full: it is tried again until it is stored or
 // the node is told to stop.
 func (n *Node) settle(j store.Job, res result) {
-	decide, born := n.decide(j, res, time.Now())
+	if res.endedAt.IsZero() {
+		res.endedAt = time.Now()
+	}
+	decide, born := n.decide(j, res, res.endedAt)
 	for tries := 1; ; tries++ {
 		seen := witness{}
 		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
