@@ -150,10 +150,10 @@ func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 // findDelivery looks for a dead delivery; nil if there is none. Its id tells when
 // its job was accepted, which bounds the search.
 func (s *session) findDelivery(ctx context.Context, id string) (*ringback.Delivery, error) {
-	parsed, err := uuid.Parse(id)
-	if err != nil {
-		return nil, nil
+	if uuid.Validate(id) != nil {
+		return nil, nil // no delivery has such an id
 	}
+	parsed := uuid.MustParse(id)
 	seconds, nanoseconds := parsed.Time().UnixTime()
 	q := client.DeadQuery{DeadFilter: ringback.DeadFilter{CreatedAfter: &ringback.Time{Time: time.Unix(seconds-1, nanoseconds)}}, Limit: pageSize}
 	for {

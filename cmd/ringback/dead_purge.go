@@ -72,7 +72,8 @@ func (s *session) purgeQuestion(ctx context.Context, a ringback.DeadAction, yes 
 		return "", nil // nobody is asked
 	}
 	q := client.DeadQuery{DeadFilter: a.DeadFilter, Limit: pageSize}
-	count, more := 0, false
+	var count int
+	var more bool
 	if a.Kind == ringback.DeadDelivery {
 		page, err := s.DeadDeliveries(ctx, q)
 		if err != nil {

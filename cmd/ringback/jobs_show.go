@@ -184,11 +184,8 @@ func attemptWords(a ringback.Attempt, now time.Time) string {
 		return text
 	}
 	text := fmt.Sprintf("%s after %s", a.Outcome, span(a.EndedAt.Sub(a.StartedAt.Time)))
-	if a.StatusCode != 0 {
-		text += fmt.Sprintf(" · HTTP %d", a.StatusCode)
-	}
 	if a.Error != "" {
-		text += " · " + a.Error
+		text += " · " + a.Error // which names the status, if there was one
 	}
 	return text
 }
@@ -217,7 +214,7 @@ func trigger(try ringback.Try) string {
 // tryWords says what the receiver did.
 func tryWords(try ringback.Try) string {
 	took := millis(try.DurationMS)
-	text := ""
+	var text string
 	switch {
 	case try.StatusCode != 0:
 		text = fmt.Sprintf("answered %d (%s)", try.StatusCode, took)

@@ -130,19 +130,21 @@ func statusPaint(p painter, status string) string {
 
 // span is a duration for people: two figures are enough.
 func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	count := func(unit time.Duration) int { return int(d.Round(unit) / unit) }
 	switch d = max(d, 0); {
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
+		return fmt.Sprintf("%d s", count(time.Second))
 	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h", int(d.Hours()))
+		return fmt.Sprintf("%d min", count(time.Minute))
+	case d < 2*day:
+		return fmt.Sprintf("%d h", count(time.Hour))
 	}
-	return fmt.Sprintf("%d d", int(d.Hours()/24))
+	return fmt.Sprintf("%d d", count(day))
 }
 
 func millis(ms int64) string { return span(time.Duration(ms) * time.Millisecond) }

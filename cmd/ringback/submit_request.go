@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -116,9 +117,7 @@ func merged(old, value any, now time.Time) any {
 		if raw, ok := old.(json.RawMessage); ok {
 			_ = json.Unmarshal(raw, &whole) // what is no object is replaced
 		}
-		for key, part := range v {
-			whole[key] = part
-		}
+		maps.Copy(whole, v)
 		return whole
 	}
 	return value

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,41 +54,38 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 	if job.RunAt.After(now) {
 		until = " The next try is " + when(job.RunAt, now) + "."
 	}
-	elsewhere := func() {
-		d.do("or, if it cannot wait: end it, and repeat it with another model", fmt.Sprintf("%s && %s", ours("jobs cancel %s", job.ID), ours(`jobs retry %s --patch '{"model": "…"}'`, job.ID)))
-	}
+	elsewhere := false // whether another model may help
 	switch job.StatusReason {
 	case "scheduled":
 		d.sayf("It waits for its run_at, %s.", when(job.RunAt, now))
 	case "retrying":
 		d.sayf("It had %s; the last failed%s. It is tried again by itself.%s", attempts(job.Attempts), lastError(h), until)
 	case "provider_refused":
-		d.sayf("The provider %s asks to stay away from %s (rate limit or overload)%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, lastError(h), until)
-		elsewhere()
+		d.sayf("The provider %s asks to stay away from %s for a while%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, lastError(h), until)
+		elsewhere = true
 	case "provider_failing":
 		d.sayf("The provider %s fails call after call for %s%s, so its jobs are held back. A probe finds out when it is well again.%s", job.Provider, job.Model, lastError(h), until)
-		elsewhere()
+		elsewhere = true
 	case "provider_refused_key":
 		d.sayf("The provider %s refuses the server's key or account%s. All its jobs wait for that; none fails.%s", job.Provider, lastError(h), until)
 		d.do(fmt.Sprintf("give the server a good key (%s in its environment, or the account credit) and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
 	case "provider_not_configured":
 		d.sayf("No provider %q is set up on this server any more.", job.Provider)
 		d.do(fmt.Sprintf("set it up again (%s in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
-		elsewhere()
+		elsewhere = true
 	default:
 		d.sayf("It waits for its turn: as many calls of %s as may run at once are running.", job.Provider)
 	}
 	d.do("follow it", ours("jobs watch %s", job.ID))
+	if elsewhere {
+		d.do("or, if it cannot wait: end it, and repeat it with another model", ours("jobs cancel %s", job.ID)+" && "+ours(`jobs retry %s --patch '{"model": "…"}'`, job.ID))
+	}
 }
 
 // lastError is what the last attempt met, as a part of a sentence.
 func lastError(h history) string {
-	for i := len(h.Attempts) - 1; i >= 0; i-- {
-		switch a := h.Attempts[i]; {
-		case a.Outcome == "":
-		case a.StatusCode != 0 && a.Error != "":
-			return fmt.Sprintf(" (HTTP %d, %s)", a.StatusCode, strings.TrimSuffix(a.Error, "."))
-		case a.Error != "":
+	for _, a := range slices.Backward(h.Attempts) {
+		if a.Error != "" {
 			return fmt.Sprintf(" (%s)", strings.TrimSuffix(a.Error, "."))
 		}
 	}

@@ -43,8 +43,8 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		says, does string // parts of the sentences, and of the remedies
 	}{
 		"scheduled":          {waits("scheduled"), "waits for its run_at, at", "ringback jobs watch j1"},
-		"retrying":           {waits("retrying"), "It had 1 attempt; the last failed (HTTP 500, ezai said no). It is tried again by itself. The next try is at", "jobs watch j1"},
-		"rate limit":         {waits("provider_refused"), "ezai asks to stay away from m (rate limit or overload)", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
+		"retrying":           {waits("retrying"), "It had 1 attempt; the last failed (ezai said no). It is tried again by itself. The next try is at", "jobs watch j1"},
+		"rate limit":         {waits("provider_refused"), "ezai asks to stay away from m for a while (ezai said no). That costs no attempt", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
 		"breaker":            {waits("provider_failing"), "fails call after call", "jobs retry j1 --patch"},
 		"refused key":        {waits("provider_refused_key"), "ezai refuses the server's key or account", "a good key (EZAI_API_KEY in its environment"},
 		"no provider":        {waits("provider_not_configured"), `No provider "ezai" is set up`, "providers.ezai in its file"},
