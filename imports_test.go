@@ -34,10 +34,11 @@ var mayImport = map[string][]string{
 	"internal/webhook":           {"."},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
+		"internal/telemetry",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
-	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui"},
+	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui", "internal/telemetry"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/store", "internal/store/sqlite", "internal/telemetry", "internal/simulate",

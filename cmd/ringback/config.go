@@ -41,6 +41,7 @@ type config struct {
 	logLevel      slog.Level
 	providers     []upstream
 	routes        []node.Route
+	traces        bool
 	unknown       []string // variables that look like ours, and are not
 }
 
@@ -81,6 +82,9 @@ func (r *reader) read() (config, error) {
 	}
 	c.unknown = r.unknown()
 	var err error
+	if c.traces, err = tracesWanted(r.getenv); err != nil {
+		return c, err
+	}
 	c.providers, c.routes, err = r.upstreams(c.simulate)
 	return c, err
 }

@@ -133,18 +133,23 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		// Nobody else answers those who name no model.
 		c.defaultModel = cmp.Or(c.defaultModel, simulatedModel)
 	}
+	tracer, closeTraces, err := openTraces(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer closeTraces()
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,
 		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL,
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.data,
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
-		Logger:       log, Metrics: metrics,
+		Logger:       log, Metrics: metrics, Tracer: tracer,
 	})
 	if err != nil {
 		return err
 	}
 	door, err := api.New(api.Config{
-		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log, Metrics: metrics,
+		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
 	}, n)
 	if err != nil {
 		return err
@@ -159,9 +164,11 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 }
 
 // newRegistry makes the registry of a server's metrics.
-func newRegistry() *prometheus.Registry {
+func newRegistry() *prometheus.Registry { return telemetry.NewRegistry(build()) }
+
+func build() telemetry.Build {
 	v := buildVersion()
-	return telemetry.NewRegistry(telemetry.Build{Version: v.Version, Revision: v.Revision, Go: v.Go})
+	return telemetry.Build{Version: v.Version, Revision: v.Revision, Go: v.Go}
 }
 
 // runUntil runs node and API until ctx is done. The API goes on while the node

@@ -42,6 +42,9 @@ func submission(c *call, req *ringback.Request) (node.Submission, error) {
 		return sub, err
 	}
 	sub = node.Submission{Project: project, Request: *req, IdempotencyKey: key, TraceParent: validTraceParent(c.header)}
+	if sub.TraceParent != "" {
+		sub.TraceState = validTraceState(c.header)
+	}
 	if key != "" {
 		sub.IdempotencyHash = sameRequest(c)
 	}

@@ -42,6 +42,7 @@ type rawBody struct {
 // serve is the one handler of all routes.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	start := time.Now()
+	r, traced := s.trace(r, rt)
 	id := requestID(r.Header)
 	h := w.Header()
 	h.Set(headerRequestID, id)
@@ -52,6 +53,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		rep = s.refuse(r, id, err)
 	}
 	status := s.write(w, r, rep)
+	traced(status)
 	if !rt.open {
 		s.log.Debug("request", slog.String("request_id", id), slog.String("method", r.Method),
 			slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ringback/ringback"
 )
@@ -20,6 +21,8 @@ const (
 	headerIdempotency   = "Idempotency-Key"
 	headerReplayed      = "Idempotency-Replayed"
 	headerTraceParent   = "Traceparent"
+	headerTraceState    = "Tracestate"
+	maxTraceState       = 512 // bytes; the standard asks for no more
 	maxIdempotencyRunes = 255
 )
 
@@ -57,6 +60,16 @@ func validTraceParent(h http.Header) string {
 		return ""
 	}
 	return given[0]
+}
+
+// validTraceState is the caller's tracestate, "" if it is none.
+func validTraceState(h http.Header) string {
+	given := strings.Join(h.Values(headerTraceState), ",")
+	state, err := trace.ParseTraceState(given)
+	if err != nil || len(given) > maxTraceState {
+		return ""
+	}
+	return state.String()
 }
 
 // idempotencyKey is "" where the caller sent none.

@@ -131,3 +131,22 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		t.Errorf("a code that the table lacks: got %d, want 500", got)
 	}
 }
+
+func TestOnlyAValidTraceStateIsPassedOn(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		given []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"congo=t61rcWkgMzE"}, "congo=t61rcWkgMzE"},
+		{[]string{"rojo=00f067aa0ba902b7", "congo=t61rcWkgMzE"}, "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"},
+		{[]string{"no state"}, ""},
+		{[]string{"a=1,a=2"}, ""},
+		{[]string{"a=" + strings.Repeat("x", 250) + ",b=" + strings.Repeat("x", 250) + ",c=" + strings.Repeat("x", 250)}, ""},
+	} {
+		if got := validTraceState(http.Header{headerTraceState: test.given}); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.given, got, test.want)
+		}
+	}
+}

@@ -20,6 +20,7 @@ type route struct {
 	query        []string // the parameters that it knows
 	body         bodyRule
 	open         bool // it asks for no key, and is not logged
+	traced       bool // it has a span
 	door         door
 	about        openapi.About   // what /openapi.json says of it, beside all this
 	errors       []ringback.Code // that its door answers; for the others see refusals
@@ -40,7 +41,7 @@ func (s *Server) routes() []route {
 	pages := []string{"limit", "cursor"}
 	return []route{
 		{
-			method: "POST", path: "/api/generate", body: jsonBody, door: decoded(readGenerate, s.generate),
+			method: "POST", path: "/api/generate", body: jsonBody, traced: true, door: decoded(readGenerate, s.generate),
 			errors: codes{ringback.IdempotencyMismatch, ringback.RateLimited},
 			about: openapi.About{
 				ID: "generate", Summary: "Submit a request", Takes: a[ringback.Request](), Gives: one[ringback.Accepted](),
@@ -74,7 +75,7 @@ func (s *Server) routes() []route {
 			about:  openapi.About{ID: "cancel", Summary: "Cancel a job", Gives: one[ringback.Job]()},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, door: s.retry,
+			method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, traced: true, door: s.retry,
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
 				ID: "retry", Summary: "Replay a job that ended without an answer", Takes: a[json.RawMessage](), Gives: one[ringback.Job](),

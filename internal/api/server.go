@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ringback/ringback/internal/node"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	Version string
 	// Metrics are what /metrics shows; nil: nothing.
 	Metrics prometheus.Gatherer
+	// Tracer makes the spans of requests that make jobs. Nil: none is made.
+	Tracer trace.Tracer
 	// Logger gets internal errors as errors and each request at debug, but
 	// those for the open routes. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -61,6 +64,7 @@ type Server struct {
 	loopbackOnly bool
 	version      string
 	metrics      prometheus.Gatherer
+	tracer       trace.Tracer
 	maxBody      int64
 	maxConns     int
 	bodyGrace    time.Duration
@@ -77,7 +81,7 @@ type Server struct {
 func New(c Config, n *node.Node) (*Server, error) {
 	s := &Server{
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
-		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics,
+		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, reserve: n.Reserve, mux: http.NewServeMux(),
 	}
 	if s.log == nil {

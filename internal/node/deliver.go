@@ -241,8 +241,11 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 			ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
 			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, MadeAt: d.MadeAt, NextAt: d.MadeAt,
 		},
-		payload: &store.Payload{Body: body, Header: j.Options.CallbackHeaders},
-		pass:    p,
+		payload: &store.Payload{
+			Body: body, Header: j.Options.CallbackHeaders,
+			TraceParent: j.Options.TraceParent, TraceState: j.Options.TraceState, Attempt: j.Fence,
+		},
+		pass: p,
 	}
 }
 
@@ -286,17 +289,19 @@ func (n *Node) deliver(s *send) {
 	defer held.release()
 	headers, err := webhook.Headers(s.payload.Header)
 	if err != nil {
-		headers = nil // they were checked when submitted, by another version
+		headers = http.Header{} // they were checked when submitted, by another version
 	}
+	traced := n.traceDelivery(&d, s.payload, headers)
 	res := n.cfg.Sender.Send(n.calls, webhook.Message{
 		ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secret: n.cfg.Secret, Blocked: d.Blocked,
 	})
+	traced(res)
 	if res.Verdict == webhook.Interrupted {
 		return // the drain's one transaction frees it
 	}
 	s.pass.tried(hostReport(res))
 	poke(n.wakeDeliveries)
-	n.tellTry(&d, res)
+	n.tellTry(s, res)
 	n.tellHold(d.Key())
 	n.settleDelivery(d, n.concluded(d, res, s.pass))
 }

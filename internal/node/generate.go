@@ -89,7 +89,10 @@ func (n *Node) generate(j store.Job, request []byte, t *ticket) {
 	held := &share{b: n.budget}
 	defer held.release()
 	n.tellStart(&j, t)
-	res := n.call(j, request, t, held)
+	var res result
+	t.trace = n.traceAttempt(&j)
+	defer func() { t.trace.end(&res) }()
+	res = n.call(j, request, t, held)
 	res.endedAt = time.Now() // before the gates hear of it: the next probe begins after this
 	res.partial = packPartial(res)
 	n.report(j, &res, t)
@@ -129,6 +132,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 	limited, stop := context.WithTimeout(ctx, j.Options.Timeout)
 	defer stop()
 	var first time.Time
+	t.trace.call(&j, request)
 	answer, err := client.Generate(limited, provider.Request{
 		Body:  request,
 		Model: j.Model,
@@ -145,12 +149,14 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 		},
 	})
 	if err == nil {
+		t.trace.called(answer, nil, first)
 		return result{answer: answer, sent: true}
 	}
 	res = result{sent: sent.Load(), firstTokenAt: first}
 	if !errors.As(err, &res.failed) {
 		res.failed = internalError(err)
 	}
+	t.trace.called(nil, res.failed, first)
 	if res.failed.Verdict == provider.Stopped {
 		res.stopped = stopCause(ctx)
 		if res.stopped == nil {

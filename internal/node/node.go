@@ -18,7 +18,8 @@
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
 //	slots.go     who may call a provider now; budget.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
-//	tell.go      the log of all this, with tell_holds.go; metrics.go counts it
+//	tell.go      the log of all this, with tell_holds.go; metrics.go counts it,
+//	trace.go traces it
 //
 // A node knows policy: how many, how often, how long. It does not know SQL
 // (package store), what a provider's stream means (package provider), or how a
@@ -49,6 +50,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringback/ringback"
@@ -107,6 +109,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics registers those of the node; nil registers none.
 	Metrics prometheus.Registerer
+	// Tracer makes spans; nil makes none.
+	Tracer trace.Tracer
 }
 
 // Provider is a provider that is set up.

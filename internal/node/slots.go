@@ -34,6 +34,7 @@ type ticket struct {
 	lane  store.Lane // as it shares slots: with the model "other" where the configuration does not name it
 	model *limit.Pass
 	key   *limit.Pass
+	trace *attemptTrace // nil: none is made
 	// suspect marks the one ticket for jobs that may kill the process.
 	suspect bool
 }

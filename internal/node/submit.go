@@ -26,13 +26,15 @@ type Submission struct {
 	IdempotencyKey  string // "" means none
 	IdempotencyHash []byte // of everything that a repetition must have in common
 	TraceParent     string
+	TraceState      string
 }
 
 // Submit checks a request and stores it as a job: the job is on stable storage
 // when Submit returns. replayed tells that the idempotency key named a job that
 // was there already. An error is the user's, or internal.
 func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, replayed bool, err error) {
-	defer func() { n.countRejected(err) }()
+	ctx, traced := n.traceSend(ctx, &s)
+	defer func() { traced(&job, err); n.countRejected(err) }()
 	n.admission.RLock()
 	defer n.admission.RUnlock()
 	if first, found, err := n.repeated(ctx, s); found || err != nil {
@@ -184,6 +186,7 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 		RetryUncertain: oneOf(c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
 		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
+		TraceState:     s.TraceState,
 	}
 	n.callback(c, r, &options)
 	priority := c.number("priority", r.Priority)

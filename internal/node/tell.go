@@ -104,9 +104,13 @@ func traceID(traceparent string) string {
 }
 
 // tellTry tells and counts a try of a webhook that is over.
-func (n *Node) tellTry(d *store.Delivery, res webhook.Result) {
+func (n *Node) tellTry(s *send, res webhook.Result) {
+	d := s.delivery
 	n.metrics.try.Observe(res.Took.Seconds())
 	attrs := []any{"delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds()}
+	if id := traceID(s.payload.TraceParent); id != "" {
+		attrs = append(attrs, "trace_id", id)
+	}
 	if res.Verdict == webhook.Delivered {
 		n.log.Debug("webhook delivered", attrs...)
 		return

@@ -90,8 +90,8 @@ func TestAJobsWholeLifeCanBeReadInTheLog(t *testing.T) {
 	if got := log.of(t, "job_id", j.ID); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if got := log.of(t, "trace_id", trace); len(got) != 8 {
-		t.Errorf("in the trace: %q, want all that is about the job itself", got)
+	if got := log.of(t, "trace_id", trace); len(got) != 10 {
+		t.Errorf("in the trace: %q, want all but the wait for the next try", got)
 	}
 	for _, e := range log.entries(t) {
 		if e["job_id"] == j.ID && e["level"] != "DEBUG" {

@@ -262,6 +262,7 @@ type Options struct {
 	// Fallbacks are all that were to be asked when the job was new.
 	Fallbacks   []string `json:"fallbacks,omitempty"`
 	TraceParent string   `json:"traceparent,omitempty"`
+	TraceState  string   `json:"tracestate,omitempty"`
 }
 
 // Job is the row of a job. Times have milliseconds; a zero time is unset.
@@ -413,6 +414,10 @@ type Outcome struct {
 type Payload struct {
 	Body   []byte
 	Header map[string]string // the caller's callback_headers
+	// TraceParent and TraceState are the job's.
+	TraceParent, TraceState string
+	// Attempt is the last of the job that has ended; 0 if none has.
+	Attempt int64
 }
 
 // NewDelivery is a delivery to be stored.

@@ -1,10 +1,10 @@
-// Package telemetry sets up what the process tells about itself: its log and the
-// registry of its metrics. What is logged and counted is the business of those to
-// whom it happens.
+// Package telemetry sets up what the process tells about itself: its log, the
+// registry of its metrics, and traces. What is logged, counted and traced is the
+// business of those to whom it happens.
 //
 // On a terminal the log is for eyes (one coloured line for each record), else it
-// is JSON, one object a line, for machines. The package does not know flags nor
-// the environment: whether the output is a terminal, and
+// is JSON, one object a line, for machines. The package knows neither flags nor the
+// environment (but for what OpenTelemetry's SDK reads itself): whether the output is a terminal, and
 // whether colours are wanted, is said to it.
 package telemetry
 

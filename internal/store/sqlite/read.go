@@ -245,10 +245,11 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var zstd sql.NullBool // NULL where the content is deleted
 	err = s.read(ctx, func(q *reader) error {
 		err := q.row(`
-			SELECT jobs.options, bodies.zstd, bodies.bytes
+			SELECT jobs.options, bodies.zstd, bodies.bytes,
+				(SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.job = deliveries.job)
 			FROM deliveries JOIN jobs ON jobs.id = deliveries.job
 				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?
-			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &zstd, &body.Bytes)
+			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &zstd, &body.Bytes, &p.Attempt)
 		if errors.Is(err, sql.ErrNoRows) {
 			return store.ErrNotFound
 		}
@@ -261,7 +262,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	if err == nil {
 		var o store.Options
 		err = unmarshal(options, &o)
-		p.Header = o.CallbackHeaders
+		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
 	}
 	if err == nil {
 		p.Body, err = body.Open()

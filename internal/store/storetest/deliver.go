@@ -130,7 +130,10 @@ func exerciseSettleDelivery(s suite) {
 
 	s.promise("the bytes of a delivery are the same on every try", func(w *world) {
 		j := w.delivering(at(0))
-		want := store.Payload{Body: webhookOf(j, ringback.Completed, at(0)), Header: j.Options.CallbackHeaders}
+		want := store.Payload{
+			Body: webhookOf(j, ringback.Completed, at(0)), Header: j.Options.CallbackHeaders,
+			TraceParent: j.Options.TraceParent, TraceState: j.Options.TraceState, Attempt: j.Fence,
+		}
 		for i := range 3 {
 			d := w.claimDelivery(at(i))
 			got, err := w.Store().Payload(w.ctx(), d.ID)

@@ -72,6 +72,7 @@ func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.New
 			ResultTTL:       24 * time.Hour,
 			RetryUncertain:  ringback.RetryAlways,
 			TraceParent:     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+			TraceState:      "congo=t61rcWkgMzE",
 		},
 		Metadata:  json.RawMessage(`{"order":"17"}`),
 		Status:    ringback.Queued,

@@ -1,0 +1,263 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/telemetry"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// Minutes to days lie between a submit, its attempts and its webhook, and the
+// process may have been another one. So an attempt is a trace of its own, with a
+// link to the submit, whose context is stored with the job. A webhook belongs to
+// the client's trace, which its receiver joins, and has a link to the attempt:
+// that one's ids follow from job and number, and need not be stored. What the
+// client does not sample is not traced further on.
+
+// w3c reads and writes traceparent and tracestate.
+var w3c propagation.TraceContext
+
+const (
+	headerTraceParent = "traceparent"
+	headerTraceState  = "tracestate"
+)
+
+// traceSend begins the span in which a job is made, and makes it what the job
+// will remember. The function that it returns ends it.
+func (n *Node) traceSend(ctx context.Context, s *Submission) (context.Context, func(*ringback.Job, error)) {
+	if n.cfg.Tracer == nil {
+		return ctx, func(*ringback.Job, error) {}
+	}
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, spanContext(s.TraceParent, s.TraceState))
+	}
+	ctx, span := n.cfg.Tracer.Start(ctx, "send jobs", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "send")))
+	carrier := propagation.MapCarrier{}
+	w3c.Inject(ctx, carrier)
+	s.TraceParent, s.TraceState = carrier.Get(headerTraceParent), carrier.Get(headerTraceState)
+	return ctx, func(j *ringback.Job, err error) {
+		if err != nil {
+			fail(span, submitFault(err))
+		} else {
+			span.SetAttributes(attribute.String(telemetry.MessagingMessageID, j.ID), attribute.String(telemetry.MessagingDestination, j.Provider))
+		}
+		span.End()
+	}
+}
+
+func submitFault(err error) string {
+	if e, ok := errors.AsType[*ringback.Error](err); ok {
+		return string(e.Code)
+	}
+	return string(ringback.Internal)
+}
+
+// attemptTrace is the span of an attempt, and that of its call. Nil: none is made.
+type attemptTrace struct {
+	ctx     context.Context // holds process
+	process trace.Span
+	chat    trace.Span // nil before the call
+	tracer  trace.Tracer
+	began   time.Time // of the call
+}
+
+// traceAttempt begins the span of an attempt.
+func (n *Node) traceAttempt(j *store.Job) *attemptTrace {
+	if n.cfg.Tracer == nil {
+		return nil
+	}
+	sent := spanContext(j.Options.TraceParent, j.Options.TraceState)
+	if sent.IsValid() && !sent.IsSampled() {
+		return nil
+	}
+	ctx, span := n.cfg.Tracer.Start(telemetry.WithIDs(context.Background(), attemptSpan(j.ID, j.Fence)), "process jobs",
+		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer), linked(sent), trace.WithAttributes(
+			attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "process"),
+			attribute.String(telemetry.MessagingMessageID, j.ID.String()), attribute.String(telemetry.MessagingDestination, j.Provider),
+			attribute.Int64(telemetry.Attempt, j.Fence)))
+	return &attemptTrace{ctx: ctx, process: span, tracer: n.cfg.Tracer}
+}
+
+// call begins the span of the call of the provider.
+func (t *attemptTrace) call(j *store.Job, request []byte) {
+	if t == nil {
+		return
+	}
+	t.began = time.Now()
+	_, t.chat = t.tracer.Start(t.ctx, "chat "+j.Model, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String(telemetry.GenAIOperation, "chat"), attribute.String(telemetry.GenAIProvider, j.Protocol),
+		attribute.String(telemetry.GenAIRequestModel, j.Model), attribute.Bool(telemetry.GenAIRequestStream, true),
+		attribute.String(telemetry.Provider, j.Provider)))
+	if n := gjson.GetBytes(request, "max_tokens"); n.Exists() {
+		t.chat.SetAttributes(attribute.Int64(telemetry.GenAIRequestMaxTokens, n.Int()))
+	}
+}
+
+// called ends the span of the call; either of answer and failed is nil.
+func (t *attemptTrace) called(answer *provider.Answer, failed *provider.Error, first time.Time) {
+	if t == nil {
+		return
+	}
+	defer t.chat.End()
+	if answer != nil {
+		first = answer.FirstTokenAt
+		t.chat.SetAttributes(
+			attribute.String(telemetry.GenAIResponseID, gjson.GetBytes(answer.Message, "id").String()),
+			attribute.String(telemetry.GenAIResponseModel, answer.Model))
+		t.used(answer.Usage)
+	}
+	if !first.IsZero() {
+		t.chat.SetAttributes(attribute.Float64(telemetry.GenAITimeToFirstChunk, first.Sub(t.began).Seconds()))
+	}
+	if failed != nil {
+		if failed.StatusCode != 0 {
+			t.chat.SetAttributes(attribute.Int(telemetry.HTTPStatus, failed.StatusCode))
+		}
+		t.used(failed.PartialUsage)
+		fail(t.chat, failure(failed).word())
+	}
+}
+
+func (t *attemptTrace) used(usage []byte) {
+	for name, field := range map[string]string{telemetry.GenAIUsageInputTokens: "input_tokens", telemetry.GenAIUsageOutputTokens: "output_tokens"} {
+		if n := gjson.GetBytes(usage, field); n.Exists() {
+			t.chat.SetAttributes(attribute.Int64(name, n.Int()))
+		}
+	}
+}
+
+// end ends the span of an attempt that is settled, or broken off.
+func (t *attemptTrace) end(res *result) {
+	if t == nil {
+		return
+	}
+	switch {
+	case res.failed != nil:
+		fail(t.process, failure(res.failed).word())
+	case res.stopped != nil:
+		fail(t.process, stoppedWord)
+	}
+	if t.chat != nil {
+		t.chat.End() // again, unless a panic came between
+	}
+	t.process.End()
+}
+
+// stoppedWord is the error.type of a call that we ended ourselves.
+const stoppedWord = "stopped"
+
+// word is the reason as an error.type: the provider's own text is none of a
+// trace's business.
+func (r reason) word() string {
+	if r.code == "" {
+		return stoppedWord
+	}
+	return string(r.code)
+}
+
+// traceDelivery begins the span of a try, in the client's trace, and puts its
+// context among the headers. Without a span the client's own goes on as it came.
+// The function that it returns ends the span.
+func (n *Node) traceDelivery(d *store.Delivery, p *store.Payload, header http.Header) func(webhook.Result) {
+	mute := header.Get(headerTraceParent) != "" // the caller has said what it is to be
+	var made trace.SpanContext
+	if n.cfg.Tracer != nil {
+		made = spanContext(p.TraceParent, p.TraceState)
+	}
+	if n.cfg.Tracer == nil || made.IsValid() && !made.IsSampled() {
+		if !mute {
+			setTrace(header, p.TraceParent, p.TraceState)
+		}
+		return func(webhook.Result) {}
+	}
+	ctx, span := n.cfg.Tracer.Start(trace.ContextWithRemoteSpanContext(context.Background(), made), "deliver webhook",
+		trace.WithSpanKind(trace.SpanKindClient), linked(attemptSpan(d.JobID, p.Attempt)), trace.WithAttributes(
+			attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.DeliveryID, d.ID.String()),
+			attribute.String(telemetry.JobID, d.JobID.String()), attribute.String(telemetry.EventType, string(d.Event))))
+	span.SetAttributes(server(d.Host)...)
+	if !mute {
+		w3c.Inject(ctx, propagation.HeaderCarrier(header))
+	}
+	return func(res webhook.Result) {
+		if res.StatusCode != 0 {
+			span.SetAttributes(attribute.Int(telemetry.HTTPStatus, res.StatusCode))
+		}
+		if res.Verdict != webhook.Delivered {
+			class := string(res.Class)
+			if class == "" {
+				class = stoppedWord
+			}
+			fail(span, class)
+		}
+		span.End()
+	}
+}
+
+func setTrace(header http.Header, parent, state string) {
+	if parent == "" {
+		return
+	}
+	header.Set(headerTraceParent, parent)
+	if state != "" {
+		header.Set(headerTraceState, state)
+	}
+}
+
+// server names the host of a receiver; a URL's path and query may hold secrets.
+func server(host string) []attribute.KeyValue {
+	u, err := url.Parse(host)
+	if err != nil {
+		return nil
+	}
+	port, _ := strconv.Atoi(u.Port()) // the guard has written it
+	return []attribute.KeyValue{attribute.String(telemetry.ServerAddress, u.Hostname()), attribute.Int(telemetry.ServerPort, port)}
+}
+
+// fail marks a span as one of an error, by one word.
+func fail(span trace.Span, word string) {
+	span.SetAttributes(attribute.String(telemetry.ErrorType, word))
+	span.SetStatus(codes.Error, word)
+}
+
+// spanContext reads what was stored; invalid if it is none.
+func spanContext(parent, state string) trace.SpanContext {
+	carrier := propagation.MapCarrier{headerTraceParent: parent, headerTraceState: state}
+	return trace.SpanContextFromContext(w3c.Extract(context.Background(), carrier))
+}
+
+func linked(to trace.SpanContext) trace.SpanStartOption {
+	if !to.IsValid() {
+		return trace.WithLinks()
+	}
+	return trace.WithLinks(trace.Link{SpanContext: to})
+}
+
+// attemptSpan is the span of a job's attempt: its ids follow from what is stored.
+// Attempt 0 is none.
+func attemptSpan(job uuid.UUID, attempt int64) trace.SpanContext {
+	if attempt == 0 {
+		return trace.SpanContext{}
+	}
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("attempt"), job[:]...), uint64(attempt)))
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID(sum[:16]), SpanID: trace.SpanID(sum[16:24]), TraceFlags: trace.FlagsSampled, Remote: true,
+	})
+}
