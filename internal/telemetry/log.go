@@ -30,10 +30,19 @@ type LogConfig struct {
 const clock = "15:04:05.000"
 
 // NewLogger makes a logger. Of a warning or an error that is repeated it writes
-// ten lines in ten seconds, and then how many it left out.
+// ten lines in ten seconds, and then how many it left out; at debug it writes all,
+// since there the whole life of each job is wanted.
 func NewLogger(c LogConfig) *slog.Logger {
-	if !c.Terminal {
-		return slog.New(sampled(slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level})))
+	h := newHandler(c)
+	if c.Level > slog.LevelDebug {
+		h = sampled(h)
 	}
-	return slog.New(sampled(tint.NewTextHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color})))
+	return slog.New(h)
+}
+
+func newHandler(c LogConfig) slog.Handler {
+	if !c.Terminal {
+		return slog.NewJSONHandler(c.Output, &slog.HandlerOptions{Level: c.Level})
+	}
+	return tint.NewTextHandler(c.Output, &tint.Options{Level: c.Level, TimeFormat: clock, NoColor: !c.Color})
 }

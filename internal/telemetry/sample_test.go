@@ -32,7 +32,7 @@ func lines(t *testing.T, log *bytes.Buffer) map[string]int {
 func TestARepeatedErrorIsWrittenTenTimesAndThenCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := telemetry.NewLogger(telemetry.LogConfig{Output: &out, Level: slog.LevelDebug})
+		log := telemetry.NewLogger(telemetry.LogConfig{Output: &out})
 		other := log.With("node", "n")
 		for range 500 {
 			log.Error("disk failed")
@@ -50,7 +50,7 @@ func TestARepeatedErrorIsWrittenTenTimesAndThenCounted(t *testing.T) {
 
 		out.Reset()
 		time.Sleep(10 * time.Second)
-		log.Debug("anything")
+		log.Info("anything")
 		if !strings.Contains(out.String(), `"level":"ERROR","msg":"lines were left out","of":"disk failed","count":990}`) ||
 			!strings.Contains(out.String(), `"level":"WARN","msg":"lines were left out","of":"another thing","count":490}`) {
 			t.Errorf("what was left out is not said:\n%s", &out)
@@ -76,4 +76,15 @@ func TestRareErrorsAllPass(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 	})
+}
+
+func TestAtDebugNothingIsLeftOut(t *testing.T) {
+	var out bytes.Buffer
+	log := telemetry.NewLogger(telemetry.LogConfig{Output: &out, Level: slog.LevelDebug})
+	for range 500 {
+		log.Warn("webhook is a dead letter")
+	}
+	if got := lines(t, &out); got["webhook is a dead letter"] != 500 {
+		t.Errorf("got %v", got)
+	}
 }
