@@ -18,18 +18,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A browser is a tab of Chromium, which takes down what its page says and asks
-// for.
-type browser struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	said     []string // on the console: errors, warnings, what the policy kept off
-	requests []string
-}
-
-func browse(t *testing.T) *browser {
+// chromium is a running browser, without a tab of its own to look at.
+func chromium(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -41,12 +31,33 @@ func browse(t *testing.T) *browser {
 	)
 	allocated, release := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(allocated)
+	t.Cleanup(func() {
+		must(t, chromedp.Cancel(ctx))
+		end()
+		release()
+	})
+	must(t, chromedp.Do(ctx))
+	return ctx
+}
+
+// A browser is a tab, which takes down what its page says and asks for.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	said     []string // on the console: errors, warnings, what the policy kept off
+	requests []string
+}
+
+func browse(chromium context.Context, t *testing.T) *browser {
+	t.Helper()
+	ctx, end := chromedp.NewContext(chromium)
 	b := &browser{t: t, ctx: ctx}
 	var listening sync.WaitGroup
 	t.Cleanup(func() {
 		must(t, chromedp.Cancel(ctx))
 		end()
-		release()
 		listening.Wait()
 	})
 	listen(b, &listening, chromedp.Console(ctx), func(m chromedp.ConsoleMessage) {
@@ -55,12 +66,12 @@ func browse(t *testing.T) *browser {
 	listen(b, &listening, chromedp.Events(ctx, network.RequestWillBeSent), func(e network.EventRequestWillBeSent) {
 		b.requests = append(b.requests, e.Request.URL)
 	})
-	_, err = chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	must(t, err)
 	return b
 }
 
-// listen hears events until the browser ends.
+// listen hears events until the tab is closed.
 func listen[E any](b *browser, listening *sync.WaitGroup, events iter.Seq2[E, error], hear func(E)) {
 	listening.Go(func() {
 		for e, err := range events {
@@ -76,7 +87,7 @@ func listen[E any](b *browser, listening *sync.WaitGroup, events iter.Seq2[E, er
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 2*time.Minute)
 	defer cancel()
 	must(b.t, chromedp.Do(ctx, steps...))
 }
@@ -87,14 +98,6 @@ func evaluate[T any](b *browser, script string) T {
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 	must(b.t, err)
 	return v
-}
-
-// until waits for a condition of the page.
-func (b *browser) until(condition string) {
-	b.t.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](condition)); err != nil {
-		b.t.Fatalf("%s: %v", condition, err)
-	}
 }
 
 // scheme is light or dark, as the person prefers.

@@ -411,7 +411,8 @@ func values(s part) []string {
 		enum, _ := from.has("enum")
 		words, _ := enum.value.([]any)
 		for _, word := range words {
-			text, _ := json.Marshal(word)
+			text, err := json.Marshal(word)
+			must(s.t, err)
 			if owner == "" {
 				all = append(all, string(text))
 			} else {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"github.com/ringback/ringback"
@@ -29,10 +30,23 @@ func (b *browser) unfold(operation string) {
 
 const generate = "#operations-Jobs-generate"
 
-func TestThePageShowsEveryOperationAndTalksToNobodyElse(t *testing.T) {
+func TestThePage(t *testing.T) {
 	t.Parallel()
+	chromium := chromium(t)
+	for promise, test := range map[string]func(*testing.T, *browser){
+		"it shows every operation, and talks to nobody else": showsEveryOperation,
+		"a request is tried out on it":                       triesOut,
+		"axe finds nothing, by day":                          func(t *testing.T, b *browser) { isAccessible(t, b, "light") },
+		"axe finds nothing, by night":                        func(t *testing.T, b *browser) { isAccessible(t, b, "dark") },
+		"it fits a phone":                                    fitsAPhone,
+		"it is used by keys":                                 isUsedByKeys,
+	} {
+		t.Run(promise, func(t *testing.T) { test(t, browse(chromium, t)) })
+	}
+}
+
+func showsEveryOperation(t *testing.T, b *browser) {
 	w := start(t, setup{})
-	b := browse(t)
 	b.open(w)
 	shown := evaluate[[]string](b, `[...document.querySelectorAll('.opblock')].map(o =>
 		o.querySelector('.opblock-summary-method').textContent + ' ' + o.querySelector('[data-path]').dataset.path)`)
@@ -64,10 +78,8 @@ func TestThePageShowsEveryOperationAndTalksToNobodyElse(t *testing.T) {
 	}
 }
 
-func TestARequestIsTriedOutOnThePage(t *testing.T) {
-	t.Parallel()
+func triesOut(t *testing.T, b *browser) {
 	w := start(t, setup{api: api.Config{APIKey: "the key"}})
-	b := browse(t)
 	b.open(w)
 	b.do(
 		chromedp.Click(chromedp.CSS(".btn.authorize")),
@@ -85,7 +97,7 @@ func TestARequestIsTriedOutOnThePage(t *testing.T) {
 	}
 }
 
-// tryOut sends a body to POST /api/generate, written by the keyboard.
+// tryOut sends a body to POST /api/generate, pasted into its field.
 func (b *browser) tryOut(body string) {
 	b.t.Helper()
 	field := generate + " .body-param__text"
@@ -93,43 +105,39 @@ func (b *browser) tryOut(body string) {
 		chromedp.Click(chromedp.CSS(generate+" .try-out__btn")),
 		chromedp.WaitVisible(chromedp.CSS(field)),
 		chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.querySelector(%q).select()`, field)),
-		chromedp.KeyEvent(body),
+	)
+	_, err := chromedp.Call(b.ctx, input.InsertText, input.InsertTextParams{Text: body})
+	must(b.t, err)
+	b.do(
 		chromedp.Click(chromedp.CSS(generate+" .execute")),
 		chromedp.WaitVisible(chromedp.CSS(generate+" .live-responses-table .response .response-col_status")),
 	)
 }
 
-func TestThePageIsAccessible(t *testing.T) {
-	t.Parallel()
+func isAccessible(t *testing.T, b *browser, scheme string) {
 	w := start(t, setup{})
-	for _, scheme := range []string{"light", "dark"} {
-		t.Run(scheme, func(t *testing.T) {
-			b := browse(t)
-			b.scheme(scheme)
-			b.open(w)
-			if dark := evaluate[bool](b, `document.documentElement.classList.contains('dark-mode')`); dark != (scheme == "dark") {
-				t.Errorf("dark mode: got %v", dark)
-			}
-			b.accessible("as it opens")
-			b.unfold(generate)
-			b.unfold("#operations-Jobs-jobs")
-			b.unfold(".webhooks .opblock")
-			b.tryOut(fmt.Sprintf(`{"prompt": "Hi", "callback_url": %q}`, w.callback))
-			b.do(
-				chromedp.Click(chromedp.CSS(".models-control")),
-				chromedp.WaitVisible(chromedp.CSS(".models .json-schema-2020-12")),
-			)
-			b.accessible("unfolded and tried out")
-			b.do(chromedp.Click(chromedp.CSS(".btn.authorize")), chromedp.WaitVisible(chromedp.CSS(".auth-container")))
-			b.accessible("with the dialog for the key")
-		})
+	b.scheme(scheme)
+	b.open(w)
+	if dark := evaluate[bool](b, `document.documentElement.classList.contains('dark-mode')`); dark != (scheme == "dark") {
+		t.Errorf("dark mode: got %v", dark)
 	}
+	b.accessible("as it opens")
+	b.unfold(generate)
+	b.unfold("#operations-Jobs-erase")
+	b.unfold(".webhooks .opblock")
+	b.do(chromedp.Click(chromedp.CSS(".webhooks .tablinks[data-name=model]")))
+	b.tryOut(fmt.Sprintf(`{"prompt": "Hi", "callback_url": %q}`, w.callback))
+	b.do(
+		chromedp.Click(chromedp.CSS(".models-control")),
+		chromedp.WaitVisible(chromedp.CSS(".models .json-schema-2020-12")),
+	)
+	b.accessible("unfolded and tried out")
+	b.do(chromedp.Click(chromedp.CSS(".btn.authorize")), chromedp.WaitVisible(chromedp.CSS(".auth-container")))
+	b.accessible("with the dialog for the key")
 }
 
-func TestThePageFitsAPhone(t *testing.T) {
-	t.Parallel()
+func fitsAPhone(t *testing.T, b *browser) {
 	w := start(t, setup{})
-	b := browse(t)
 	b.do(chromedp.EmulateViewport(360, 740))
 	b.open(w)
 	b.unfold(generate)
@@ -138,10 +146,8 @@ func TestThePageFitsAPhone(t *testing.T) {
 	}
 }
 
-func TestThePageIsUsedByKeys(t *testing.T) {
-	t.Parallel()
+func isUsedByKeys(t *testing.T, b *browser) {
 	w := start(t, setup{})
-	b := browse(t)
 	b.open(w)
 	for range 50 {
 		if evaluate[bool](b, `document.activeElement.closest('`+generate+`') !== null`) {

@@ -55,7 +55,7 @@ func (w *writer) errors() map[ringback.Code]*response {
 		case ringback.RateLimited, ringback.Unavailable:
 			headers = append(headers, "Retry-After")
 		}
-		example, _ := json.Marshal(e) // two strings and a word
+		example, _ := json.Marshal(e) //nolint:errchkjson // strings alone
 		all[code] = &response{
 			Description: meaning, Headers: headerRefs(headers),
 			Content: map[string]*media{asJSON: {Schema: w.schemas.of(reflect.TypeOf(e), ""), Example: example}},

@@ -183,7 +183,7 @@ func (s *schema) orNull() {
 	case string:
 		s.Type = []string{t, "null"}
 	case []string:
-		s.Type = append(t, "null")
+		s.Type = slices.Concat(t, []string{"null"})
 	}
 	if s.Enum != nil {
 		s.Enum = append(slices.Clone(s.Enum), nil)

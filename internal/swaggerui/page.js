@@ -40,6 +40,9 @@ function mend() {
   for (const control of page.querySelectorAll('select, textarea, input:not([id])')) {
     control.ariaLabel ??= nameOf(control);
   }
+  for (const fold of page.querySelectorAll('.json-schema-2020-12-accordion')) {
+    if (!fold.textContent.trim()) fold.ariaLabel = 'Details';
+  }
   for (const scrolling of page.querySelectorAll('pre.microlight')) {
     scrolling.tabIndex = 0;
   }
