@@ -121,6 +121,9 @@ func (s *session) onePart(ctx context.Context, a ringback.DeadAction, v deadVerb
 
 // partsDone says what was done, of all or of a part.
 func (s *session) partsDone(ctx context.Context, kind ringback.DeadKind, v deadVerb, sum ringback.DeadDone, err error) error {
+	if err != nil && sum.Matched == 0 {
+		return err // nothing was done
+	}
 	text := fmt.Sprintf("%d of %d dead %s %s", sum.Done, sum.Matched, plural(kind), v.done(kind))
 	if sum.Skipped > 0 {
 		text += fmt.Sprintf("; %d were skipped: they %s", sum.Skipped, v.whySkipped)

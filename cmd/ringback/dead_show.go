@@ -13,7 +13,7 @@ func newDeadShow() *cobra.Command {
 		Long: `Show the job of a dead letter, as "ringback jobs show" does: why it died, what
 happened, and the commands that mend it. ID is of a dead job or of a dead delivery.`,
 		Example:           `  ringback dead show 0193c1a7-5e6f-7a8b-a1b2-c3d4e5f60718`,
-		Args:              cobra.ExactArgs(1),
+		Args:              ids(1, 1, "dead letter", "ringback dead list"),
 		ValidArgsFunction: completeDead(),
 	}
 	return remote(cmd, func(ctx context.Context, s *session, args []string) error {

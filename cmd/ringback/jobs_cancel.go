@@ -16,7 +16,7 @@ func newJobsCancel() *cobra.Command {
 shows as running for a moment, or is completed if its whole answer was there first.
 Its webhook says job.cancelled.`,
 		Example:           `  ringback jobs cancel 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(alive),
 	}
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {

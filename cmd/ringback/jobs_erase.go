@@ -19,7 +19,7 @@ and headers, the webhook's bytes. A webhook that was not delivered yet is not se
 any more. What remains (id, state, times, model, usage) says for 30 days that it was
 deleted. This cannot be undone, so it asks first; a script says --yes.`,
 		Example:           `  ringback jobs erase 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --yes`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(ended),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

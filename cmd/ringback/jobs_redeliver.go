@@ -19,7 +19,7 @@ waits a few seconds for what the receiver says; if that is no 2xx, the exit code
 1, and state and schedule of the webhook are as they were. The provider is not
 called.`,
 		Example:           `  ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(ended),
 	}
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {

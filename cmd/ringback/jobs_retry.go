@@ -28,7 +28,7 @@ fallback_models, provider.`,
 		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
   ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              ids(1, 0, "job", "ringback dead list"),
 		ValidArgsFunction: completeJobs(unanswered),
 	}
 	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` that changes the request")

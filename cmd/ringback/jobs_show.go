@@ -23,7 +23,7 @@ wrong. --json prints one object with job, attempts and deliveries.`,
 		Example: `  ringback jobs show 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs show --result 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d > answer.txt
   ringback jobs show --request 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d | jq .`,
-		Args:              cobra.ExactArgs(1),
+		Args:              ids(1, 1, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(anyJob),
 	}
 	cmd.Flags().BoolVar(&onlyResult, "result", false, "print the answer alone; exit code 10 if the job ended without one")

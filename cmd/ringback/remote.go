@@ -69,6 +69,19 @@ func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// ids wants so many ids at least and at most; 0 is any number.
+func ids(least, most int, what, list string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fail(exitUsage, "say which %s, by its id; what there is: %s\nSee: %s --help", what, list, cmd.CommandPath())
+		case most > 0 && len(args) > most:
+			return fail(exitUsage, "one %s at a time; %q is one too many\nSee: %s --help", what, args[most], cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
 func remoteVariables() string {
 	return `  RINGBACK_URL       the server; goes after --url
   RINGBACK_API_KEY   the server's key; there is no flag for it, since ps would show it

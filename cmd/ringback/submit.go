@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,7 +43,7 @@ Idempotency-Key, so that it is one job whatever happens.`,
   ringback submit --request request.json --metadata team=blue --param temperature=0.2
   ringback submit --run-at 2h --priority 9 "Good night."
   id=$(ringback submit -q "Summarise …") && ringback jobs watch "$id"`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              onePrompt,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().SortFlags = false
@@ -67,6 +69,14 @@ Idempotency-Key, so that it is one job whatever happens.`,
 		}
 		return s.submit(ctx, c, r)
 	})
+}
+
+// onePrompt tells whoever forgot the quotation marks.
+func onePrompt(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fail(exitUsage, "the prompt is one argument; put quotation marks around it: ringback submit %s", shellQuote(strings.Join(args, " ")))
+	}
+	return nil
 }
 
 // submit submits a request, and tells or waits for what becomes of it.
@@ -111,27 +121,35 @@ func (s *session) insist(ctx context.Context, c submission, r ringback.Request) 
 	begin, told := time.Now(), false
 	for wait := firstInsist; ; wait = min(2*wait, maxInsist) {
 		accepted, err := s.Submit(ctx, r, client.IdempotencyKey(key))
-		if err == nil || ctx.Err() != nil || !passing(err) {
+		switch {
+		case err == nil:
+			return accepted, nil
+		case ctx.Err() != nil:
+			return accepted, interrupted(key)
+		case !passing(err):
 			return accepted, err
 		}
 		wait = max(wait, retryAfter(err))
 		if time.Since(begin)+wait > c.patience {
-			return accepted, s.gaveUp(ctx, key, err)
+			return accepted, fail(exitUnavailable, "%w\n%s", s.explain(ctx, err), safely(key))
 		}
 		if !told {
 			s.sayf("%v\ntrying again for %s", s.explain(ctx, err), span(c.patience))
 			told = true
 		}
-		if err := pause(ctx, wait); err != nil {
-			return accepted, err
+		if pause(ctx, wait) != nil {
+			return accepted, interrupted(key)
 		}
 	}
 }
 
-// gaveUp says how to go on safely where it is not known whether the server has
-// the job.
-func (s *session) gaveUp(ctx context.Context, key string, err error) error {
-	return fail(exitUnavailable, "%w\nIf it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", s.explain(ctx, err), shellQuote(key))
+func interrupted(key string) error {
+	return fail(exitInterrupted, "interrupted before the server had answered\n%s", safely(key))
+}
+
+// safely says how to go on where it is not known whether the server has the job.
+func safely(key string) string {
+	return fmt.Sprintf("If it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", shellQuote(key))
 }
 
 // passing says whether an error may be gone on another try.

@@ -68,10 +68,10 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 		elsewhere = true
 	case "provider_refused_key":
 		d.sayf("The provider %s refuses the server's key or account%s. All its jobs wait for that; none fails.%s", job.Provider, lastError(h), until)
-		d.do(fmt.Sprintf("give the server a good key (%s in its environment, or the account credit) and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
+		d.do(fmt.Sprintf("give the server a good key (%s, in its environment), or the account credit, and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
 	case "provider_not_configured":
 		d.sayf("No provider %q is set up on this server any more.", job.Provider)
-		d.do(fmt.Sprintf("set it up again (%s in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
+		d.do(fmt.Sprintf("set it up again (%s, in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
 		elsewhere = true
 	default:
 		d.sayf("It waits for its turn: as many calls of %s as may run at once are running.", job.Provider)
@@ -99,7 +99,7 @@ func keyVariable(provider string) string {
 			return w.keyVariable
 		}
 	}
-	return "what api_key_env of providers." + provider + " names"
+	return "the variable that api_key_env of providers." + provider + " names"
 }
 
 func (d *diagnosis) running(h history, now time.Time, ours commandLine) {
@@ -161,7 +161,7 @@ func advice(job ringback.Job) (what, patch string) {
 	case ringback.CodeMaxWait:
 		return "repeat it with more patience, or with another model", `{"max_wait_seconds": 86400}`
 	case ringback.CodeProviderRefusedKey:
-		return fmt.Sprintf("give the server a good key (%s in its environment), restart it, and repeat the job", keyVariable(job.Provider)), ""
+		return fmt.Sprintf("give the server a good key (%s, in its environment), restart it, and repeat the job", keyVariable(job.Provider)), ""
 	case ringback.CodeUncertain:
 		return "repeat it, if the provider's answer may be paid for twice", ""
 	case ringback.CodeProviderError, ringback.CodeIdle, ringback.CodeStreamBroken:

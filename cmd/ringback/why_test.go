@@ -46,7 +46,7 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"retrying":           {waits("retrying"), "It had 1 attempt; the last failed (ezai said no). It is tried again by itself. The next try is at", "jobs watch j1"},
 		"rate limit":         {waits("provider_refused"), "ezai asks to stay away from m for a while (ezai said no). That costs no attempt", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
 		"breaker":            {waits("provider_failing"), "fails call after call", "jobs retry j1 --patch"},
-		"refused key":        {waits("provider_refused_key"), "ezai refuses the server's key or account", "a good key (EZAI_API_KEY in its environment"},
+		"refused key":        {waits("provider_refused_key"), "ezai refuses the server's key or account", "a good key (EZAI_API_KEY, in its environment"},
 		"no provider":        {waits("provider_not_configured"), `No provider "ezai" is set up`, "providers.ezai in its file"},
 		"its turn":           {waits(""), "waits for its turn", "jobs watch j1"},
 		"being cancelled":    {job(ringback.Running, func(j *ringback.Job) { j.StatusReason = "cancel_requested" }), "is being cancelled", ""},
