@@ -48,7 +48,7 @@ type DeadAction struct {
 
 // DeadDone is the answer to a DeadAction.
 type DeadDone struct {
-	// Matched counts those that matched, from the cursor on.
+	// Matched counts those that matched when it began; 0 in a call with a cursor.
 	Matched int `json:"matched"`
 	// Done counts those that the call has replayed or erased, Skipped those that
 	// it left alone, since they had moved on meanwhile or can't be replayed.

@@ -125,7 +125,7 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		_, err := n.replay(ctx, project, id, p)
+		_, err := n.replay(ctx, project, id, p, true)
 		return err
 	})
 }
@@ -157,11 +157,13 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 	if err != nil {
 		return done, err
 	}
-	if done.Matched, err = n.store.CountDead(ctx, q); err != nil {
-		return done, err
+	start := time.Now()
+	if a.Cursor == "" {
+		if done.Matched, err = n.store.CountDead(ctx, q); err != nil {
+			return done, err
+		}
 	}
-	b := batch{do: do}
-	for start := time.Now(); ; {
+	for b := (&batch{do: do}); ; {
 		q.Limit = min(deadBatch, limit-b.done-b.skipped)
 		ids, next, err := n.deadIDs(ctx, q)
 		if err != nil {
@@ -248,7 +250,7 @@ func (b *batch) note(err error) {
 	switch {
 	case err == nil:
 		b.done++
-	case told && e.Code == ringback.InvalidRequest: // the patch, or what is configured now, does not suit it
+	case told && (e.Code == ringback.InvalidRequest || e.Code == ringback.TooLarge): // the patch, or what is configured now, does not suit it
 		b.skipped++
 		b.invalid = cmp.Or(b.invalid, err)
 	case concernsOne(err):

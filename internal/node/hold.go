@@ -13,6 +13,8 @@ const (
 	storedFrom = 5 * time.Second
 	// holdDrift is by how much a stored hold may differ from the one that stands.
 	holdDrift = time.Second
+	// holdsAtOnce is how many holds one look stores.
+	holdsAtOnce = 50
 )
 
 // Hold is a provider's key, or a model of it, that is not called.
@@ -70,7 +72,7 @@ func (n *Node) keyOf(t store.Target) string {
 
 // keepHolds stores what holds have begun or changed, and forgets those that are over.
 func (n *Node) keepHolds(ctx context.Context, now time.Time) error {
-	standing := map[store.Target]bool{}
+	standing, changes := map[store.Target]bool{}, 0
 	for _, h := range n.jobs.holds() {
 		standing[h.Target] = true
 		h.Key = n.keyOf(h.Target)
@@ -85,6 +87,9 @@ func (n *Node) keepHolds(ctx context.Context, now time.Time) error {
 			return err
 		}
 		n.storedHolds[h.Target] = h
+		if changes++; changes == holdsAtOnce {
+			return nil // the rest at the next look: the sweeper has other things to do
+		}
 	}
 	for t := range n.storedHolds {
 		if standing[t] {

@@ -164,6 +164,8 @@ type Node struct {
 	// storedHolds are the holds as the store has them. The sweeper alone uses it.
 	storedHolds map[store.Target]store.Hold
 
+	replays chan struct{} // a place for each replay under way
+
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
@@ -216,6 +218,7 @@ func New(cfg Config) (*Node, error) {
 		budget:         newBudget(cfg.Memory),
 		schedule:       cfg.Schedule,
 		storedHolds:    map[store.Target]store.Hold{},
+		replays:        make(chan struct{}, replaysAtOnce),
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),

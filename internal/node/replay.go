@@ -54,15 +54,26 @@ func (n *Node) Replay(ctx context.Context, project, id string, p Patch) (ringbac
 	if err != nil {
 		return ringback.Job{}, err
 	}
-	stored, err := n.replay(ctx, project, job, p)
+	stored, err := n.replay(ctx, project, job, p, false)
 	if err != nil {
 		return ringback.Job{}, n.replayError(id, stored, err)
 	}
 	return n.view(&stored), nil
 }
 
-// replay gives the new job or, with an error of the store, the one that it is about.
-func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch) (store.Job, error) {
+// replaysAtOnce bounds the memory that replays take: each holds a request, as it
+// was and as it is to be.
+const replaysAtOnce = 8
+
+// replay gives the new job or, with an error of the store, the one that it is
+// about. once refuses a job that was replayed before.
+func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch, once bool) (store.Job, error) {
+	select {
+	case n.replays <- struct{}{}:
+		defer func() { <-n.replays }()
+	case <-ctx.Done():
+		return store.Job{}, context.Cause(ctx)
+	}
 	n.admission.RLock()
 	defer n.admission.RUnlock()
 	if err := n.admit(ctx); err != nil {
@@ -82,16 +93,23 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 		return old, err
 	}
 	stored, _, err := n.place(ctx, again, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
+		j.Once = once
 		stored, err := n.store.Replay(ctx, j)
 		return stored, false, err
 	})
 	return stored, err
 }
 
+// maxRequest bounds a patched request in bytes, as the door bounds a new one.
+const maxRequest = 32 << 20
+
 // again makes the job that repeats another one.
 func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (accepted, error) {
 	if p.Request != nil {
 		request = mergePatch(request, p.Request)
+	}
+	if len(request) > maxRequest {
+		return accepted{}, &ringback.Error{Code: ringback.TooLarge, Message: fmt.Sprintf("the patched request is larger than %d bytes", maxRequest)}
 	}
 	model, err := provider.CheckRequest(request)
 	if err != nil {
@@ -105,7 +123,7 @@ func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (acc
 	if r.CallbackURL == "" && (r.Events == nil || len(*r.Events) > 0) {
 		return accepted{}, ringback.Invalid("callback_url", "callback_url is required unless events is []")
 	}
-	job, err := n.newJob(&checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent}, now)
+	job, err := n.newJob(&checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent, TraceState: old.Options.TraceState}, now)
 	if err != nil {
 		return accepted{}, err
 	}

@@ -145,15 +145,16 @@ type Deliveries interface {
 	// while a try is made; ErrGone when its body is deleted; ErrNotFound.
 	Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 
-	// EraseDelivery deletes the bytes of a dead delivery; its row stays as it is.
-	// What is gone already is success. ErrNotFound; ErrNotDead; ErrInFlight, also
-	// while a redelivery is due.
+	// EraseDelivery deletes the bytes of a dead delivery, and with them a
+	// redelivery that is due; its row stays as it is. What is gone already is
+	// success. ErrNotFound; ErrNotDead; ErrInFlight.
 	EraseDelivery(ctx context.Context, project string, id uuid.UUID) error
 
 	// ExpireDeliveries turns at most limit waiting deliveries that were made
-	// before the time given into dead letters; a redelivery that is due is tried
-	// first.
-	ExpireDeliveries(ctx context.Context, madeBefore, now time.Time, limit int) ([]Delivery, error)
+	// before the time given into dead letters. A redelivery that is due is tried
+	// first, unless it too has been due since before that time: then it is given
+	// up, and a delivery that had ended stays as it was.
+	ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]Delivery, error)
 
 	// ReleaseDeliveries makes due again what was in flight in a process that
 	// died, at most limit of those not in keep; the lost try is written down
@@ -355,6 +356,9 @@ const DeadLetterTTL = 14 * 24 * time.Hour
 type NewJob struct {
 	Job     Job
 	Request Blob // the provider's request, verbatim
+	// Once is for Replay: a job that was replayed before is not replayed again,
+	// whatever became of that; ErrReplayed.
+	Once bool
 }
 
 // ClaimJobs asks for jobs to run.

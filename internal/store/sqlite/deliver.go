@@ -245,11 +245,7 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
 	if err := t.row(`SELECT due_at FROM deliveries WHERE id = ?`, d.ID[:]).Scan(&due); err != nil {
 		return err
 	}
-	body, err := scanBody(t.row(selectBody, d.ID[:], int(webhookPart)))
-	if err != nil {
-		return err
-	}
-	if body.Bytes == nil {
+	if d.Gone {
 		return store.ErrGone
 	}
 	if due.Valid {
@@ -260,38 +256,52 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
 }
 
 // ExpireDeliveries implements store.Deliveries.
-func (s *Store) ExpireDeliveries(ctx context.Context, madeBefore, now time.Time, limit int) (expired []store.Delivery, err error) {
+func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) (expired []store.Delivery, err error) {
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
-			expired = expired[:0]
 			ids, err := selectIDs(t, `
 				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ? AND manual = 0
-				ORDER BY made_at LIMIT ?`, ms(madeBefore), limit)
+				ORDER BY made_at LIMIT ?`, ms(before), limit)
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
-				d, err := selectDelivery(t, id)
-				if err != nil {
-					return err
-				}
-				s.deliveriesLeave(t, d.Key(), 1)
-				s.countDead(t, 0, deaths(d.Status, ringback.DeliveryDead))
-				d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
-				if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
-					return err
-				}
-				if err := keepContent(t, &d); err != nil {
-					return err
-				}
-				expired = append(expired, d)
+			asked, err := selectIDs(t, `
+				SELECT id FROM deliveries WHERE manual = 1 AND due_at IS NOT NULL AND due_at < ?
+				ORDER BY due_at LIMIT ?`, ms(before), limit-len(ids))
+			if err != nil {
+				return err
 			}
-			return nil
+			expired, err = s.expireAll(t, append(ids, asked...), now)
+			return err
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("expire deliveries: %w", err)
+	}
+	return expired, nil
+}
+
+func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delivery, error) {
+	expired := make([]store.Delivery, 0, len(ids))
+	for _, id := range ids {
+		d, err := selectDelivery(t, id)
+		if err != nil {
+			return nil, err
+		}
+		s.deliveriesLeave(t, d.Key(), 1)
+		d.Manual = false
+		if d.Status == ringback.DeliveryPending {
+			s.countDead(t, 0, 1)
+			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
+		}
+		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
+			return nil, err
+		}
+		if err := keepContent(t, &d); err != nil {
+			return nil, err
+		}
+		expired = append(expired, d)
 	}
 	return expired, nil
 }

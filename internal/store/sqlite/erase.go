@@ -33,14 +33,14 @@ func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error 
 		return store.ErrNotFound
 	case !j.Status.Terminal():
 		return store.ErrLive
-	case j.ContentGone:
-		return nil
 	}
-	if err := s.eraseUnsent(t, id, now); err != nil {
-		return err
-	}
-	if err := s.dropContentOf(t, id, now); err != nil {
-		return err
+	if !j.ContentGone {
+		if err := s.eraseUnsent(t, id, now); err != nil {
+			return err
+		}
+		if err := s.dropContentOf(t, id, now); err != nil {
+			return err
+		}
 	}
 	// What the provider called the error may be about the content, too.
 	_, err = t.exec(`UPDATE jobs SET error_detail = CASE error_detail WHEN '' THEN '' ELSE json_remove(error_detail, '$.type') END WHERE id = ?`, id[:])
@@ -99,10 +99,17 @@ func (s *Store) eraseDelivery(t *tx, project string, id uuid.UUID) error {
 		return store.ErrNotFound
 	case d.Gone:
 		return nil
-	case d.InFlight || d.Manual:
+	case d.InFlight:
 		return store.ErrInFlight
 	case d.Status != ringback.DeliveryDead:
 		return store.ErrNotDead
+	}
+	if d.Manual {
+		s.deliveriesLeave(t, d.Key(), 1)
+		d.Manual = false
+		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
+			return err
+		}
 	}
 	s.countDead(t, 0, -1)
 	return execAll(t, []statement{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -120,22 +121,19 @@ func hasMetadata(metadata json.RawMessage, want map[string]string) bool {
 	if len(want) == 0 {
 		return true
 	}
-	var has map[string]json.RawMessage
-	if json.Unmarshal(metadata, &has) != nil {
-		return false
+	missing := len(want)
+	gjson.ParseBytes(metadata).ForEach(func(key, has gjson.Result) bool {
+		if value, wanted := want[key.Str]; wanted && textOf(has) == value {
+			missing--
+		}
+		return missing > 0
+	})
+	return missing == 0
+}
+
+func textOf(v gjson.Result) string {
+	if v.Type == gjson.String {
+		return v.Str
 	}
-	for key, value := range want {
-		raw, ok := has[key]
-		if !ok {
-			return false
-		}
-		var text string
-		if json.Unmarshal(raw, &text) != nil {
-			text = string(raw)
-		}
-		if text != value {
-			return false
-		}
-	}
-	return true
+	return v.Raw
 }

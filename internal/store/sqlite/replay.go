@@ -47,7 +47,7 @@ func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {
 		switch {
 		case err == nil && last.ID == n.Job.ID:
 			return last, nil // the commit that is repeated
-		case err == nil && !last.Status.Terminal():
+		case err == nil && !last.Status.Terminal(), n.Once:
 			return last, store.ErrReplayed
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return dead, err

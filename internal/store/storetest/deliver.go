@@ -322,6 +322,25 @@ func exerciseFreeDeliveries(s suite) {
 		w.same("how many expired after the try", len(got), 1)
 	})
 
+	s.promise("a redelivery does not wait for ever", func(w *world) {
+		for _, end := range []store.TryEnd{tryAgain(at(2), at(3)), dead(at(2)), delivered(at(2))} {
+			j := w.delivering(at(0))
+			before := w.settleDelivery(w.claimDelivery(at(1)), end)
+			w.redeliver(before.ID, at(10))
+			got, err := w.Store().ExpireDeliveries(w.ctx(), at(11), at(100), 10)
+			w.ok(err)
+			w.same("how many expired", len(got), 1)
+			want := before
+			if before.Status == ringback.DeliveryPending {
+				want.Status, want.EndedAt, want.NextAt, want.Reason = ringback.DeliveryDead, at(100), time.Time{}, ringback.DeadExpired
+			}
+			after, _ := w.delivery(j.ID)
+			w.same("delivery", after, want)
+			w.same("ClaimDeliveries", w.claimDeliveries(at(101), 1), []store.Delivery(nil))
+		}
+		w.waits(store.Waiting{})
+	})
+
 	s.promise("a delivery that is in flight, or has ended, does not expire", func(w *world) {
 		w.delivering(at(0))
 		w.settleDelivery(w.claimDelivery(at(1)), delivered(at(2)))

@@ -88,7 +88,17 @@ func exerciseErase(s suite) {
 		w.ok(w.Store().EraseDelivery(w.ctx(), project, dead.ID)) // once more is success
 	})
 
-	s.promise("a delivery that is not dead, or is being redelivered, keeps its bytes", func(w *world) {
+	s.promise("a redelivery that is due goes with the bytes", func(w *world) {
+		w.delivering(at(0))
+		d := w.settleDelivery(w.claimDelivery(at(1)), dead(at(2)))
+		w.redeliver(d.ID, at(3))
+		w.ok(w.Store().EraseDelivery(w.ctx(), project, d.ID))
+		w.same("ClaimDeliveries", w.claimDeliveries(at(4), 1), []store.Delivery(nil))
+		w.waits(store.Waiting{})
+		w.deadLetters(0, 0)
+	})
+
+	s.promise("a delivery that is not dead, or is being sent, keeps its bytes", func(w *world) {
 		j := w.delivering(at(0))
 		id := deliveryID(j.ID, ringback.EventCompleted)
 		w.fails(w.Store().EraseDelivery(w.ctx(), project, id), store.ErrNotDead)
@@ -96,7 +106,6 @@ func exerciseErase(s suite) {
 		w.fails(w.Store().EraseDelivery(w.ctx(), project, id), store.ErrInFlight)
 		w.settleDelivery(d, dead(at(2)))
 		w.redeliver(id, at(3))
-		w.fails(w.Store().EraseDelivery(w.ctx(), project, id), store.ErrInFlight)
 		w.fails(w.Store().EraseDelivery(w.ctx(), "other", id), store.ErrNotFound)
 		w.fails(w.Store().EraseDelivery(w.ctx(), project, w.newID(at(0))), store.ErrNotFound)
 		w.settleDelivery(w.claimDelivery(at(4)), delivered(at(5)))

@@ -75,6 +75,18 @@ func exerciseReplay(s suite) {
 		w.same("ReplayedBy", w.read(dead.ID).ReplayedBy, second.ID)
 	})
 
+	s.promise("a replay that is to be the only one is refused after another, whatever became of that", func(w *world) {
+		dead := w.died(at(0))
+		first := w.replay(dead, at(10))
+		w.settle(w.claimOne(at(11)), completed(at(12), "hello"))
+		again := w.newJob(at(13), replayOf(dead))
+		again.Once = true
+		_, err := w.Store().Replay(w.ctx(), again)
+		w.fails(err, store.ErrReplayed)
+		w.same("ReplayedBy", w.read(dead.ID).ReplayedBy, first.ID)
+		w.same("Waiting", w.waiting().Jobs, 0)
+	})
+
 	s.promise("what was cancelled or has expired can be replayed too", func(w *world) {
 		for _, end := range []store.Job{
 			w.cancel(w.submitNew(at(0)).ID, cancelled(at(1))),

@@ -127,13 +127,13 @@ func (w *walk) eraseDeliveryAny() {
 	switch {
 	case d.row.Gone:
 		w.ok(err)
-	case d.row.InFlight || d.row.Manual:
+	case d.row.InFlight:
 		w.fails(err, store.ErrInFlight)
 	case d.row.Status != ringback.DeliveryDead:
 		w.fails(err, store.ErrNotDead)
 	default:
 		w.ok(err)
-		d.row.Gone = true
+		d.row.Gone, d.row.Manual = true, false
 	}
 	w.touched[d.row.JobID] = true
 }
@@ -141,7 +141,10 @@ func (w *walk) eraseDeliveryAny() {
 func (w *walk) expireDeliveriesAny() {
 	limit, before := w.number(1, 3, "limit"), w.now.Add(-time.Duration(w.number(0, 100, "hours"))*time.Hour)
 	over := w.deliveries(func(d *modelDelivery) bool {
-		return d.row.Status == ringback.DeliveryPending && !d.row.InFlight && !d.row.Manual && d.row.MadeAt.Before(before)
+		if d.row.Manual {
+			return !d.row.InFlight && d.due.Before(before)
+		}
+		return d.row.Status == ringback.DeliveryPending && !d.row.InFlight && d.row.MadeAt.Before(before)
 	})
 	got, err := w.Store().ExpireDeliveries(w.ctx(), before, w.now, limit)
 	w.ok(err)
@@ -151,7 +154,10 @@ func (w *walk) expireDeliveriesAny() {
 		if !slices.Contains(over, d) {
 			w.Fatalf("delivery %s expired, and should not have", g.ID)
 		}
-		d.end(ringback.DeliveryDead, ringback.DeadExpired, w.now)
+		d.row.Manual = false
+		if d.row.Status == ringback.DeliveryPending {
+			d.end(ringback.DeliveryDead, ringback.DeadExpired, w.now)
+		}
 		w.sameDelivery(g, d)
 		w.touched[g.JobID] = true
 	}

@@ -7,3 +7,4 @@ UPDATE deliveries SET gone = 1 WHERE NOT EXISTS (SELECT 1 FROM bodies WHERE owne
 
 CREATE INDEX jobs_dead       ON jobs (id) WHERE status = 3 AND content_gone = 0 AND replayed_by IS NULL;
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE status = 2 AND gone = 0;
+CREATE INDEX deliveries_manual ON deliveries (due_at) WHERE manual = 1 AND due_at IS NOT NULL;
