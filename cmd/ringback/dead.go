@@ -122,9 +122,8 @@ func isEmpty(f ringback.DeadFilter) bool {
 
 // deadLetter is one that was found by its id.
 type deadLetter struct {
-	kind     ringback.DeadKind
-	job      string             // its id; of a delivery that of its job
-	delivery *ringback.Delivery // nil of a job
+	kind ringback.DeadKind
+	job  string // its id; of a delivery that of its job
 }
 
 // findDead finds out what an id is of: a job, whether it is dead or not, or a dead
@@ -132,29 +131,30 @@ type deadLetter struct {
 func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 	job, err := s.Get(ctx, id)
 	if err == nil {
-		return deadLetter{kind: ringback.DeadJob, job: job.ID}, nil
+		return deadLetter{ringback.DeadJob, job.ID}, nil
 	}
 	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
 		return deadLetter{}, err
 	}
-	d, err := s.findDelivery(ctx, id)
+	unknown := fail(exitNotFound, "there is no job and no dead delivery %q; what is dead: %s", printable(id), s.ours("dead list"))
+	parsed, err := uuid.Parse(id)
 	if err != nil {
+		return deadLetter{}, unknown
+	}
+	d, err := s.findDelivery(ctx, parsed)
+	switch {
+	case err != nil:
 		return deadLetter{}, err
+	case d == nil:
+		return deadLetter{}, unknown
 	}
-	if d == nil {
-		return deadLetter{}, fail(exitNotFound, "there is no job and no dead delivery %q; what is dead: %s", printable(id), s.ours("dead list"))
-	}
-	return deadLetter{ringback.DeadDelivery, d.JobID, d}, nil
+	return deadLetter{ringback.DeadDelivery, d.JobID}, nil
 }
 
 // findDelivery looks for a dead delivery; nil if there is none. Its id tells when
 // its job was accepted, which bounds the search.
-func (s *session) findDelivery(ctx context.Context, id string) (*ringback.Delivery, error) {
-	if uuid.Validate(id) != nil {
-		return nil, nil // no delivery has such an id
-	}
-	parsed := uuid.MustParse(id)
-	seconds, nanoseconds := parsed.Time().UnixTime()
+func (s *session) findDelivery(ctx context.Context, id uuid.UUID) (*ringback.Delivery, error) {
+	seconds, nanoseconds := id.Time().UnixTime()
 	q := client.DeadQuery{DeadFilter: ringback.DeadFilter{CreatedAfter: &ringback.Time{Time: time.Unix(seconds-1, nanoseconds)}}, Limit: pageSize}
 	for {
 		page, err := s.DeadDeliveries(ctx, q)
@@ -162,7 +162,7 @@ func (s *session) findDelivery(ctx context.Context, id string) (*ringback.Delive
 			return nil, err
 		}
 		for _, d := range page.Data {
-			if d.ID == parsed.String() {
+			if d.ID == id.String() {
 				return &d, nil
 			}
 		}
