@@ -77,9 +77,13 @@ func (w *writer) webhook(event ringback.EventType) *operation {
 			body.Example = e
 		}
 	}
+	headers := headersOf(coming)
+	for _, h := range headers {
+		h.Required = !strings.HasPrefix(h.Name, "trace") // those come only where there is a trace
+	}
 	o := &operation{
 		ID: status, Summary: "A job is " + status, Description: answering.prose,
-		Security: []map[string][]string{}, Parameters: headersOf(coming),
+		Security: []map[string][]string{}, Parameters: headers,
 		RequestBody: &requestBody{Required: true, Content: map[string]*media{asJSON: body}},
 		Responses:   map[string]*response{},
 	}
@@ -152,6 +156,7 @@ var requestHeaders = map[string]*schema{
 	"X-Callback-URL":      {Type: "string", Format: "uri", MaxLength: new(2048)},
 	"X-Request-Id":        {Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"},
 	"traceparent":         {Type: "string", Pattern: "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?$"},
+	"tracestate":          {Type: "string"},
 	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
 	"webhook-id":          {Type: "string", Format: "uuid"},
 	"webhook-timestamp":   {Type: "string", Pattern: "^[0-9]+$"},
