@@ -23,7 +23,7 @@ func TestMetricsAreTextForWhoHasTheKey(t *testing.T) {
 	if kind := got.Header.Get("Content-Type"); got.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/plain; version=0.0.4; charset=utf-8") {
 		t.Errorf("got %s, %s", got.Status, kind)
 	}
-	for _, line := range []string{"# TYPE ringback_jobs gauge\n", "ringback_jobs{state=\"queued\"} 0\n", "ringback_ready 1\n"} {
+	for _, line := range []string{"# TYPE ringback_jobs gauge\n", "ringback_jobs{state=\"queued\"} 0\n", "# TYPE ringback_ready gauge\n"} {
 		if !strings.Contains(got.body, line) {
 			t.Errorf("%q is missing in\n%s", line, got.body)
 		}
