@@ -212,8 +212,6 @@ func (c *crowd) empties(model string, limit time.Duration) {
 	}
 }
 
-func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
-
 // The long form is 100,000 jobs.
 func TestACrowdDelaysNobodyElse(t *testing.T) {
 	c := newCrowd(t)

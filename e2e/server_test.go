@@ -113,6 +113,7 @@ type server struct {
 
 	mu      sync.Mutex
 	log     []string // the lines of its stderr
+	lastGC  string   // the last one that tells of a collection of garbage; these are not in log
 	changed chan struct{}
 }
 
@@ -135,6 +136,7 @@ func launch(t *testing.T, binary string, env []string, args ...string) *server {
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
+			os.WriteFile("/tmp/hostile-server-"+s.url[17:]+".log", []byte(strings.Join(s.tail(1<<20), "\n")), 0o600)
 			t.Logf("the end of the server's log:\n%s", strings.Join(s.tail(40), "\n"))
 		}
 	})
@@ -164,6 +166,11 @@ func (s *server) follow(stderr io.Reader) {
 			s.up <- record.URL
 		}
 		s.mu.Lock()
+		if strings.HasPrefix(lines.Text(), "gc ") {
+			s.lastGC = lines.Text()
+			s.mu.Unlock()
+			continue
+		}
 		s.log = append(s.log, lines.Text())
 		close(s.changed)
 		s.changed = make(chan struct{})

@@ -29,6 +29,7 @@ type world struct {
 	dir      string // the data directory
 	binary   string
 	env      []string
+	hangUp   func() // ends all connections of provider and receiver
 	*door
 }
 
@@ -41,7 +42,8 @@ type setup struct {
 	barrier *barrier // nil: none
 	// provider takes the simulated provider's place.
 	provider http.Handler
-	racing   bool // the server has the race detector in it
+	enemy    string // the base URL of a second provider, for enemy/*; "": there is none
+	racing   bool   // the server has the race detector in it
 }
 
 func newWorld(t *testing.T, s setup) *world {
@@ -82,9 +84,14 @@ func newWorld(t *testing.T, s setup) *world {
 		}
 	})
 	w.callback = hooks.URL + "/hook"
+	w.hangUp = func() { upstream.CloseClientConnections(); hooks.CloseClientConnections() }
 
 	w.config = filepath.Join(t.TempDir(), "ringback.yaml")
 	config := fmt.Sprintf("providers:\n  ezai: {base_url: %q}\nroutes:\n  - {model: \"sim/*\", provider: ezai}\n", upstream.URL)
+	if s.enemy != "" {
+		config = fmt.Sprintf("providers:\n  ezai: {base_url: %q}\n  enemy: {protocol: anthropic, base_url: %q}\n"+
+			"routes:\n  - {model: \"sim/*\", provider: ezai}\n  - {model: \"enemy/*\", provider: enemy}\n", upstream.URL, s.enemy)
+	}
 	must(t, os.WriteFile(w.config, []byte(config), 0o600))
 	return w
 }
