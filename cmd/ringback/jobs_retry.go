@@ -17,7 +17,7 @@ func newJobsRetry() *cobra.Command {
 		Use:   "retry JOB... [FLAGS]",
 		Short: "Repeat jobs that ended without an answer, as new jobs",
 		Long: `Repeat jobs that failed, expired or were cancelled, each as a new job with the same
-request and callback URL. stdout has the new ids.
+request and callback URL, which runs at once. stdout has the new ids.
 
 --patch changes the request: a JSON merge patch (RFC 7396), as text or @FILE, on what
 "ringback jobs show --request JOB" prints; null removes a field. These fields of

@@ -41,6 +41,7 @@ was named ended without an answer. While the server is away, it is asked on.`,
 		if len(ids) > 0 {
 			return w.named(ctx, ids)
 		}
+		s.sayf("no job is named: following all that wait or run")
 		return w.recent(ctx, query, forever)
 	})
 }

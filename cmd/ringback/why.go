@@ -218,7 +218,7 @@ func mend(d ringback.Delivery) string {
 	case last.Error == "blocked":
 		return "start the server with --allow-callback for that address, if webhooks may go there; then send it now"
 	case last.Error == "dns" || last.Error == "connect" || last.Error == "refused" || last.Error == "tls":
-		return "start the receiver, or mend its address; then send the webhook now, the provider is not called"
+		return "start the receiver; then send the webhook now, the provider is not called. An address that is wrong stays so: read the answer with --result"
 	case last.StatusCode == 401 || last.StatusCode == 403 || last.StatusCode == 400:
 		return "see what the receiver objects to (does it have the server's secret? ringback secret prints it); then send the webhook now"
 	case last.StatusCode >= 300 && last.StatusCode < 400:

@@ -71,7 +71,7 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"wrong secret":       {rings(pending, ringback.Try{Error: "status", StatusCode: 401}), "answered 401", "ringback secret prints it"},
 		"a redirect":         {rings(pending, ringback.Try{Error: "redirect", StatusCode: 302}), "a redirect, which is not followed", "let the URL answer itself"},
 		"a closed address":   {rings(dead(ringback.DeadRefused), ringback.Try{Error: "blocked"}), "its address is closed to webhooks", "--allow-callback"},
-		"no such host":       {rings(pending, ringback.Try{Error: "dns"}), "its name has no address", "mend its address"},
+		"no such host":       {rings(pending, ringback.Try{Error: "dns"}), "its name has no address", "An address that is wrong stays so"},
 		"out of tries":       {rings(dead(ringback.DeadTries), ringback.Try{Error: "timeout", DurationMS: 10000}), "is a dead letter: all tries of the schedule failed. After 1 try: https://example.com did not answer in time (10 s)", "ringback jobs redeliver j1"},
 		"too late":           {rings(dead(ringback.DeadExpired)), "its time was over", "send it now"},
 		"erased":             {rings(dead(ringback.DeadErased)), "was erased before it was delivered", ""},

@@ -166,7 +166,7 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 	case errors.Is(err, store.ErrLive):
 		return conflict("job %s is %s; only a job that has ended can be replayed", id, j.Status)
 	case errors.Is(err, store.ErrEnded):
-		return conflict("job %s is completed; it has an answer, and needs no replay", id)
+		return conflict("job %s is completed; it has an answer, and needs no replay; POST /api/jobs/{id}/redeliver sends its webhook once more", id)
 	case errors.Is(err, store.ErrReplayed):
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():

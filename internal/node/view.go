@@ -85,13 +85,17 @@ func (n *Node) waitReason(j *store.Job, now time.Time) string {
 func (n *Node) statusURL(id uuid.UUID) string { return n.cfg.PublicURL + "/api/jobs/" + id.String() }
 
 func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
+	reason := d.Reason
+	if d.Gone && d.Status == ringback.DeliveryDead {
+		reason = ringback.DeadErased // whatever it died of, it can't be sent any more
+	}
 	if tries == nil {
 		tries = []ringback.Try{}
 	}
 	return ringback.Delivery{
 		ID: d.ID.String(), JobID: d.JobID.String(), Event: d.Event, URL: d.URL, Status: d.Status,
 		CreatedAt: ringback.Time{Time: d.MadeAt}, NextTryAt: ringback.Time{Time: d.NextAt}, EndedAt: ringback.Time{Time: d.EndedAt},
-		Reason: d.Reason, Tries: tries,
+		Reason: reason, Tries: tries,
 	}
 }
 
