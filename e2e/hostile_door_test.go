@@ -205,7 +205,7 @@ func unread(job string) siege {
 		}
 		for sleep(ctx, 500*time.Millisecond) {
 			if _, err := io.ReadFull(c, make([]byte, 10)); err != nil {
-				return nil // it was cut off
+				return nil //nolint:nilerr // it was cut off
 			}
 		}
 		return nil
@@ -247,7 +247,7 @@ func cutOff(ctx context.Context, c net.Conn, status int, says, first, piece stri
 		}
 	}
 	if got, err := io.ReadAll(c); len(got) > 0 && ctx.Err() == nil {
-		return fmt.Errorf("got %q, %v, want the end", got, err)
+		return fmt.Errorf("got %q, %v, want the end", got, err) //nolint:errorlint // err may be nil
 	}
 	return nil
 }
