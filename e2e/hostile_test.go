@@ -108,8 +108,8 @@ func newDay(t *testing.T) *day {
 	return d
 }
 
-// inhabited is a world with neighbours, and its server: as it is released, since
-// the race detector makes large pieces of memory a hundred times as dear.
+// inhabited is a world with neighbours, and its server: as it is released. With the
+// race detector in it the neighbours wait for seconds; why was not profiled.
 func inhabited(t *testing.T, n *neighbours, enemy string) (*world, *server) {
 	t.Helper()
 	w := newWorld(t, setup{enemy: enemy, receiver: simulate.ReceiverConfig{Observe: n.receive}})
