@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// contender is a system that does the work, and how it is set up to do it best.
+type contender struct {
+	Name  string
+	Title string // what it is, in a line
+	// service is the database behind it; nil if it needs none.
+	service service
+	// install makes its programs; the error says what is missing.
+	install func(ctx context.Context, b *bench) error
+	// programs are its processes.
+	programs func(b *bench, s setup) []program
+	health   string // the path that answers 200 when the door takes jobs
+	durable  bool   // a 202 is on disk
+	variant  bool   // of another contender: measured in the core only
+	// streams tells that its worker takes the answer as a stream always; the
+	// others do when the workload is about streams.
+	streams bool
+	// concurrency is how many jobs a worker runs at a time where the workload
+	// does not say.
+	concurrency int
+	workers     int // processes
+	// inFlight is how many jobs it can have at the provider at once; 0 means
+	// as many as are asked for.
+	inFlight int
+}
+
+// setup is what one start of a contender is told.
+type setup struct {
+	port        string
+	dir         string   // for its own data
+	env         []string // of the contract, and of its service
+	concurrency int // of each worker
+	workers     int
+	log         string
+}
+
+// options are what a workload asks of a start.
+type options struct {
+	concurrency int  // jobs at a time; 0: the contender's own
+	stream      bool // the provider is asked for a stream
+	dir         string
+	args        []string // for Ringback's serve
+}
+
+// up is a contender that runs.
+type up struct {
+	contender
+	bench     *bench
+	processes []*process
+	door      string
+	dir       string
+	log       string
+	setup     setup
+	service   *process
+}
+
+const startPatience = 60 * time.Second
+
+// start starts a contender with an empty store, or with the one in o.dir.
+func (b *bench) start(ctx context.Context, c contender, o options) (_ *up, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	u := &up{contender: c, bench: b, dir: o.dir}
+	if u.dir == "" {
+		if u.dir, err = os.MkdirTemp(b.dir, c.Name+"-"); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(u.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as somebody else
+			return nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w\n%s", c.Name, err, tail(u.log))
+			u.stop()
+		}
+	}()
+	u.log = filepath.Join(u.dir, "log")
+	s, err := u.prepare(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	u.setup = s
+	if b.profile.dir != "" && c.Name == "ringback" {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		b.profile.addr = "127.0.0.1:" + port
+	}
+	return u, u.launch(ctx)
+}
+
+// prepare starts the service and gathers what the programs are told.
+func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
+	c := u.contender
+	if s.port, err = freePort(); err != nil {
+		return s, err
+	}
+	s.concurrency = c.concurrency
+	if o.concurrency > 0 {
+		s.concurrency = (o.concurrency + max(1, c.workers) - 1) / max(1, c.workers)
+	}
+	s.dir, s.log, s.workers = u.dir, u.log, max(1, c.workers)
+	s.env = []string{
+		"BENCH_PORT=" + s.port, "BENCH_PROVIDER_URL=" + u.bench.world.ProviderURL,
+		"BENCH_CONCURRENCY=" + strconv.Itoa(s.concurrency), "BENCH_WORKERS=" + strconv.Itoa(s.workers),
+		"BENCH_SECRET=" + secret,
+	}
+	if o.stream {
+		s.env = append(s.env, "BENCH_STREAM=1")
+	}
+	u.door = "http://127.0.0.1:" + s.port
+	if c.service == nil {
+		return s, nil
+	}
+	dir := filepath.Join(u.dir, "service")
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL runs as somebody else
+		return s, err
+	}
+	p, env, err := c.service.start(ctx, dir)
+	if p != nil {
+		u.service = p
+	}
+	s.env = append(s.env, env...)
+	return s, err
+}
+
+// secret signs the webhooks; nobody verifies them here.
+const secret = "a secret of thirty-two characters"
+
+// launch starts the contender's own programs and waits until they work.
+func (u *up) launch(ctx context.Context) error {
+	for _, p := range u.programs(u.bench, u.setup) {
+		if p.stderr == "" {
+			p.stderr = u.log
+		}
+		pr, err := p.start()
+		if err != nil {
+			return err
+		}
+		u.processes = append(u.processes, pr)
+	}
+	for _, pr := range u.processes {
+		if err := pr.await(ctx); err != nil {
+			return err
+		}
+	}
+	return eventually(ctx, u.processes[0], u.healthy)
+}
+
+func (u *up) healthy() bool {
+	resp, err := http.Get(u.door + u.health) //nolint:noctx // loopback
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// all are its processes and its service's.
+func (u *up) all() []*process {
+	if u.service == nil {
+		return u.processes
+	}
+	return append([]*process{u.service}, u.processes...)
+}
+
+// kill ends the contender's own programs without a warning; its service lives on.
+func (u *up) kill() {
+	for _, pr := range u.processes {
+		_ = syscall.Kill(-pr.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	for _, pr := range u.processes {
+		pr.kill()
+	}
+	u.processes = nil
+}
+
+// stop ends everything and removes its data.
+func (u *up) stop() {
+	u.kill()
+	if u.service != nil {
+		u.service.kill()
+	}
+	_ = os.RemoveAll(u.dir)
+}
+
+// tail is the end of a file.
+func tail(path string) string {
+	text, err := os.ReadFile(path) //nolint:gosec // a log of ours
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	return string(text[max(0, len(text)-2000):])
+}
+
+// The contenders, in the order of the tables.
+var contenders = []contender{
+	{
+		Name: "null", Title: "the same HTTP hops in Go, nothing kept: the ceiling",
+		install:  func(ctx context.Context, b *bench) error { return b.build(ctx, ".", "null", "./null") },
+		programs: func(b *bench, s setup) []program { return []program{{args: []string{b.binary("null")}, env: s.env}} },
+		health:   "/healthz", streams: true, concurrency: 256,
+	},
+	{
+		Name: "ringback", Title: "Ringback, embedded store (SQLite, every 202 synced to disk)",
+		install:  func(ctx context.Context, b *bench) error { return b.build(ctx, "..", "ringback", "./cmd/ringback") },
+		programs: serve, health: "/readyz", durable: true, streams: true, concurrency: 256,
+	},
+	{
+		Name: "bullmq", Title: "Express + BullMQ 5 on Redis, AOF everysec, the official Anthropic SDK for Node",
+		service: redis{"everysec"}, install: installBullMQ, programs: bullmq, health: "/healthz", concurrency: 100, workers: 2,
+	},
+	{
+		Name: "bullmq-10", Title: "the same with 10 jobs at a time in one worker, as its tutorials have it",
+		service: redis{"everysec"}, install: installBullMQ, programs: bullmq, health: "/healthz", concurrency: 10, workers: 1, variant: true,
+	},
+	{
+		Name: "bullmq-always", Title: "the same as bullmq with AOF always: every write synced to disk",
+		service: redis{"always"}, install: installBullMQ, programs: bullmq, health: "/healthz", durable: true, concurrency: 100, workers: 2, variant: true,
+	},
+	{
+		Name: "celery", Title: "Flask + Celery on Redis, AOF everysec, the official Anthropic SDK for Python",
+		service: redis{"everysec"}, install: installCelery, programs: celery, health: "/healthz", concurrency: 16, workers: 1,
+	},
+	{
+		Name: "river", Title: "River on PostgreSQL, door and workers in one Go process",
+		service: postgres{}, install: func(ctx context.Context, b *bench) error { return b.build(ctx, ".", "river", "./river") },
+		programs: func(b *bench, s setup) []program {
+			return []program{{args: []string{b.binary("river")}, env: s.env, says: "ready"}}
+		},
+		health: "/healthz", durable: true, concurrency: 200,
+	},
+}
+
+func serve(b *bench, s setup) []program {
+	return []program{{
+		args: []string{
+			b.binary("ringback"), "serve", "--addr", "127.0.0.1:" + s.port, "--data", filepath.Join(s.dir, "data"),
+			"--allow-callback", "127.0.0.0/8", "--concurrency", strconv.Itoa(s.concurrency), "--log-level", "warn",
+		},
+		env: append(s.env, "PROFILE_ADDR="+b.profile.addr, "ANTHROPIC_API_KEY=bench", "ANTHROPIC_BASE_URL="+b.world.ProviderURL, "WEBHOOK_SECRET="+secret),
+	}}
+}
+
+func bullmq(b *bench, s setup) []program {
+	dir := filepath.Join(b.source, "bullmq")
+	all := []program{{args: []string{"node", "server.js"}, dir: dir, env: s.env, says: "ready"}}
+	for range s.workers {
+		all = append(all, program{args: []string{"node", "worker.js"}, dir: dir, env: s.env, says: "ready"})
+	}
+	return all
+}
+
+func installBullMQ(ctx context.Context, b *bench) error {
+	dir := filepath.Join(b.source, "bullmq")
+	if _, err := exec.LookPath("node"); err != nil {
+		return errors.New("node is missing; sudo apt-get install -y nodejs npm")
+	}
+	return b.quietly(ctx, dir, "npm", "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error")
+}
+
+func celery(b *bench, s setup) []program {
+	dir := filepath.Join(b.source, "celery")
+	bin := filepath.Join(dir, ".venv", "bin")
+	return []program{
+		{args: []string{filepath.Join(bin, "gunicorn"), "-c", "gunicorn.conf.py", "app:app"}, dir: dir, env: s.env, says: "ready"},
+		{args: []string{filepath.Join(bin, "celery"), "-A", "tasks", "worker", "--loglevel", "warning"}, dir: dir, env: s.env, says: "ready"},
+	}
+}
+
+func installCelery(ctx context.Context, b *bench) error {
+	dir := filepath.Join(b.source, "celery")
+	if _, err := exec.LookPath("python3"); err != nil {
+		return errors.New("python3 is missing; sudo apt-get install -y python3 python3-venv")
+	}
+	venv := filepath.Join(dir, ".venv")
+	if err := b.quietly(ctx, dir, "python3", "-m", "venv", venv); err != nil {
+		return err
+	}
+	return b.quietly(ctx, dir, filepath.Join(venv, "bin", "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt")
+}

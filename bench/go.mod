@@ -1,0 +1,3 @@
+module github.com/ringback/ringback/bench
+
+go 1.26

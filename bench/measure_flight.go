@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// flights are how many jobs are in flight at once.
+var flights = []int{2000, 10000}
+
+// measureFlight: that many jobs at once on a provider that streams for 10 s.
+// Ringback and the ceiling are asked for both numbers; the peers for the greater
+// one only where they came through the smaller.
+func measureFlight(ctx context.Context, b *bench) error {
+	for _, n := range flights {
+		for _, c := range b.present {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if c.variant {
+				continue
+			}
+			if err := b.flight(ctx, c, n); err != nil {
+				b.failed(flightName(n), c.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func flightName(n int) string { return fmt.Sprintf("in flight %d", n) }
+
+func (b *bench) flight(ctx context.Context, c contender, n int) error {
+	const streaming = 10 * time.Second
+	workload := flightName(n)
+	u, err := b.start(ctx, c, options{concurrency: n + n/4, stream: true}) // a quarter more, so that nothing but the jobs bounds it
+	if err != nil {
+		return err
+	}
+	defer u.stop()
+	if _, err := b.flood(ctx, u, atOnce, promptSize, 100); err != nil {
+		return err
+	}
+	before := measure(u.all()...)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r := b.world.begin(behaviour{stream: streaming, pieces: 20, size: 2000}, n, n)
+	s := newSubmitter(b.world, r, u.door, promptSize)
+	defer s.close()
+	w := watch(500*time.Millisecond, u.all()...)
+	s.flood(ctx, 0, n, submitters)
+	err = s.err()
+	if err == nil {
+		err = r.wait(ctx)
+	}
+	w.end()
+	if err != nil {
+		return err
+	}
+	after := measure(u.all()...)
+	own := r.between(func(p *passage) int64 { return p.delivered.Load() - p.accepted.Load() - int64(streaming) })
+	b.note(workload, u.Name, "at the provider at once", "jobs", float64(r.peak.Load()))
+	b.note(workload, u.Name, "memory a job", "KB", float64(w.peak-before.Memory)/1000/float64(n))
+	b.note(workload, u.Name, "peak memory", "MB", float64(w.peak)/1e6)
+	b.note(workload, u.Name, "processor", "s per 1,000 jobs", (after.CPU-before.CPU).Seconds()/float64(n)*1000)
+	b.note(workload, u.Name, "overhead p50", "ms", quantile(own, 0.5)/1e6)
+	b.note(workload, u.Name, "overhead p99", "ms", quantile(own, 0.99)/1e6)
+	b.note(workload, u.Name, "all done after", "s", time.Since(r.start).Seconds())
+	return nil
+}

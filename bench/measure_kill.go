@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"sync"
+	"time"
+)
+
+const (
+	killed = "kill -9"
+	// recoveryPatience is how long a killed contender is waited for.
+	recoveryPatience = 75 * time.Second
+	interrupted      = 10 // jobs that are at the provider when it is killed
+)
+
+// measureKill: ten jobs are at the provider when all the contender's processes
+// are killed (its database lives on), and started again at once. How long until
+// the first of these ten is at the provider again, and until all have brought
+// their webhook? All contenders at once, since nearly all that they do is wait;
+// each with its defaults.
+func measureKill(ctx context.Context, b *bench) error {
+	var among []contender
+	for _, c := range b.present {
+		if c.service != nil || c.durable {
+			if !c.variant {
+				among = append(among, c)
+			}
+		}
+	}
+	// Long enough to be killed in, for all of them.
+	r := b.world.begin(behaviour{pause: 3 * time.Second, pieces: 20, size: 500}, interrupted*len(among), interrupted*len(among))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for i, c := range among {
+		wg.Go(func() {
+			err := b.killOne(ctx, c, r, i*interrupted, &mu)
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				b.failed(killed, c.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func (b *bench) killOne(ctx context.Context, c contender, r *run, first int, mu *sync.Mutex) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	u, err := b.start(ctx, c, options{concurrency: max(c.concurrency, 2*interrupted)})
+	if err != nil {
+		return err
+	}
+	defer u.stop()
+	s := newSubmitter(b.world, r, u.door, promptSize)
+	defer s.close()
+	s.flood(ctx, first, first+interrupted, interrupted)
+	if err := s.err(); err != nil {
+		return err
+	}
+	jobs := r.jobs[first : first+interrupted]
+	if !await(ctx, func() bool { return count(jobs, func(p *passage) bool { return p.called.Load() > 0 }) == len(jobs) }) {
+		return fmt.Errorf("not all jobs came to the provider")
+	}
+	began := r.now()
+	u.kill()
+	if err := u.launch(ctx); err != nil {
+		return fmt.Errorf("start again: %w", err)
+	}
+	started := time.Duration(r.now() - began)
+	ctx, stop := context.WithTimeout(ctx, recoveryPatience)
+	defer stop()
+	again := await(ctx, func() bool { return firstAgain(jobs, began) > 0 })
+	all := again && await(ctx, func() bool { return count(jobs, func(p *passage) bool { return p.delivered.Load() > 0 }) == len(jobs) })
+	mu.Lock()
+	defer mu.Unlock()
+	b.note(killed, c.Name, "started again after", "s", started.Seconds())
+	if !again {
+		log.Printf("   %s: none of the interrupted jobs within %s", c.Name, recoveryPatience)
+	} else {
+		b.note(killed, c.Name, "first interrupted job goes on after", "s", time.Duration(firstAgain(jobs, began)-began).Seconds())
+	}
+	b.note(killed, c.Name, "came back within 75 s", "of 10", float64(count(jobs, func(p *passage) bool { return p.delivered.Load() > 0 })))
+	if all {
+		var last int64
+		for i := range jobs {
+			last = max(last, jobs[i].delivered.Load())
+		}
+		b.note(killed, c.Name, "all delivered after", "s", time.Duration(last-began).Seconds())
+	}
+	return nil
+}
+
+// firstAgain is when the first of the jobs was called for after the kill; 0 if
+// none was.
+func firstAgain(jobs []passage, after int64) (first int64) {
+	for i := range jobs {
+		if at := jobs[i].recalled.Load(); at > after && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
+func count(jobs []passage, so func(*passage) bool) (n int) {
+	for i := range jobs {
+		if so(&jobs[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// await looks again and again until it is so; false when ctx has ended first.
+func await(ctx context.Context, so func() bool) bool {
+	for !so() {
+		select {
+		case <-ctx.Done():
+			return so()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return true
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// program is how one process is started.
+type program struct {
+	args   []string
+	dir    string
+	env    []string // added to a bare environment
+	user   *syscall.Credential
+	says   string // a line of its output that says that it works; "" means that nothing is awaited
+	stderr string // a file that its output goes to
+}
+
+// process is a program that runs, with all that it starts.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	ready chan struct{} // closed at the awaited line
+	gone  chan struct{} // closed when it has ended
+	err   error         // why it ended; read after gone
+}
+
+// bare is the environment of a contender's programs, but for what is meant for them.
+func bare() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
+}
+
+func (p program) start() (*process, error) {
+	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:gosec // the contenders' own programs
+	cmd.Dir, cmd.Env = p.dir, append(bare(), p.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.user}
+	log, err := os.OpenFile(p.stderr, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		_ = log.Close()
+		return nil, fmt.Errorf("start %s: %w", p.args[0], err)
+	}
+	pr := &process{name: filepath.Base(p.args[0]), cmd: cmd, ready: make(chan struct{}), gone: make(chan struct{})}
+	go pr.follow(bufio.NewScanner(out), log, p.says)
+	return pr, nil
+}
+
+// follow keeps what the process says, and waits for it.
+func (pr *process) follow(out *bufio.Scanner, log *os.File, says string) {
+	said := sync.OnceFunc(func() { close(pr.ready) })
+	if says == "" {
+		said()
+	}
+	for out.Scan() {
+		_, _ = fmt.Fprintln(log, out.Text())
+		if strings.TrimSpace(out.Text()) == says {
+			said()
+		}
+	}
+	pr.err = pr.cmd.Wait()
+	_ = log.Close()
+	close(pr.gone)
+}
+
+// await waits until the process has said that it works.
+func (pr *process) await(ctx context.Context) error {
+	select {
+	case <-pr.ready:
+		return nil
+	case <-pr.gone:
+		return fmt.Errorf("%s ended: %w", pr.name, errors.Join(pr.err, errEnded))
+	case <-ctx.Done():
+		return fmt.Errorf("%s is not ready: %w", pr.name, ctx.Err())
+	}
+}
+
+var errEnded = errors.New("the process has ended")
+
+// kill ends the process and all that it has started, without a warning.
+func (pr *process) kill() {
+	_ = syscall.Kill(-pr.cmd.Process.Pid, syscall.SIGKILL)
+	<-pr.gone
+}
+
+// stop asks the process to end, and ends it when it does not.
+func (pr *process) stop(sig syscall.Signal) {
+	_ = pr.cmd.Process.Signal(sig)
+	select {
+	case <-pr.gone:
+	case <-time.After(15 * time.Second):
+	}
+	pr.kill()
+}
+
+// usage is what a group of processes has in memory now and has used of the
+// processors so far.
+type usage struct {
+	Memory int64         // bytes; a page that several share counts once
+	CPU    time.Duration // of those that still run, and of their children that have ended
+	// Descriptors are open files and sockets.
+	Descriptors int
+}
+
+// measure adds up the processes of the given groups. (PSS, since PostgreSQL's
+// processes share their buffers; of a single process it is the RSS.)
+func measure(groups ...*process) (u usage) {
+	leaders := map[int]bool{}
+	for _, g := range groups {
+		leaders[g.cmd.Process.Pid] = true
+	}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		group, cpu, ok := readStat(path)
+		if !ok || !leaders[group] {
+			continue
+		}
+		dir := filepath.Dir(path)
+		u.CPU += cpu
+		u.Memory += readPSS(dir)
+		fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
+		u.Descriptors += len(fds)
+	}
+	return u
+}
+
+// tick is the kernel's unit of processor time, the same on all Linux of today.
+const tick = 10 * time.Millisecond
+
+// readStat reads a process's group and processor time; proc(5).
+func readStat(path string) (group int, cpu time.Duration, ok bool) {
+	text, err := os.ReadFile(path) //nolint:gosec // of /proc
+	if err != nil {
+		return 0, 0, false
+	}
+	_, rest, found := strings.Cut(string(text), ") ") // the name before it may hold anything
+	fields := strings.Fields(rest)
+	if !found || len(fields) < 15 {
+		return 0, 0, false
+	}
+	group, _ = strconv.Atoi(fields[2])
+	for _, f := range fields[11:15] {
+		ticks, _ := strconv.ParseInt(f, 10, 64)
+		cpu += time.Duration(ticks) * tick
+	}
+	return group, cpu, true
+}
+
+func readPSS(dir string) int64 {
+	text, err := os.ReadFile(filepath.Join(dir, "smaps_rollup")) //nolint:gosec // of /proc
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "Pss:" {
+			kib, _ := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// sampler looks at a group of processes again and again.
+type sampler struct {
+	stop chan struct{}
+	done chan struct{}
+	peak int64
+	seen []sample
+}
+
+type sample struct {
+	At time.Duration // after the start
+	usage
+}
+
+func watch(every time.Duration, groups ...*process) *sampler {
+	s := &sampler{stop: make(chan struct{}), done: make(chan struct{})}
+	start := time.Now()
+	look := func() {
+		u := measure(groups...)
+		s.peak = max(s.peak, u.Memory)
+		s.seen = append(s.seen, sample{time.Since(start), u})
+	}
+	go func() {
+		defer close(s.done)
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			look()
+			select {
+			case <-t.C:
+			case <-s.stop:
+				look()
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// end ends the watch; peak and seen may be read then.
+func (s *sampler) end() *sampler {
+	close(s.stop)
+	<-s.done
+	return s
+}
