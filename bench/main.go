@@ -61,7 +61,7 @@ func command(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, w := range workloadList {
-		if wanted := names(*workloads); len(wanted) > 0 && !wanted[w.name] {
+		if wanted := names(*workloads); !wanted[w.name] && (len(wanted) > 0 || w.apart) {
 			continue
 		}
 		log.Printf("== %s", w.name)
@@ -199,12 +199,16 @@ func (b *bench) note(workload, contender, metric, unit string, value float64) {
 type workload struct {
 	name    string
 	measure func(ctx context.Context, b *bench) error
+	apart   bool // not part of the usual run
 }
 
 var workloadList = []workload{
-	{"core", measureCore},
-	{"flight", measureFlight},
-	{"large", measureLarge},
-	{"dead", measureDead},
-	{"kill", measureKill},
+	{name: "core", measure: measureCore},
+	{name: "flight", measure: measureFlight},
+	{name: "large", measure: measureLarge},
+	{name: "dead", measure: measureDead},
+	{name: "backlog", measure: measureBacklog},
+	{name: "finished", measure: measureFinished},
+	{name: "kill", measure: measureKill},
+	{name: "soak", measure: measureSoak, apart: true},
 }

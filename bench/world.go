@@ -29,6 +29,7 @@ type run struct {
 	jobs      []passage
 	start     time.Time
 	delivered atomic.Int64
+	webhooks  atomic.Int64 // with those that came again
 	calls     atomic.Int64
 	repeated  atomic.Int64 // calls and webhooks after the first of a job
 	want      int64
@@ -119,6 +120,7 @@ func (w *world) receive(rw http.ResponseWriter, req *http.Request) {
 }
 
 func (r *run) deliver(n int) {
+	r.webhooks.Add(1)
 	if !r.jobs[n].delivered.CompareAndSwap(0, r.now()) {
 		r.repeated.Add(1)
 		return

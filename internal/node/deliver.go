@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -14,153 +13,6 @@ import (
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
-
-// sends is who may send webhooks: a gate for each (project, host), and 256
-// tries in flight in all, of which hosts that are new or whose last try failed
-// share at most half.
-type sends struct {
-	gate limit.Config
-
-	mu       sync.Mutex
-	taken    int
-	unproven int // of those taken
-	hosts    map[store.Host]*limit.Gate
-	backlog  map[store.Host]int // about how many that are due wait for each host
-	turn     int                // round robin
-}
-
-// pass is the right to make one try, and to settle it.
-type pass struct {
-	sends    *sends
-	gate     *limit.Pass
-	unproven bool
-}
-
-// tried gives the host's slot back as soon as the try is over: that it is
-// settled does not concern the host.
-func (p *pass) tried(r limit.Report) { p.gate.Done(r) }
-
-// send is a delivery in flight, with the right to send it.
-type send struct {
-	delivery store.Delivery
-	payload  *store.Payload // nil: still in the store
-	pass     *pass
-}
-
-func (s *sends) init(cfg Config) {
-	s.gate = cfg.HostGate
-	s.gate.Slots, s.gate.PerMinute = slotsPerHost, 0
-	s.hosts = map[store.Host]*limit.Gate{}
-	s.backlog = map[store.Host]int{}
-}
-
-// take takes a pass for a host; nil if there is none now.
-func (s *sends) take(h store.Host) *pass {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.host(h)
-	unproven := !g.Proven()
-	if !s.room(unproven) {
-		return nil
-	}
-	p, ok := g.Enter()
-	if !ok {
-		return nil
-	}
-	s.taken++
-	if unproven {
-		s.unproven++
-	}
-	return &pass{sends: s, gate: p, unproven: unproven}
-}
-
-// room tells whether one more try may be in flight. The caller holds the lock.
-func (s *sends) room(unproven bool) bool {
-	return s.taken < deliverySlots && (!unproven || s.unproven < unprovenSlots)
-}
-
-// takeBorn takes a pass for a delivery that has just been made; nil where those
-// that wait already need all the room there is.
-func (s *sends) takeBorn(h store.Host) *pass {
-	s.mu.Lock()
-	waiting := s.backlog[h]
-	full := waiting > 0 && s.host(h).Room() <= waiting
-	s.mu.Unlock()
-	if full {
-		return nil
-	}
-	return s.take(h)
-}
-
-// host gives a host's gate. The caller holds the lock.
-func (s *sends) host(h store.Host) *limit.Gate {
-	g := s.hosts[h]
-	if g == nil {
-		g = limit.New(s.gate)
-		s.hosts[h] = g
-	}
-	return g
-}
-
-func (p *pass) give() {
-	p.tried(limit.Report{})
-	p.sends.mu.Lock()
-	defer p.sends.mu.Unlock()
-	p.sends.taken--
-	if p.unproven {
-		p.sends.unproven--
-	}
-}
-
-// next is when a host's gate may open by time alone; zero if not time but a
-// try in flight stops it.
-func (s *sends) next(h store.Host) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.host(h)
-	if !s.room(!g.Proven()) {
-		return time.Time{}
-	}
-	return g.Next()
-}
-
-// order notes which hosts have something due, and gives them round robin.
-func (s *sends) order(due []store.HostWaiting) []store.HostWaiting {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.backlog)
-	for _, h := range due {
-		s.backlog[h.Host] = h.Count
-	}
-	slices.SortFunc(due, func(a, b store.HostWaiting) int { return a.Due.Compare(b.Due) })
-	if len(due) > 1 {
-		s.turn = (s.turn + 1) % len(due)
-		due = slices.Concat(due[s.turn:], due[:s.turn])
-	}
-	return due
-}
-
-// gateMemory is how long a gate that nobody uses is remembered, so that a host
-// which is called now and then is not a new one each time; manyHosts is how many
-// may be, before all that can be forgotten are.
-const (
-	gateMemory = time.Hour
-	manyHosts  = 10_000
-)
-
-func (s *sends) tidy() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	memory := gateMemory
-	if len(s.hosts) > manyHosts {
-		memory = 0
-	}
-	for h, g := range s.hosts {
-		if g.Idle(memory) {
-			delete(s.hosts, h)
-		}
-	}
-}
 
 // dispatchDeliveries gives free slots to the deliveries that wait in the store.
 func (n *Node) dispatchDeliveries(ctx context.Context) error {
@@ -205,7 +57,7 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 	defer func() {
 		for _, left := range passes {
 			for _, p := range left {
-				p.give()
+				n.giveBack(p)
 			}
 		}
 	}()
@@ -252,21 +104,54 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 // giveUp gives back what a settle that never came about had taken.
 func (n *Node) giveUp(born *send) {
 	if born != nil {
-		born.pass.give()
+		n.giveBack(born.pass)
 		poke(n.wakeDeliveries)
 	}
 }
 
-// send makes one try. Its goroutine owns the pass.
+// giveBack ends a pass. One that has had no try hands its slot on.
+func (n *Node) giveBack(p *pass) {
+	n.follow(p.tried(limit.Report{}, 0))
+	p.give()
+}
+
+// send makes one try of a delivery that is claimed, as soon as there is a slot.
 func (n *Node) send(s *send) {
+	switch now, refused := n.deliveries.begin(s); {
+	case now:
+		n.try(s)
+	case refused:
+		n.follow(nil, []*send{s})
+	}
+}
+
+// try makes one try. Its goroutine owns the pass.
+func (n *Node) try(s *send) {
 	n.group.Go(func() error {
 		defer func() {
-			s.pass.give()
+			n.giveBack(s.pass)
 			poke(n.wakeDeliveries)
 		}()
 		n.deliver(s)
 		return nil
 	})
+}
+
+// follow begins the try of who has come to the head of the line, and gives those
+// that were claimed in vain back to the store: it cost them no try.
+func (n *Node) follow(next *send, dissolved []*send) {
+	if next != nil {
+		n.try(next)
+	}
+	for _, s := range dissolved {
+		n.group.Go(func() error {
+			n.settleDelivery(s.delivery, store.TryEnd{
+				At: time.Now().Truncate(time.Millisecond), Status: ringback.DeliveryPending, NextAt: s.delivery.NextAt, Free: true,
+			})
+			poke(n.wakeDeliveries)
+			return nil
+		})
+	}
 }
 
 // deliver makes one try of a delivery and settles it.
@@ -281,7 +166,7 @@ func (n *Node) deliver(s *send) {
 		}
 		s.payload = &p
 	}
-	if s.pass.gate.Probe() {
+	if s.pass.slot.Probe() {
 		n.tellProbe("host", d.Host)
 	}
 	held := &share{b: n.budget}
@@ -299,7 +184,7 @@ func (n *Node) deliver(s *send) {
 	if res.Verdict == webhook.Interrupted {
 		return // the drain's one transaction frees it
 	}
-	s.pass.tried(hostReport(res))
+	n.follow(s.pass.tried(hostReport(res), res.Took))
 	poke(n.wakeDeliveries)
 	n.tellTry(s, res)
 	n.tellHold(d.Key())
@@ -315,7 +200,7 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 			Error: string(res.Class), Response: res.Response,
 		},
 	}
-	if p.gate.Probe() {
+	if p.slot.Probe() {
 		end.Try.Trigger = "probe"
 	}
 	switch res.Verdict {

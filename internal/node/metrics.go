@@ -226,8 +226,8 @@ func (s *sends) holds() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := map[string]int{hostName: 0, hostAddress: 0}
-	for h, g := range s.hosts {
-		held[hostClass(h.Host)] += isHeld(g)
+	for h, to := range s.hosts {
+		held[hostClass(h.Host)] += isHeld(to.gate)
 	}
 	return held
 }

@@ -94,5 +94,8 @@ func (s *slots) gateOf(t target) *limit.Gate {
 func (s *sends) gateOf(h store.Host) *limit.Gate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hosts[h]
+	if to := s.hosts[h]; to != nil {
+		return to.gate
+	}
+	return nil
 }

@@ -497,6 +497,13 @@ type TryEnd struct {
 	Free bool
 }
 
+// Unbegun tells that no try was made: the delivery, also one that somebody asked
+// for once more, is as it was before its claim, and due again at NextAt. It
+// leaves no trace but the fence: settled so once more, it counts as fenced.
+func (e TryEnd) Unbegun() bool {
+	return e.Free && e.Try.At.IsZero() && e.Status == ringback.DeliveryPending
+}
+
 // Parts selects content.
 type Parts uint8
 

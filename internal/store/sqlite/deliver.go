@@ -102,9 +102,9 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 		d.LastStatusCode = e.Try.StatusCode
 	}
 	before := d.Status
-	conclude(&d, e)
+	due := conclude(&d, e)
 	s.countDead(t, 0, deaths(before, d.Status))
-	if err := s.updateDelivery(t, &d, d.NextAt); err != nil {
+	if err := s.updateDelivery(t, &d, due); err != nil {
 		return d, err
 	}
 	return d, keepContent(t, &d)
@@ -122,10 +122,11 @@ func deaths(before, after ringback.DeliveryStatus) int {
 	return n
 }
 
-// conclude makes of a delivery what its try led to.
-func conclude(d *store.Delivery, e store.TryEnd) {
+// conclude makes of a delivery what its try led to, and tells when it is due
+// again, if it is.
+func conclude(d *store.Delivery, e store.TryEnd) (due time.Time) {
 	manual := d.Manual
-	d.InFlight, d.Manual = false, false
+	d.InFlight, d.Manual = false, manual && e.Unbegun()
 	d.Fence++
 	if !manual && !e.Free {
 		d.Tries++
@@ -134,6 +135,8 @@ func conclude(d *store.Delivery, e store.TryEnd) {
 		}
 	}
 	switch {
+	case d.Manual:
+		return e.NextAt
 	case e.Status == ringback.DeliveryDelivered:
 		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDelivered, e.At, time.Time{}, ""
 	case manual: // its failure leaves state and schedule as they were
@@ -142,6 +145,7 @@ func conclude(d *store.Delivery, e store.TryEnd) {
 	default:
 		d.NextAt = e.NextAt
 	}
+	return d.NextAt
 }
 
 // trigger says what a try was made for.

@@ -128,6 +128,23 @@ func exerciseSettleDelivery(s suite) {
 		w.same("tries", tries, []ringback.Try{numbered(1, "schedule", free.Try)})
 	})
 
+	s.promise("a claim without a try changes nothing but the fence", func(w *world) {
+		unbegun := store.TryEnd{At: at(3), Status: ringback.DeliveryPending, NextAt: at(4), Free: true}
+		j := w.delivering(at(0))
+		got := w.settleDelivery(w.claimDelivery(at(1)), unbegun)
+		w.same("NextAt", got.NextAt, at(4))
+		w.same("Tries", got.Tries, 0)
+		w.settleDelivery(w.claimDelivery(at(4)), delivered(at(5)))
+		w.redeliver(got.ID, at(6))
+		got = w.settleDelivery(w.claimDelivery(at(7)), unbegun)
+		w.same("Status", got.Status, ringback.DeliveryDelivered)
+		w.same("still asked for once more", got.Manual, true)
+		w.same("early", w.claimDeliveries(at(3), 1), []store.Delivery(nil))
+		w.same("the claim after it", w.claimDelivery(at(8)).ID, got.ID)
+		_, tries := w.delivery(j.ID)
+		w.same("how many tries", len(tries), 1)
+	})
+
 	s.promise("the bytes of a delivery are the same on every try", func(w *world) {
 		j := w.delivering(at(0))
 		want := store.Payload{

@@ -149,6 +149,13 @@ func (d *modelDelivery) open() bool { return d.row.InFlight || d.waits() }
 // settle ends the try that is in flight.
 func (d *modelDelivery) settle(e store.TryEnd) {
 	r := &d.row
+	if e.Unbegun() {
+		r.InFlight, d.due = false, e.NextAt
+		if !r.Manual {
+			r.NextAt = e.NextAt
+		}
+		return
+	}
 	d.settled[r.Fence] = true
 	trigger := "schedule"
 	if r.Manual {

@@ -71,7 +71,7 @@ func (w *walk) settleDeliveryAny() {
 	w.touched[d.row.JobID] = true
 	w.repeats = append(w.repeats, func() {
 		got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
-		if w.m.erased[d.row.JobID] {
+		if e.Unbegun() || w.m.erased[d.row.JobID] {
 			w.fails(err, store.ErrFenced)
 			return
 		}
@@ -82,7 +82,7 @@ func (w *walk) settleDeliveryAny() {
 
 func (w *walk) anyTryEnd() store.TryEnd {
 	next := w.now.Add(time.Duration(w.number(1, 100, "minutes until the next try")) * time.Minute)
-	switch one(w, []string{"delivered", "again", "dead", "free"}, "what the receiver says") {
+	switch one(w, []string{"delivered", "again", "dead", "free", "unbegun"}, "what the receiver says") {
 	case "delivered":
 		return delivered(w.now)
 	case "dead":
@@ -91,6 +91,8 @@ func (w *walk) anyTryEnd() store.TryEnd {
 		e := tryAgain(w.now, next)
 		e.Free = true
 		return e
+	case "unbegun":
+		return store.TryEnd{At: w.now, Status: ringback.DeliveryPending, NextAt: next, Free: true}
 	default:
 		return tryAgain(w.now, next)
 	}

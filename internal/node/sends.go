@@ -1,0 +1,276 @@
+package node
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// sends is who may send webhooks: a gate for each (project, host), and 256
+// tries in flight in all, of which hosts that are new or whose last try failed
+// share at most half.
+//
+// A host that answers quickly would stand idle while the next deliveries for it
+// are claimed, which takes a commit. So some are claimed ahead and stand in
+// line: whoever ends a try hands its slot to the first of them.
+type sends struct {
+	gate limit.Config
+
+	mu       sync.Mutex
+	taken    int
+	unproven int // of those taken
+	kept     int // bytes of what stands in line
+	hosts    map[store.Host]*host
+	backlog  map[store.Host]int // about how many that are due wait for each host
+	turn     int                // round robin
+}
+
+// host is a receiver's host. While somebody stands in line all slots are taken:
+// a slot that is freed goes to the first of the line at once.
+type host struct {
+	gate   *limit.Gate
+	line   []*send
+	places int           // of the line, with those that are promised to a claim
+	took   time.Duration // the last try
+}
+
+const (
+	// A line is at most as long as what the host takes in aheadTime, going by its
+	// last try: a slow host must not keep from others what it can't take.
+	maxAhead  = 64
+	aheadTime = 100 * time.Millisecond
+	// maxKept bounds the bytes of all that stand in line. What is beyond it stands
+	// without, and is read again from the store.
+	maxKept = 16 << 20
+)
+
+// pass is the right to claim a delivery: to make one try of it now, or to have
+// it stand in line.
+type pass struct {
+	sends    *sends
+	host     store.Host
+	slot     *limit.Pass // nil while it stands in line
+	unproven bool
+}
+
+// send is a delivery in flight, with the right to send it.
+type send struct {
+	delivery store.Delivery
+	payload  *store.Payload // nil: still in the store
+	pass     *pass
+}
+
+func (s *sends) init(cfg Config) {
+	s.gate = cfg.HostGate
+	s.gate.Slots, s.gate.PerMinute = slotsPerHost, 0
+	s.hosts = map[store.Host]*host{}
+	s.backlog = map[store.Host]int{}
+}
+
+// take takes a pass for a host; nil if there is none now.
+func (s *sends) take(h store.Host) *pass {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &pass{sends: s, host: h}
+	to := s.host(h)
+	if s.enter(p, to) {
+		return p
+	}
+	if to.places >= to.ahead() {
+		return nil
+	}
+	to.places++
+	return p
+}
+
+// enter gives a pass its slot, if there is one. The caller holds the lock.
+func (s *sends) enter(p *pass, to *host) bool {
+	unproven := !to.gate.Proven()
+	if !s.room(unproven) {
+		return false
+	}
+	slot, ok := to.gate.Enter()
+	if !ok {
+		return false
+	}
+	p.slot, p.unproven = slot, unproven
+	s.taken++
+	if unproven {
+		s.unproven++
+	}
+	return true
+}
+
+// room tells whether one more try may be in flight. The caller holds the lock.
+func (s *sends) room(unproven bool) bool {
+	return s.taken < deliverySlots && (!unproven || s.unproven < unprovenSlots)
+}
+
+// ahead is how many may stand in line for the host.
+func (h *host) ahead() int {
+	if _, _, held := h.gate.Held(); held || !h.gate.Proven() {
+		return 0
+	}
+	return min(maxAhead, int(slotsPerHost*aheadTime/max(h.took, time.Millisecond)))
+}
+
+// takeBorn takes a pass for a delivery that has just been made; nil where those
+// that wait already need all the room there is.
+func (s *sends) takeBorn(h store.Host) *pass {
+	s.mu.Lock()
+	waiting := s.backlog[h]
+	to := s.host(h)
+	full := waiting > 0 && to.gate.Room()+to.ahead()-to.places <= waiting
+	s.mu.Unlock()
+	if full {
+		return nil
+	}
+	return s.take(h)
+}
+
+// begin tells whether a claimed delivery can be sent now. If not it stands in
+// line, or is refused, where the host takes nothing any more.
+func (s *sends) begin(w *send) (now, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, to := w.pass, s.host(w.pass.host)
+	if p.slot != nil {
+		return true, false
+	}
+	if len(to.line) == 0 && s.enter(p, to) {
+		to.places--
+		return true, false
+	}
+	if to.gate.Room() > 0 || to.ahead() == 0 { // nobody will hand it a slot
+		to.places--
+		return false, true
+	}
+	if w.payload != nil && s.kept+len(w.payload.Body) > maxKept {
+		w.payload = nil
+	}
+	s.kept += w.size()
+	to.line = append(to.line, w)
+	return false, false
+}
+
+// size is what it keeps in memory.
+func (w *send) size() int {
+	if w.payload == nil {
+		return 0
+	}
+	return len(w.payload.Body)
+}
+
+// tried gives the host's slot back as soon as the try is over (that it is
+// settled does not concern the host), or hands it to the next in line. Where the
+// host takes nothing now, the line is dissolved. Only the first call counts.
+func (p *pass) tried(r limit.Report, took time.Duration) (next *send, dissolved []*send) {
+	s := p.sends
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.slot == nil {
+		return nil, nil
+	}
+	p.slot.Done(r)
+	to := s.host(p.host)
+	if took > 0 {
+		to.took = took
+	}
+	if len(to.line) == 0 {
+		return nil, nil
+	}
+	if first := to.line[0]; s.enter(first.pass, to) {
+		s.leave(to, 1)
+		return first, nil
+	}
+	return nil, s.leave(to, len(to.line))
+}
+
+// leave takes the first n out of a line. The caller holds the lock.
+func (s *sends) leave(to *host, n int) []*send {
+	left := slices.Clone(to.line[:n])
+	to.line = slices.Delete(to.line, 0, n)
+	to.places -= n
+	for _, w := range left {
+		s.kept -= w.size()
+	}
+	return left
+}
+
+// host gives what is known of a host. The caller holds the lock.
+func (s *sends) host(h store.Host) *host {
+	to := s.hosts[h]
+	if to == nil {
+		to = &host{gate: limit.New(s.gate)}
+		s.hosts[h] = to
+	}
+	return to
+}
+
+// give ends a pass that has had its try, or none.
+func (p *pass) give() {
+	s := p.sends
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.slot == nil {
+		s.host(p.host).places--
+		return
+	}
+	s.taken--
+	if p.unproven {
+		s.unproven--
+	}
+}
+
+// next is when a host's gate may open by time alone; zero if not time but a
+// try in flight stops it.
+func (s *sends) next(h store.Host) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.host(h).gate
+	if !s.room(!g.Proven()) {
+		return time.Time{}
+	}
+	return g.Next()
+}
+
+// order notes which hosts have something due, and gives them round robin.
+func (s *sends) order(due []store.HostWaiting) []store.HostWaiting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.backlog)
+	for _, h := range due {
+		s.backlog[h.Host] = h.Count
+	}
+	slices.SortFunc(due, func(a, b store.HostWaiting) int { return a.Due.Compare(b.Due) })
+	if len(due) > 1 {
+		s.turn = (s.turn + 1) % len(due)
+		due = slices.Concat(due[s.turn:], due[:s.turn])
+	}
+	return due
+}
+
+// gateMemory is how long a gate that nobody uses is remembered, so that a host
+// which is called now and then is not a new one each time; manyHosts is how many
+// may be, before all that can be forgotten are.
+const (
+	gateMemory = time.Hour
+	manyHosts  = 10_000
+)
+
+func (s *sends) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	memory := gateMemory
+	if len(s.hosts) > manyHosts {
+		memory = 0
+	}
+	for h, to := range s.hosts {
+		if to.places == 0 && to.gate.Idle(memory) {
+			delete(s.hosts, h)
+		}
+	}
+}
