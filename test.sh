@@ -64,6 +64,7 @@ missing_packages() {
     command -v chromium >/dev/null || echo chromium
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    [[ $(uname) != Linux ]] || command -v strace >/dev/null || echo strace # it sees what the server does before a 202
   } | paste -sd ' ' -
 }
 

@@ -267,7 +267,7 @@ func TestGarbageInTheLogLosesNothingBeforeIt(t *testing.T) {
 func TestAWrongCallbackIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{})
-	s := launch(t, w.binary, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)
+	s := launch(t, w.command, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)
 	w.leadTo(strings.TrimPrefix(<-s.up, "http://"))
 	for url, reason := range map[string]string{
 		"http://127.0.0.1:9099/hook":     "--allow-callback",

@@ -1,11 +1,13 @@
 // Package e2e_test looks at Ringback from outside: programs as processes of their
 // own, HTTP over loopback. Of the inside it uses the simulated provider and
-// receiver, and to make a data directory of a million rows, the store.
+// receiver, and the store: to make a data directory of a million rows, and to look
+// into what a power loss would leave.
 //
 //	server_test.go     the real program: built, started, killed, started again
 //	world_test.go      what is around it: a provider, a receiver, clients
 //	contract_test.go   the simple contract, to the letter
 //	openai_test.go     the same way through OpenAI's protocol
+//	fsync_linux_test.go  a 202 means fsync: what strace sees of the real program
 //	kill_test.go       nothing is lost, however often it is killed
 //	drain_test.go      SIGTERM
 //	faults_test.go     what an operator may get wrong, and what may be broken

@@ -119,9 +119,10 @@ type server struct {
 
 // launch starts a server that may or may not come up. It is killed at the end
 // of the test.
-func launch(t *testing.T, binary string, env []string, args ...string) *server {
+func launch(t *testing.T, command, env []string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, cmd: exec.Command(binary, append([]string{"serve"}, args...)...), dead: make(chan struct{}),
+	command = slices.Concat(command, []string{"serve"}, args)
+	s := &server{t: t, cmd: exec.Command(command[0], command[1:]...), dead: make(chan struct{}),
 		up: make(chan string, 1), changed: make(chan struct{})}
 	s.cmd.Env = append(cleanEnviron(), env...)
 	s.cmd.Dir = t.TempDir()
@@ -242,7 +243,7 @@ func startFails(t *testing.T, env []string, args ...string) refusal {
 	t.Helper()
 	binary, err := program()
 	must(t, err)
-	s := launch(t, binary, env, args...)
+	s := launch(t, []string{binary}, env, args...)
 	code := s.ends()
 	return refusal{code, strings.Join(s.tail(1<<20), "\n")}
 }

@@ -23,11 +23,11 @@ type world struct {
 	t        *testing.T
 	calls    *simulate.CallLog
 	receiver *simulate.Receiver
-	callback string // the receiver's URL
-	upstream string // the provider's URL
-	config   string // the path of the configuration file: the provider is ezai, for claude-* and sim/*
-	dir      string // the data directory
-	binary   string
+	callback string   // the receiver's URL
+	upstream string   // the provider's URL
+	config   string   // the path of the configuration file: the provider is ezai, for claude-* and sim/*
+	dir      string   // the data directory
+	command  []string // that starts the server
 	env      []string
 	hangUp   func() // ends all connections of provider and receiver
 	*door
@@ -51,11 +51,12 @@ func newWorld(t *testing.T, s setup) *world {
 	s.receiver.Secret = cmp.Or(s.receiver.Secret, whsecSecret)
 	w := &world{t: t, calls: new(simulate.CallLog), dir: filepath.Join(t.TempDir(), "data"), door: newDoor(t),
 		env: []string{"EZAI_API_KEY=key", "WEBHOOK_SECRET=" + s.receiver.Secret, "GORACE=halt_on_error=1"}}
-	var err error
-	if w.binary, err = program(); s.racing {
-		w.binary, err = racingProgram()
+	binary, err := program()
+	if s.racing {
+		binary, err = racingProgram()
 	}
 	must(t, err)
+	w.command = []string{binary}
 
 	if s.provider == nil {
 		s.provider = simulate.NewProvider(simulate.ProviderConfig{Observe: func(c simulate.Call) {
@@ -99,7 +100,7 @@ func newWorld(t *testing.T, s setup) *world {
 // start starts the server on what it left behind, and returns when it is up.
 func (w *world) start(args ...string) *server {
 	w.t.Helper()
-	s := launch(w.t, w.binary, w.env, append([]string{
+	s := launch(w.t, w.command, w.env, append([]string{
 		"--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config, "--allow-callback", "127.0.0.0/8",
 	}, args...)...)
 	url, ok := <-s.up
