@@ -321,6 +321,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// BenchmarkSign makes the headers of a webhook, which each try of it has anew.
 func BenchmarkSign(b *testing.B) {
 	secret := ringback.NewSecret()
 	for _, size := range []int{1 << 10, 64 << 10} {
@@ -335,6 +336,7 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
+// BenchmarkVerify is what a receiver does with each webhook.
 func BenchmarkVerify(b *testing.B) {
 	secret, body := ringback.NewSecret(), bytes.Repeat([]byte("x"), 1<<10)
 	h := ringback.Sign(secret, vectorID, time.Now(), body)

@@ -250,6 +250,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// BenchmarkRead reads the stream of an answer of 4,000 tokens. What an event costs
+// here, each token of each answer costs.
 func BenchmarkRead(b *testing.B) {
 	stream := strings.Repeat("event: content\ndata: {\"delta\":{\"text\":\" a few words\"}}\n\n", 4000)
 	b.SetBytes(int64(len(stream)))

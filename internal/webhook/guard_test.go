@@ -247,6 +247,7 @@ func FuzzCheckURL(f *testing.F) {
 	})
 }
 
+// BenchmarkCheckURL is what the callback_url of each request goes through at the door.
 func BenchmarkCheckURL(b *testing.B) {
 	g := newGuard(b, GuardConfig{})
 	b.ReportAllocs()
