@@ -433,20 +433,3 @@ func fuzzStream(f *testing.F, d dialect) {
 		}
 	})
 }
-
-// BenchmarkAssemble puts an answer of 4,000 tokens together.
-func BenchmarkAssemble(b *testing.B) {
-	for _, d := range dialects {
-		b.Run(d.protocol, func(b *testing.B) {
-			recorded := d.begin + strings.Repeat(d.some, 4000) + d.finish
-			client := d.offline(b)
-			b.SetBytes(int64(len(recorded)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, failure := receive(b, client, strings.NewReader(recorded)); failure != nil {
-					b.Fatal(failure)
-				}
-			}
-		})
-	}
-}

@@ -1,0 +1,63 @@
+package provider
+
+import (
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// BenchmarkAssemble makes the answer of a stream of 500 tokens as a provider sends
+// it, an event in each read. allocs/event is what goes with the length of answers.
+func BenchmarkAssemble(b *testing.B) {
+	for _, d := range dialects {
+		b.Run(d.protocol, func(b *testing.B) {
+			recorded := d.answerOf(strings.Fields(strings.Repeat(`A webhook is a request that comes to you:\n\n\"POST /hook\", with a body. `, 40))[:500])
+			client := d.offline(b)
+			b.SetBytes(int64(len(recorded)))
+			b.ReportAllocs()
+			before := mallocs()
+			for b.Loop() {
+				if _, failure := receive(b, client, &eventByEvent{recorded}); failure != nil {
+					b.Fatal(failure)
+				}
+			}
+			b.ReportMetric(float64(mallocs()-before)/float64(b.N*strings.Count(recorded, "\n\n")), "allocs/event")
+		})
+	}
+}
+
+// answerOf is the stream of an answer of these words, with all members that
+// OpenAI's own events have.
+func (d dialect) answerOf(words []string) string {
+	var b strings.Builder
+	b.WriteString(d.begin)
+	for _, word := range words {
+		b.WriteString(strings.Replace(d.some, "Some text", " "+word, 1))
+	}
+	b.WriteString(d.finish)
+	return strings.NewReplacer(
+		`"id":"c1"`, `"id":"chatcmpl-CJx4zJxVq0kZtq3vVq8Zr0Q2b1cDe"`,
+		`"choices":`, `"service_tier":"default","system_fingerprint":"fp_44709d6fcb","choices":`,
+		`"finish_reason":null}]`, `"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"k3JZ0q"`,
+	).Replace(b.String())
+}
+
+func mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+// eventByEvent gives one event at a time.
+type eventByEvent struct{ left string }
+
+func (e *eventByEvent) Read(p []byte) (int, error) {
+	if e.left == "" {
+		return 0, io.EOF
+	}
+	event, _, _ := strings.Cut(e.left, "\n\n")
+	n := copy(p, e.left[:min(len(event)+2, len(e.left))])
+	e.left = e.left[n:]
+	return n, nil
+}
