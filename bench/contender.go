@@ -43,7 +43,7 @@ type setup struct {
 	port        string
 	dir         string   // for its own data
 	env         []string // of the contract, and of its service
-	concurrency int // of each worker
+	concurrency int      // of each worker
 	workers     int
 	log         string
 }
@@ -53,7 +53,6 @@ type options struct {
 	concurrency int  // jobs at a time; 0: the contender's own
 	stream      bool // the provider is asked for a stream
 	dir         string
-	args        []string // for Ringback's serve
 }
 
 // up is a contender that runs.
@@ -252,7 +251,7 @@ func serve(b *bench, s setup) []program {
 	return []program{{
 		args: []string{
 			b.binary("ringback"), "serve", "--addr", "127.0.0.1:" + s.port, "--data", filepath.Join(s.dir, "data"),
-			"--allow-callback", "127.0.0.0/8", "--concurrency", strconv.Itoa(s.concurrency), "--log-level", "warn",
+			"--allow-callback", "127.0.0.0/8", "--concurrency", strconv.Itoa(s.concurrency), "--max-queued", "2000000", "--log-level", "warn",
 		},
 		env: append(s.env, "PROFILE_ADDR="+b.profile.addr, "ANTHROPIC_API_KEY=bench", "ANTHROPIC_BASE_URL="+b.world.ProviderURL, "WEBHOOK_SECRET="+secret),
 	}}
