@@ -39,7 +39,7 @@ func (s *Store) cancel(t *tx, project string, id uuid.UUID, decide store.Decide)
 		return s.decide(t, j, decide)
 	case j.Status == ringback.Running && !j.CancelRequested:
 		j.CancelRequested = true
-		return j, updateJob(t, &j)
+		return j, s.updateJob(t, &j)
 	case j.Status == ringback.Running, j.Status == ringback.Cancelled:
 		return j, nil
 	default:

@@ -90,6 +90,7 @@ func (s *Store) start(t *tx, c store.ClaimJobs, jobs []store.Job) error {
 		if j.FirstStartedAt.IsZero() {
 			j.FirstStartedAt = j.StartedAt
 		}
+		s.runs(t, *j)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			}
 			d.InFlight = true
 			d.Fence++
+			s.flies(t, d)
 			claimed = append(claimed, d)
 		}
 		s.deliveriesLeave(t, want.Host, len(ids))
@@ -79,7 +80,7 @@ func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEn
 }
 
 func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
-	d, err := selectDelivery(t, ref.ID)
+	d, err := s.delivery(t, ref.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return d, store.ErrFenced
 	}
@@ -185,6 +186,7 @@ func insertTry(t *tx, d *store.Delivery, y ringback.Try) error {
 // updateDelivery writes a delivery that is in flight no more. A pending one is
 // due again at the time given.
 func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
+	delete(s.held.deliveries, d.ID)
 	var dueAt any
 	if d.Status == ringback.DeliveryPending || d.Manual {
 		dueAt = ms(due)

@@ -143,7 +143,8 @@ func insertJob(t *tx, j *store.Job) error {
 }
 
 // updateJob writes what the moves change.
-func updateJob(t *tx, j *store.Job) error {
+func (s *Store) updateJob(t *tx, j *store.Job) error {
+	delete(s.held.jobs, j.ID)
 	_, err := t.exec(`
 		UPDATE jobs SET
 			provider = ?, model = ?, fallbacks = ?, status = ?, fence = ?, node = ?, cancel_requested = ?,

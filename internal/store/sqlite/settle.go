@@ -29,7 +29,7 @@ func (s *Store) Settle(ctx context.Context, ref store.Ref, decide store.Decide) 
 }
 
 func (s *Store) settle(t *tx, ref store.Ref, decide store.Decide) (store.Job, error) {
-	j, err := selectJob(t, ref.ID)
+	j, err := s.job(t, ref.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return j, store.ErrFenced
 	}
@@ -83,7 +83,7 @@ func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
 	} else if err := insertAttempt(t, &j, o); err != nil {
 		return j, err
 	}
-	if err := updateJob(t, &after); err != nil {
+	if err := s.updateJob(t, &after); err != nil {
 		return j, err
 	}
 	if err := putContent(t, &after, o); err != nil {
@@ -129,7 +129,7 @@ func putContent(t *tx, j *store.Job, o store.Outcome) error {
 
 func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 	var due any
-	fence := 1
+	fence := int64(1)
 	if !d.Born {
 		due, fence = ms(d.MadeAt), 0
 	}
@@ -145,6 +145,11 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 	}
 	if !d.Born {
 		s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
+		return nil
 	}
+	s.flies(t, store.Delivery{
+		ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
+		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, MadeAt: d.MadeAt, NextAt: d.MadeAt,
+	})
 	return nil
 }

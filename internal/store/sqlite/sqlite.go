@@ -61,6 +61,7 @@ type Store struct {
 	writer  *writer
 	commits *groupcommit.Queue[*tx]
 	waiting *waiting
+	held    held
 	checks  chan chan error // a Check that the writer is to make
 	maxLog  int64
 	died    func(error) // the disk can't be trusted any more
@@ -89,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())

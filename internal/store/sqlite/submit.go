@@ -53,6 +53,8 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 	}
 	if n.Job.Status == ringback.Queued {
 		s.jobWaits(t, n.Job)
+	} else {
+		s.runs(t, n.Job)
 	}
 	return n.Job, false, nil
 }

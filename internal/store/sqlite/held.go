@@ -1,0 +1,49 @@
+package sqlite
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// held are the rows of jobs that run and of deliveries that are in flight, as
+// the tables have them: whoever settles one need not read it again. Only the
+// writer's goroutine uses it.
+//
+// Whatever changes such a row forgets it first, at once, and may know it again
+// when the change is committed: a transaction that is rolled back leaves less in
+// here, never something wrong. What is not in here is read.
+type held struct {
+	jobs       map[uuid.UUID]store.Job
+	deliveries map[uuid.UUID]store.Delivery
+}
+
+func newHeld() held {
+	return held{jobs: map[uuid.UUID]store.Job{}, deliveries: map[uuid.UUID]store.Delivery{}}
+}
+
+// runs knows a job once its attempt is committed.
+func (s *Store) runs(t *tx, j store.Job) {
+	t.after(func() { s.held.jobs[j.ID] = j })
+}
+
+// flies knows a delivery once its claim is committed.
+func (s *Store) flies(t *tx, d store.Delivery) {
+	t.after(func() { s.held.deliveries[d.ID] = d })
+}
+
+// job gives the row of a job that is likely to run.
+func (s *Store) job(t *tx, id uuid.UUID) (store.Job, error) {
+	if j, ok := s.held.jobs[id]; ok {
+		return j, nil
+	}
+	return selectJob(t, id)
+}
+
+// delivery gives the row of a delivery that is likely to be in flight.
+func (s *Store) delivery(t *tx, id uuid.UUID) (store.Delivery, error) {
+	if d, ok := s.held.deliveries[id]; ok {
+		return d, nil
+	}
+	return selectDelivery(t, id)
+}
