@@ -48,20 +48,42 @@ func command(ctx context.Context, args []string) error {
 	f.StringVar(&b.source, "source", ".", "the folder of this module")
 	f.StringVar(&b.profile.dir, "profile", "", "put pprof's profiles of Ringback into this folder")
 	f.BoolVar(&b.verbose, "v", false, "print every flood")
-	out := f.String("json", "", "write what was found to this file")
+	out := f.String("json", "", "write what was found to this file, and keep of it what was not measured now")
+	docs := f.String("docs", "", "write benchmarks.md and its plots into this folder, from the file of --json")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	b.only = names(*only)
-	if err := b.open(*dir); err != nil {
+	if *workloads != "none" {
+		if err := b.measure(ctx, *dir, names(*workloads)); err != nil {
+			return err
+		}
+	}
+	if *out == "" {
+		return nil
+	}
+	if err := b.results.keep(*out); err != nil {
+		return err
+	}
+	if *docs == "" {
+		return nil
+	}
+	return publish(*out, *docs)
+}
+
+// measure makes the measurements that are wanted; all but those apart if none is
+// named.
+func (b *bench) measure(ctx context.Context, dir string, wanted map[string]bool) error {
+	if err := b.open(dir); err != nil {
 		return err
 	}
 	defer b.close()
 	if err := b.install(ctx); err != nil {
 		return err
 	}
+	b.describe(ctx)
 	for _, w := range workloadList {
-		if wanted := names(*workloads); !wanted[w.name] && (len(wanted) > 0 || w.apart) {
+		if !wanted[w.name] && (len(wanted) > 0 || w.apart) {
 			continue
 		}
 		log.Printf("== %s", w.name)
@@ -73,10 +95,32 @@ func command(ctx context.Context, args []string) error {
 		}
 	}
 	b.results.Took = time.Since(b.results.Started).Round(time.Second).String()
-	if *out != "" {
-		return b.results.write(*out)
-	}
 	return nil
+}
+
+// publish writes the report and its plots.
+func publish(from, docs string) error {
+	r, err := readResults(from)
+	if err != nil {
+		return err
+	}
+	plots := filepath.Join(docs, "benchmarks")
+	for _, w := range workloadList {
+		for _, s := range w.sections {
+			if s.plot == "" {
+				continue
+			}
+			if err := s.draw(r, plots); err != nil {
+				return fmt.Errorf("plot %s: %w", s.workload, err)
+			}
+		}
+	}
+	for _, s := range r.Series {
+		if err := s.draw(plots); err != nil {
+			return fmt.Errorf("plot %s: %w", s.Name, err)
+		}
+	}
+	return os.WriteFile(filepath.Join(docs, "benchmarks.md"), []byte(report(r)), 0o644) //nolint:gosec // for all
 }
 
 func names(list string) map[string]bool {
@@ -197,18 +241,40 @@ func (b *bench) note(workload, contender, metric, unit string, value float64) {
 
 // workload is one thing that is measured.
 type workload struct {
-	name    string
-	measure func(ctx context.Context, b *bench) error
-	apart   bool // not part of the usual run
+	name     string
+	measure  func(ctx context.Context, b *bench) error
+	apart    bool   // not part of the usual run
+	sections []page // of the report
 }
 
 var workloadList = []workload{
-	{name: "core", measure: measureCore},
-	{name: "flight", measure: measureFlight},
-	{name: "large", measure: measureLarge},
-	{name: "dead", measure: measureDead},
-	{name: "backlog", measure: measureBacklog},
-	{name: "finished", measure: measureFinished},
-	{name: "kill", measure: measureKill},
-	{name: "soak", measure: measureSoak, apart: true},
+	{name: "core", measure: measureCore, sections: []page{
+		{throughput, "Throughput", "End to end: 50 submitters go on as soon as they have their `202`, the provider answers at once, and\nthe clock runs from the first submission to the last webhook. Prompts have 1 KB, answers 500 bytes in 20\npieces. The processor's time is the contender's with its database, without the bench.", "jobs"},
+		{latency, "The `202`", "How long a submission waits for its `202`, at half of what the contender gets through: callers come at\na rate, whether or not those before them have been served.", "202 p50"},
+		{overhead, "Overhead at low load", "20 jobs a second, each 200 ms at the provider: what is longer than that, from submission to webhook.", "p50"},
+	}},
+	{name: "flight", measure: measureFlight, sections: []page{
+		{flightName(2000), "2,000 in flight", inFlight, "memory a job"},
+		{flightName(10000), "10,000 in flight", inFlight, "memory a job"},
+	}},
+	{name: "large", measure: measureLarge, sections: []page{
+		{large, "Large bodies", "Prompts of 1 MiB and answers of 200 KiB, as fast as they are accepted.", "jobs"},
+	}},
+	{name: "dead", measure: measureDead, sections: []page{
+		{deadReceiver, "One dead receiver among ten", "Ten receivers, of which one takes connections and never answers; jobs come at half of what the\ncontender takes, at most 400 a second. What counts is the nine others: how long from submission to webhook.\nWhat has not come after a minute counts as a minute.", "one dead: p99 of the nine"},
+	}},
+	{name: "backlog", measure: measureBacklog, sections: []page{
+		{backlog, "1,000,000 queued", "A start on a store in which a million jobs wait, and how fast they are worked off.", ""},
+	}},
+	{name: "finished", measure: measureFinished, sections: []page{
+		{finished, "1,000,000 finished", "Throughput on a store with a million finished jobs, and on an empty one, in turns.", ""},
+	}},
+	{name: "kill", measure: measureKill, sections: []page{
+		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase lives on. They are started again at once, with their defaults.", ""},
+	}},
+	{name: "soak", measure: measureSoak, apart: true, sections: []page{
+		{soaked, "Soak", "Ten minutes at a third of what Ringback gets through (`make soak`).\n\n![memory](benchmarks/soak-memory.svg)\n![goroutines](benchmarks/soak-goroutines.svg)\n![descriptors](benchmarks/soak-descriptors.svg)\n![write-ahead log](benchmarks/soak-write-ahead-log.svg)", ""},
+	}},
 }
+
+const inFlight = "That many jobs at once on a provider that streams for 10 s. Memory is what was added to that of the idle\ncontender, at its peak, with its database; overhead is from the `202` to the webhook, less the 10 s."

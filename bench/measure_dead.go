@@ -46,6 +46,8 @@ func (h *blackHole) fill() {
 	}
 }
 
+const deadReceiver = "dead receiver"
+
 // measureDead: jobs for ten receivers, of which one takes connections and never
 // answers. The nine others should not notice: their jobs are counted, and
 // compared with the same jobs when all ten are well.
@@ -55,7 +57,7 @@ func measureDead(ctx context.Context, b *bench) error {
 			continue
 		}
 		if err := b.dead(ctx, c); err != nil {
-			b.failed("dead receiver", c.Name, err)
+			b.failed(deadReceiver, c.Name, err)
 		}
 	}
 	return nil
@@ -82,9 +84,9 @@ func (b *bench) dead(ctx context.Context, c contender) error {
 	if err != nil {
 		return err
 	}
-	b.note("dead receiver", c.Name, "all ten well: p99", "ms", quantile(well, 0.99)/1e6)
-	b.note("dead receiver", c.Name, "one dead: p99 of the nine", "ms", quantile(ill, 0.99)/1e6)
-	b.note("dead receiver", c.Name, "one dead: p50 of the nine", "ms", quantile(ill, 0.5)/1e6)
+	b.note(deadReceiver, c.Name, "all ten well: p99", "ms", quantile(well, 0.99)/1e6)
+	b.note(deadReceiver, c.Name, "one dead: p99 of the nine", "ms", quantile(ill, 0.99)/1e6)
+	b.note(deadReceiver, c.Name, "one dead: p50 of the nine", "ms", quantile(ill, 0.5)/1e6)
 	return nil
 }
 

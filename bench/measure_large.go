@@ -4,9 +4,10 @@ import (
 	"context"
 )
 
+const large = "large bodies"
+
 // measureLarge: prompts of 1 MiB and answers of 200 KiB.
 func measureLarge(ctx context.Context, b *bench) error {
-	const large = "large bodies"
 	how := behaviour{pieces: 200, size: 200 << 10}
 	for _, c := range b.present {
 		if c.variant || ctx.Err() != nil {

@@ -93,6 +93,30 @@ func (r *results) ratios(workload, metric, a, b string) (all []float64) {
 	return all
 }
 
+// keep writes the results; workloads that a former run has in the file, and this
+// one has not, are kept.
+func (r *results) keep(path string) error {
+	former, err := readResults(path)
+	if err == nil {
+		now := map[string]bool{}
+		for _, f := range r.Figures {
+			now[f.Workload] = true
+		}
+		for _, f := range former.Figures {
+			if !now[f.Workload] {
+				r.Figures = append(r.Figures, f)
+			}
+		}
+		if len(r.Series) == 0 {
+			r.Series = former.Series
+		}
+		if r.Machine == nil { // nothing was measured
+			*r = *former
+		}
+	}
+	return r.write(path)
+}
+
 func (r *results) write(path string) error {
 	text, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

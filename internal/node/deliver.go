@@ -14,6 +14,10 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
+// maxClaim is how many deliveries to a host one transaction claims: what settles
+// waits for it.
+const maxClaim = 64
+
 // dispatchDeliveries gives free slots to the deliveries that wait in the store.
 func (n *Node) dispatchDeliveries(ctx context.Context) error {
 	return n.loop(ctx, n.wakeDeliveries, n.claimDeliveries)
@@ -31,7 +35,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	passes := map[store.Host][]*pass{}
 	for len(due) > 0 {
 		due = slices.DeleteFunc(due, func(h store.HostWaiting) bool {
-			if len(passes[h.Host]) >= h.Count {
+			if len(passes[h.Host]) >= min(h.Count, maxClaim) {
 				return true
 			}
 			p := n.deliveries.take(h.Host)

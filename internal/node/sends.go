@@ -40,8 +40,8 @@ type host struct {
 const (
 	// A line is at most as long as what the host takes in aheadTime, going by its
 	// last try: a slow host must not keep from others what it can't take.
-	maxAhead  = 64
-	aheadTime = 100 * time.Millisecond
+	maxAhead  = 1024
+	aheadTime = time.Second
 	// maxKept bounds the bytes of all that stand in line. What is beyond it stands
 	// without, and is read again from the store.
 	maxKept = 16 << 20

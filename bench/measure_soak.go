@@ -17,10 +17,14 @@ import (
 // at what it holds every two seconds. What grows after the first two minutes
 // would grow for ever.
 func measureSoak(ctx context.Context, b *bench) error {
-	return b.withRingback(func(c contender) error { return b.soak(ctx, c) }, "soak")
+	return b.withRingback(func(c contender) error { return b.soak(ctx, c) }, soaked)
 }
 
 const (
+	soaked    = "soak"
+	soakEarly = ", minutes 3 and 4"
+	soakLate  = ", the last two minutes"
+
 	soakFor    = 10 * time.Minute
 	soakSettle = 2 * time.Minute
 )
@@ -57,7 +61,7 @@ func (b *bench) soak(ctx context.Context, c contender) error {
 		return err
 	}
 	b.judge(c, samples)
-	b.note("soak", c.Name, "jobs", "", float64(r.delivered.Load()))
+	b.note(soaked, c.Name, "jobs", "", float64(r.delivered.Load()))
 	return nil
 }
 
@@ -102,7 +106,7 @@ func goroutines(u *up) float64 {
 func (b *bench) judge(c contender, samples []held) {
 	settled, window := int(soakSettle/lookEvery), int(soakSettle/lookEvery)
 	if len(samples) < settled+2*window {
-		b.failed("soak", c.Name, fmt.Errorf("only %d samples", len(samples)))
+		b.failed(soaked, c.Name, fmt.Errorf("only %d samples", len(samples)))
 		return
 	}
 	for _, what := range []struct {
@@ -122,7 +126,7 @@ func (b *bench) judge(c contender, samples []held) {
 		}
 		b.results.Series = append(b.results.Series, curve)
 		early, late := values[settled:settled+window], values[len(values)-window:]
-		b.note("soak", c.Name, what.name+", minutes 3 and 4", what.unit, median(early))
-		b.note("soak", c.Name, what.name+", the last two minutes", what.unit, median(late))
+		b.note(soaked, c.Name, what.name+soakEarly, what.unit, median(early))
+		b.note(soaked, c.Name, what.name+soakLate, what.unit, median(late))
 	}
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// target is what Ringback is to reach, as a ratio within one run wherever that
+// can be.
+type target struct {
+	what     string
+	want     string
+	measured func(r *results) (text string, met bool)
+}
+
+var targets = []target{
+	{"throughput, to the ceiling (null)", "≥ 0.6, the goal is 0.8", atLeast(throughput, "jobs", "null", 0.6)},
+	{"throughput, to BullMQ (AOF everysec)", "≥ 8", atLeast(throughput, "jobs", "bullmq", 8)},
+	{"`202` p99 at half load, to BullMQ's p50", "< 1", func(r *results) (string, bool) {
+		ours, theirs := r.find(latency, "ringback", "202 p99"), r.find(latency, "bullmq", "202 p50")
+		if ours == nil || theirs == nil {
+			return notMeasured, false
+		}
+		ratio := median(pairwise(ours.Values, theirs.Values))
+		return fmt.Sprintf("%.2f (%s to %s ms)", ratio, short(median(ours.Values)), short(median(theirs.Values))), ratio < 1
+	}},
+	{"overhead at low load, p50", "≤ 2 ms", atMost(overhead, "p50", 2, "ms")},
+	{"… to every peer whose `202` is on disk", "< 1", func(r *results) (text string, met bool) {
+		met = true
+		for _, peer := range []string{"bullmq-always", "river"} {
+			ratio := r.ratio(overhead, "p50", "ringback", peer)
+			met = met && ratio < 1
+			text += fmt.Sprintf("%s %s; ", peer, short(ratio))
+		}
+		return text[:len(text)-2], met
+	}},
+	{"10,000 in flight: all complete at the same time", "10,000", func(r *results) (string, bool) {
+		peak := r.median(flightName(10000), "ringback", "at the provider at once")
+		return short(peak), peak >= 9999.5
+	}},
+	{"… memory a job", "≤ 40 KB", atMost(flightName(10000), "memory a job", 40, "KB")},
+	{"… overhead p50", "< 1 s", atMost(flightName(10000), "overhead p50", 1000, "ms")},
+	{"1,000,000 queued: start", "< 5 s", atMost(backlog, "start", 5, "s")},
+	{"… memory", "< 300 MB", atMost(backlog, "peak memory at work", 300, "MB")},
+	{"1,000,000 finished: throughput, to an empty store", "≥ 0.9", func(r *results) (string, bool) {
+		full, empty := r.find(finished, "ringback", "beside a million"), r.find(finished, "ringback", "beside none")
+		if full == nil || empty == nil {
+			return notMeasured, false
+		}
+		ratio := median(pairwise(full.Values, empty.Values))
+		return short(ratio), ratio >= 0.9
+	}},
+	{"soak of 10 minutes: growth after the first two", "none (≤ 5 %)", soakGrowth},
+}
+
+const notMeasured = "not measured"
+
+func atLeast(workload, metric, peer string, least float64) func(*results) (string, bool) {
+	return func(r *results) (string, bool) {
+		all := r.ratios(workload, metric, "ringback", peer)
+		if len(all) == 0 {
+			return notMeasured, false
+		}
+		return fmt.Sprintf("%s (%s to %s)", short(median(all)), short(slices.Min(all)), short(slices.Max(all))), median(all) >= least
+	}
+}
+
+func atMost(workload, metric string, most float64, unit string) func(*results) (string, bool) {
+	return func(r *results) (string, bool) {
+		v := r.median(workload, "ringback", metric)
+		if math.IsNaN(v) {
+			return notMeasured, false
+		}
+		return short(v) + " " + unit, v <= most
+	}
+}
+
+func soakGrowth(r *results) (text string, met bool) {
+	met = true
+	for _, what := range []string{"memory", "goroutines", "descriptors", "write-ahead log"} {
+		early, late := r.median(soaked, "ringback", what+soakEarly), r.median(soaked, "ringback", what+soakLate)
+		if math.IsNaN(early) || math.IsNaN(late) {
+			return notMeasured, false
+		}
+		met = met && late <= early*1.05
+		text += fmt.Sprintf("%s %s → %s; ", what, short(early), short(late))
+	}
+	return text[:len(text)-2], met
+}
+
+// pairwise divides the figures of the same round.
+func pairwise(a, b []float64) (all []float64) {
+	for i := range min(len(a), len(b)) {
+		all = append(all, a[i]/b[i])
+	}
+	return all
+}
