@@ -3,6 +3,7 @@
 import { createHmac } from 'node:crypto';
 import Anthropic, { APIError } from '@anthropic-ai/sdk';
 import { UnrecoverableError, Worker } from 'bullmq';
+import { request } from 'undici';
 import { AI_QUEUE, RESULT_TTL, WEBHOOK_QUEUE, connect, resultKey, webhookQueue } from './queues.js';
 
 const { BENCH_PROVIDER_URL, BENCH_SECRET, BENCH_STREAM } = process.env;
@@ -56,7 +57,7 @@ function giveUp(job, err) {
 async function deliver({ id, data }) {
   const body = await connection.get(resultKey(id));
   if (!body) throw new UnrecoverableError('the result has expired');
-  const response = await fetch(data.callback_url, {
+  const { statusCode, body: answer } = await request(data.callback_url, {
     method: 'POST',
     headers: {
       'Content-Type': 'application/json',
@@ -65,10 +66,10 @@ async function deliver({ id, data }) {
     body,
     signal: AbortSignal.timeout(10_000),
   });
-  await response.arrayBuffer(); // read to the end, so that the connection can be used again
-  if (response.ok) return;
-  const message = `receiver answered ${response.status}`;
-  throw passing(response.status) ? new Error(message) : new UnrecoverableError(message);
+  await answer.dump(); // what a receiver says doesn't matter, but its connection can be used again
+  if (statusCode >= 200 && statusCode < 300) return;
+  const message = `receiver answered ${statusCode}`;
+  throw passing(statusCode) ? new Error(message) : new UnrecoverableError(message);
 }
 
 const workers = [
