@@ -1,6 +1,6 @@
 # Each target says what it does; make alone prints them.
 
-.PHONY: help build demo test test-long lint fuzz cover clean
+.PHONY: help build demo test test-long lint fuzz cover bench bench-quick soak clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -28,5 +28,14 @@ cover: ## run the tests and print how much each package's own cover
 	go test -coverprofile cover.out ./...
 	go tool cover -func cover.out | tail -n 1
 
+bench: ## measure Ringback beside its peers, in a quarter of an hour; writes docs/benchmarks.md
+	bench/run.sh --json ../docs/benchmarks/results.json --docs ../docs
+
+bench-quick: ## compare with what the last commit reached, in a minute and a half
+	bench/run.sh --quick
+
+soak: ## ten minutes of load: does anything grow? adds to docs/benchmarks.md
+	bench/run.sh --workloads soak --json ../docs/benchmarks/results.json --docs ../docs
+
 clean: ## remove what build, cover and test.sh left in this checkout
-	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv internal/api/testdata/web/node_modules
+	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv bench/bullmq/node_modules bench/celery/.venv internal/api/testdata/web/node_modules

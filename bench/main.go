@@ -26,6 +26,7 @@ type bench struct {
 	only    map[string]bool
 	profile profiler
 	verbose bool
+	seconds float64 // that a measurement of the core takes, about
 }
 
 func main() {
@@ -40,7 +41,7 @@ func main() {
 
 func command(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
-	b := &bench{results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
+	b := &bench{seconds: 4, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
 	only := f.String("only", "", "contenders to measure, by name and divided by commas; all if empty")
 	workloads := f.String("workloads", "", "what to measure, by name and divided by commas; all if empty")
 	f.IntVar(&b.rounds, "rounds", 3, "how often each measurement is made")
@@ -49,9 +50,13 @@ func command(ctx context.Context, args []string) error {
 	f.StringVar(&b.profile.dir, "profile", "", "put pprof's profiles of Ringback into this folder")
 	f.BoolVar(&b.verbose, "v", false, "print every flood")
 	out := f.String("json", "", "write what was found to this file, and keep of it what was not measured now")
+	isQuick := f.Bool("quick", false, "compare Ringback with the ceiling and with what the last commit reached, in about a minute")
 	docs := f.String("docs", "", "write benchmarks.md and its plots into this folder, from the file of --json")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *isQuick {
+		return quick(ctx, b)
 	}
 	b.only = names(*only)
 	if *workloads != "none" {

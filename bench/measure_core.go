@@ -45,8 +45,8 @@ func measureCore(ctx context.Context, b *bench) error {
 // overhead: 20 jobs a second, each 200 ms at the provider; what is longer than
 // that, from the submission to the webhook, is the contender's.
 func (b *bench) overhead(ctx context.Context, u *up) error {
-	const perSecond, seconds = 20, 4
-	r, err := b.pace(ctx, u, behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, perSecond, perSecond*seconds)
+	const perSecond = 20
+	r, err := b.pace(ctx, u, behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, perSecond, int(perSecond*b.seconds))
 	if err != nil {
 		return fmt.Errorf("overhead: %w", err)
 	}
@@ -66,11 +66,11 @@ func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error)
 	if err != nil {
 		return 0, err
 	}
-	if warm, err = b.flood(ctx, u, atOnce, promptSize, max(50, int(warm))); err != nil {
+	if warm, err = b.flood(ctx, u, atOnce, promptSize, max(50, int(warm*b.seconds/4))); err != nil {
 		return 0, err
 	}
 	before := measure(u.all()...)
-	n := max(100, int(warm*4))
+	n := max(100, int(warm*b.seconds))
 	err = b.profile.during(ctx, "throughput", func() error {
 		rate, err = b.flood(ctx, u, atOnce, promptSize, n)
 		return err
@@ -86,7 +86,7 @@ func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error)
 // latency: how long a submission waits for its 202, at half of what the
 // contender gets through.
 func (b *bench) latency(ctx context.Context, u *up, perSecond float64) error {
-	r, err := b.pace(ctx, u, atOnce, perSecond, max(100, int(perSecond*3)))
+	r, err := b.pace(ctx, u, atOnce, perSecond, max(100, int(perSecond*b.seconds*0.75)))
 	if err != nil {
 		return fmt.Errorf("latency: %w", err)
 	}
