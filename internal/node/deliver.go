@@ -147,11 +147,14 @@ func (n *Node) follow(next *send, dissolved []*send) {
 	if next != nil {
 		n.try(next)
 	}
+	now := time.Now().Truncate(time.Millisecond)
 	for _, s := range dissolved {
 		n.group.Go(func() error {
-			n.settleDelivery(s.delivery, store.TryEnd{
-				At: time.Now().Truncate(time.Millisecond), Status: ringback.DeliveryPending, NextAt: s.delivery.NextAt, Free: true,
-			})
+			again := s.delivery.NextAt // it keeps its turn
+			if s.delivery.Manual {
+				again = now
+			}
+			n.settleDelivery(s.delivery, store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: again, Free: true})
 			poke(n.wakeDeliveries)
 			return nil
 		})

@@ -38,3 +38,13 @@ func (n *Node) TraceNothing(ctx context.Context) func() {
 		n.traceDelivery(d, p, nil)(webhook.Result{})
 	}
 }
+
+// InLine is how many deliveries are claimed ahead.
+func (n *Node) InLine() (all int) {
+	n.deliveries.mu.Lock()
+	defer n.deliveries.mu.Unlock()
+	for _, to := range n.deliveries.hosts {
+		all += len(to.line)
+	}
+	return all
+}

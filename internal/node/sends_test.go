@@ -1,0 +1,133 @@
+package node_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// busy is a receiver that answers at once, then keeps all that come until it is
+// told to let them go.
+type busy struct {
+	inside crowd
+	shut   atomic.Bool
+	letGo  chan struct{}
+	refuse atomic.Int64 // how many more are refused with Retry-After
+}
+
+func (b *busy) answer(simulate.Delivery) simulate.Answer {
+	b.inside.come()
+	defer b.inside.leave()
+	if b.shut.Load() {
+		<-b.letGo
+	}
+	if b.refuse.Add(-1) >= 0 {
+		return simulate.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}}
+	}
+	return simulate.Answer{}
+}
+
+// startBusy proves the host, shuts it, and sends so many jobs that 8 are being
+// tried and the others stand in line.
+func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
+	b = &busy{letGo: make(chan struct{})}
+	w = start(t, setup{receiver: simulate.ReceiverConfig{Answer: b.answer}})
+	ids = []string{w.ask("sim/echo", "proves the host").ID}
+	w.settledDelivery(ids[0])
+	b.shut.Store(true)
+	for i := range jobs {
+		ids = append(ids, w.ask("sim/echo", fmt.Sprint("to a busy host ", i)).ID)
+	}
+	w.eventually("a line behind 8", func() bool {
+		now, _ := b.inside.there()
+		return now == 8 && w.node.InLine() == jobs-8
+	})
+	return w, b, ids
+}
+
+func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
+	t.Parallel()
+	w, b, ids := startBusy(t, 40)
+	close(b.letGo)
+	for _, id := range ids {
+		if d := w.settledDelivery(id); d.Status != ringback.DeliveryDelivered || len(d.Tries) != 1 {
+			t.Errorf("got %s after %d tries, want delivered by the first", d.Status, len(d.Tries))
+		}
+	}
+	if _, most := b.inside.there(); most != 8 {
+		t.Errorf("tries at once: got %d, want 8", most)
+	}
+	if left := w.node.InLine(); left != 0 {
+		t.Errorf("%d still stand in line", left)
+	}
+}
+
+// A slow host must not keep from others what it can't take in a second: with 8
+// at a time that take half a second each, that is 16.
+func TestTheLineOfASlowHostIsShort(t *testing.T) {
+	t.Parallel()
+	const jobs, most = 60, 16
+	var proven atomic.Bool
+	b := &busy{letGo: make(chan struct{})}
+	w := start(t, setup{receiver: simulate.ReceiverConfig{Answer: func(d simulate.Delivery) simulate.Answer {
+		if !proven.Swap(true) {
+			time.Sleep(500 * time.Millisecond) // the receiver's own slowness
+		}
+		return b.answer(d)
+	}}})
+	w.settledDelivery(w.ask("sim/echo", "proves the host").ID)
+	b.shut.Store(true)
+	var ids []string
+	for i := range jobs {
+		ids = append(ids, w.ask("sim/echo", fmt.Sprint("to a slow host ", i)).ID)
+	}
+	w.eventually("what no line takes, in the store", func() bool {
+		waiting, err := w.store.Waiting(t.Context())
+		must(t, err)
+		return waiting.Deliveries >= jobs-8-most
+	})
+	if line := w.node.InLine(); line > most {
+		t.Errorf("%d stand in line, want at most %d", line, most)
+	}
+	close(b.letGo)
+	for _, id := range ids {
+		w.settledDelivery(id)
+	}
+}
+
+// What stands in line for a host that turns the others away goes back to the
+// store, and has lost nothing: no try, and not the wish to be sent once more.
+func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
+	t.Parallel()
+	w, b, ids := startBusy(t, 30)
+	_, err := w.node.Redeliver(t.Context(), "default", ids[0])
+	must(t, err)
+	w.eventually("the redelivery in line", func() bool { return w.node.InLine() == 30-8+1 })
+	b.refuse.Store(8)
+	close(b.letGo)
+	w.eventually("an empty line", func() bool { return w.node.InLine() == 0 })
+	refused := 0
+	for _, id := range ids[1:] {
+		d := w.settledDelivery(id)
+		if d.Status != ringback.DeliveryDelivered {
+			t.Errorf("got %s, want delivered", d.Status)
+		}
+		if len(d.Tries) == 2 {
+			refused++
+		}
+	}
+	if refused != 8 {
+		t.Errorf("with a second try: got %d, want the 8 that were refused", refused)
+	}
+	w.eventually("the redelivery", func() bool { return len(w.delivery(ids[0]).Tries) == 2 })
+	d := w.delivery(ids[0])
+	if triggers := []string{d.Tries[0].Trigger, d.Tries[1].Trigger}; !slices.Equal(triggers, []string{"schedule", "manual"}) {
+		t.Errorf("tries of the first: got %v, want the schedule's and the one asked for", triggers)
+	}
+}
