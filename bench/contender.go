@@ -33,9 +33,8 @@ type contender struct {
 	// does not say.
 	concurrency int
 	workers     int // processes
-	// inFlight is how many jobs it can have at the provider at once; 0 means
-	// as many as are asked for.
-	inFlight int
+	// most is the greatest concurrency that it takes; 0 means any.
+	most int
 }
 
 // setup is what one start of a contender is told.
@@ -113,6 +112,9 @@ func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
 	s.concurrency = c.concurrency
 	if o.concurrency > 0 {
 		s.concurrency = (o.concurrency + max(1, c.workers) - 1) / max(1, c.workers)
+	}
+	if c.most > 0 {
+		s.concurrency = min(s.concurrency, c.most)
 	}
 	s.dir, s.log, s.workers = u.dir, u.log, max(1, c.workers)
 	s.env = []string{
@@ -223,7 +225,7 @@ var contenders = []contender{
 	},
 	{
 		Name: "bullmq", Title: "Express + BullMQ 5 on Redis, AOF everysec, the official Anthropic SDK for Node",
-		service: redis{"everysec"}, install: installBullMQ, programs: bullmq, health: "/healthz", concurrency: 100, workers: 2,
+		service: redis{"everysec"}, install: installBullMQ, programs: bullmq, health: "/healthz", concurrency: 50, workers: 2,
 	},
 	{
 		Name: "bullmq-10", Title: "the same with 10 jobs at a time in one worker, as its tutorials have it",
@@ -231,11 +233,11 @@ var contenders = []contender{
 	},
 	{
 		Name: "bullmq-always", Title: "the same as bullmq with AOF always: every write synced to disk",
-		service: redis{"always"}, install: installBullMQ, programs: bullmq, health: "/healthz", durable: true, concurrency: 100, workers: 2, variant: true,
+		service: redis{"always"}, install: installBullMQ, programs: bullmq, health: "/healthz", durable: true, concurrency: 50, workers: 2, variant: true,
 	},
 	{
 		Name: "celery", Title: "Flask + Celery on Redis, AOF everysec, the official Anthropic SDK for Python",
-		service: redis{"everysec"}, install: installCelery, programs: celery, health: "/healthz", concurrency: 16, workers: 1,
+		service: redis{"everysec"}, install: installCelery, programs: celery, health: "/healthz", concurrency: 50, workers: 2,
 	},
 	{
 		Name: "river", Title: "River on PostgreSQL, door and workers in one Go process",
@@ -243,7 +245,7 @@ var contenders = []contender{
 		programs: func(b *bench, s setup) []program {
 			return []program{{args: []string{b.binary("river")}, env: s.env, says: "ready"}}
 		},
-		health: "/healthz", durable: true, concurrency: 200,
+		health: "/healthz", durable: true, concurrency: 100, most: 10_000,
 	},
 }
 
@@ -259,9 +261,10 @@ func serve(b *bench, s setup) []program {
 
 func bullmq(b *bench, s setup) []program {
 	dir := filepath.Join(b.source, "bullmq")
-	all := []program{{args: []string{"node", "server.js"}, dir: dir, env: s.env, says: "ready"}}
+	env := append(s.env, "NODE_ENV=production")
+	all := []program{{args: []string{"node", "server.js"}, dir: dir, env: env, says: "ready"}}
 	for range s.workers {
-		all = append(all, program{args: []string{"node", "worker.js"}, dir: dir, env: s.env, says: "ready"})
+		all = append(all, program{args: []string{"node", "worker.js"}, dir: dir, env: env, says: "ready"})
 	}
 	return all
 }
@@ -277,10 +280,15 @@ func installBullMQ(ctx context.Context, b *bench) error {
 func celery(b *bench, s setup) []program {
 	dir := filepath.Join(b.source, "celery")
 	bin := filepath.Join(dir, ".venv", "bin")
-	return []program{
-		{args: []string{filepath.Join(bin, "gunicorn"), "-c", "gunicorn.conf.py", "app:app"}, dir: dir, env: s.env, says: "ready"},
-		{args: []string{filepath.Join(bin, "celery"), "-A", "tasks", "worker", "--loglevel", "warning"}, dir: dir, env: s.env, says: "ready"},
+	all := []program{{args: []string{filepath.Join(bin, "gunicorn"), "app:app"}, dir: dir, env: s.env, says: "ready"}}
+	for i := range s.workers {
+		all = append(all, program{args: []string{
+			filepath.Join(bin, "celery"), "-A", "tasks", "-q", "worker", "-n", strconv.Itoa(i) + "@%h", "-Q", "ai,webhooks",
+			"--pool", "threads", "--concurrency", strconv.Itoa(s.concurrency), "--loglevel", "WARNING",
+			"--without-gossip", "--without-mingle", "--without-heartbeat",
+		}, dir: dir, env: s.env, says: "ready"})
 	}
+	return all
 }
 
 func installCelery(ctx context.Context, b *bench) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -113,6 +114,9 @@ func (b *bench) finished(ctx context.Context, c contender) error {
 	full.processes[0].stop(syscall.SIGTERM) // after the webhook is settled
 	if err := multiply(ctx, filepath.Join(full.dir, "data"), million); err != nil {
 		return err
+	}
+	if info, err := os.Stat(filepath.Join(full.dir, "data", "ringback.db")); err == nil {
+		b.note(finished, c.Name, "disk for a job", "KB", float64(info.Size())/1000/million)
 	}
 	empty, err := b.start(ctx, c, options{})
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // service is a database that a contender needs, fresh for each start of it.
@@ -107,7 +109,13 @@ func (postgres) start(ctx context.Context, dir string) (*process, []string, erro
 		return nil, nil, err
 	}
 	url := fmt.Sprintf("postgres://bench@127.0.0.1:%s/postgres?sslmode=disable", port)
-	return p, []string{"BENCH_DATABASE_URL=" + url}, listening(ctx, p, port)
+	return p, []string{"BENCH_DATABASE_URL=" + url}, eventually(ctx, p, func() bool {
+		conn, err := pgx.Connect(ctx, url) // it listens before it can serve
+		if err != nil {
+			return false
+		}
+		return conn.Close(ctx) == nil
+	})
 }
 
 // postgresOwner gives dir to the user postgres where we are root, whom
