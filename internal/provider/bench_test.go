@@ -61,3 +61,18 @@ func (e *eventByEvent) Read(p []byte) (int, error) {
 	e.left = e.left[n:]
 	return n, nil
 }
+
+// BenchmarkEncodeRequest makes the request of a prompt of 1 KiB.
+func BenchmarkEncodeRequest(b *testing.B) {
+	prompt := Prompt{Model: "claude-sonnet-4-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
+	for _, d := range dialects {
+		b.Run(d.protocol, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := EncodeRequest(d.protocol, prompt); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
