@@ -49,7 +49,8 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	if string(data) == "[DONE]" {
 		return a.done()
 	}
-	if !json.Valid(data) && e.Type != "message" && e.Type != "error" {
+	isJSON := json.Valid(data)
+	if !isJSON && e.Type != "message" && e.Type != "error" {
 		return false, nil // a gateway's own, such as a ping
 	}
 	chunk := gjson.ParseBytes(data)
@@ -60,7 +61,7 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 			c.message = "no reason given"
 		}
 		return false, c
-	case !json.Valid(data) || !chunk.IsObject():
+	case !isJSON || !chunk.IsObject():
 		return false, errors.New("an event is not a JSON object")
 	}
 	return false, a.take(chunk)
