@@ -44,7 +44,7 @@ func encodeAnthropic(p Prompt) (json.RawMessage, error) {
 }
 
 func anthropicText(message []byte) (string, error) {
-	if !json.Valid(message) {
+	if !valid(message) {
 		return "", errors.New("the message is not JSON")
 	}
 	var text strings.Builder
@@ -76,7 +76,7 @@ var anthropicStatus = map[string]int{
 // anthropicComplaint reads {"type":"error","error":{"type":…,"message":…},"request_id":…},
 // and the looser forms of gateways that speak the protocol.
 func anthropicComplaint(body []byte) (complaint, bool) {
-	if !json.Valid(body) {
+	if !valid(body) {
 		return complaint{}, false
 	}
 	said := gjson.GetBytes(body, "error")

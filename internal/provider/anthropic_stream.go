@@ -40,7 +40,7 @@ var _ assembler = (*anthropicAnswer)(nil)
 
 func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 	kind, event := e.Type, gjson.Result{}
-	if json.Valid(e.Data) {
+	if valid(e.Data) {
 		event = gjson.ParseBytes(e.Data)
 		if named := event.Get("type"); named.Type == gjson.String {
 			kind = named.Str
@@ -144,7 +144,7 @@ func (a *anthropicAnswer) amend(event gjson.Result) {
 }
 
 func (a *anthropicAnswer) replace(message []byte) error {
-	if !json.Valid(message) || firstByte(message) != '{' {
+	if !valid(message) || firstByte(message) != '{' {
 		return errors.New("the answer is not a JSON object")
 	}
 	if !utf8.Valid(message) {
@@ -354,7 +354,7 @@ func (b *anthropicBlock) parsedInput() []byte {
 		return nil
 	case text == "":
 		return []byte("{}")
-	case !json.Valid([]byte(text)):
+	case !valid([]byte(text)):
 		return appendObject(nil, []byte("{}"), field{"INVALID_JSON", quote(text)})
 	}
 	return []byte(text)

@@ -106,7 +106,7 @@ func streamedOpenAI(request []byte, model string, plain bool) ([]byte, error) {
 }
 
 func openaiText(message []byte) (string, error) {
-	if !json.Valid(message) {
+	if !valid(message) {
 		return "", errors.New("the message is not JSON")
 	}
 	return contentText(gjson.GetBytes(message, "choices.0.message.content")), nil
@@ -158,7 +158,7 @@ var (
 // the looser forms of others: a sentence as error, error's members at the top, a
 // list of one, the detail of FastAPI.
 func openaiComplaint(body []byte) (complaint, bool) {
-	if !json.Valid(body) {
+	if !valid(body) {
 		return complaint{}, false
 	}
 	top := gjson.ParseBytes(body)

@@ -49,7 +49,7 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	if string(data) == "[DONE]" {
 		return a.done()
 	}
-	isJSON := json.Valid(data)
+	isJSON := valid(data)
 	if !isJSON && e.Type != "message" && e.Type != "error" {
 		return false, nil // a gateway's own, such as a ping
 	}
@@ -197,7 +197,7 @@ func (a *openaiAnswer) speak(choice *openaiChoice, delta gjson.Result) error {
 }
 
 func (a *openaiAnswer) replace(message []byte) error {
-	if !json.Valid(message) || firstByte(message) != '{' {
+	if !valid(message) || firstByte(message) != '{' {
 		return errors.New("the answer is not a JSON object")
 	}
 	if !utf8.Valid(message) {

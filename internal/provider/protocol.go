@@ -168,10 +168,10 @@ func (p Prompt) check() error {
 	if (p.Prompt == "") == absent(p.Messages) {
 		return ringback.Invalid("prompt", "exactly one of prompt and messages is required")
 	}
-	if !absent(p.Messages) && (!json.Valid(p.Messages) || firstByte(p.Messages) != '[') {
+	if !absent(p.Messages) && (!valid(p.Messages) || firstByte(p.Messages) != '[') {
 		return ringback.Invalid("messages", "messages must be an array")
 	}
-	if !absent(p.System) && (!json.Valid(p.System) || !strings.ContainsRune(`"[`, rune(firstByte(p.System)))) {
+	if !absent(p.System) && (!valid(p.System) || !strings.ContainsRune(`"[`, rune(firstByte(p.System)))) {
 		return ringback.Invalid("system", "system must be a string or an array")
 	}
 	if p.MaxTokens < 0 {
@@ -182,7 +182,7 @@ func (p Prompt) check() error {
 		if slices.Contains(reserved, name) {
 			return ringback.Invalid(field, fmt.Sprintf("params may not hold %s: params are further fields of the provider's request, other than %s", name, strings.Join(reserved, ", ")))
 		}
-		if !json.Valid(p.Params[name]) {
+		if !valid(p.Params[name]) {
 			return ringback.Invalid(field, field+" must be JSON")
 		}
 	}
@@ -221,7 +221,7 @@ func Text(protocol string, message json.RawMessage) (string, error) {
 // CheckRequest checks the form that a request of any protocol has, as it is
 // stored, and gives its model. The error is a *ringback.Error that names the field.
 func CheckRequest(request json.RawMessage) (model string, err error) {
-	if !json.Valid(request) || firstByte(request) != '{' {
+	if !valid(request) || firstByte(request) != '{' {
 		return "", ringback.Invalid("", "the request must be a JSON object")
 	}
 	name, messages := member(request, "model"), member(request, "messages")
