@@ -12,6 +12,7 @@
 //	             stream; nothing else knows it
 //	openai.go    OpenAI's chat completions, openai_stream.go their stream, and
 //	             openai_pieces.go what its pieces add up to
+//	scan.go      JSON objects and arrays taken apart without being decoded
 //	splice.go    JSON objects put together without being decoded
 //
 // It does not know jobs, attempts, holds or retries: it is called once and calls

@@ -90,15 +90,13 @@ type complaint struct {
 // Error makes a complaint the error that ends a stream.
 func (c complaint) Error() string { return c.kind + ": " + c.message }
 
-func protocols() map[string]protocol {
-	return map[string]protocol{"anthropic": anthropic(), "openai": openai()}
-}
+var protocols = map[string]protocol{"anthropic": anthropic(), "openai": openai()}
 
 // Protocols are the names of all protocols, sorted.
-func Protocols() []string { return slices.Sorted(maps.Keys(protocols())) }
+func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 
 func lookup(name string) (protocol, error) {
-	p, ok := protocols()[name]
+	p, ok := protocols[name]
 	if !ok {
 		return p, fmt.Errorf("provider: protocol %q is not one of %s", name, strings.Join(Protocols(), ", "))
 	}
@@ -127,8 +125,7 @@ func (p Prompt) messages() []byte {
 	if !absent(p.Messages) {
 		return p.Messages
 	}
-	message := appendObject(nil, []byte(`{"role":"user"}`), field{"content", quote(p.Prompt)})
-	return slices.Concat([]byte{'['}, message, []byte{']'})
+	return slices.Concat([]byte(`[{"role":"user","content":`), quote(p.Prompt), []byte(`}]`))
 }
 
 func (p Prompt) maxTokens() []byte {

@@ -3,7 +3,9 @@ package provider
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
@@ -16,38 +18,51 @@ type field struct {
 
 // appendObject appends the JSON object with each of fields set: in its place if
 // the object has it, else at the end. All other members stay as they are; of two
-// fields of one name the last counts. Object and fields must be valid JSON.
+// fields of one name the last counts. Object and fields must be valid JSON. A nil
+// dst is made as large as need be.
 func appendObject(dst, object []byte, fields ...field) []byte {
-	at := make(map[string]int, len(fields))
+	const written, punctuation = -1, 4 // two quotes, a colon, a comma
+	size := len(object)
+	at := make(map[string]int)
 	for i, f := range fields {
 		at[f.name] = i
+		size += len(f.name) + len(f.value) + punctuation
 	}
-	const written = -1
+	if dst == nil {
+		dst = make([]byte, 0, size)
+	}
 	dst = append(dst, '{')
-	first := len(dst)
-	add := func(name string, value []byte) {
-		if len(dst) > first {
-			dst = append(dst, ',')
+	for p := range pairs(object) {
+		value := p.value
+		if i, set := at[string(p.name)]; set {
+			if i == written { // a name that comes twice becomes one
+				continue
+			}
+			value, at[fields[i].name] = fields[i].value, written
 		}
-		dst = append(append(dst, name...), ':')
-		dst = append(dst, value...)
+		dst = appendMember(dst, p.key, value)
 	}
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		switch i, set := at[key.Str]; {
-		case !set:
-			add(key.Raw, []byte(value.Raw))
-		case i != written: // a name that comes twice becomes one
-			add(key.Raw, fields[i].value)
-			at[key.Str] = written
-		}
-		return true
-	})
 	for i, f := range fields {
 		if at[f.name] == i {
-			add(string(quote(f.name)), f.value)
+			dst = append(appendQuoted(appendComma(dst), f.name), ':')
+			dst = append(dst, f.value...)
 		}
 	}
 	return append(dst, '}')
+}
+
+// appendMember appends a member to the inside of an object.
+func appendMember(dst, key, value []byte) []byte {
+	dst = append(append(appendComma(dst), key...), ':')
+	return append(dst, value...)
+}
+
+// appendComma parts a member from those before it.
+func appendComma(dst []byte) []byte {
+	if dst[len(dst)-1] == '{' { // no value ends so
+		return dst
+	}
+	return append(dst, ',')
 }
 
 // merge sets in object all members of patch but those named in except. A null
@@ -81,50 +96,64 @@ func merge(object []byte, patch gjson.Result, except ...string) []byte {
 // members gives the members of an object.
 func members(object []byte) []field {
 	var fields []field
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		fields = append(fields, field{key.Str, []byte(value.Raw)})
-		return true
-	})
+	for p := range pairs(object) {
+		fields = append(fields, field{string(p.name), p.value})
+	}
 	return fields
 }
 
 // without gives an object less the member of a name.
 func without(object []byte, name string) []byte {
-	kept := []byte{'{'}
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		if key.Str != name {
-			if len(kept) > 1 {
-				kept = append(kept, ',')
-			}
-			kept = append(append(append(kept, key.Raw...), ':'), value.Raw...)
+	kept := append(make([]byte, 0, len(object)), '{')
+	for p := range pairs(object) {
+		if string(p.name) != name {
+			kept = appendMember(kept, p.key, p.value)
 		}
-		return true
-	})
+	}
 	return append(kept, '}')
 }
 
-// member gives a member of an object by its name. A path of gjson would give
-// some characters of the name a meaning.
-func member(object []byte, name string) (found gjson.Result) {
-	gjson.ParseBytes(object).ForEach(func(key, value gjson.Result) bool {
-		if key.Str == name {
-			found = value
-			return false
-		}
-		return true
-	})
-	return found
+// quote makes a JSON string, without the escapes for HTML: byte for byte what
+// encoding/json makes of it.
+func quote(s string) []byte {
+	return appendQuoted(make([]byte, 0, len(s)+len(s)/8+len(`""`)), s)
 }
 
-// quote makes a JSON string, without the escapes for HTML.
-func quote(s string) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(strings.ToValidUTF8(s, "\uFFFD")); err != nil {
-		panic(err) // a string, into memory
+// appendQuoted appends what quote makes.
+func appendQuoted(dst []byte, s string) []byte {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	dst = append(dst, '"')
+	done := 0
+	for i, r := range s {
+		if r >= ' ' && r != '"' && r != '\\' && r != '\u2028' && r != '\u2029' {
+			continue
+		}
+		dst = append(append(dst, s[done:i]...), escape(r)...)
+		done = i + utf8.RuneLen(r)
+	}
+	return append(append(dst, s[done:]...), '"')
+}
+
+func escape(r rune) string {
+	switch r {
+	case '"':
+		return `\"`
+	case '\\':
+		return `\\`
+	case '\b':
+		return `\b`
+	case '\f':
+		return `\f`
+	case '\n':
+		return `\n`
+	case '\r':
+		return `\r`
+	case '\t':
+		return `\t`
+	}
+	return fmt.Sprintf(`\u%04x`, r)
 }
 
 // unquote reads a JSON string that is known to be valid.
