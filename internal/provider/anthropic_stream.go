@@ -39,14 +39,14 @@ type anthropicAnswer struct {
 var _ assembler = (*anthropicAnswer)(nil)
 
 func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
-	kind, event := e.Type, gjson.Result{}
+	kind, event := e.Type, []byte(nil)
 	if valid(e.Data) {
-		event = gjson.ParseBytes(e.Data)
-		if named := event.Get("type"); named.Type == gjson.String {
-			kind = named.Str
+		event = e.Data
+		if named := meaning(valueOf(event, "type")); named != nil && string(named) != kind { // mostly it is: no copy for each
+			kind = string(named)
 		}
 	}
-	if kind == "message" && event.Get("error").Exists() { // a gateway's error, of neither name nor type
+	if kind == "message" && valueOf(event, "error") != nil { // a gateway's error, of neither name nor type
 		kind = "error"
 	}
 	switch kind {
@@ -62,7 +62,7 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		}
 		return kind == "message_stop", a.take(kind, event)
 	case "message":
-		if !event.Exists() {
+		if event == nil {
 			return false, errors.New("an event is not JSON")
 		}
 	}
@@ -70,45 +70,46 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 }
 
 // take handles an event that is part of the message.
-func (a *anthropicAnswer) take(kind string, event gjson.Result) error {
-	if !event.IsObject() {
+func (a *anthropicAnswer) take(kind string, event []byte) error {
+	if firstByte(event) != '{' {
 		return fmt.Errorf("%s is not a JSON object", kind)
 	}
 	switch kind {
 	case "message_start":
-		return a.start(event.Get("message"))
+		return a.start(valueOf(event, "message"))
 	case "content_block_start":
 		return a.startBlock(event)
 	case "content_block_delta":
-		block := a.byIndex[event.Get("index").Int()]
-		if block == nil || !event.Get("index").Exists() {
-			return fmt.Errorf("a piece came of block %.20q, which never began", event.Get("index").Raw)
+		index := member(event, "index")
+		block := a.byIndex[index.Int()]
+		if block == nil || !index.Exists() {
+			return fmt.Errorf("a piece came of block %.20q, which never began", index.Raw)
 		}
 		before := block.size
-		err := block.add(event.Get("delta"))
+		err := block.add(valueOf(event, "delta"))
 		a.held += block.size - before
 		return err
 	case "message_delta":
-		a.amend(event)
+		a.amend(gjson.ParseBytes(event))
 	}
 	return nil
 }
 
-func (a *anthropicAnswer) start(message gjson.Result) error {
+func (a *anthropicAnswer) start(message []byte) error {
 	if a.head != nil {
 		return errors.New("a second message_start came")
 	}
-	if !message.IsObject() {
+	if firstByte(message) != '{' {
 		return errors.New("message_start has no message")
 	}
-	a.head = []byte(message.Raw)
+	a.head = bytes.Clone(message)
 	a.held = len(a.head)
 	a.byIndex = make(map[int64]*anthropicBlock)
 	return nil
 }
 
-func (a *anthropicAnswer) startBlock(event gjson.Result) error {
-	index, head := event.Get("index"), event.Get("content_block")
+func (a *anthropicAnswer) startBlock(event []byte) error {
+	index, head := member(event, "index"), member(event, "content_block")
 	if index.Type != gjson.Number || !head.IsObject() {
 		return errors.New("content_block_start has no index or no block")
 	}
@@ -224,24 +225,24 @@ const maxGrown = 64
 // add takes a piece. Those of a type that is not known are kept as far as one
 // can tell: strings are appended to the string of the same name, all other
 // members replace it.
-func (b *anthropicBlock) add(delta gjson.Result) error {
-	if !delta.IsObject() {
+func (b *anthropicBlock) add(delta []byte) error {
+	if firstByte(delta) != '{' {
 		return errors.New("content_block_delta has no delta")
 	}
-	switch delta.Get("type").Str {
+	switch string(meaning(valueOf(delta, "type"))) {
 	case "text_delta":
-		return b.grow("text", delta.Get("text"))
+		return b.grow("text", valueOf(delta, "text"))
 	case "thinking_delta":
-		return b.grow("thinking", delta.Get("thinking"))
+		return b.grow("thinking", valueOf(delta, "thinking"))
 	case "signature_delta":
 		b.replace(delta, "type")
 	case "input_json_delta":
-		return b.growInput(delta.Get("partial_json"))
+		return b.growInput(valueOf(delta, "partial_json"))
 	case "citations_delta":
-		b.cite(delta.Get("citation"))
+		b.cite(valueOf(delta, "citation"))
 	case "compaction_delta":
 		b.replace(delta, "type", "content")
-		return b.grow("content", delta.Get("content"))
+		return b.grow("content", valueOf(delta, "content"))
 	default:
 		b.addUnknown(delta)
 	}
@@ -249,11 +250,12 @@ func (b *anthropicBlock) add(delta gjson.Result) error {
 }
 
 // grow appends to a string member. A null piece is an empty one.
-func (b *anthropicBlock) grow(name string, piece gjson.Result) error {
-	if piece.Type == gjson.Null { // absent, too
+func (b *anthropicBlock) grow(name string, piece []byte) error {
+	switch firstByte(piece) {
+	case 'n', 0: // absent, too
 		return nil
-	}
-	if piece.Type != gjson.String {
+	case '"':
+	default:
 		return fmt.Errorf("a piece of %s is not a string", name)
 	}
 	at := 0
@@ -264,7 +266,7 @@ func (b *anthropicBlock) grow(name string, piece gjson.Result) error {
 		b.strings = append(b.strings, grownString{name, b.string(name)})
 	}
 	b.strings[at].value = append(b.strings[at].value, inner(piece)...)
-	b.size += len(piece.Raw)
+	b.size += len(piece)
 	return nil
 }
 
@@ -276,51 +278,51 @@ func (b *anthropicBlock) string(name string) []byte {
 			return grown.value
 		}
 	}
-	value := []byte{'"'}
-	if begun := member(b.head, name); begun.Type == gjson.String {
-		value = append(value, inner(begun)...)
+	begun := valueOf(b.head, name)
+	if firstByte(begun) != '"' {
+		return []byte{'"'}
 	}
-	return value
+	return bytes.Clone(begun[:len(begun)-1])
 }
 
-func (b *anthropicBlock) growInput(piece gjson.Result) error {
-	if piece.Type == gjson.Null {
+func (b *anthropicBlock) growInput(piece []byte) error {
+	switch firstByte(piece) {
+	case 'n', 0:
 		return nil
-	}
-	if piece.Type != gjson.String {
+	case '"':
+	default:
 		return errors.New("a piece of a tool's input is not a string")
 	}
 	b.input = append(b.input, inner(piece)...)
-	b.size += len(piece.Raw)
+	b.size += len(piece)
 	return nil
 }
 
-func (b *anthropicBlock) cite(citation gjson.Result) {
-	if !citation.Exists() {
+func (b *anthropicBlock) cite(citation []byte) {
+	if citation == nil {
 		return
 	}
 	if len(b.list) > 0 {
 		b.list = append(b.list, ',')
 	}
-	b.list = append(b.list, citation.Raw...)
-	b.size += len(citation.Raw) + 1
+	b.list = append(b.list, citation...)
+	b.size += len(citation) + 1
 }
 
-func (b *anthropicBlock) replace(delta gjson.Result, except ...string) {
+func (b *anthropicBlock) replace(delta []byte, except ...string) {
 	before := len(b.head)
-	b.head = merge(b.head, delta, except...)
+	b.head = merge(b.head, gjson.ParseBytes(delta), except...)
 	b.size += len(b.head) - before
 }
 
-func (b *anthropicBlock) addUnknown(delta gjson.Result) {
+func (b *anthropicBlock) addUnknown(delta []byte) {
 	except := []string{"type"}
-	delta.ForEach(func(name, value gjson.Result) bool {
-		if value.Type == gjson.String && name.Str != "type" && len(b.strings) < maxGrown {
-			except = append(except, name.Str)
-			_ = b.grow(name.Str, value) // it is a string
+	for p := range pairs(delta) {
+		if name := string(p.name); p.value[0] == '"' && name != "type" && len(b.strings) < maxGrown {
+			except = append(except, name)
+			_ = b.grow(name, p.value) // it is a string
 		}
-		return true
-	})
+	}
 	b.replace(delta, except...)
 }
 
@@ -368,6 +370,3 @@ func (b *anthropicBlock) citations() []byte {
 	}
 	return append(append(all, b.list...), ']')
 }
-
-// inner gives the contents of a JSON string, escaped as they are.
-func inner(s gjson.Result) string { return s.Raw[1 : len(s.Raw)-1] }

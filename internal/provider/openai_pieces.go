@@ -60,7 +60,7 @@ func (p *pieces) add(v *grown, name string, piece gjson.Result, message bool) er
 	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && piece.Str == "":
 		return nil
 	case kind == '"' && v.kind == '"' && joins:
-		v.raw = append(v.raw, inner(piece)...)
+		v.raw = append(v.raw, inner([]byte(piece.Raw))...)
 		p.held += len(piece.Raw)
 		return nil
 	case kind == '{' && v.kind == '{':
@@ -68,7 +68,7 @@ func (p *pieces) add(v *grown, name string, piece gjson.Result, message bool) er
 	case kind == '[' && v.kind == '[':
 		return p.extend(v, name, piece, message)
 	case joins && kind == '"' && v.kind == '[':
-		return p.loose(v, textPart(inner(piece)))
+		return p.loose(v, textPart(piece.Raw[1:len(piece.Raw)-1]))
 	case joins && kind == '[' && v.kind == '"':
 		begun := string(v.raw[1:])
 		*v = grown{kind: '['}

@@ -10,7 +10,7 @@ import (
 // pair is a member of a JSON object, as it stands there.
 type pair struct {
 	key   []byte // with its quotes and escapes
-	name  []byte // what the key means
+	name  []byte // the meaning of the key
 	value []byte
 }
 
@@ -20,11 +20,7 @@ type pair struct {
 // pairs or none.
 func pairs(object []byte) iter.Seq[pair] {
 	return func(yield func(pair) bool) {
-		rest := bytes.TrimLeft(object, " \t\r\n")
-		if len(rest) == 0 || rest[0] != '{' {
-			return
-		}
-		rest = rest[1:]
+		rest := behind('{', object)
 		for {
 			var p pair
 			p.key, rest = cut(rest)
@@ -32,11 +28,7 @@ func pairs(object []byte) iter.Seq[pair] {
 			if len(p.value) == 0 || p.key[0] != '"' {
 				return
 			}
-			p.name = p.key[1 : len(p.key)-1]
-			if bytes.IndexByte(p.name, '\\') >= 0 {
-				p.name = []byte(gjson.ParseBytes(p.key).Str)
-			}
-			if !yield(p) {
+			if p.name = meaning(p.key); !yield(p) {
 				return
 			}
 		}
@@ -46,11 +38,7 @@ func pairs(object []byte) iter.Seq[pair] {
 // items gives the items of a JSON array, as pairs does the members of an object.
 func items(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		rest := bytes.TrimLeft(array, " \t\r\n")
-		if len(rest) == 0 || rest[0] != '[' {
-			return
-		}
-		item, rest := cut(rest[1:])
+		item, rest := cut(behind('[', array))
 		for len(item) > 0 && yield(item) {
 			item, rest = cut(rest)
 		}
@@ -69,6 +57,30 @@ func valueOf(object []byte, name string) []byte {
 
 // member is valueOf for those who want more than its text.
 func member(object []byte, name string) gjson.Result { return gjson.ParseBytes(valueOf(object, name)) }
+
+// meaning gives the contents of a JSON string with its escapes undone, nil of
+// anything else. It copies only what has escapes.
+func meaning(raw []byte) []byte {
+	if len(raw) < len(`""`) || raw[0] != '"' {
+		return nil
+	}
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		return []byte(gjson.ParseBytes(raw).Str)
+	}
+	return inner(raw)
+}
+
+// inner gives the contents of a JSON string, escaped as they are.
+func inner(raw []byte) []byte { return raw[1 : len(raw)-1] }
+
+// behind gives what follows the bracket that text begins with, nothing if it
+// begins with something else.
+func behind(bracket byte, text []byte) []byte {
+	if firstByte(text) != bracket {
+		return nil
+	}
+	return text[bytes.IndexByte(text, bracket)+1:]
+}
 
 // cut cuts the next value off the inside of an array or an object; there is none
 // at its end.

@@ -171,9 +171,10 @@ func absent(value json.RawMessage) bool {
 
 // firstByte is what tells an object from an array or a string; 0 if there is none.
 func firstByte(value []byte) byte {
-	value = bytes.TrimLeft(value, " \t\r\n")
-	if len(value) == 0 {
-		return 0
+	for _, c := range value {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c
+		}
 	}
-	return value[0]
+	return 0
 }
