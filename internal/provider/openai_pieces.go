@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"slices"
@@ -47,32 +48,38 @@ type grownItem struct {
 
 const noIndex = -1
 
-// sentWhole are the strings of a message that come at once. Some servers repeat
-// them in each piece.
-var sentWhole = []string{"format", "id", "name", "role", "type"}
+// sentWhole says whether a string of a message comes at once. Some servers repeat
+// it in each piece.
+func sentWhole(name []byte) bool {
+	switch string(name) {
+	case "format", "id", "name", "role", "type":
+		return true
+	}
+	return false
+}
 
 // add adds a piece of the value of a name. Strings are joined within a message
 // only. null is no news, nor is an empty string that does not join.
-func (p *pieces) add(v *grown, name string, piece gjson.Result, message bool) error {
-	kind := firstByte([]byte(piece.Raw))
-	joins := message && !slices.Contains(sentWhole, name)
+func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
+	kind := firstByte(piece)
+	joins := message && !sentWhole(name)
 	switch {
-	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && piece.Str == "":
+	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && len(piece) == len(`""`):
 		return nil
 	case kind == '"' && v.kind == '"' && joins:
-		v.raw = append(v.raw, inner([]byte(piece.Raw))...)
-		p.held += len(piece.Raw)
+		v.raw = append(v.raw, inner(piece)...)
+		p.held += len(piece)
 		return nil
 	case kind == '{' && v.kind == '{':
 		return p.merge(v, piece, message)
 	case kind == '[' && v.kind == '[':
 		return p.extend(v, name, piece, message)
 	case joins && kind == '"' && v.kind == '[':
-		return p.loose(v, textPart(piece.Raw[1:len(piece.Raw)-1]))
+		return p.loose(v, textPart(inner(piece)))
 	case joins && kind == '[' && v.kind == '"':
-		begun := string(v.raw[1:])
+		begun := v.raw[1:]
 		*v = grown{kind: '['}
-		if begun != "" {
+		if len(begun) > 0 {
 			if err := p.loose(v, textPart(begun)); err != nil {
 				return err
 			}
@@ -84,16 +91,17 @@ func (p *pieces) add(v *grown, name string, piece gjson.Result, message bool) er
 
 // textPart is a text among the parts of a message: some servers send thoughts as
 // parts, and the text that follows as strings.
-func textPart(inner string) string { return `{"type":"text","text":"` + inner + `"}` }
+func textPart(inner []byte) []byte {
+	return slices.Concat([]byte(`{"type":"text","text":"`), inner, []byte(`"}`))
+}
 
 // set has a value begin anew.
-func (p *pieces) set(v *grown, name string, piece gjson.Result, message bool) error {
-	raw := []byte(piece.Raw)
-	p.held += len(raw) - len(v.raw)
-	*v = grown{kind: firstByte(raw), raw: raw}
+func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
+	p.held += len(piece) - len(v.raw)
+	*v = grown{kind: firstByte(piece), raw: append(v.raw[:0], piece...)} // mostly there is room
 	switch v.kind {
 	case '"':
-		v.raw = raw[:len(raw)-1]
+		v.raw = v.raw[:len(v.raw)-1]
 	case '[':
 		v.raw = nil
 		return p.extend(v, name, piece, message)
@@ -110,34 +118,35 @@ func (p *pieces) part() error {
 }
 
 // merge adds an object to an object.
-func (p *pieces) merge(v *grown, piece gjson.Result, message bool) (err error) {
+func (p *pieces) merge(v *grown, piece []byte, message bool) error {
 	if v.members == nil {
-		begun := gjson.ParseBytes(v.raw)
+		begun := v.raw
 		p.held -= len(v.raw)
 		v.raw, v.members = nil, new(grownObject)
 		if err := p.merge(v, begun, message); err != nil {
 			return err
 		}
 	}
-	piece.ForEach(func(key, value gjson.Result) bool {
-		err = p.addMember(v.members, key.Str, value, message)
-		return err == nil
-	})
-	return err
+	for member := range pairs(piece) {
+		if err := p.addMember(v.members, member, message); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (p *pieces) addMember(o *grownObject, name string, value gjson.Result, message bool) error {
-	v, err := p.member(o, name)
+func (p *pieces) addMember(o *grownObject, member pair, message bool) error {
+	v, err := p.member(o, member.name)
 	if err != nil {
 		return err
 	}
-	return p.add(v, name, value, message)
+	return p.add(v, member.name, member.value, message)
 }
 
 // member gives a member of an object, a new one if need be.
-func (p *pieces) member(o *grownObject, name string) (*grown, error) {
-	if v := o.get(name); v != nil {
-		return v, nil
+func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
+	if i, ok := o.at[string(name)]; ok {
+		return o.values[i], nil
 	}
 	if err := p.part(); err != nil {
 		return nil, err
@@ -145,33 +154,35 @@ func (p *pieces) member(o *grownObject, name string) (*grown, error) {
 	if o.at == nil {
 		o.at = make(map[string]int)
 	}
-	o.at[name] = len(o.names)
+	o.at[string(name)] = len(o.names)
 	v := new(grown)
-	o.names, o.values = append(o.names, name), append(o.values, v)
+	o.names, o.values = append(o.names, string(name)), append(o.values, v)
 	p.held += len(name)
 	return v, nil
 }
 
 // extend adds the items of a list to a list.
-func (p *pieces) extend(v *grown, name string, piece gjson.Result, message bool) (err error) {
-	piece.ForEach(func(_, item gjson.Result) bool {
-		if index := item.Get("index"); item.IsObject() && index.Type == gjson.Number {
+func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) {
+	for item := range items(piece) {
+		if member(item, "index").Type == gjson.Number {
 			err = p.addItem(v, name, item, message)
 		} else {
-			err = p.loose(v, item.Raw)
+			err = p.loose(v, item)
 		}
-		return err == nil
-	})
-	return err
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addItem adds a piece of an item that tells its index. Some servers give all
 // items the same one: what has another id is another item. The index of a tool
 // call is of the stream alone.
-func (p *pieces) addItem(v *grown, name string, piece gjson.Result, message bool) error {
-	index, id := piece.Get("index").Int(), piece.Get("id").Str
-	if name == "tool_calls" {
-		piece = gjson.ParseBytes(without([]byte(piece.Raw), "index"))
+func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
+	index, id := member(piece, "index").Int(), member(piece, "id").Str
+	if string(name) == "tool_calls" {
+		piece = without(piece, "index")
 	}
 	for _, item := range slices.Backward(v.items) {
 		if item.index == index && (id == "" || item.id == "" || item.id == id) {
@@ -188,13 +199,13 @@ func (p *pieces) addItem(v *grown, name string, piece gjson.Result, message bool
 }
 
 // loose appends an item that stays as it came.
-func (p *pieces) loose(v *grown, raw string) error {
+func (p *pieces) loose(v *grown, raw []byte) error {
 	last := len(v.items) - 1
 	if last < 0 || v.items[last].index != noIndex {
 		if err := p.part(); err != nil {
 			return err
 		}
-		v.items = append(v.items, &grownItem{index: noIndex, value: grown{raw: []byte(raw)}})
+		v.items = append(v.items, &grownItem{index: noIndex, value: grown{raw: bytes.Clone(raw)}})
 	} else {
 		run := &v.items[last].value
 		run.raw = append(append(run.raw, ','), raw...)
@@ -204,25 +215,17 @@ func (p *pieces) loose(v *grown, raw string) error {
 }
 
 // is says whether the value is what it would be by this piece alone.
-func (v *grown) is(raw string) bool {
+func (v *grown) is(raw []byte) bool {
 	if v.kind == '"' {
-		return len(raw) == len(v.raw)+1 && raw[:len(v.raw)] == string(v.raw)
+		return len(raw) == len(v.raw)+1 && bytes.HasPrefix(raw, v.raw)
 	}
-	return string(v.raw) == raw
-}
-
-// get gives a member, nil if there is none.
-func (o *grownObject) get(name string) *grown {
-	if i, ok := o.at[name]; ok {
-		return o.values[i]
-	}
-	return nil
+	return bytes.Equal(v.raw, raw)
 }
 
 // result gives a member as it is by now.
 func (o *grownObject) result(name string) gjson.Result {
-	if v := o.get(name); v != nil {
-		return gjson.ParseBytes(v.appendTo(nil))
+	if i, ok := o.at[name]; ok {
+		return gjson.ParseBytes(o.values[i].appendTo(nil))
 	}
 	return gjson.Result{}
 }
@@ -231,15 +234,11 @@ func (o *grownObject) result(name string) gjson.Result {
 // come.
 func (o *grownObject) appendTo(dst []byte) []byte {
 	dst = append(dst, '{')
-	first := len(dst)
 	for i, v := range o.values {
 		if v.kind == 0 {
 			continue
 		}
-		if len(dst) > first {
-			dst = append(dst, ',')
-		}
-		dst = append(append(dst, quote(o.names[i])...), ':')
+		dst = append(appendQuoted(appendComma(dst), o.names[i]), ':')
 		dst = v.appendTo(dst)
 	}
 	return append(dst, '}')

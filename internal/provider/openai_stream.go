@@ -53,18 +53,34 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	if !isJSON && e.Type != "message" && e.Type != "error" {
 		return false, nil // a gateway's own, such as a ping
 	}
-	chunk := gjson.ParseBytes(data)
-	switch complained := chunk.Get("error"); {
-	case e.Type == "error", complained.Exists() && complained.Type != gjson.Null, chunk.Get("object").Str == "error":
+	switch {
+	case e.Type == "error", complains(data):
 		c, ok := openaiComplaint(data)
 		if !ok {
 			c.message = "no reason given"
 		}
 		return false, c
-	case !isJSON || !chunk.IsObject():
+	case !isJSON || firstByte(data) != '{':
 		return false, errors.New("an event is not a JSON object")
 	}
-	return false, a.take(chunk)
+	return false, a.take(data)
+}
+
+// complains says whether a chunk is an error.
+func complains(chunk []byte) bool {
+	for member := range pairs(chunk) {
+		switch string(member.name) {
+		case "error":
+			if member.value[0] != 'n' {
+				return true
+			}
+		case "object":
+			if string(meaning(member.value)) == "error" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // done is the end that a provider says itself.
@@ -85,56 +101,62 @@ func (a *openaiAnswer) ended() bool {
 	return whole && len(a.choices) >= a.wanted
 }
 
+var null = []byte("null")
+
 // take handles a chunk.
-func (a *openaiAnswer) take(chunk gjson.Result) (err error) {
-	chunk.ForEach(func(key, value gjson.Result) bool {
-		switch key.Str {
+func (a *openaiAnswer) take(chunk []byte) (err error) {
+	for member := range pairs(chunk) {
+		switch string(member.name) {
 		case "obfuscation": // bytes against those who measure the wire
 		case "choices":
-			if err = a.amend("choices", gjson.Parse("null")); err == nil { // their place
-				err = a.takeChoices(value)
+			if err = a.amend(member.name, null); err == nil { // their place
+				err = a.takeChoices(member.value)
 			}
 		default:
-			err = a.amend(key.Str, value)
+			err = a.amend(member.name, member.value)
 		}
-		return err == nil
-	})
-	return err
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // amend takes a member of the answer itself.
-func (a *openaiAnswer) amend(name string, value gjson.Result) error {
+func (a *openaiAnswer) amend(name, value []byte) error {
 	known, err := a.member(&a.head, name)
 	if err != nil {
 		return err
 	}
-	news := value.Type != gjson.Null && value.Raw != `""` && !known.is(value.Raw)
+	news := value[0] != 'n' && string(value) != `""` && !known.is(value)
 	if known.kind == 0 || news {
 		return a.set(known, name, value, false)
 	}
 	return nil
 }
 
-func (a *openaiAnswer) takeChoices(choices gjson.Result) (err error) {
-	if !choices.IsArray() && choices.Type != gjson.Null {
+func (a *openaiAnswer) takeChoices(choices []byte) error {
+	if choices[0] != '[' && choices[0] != 'n' {
 		return errors.New("the choices are not a list")
 	}
-	choices.ForEach(func(_, piece gjson.Result) bool {
-		var choice *openaiChoice
-		if choice, err = a.choice(piece); err == nil {
-			err = a.grow(choice, piece)
+	for piece := range items(choices) {
+		choice, err := a.choice(piece)
+		if err != nil {
+			return err
 		}
-		return err == nil
-	})
-	return err
+		if err := a.grow(choice, piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // choice finds the choice that a piece belongs to.
-func (a *openaiAnswer) choice(piece gjson.Result) (*openaiChoice, error) {
-	if !piece.IsObject() {
+func (a *openaiAnswer) choice(piece []byte) (*openaiChoice, error) {
+	if piece[0] != '{' {
 		return nil, errors.New("a choice is not a JSON object")
 	}
-	index := piece.Get("index").Int() // some servers that have but one leave it out
+	index := member(piece, "index").Int() // some servers that have but one leave it out
 	at, known := slices.BinarySearchFunc(a.choices, index, func(c *openaiChoice, index int64) int { return cmp.Compare(c.index, index) })
 	if !known {
 		if err := a.part(); err != nil {
@@ -147,53 +169,74 @@ func (a *openaiAnswer) choice(piece gjson.Result) (*openaiChoice, error) {
 
 // grow adds a piece to a choice. Some servers send a message whole, in the place
 // of a delta.
-func (a *openaiAnswer) grow(choice *openaiChoice, piece gjson.Result) (err error) {
-	piece.ForEach(func(key, value gjson.Result) bool {
-		switch key.Str {
+func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
+	for member := range pairs(piece) {
+		switch string(member.name) {
 		case "delta":
-			err = a.speak(choice, value)
+			err = a.speak(choice, member.value)
 		case "message":
 			var message *grown
-			if message, err = a.member(&choice.object, "message"); err == nil && value.IsObject() {
+			if message, err = a.member(&choice.object, member.name); err == nil && member.value[0] == '{' {
 				*message = grown{}
-				err = a.speak(choice, value)
+				err = a.speak(choice, member.value)
 			}
 		default:
-			err = a.addMember(&choice.object, key.Str, value, false)
+			err = a.addMember(&choice.object, member, false)
 		}
-		return err == nil
-	})
-	if piece.Get("finish_reason").Str != "" {
+		if err != nil {
+			break
+		}
+	}
+	if len(meaning(valueOf(piece, "finish_reason"))) > 0 {
 		choice.over, a.spoken = true, true
 	}
 	return err
 }
 
 // speak adds a piece of a choice's message.
-func (a *openaiAnswer) speak(choice *openaiChoice, delta gjson.Result) error {
-	message, err := a.member(&choice.object, "message")
+func (a *openaiAnswer) speak(choice *openaiChoice, delta []byte) error {
+	message, err := a.member(&choice.object, []byte("message"))
 	switch {
-	case err != nil || delta.Type == gjson.Null:
+	case err != nil || delta[0] == 'n':
 		return err
-	case !delta.IsObject():
+	case delta[0] != '{':
 		return errors.New("a delta is not a JSON object")
 	case message.kind == 0:
 		message.kind, message.raw = '{', []byte("{}")
 	}
-	for _, text := range []string{"content", "refusal", "reasoning_content", "reasoning"} {
-		if piece := delta.Get(text); piece.Type == gjson.Number || piece.IsBool() {
-			return fmt.Errorf("a piece of %s is not a string", text)
+	said := false
+	for member := range pairs(delta) {
+		if err := checkPiece(member); err != nil {
+			return err
+		}
+		said = said || says(member)
+	}
+	a.spoken = a.spoken || said
+	return a.merge(message, delta, true)
+}
+
+// checkPiece refuses what the members of a message that we know cannot be.
+func checkPiece(of pair) error {
+	switch string(of.name) {
+	case "content", "refusal", "reasoning_content", "reasoning":
+		if strings.IndexByte(`"[{n`, of.value[0]) < 0 {
+			return fmt.Errorf("a piece of %s is not a string", of.name)
+		}
+	case "tool_calls":
+		if of.value[0] != '[' && of.value[0] != 'n' {
+			return errors.New("the tool calls are not a list")
 		}
 	}
-	if calls := delta.Get("tool_calls"); calls.Type != gjson.Null && !calls.IsArray() {
-		return errors.New("the tool calls are not a list")
+	return nil
+}
+
+// says says whether a piece of a message is more than an empty form.
+func says(piece pair) bool {
+	switch string(piece.value) {
+	case "null", `""`, "[]", "{}":
+		return false
 	}
-	delta.ForEach(func(key, value gjson.Result) bool {
-		said := value.Type != gjson.Null && value.Raw != `""` && value.Raw != "[]" && value.Raw != "{}"
-		a.spoken = a.spoken || said && key.Str != "role"
-		return !a.spoken
-	})
-	return a.merge(message, delta, true)
+	return string(piece.name) != "role"
 }
 
 func (a *openaiAnswer) replace(message []byte) error {
