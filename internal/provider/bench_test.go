@@ -1,7 +1,10 @@
 package provider
 
 import (
+	"bytes"
+	"fmt"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -74,5 +77,58 @@ func BenchmarkEncodeRequest(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkGenerate calls a provider that answers at once with a few tokens, over
+// one connection. It allocates nothing itself: what is counted is ours, and that
+// of net/http.
+func BenchmarkGenerate(b *testing.B) {
+	for _, d := range dialects {
+		b.Run(d.protocol, func(b *testing.B) {
+			client := clientOf(b, Config{Protocol: d.protocol, BaseURL: "http://" + answering(b, d.begin+d.some+d.finish)})
+			b.ReportAllocs()
+			for b.Loop() {
+				generate(b, client, Request{})
+			}
+		})
+	}
+}
+
+// answering gives the address of a server that answers all requests alike.
+func answering(b *testing.B, stream string) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(stream), stream)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			answerAll(conn, answer)
+		}
+	}()
+	b.Cleanup(func() { listener.Close(); <-served })
+	return listener.Addr().String()
+}
+
+// answerAll answers each request whose body ends as ours do.
+func answerAll(conn net.Conn, answer []byte) {
+	defer conn.Close()
+	request, n := make([]byte, 4<<10), 0
+	for {
+		more, err := conn.Read(request[n:])
+		if n += more; err != nil {
+			return
+		}
+		if bytes.HasSuffix(request[:n], []byte("true}")) || bytes.HasSuffix(request[:n], []byte("true}}")) {
+			conn.Write(answer)
+			n = 0
+		}
 	}
 }
