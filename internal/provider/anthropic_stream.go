@@ -90,7 +90,7 @@ func (a *anthropicAnswer) take(kind string, event []byte) error {
 		a.held += block.size - before
 		return err
 	case "message_delta":
-		a.amend(gjson.ParseBytes(event))
+		a.amend(event)
 	}
 	return nil
 }
@@ -130,16 +130,15 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 
 // amend takes a message_delta: members of its delta and of its own are members
 // of the message; the usage is cumulative, member by member.
-func (a *anthropicAnswer) amend(event gjson.Result) {
+func (a *anthropicAnswer) amend(event []byte) {
 	before := len(a.head)
-	a.head = merge(a.head, event.Get("delta"))
+	a.head = merge(a.head, valueOf(event, "delta"))
 	a.head = merge(a.head, event, "type", "delta", "usage")
-	if usage := event.Get("usage"); usage.IsObject() {
-		sum := []byte(usage.Raw)
-		if known := member(a.head, "usage"); known.IsObject() {
-			sum = merge([]byte(known.Raw), usage)
+	if usage := valueOf(event, "usage"); firstByte(usage) == '{' {
+		if known := valueOf(a.head, "usage"); firstByte(known) == '{' {
+			usage = merge(known, usage)
 		}
-		a.head = appendObject(nil, a.head, field{"usage", sum})
+		a.head = appendObject(nil, a.head, field{"usage", usage})
 	}
 	a.held += len(a.head) - before
 }
@@ -311,7 +310,7 @@ func (b *anthropicBlock) cite(citation []byte) {
 
 func (b *anthropicBlock) replace(delta []byte, except ...string) {
 	before := len(b.head)
-	b.head = merge(b.head, gjson.ParseBytes(delta), except...)
+	b.head = merge(b.head, delta, except...)
 	b.size += len(b.head) - before
 }
 

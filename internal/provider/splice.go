@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/tidwall/gjson"
 )
 
 // field is a member of a JSON object: a name and its value as raw JSON.
@@ -67,29 +66,27 @@ func appendComma(dst []byte) []byte {
 
 // merge sets in object all members of patch but those named in except. A null
 // does not take the place of a value; a patch that is no object changes nothing.
-func merge(object []byte, patch gjson.Result, except ...string) []byte {
-	if !patch.IsObject() {
-		return object
+func merge(object, patch []byte, except ...string) []byte {
+	patched := make(map[string][]byte) // one look-up each: a patch may be long
+	for p := range pairs(patch) {
+		if _, twice := patched[string(p.name)]; !twice && !slices.Contains(except, string(p.name)) {
+			patched[string(p.name)] = p.value
+		}
 	}
-	patched := patch.Map() // one look-up each: a patch may be long
-	for _, name := range except {
-		delete(patched, name)
-	}
-	for name, value := range gjson.ParseBytes(object).Map() {
-		if patched[name].Type == gjson.Null && value.Exists() {
-			delete(patched, name)
+	for p := range pairs(object) {
+		if value, ok := patched[string(p.name)]; ok && firstByte(value) == 'n' {
+			delete(patched, string(p.name))
 		}
 	}
 	if len(patched) == 0 {
 		return object
 	}
 	var fields []field
-	patch.ForEach(func(key, _ gjson.Result) bool { // in the order of the patch
-		if value, ok := patched[key.Str]; ok {
-			fields = append(fields, field{key.Str, []byte(value.Raw)})
+	for p := range pairs(patch) { // in the order of the patch
+		if value, ok := patched[string(p.name)]; ok {
+			fields = append(fields, field{string(p.name), value})
 		}
-		return true
-	})
+	}
 	return appendObject(nil, object, fields...)
 }
 
