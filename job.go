@@ -218,7 +218,8 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	return t.UTC().AppendFormat(make([]byte, 0, len(timeLayout)+2), `"`+timeLayout+`"`), nil
+	room := len(`""`) + len(timeLayout) + len("000000") // AppendFormat writes nanoseconds, and then takes them back
+	return t.UTC().AppendFormat(make([]byte, 0, room), `"`+timeLayout+`"`), nil
 }
 
 // UnmarshalJSON reads any RFC 3339 time, and null as the zero Time.
