@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ringback/ringback"
 )
 
 // MaxDepth is how deep objects and arrays of a body may be nested.
@@ -13,16 +17,51 @@ const MaxDepth = 500
 // ErrTooDeep is returned for JSON that is nested deeper than [MaxDepth].
 var ErrTooDeep = errors.New("JSON is nested too deep")
 
-// Body gives v as the bytes of a webhook: its JSON, made canonical. It returns
-// what encoding/json and [Canonical] return.
-func Body(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+// Body gives an event as the bytes of a webhook: its JSON, made canonical. It
+// returns what encoding/json and [Canonical] return.
+//
+// The response, which may be large, is made canonical by itself and put into its
+// place at the end: encoding/json would check it first, byte by byte.
+func Body(e ringback.Event) ([]byte, error) {
+	response := e.Response
+	e.Response = json.RawMessage("0")
+	enc := encoders.Get().(*encoder)
+	defer encoders.Put(enc)
+	event, err := enc.canonical(&e)
+	if err != nil {
+		return nil, err
+	}
+	// No string holds these bytes, since its quotes are escaped; no object comes before them.
+	before, after, _ := bytes.Cut(event, []byte(`"response":0,`))
+	if len(response) == 0 {
+		return slices.Concat(before, after), nil
+	}
+	if response, err = canonicalAt(response, 1); err != nil {
+		return nil, err
+	}
+	return slices.Concat(before, []byte(`"response":`), response, []byte(","), after), nil
+}
+
+// An encoder writes JSON to memory that it uses again.
+type encoder struct {
+	out  bytes.Buffer
+	json *json.Encoder
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := new(encoder)
+	e.json = json.NewEncoder(&e.out)
+	e.json.SetEscapeHTML(false)
+	return e
+}}
+
+// canonical gives v in bytes that hold until it is called again.
+func (e *encoder) canonical(v any) ([]byte, error) {
+	e.out.Reset()
+	if err := e.json.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode webhook body: %w", err)
 	}
-	return Canonical(b.Bytes())
+	return Canonical(e.out.Bytes())
 }
 
 // Canonical rewrites JSON to the bytes that JavaScript would write, so that
@@ -47,8 +86,11 @@ func Body(v any) ([]byte, error) {
 // Canonical reads raw once and keeps nothing of it decoded. Where nothing is to be
 // changed it returns raw itself, or its beginning. It returns an error for what is
 // not JSON, and [ErrTooDeep].
-func Canonical(raw []byte) ([]byte, error) {
-	c := canonical{in: raw}
+func Canonical(raw []byte) ([]byte, error) { return canonicalAt(raw, 0) }
+
+// canonicalAt is Canonical for a value that stands depth deep in others.
+func canonicalAt(raw []byte, depth int) ([]byte, error) {
+	c := canonical{in: raw, depth: depth, members: make([]member, 0, usualMembers)}
 	c.space()
 	if err := c.value(); err != nil {
 		return nil, fmt.Errorf("canonical JSON: %w", err)

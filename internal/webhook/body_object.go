@@ -10,6 +10,9 @@ import (
 // quotes, at start:name, and its value behind the colon, at name+1:end.
 type member struct{ start, name, end int }
 
+// usualMembers has room for the members of an event.
+const usualMembers = 32
+
 // manyMembers is the size from which an object's names are sorted to be compared;
 // below it comparing each with each is faster.
 const manyMembers = 24

@@ -11,10 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/ringback/ringback"
 )
 
 // What Canonical makes of each input; JavaScript is asked too, but for the
@@ -292,9 +295,9 @@ func TestGoldenBodies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := Body(json.RawMessage(raw))
+			got, err := Canonical(raw)
 			if err != nil {
-				t.Fatalf("Body: %v", err)
+				t.Fatalf("Canonical: %v", err)
 			}
 			golden := strings.TrimSuffix(in, ".in.json") + ".golden.json"
 			if *update {
@@ -307,7 +310,7 @@ func TestGoldenBodies(t *testing.T) {
 				t.Fatalf("no golden file (-update writes it): %v", err)
 			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("Body (-want +got):\n%s", diff)
+				t.Errorf("Canonical (-want +got):\n%s", diff)
 			}
 			if rewritten := js.rewrite(t, got); rewritten != string(got) {
 				t.Errorf("JavaScript would write the body otherwise:\n%s", rewritten)
@@ -316,20 +319,42 @@ func TestGoldenBodies(t *testing.T) {
 	}
 }
 
-func TestBodyOfAStruct(t *testing.T) {
-	got, err := Body(struct {
-		Text     string          `json:"text"`
-		Cost     float64         `json:"cost"`
-		Response json.RawMessage `json:"response"`
-	}{"<b>\u2028\xff", 1e21, json.RawMessage("{\"t\": 1.0, \"bad\":\"\xff\"}")})
-	if err != nil {
-		t.Fatalf("Body: %v", err)
+func TestBodyIsTheCanonicalJSONOfTheEvent(t *testing.T) {
+	response := rapid.OneOf(genJSON(3), rapid.SampledFrom([]string{"", "null", "0", `{"response":0,"x":1}`, "{", `0,"x":1`, "1}", " ", "{}{}"}))
+	text := rapid.OneOf(genString(""), rapid.SampledFrom([]string{`"response":0,`, "<b>\u2028\xff"}))
+	rapid.Check(t, func(t *rapid.T) {
+		event := ringback.Event{Type: ringback.EventCompleted, Job: ringback.Job{
+			StatusReason: text.Draw(t, "reason"), Response: json.RawMessage(response.Draw(t, "response")),
+			Metadata: json.RawMessage(rapid.SampledFrom([]string{"{}", `{"a":1,"response":0,"b": 1.0}`}).Draw(t, "metadata")),
+		}}
+		if rapid.Bool().Draw(t, "completed") {
+			event.Result = new(text.Draw(t, "result"))
+		}
+		got, err := Body(event)
+		want, wantErr := throughJSON(event)
+		if (err == nil) != (wantErr == nil) || string(got) != string(want) {
+			t.Fatalf("Body: %s, %v\nwant %s, %v", got, err, want, wantErr)
+		}
+	})
+}
+
+// throughJSON is Body the long way.
+func throughJSON(e ringback.Event) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, err
 	}
-	if want := "{\"text\":\"<b>\u2028\uFFFD\",\"cost\":1e+21,\"response\":{\"t\":1,\"bad\":\"\uFFFD\"}}"; string(got) != want {
-		t.Errorf("Body: got %s, want %s", got, want)
-	}
-	if _, err := Body(json.RawMessage("{")); err == nil {
-		t.Error("Body of half an object: no error")
+	return Canonical(b.Bytes())
+}
+
+func TestBodyBoundsTheDepth(t *testing.T) {
+	for depth, want := range map[int]error{MaxDepth - 1: nil, MaxDepth: ErrTooDeep} {
+		response := json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+		if _, err := Body(ringback.Event{Job: ringback.Job{Response: response}}); !errors.Is(err, want) {
+			t.Errorf("Body with a response nested %d deep: got %v, want %v", depth, err, want)
+		}
 	}
 }
 
@@ -353,6 +378,37 @@ func BenchmarkCanonical(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			for b.Loop() {
 				if _, err := Canonical(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkBody makes the webhook of an answer, which it holds twice: as text, and
+// in the provider's message.
+func BenchmarkBody(b *testing.B) {
+	at := ringback.Time{Time: time.Date(2026, 7, 1, 12, 0, 0, 123e6, time.UTC)}
+	for _, size := range []int{500, 200 << 10} {
+		b.Run(fmt.Sprintf("%d bytes", size), func(b *testing.B) {
+			answer := strings.Repeat("The quick brown fox jumps over \"it\".\n", size/38)
+			text, err := json.Marshal(answer)
+			if err != nil {
+				b.Fatal(err)
+			}
+			usage := json.RawMessage(`{"input_tokens":12,"output_tokens":345}`)
+			event := ringback.Event{Type: ringback.EventCompleted, Timestamp: at, Job: ringback.Job{
+				ID: "019813e4-5b1c-7e0a-b5f0-3d0b8f0c6d1e", Status: ringback.Completed, Result: &answer,
+				Response: fmt.Appendf(nil, `{"id":"msg_1","type":"message","role":"assistant","model":"claude-opus-4-5","content":[{"type":"text","text":%s}],"stop_reason":"end_turn","usage":%s}`, text, usage),
+				Model:    "claude-opus-4-5", RequestedModel: "claude-opus-4-5", Provider: "anthropic", Usage: usage,
+				DurationMS: new(int64(1200)), QueueMS: new(int64(3)), Attempts: 1, MaxAttempts: 3,
+				CreatedAt: at, StartedAt: at, EndedAt: at, ExpiresAt: at, ResultExpiresAt: at,
+				Metadata: json.RawMessage(`{"user":17}`), StatusURL: "https://ringback.example.com/api/jobs/019813e4-5b1c-7e0a-b5f0-3d0b8f0c6d1e",
+			}}
+			b.ReportAllocs()
+			b.SetBytes(int64(len(answer)))
+			for b.Loop() {
+				if _, err := Body(event); err != nil {
 					b.Fatal(err)
 				}
 			}
