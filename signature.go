@@ -151,12 +151,13 @@ func whsec(key []byte) string {
 // on every try, and must hold no dot; at is the time of this try. It panics on
 // the zero Secret, whose signatures anybody could make.
 func Sign(s Secret, id string, at time.Time, body []byte) http.Header {
-	h := make(http.Header, 4)
-	h.Set(HeaderWebhookID, id)
-	h.Set(HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
-	h.Set(HeaderWebhookSignature, SignMessage(s, id, at, body))
-	h.Set(HeaderBodySignature, SignBody(s, body))
-	return h
+	seconds := strconv.FormatInt(at.Unix(), 10)
+	return http.Header{ // by their canonical names, as Set would write them
+		"Webhook-Id":        {id},
+		"Webhook-Timestamp": {seconds},
+		"Webhook-Signature": {signMessage(s, id, seconds, body)},
+		HeaderBodySignature: {SignBody(s, body)},
+	}
 }
 
 // SignMessage gives the value of webhook-signature for one secret, as Standard

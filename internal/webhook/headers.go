@@ -31,6 +31,9 @@ var reserved = []string{
 // Headers checks callback_headers and gives them as they will be sent. The text
 // of an error is one sentence for the API's user that names the header.
 func Headers(in map[string]string) (http.Header, error) {
+	if len(in) == 0 {
+		return http.Header{}, nil
+	}
 	if len(in) > maxHeaders {
 		return nil, fmt.Errorf("callback_headers must hold at most %d headers", maxHeaders)
 	}

@@ -220,11 +220,10 @@ func (s *Sender) Close() {
 }
 
 func (s *Sender) header(m Message, at time.Time) http.Header {
-	h := make(http.Header, len(m.Header)+6)
-	maps.Copy(h, m.Header)
-	h.Set("Content-Type", "application/json")
-	h.Set("User-Agent", s.userAgent)
-	maps.Copy(h, ringback.Sign(m.Secret, m.ID, at, m.Body))
+	h := ringback.Sign(m.Secret, m.ID, at, m.Body)
+	h["Content-Type"] = []string{"application/json"}
+	h["User-Agent"] = []string{s.userAgent}
+	maps.Copy(h, m.Header) // which has none of these names: they are reserved
 	return h
 }
 
@@ -246,8 +245,8 @@ func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			t.reused = info.Reused
-			if a, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String()); err == nil {
-				t.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+			if a, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
+				t.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 			}
 		},
 		GotFirstResponseByte: func() { t.firstByte.Store(true) },
@@ -261,7 +260,7 @@ func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response
 	if err != nil {
 		return nil, err
 	}
-	req.Header = t.header.Clone()
+	req.Header = t.header // a transport changes none
 	return transport.RoundTrip(req)
 }
 
@@ -278,8 +277,8 @@ func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc
 	defer resp.Body.Close()
 	r := judge(resp.StatusCode)
 	r.RetryAfter = retryAfter(resp, time.Now())
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return r // its body is the connection
+	if resp.StatusCode == http.StatusSwitchingProtocols || resp.ContentLength == 0 {
+		return r // its body is the connection, or there is none
 	}
 	if r.Verdict == Delivered {
 		defer time.AfterFunc(bodyGrace, cancel).Stop()
