@@ -89,8 +89,10 @@ func passOver(w http.ResponseWriter, r *http.Request) {
 func (b *bodyReader) read(length int64) error {
 	if length < 0 {
 		length = b.most
-	} else if err := b.fits(length); err != nil {
-		return err
+	} else if length > bodyChunk { // else the first room is all of it
+		if err := b.fits(length); err != nil {
+			return err
+		}
 	}
 	if err := b.grow(min(length, bodyChunk) + 1); err != nil {
 		return err

@@ -15,20 +15,39 @@ type budget struct {
 
 	mu    sync.Mutex
 	used  int64
-	freed chan struct{} // closed and replaced when bytes are given back
+	freed chan struct{} // closed when bytes are given back; nil while nobody waits
 
 	// overdraft is held by the one that may go beyond size.
 	overdraft chan struct{}
 }
 
 func newBudget(size int64) *budget {
-	return &budget{size: size, freed: make(chan struct{}), overdraft: make(chan struct{}, 1)}
+	return &budget{size: size, overdraft: make(chan struct{}, 1)}
 }
 
 // take takes n bytes if they are there.
 func (b *budget) take(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.taken(n)
+}
+
+// takeOrWait takes n bytes if they are there. Else it returns what is closed when
+// some are given back.
+func (b *budget) takeOrWait(n int64) (freed <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken(n) {
+		return nil
+	}
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return b.freed
+}
+
+// taken is take for who holds the lock.
+func (b *budget) taken(n int64) bool {
 	if b.used+n > b.size {
 		return false
 	}
@@ -40,8 +59,10 @@ func (b *budget) give(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
-	close(b.freed)
-	b.freed = make(chan struct{})
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
 }
 
 // full tells whether nothing new should be begun.
@@ -49,12 +70,6 @@ func (b *budget) full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used >= b.size
-}
-
-func (b *budget) wait() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.freed
 }
 
 // share is what one answer has taken of the budget.
@@ -67,12 +82,12 @@ type share struct {
 // grow takes n bytes more, waiting for them if need be.
 func (s *share) grow(ctx context.Context, n int) error {
 	for {
-		freed := s.b.wait()
 		if s.overdrawn {
 			s.force(int64(n))
 			return nil
 		}
-		if s.b.take(int64(n)) {
+		freed := s.b.takeOrWait(int64(n))
+		if freed == nil {
 			s.taken += int64(n)
 			return nil
 		}
@@ -109,8 +124,9 @@ func (n *Node) Reserve(bytes int64) (release func(), err error) {
 	if !n.budget.take(bytes) {
 		return nil, n.refuse(refusedMemory, "the server is reading as much as its memory allows; try again in a moment", 2)
 	}
-	return sync.OnceFunc(func() {
+	return func() {
 		n.budget.give(bytes)
+		bytes = 0 // a second call gives nothing
 		poke(n.wakeJobs)
-	}), nil
+	}, nil
 }
