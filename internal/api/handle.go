@@ -55,7 +55,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	status := s.write(w, r, rep)
 	traced(status)
 	if !rt.open {
-		s.log.Debug("request", slog.String("request_id", id), slog.String("method", r.Method),
+		s.log.LogAttrs(context.Background(), slog.LevelDebug, "request", slog.String("request_id", id), slog.String("method", r.Method),
 			slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 	}
 }
