@@ -13,6 +13,9 @@ import (
 // maxNesting is how deep arrays and objects may stand in each other.
 const maxNesting = 100
 
+// usualMembers has room for the members of most requests.
+const usualMembers = 8
+
 // A value is the text of one valid JSON value, without space around it.
 type value []byte
 
@@ -32,12 +35,12 @@ func parseObject(text []byte) ([]member, error) {
 	if at := invalidUTF8(text); at >= 0 {
 		return nil, syntaxError(text, at, "this byte is not UTF-8")
 	}
-	s := scanner{text: text}
+	s := scanner{text: text, names: make([]span, 0, usualMembers)}
 	s.space()
 	if s.peek() != '{' {
 		return nil, syntaxError(text, s.at, "a JSON object is wanted, beginning with {")
 	}
-	var members []member
+	members := make([]member, 0, usualMembers)
 	err := s.object(func(name, val span) error {
 		members = append(members, member{unquote(text[name.from:name.to]), text[val.from:val.to]})
 		return nil

@@ -44,9 +44,11 @@ func (n *Node) route(model, wanted string) (string, error) {
 		}
 		return wanted, nil
 	}
-	for _, r := range slices.Concat(n.cfg.Routes, builtinRoutes) {
-		if _, ok := n.cfg.Providers[r.Provider]; ok && r.matches(model) {
-			return r.Provider, nil
+	for _, routes := range [][]Route{n.cfg.Routes, builtinRoutes} {
+		for _, r := range routes {
+			if _, ok := n.cfg.Providers[r.Provider]; ok && r.matches(model) {
+				return r.Provider, nil
+			}
 		}
 	}
 	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s", model, n.providerNames()))

@@ -142,17 +142,14 @@ func (g *Guard) checkHost(u *url.URL) (string, error) {
 // lower maps a host as net/http will when it dials: fullwidth and circled digits,
 // ideographic full stops and soft hyphens all become plain ASCII.
 func lower(host string) (string, error) {
-	for i := range len(host) {
-		if host[i] >= utf8.RuneSelf {
-			mapped, err := idna.Lookup.ToASCII(host)
-			if err != nil {
-				return "", errName
-			}
-			host = mapped
-			break
-		}
+	if isASCII(host) {
+		return strings.ToLower(host), nil
 	}
-	return strings.ToLower(host), nil
+	mapped, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		return "", errName
+	}
+	return strings.ToLower(mapped), nil
 }
 
 func (g *Guard) checkLiteral(a netip.Addr) error {
@@ -238,6 +235,9 @@ func rewrite(u *url.URL, host, port string) string {
 
 // encodeNonASCII does for a query what url.URL does for a path only.
 func encodeNonASCII(s string) string {
+	if isASCII(s) {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		if s[i] < utf8.RuneSelf {
@@ -247,4 +247,13 @@ func encodeNonASCII(s string) string {
 		}
 	}
 	return b.String()
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
