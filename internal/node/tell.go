@@ -107,6 +107,9 @@ func traceID(traceparent string) string {
 func (n *Node) tellTry(s *send, res webhook.Result) {
 	d := s.delivery
 	n.metrics.try.Observe(res.Took.Seconds())
+	if !n.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
 	attrs := []any{"delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds()}
 	if id := traceID(s.payload.TraceParent); id != "" {
 		attrs = append(attrs, "trace_id", id)
@@ -124,7 +127,7 @@ func (n *Node) tellTried(before, after store.Delivery, end store.TryEnd) {
 	switch {
 	case after.Status == ringback.DeliveryDead && !before.Manual:
 		n.log.Warn("webhook is a dead letter", "delivery_id", after.ID, "job_id", after.JobID, "tries", after.Sent)
-	case after.Status == ringback.DeliveryPending:
+	case after.Status == ringback.DeliveryPending && n.log.Enabled(context.Background(), slog.LevelDebug):
 		n.log.Debug("webhook waits for its next try", "delivery_id", after.ID, "job_id", after.JobID, "next_at", after.NextAt.Truncate(time.Millisecond))
 	}
 }
