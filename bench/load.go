@@ -114,8 +114,7 @@ func (s *submitter) flood(ctx context.Context, first, before, at int) {
 }
 
 // pace submits jobs at a rate, whether or not those before are accepted: a slow
-// door makes no fewer callers come. A job's time counts from when it should have
-// been submitted.
+// door makes no fewer callers come.
 func (s *submitter) pace(ctx context.Context, first, before int, perSecond float64) {
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -124,7 +123,6 @@ func (s *submitter) pace(ctx context.Context, first, before int, perSecond float
 		if wait := due - time.Since(start); wait > 0 {
 			time.Sleep(wait)
 		}
-		s.run.jobs[n].submitted.Store(max(1, int64(start.Add(due).Sub(s.run.start))))
 		wg.Go(func() { s.must(ctx, n) })
 	}
 	wg.Wait()

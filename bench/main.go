@@ -282,4 +282,4 @@ var workloadList = []workload{
 	}},
 }
 
-const inFlight = "That many jobs at once on a provider that streams for 10 s. Memory is what was added to that of the idle\ncontender, at its peak, with its database; overhead is from the `202` to the webhook, less the 10 s."
+const inFlight = "That many jobs at once on a provider that streams for 10 s. Memory is what was added to that of the idle\ncontender, at its peak, with its database; overhead is from the `202` to the webhook, less\nwhat the provider took."

@@ -50,6 +50,9 @@ func (b *bench) flight(ctx context.Context, c contender, n int) error {
 	defer s.close()
 	w := watch(500*time.Millisecond, u.all()...)
 	s.flood(ctx, 0, n, submitters)
+	if c.Name == "ringback" {
+		b.profile.snapshot(ctx, workload)
+	}
 	err = s.err()
 	if err == nil {
 		err = r.wait(ctx)
@@ -59,7 +62,9 @@ func (b *bench) flight(ctx context.Context, c contender, n int) error {
 		return err
 	}
 	after := measure(u.all()...)
-	own := r.between(func(p *passage) int64 { return p.delivered.Load() - p.accepted.Load() - int64(streaming) })
+	own := r.between(func(p *passage) int64 {
+		return p.delivered.Load() - p.accepted.Load() - (p.answered.Load() - p.called.Load())
+	})
 	b.note(workload, u.Name, "at the provider at once", "jobs", float64(r.peak.Load()))
 	b.note(workload, u.Name, "memory a job", "KB", float64(w.peak-before.Memory)/1000/float64(n))
 	b.note(workload, u.Name, "peak memory", "MB", float64(w.peak)/1e6)

@@ -39,8 +39,24 @@ func (p *profiler) during(ctx context.Context, name string, work func() error) e
 	return err
 }
 
+// snapshot takes what is in memory at this moment.
+func (p *profiler) snapshot(ctx context.Context, name string) {
+	if p.dir == "" {
+		return
+	}
+	for _, kind := range []string{"heap", "goroutine"} {
+		if err := p.fetch(ctx, name, kind, 0); err != nil {
+			log.Printf("   no profile: %v", err)
+		}
+	}
+}
+
+// fetch takes what happens in that time, or what there is, where it is 0.
 func (p *profiler) fetch(ctx context.Context, name, kind string, long time.Duration) error {
 	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", p.addr, kind, int(long.Seconds()))
+	if long == 0 {
+		url = fmt.Sprintf("http://%s/debug/pprof/%s", p.addr, kind)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

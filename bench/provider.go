@@ -144,11 +144,13 @@ func (r *run) stream(rw http.ResponseWriter, req *http.Request) {
 		return
 	}
 	out := http.NewResponseController(rw)
+	began := time.Now()
 	_, _ = rw.Write(f.head)
-	for _, piece := range f.pieces {
+	for i, piece := range f.pieces {
 		_, _ = rw.Write(piece)
 		_ = out.Flush()
-		if !rest(req, b.stream/time.Duration(len(f.pieces))) {
+		// By the clock from the beginning: what comes late must not add up.
+		if !rest(req, time.Until(began.Add(b.stream*time.Duration(i+1)/time.Duration(len(f.pieces))))) {
 			return
 		}
 	}
@@ -157,7 +159,7 @@ func (r *run) stream(rw http.ResponseWriter, req *http.Request) {
 
 // rest waits, unless the caller leaves.
 func rest(req *http.Request, d time.Duration) bool {
-	if d == 0 {
+	if d <= 0 {
 		return true
 	}
 	timer := time.NewTimer(d)
