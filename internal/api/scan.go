@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -280,9 +279,12 @@ func plainPrefix(text []byte) int {
 // escape reads a backslash and what belongs to it.
 func (s *scanner) escape() error {
 	rest := s.text[s.at:]
-	if len(rest) >= 2 && strings.IndexByte(`"\/bfnrt`, rest[1]) >= 0 {
-		s.at += 2
-		return nil
+	if len(rest) >= 2 {
+		switch rest[1] {
+		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			s.at += 2
+			return nil
+		}
 	}
 	unit, ok := hexUnit(rest)
 	if !ok {

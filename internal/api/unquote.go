@@ -29,14 +29,6 @@ func unquote(quoted []byte) string {
 
 // unescape reads one escape, or the two of a surrogate pair.
 func unescape(quoted []byte) (r rune, size int) {
-	if unit, ok := hexUnit(quoted); ok {
-		size = len(`\uXXXX`)
-		if isSurrogate(unit) {
-			low, _ := hexUnit(quoted[size:])
-			return utf16.DecodeRune(unit, low), 2 * size
-		}
-		return unit, size
-	}
 	switch c := quoted[1]; c {
 	case 'b':
 		return '\b', 2
@@ -48,9 +40,21 @@ func unescape(quoted []byte) (r rune, size int) {
 		return '\r', 2
 	case 't':
 		return '\t', 2
+	case 'u':
+		return unescapeUnit(quoted)
 	default: // the quote, the backslash and the slash stand for themselves
 		return rune(c), 2
 	}
+}
+
+func unescapeUnit(quoted []byte) (r rune, size int) {
+	unit, _ := hexUnit(quoted)
+	size = len(`\uXXXX`)
+	if isSurrogate(unit) {
+		low, _ := hexUnit(quoted[size:])
+		return utf16.DecodeRune(unit, low), 2 * size
+	}
+	return unit, size
 }
 
 // hexUnit reads \uXXXX at the beginning of text: one unit of UTF-16.
