@@ -7,6 +7,7 @@
 //	retry.go     what becomes of a job, whatever happened to its attempt
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
+//	sends.go     who may send a webhook now, and who stands in line
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
 //	redeliver.go sends a webhook once more; erase.go deletes content
