@@ -154,9 +154,9 @@ func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 	if o.at == nil {
 		o.at = make(map[string]int)
 	}
-	o.at[string(name)] = len(o.names)
-	v := new(grown)
-	o.names, o.values = append(o.names, string(name)), append(o.values, v)
+	news, v := string(name), new(grown)
+	o.at[news] = len(o.names)
+	o.names, o.values = append(o.names, news), append(o.values, v)
 	p.held += len(name)
 	return v, nil
 }
