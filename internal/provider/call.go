@@ -86,6 +86,7 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	if c.status/100 != 2 {
 		return nil, c.refused(response.Header, body)
 	}
+	c.request.Body = nil // the answer may stream for minutes; net/http keeps the copy that was sent
 	read := c.readStream
 	if isJSON(response.Header) {
 		read = c.readWhole

@@ -12,11 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/ringback/ringback"
 )
@@ -445,4 +447,27 @@ func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 			t.Errorf("%s: granted %d bytes for an answer that holds %d", name, granted, held)
 		}
 	}
+}
+
+func TestTheStoredRequestIsLetGoWhileTheAnswerStreams(t *testing.T) {
+	client := provide(t, then(stream(begin, block, some), silence))
+	ctx, cancel := context.WithCancel(t.Context())
+	body := []byte(testBody)
+	kept := weak.Make(&body[0])
+	begun, ended := make(chan struct{}), make(chan struct{})
+	request := Request{Body: body, FirstToken: func(time.Time) { close(begun) }}
+	go func(request Request) {
+		defer close(ended)
+		_, _ = client.Generate(ctx, request)
+	}(request)
+	body, request = nil, Request{}
+	<-begun
+	for deadline := time.Now().Add(10 * time.Second); kept.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Error("it is still there")
+			break
+		}
+	}
+	cancel()
+	<-ended
 }
