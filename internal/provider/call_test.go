@@ -452,15 +452,16 @@ func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 func TestTheStoredRequestIsLetGoWhileTheAnswerStreams(t *testing.T) {
 	client := provide(t, then(stream(begin, block, some), silence))
 	ctx, cancel := context.WithCancel(t.Context())
-	body := []byte(testBody)
-	kept := weak.Make(&body[0])
 	begun, ended := make(chan struct{}), make(chan struct{})
-	request := Request{Body: body, FirstToken: func(time.Time) { close(begun) }}
-	go func(request Request) {
-		defer close(ended)
-		_, _ = client.Generate(ctx, request)
-	}(request)
-	body, request = nil, Request{}
+	call := func() weak.Pointer[byte] {
+		body := []byte(testBody)
+		go func() {
+			defer close(ended)
+			_, _ = client.Generate(ctx, Request{Body: body, FirstToken: func(time.Time) { close(begun) }})
+		}()
+		return weak.Make(&body[0])
+	}
+	kept := call()
 	<-begun
 	for deadline := time.Now().Add(10 * time.Second); kept.Value() != nil; runtime.GC() {
 		if time.Now().After(deadline) {

@@ -230,7 +230,7 @@ func checkPiece(of pair) error {
 	return nil
 }
 
-// says says whether a piece of a message is more than an empty form.
+// says tells whether a piece of a message is more than an empty form.
 func says(piece pair) bool {
 	switch string(piece.value) {
 	case "null", `""`, "[]", "{}":
