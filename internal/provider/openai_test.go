@@ -246,6 +246,10 @@ func TestLooseStreams(t *testing.T) {
 				event(`{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`) + event(" [DONE]"),
 			`{"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}],"content":null},"finish_reason":"tool_calls"}],"prompt_filter_results":[{"prompt_index":0}]}`,
 		},
+		"null for no choices": {
+			chunkBegin + chunkSome + chunkStop + event(`{"choices":null,"usage":{"prompt_tokens":1}}`) + event("[DONE]"),
+			`{"id":"c1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Some text"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}`,
+		},
 		"the old form of a call, and sound": {
 			event(`{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{\"a\""},"audio":{"id":"x","data":"QUJD"}}}]}`) +
 				event(`{"choices":[{"index":0,"delta":{"function_call":{"arguments":":1}"},"audio":{"data":"REVG","expires_at":17}},"finish_reason":"function_call"}]}`) + event("[DONE]"),
