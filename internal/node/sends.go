@@ -34,12 +34,12 @@ type host struct {
 	gate   *limit.Gate
 	line   []*send
 	places int           // of the line, with those that are promised to a claim
-	took   time.Duration // the last try
+	took   time.Duration // a try, on a moving average
 }
 
 const (
 	// A line is at most as long as what the host takes in aheadTime, going by its
-	// last try: a slow host must not keep from others what it can't take.
+	// last tries: a slow host must not keep from others what it can't take.
 	maxAhead  = 1024
 	aheadTime = time.Second
 	// maxKept bounds the bytes of all that stand in line. What is beyond it stands
@@ -53,6 +53,7 @@ type pass struct {
 	sends    *sends
 	host     store.Host
 	slot     *limit.Pass // nil while it stands in line
+	over     bool        // the slot is given back or handed on
 	unproven bool
 }
 
@@ -171,13 +172,14 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next *send, dissolved 
 	s := p.sends
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.slot == nil {
+	if p.slot == nil || p.over {
 		return nil, nil
 	}
+	p.over = true
 	p.slot.Done(r)
 	to := s.host(p.host)
 	if took > 0 {
-		to.took = took
+		to.took += (took - to.took) / 8
 	}
 	if len(to.line) == 0 {
 		return nil, nil

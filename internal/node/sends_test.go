@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/simulate"
 )
@@ -65,6 +67,13 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 	}
 	if left := w.node.InLine(); left != 0 {
 		t.Errorf("%d still stand in line", left)
+	}
+	for _, id := range ids {
+		stored, _, err := w.store.JobDeliveries(t.Context(), "default", uuid.MustParse(id))
+		must(t, err)
+		if fence := stored[0].Fence; fence > 2 { // born claimed, and settled
+			t.Errorf("fence %d, want 2: the line was dissolved, though its host took everything", fence)
+		}
 	}
 }
 
