@@ -123,6 +123,14 @@ func (g *Gate) Enter() (*Pass, bool) {
 	return p, true
 }
 
+// Resize changes how many passes may be out at once; at least 1. Those that are
+// out stay out.
+func (g *Gate) Resize(slots int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.slots = max(1, slots)
+}
+
 // Room is how many calls of Enter would succeed right now; math.MaxInt if
 // nothing limits them.
 func (g *Gate) Room() int {
@@ -135,7 +143,7 @@ func (g *Gate) Room() int {
 	}
 	room := g.slots
 	if room != math.MaxInt {
-		room -= g.out
+		room = max(0, room-g.out)
 	}
 	if g.rate != nil {
 		room = min(room, int(g.rate.TokensAt(now)))

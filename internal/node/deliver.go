@@ -141,11 +141,11 @@ func (n *Node) try(s *send) {
 	})
 }
 
-// follow begins the try of who has come to the head of the line, and gives those
-// that were claimed in vain back to the store: it cost them no try.
-func (n *Node) follow(next *send, dissolved []*send) {
-	if next != nil {
-		n.try(next)
+// follow begins the tries of those at the head of the line, and gives those that
+// were claimed in vain back to the store: it cost them no try.
+func (n *Node) follow(next, dissolved []*send) {
+	for _, s := range next {
+		n.try(s)
 	}
 	now := time.Now().Truncate(time.Millisecond)
 	for _, s := range dissolved {

@@ -128,6 +128,7 @@ const (
 	deliverySlots   = 256 // tries in flight
 	unprovenSlots   = deliverySlots / 2
 	slotsPerHost    = 8
+	maxSlotsPerHost = 64
 	maxUncertain    = 10 // attempts of a job that may end uncertain
 	laneShare       = 4  // a lane starts only while it holds fewer than this times the free slots
 	otherModels     = "other"

@@ -30,14 +30,23 @@ type sends struct {
 
 // host is a receiver's host. While somebody stands in line all slots are taken:
 // a slot that is freed goes to the first of the line at once.
+//
+// It has 8 slots. While it answers within quickTry and more stand in line it gets
+// one more with each answer, 64 at most; beyond slowTry it loses them again, and
+// all that it had got when a try fails. So a receiver that can do only one thing
+// at a time is never pressed so hard that its answers come near the time-out.
 type host struct {
 	gate   *limit.Gate
+	slots  int
 	line   []*send
 	places int           // of the line, with those that are promised to a claim
 	took   time.Duration // a try, on a moving average
 }
 
 const (
+	quickTry = 250 * time.Millisecond
+	slowTry  = 500 * time.Millisecond
+
 	// A line is at most as long as what the host takes in aheadTime, going by its
 	// last tries: a slow host must not keep from others what it can't take.
 	maxAhead  = 1024
@@ -115,7 +124,7 @@ func (h *host) ahead() int {
 	if _, _, held := h.gate.Held(); held || !h.gate.Proven() {
 		return 0
 	}
-	return min(maxAhead, int(slotsPerHost*aheadTime/max(h.took, time.Millisecond)))
+	return min(maxAhead, int(time.Duration(h.slots)*aheadTime/max(h.took, time.Millisecond)))
 }
 
 // takeBorn takes a pass for a delivery that has just been made; nil where those
@@ -145,7 +154,7 @@ func (s *sends) begin(w *send) (now, refused bool) {
 		to.places--
 		return true, false
 	}
-	if to.gate.Room() > 0 || to.ahead() == 0 { // nobody will hand it a slot
+	if to.deserted() || to.ahead() == 0 {
 		to.places--
 		return false, true
 	}
@@ -168,7 +177,7 @@ func (w *send) size() int {
 // tried gives the host's slot back as soon as the try is over (that it is
 // settled does not concern the host), or hands it to the next in line. Where the
 // host takes nothing now, the line is dissolved. Only the first call counts.
-func (p *pass) tried(r limit.Report, took time.Duration) (next *send, dissolved []*send) {
+func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*send) {
 	s := p.sends
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,16 +188,38 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next *send, dissolved 
 	p.slot.Done(r)
 	to := s.host(p.host)
 	if took > 0 {
-		to.took += (took - to.took) / 8
+		to.resize(took, r.Verdict == limit.OK)
 	}
-	if len(to.line) == 0 {
-		return nil, nil
+	for len(to.line) > 0 && s.enter(to.line[0].pass, to) {
+		next = append(next, s.leave(to, 1)...)
 	}
-	if first := to.line[0]; s.enter(first.pass, to) {
-		s.leave(to, 1)
-		return first, nil
+	if to.deserted() {
+		dissolved = s.leave(to, len(to.line))
 	}
-	return nil, s.leave(to, len(to.line))
+	return next, dissolved
+}
+
+// deserted tells that no try is out which would hand its slot to the line.
+func (h *host) deserted() bool {
+	_, _, held := h.gate.Held()
+	return held || h.gate.Room() > 0
+}
+
+// resize gives the host a slot more or less, by how a try went.
+func (h *host) resize(took time.Duration, ok bool) {
+	if h.took == 0 {
+		h.took = took
+	}
+	h.took += (took - h.took) / 8
+	switch {
+	case !ok:
+		h.slots = slotsPerHost
+	case h.took > slowTry:
+		h.slots = max(slotsPerHost, h.slots-1)
+	case h.took < quickTry && len(h.line) > 0:
+		h.slots = min(maxSlotsPerHost, h.slots+1)
+	}
+	h.gate.Resize(h.slots)
 }
 
 // leave takes the first n out of a line. The caller holds the lock.
@@ -206,7 +237,7 @@ func (s *sends) leave(to *host, n int) []*send {
 func (s *sends) host(h store.Host) *host {
 	to := s.hosts[h]
 	if to == nil {
-		to = &host{gate: limit.New(s.gate)}
+		to = &host{gate: limit.New(s.gate), slots: slotsPerHost}
 		s.hosts[h] = to
 	}
 	return to

@@ -62,9 +62,6 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 			t.Errorf("got %s after %d tries, want delivered by the first", d.Status, len(d.Tries))
 		}
 	}
-	if _, most := b.inside.there(); most != 8 {
-		t.Errorf("tries at once: got %d, want 8", most)
-	}
 	if left := w.node.InLine(); left != 0 {
 		t.Errorf("%d still stand in line", left)
 	}
@@ -138,5 +135,40 @@ func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	d := w.delivery(ids[0])
 	if triggers := []string{d.Tries[0].Trigger, d.Tries[1].Trigger}; !slices.Equal(triggers, []string{"schedule", "manual"}) {
 		t.Errorf("tries of the first: got %v, want the schedule's and the one asked for", triggers)
+	}
+}
+
+// A host has 8 slots, and more only while it answers quickly.
+func TestAQuickHostGetsMoreSlots(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		takes time.Duration
+		jobs  int
+		more  bool
+	}{
+		{20 * time.Millisecond, 200, true},
+		{600 * time.Millisecond, 24, false},
+	} {
+		t.Run(c.takes.String(), func(t *testing.T) {
+			t.Parallel()
+			var inside crowd
+			w := start(t, setup{receiver: simulate.ReceiverConfig{Answer: func(simulate.Delivery) simulate.Answer {
+				inside.come()
+				defer inside.leave()
+				time.Sleep(c.takes) // the receiver's own work
+				return simulate.Answer{}
+			}}})
+			w.settledDelivery(w.ask("sim/echo", "proves the host").ID)
+			var ids []string
+			for i := range c.jobs {
+				ids = append(ids, w.ask("sim/echo", fmt.Sprint(i)).ID)
+			}
+			for _, id := range ids {
+				w.settledDelivery(id)
+			}
+			if _, most := inside.there(); (most > 8) != c.more || most > 64 {
+				t.Errorf("tries at once: got %d; more than 8: want %t", most, c.more)
+			}
+		})
 	}
 }
