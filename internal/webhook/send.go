@@ -44,7 +44,7 @@ type SenderConfig struct {
 	Resolver *net.Resolver
 	// RootCAs sign the certificates of receivers; nil means the system's.
 	RootCAs *x509.CertPool
-	// IdlePerHost is how many idle connections to a host are kept, 8 by default;
+	// IdlePerHost is how many idle connections to a host are kept, 64 by default;
 	// give it the number of a host's slots.
 	IdlePerHost int
 }
@@ -103,7 +103,7 @@ func (s *Sender) newTransport(c SenderConfig) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderReadBytes,
 		DisableCompression:     true, // else 256 KiB may unfold to 256 MiB
 		MaxIdleConns:           512,
-		MaxIdleConnsPerHost:    cmp.Or(c.IdlePerHost, 8),
+		MaxIdleConnsPerHost:    cmp.Or(c.IdlePerHost, 64),
 		IdleConnTimeout:        30 * time.Second,
 		Protocols:              protocols,
 	}
