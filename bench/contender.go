@@ -249,10 +249,22 @@ var contenders = []contender{
 	},
 }
 
-func serve(b *bench, s setup) []program {
+// former is another binary of Ringback, to see what a change has brought.
+func former(binary string) contender {
+	return contender{
+		Name: "before", Title: "another binary of Ringback",
+		install:  func(context.Context, *bench) error { return nil },
+		programs: func(b *bench, s setup) []program { return serving(binary, b, s) },
+		health:   "/readyz", durable: true, streams: true, concurrency: 256,
+	}
+}
+
+func serve(b *bench, s setup) []program { return serving(b.binary("ringback"), b, s) }
+
+func serving(binary string, b *bench, s setup) []program {
 	return []program{{
 		args: []string{
-			b.binary("ringback"), "serve", "--addr", "127.0.0.1:" + s.port, "--data", filepath.Join(s.dir, "data"),
+			binary, "serve", "--addr", "127.0.0.1:" + s.port, "--data", filepath.Join(s.dir, "data"),
 			"--allow-callback", "127.0.0.0/8", "--concurrency", strconv.Itoa(s.concurrency), "--max-queued", "2000000", "--log-level", "warn",
 		},
 		env: append(s.env, "PROFILE_ADDR="+b.profile.addr, "ANTHROPIC_API_KEY=bench", "ANTHROPIC_BASE_URL="+b.world.ProviderURL, "WEBHOOK_SECRET="+secret),

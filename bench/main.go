@@ -50,10 +50,14 @@ func command(ctx context.Context, args []string) error {
 	f.StringVar(&b.profile.dir, "profile", "", "put pprof's profiles of Ringback into this folder")
 	f.BoolVar(&b.verbose, "v", false, "print every flood")
 	out := f.String("json", "", "write what was found to this file, and keep of it what was not measured now")
+	before := f.String("before", "", "a ringback binary to be measured too, as the contender \"before\"")
 	isQuick := f.Bool("quick", false, "compare Ringback with the ceiling and with what the last commit reached, in about a minute")
 	docs := f.String("docs", "", "write benchmarks.md and its plots into this folder, from the file of --json")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *before != "" {
+		contenders = append(contenders, former(*before))
 	}
 	if *isQuick {
 		return quick(ctx, b)
