@@ -101,6 +101,7 @@ const msgUp = "server is up"
 // it closes them in the reverse. When it is up it calls up with its URL. A
 // *failure says what the operator can do.
 func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
+	defer paceProcessors()()
 	defer paceCollector()()
 	providers, closeProviders, err := openProviders(c)
 	if err != nil {

@@ -8,6 +8,17 @@ import (
 	"sync/atomic"
 )
 
+// paceProcessors lets one thread more run than there are processors, unless
+// GOMAXPROCS says how many: the store's writer waits for the disk most of the
+// time, in a system call for which Go keeps one of the places. stop gives it back.
+func paceProcessors() (stop func()) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return func() {}
+	}
+	before := runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	return func() { runtime.GOMAXPROCS(before) }
+}
+
 // A collector paces the garbage collector by what is alive, unless GOGC says how
 // it is to be. Go's own pace, one collection each time that the heap has doubled,
 // suits neither end here: a server with 10 MB alive would collect 20 times a
@@ -25,7 +36,7 @@ const (
 	leastPercent = 50
 )
 
-// paceCollector begins; stop gives Go's own pace back.
+// paceCollector begins it; stop gives Go's own pace back.
 func paceCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
