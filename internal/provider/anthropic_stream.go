@@ -39,6 +39,9 @@ type anthropicAnswer struct {
 var _ assembler = (*anthropicAnswer)(nil)
 
 func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
+	if a.addPlain(e.Data) {
+		return false, nil
+	}
 	kind, event := e.Type, []byte(nil)
 	if valid(e.Data) {
 		event = e.Data
@@ -67,6 +70,36 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// What stands around the index and the text of a piece as the maker itself writes it.
+const (
+	beforeIndex = `{"type":"content_block_delta","index":`
+	beforeText  = `,"delta":{"type":"text_delta","text":`
+	afterText   = `}}`
+)
+
+// addPlain adds a piece of text that is written as the maker itself does, which
+// is how nearly all events come: it is read in one go. It leaves alone whatever
+// differs in a single byte.
+func (a *anthropicAnswer) addPlain(event []byte) bool {
+	rest, is := bytes.CutPrefix(event, []byte(beforeIndex))
+	if !is || len(rest) == 0 || rest[0] < '0' || rest[0] > '9' {
+		return false
+	}
+	index := int64(rest[0] - '0') // of more than one digit: left alone
+	if rest, is = bytes.CutPrefix(rest[1:], []byte(beforeText)); !is {
+		return false
+	}
+	text, is := bytes.CutSuffix(rest, []byte(afterText))
+	block := a.byIndex[index]
+	if !is || block == nil || firstByte(text) != '"' || extentOfString(text) != len(text) || !gjson.ValidBytes(text) {
+		return false
+	}
+	before := block.size
+	_ = block.grow("text", text) // it is a string
+	a.held += block.size - before
+	return true
 }
 
 // take handles an event that is part of the message.

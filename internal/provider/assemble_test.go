@@ -433,3 +433,23 @@ func fuzzStream(f *testing.F, d dialect) {
 		}
 	})
 }
+
+// Pieces as the maker writes them are read in one go; written in any other way
+// they mean the same.
+func TestAPieceMeansTheSameHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	client := dialects[0].offline(t)
+	for name, recorded := range golden(t, "anthropic") {
+		plain, plainFailure := receive(t, client, strings.NewReader(recorded))
+		spaced, spacedFailure := receive(t, client, strings.NewReader(strings.ReplaceAll(recorded, `data: {"`, `data: { "`)))
+		if got, want := fmt.Sprint(plainFailure), fmt.Sprint(spacedFailure); got != want {
+			t.Errorf("%s: failed with %s, spaced with %s", name, got, want)
+		}
+		if plain == nil || spaced == nil {
+			continue
+		}
+		if string(plain.Message) != string(spaced.Message) || plain.Text != spaced.Text {
+			t.Errorf("%s: got %s, spaced %s", name, plain.Message, spaced.Message)
+		}
+	}
+}
