@@ -53,7 +53,7 @@ type writer struct {
 func openWriter(ctx context.Context, file string) (*writer, error) {
 	// auto_vacuum must be set before the first page, journal_mode before the
 	// first write. The cache holds the hot ends of the trees.
-	pragmas := []string{"journal_mode(WAL)", "wal_autocheckpoint(4000)", "cache_size(-65536)", "foreign_keys(0)"}
+	pragmas := []string{"journal_mode(WAL)", "wal_autocheckpoint(4000)", "cache_size(-16384)", "foreign_keys(0)"}
 	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
 		// Set on a database that has it, it would be written once more: also on
 		// one of a newer version, which is to be left as it is.
