@@ -33,7 +33,7 @@ const (
 	// leastGarbage is what may pile up between two collections in any case, in bytes.
 	leastGarbage = 64 << 20
 	// leastPercent is what may pile up beside much that is alive.
-	leastPercent = 50
+	leastPercent = 25
 )
 
 // paceCollector begins it; stop gives Go's own pace back.

@@ -16,8 +16,8 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 		{4, 50, 64},
 		{10, 50, 64},
 		{64, 50, 64},
-		{200, 90, 110},
-		{2000, 990, 1010},
+		{200, 50, 80},
+		{2000, 490, 510},
 	} {
 		got := int(c.alive) * gcPercent(c.alive<<20) / 100
 		if c.alive == 0 {

@@ -85,12 +85,12 @@ var (
 
 // generate makes one attempt and settles it. The memory of an answer is given
 // back when it is settled: an answer that a full disk keeps here counts.
-func (n *Node) generate(j store.Job, request []byte, t *ticket) {
+func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	held := &share{b: n.budget}
 	defer held.release()
-	n.tellStart(&j, t)
+	n.tellStart(j, t)
 	var res result
-	t.trace = n.traceAttempt(&j)
+	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
 	res = n.call(j, request, t, held)
 	res.endedAt = time.Now() // before the gates hear of it: the next probe begins after this
@@ -112,7 +112,7 @@ func (r *running) stop(ref store.Ref, res result) {
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res result) {
+func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res result) {
 	ctx, end := context.WithCancelCause(n.calls)
 	defer end(nil)
 	n.running.enter(j.Ref(), end)
@@ -132,7 +132,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 	limited, stop := context.WithTimeout(ctx, j.Options.Timeout)
 	defer stop()
 	var first time.Time
-	t.trace.call(&j, request)
+	t.trace.call(j, request)
 	answer, err := client.Generate(limited, provider.Request{
 		Body:  request,
 		Model: j.Model,
@@ -167,7 +167,7 @@ func (n *Node) call(j store.Job, request []byte, t *ticket, held *share) (res re
 }
 
 // prepare finds the provider, and the request where the claim did not bring it.
-func (n *Node) prepare(ctx context.Context, j store.Job, request []byte, held *share) (*provider.Client, []byte, error) {
+func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *share) (*provider.Client, []byte, error) {
 	p, ok := n.cfg.Providers[j.Provider]
 	if !ok {
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
@@ -189,7 +189,7 @@ var errNoRequest = errors.New("the stored request is missing")
 
 // unprepared is the result of an attempt that could not begin. That the store
 // can't be read now is no fault of the job: it costs no attempt.
-func (n *Node) unprepared(ctx context.Context, j store.Job, err error) result {
+func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
 	if cause := stopCause(ctx); cause != nil {
 		return result{stopped: cause}
 	}
@@ -218,7 +218,7 @@ func internalError(err error) *provider.Error {
 
 // report tells the gates what the call says about model and key, and learns
 // from them when a refused job may come again.
-func (n *Node) report(j store.Job, res *result, t *ticket) {
+func (n *Node) report(j *store.Job, res *result, t *ticket) {
 	model, key := limit.Report{Verdict: limit.OK}, limit.Report{Verdict: limit.OK}
 	if f := res.failed; f != nil {
 		model, key = reports(f, time.Now())
@@ -265,11 +265,11 @@ const (
 // settle stores what became of an attempt. An answer that was paid for is not
 // thrown away because the disk is full: it is tried again until it is stored or
 // the node is told to stop.
-func (n *Node) settle(j store.Job, res result) {
+func (n *Node) settle(j *store.Job, res result) {
 	if res.endedAt.IsZero() {
 		res.endedAt = time.Now()
 	}
-	decide, born := n.decide(j, res, res.endedAt)
+	decide, born := n.decide(*j, res, res.endedAt)
 	for tries := 1; ; tries++ {
 		seen := witness{}
 		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
