@@ -18,6 +18,7 @@ python_dir=examples/receivers/python
 venv_python=$python_dir/.venv/bin/python
 promtool=deploy/.bin/promtool
 long=
+whole= # the bench too, which is a module of its own
 
 main() {
   if [[ ${1-} == --long ]]; then
@@ -30,8 +31,10 @@ main() {
   need_python_venv
   need_promtool
   if [[ $# == 0 ]]; then
+    whole=1
     check_format
     go vet ./...
+    go -C bench vet ./...
     set -- -count=1 ./... # afresh: Go's cache of results knows nothing of the programs that tests start
   fi
   run_tests "$@" | summarise
@@ -147,6 +150,9 @@ check_format() {
 run_tests() {
   local status=0
   export CGO_ENABLED=1 # the race detector needs it
+  if [[ -n $whole ]]; then
+    go -C bench test -race -json -count=1 ./... || status=$?
+  fi
   if [[ -z $long ]]; then
     go test -race -json "$@" || status=$?
   else

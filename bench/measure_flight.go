@@ -18,7 +18,7 @@ func measureFlight(ctx context.Context, b *bench) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if c.variant {
+			if c.variant || b.notEven(c, n) {
 				continue
 			}
 			if err := b.flight(ctx, c, n); err != nil {
@@ -28,6 +28,20 @@ func measureFlight(ctx context.Context, b *bench) error {
 	}
 	return nil
 }
+
+// notEven tells that a contender did not have a smaller number in flight at once,
+// so that the greater one would only take its time.
+func (b *bench) notEven(c contender, n int) bool {
+	for _, smaller := range flights {
+		if at := b.results.median(flightName(smaller), c.Name, atOnceMetric); smaller < n && at < float64(smaller) {
+			b.failed(flightName(n), c.Name, fmt.Errorf("not tried: of %d it had %.0f at the provider at once", smaller, at))
+			return true
+		}
+	}
+	return false
+}
+
+const atOnceMetric = "at the provider at once"
 
 func flightName(n int) string { return fmt.Sprintf("in flight %d", n) }
 
@@ -65,7 +79,7 @@ func (b *bench) flight(ctx context.Context, c contender, n int) error {
 	own := r.between(func(p *passage) int64 {
 		return p.delivered.Load() - p.accepted.Load() - (p.answered.Load() - p.called.Load())
 	})
-	b.note(workload, u.Name, "at the provider at once", "jobs", float64(r.peak.Load()))
+	b.note(workload, u.Name, atOnceMetric, "jobs", float64(r.peak.Load()))
 	b.note(workload, u.Name, "memory a job", "KB", float64(w.peak-before.Memory)/1000/float64(n))
 	b.note(workload, u.Name, "peak memory", "MB", float64(w.peak)/1e6)
 	b.note(workload, u.Name, "processor", "s per 1,000 jobs", (after.CPU-before.CPU).Seconds()/float64(n)*1000)

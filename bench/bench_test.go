@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The whole way, short: both contenders that need nothing but Go are built,
+// started, measured and reported on.
+func TestTheBenchMeasuresAndReports(t *testing.T) {
+	b := &bench{
+		source: ".", rounds: 2, seconds: 0.2, only: map[string]bool{"null": true, "ringback": true},
+		results: &results{Started: time.Now(), Missing: map[string]string{}},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := b.measure(ctx, t.TempDir(), map[string]bool{"core": true, "kill": true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range b.results.Failures {
+		t.Errorf("%s, %s: %s", f.Workload, f.Contender, f.Why)
+	}
+	for _, workload := range []string{throughput, latency, overhead} {
+		for _, contender := range []string{"null", "ringback"} {
+			if !slices.ContainsFunc(b.results.Figures, func(f figure) bool {
+				return f.Workload == workload && f.Contender == contender && len(f.Values) == 2 && f.Values[0] > 0
+			}) {
+				t.Errorf("%s of %s was not measured twice", workload, contender)
+			}
+		}
+	}
+	if back := b.results.median(killed, "ringback", "came back within 75 s"); back != interrupted {
+		t.Errorf("after the kill: %v of %d jobs came back", back, interrupted)
+	}
+	docs := t.TempDir()
+	if err := os.Mkdir(filepath.Join(docs, "benchmarks"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(docs, "results.json")
+	if err := b.results.keep(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := publish(file, docs); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(docs, "benchmarks.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| throughput, to the ceiling (null) |", "![Throughput](benchmarks/throughput.svg)", "not measured"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("%q is missing in the report:\n%s", want, page)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(docs, "benchmarks", "throughput.svg")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAContenderThatCannotBeInstalledIsReported(t *testing.T) {
+	b := &bench{source: ".", results: &results{Missing: map[string]string{}}, only: map[string]bool{"bullmq": true}}
+	t.Setenv("PATH", t.TempDir())
+	if err := b.install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if why := b.results.Missing["bullmq"]; !strings.Contains(why, "redis-server is missing") {
+		t.Errorf("missing: got %q, want what it is and how to get it", why)
+	}
+	if page := report(b.results); !strings.Contains(page, "**MISSING**: redis-server is missing") {
+		t.Errorf("the report does not say so:\n%s", page)
+	}
+}
+
+func TestARatioIsOfTheSameRound(t *testing.T) {
+	t.Parallel()
+	r := &results{}
+	for _, v := range []float64{10, 100, 1000} { // a machine that changes its mind
+		r.add(throughput, "ringback", "jobs", "/s", v)
+		r.add(throughput, "null", "jobs", "/s", 2*v)
+	}
+	if got := r.ratio(throughput, "jobs", "ringback", "null"); got != 0.5 {
+		t.Errorf("got %v, want 0.5", got)
+	}
+	if got := r.ratio(throughput, "jobs", "ringback", "river"); !math.IsNaN(got) {
+		t.Errorf("of what was not measured: got %v", got)
+	}
+}
+
+func TestWhatWasNotMeasuredAgainIsKept(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "results.json")
+	first := &results{Machine: map[string]string{}}
+	first.add(soaked, "ringback", "jobs", "", 7)
+	first.add(throughput, "ringback", "jobs", "/s", 1)
+	second := &results{Machine: map[string]string{}}
+	second.add(throughput, "ringback", "jobs", "/s", 2)
+	for _, r := range []*results{first, second} {
+		if err := r.keep(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := readResults(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.median(soaked, "ringback", "jobs") != 7 || got.median(throughput, "ringback", "jobs") != 2 {
+		t.Errorf("got %+v, want the soak of the first run and the throughput of the second", got.Figures)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		values  []float64
+		q, want float64
+	}{
+		{[]float64{3, 1, 2}, 0.5, 2},
+		{[]float64{4, 1, 3, 2}, 0.5, 2.5},
+		{[]float64{1, 2}, 1, 2},
+		{[]float64{5}, 0.99, 5},
+	} {
+		if got := quantile(c.values, c.q); got != c.want {
+			t.Errorf("%v at %v: got %v, want %v", c.values, c.q, got, c.want)
+		}
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("of none: got %v", got)
+	}
+}
+
+func TestShort(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]string{0.123: "0.12", 12.34: "12.3", 123.4: "123", 1234567: "1,234,567", math.NaN(): "–"} {
+		if got := short(v); got != want {
+			t.Errorf("%v: got %s, want %s", v, got, want)
+		}
+	}
+}
+
+// The provider knows which job a call is of, streams or not as it was asked, and
+// tells when it was called again.
+func TestTheProviderTellsJobsApart(t *testing.T) {
+	t.Parallel()
+	w := &world{}
+	r := w.begin(atOnce, 3, 3)
+	ask := func(body string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		w.answer(rec, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/messages", strings.NewReader(body)))
+		return rec
+	}
+	if got := ask(`{"stream":true,"messages":[{"role":"user","content":"job number 2 and more"}]}`).Body.String(); !strings.HasSuffix(got, "message_stop\"}\n\n") {
+		t.Errorf("streamed: got %q", got)
+	}
+	if got := ask(`{"messages":[{"role":"user","content":"job number 2 and more"}]}`).Body.String(); !strings.Contains(got, `"stop_reason":"end_turn"`) {
+		t.Errorf("plain: got %q", got)
+	}
+	if got := ask(`{"messages":[]}`).Code; got != http.StatusBadRequest {
+		t.Errorf("of no job: got %d", got)
+	}
+	if r.calls.Load() != 2 || r.repeated.Load() != 1 || r.jobs[2].called.Load() == 0 || r.jobs[2].recalled.Load() == 0 {
+		t.Errorf("got %d calls, %d repeated", r.calls.Load(), r.repeated.Load())
+	}
+}
