@@ -14,9 +14,9 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// maxClaim is how many deliveries to a host one transaction claims: what settles
-// waits for it.
-const maxClaim = 64
+// maxClaim is how many deliveries one transaction claims: what settles waits for
+// it.
+const maxClaim = 256
 
 // dispatchDeliveries gives free slots to the deliveries that wait in the store.
 func (n *Node) dispatchDeliveries(ctx context.Context) error {
@@ -33,9 +33,10 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	}
 	due, next := n.deliveries.order(w.Hosts), w.Next
 	passes := map[store.Host][]*pass{}
-	for len(due) > 0 {
+	taken := 0
+	for len(due) > 0 && taken < maxClaim {
 		due = slices.DeleteFunc(due, func(h store.HostWaiting) bool {
-			if len(passes[h.Host]) >= min(h.Count, maxClaim) {
+			if len(passes[h.Host]) >= h.Count || taken == maxClaim {
 				return true
 			}
 			p := n.deliveries.take(h.Host)
@@ -46,6 +47,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 				return true
 			}
 			passes[h.Host] = append(passes[h.Host], p)
+			taken++
 			return false
 		})
 	}
@@ -74,9 +76,9 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 		return err
 	}
 	for _, d := range claimed {
-		left := passes[d.Key()]
-		passes[d.Key()] = left[:len(left)-1]
-		n.send(&send{delivery: d, pass: left[len(left)-1]})
+		left := passes[d.Key()] // those with a slot first, for those that are due longest
+		passes[d.Key()] = left[1:]
+		n.send(&send{delivery: d, pass: left[0]})
 	}
 	poke(n.wakeDeliveries)
 	return nil
@@ -154,7 +156,7 @@ func (n *Node) follow(next, dissolved []*send) {
 			if s.delivery.Manual {
 				again = now
 			}
-			n.settleDelivery(s.delivery, store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: again, Free: true})
+			n.settleDelivery(s.delivery, store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: again, Free: true, Unbegun: true})
 			poke(n.wakeDeliveries)
 			return nil
 		})

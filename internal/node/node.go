@@ -127,6 +127,7 @@ type Provider struct {
 const (
 	deliverySlots   = 256 // tries in flight
 	unprovenSlots   = deliverySlots / 2
+	crowded         = deliverySlots * 3 / 4 // from here on no host has more than slotsPerHost
 	slotsPerHost    = 8
 	maxSlotsPerHost = 64
 	maxUncertain    = 10 // attempts of a job that may end uncertain

@@ -22,22 +22,25 @@ type sends struct {
 	mu       sync.Mutex
 	taken    int
 	unproven int // of those taken
+	places   int // of all lines
 	kept     int // bytes of what stands in line
 	hosts    map[store.Host]*host
 	backlog  map[store.Host]int // about how many that are due wait for each host
 	turn     int                // round robin
 }
 
-// host is a receiver's host. While somebody stands in line all slots are taken:
-// a slot that is freed goes to the first of the line at once.
+// host is a receiver's host. While somebody stands in line a try is out, which
+// will hand its slot on.
 //
 // It has 8 slots. While it answers within quickTry and more stand in line it gets
 // one more with each answer, 64 at most; beyond slowTry it loses them again, and
 // all that it had got when a try fails. So a receiver that can do only one thing
-// at a time is never pressed so hard that its answers come near the time-out.
+// at a time is never pressed so hard that its answers come near the time-out. And
+// where most of the 256 are taken, no host has more than 8: the others come first.
 type host struct {
 	gate   *limit.Gate
 	slots  int
+	out    int // tries that have not ended
 	line   []*send
 	places int           // of the line, with those that are promised to a claim
 	took   time.Duration // a try, on a moving average
@@ -51,6 +54,8 @@ const (
 	// last tries: a slow host must not keep from others what it can't take.
 	maxAhead  = 1024
 	aheadTime = time.Second
+	// maxPlaces is how many may stand in all lines together.
+	maxPlaces = 4096
 	// maxKept bounds the bytes of all that stand in line. What is beyond it stands
 	// without, and is read again from the store.
 	maxKept = 16 << 20
@@ -62,7 +67,8 @@ type pass struct {
 	sends    *sends
 	host     store.Host
 	slot     *limit.Pass // nil while it stands in line
-	over     bool        // the slot is given back or handed on
+	over     bool        // the try has ended: its slot is given back or handed on
+	counted  bool        // it counts among the 256
 	unproven bool
 }
 
@@ -89,29 +95,48 @@ func (s *sends) take(h store.Host) *pass {
 	if s.enter(p, to) {
 		return p
 	}
-	if to.places >= to.ahead() {
+	if to.deserted() || to.places >= to.ahead() || s.places >= maxPlaces {
 		return nil
 	}
-	to.places++
+	s.place(to, 1)
 	return p
+}
+
+// place gives or takes back places in a line. The caller holds the lock.
+func (s *sends) place(to *host, n int) {
+	to.places += n
+	s.places += n
 }
 
 // enter gives a pass its slot, if there is one. The caller holds the lock.
 func (s *sends) enter(p *pass, to *host) bool {
 	unproven := !to.gate.Proven()
-	if !s.room(unproven) {
+	if !s.room(unproven) || s.taken >= crowded && to.out >= slotsPerHost {
 		return false
 	}
 	slot, ok := to.gate.Enter()
 	if !ok {
 		return false
 	}
-	p.slot, p.unproven = slot, unproven
+	p.slot, p.unproven, p.counted = slot, unproven, true
+	to.out++
 	s.taken++
 	if unproven {
 		s.unproven++
 	}
 	return true
+}
+
+// uncount takes a pass out of the 256, once. The caller holds the lock.
+func (s *sends) uncount(p *pass) {
+	if !p.counted {
+		return
+	}
+	p.counted = false
+	s.taken--
+	if p.unproven {
+		s.unproven--
+	}
 }
 
 // room tells whether one more try may be in flight. The caller holds the lock.
@@ -151,11 +176,11 @@ func (s *sends) begin(w *send) (now, refused bool) {
 		return true, false
 	}
 	if len(to.line) == 0 && s.enter(p, to) {
-		to.places--
+		s.place(to, -1)
 		return true, false
 	}
 	if to.deserted() || to.ahead() == 0 {
-		to.places--
+		s.place(to, -1)
 		return false, true
 	}
 	if w.payload != nil && s.kept+len(w.payload.Body) > maxKept {
@@ -187,8 +212,12 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*sen
 	p.over = true
 	p.slot.Done(r)
 	to := s.host(p.host)
+	to.out--
 	if took > 0 {
-		to.resize(took, r.Verdict == limit.OK)
+		to.resize(took, r.Verdict == limit.OK, s.taken < crowded)
+	}
+	if len(to.line) > 0 {
+		s.uncount(p) // its place among the 256 is handed on, too
 	}
 	for len(to.line) > 0 && s.enter(to.line[0].pass, to) {
 		next = append(next, s.leave(to, 1)...)
@@ -199,14 +228,14 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*sen
 	return next, dissolved
 }
 
-// deserted tells that no try is out which would hand its slot to the line.
+// deserted tells that no try is out which would hand its slot to a line.
 func (h *host) deserted() bool {
 	_, _, held := h.gate.Held()
-	return held || h.gate.Room() > 0
+	return held || h.out == 0
 }
 
 // resize gives the host a slot more or less, by how a try went.
-func (h *host) resize(took time.Duration, ok bool) {
+func (h *host) resize(took time.Duration, ok, mayGrow bool) {
 	if h.took == 0 {
 		h.took = took
 	}
@@ -216,7 +245,7 @@ func (h *host) resize(took time.Duration, ok bool) {
 		h.slots = slotsPerHost
 	case h.took > slowTry:
 		h.slots = max(slotsPerHost, h.slots-1)
-	case h.took < quickTry && len(h.line) > 0:
+	case mayGrow && h.took < quickTry && len(h.line) > 0:
 		h.slots = min(maxSlotsPerHost, h.slots+1)
 	}
 	h.gate.Resize(h.slots)
@@ -226,7 +255,7 @@ func (h *host) resize(took time.Duration, ok bool) {
 func (s *sends) leave(to *host, n int) []*send {
 	left := slices.Clone(to.line[:n])
 	to.line = slices.Delete(to.line, 0, n)
-	to.places -= n
+	s.place(to, -n)
 	for _, w := range left {
 		s.kept -= w.size()
 	}
@@ -249,13 +278,10 @@ func (p *pass) give() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.slot == nil {
-		s.host(p.host).places--
+		s.place(s.host(p.host), -1)
 		return
 	}
-	s.taken--
-	if p.unproven {
-		s.unproven--
-	}
+	s.uncount(p)
 }
 
 // next is when a host's gate may open by time alone; zero if not time but a

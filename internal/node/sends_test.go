@@ -20,6 +20,7 @@ type busy struct {
 	inside crowd
 	shut   atomic.Bool
 	letGo  chan struct{}
+	takes  atomic.Int64 // how long an answer takes then, in nanoseconds
 	refuse atomic.Int64 // how many more are refused with Retry-After
 }
 
@@ -29,6 +30,7 @@ func (b *busy) answer(simulate.Delivery) simulate.Answer {
 	if b.shut.Load() {
 		<-b.letGo
 	}
+	time.Sleep(time.Duration(b.takes.Load())) // the receiver's own work
 	if b.refuse.Add(-1) >= 0 {
 		return simulate.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}}
 	}
@@ -138,37 +140,35 @@ func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	}
 }
 
-// A host has 8 slots, and more only while it answers quickly.
+// A host has 8 slots, and more only while it answers quickly and more stand in
+// line for it.
 func TestAQuickHostGetsMoreSlots(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		takes time.Duration
-		jobs  int
-		more  bool
-	}{
-		{20 * time.Millisecond, 200, true},
-		{600 * time.Millisecond, 24, false},
-	} {
-		t.Run(c.takes.String(), func(t *testing.T) {
-			t.Parallel()
-			var inside crowd
-			w := start(t, setup{receiver: simulate.ReceiverConfig{Answer: func(simulate.Delivery) simulate.Answer {
-				inside.come()
-				defer inside.leave()
-				time.Sleep(c.takes) // the receiver's own work
-				return simulate.Answer{}
-			}}})
-			w.settledDelivery(w.ask("sim/echo", "proves the host").ID)
-			var ids []string
-			for i := range c.jobs {
-				ids = append(ids, w.ask("sim/echo", fmt.Sprint(i)).ID)
-			}
-			for _, id := range ids {
-				w.settledDelivery(id)
-			}
-			if _, most := inside.there(); (most > 8) != c.more || most > 64 {
-				t.Errorf("tries at once: got %d; more than 8: want %t", most, c.more)
-			}
-		})
+	w, b, ids := startBusy(t, 100)
+	b.takes.Store(int64(20 * time.Millisecond))
+	close(b.letGo)
+	for _, id := range ids {
+		w.settledDelivery(id)
+	}
+	if _, most := b.inside.there(); most <= 8 || most > 64 {
+		t.Errorf("tries at once: got %d, want more than 8 and at most 64", most)
+	}
+}
+
+func TestASlowHostKeepsItsEightSlots(t *testing.T) {
+	t.Parallel()
+	b := &busy{}
+	b.takes.Store(int64(600 * time.Millisecond))
+	w := start(t, setup{receiver: simulate.ReceiverConfig{Answer: b.answer}})
+	w.settledDelivery(w.ask("sim/echo", "proves the host").ID)
+	var ids []string
+	for i := range 24 {
+		ids = append(ids, w.ask("sim/echo", fmt.Sprint(i)).ID)
+	}
+	for _, id := range ids {
+		w.settledDelivery(id)
+	}
+	if _, most := b.inside.there(); most > 8 {
+		t.Errorf("tries at once: got %d, want 8 at most", most)
 	}
 }

@@ -495,13 +495,11 @@ type TryEnd struct {
 	// Free costs the delivery no place in its schedule: a probe of a held host
 	// that never left, or a drain.
 	Free bool
-}
-
-// Unbegun tells that no try was made: the delivery, also one that somebody asked
-// for once more, is as it was before its claim, and due again at NextAt. It
-// leaves no trace but the fence: settled so once more, it counts as fenced.
-func (e TryEnd) Unbegun() bool {
-	return e.Free && e.Try.At.IsZero() && e.Status == ringback.DeliveryPending
+	// Unbegun, with Free and pending and without a Try, says that none was made:
+	// the delivery, also one that somebody asked for once more, is as it was
+	// before its claim, and due again at NextAt. It leaves no trace but the
+	// fence: settled so once more, it counts as fenced.
+	Unbegun bool
 }
 
 // Parts selects content.

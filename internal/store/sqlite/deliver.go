@@ -127,7 +127,7 @@ func deaths(before, after ringback.DeliveryStatus) int {
 // again, if it is.
 func conclude(d *store.Delivery, e store.TryEnd) (due time.Time) {
 	manual := d.Manual
-	d.InFlight, d.Manual = false, manual && e.Unbegun()
+	d.InFlight, d.Manual = false, manual && e.Unbegun
 	d.Fence++
 	if !manual && !e.Free {
 		d.Tries++
@@ -186,7 +186,7 @@ func insertTry(t *tx, d *store.Delivery, y ringback.Try) error {
 // updateDelivery writes a delivery that is in flight no more. A pending one is
 // due again at the time given.
 func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
-	delete(s.held.deliveries, d.ID)
+	s.forgetDelivery(t, d.ID)
 	var dueAt any
 	if d.Status == ringback.DeliveryPending || d.Manual {
 		dueAt = ms(due)

@@ -10,9 +10,10 @@ import (
 // the tables have them: whoever settles one need not read it again. Only the
 // writer's goroutine uses it.
 //
-// Whatever changes such a row forgets it first, at once, and may know it again
-// when the change is committed: a transaction that is rolled back leaves less in
-// here, never something wrong. What is not in here is read.
+// Whatever changes such a row forgets it, at once and once more after the commit,
+// since a member of the same batch before it may have made it known by then.
+// What makes a row known does so after the commit. So a transaction that is rolled
+// back leaves less in here, never something wrong. What is not in here is read.
 type held struct {
 	jobs       map[uuid.UUID]store.Job
 	deliveries map[uuid.UUID]store.Delivery
@@ -30,6 +31,16 @@ func (s *Store) runs(t *tx, j store.Job) {
 // flies knows a delivery once its claim is committed.
 func (s *Store) flies(t *tx, d store.Delivery) {
 	t.after(func() { s.held.deliveries[d.ID] = d })
+}
+
+func (s *Store) forgetJob(t *tx, id uuid.UUID) {
+	delete(s.held.jobs, id)
+	t.after(func() { delete(s.held.jobs, id) })
+}
+
+func (s *Store) forgetDelivery(t *tx, id uuid.UUID) {
+	delete(s.held.deliveries, id)
+	t.after(func() { delete(s.held.deliveries, id) })
 }
 
 // job gives the row of a job that is likely to run.

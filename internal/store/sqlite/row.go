@@ -144,7 +144,7 @@ func insertJob(t *tx, j *store.Job) error {
 
 // updateJob writes what the moves change.
 func (s *Store) updateJob(t *tx, j *store.Job) error {
-	delete(s.held.jobs, j.ID)
+	s.forgetJob(t, j.ID)
 	_, err := t.exec(`
 		UPDATE jobs SET
 			provider = ?, model = ?, fallbacks = ?, status = ?, fence = ?, node = ?, cancel_requested = ?,

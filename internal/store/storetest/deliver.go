@@ -129,7 +129,7 @@ func exerciseSettleDelivery(s suite) {
 	})
 
 	s.promise("a claim without a try changes nothing but the fence", func(w *world) {
-		unbegun := store.TryEnd{At: at(3), Status: ringback.DeliveryPending, NextAt: at(4), Free: true}
+		unbegun := store.TryEnd{At: at(3), Status: ringback.DeliveryPending, NextAt: at(4), Free: true, Unbegun: true}
 		j := w.delivering(at(0))
 		got := w.settleDelivery(w.claimDelivery(at(1)), unbegun)
 		w.same("NextAt", got.NextAt, at(4))

@@ -149,7 +149,7 @@ func (d *modelDelivery) open() bool { return d.row.InFlight || d.waits() }
 // settle ends the try that is in flight.
 func (d *modelDelivery) settle(e store.TryEnd) {
 	r := &d.row
-	if e.Unbegun() {
+	if e.Unbegun {
 		r.InFlight, d.due = false, e.NextAt
 		if !r.Manual {
 			r.NextAt = e.NextAt

@@ -71,7 +71,7 @@ func (w *walk) settleDeliveryAny() {
 	w.touched[d.row.JobID] = true
 	w.repeats = append(w.repeats, func() {
 		got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
-		if e.Unbegun() || w.m.erased[d.row.JobID] {
+		if e.Unbegun || w.m.erased[d.row.JobID] {
 			w.fails(err, store.ErrFenced)
 			return
 		}
@@ -92,7 +92,7 @@ func (w *walk) anyTryEnd() store.TryEnd {
 		e.Free = true
 		return e
 	case "unbegun":
-		return store.TryEnd{At: w.now, Status: ringback.DeliveryPending, NextAt: next, Free: true}
+		return store.TryEnd{At: w.now, Status: ringback.DeliveryPending, NextAt: next, Free: true, Unbegun: true}
 	default:
 		return tryAgain(w.now, next)
 	}
