@@ -26,6 +26,8 @@ type bench struct {
 	only    map[string]bool
 	profile profiler
 	verbose bool
+	out     string  // the file of the results; "" for none
+	docs    string  // the folder of the report; "" for none
 	seconds float64 // that a measurement of the core takes, about
 }
 
@@ -63,21 +65,11 @@ func command(ctx context.Context, args []string) error {
 		return quick(ctx, b)
 	}
 	b.only = names(*only)
-	if *workloads != "none" {
-		if err := b.measure(ctx, *dir, names(*workloads)); err != nil {
-			return err
-		}
+	b.out, b.docs = *out, *docs
+	if *workloads == "none" {
+		return b.publish()
 	}
-	if *out == "" {
-		return nil
-	}
-	if err := b.results.keep(*out); err != nil {
-		return err
-	}
-	if *docs == "" {
-		return nil
-	}
-	return publish(*out, *docs)
+	return b.measure(ctx, *dir, names(*workloads))
 }
 
 // measure makes the measurements that are wanted; all but those apart if none is
@@ -102,9 +94,26 @@ func (b *bench) measure(ctx context.Context, dir string, wanted map[string]bool)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		b.results.Took = time.Since(b.results.Started).Round(time.Second).String()
+		if err := b.publish(); err != nil {
+			return err
+		}
 	}
-	b.results.Took = time.Since(b.results.Started).Round(time.Second).String()
 	return nil
+}
+
+// publish writes what was found so far into the files that were asked for.
+func (b *bench) publish() error {
+	if b.out == "" {
+		return nil
+	}
+	if err := b.results.keep(b.out); err != nil {
+		return err
+	}
+	if b.docs == "" {
+		return nil
+	}
+	return publish(b.out, b.docs)
 }
 
 // publish writes the report and its plots.

@@ -97,24 +97,34 @@ func (r *results) ratios(workload, metric, a, b string) (all []float64) {
 // one has not, are kept.
 func (r *results) keep(path string) error {
 	former, err := readResults(path)
-	if err == nil {
-		now := map[string]bool{}
-		for _, f := range r.Figures {
-			now[f.Workload] = true
-		}
-		for _, f := range former.Figures {
-			if !now[f.Workload] {
-				r.Figures = append(r.Figures, f)
-			}
-		}
-		if len(r.Series) == 0 {
-			r.Series = former.Series
-		}
-		if r.Machine == nil { // nothing was measured
-			*r = *former
+	if err != nil {
+		return r.write(path)
+	}
+	if r.Machine == nil { // nothing was measured
+		return nil
+	}
+	all := *r
+	again := map[string]bool{}
+	for _, f := range r.Figures {
+		again[f.Workload] = true
+	}
+	for _, f := range r.Failures {
+		again[f.Workload] = true
+	}
+	for _, f := range former.Figures {
+		if !again[f.Workload] {
+			all.Figures = append(all.Figures, f)
 		}
 	}
-	return r.write(path)
+	for _, f := range former.Failures {
+		if !again[f.Workload] {
+			all.Failures = append(all.Failures, f)
+		}
+	}
+	if len(r.Series) == 0 {
+		all.Series = former.Series
+	}
+	return all.write(path)
 }
 
 func (r *results) write(path string) error {

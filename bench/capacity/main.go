@@ -165,9 +165,9 @@ func work(l load, c cost, n node) plan {
 
 // content is the bytes of a job's content on disk: the request, the answer, and
 // the webhook, which has the answer's text twice (as text, and in the provider's
-// own message). What has less than 2 KiB is not compressed.
+// own message). What has less than 1 KiB is not compressed.
 func (l load) content(shrink float64) (all float64) {
-	const around, compressed = 600, 2048 // JSON around the text
+	const around, compressed = 600, 1024 // JSON around the text
 	for _, size := range []float64{l.prompt + around/3, l.text + around, 2*l.text + 2*around} {
 		if size > compressed {
 			size *= shrink

@@ -76,10 +76,10 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 func TestContentIsCompressedFromAPageOn(t *testing.T) {
 	t.Parallel()
 	small, large := load{prompt: 100, text: 100}, load{prompt: 100_000, text: 100}
-	if got := small.content(0.5); got != 300+700+1400 {
-		t.Errorf("small: got %v, want all of it", got)
+	if got := small.content(0.5); got != 300+700+1400*0.5 {
+		t.Errorf("small: got %v, want the webhook compressed and the others as they are", got)
 	}
-	if got := large.content(0.5); got != 100_200*0.5+700+1400 {
+	if got := large.content(0.5); got != 100_200*0.5+700+1400*0.5 {
 		t.Errorf("large: got %v, want half of the prompt", got)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Blob is content as it is stored: compressed from 2 KiB up. Those who bring
+// Blob is content as it is stored: compressed from 1 KiB up. Those who bring
 // content pack it before the move, so that no transaction waits for a
 // compressor. The zero Blob is no content.
 type Blob struct {
@@ -14,9 +14,8 @@ type Blob struct {
 	Zstd  bool
 }
 
-// packFrom is the size in bytes from which content is compressed. Below it a job
-// would spend a tenth of its processor time on saving a page or two.
-const packFrom = 2 << 10
+// packFrom is the size in bytes from which content is compressed.
+const packFrom = 1 << 10
 
 // maxBlob bounds what a stored blob may grow to, in bytes: twice the largest
 // answer or request, since a webhook carries text and message.
