@@ -188,10 +188,13 @@ func (p plan) print(w io.Writer) {
 	row("disk for prompts and answers", "%s (kept for %s)", size(p.content), p.results)
 	row("disk for rows", "%s (kept for %s more)", size(p.rowsDisk), p.rows)
 	row("nodes", "%.0f with %.0f processors and %s (%s)", p.nodes, p.cores, size(p.memory), p.bound)
-	if p.nodes == 1 && p.stores == 1 {
+	switch {
+	case p.stores > 1:
+		row("store", "PostgreSQL: it is %.0f times what one embedded store takes", p.stores)
+	case p.nodes > 1:
+		row("store", "PostgreSQL, which several nodes can share")
+	default:
 		row("store", "the embedded one")
-	} else {
-		row("store", "PostgreSQL; the embedded store would be full %.0f times over", p.stores)
 	}
 }
 
