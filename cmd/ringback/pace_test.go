@@ -52,6 +52,5 @@ func TestThePaceFollowsWhatIsAlive(t *testing.T) {
 	}
 	await("a large one", func(percent int) bool { return percent == leastPercent })
 	runtime.KeepAlive(large)
-	large = nil
 	await("a small one again", func(percent int) bool { return percent > 100 })
 }
