@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,14 +74,10 @@ data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text
 
 `, piece))
 	}
-	f.whole = slicesConcat(f.head, f.pieces, f.tail)
+	f.whole = slices.Concat(f.head, bytes.Join(f.pieces, nil), f.tail)
 	quoted, _ := json.Marshal(text)
 	f.plain = fmt.Appendf(nil, `{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message","role":"assistant","model":"claude-bench","content":[{"type":"text","text":%s}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":250,"output_tokens":%d}}`, quoted, b.size/4)
 	return f
-}
-
-func slicesConcat(head []byte, pieces [][]byte, tail []byte) []byte {
-	return append(append(bytes.Clone(head), bytes.Join(pieces, nil)...), tail...)
 }
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}

@@ -59,7 +59,7 @@ func report(r *results) string {
 		p("")
 	}
 	p("## What it ran on\n")
-	p("%s, %s.\n", r.Started.Format("2 January 2006"), r.Took)
+	p("The last run: %s, %s. Workloads that it did not measure are of runs before it.\n", r.Started.Format("2 January 2006"), r.Took)
 	table(p, r.Machine)
 	table(p, r.Versions)
 	return b.String()
