@@ -67,14 +67,25 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrLocked: another process holds the data directory.
 	ErrLocked = errors.New("data directory is in use by another process")
+	// ErrUnavailable: the database can't be reached, or takes no writes now;
+	// nothing was changed.
+	ErrUnavailable = errors.New("the database can't be reached")
+	// ErrNoLease: the node has no lease, or one whose time is over. It may not
+	// claim anything; nothing was changed.
+	ErrNoLease = errors.New("the node has no lease")
+	// ErrSwept: another node has taken the lease away, and with it all claims.
+	ErrSwept = errors.New("the node's lease was taken away")
 	// ErrTooNew: a newer Ringback wrote this store, in a way that this one must not touch.
 	ErrTooNew = errors.New("the store needs a newer ringback")
 )
 
-// Store is a durable store of jobs and deliveries.
+// Store is a durable store of jobs and deliveries, of one process or of many
+// nodes.
 type Store interface {
 	Jobs
 	Deliveries
+	Nodes
+	Signals
 	Holds
 	Reader
 	Keeper
@@ -85,9 +96,10 @@ type Store interface {
 // Jobs are the moves of a job.
 type Jobs interface {
 	// Submit stores a job: queued, or already running on Job.Node where that is
-	// set (born claimed). A second Submit of the same id is done already. With an
-	// idempotency key that is taken it stores nothing and returns the first job
-	// and true, or ErrMismatch if that one's IdempotencyHash differs.
+	// set (born claimed), which takes a lease: ErrNoLease. A second Submit of the
+	// same id is done already. With an idempotency key that is taken it stores
+	// nothing and returns the first job and true, or ErrMismatch if that one's
+	// IdempotencyHash differs.
 	Submit(ctx context.Context, j NewJob) (Job, bool, error)
 
 	// Replay stores a job, as Submit does, that repeats another one, which ended
@@ -99,14 +111,16 @@ type Jobs interface {
 
 	// Claim moves due jobs from queued to running, at most Want.N of each lane,
 	// those of the highest priority first, and of these the oldest run_at. Each is
-	// then an attempt that may have sent bytes: its number is used up.
+	// then an attempt that may have sent bytes: its number is used up. ErrNoLease.
 	Claim(ctx context.Context, c ClaimJobs) ([]Job, error)
 
 	// Settle ends the attempt that ref names as decide says, with the ledger's
 	// row and the delivery that this causes. It returns the job as it stands
 	// then, or ErrFenced if the job has moved on. Settled before with the same
 	// ref, outcome and time is success; to find that out decide may be called
-	// with a row that has moved on.
+	// with a row that has moved on. ErrNoLease where it was to be stored with a
+	// delivery in flight on a node without a lease: then it may be settled with one
+	// that is due.
 	Settle(ctx context.Context, ref Ref, decide Decide) (Job, error)
 
 	// Cancel ends a waiting job as decide says. For a running one it stores
@@ -118,10 +132,10 @@ type Jobs interface {
 	// Expire ends at most limit waiting jobs whose EndBy is not after now.
 	Expire(ctx context.Context, now time.Time, limit int, decide Decide) ([]Job, error)
 
-	// Release ends the attempts of at most limit running jobs that no living
-	// claim of this process stands for: those not listed in keep. At a start
-	// that is every running job, at the end of a drain what is left.
-	Release(ctx context.Context, keep []Ref, limit int, decide Decide) ([]Job, error)
+	// Release ends, in one transaction, the attempts that refs name, as far as the
+	// node still holds them, and returns their jobs. What drains gives back what it
+	// broke off; what finds a claim that nobody knows of frees it.
+	Release(ctx context.Context, node string, refs []Ref, decide Decide) ([]Job, error)
 
 	// Erase deletes the content of a job that has ended, with all that its
 	// caller, provider and receiver said. A delivery of it that was not delivered
@@ -131,10 +145,10 @@ type Jobs interface {
 }
 
 // Deliveries are the moves of a delivery. Deliveries are born by Settle,
-// Cancel, Expire and Release.
+// Cancel, Expire, Release and Sweep.
 type Deliveries interface {
 	// ClaimDeliveries marks due deliveries as in flight, at most Want.N of each
-	// host, those due longest first. It returns them without their payload.
+	// host, those due longest first. It returns them without their payload. ErrNoLease.
 	ClaimDeliveries(ctx context.Context, c ClaimHosts) ([]Delivery, error)
 
 	// SettleDelivery ends the try that ref names: the try's row, and the state
@@ -156,14 +170,107 @@ type Deliveries interface {
 	// up, and a delivery that had ended stays as it was.
 	ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]Delivery, error)
 
-	// ReleaseDeliveries makes due again what was in flight in a process that
-	// died, at most limit of those not in keep; the lost try is written down
-	// with the error class "unknown" and costs no place in the schedule.
-	ReleaseDeliveries(ctx context.Context, keep []Ref, now time.Time, limit int) (int, error)
+	// ReleaseDeliveries makes due again, in one transaction, what refs name, as far
+	// as the node still has it in flight, and says how many that were. The lost try
+	// is written down with the error class "unknown" and costs no place in the
+	// schedule.
+	ReleaseDeliveries(ctx context.Context, node string, refs []Ref, now time.Time) (int, error)
 }
 
-// Holds are kept here so that a restart does not forget them. They are hints:
-// what stands in memory decides.
+// Nodes are the processes that run jobs. What a node has claimed is its own as
+// long as it has a lease. A node that loses its lease is as good as dead: what
+// was claimed in its name is freed by whoever sweeps.
+//
+// A lease lasts for a time on the store's own clock. A store for one process
+// gives leases that last as long as the process: those of earlier ones are over.
+type Nodes interface {
+	// Join makes a node known and gives it a lease. An id is used once.
+	Join(ctx context.Context, n Node) (Lease, error)
+	// Renew lengthens a node's lease, also one whose time is over as long as
+	// nobody has taken it away: ErrSwept.
+	Renew(ctx context.Context, id string) (Lease, error)
+	// Leave gives back the lease of a node that holds nothing any more. What it
+	// holds all the same is freed by the next Sweep.
+	Leave(ctx context.Context, id string) error
+	// Sweep takes away the leases whose time is over, then frees what is claimed
+	// in the name of nodes without a lease: at most limit jobs, as decide says, and
+	// at most limit deliveries, as ReleaseDeliveries does. With fewer of both
+	// nothing is left. The sweeper needs a lease: ErrNoLease.
+	Sweep(ctx context.Context, by string, now time.Time, limit int, decide Decide) (Swept, error)
+	// Held lists what is claimed in the name of a node.
+	Held(ctx context.Context, id string) (Held, error)
+	// Nodes lists the nodes that have a lease whose time is not over, oldest first.
+	Nodes(ctx context.Context) ([]Node, error)
+}
+
+// Node is a running process.
+type Node struct {
+	ID      string // new at each start; ids sort by age
+	Machine string // its name in the network
+	Version string
+	// API and Worker are its roles: whether it takes requests, and whether it runs
+	// jobs and sends webhooks.
+	API, Worker bool
+	// Set by the store, on its clock. ExpiresAt is zero if the lease lasts as long as
+	// the process.
+	JoinedAt, ExpiresAt time.Time
+}
+
+// Lease is a node's right to its claims.
+type Lease struct {
+	// Lasts is for how long, from when it was asked for; 0: as long as the process.
+	Lasts time.Duration
+	// Now is the time on the store's clock when it was given; zero where that is
+	// the process's clock.
+	Now time.Time
+	// Nodes are those that live, as [Nodes.Nodes] lists them.
+	Nodes []Node
+}
+
+// Swept is what a sweep has freed.
+type Swept struct {
+	Nodes      []string // whose lease it has taken away
+	Jobs       []Job
+	Deliveries int
+}
+
+// Held is what is claimed in the name of a node.
+type Held struct {
+	Jobs []Ref
+	// Cancelled are those of Jobs that somebody wants cancelled.
+	Cancelled  []Ref
+	Deliveries []Ref
+}
+
+// Signals tell a node that another one has moved something. They are hints that
+// may come late, twice or never: whoever waits looks now and then by itself.
+type Signals interface {
+	// Watch has f called with what others have moved, until the store is closed. f
+	// must be quick. A store for one process never calls it. It is called once at most.
+	Watch(f func(Signal))
+}
+
+// Signal is a set of things that may have happened on another node.
+type Signal uint8
+
+// What may have happened.
+const (
+	// SignalJobs: a job waits that was not there before.
+	SignalJobs Signal = 1 << iota
+	// SignalDeliveries: a delivery is due.
+	SignalDeliveries
+	// SignalEnded: jobs have ended.
+	SignalEnded
+	// SignalCancel: a running job is to be cancelled.
+	SignalCancel
+	// SignalHolds: a hold was stored or dropped.
+	SignalHolds
+	// SignalNodes: a node has joined or left.
+	SignalNodes
+)
+
+// Holds are kept here so that a restart does not forget them, and so that all
+// nodes know of them. They are hints: what stands in memory decides.
 type Holds interface {
 	// PutHold stores a hold in the place of the one of the same target.
 	PutHold(ctx context.Context, h Hold) error
@@ -205,15 +312,18 @@ type Reader interface {
 	Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) ([]ringback.Attempt, error)
 	// JobDeliveries lists a job's deliveries with their tries.
 	JobDeliveries(ctx context.Context, project string, id uuid.UUID) ([]Delivery, [][]ringback.Try, error)
+	// Ended says which of these jobs, of any project, have ended or are gone.
+	Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 	// Payload reads the bytes and headers of a delivery; ErrGone.
 	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
-	// Waiting says what waits, from counters.
+	// Waiting says what waits, exactly.
 	Waiting(ctx context.Context) (Waiting, error)
 	// DueJobs and DueDeliveries say where something is due, and when something
-	// will be next, without a look at the rest.
+	// will be next, without a look at the rest. What another process did may show a
+	// second later. A Count may fall short of what is there, never to zero.
 	DueJobs(ctx context.Context, now time.Time) (DueJobs, error)
 	DueDeliveries(ctx context.Context, now time.Time) (DueDeliveries, error)
-	// Queued is Waiting's Jobs alone, for those who ask often.
+	// Queued is Waiting's Jobs alone, for those who ask often; also a second old.
 	Queued(ctx context.Context) (int, error)
 	// DeadJobs and DeadDeliveries list dead letters, newest first, and page as
 	// List does. CountDead counts what they would list in all, whatever Limit says.
@@ -432,8 +542,9 @@ type NewDelivery struct {
 	Host   string
 	Body   Blob
 	MadeAt time.Time
-	// Born stores it as already in flight, with fence 1; else it is due at once.
-	Born bool
+	// Node, if set, has it in flight already, with fence 1 (born claimed, which takes
+	// a lease); else it is due at once.
+	Node string
 }
 
 // Delivery is the row of a delivery.
@@ -446,8 +557,9 @@ type Delivery struct {
 	Event   ringback.EventType
 	Status  ringback.DeliveryStatus
 	Fence   int64
-	// InFlight is set while a try is made.
+	// InFlight is set while a try is made, Node exactly then: who makes it.
 	InFlight bool
+	Node     string
 	// Manual is set while the try that is due or in flight is a redelivery.
 	Manual bool
 	MadeAt time.Time
@@ -473,6 +585,7 @@ func (d *Delivery) Ref() Ref { return Ref{d.ID, d.Fence} }
 
 // ClaimHosts asks for deliveries to send.
 type ClaimHosts struct {
+	Node  string
 	Now   time.Time
 	Hosts []HostWant
 }
