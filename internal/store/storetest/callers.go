@@ -49,7 +49,7 @@ func manyCallers(w *world) {
 				if _, _, err := w.Store().Submit(ctx, n); err != nil {
 					return err
 				}
-				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 2}}})
+				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 2}}})
 				if err != nil {
 					return err
 				}
@@ -106,7 +106,7 @@ func claimsRaceSubmits(w *world) {
 	for range 4 {
 		g.Go(func() error {
 			for missing() > 0 {
-				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 7}}})
+				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 7}}})
 				if err != nil {
 					return fmt.Errorf("with %d jobs not claimed: %w", missing(), err)
 				}
@@ -135,7 +135,7 @@ func oneJobManyClaims(w *world) {
 	var g errgroup.Group
 	for range callers {
 		g.Go(func() error {
-			jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
+			jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
 			got.Add(int64(len(jobs)))
 			return err
 		})

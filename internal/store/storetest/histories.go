@@ -17,7 +17,7 @@ func exerciseHistories(s suite) {
 		j := w.submitNew(at(0))
 		lost := w.claimOne(at(1))
 		w.crash() // bytes were sent; of the answer nothing is stored
-		w.release(freed(at(2)))
+		w.sweep(at(2))
 		again := w.claimOne(at(3))
 		w.settle(again, completed(at(4), "hello"))
 		w.same("Attempts", w.ledger(j.ID), []ringback.Attempt{entry(lost, uncertain(at(2))), entry(again, completed(at(4), "hello"))})
@@ -27,7 +27,8 @@ func exerciseHistories(s suite) {
 	// Each claim and each freeing moves the fence.
 	s.promise("a zombie settles after its job was claimed again", func(w *world) {
 		zombie := w.running(at(0))
-		w.release(freed(at(1)))
+		w.die()
+		w.sweep(at(1))
 		w.settleFenced(zombie, notified(zombie, at(2))) // while the job waits
 		owner := w.claimOne(at(3))
 		w.settleFenced(zombie, notified(zombie, at(4))) // while another runs it
@@ -87,7 +88,11 @@ func terminalIsFinal(w *world) {
 	_, err := w.Store().Cancel(w.ctx(), project, running.ID, cancelled(at(3)))
 	w.fails(err, store.ErrEnded)
 	w.same("Expire", w.expire(at(100), 10, expired(at(100))), []store.Job(nil))
-	w.same("Release", w.release(freed(at(100))), []store.Job(nil))
+	freedJobs, err := w.Store().Release(w.ctx(), w.node, []store.Ref{running.Ref()}, freed(at(100)))
+	w.ok(err)
+	w.same("Release", freedJobs, []store.Job(nil))
+	w.die()
+	w.same("Sweep", w.sweep(at(100)).Jobs, []store.Job(nil))
 	w.same("Claim", w.claim(at(100), lane, 10), []store.Job(nil))
 	w.submit(store.NewJob{Job: running, Request: store.Pack([]byte("another"))})
 	w.crash()
@@ -102,7 +107,7 @@ func poison(w *world) {
 	for i := range store.SuspectAfter {
 		w.same("claimed together", len(w.claim(at(i), lane, 10)), 2)
 		w.crash()
-		w.release(freed(at(i)))
+		w.sweep(at(i))
 	}
 	w.same("Claim of the lane", w.claim(at(9), lane, 10), []store.Job(nil))
 	first := w.claimSuspects(at(9), 1)
@@ -144,7 +149,7 @@ func exerciseCancelHistories(s suite) {
 		running := w.running(at(0))
 		w.cancel(running.ID, cancelled(at(1)))
 		w.crash()
-		w.same("Release", len(w.release(freed(at(2)))), 1)
+		w.same("how many were freed", len(w.sweep(at(2)).Jobs), 1)
 		got := w.read(running.ID)
 		w.same("Status", got.Status, ringback.Cancelled)
 		w.same("Claim", w.claim(at(3), lane, 1), []store.Job(nil))
@@ -158,8 +163,9 @@ func exerciseWebhookHistories(s suite) {
 	s.promise("redelivery against the schedule: a late failure does not turn delivered into pending", func(w *world) {
 		j := w.delivering(at(0))
 		id := deliveryID(j.ID, ringback.EventCompleted)
-		w.fails(w.Store().Redeliver(w.ctx(), project, w.claimDelivery(at(1)).ID, at(1)), store.ErrInFlight)
-		w.releaseDeliveries(at(2), 1) // that try is lost
+		lost := w.claimDelivery(at(1))
+		w.fails(w.Store().Redeliver(w.ctx(), project, lost.ID, at(1)), store.ErrInFlight)
+		w.releaseDelivery(lost, at(2))
 		w.settleDelivery(w.claimDelivery(at(2)), delivered(at(3)))
 		w.redeliver(id, at(4))
 		again := w.claimDelivery(at(4))
@@ -183,7 +189,8 @@ func exerciseWebhookHistories(s suite) {
 	s.promise("a zombie's try does not end what was claimed again", func(w *world) {
 		j := w.delivering(at(0))
 		zombie := w.claimDelivery(at(1))
-		w.releaseDeliveries(at(2), 1)
+		w.die()
+		w.sweep(at(2))
 		owner := w.claimDelivery(at(2))
 		_, err := w.Store().SettleDelivery(w.ctx(), zombie.Ref(), dead(at(3)))
 		w.fails(err, store.ErrFenced)

@@ -12,7 +12,7 @@ import (
 // heard at first, and nothing has happened twice.
 func exerciseLostCommits(s suite) {
 	s.promise("a submit whose commit is of unknown outcome", func(w *world) {
-		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(node))
+		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(w.node))
 		for _, n := range []store.NewJob{n, born} {
 			w.LoseCommit()
 			w.same("Submit", w.submit(n), n.Job)
@@ -104,7 +104,7 @@ func exerciseLostSweeps(s suite) {
 	s.promise("a release whose commit is of unknown outcome", func(w *world) {
 		running := w.running(at(0))
 		w.LoseCommit()
-		w.same("Release", ids(w.release(freed(at(1)))), []uuid.UUID{running.ID})
+		w.same("Release", w.release(running, freed(at(1))).ID, running.ID)
 		w.same("Uncertain", w.read(running.ID).Uncertain, 1)
 		w.same("how many attempts", len(w.ledger(running.ID)), 1)
 	})
@@ -166,9 +166,9 @@ func exerciseLostDeliveries(s suite) {
 
 	s.promise("a release of deliveries whose commit is of unknown outcome", func(w *world) {
 		j := w.delivering(at(0))
-		w.claimDelivery(at(1))
+		d := w.claimDelivery(at(1))
 		w.LoseCommit()
-		w.same("freed", w.releaseDeliveries(at(2), 10), 1)
+		w.releaseDelivery(d, at(2))
 		_, tries := w.delivery(j.ID)
 		w.same("how many tries", len(tries), 1)
 		w.claimDelivery(at(3))

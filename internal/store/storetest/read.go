@@ -86,7 +86,7 @@ func exerciseAttempts(s suite) {
 		whole := []ringback.Attempt{
 			entry(first, retried(at(1), at(1))),
 			entry(second, refused(at(3), at(3))),
-			{Number: third.Fence, Node: node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(4)}},
+			{Number: third.Fence, Node: w.node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(4)}},
 		}
 		w.same("Attempts", w.ledger(first.ID), whole)
 
