@@ -79,6 +79,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"histories of attempts", exerciseHistories},
 		{"histories of lost commits", exerciseLostCommits},
 		{"histories of webhooks", exerciseWebhookHistories},
+		{"histories of many nodes", exerciseNodeHistories},
 		{"histories of many callers", exerciseManyCallers},
 		{"histories of a full disk", exerciseFullDisk},
 	}

@@ -333,7 +333,8 @@ func (w *walk) releaseAny() {
 func (w *walk) sweepAll(limit int) (more bool) {
 	jobs := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node != w.node })
 	deliveries := w.deliveries(func(d *modelDelivery) bool { return d.row.InFlight && d.row.Node != w.node })
-	got := w.sweepAs(w.node, w.now, limit, afterCrash(w.now))
+	got, err := w.Store().Sweep(w.ctx(), w.node, w.now, limit, afterCrash(w.now))
+	w.ok(err)
 	w.swept(got.Jobs, jobs, limit, afterCrash(w.now))
 	w.same("how many tries were lost", got.Deliveries, min(limit, len(deliveries)))
 	w.lost(deliveries, got.Deliveries)
