@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"

@@ -12,7 +12,7 @@ import (
 func (n *Node) Remembered() int {
 	n.running.mu.Lock()
 	defer n.running.mu.Unlock()
-	return len(n.running.calls) + len(n.running.cancelled)
+	return len(n.running.attempts) + len(n.running.cancelled)
 }
 
 // MemoryUsed is how much of the memory for bodies and answers is taken, in bytes.

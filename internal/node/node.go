@@ -72,7 +72,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
@@ -210,7 +209,7 @@ type Node struct {
 	group *errgroup.Group
 
 	// All have capacity 1: something may be claimed, or moved elsewhere.
-	wakeJobs, wakeDeliveries                       chan struct{}
+	wakeJobs, wakeDeliveries                     chan struct{}
 	wakeMember, wakeEnds, wakeCancels, wakeHolds chan struct{}
 
 	// calls governs provider calls and sends: ended with errDrain when the

@@ -166,12 +166,13 @@ func (s *Sender) Send(ctx context.Context, m Message) Result {
 	if m.At.IsZero() {
 		m.At = began
 	}
-	r := s.send(ctx, m)
+	r := s.send(ctx, m, m.At.Sub(began))
 	r.Started, r.Took = m.At, time.Since(began)
 	return r
 }
 
-func (s *Sender) send(ctx context.Context, m Message) Result {
+// send makes the try. ahead is by how much the clock of m.At is ahead of this machine's.
+func (s *Sender) send(ctx context.Context, m Message, ahead time.Duration) Result {
 	if !s.begin() {
 		return Result{Verdict: Interrupted, Error: "the server is stopping", Cause: ErrClosed}
 	}
@@ -192,6 +193,7 @@ func (s *Sender) send(ctx context.Context, m Message) Result {
 	switch {
 	case err == nil:
 		r := s.answered(resp, t, cancel)
+		r.RetryAfter = retryAfter(resp, time.Now().Add(ahead))
 		r.Remote = t.remote
 		return r
 	case ctx.Err() != nil:
@@ -282,7 +284,6 @@ func (t *try) closedUnderUs(err error) bool {
 func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc) Result {
 	defer resp.Body.Close()
 	r := judge(resp.StatusCode)
-	r.RetryAfter = retryAfter(resp, time.Now())
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.ContentLength == 0 {
 		return r // its body is the connection, or there is none
 	}
