@@ -48,3 +48,12 @@ func (n *Node) InLine() (all int) {
 	}
 	return all
 }
+
+// Alive is how many nodes the last renewal showed.
+func (n *Node) Alive() int { return n.life.Load().alive() }
+
+// Now is the time on the one clock.
+func (n *Node) Now() time.Time { return n.now() }
+
+// Leased tells whether the node may claim anything.
+func (n *Node) Leased() bool { return n.leased() }
