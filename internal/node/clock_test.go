@@ -64,6 +64,9 @@ func TestTimesCrossTheBorderBothWays(t *testing.T) {
 
 func TestIDsAreOfTheOneClockAndNeverTwice(t *testing.T) {
 	var c clock
+	if _, err := c.newID(); err != nil { // before the store's clock is known
+		t.Fatal(err)
+	}
 	now := time.Now()
 	c.learn(now, now, now.Add(-24*time.Hour))
 	var made sync.WaitGroup
