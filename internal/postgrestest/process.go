@@ -47,9 +47,7 @@ func newProcess(name string) (*process, error) {
 		return nil, err
 	}
 	p := &process{name: name, dir: dir, owner: owner}
-	if owner != nil {
-		err = os.Chown(dir, int(owner.Uid), int(owner.Gid))
-	}
+	err = p.own(dir)
 	if err == nil {
 		err = p.startGuard()
 	}
@@ -85,10 +83,27 @@ func serverUser() (*syscall.Credential, error) {
 func roomyDir() string {
 	const memory = "/dev/shm"
 	var s unix.Statfs_t
-	if err := unix.Statfs(memory, &s); err != nil || s.Bavail*uint64(s.Bsize) < 2<<30 {
+	if err := unix.Statfs(memory, &s); err != nil || float64(s.Bavail)*float64(s.Bsize) < 2<<30 {
 		return os.TempDir()
 	}
 	return memory
+}
+
+// own gives a file to the server's user.
+func (p *process) own(path string) error {
+	if p.owner == nil {
+		return nil
+	}
+	return os.Chown(path, int(p.owner.Uid), int(p.owner.Gid))
+}
+
+// write makes a file for the server in its directory.
+func (p *process) write(name, content string) (path string, err error) {
+	path = filepath.Join(p.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		return "", err
+	}
+	return path, p.own(path)
 }
 
 func (p *process) startGuard() error {
