@@ -29,6 +29,9 @@ func main() {
 	}
 }
 
+// node is who ran the jobs that have ended.
+const node = "filler"
+
 // callers share transactions: twice what one takes.
 const callers = 512
 
@@ -54,6 +57,9 @@ func run(args []string) (err error) {
 			err = e
 		}
 	}()
+	if _, err := s.Join(ctx, store.Node{ID: node}); err != nil {
+		return err
+	}
 	f := filler{store: s, callback: callback, ended: args[2] == "ended"}
 	g, ctx := errgroup.WithContext(ctx)
 	for c := range callers {
@@ -94,7 +100,7 @@ func (f filler) job(ctx context.Context, n int) error {
 		ExpiresAt: now.Add(7 * 24 * time.Hour), EndBy: now.Add(7 * 24 * time.Hour),
 	}
 	if f.ended {
-		j.Status, j.Fence, j.Node, j.StartedAt, j.FirstStartedAt = ringback.Running, 1, "filler", now, now
+		j.Status, j.Fence, j.Node, j.StartedAt, j.FirstStartedAt = ringback.Running, 1, node, now, now
 	}
 	request := fmt.Sprintf(`{"model":"sim/echo","max_tokens":4096,"messages":[{"role":"user","content":%q}],"stream":true}`, prompt)
 	if _, _, err := f.store.Submit(ctx, store.NewJob{Job: j, Request: store.Pack([]byte(request))}); err != nil || !f.ended {
@@ -113,7 +119,7 @@ func (f filler) end(ctx context.Context, j store.Job, now time.Time) error {
 			Attempt: &ringback.Attempt{Outcome: ringback.AttemptAnswered},
 			Delivery: &store.NewDelivery{
 				ID: delivery, Event: ringback.EventCompleted, URL: j.Options.CallbackURL, Host: j.Options.Host,
-				Body: store.Pack(make([]byte, 900)), MadeAt: now, Born: true,
+				Body: store.Pack(make([]byte, 900)), MadeAt: now, Node: node,
 			},
 		}
 	})

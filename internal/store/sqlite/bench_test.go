@@ -77,7 +77,7 @@ func settleAnswered(b *testing.B, s *Store, id uuid.UUID) {
 		return store.Outcome{
 			At: now, Status: ringback.Completed, Answer: benchAnswer, AnswerModel: "sim/echo", Usage: []byte(`{"input_tokens":5,"output_tokens":500}`),
 			Attempt:  &ringback.Attempt{Outcome: ringback.AttemptAnswered},
-			Delivery: &store.NewDelivery{ID: deliveryOf(id), Event: ringback.EventCompleted, URL: "http://127.0.0.1:9099/hook", Host: "http://127.0.0.1:9099", Body: benchBody, MadeAt: now, Born: true},
+			Delivery: &store.NewDelivery{ID: deliveryOf(id), Event: ringback.EventCompleted, URL: "http://127.0.0.1:9099/hook", Host: "http://127.0.0.1:9099", Body: benchBody, MadeAt: now, Node: "n"},
 		}
 	})
 	if err != nil {

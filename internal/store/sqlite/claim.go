@@ -26,6 +26,9 @@ func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job,
 }
 
 func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
+	if err := s.nodes.mayClaim(c.Node); err != nil {
+		return nil, err
+	}
 	var jobs []store.Job
 	for _, want := range c.Lanes {
 		n := want.N

@@ -31,6 +31,9 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claime
 }
 
 func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, error) {
+	if err := s.nodes.mayClaim(c.Node); err != nil {
+		return nil, err
+	}
 	var claimed []store.Delivery
 	for _, want := range c.Hosts {
 		ids, err := selectIDs(t, `
@@ -46,10 +49,10 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			if err != nil {
 				return nil, err
 			}
-			if _, err := t.exec(`UPDATE deliveries SET in_flight = 1, due_at = NULL, fence = fence + 1 WHERE id = ?`, id[:]); err != nil {
+			if _, err := t.exec(`UPDATE deliveries SET in_flight = 1, node = ?, due_at = NULL, fence = fence + 1 WHERE id = ?`, c.Node, id[:]); err != nil {
 				return nil, err
 			}
-			d.InFlight = true
+			d.InFlight, d.Node = true, c.Node
 			d.Fence++
 			s.flies(t, d)
 			claimed = append(claimed, d)
@@ -127,7 +130,7 @@ func deaths(before, after ringback.DeliveryStatus) int {
 // again, if it is.
 func conclude(d *store.Delivery, e store.TryEnd) (due time.Time) {
 	manual := d.Manual
-	d.InFlight, d.Manual = false, manual && e.Unbegun
+	d.InFlight, d.Node, d.Manual = false, "", manual && e.Unbegun
 	d.Fence++
 	if !manual && !e.Free {
 		d.Tries++
@@ -193,10 +196,10 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 		s.deliveryWaits(t, d.Key(), due)
 	}
 	_, err := t.exec(`
-		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
+		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, node = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
 			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?
 		WHERE id = ?`,
-		deliveryNumbers[d.Status], d.Fence, d.InFlight, d.Manual, dueAt, ms(d.NextAt), ms(d.EndedAt),
+		deliveryNumbers[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, ms(d.NextAt), ms(d.EndedAt),
 		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), d.ID[:])
 	if err != nil {
 		return fmt.Errorf("update delivery: %w", err)
@@ -313,22 +316,14 @@ func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delive
 }
 
 // ReleaseDeliveries implements store.Deliveries.
-func (s *Store) ReleaseDeliveries(ctx context.Context, keep []store.Ref, now time.Time, limit int) (n int, err error) {
+func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (n int, err error) {
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		First: true,
-		Bytes: limit * rowBytes,
+		Bytes: len(refs) * rowBytes,
 		Run: func(t *tx) error {
-			ids, err := unkept(t, `SELECT id, fence FROM deliveries WHERE in_flight = 1`, keep, limit)
-			if err != nil {
-				return err
-			}
-			for _, id := range ids {
-				if err := s.releaseDelivery(t, id, now); err != nil {
-					return err
-				}
-			}
-			n = len(ids)
-			return nil
+			lost, err := s.inFlight(t, node, refs)
+			n = len(lost)
+			return errors.Join(err, s.releaseAll(t, lost, now))
 		},
 	})
 	if err != nil {
@@ -337,17 +332,39 @@ func (s *Store) ReleaseDeliveries(ctx context.Context, keep []store.Ref, now tim
 	return n, nil
 }
 
-func (s *Store) releaseDelivery(t *tx, id uuid.UUID, now time.Time) error {
-	d, err := selectDelivery(t, id)
-	if err != nil {
-		return err
+// inFlight gives those of refs that the node has in flight.
+func (s *Store) inFlight(t *tx, node string, refs []store.Ref) ([]store.Delivery, error) {
+	var lost []store.Delivery
+	for _, ref := range refs {
+		d, err := s.delivery(t, ref.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case d.InFlight && d.Node == node && d.Ref() == ref:
+			lost = append(lost, d)
+		}
 	}
+	return lost, nil
+}
+
+// releaseAll makes deliveries that are in flight due again.
+func (s *Store) releaseAll(t *tx, lost []store.Delivery, now time.Time) error {
+	for _, d := range lost {
+		if err := s.releaseDelivery(t, d, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) releaseDelivery(t *tx, d store.Delivery, now time.Time) error {
 	d.Sent++
 	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: trigger(&d, ""), Error: "unknown"}
 	if err := insertTry(t, &d, lost); err != nil {
 		return err
 	}
-	d.InFlight = false
+	d.InFlight, d.Node = false, ""
 	d.Fence++
 	return s.updateDelivery(t, &d, now)
 }

@@ -65,7 +65,7 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 		if !d.InFlight {
 			s.deliveriesLeave(t, d.Key(), 1)
 		}
-		d.InFlight, d.Manual = false, false
+		d.InFlight, d.Node, d.Manual = false, "", false
 		d.Fence++
 		if d.Status == ringback.DeliveryPending {
 			s.countDead(t, 0, 1) // dropping the content counts it off again

@@ -42,7 +42,7 @@ func TestAnErasureBehindASettleInTheSameBatchFencesTheTry(t *testing.T) {
 			_, err := s.settle(tx, j.Job.Ref(), func(store.Job) store.Outcome {
 				return store.Outcome{
 					At: now, Status: ringback.Completed, Attempt: &ringback.Attempt{Outcome: ringback.AttemptAnswered},
-					Delivery: &store.NewDelivery{ID: delivery, Event: ringback.EventCompleted, URL: "http://a.example/hook", Host: "http://a.example", MadeAt: now, Born: true},
+					Delivery: &store.NewDelivery{ID: delivery, Event: ringback.EventCompleted, URL: "http://a.example/hook", Host: "http://a.example", MadeAt: now, Node: "n"},
 				}
 			})
 			return err

@@ -193,6 +193,26 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 	return attempts, rows.Err()
 }
 
+// Ended implements store.Reader.
+func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) (ended []uuid.UUID, err error) {
+	err = s.read(ctx, func(q *reader) error {
+		for _, id := range ids {
+			var lives bool
+			if err := q.row(`SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND status < 2)`, id[:]).Scan(&lives); err != nil {
+				return err
+			}
+			if !lives {
+				ended = append(ended, id)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("which jobs have ended: %w", err)
+	}
+	return ended, nil
+}
+
 // JobDeliveries implements store.Reader.
 func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
 	err = s.read(ctx, func(q *reader) error {

@@ -2,25 +2,25 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
-
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Release implements store.Jobs.
-func (s *Store) Release(ctx context.Context, keep []store.Ref, limit int, decide store.Decide) (jobs []store.Job, err error) {
+func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) (jobs []store.Job, err error) {
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		First: true,
-		Bytes: limit * rowBytes,
+		Bytes: len(refs) * rowBytes,
 		Run: func(t *tx) error {
-			ids, err := unkept(t, `SELECT id, fence FROM jobs WHERE status = 1`, keep, limit)
+			running, err := s.running(t, node, refs)
 			if err != nil {
 				return err
 			}
-			jobs, err = s.applyAll(t, ids, decide)
+			jobs, err = s.decideAll(t, running, decide)
 			return err
 		},
 	})
@@ -30,27 +30,18 @@ func (s *Store) Release(ctx context.Context, keep []store.Ref, limit int, decide
 	return jobs, nil
 }
 
-// unkept reads (id, fence) rows and gives the ids of at most limit that no claim in keep stands for.
-func unkept(t *tx, query string, keep []store.Ref, limit int) ([]uuid.UUID, error) {
-	kept := make(map[store.Ref]bool, len(keep))
-	for _, ref := range keep {
-		kept[ref] = true
-	}
-	rows, err := t.query(query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []uuid.UUID
-	for rows.Next() && len(ids) < limit {
-		var id []byte
-		var ref store.Ref
-		if err := rows.Scan(&id, &ref.Fence); err != nil {
+// running gives the jobs of those refs that the node holds.
+func (s *Store) running(t *tx, node string, refs []store.Ref) ([]store.Job, error) {
+	var jobs []store.Job
+	for _, ref := range refs {
+		j, err := s.job(t, ref.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
 			return nil, err
-		}
-		if ref.ID = uuid.UUID(id); !kept[ref] {
-			ids = append(ids, ref.ID)
+		case j.Status == ringback.Running && j.Node == node && j.Ref() == ref:
+			jobs = append(jobs, j)
 		}
 	}
-	return ids, rows.Err()
+	return jobs, nil
 }

@@ -42,7 +42,8 @@ func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {
 	case dead.ContentGone:
 		return dead, store.ErrGone
 	}
-	if dead.ReplayedBy != uuid.Nil {
+	first := dead.ReplayedBy == uuid.Nil
+	if !first {
 		last, err := selectJob(t, dead.ReplayedBy)
 		switch {
 		case err == nil && last.ID == n.Job.ID:
@@ -52,7 +53,11 @@ func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return dead, err
 		}
-	} else if dead.Status == ringback.Failed {
+	}
+	if err := s.mayStart(&n.Job); err != nil {
+		return dead, err
+	}
+	if first && dead.Status == ringback.Failed {
 		s.countDead(t, -1, 0)
 	}
 	if _, err := t.exec(`UPDATE jobs SET replayed_by = ? WHERE id = ?`, n.Job.ID[:], dead.ID[:]); err != nil {

@@ -60,23 +60,55 @@ func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 
 // decide applies what decide says about a queued or running job.
 func (s *Store) decide(t *tx, j store.Job, decide store.Decide) (store.Job, error) {
+	o, err := s.outcome(t, j, decide)
+	if err != nil {
+		return j, err
+	}
+	return s.apply(t, j, o)
+}
+
+// decideAll applies what decide says about each of these jobs. All is decided
+// before anything is written: a move that is refused by then costs no other in
+// its batch a second run.
+func (s *Store) decideAll(t *tx, jobs []store.Job, decide store.Decide) ([]store.Job, error) {
+	outcomes := make([]store.Outcome, len(jobs))
+	for i, j := range jobs {
+		var err error
+		if outcomes[i], err = s.outcome(t, j, decide); err != nil {
+			return nil, err
+		}
+	}
+	after := make([]store.Job, len(jobs))
+	for i, j := range jobs {
+		var err error
+		if after[i], err = s.apply(t, j, outcomes[i]); err != nil {
+			return nil, err
+		}
+	}
+	return after, nil
+}
+
+// outcome asks what becomes of a queued or running job, and refuses what can't be.
+func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome, error) {
 	if j.Attempts > 0 {
 		var err error
 		if j.Partial, err = scanBody(t.row(selectBody, j.ID[:], int(partialPart))); err != nil {
-			return j, err
+			return store.Outcome{}, err
 		}
 	}
 	o := decide(j)
-	j.Partial = store.Blob{}
-	return s.apply(t, j, o)
+	if err := o.Check(j); err != nil {
+		return o, err
+	}
+	if o.Delivery != nil && o.Delivery.Node != "" {
+		return o, s.nodes.mayClaim(o.Delivery.Node)
+	}
+	return o, nil
 }
 
 // apply makes of a queued or running job what was decided: the ledger's row,
 // the job's, its content, and the delivery that its end causes.
 func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
-	if err := o.Check(j); err != nil {
-		return j, err
-	}
 	after := store.Apply(j, o)
 	if j.Status == ringback.Queued {
 		s.jobLeaves(t, j)
@@ -128,28 +160,29 @@ func putContent(t *tx, j *store.Job, o store.Outcome) error {
 }
 
 func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
+	born := d.Node != ""
 	var due any
 	fence := int64(1)
-	if !d.Born {
+	if !born {
 		due, fence = ms(d.MadeAt), 0
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
-		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, d.Born, ms(d.MadeAt), ms(d.MadeAt), due)
+		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?, ?)`,
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, ms(d.MadeAt), ms(d.MadeAt), d.Node, due)
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)
 	}
 	if err := putBody(t, d.ID, webhookPart, d.Body); err != nil {
 		return err
 	}
-	if !d.Born {
+	if !born {
 		s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
 		return nil
 	}
 	s.flies(t, store.Delivery{
 		ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, MadeAt: d.MadeAt, NextAt: d.MadeAt,
+		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, Node: d.Node, MadeAt: d.MadeAt, NextAt: d.MadeAt,
 	})
 	return nil
 }

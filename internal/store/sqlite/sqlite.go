@@ -8,7 +8,8 @@
 // Claims read the partial indexes inside the writer's transaction, so a claim
 // sees everything that was committed before it: there is no second queue in
 // memory that could miss a job. What is in memory are counters, by lane and by
-// host, changed by the writer after each commit and rebuilt at the start.
+// host, changed by the writer after each commit and rebuilt at the start; and the
+// leases of nodes, which end with the process.
 //
 // The package knows SQL and the moves of a job. It does not know HTTP,
 // providers or time zones; policy is decided above and arrives as a time or as
@@ -62,6 +63,7 @@ type Store struct {
 	commits *groupcommit.Queue[*tx]
 	waiting *waiting
 	held    held
+	nodes   *nodes
 	checks  chan chan error // a Check that the writer is to make
 	maxLog  int64
 	died    func(error) // the disk can't be trusted any more
@@ -90,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())

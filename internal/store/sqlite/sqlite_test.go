@@ -23,6 +23,9 @@ func open(t testing.TB, dir string) *Store {
 			t.Errorf("close the store: %v", err)
 		}
 	})
+	if _, err := s.Join(t.Context(), store.Node{ID: "n"}); err != nil {
+		t.Fatalf("join: %v", err)
+	}
 	return s
 }
 

@@ -83,6 +83,17 @@ func (h *harness) Crash(t testing.TB) {
 
 func (h *harness) LoseCommit() { h.lose.Store(true) }
 
+func (h *harness) TakeLease(node string) {
+	n := h.store.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l := n.leases[node]; l != nil {
+		l.over = true
+	}
+}
+
+func (h *harness) LeasesSurvive() bool { return false }
+
 // FullDisk bounds the file to its present pages.
 func (h *harness) FullDisk() (restore func()) {
 	s := h.store

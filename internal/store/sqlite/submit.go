@@ -41,6 +41,12 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 			return first, false, err
 		}
 	}
+	if err := s.mayStart(&n.Job); err != nil {
+		if stored, missing := selectJob(t, n.Job.ID); missing == nil {
+			return stored, false, nil
+		}
+		return store.Job{}, false, err
+	}
 	if err := insertJob(t, &n.Job); err != nil {
 		// Looked up only now: on the way that every job goes it would cost a search.
 		if stored, missing := selectJob(t, n.Job.ID); missing == nil {
@@ -57,4 +63,12 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 		s.runs(t, n.Job)
 	}
 	return n.Job, false, nil
+}
+
+// mayStart refuses a job that is to be born on a node without a lease.
+func (s *Store) mayStart(j *store.Job) error {
+	if j.Node == "" {
+		return nil
+	}
+	return s.nodes.mayClaim(j.Node)
 }

@@ -33,7 +33,7 @@ func noise(size int) []byte {
 
 // keepsBytes stores them as each part of a job, and reads them after a crash.
 func keepsBytes(w *world, b []byte) {
-	n := w.newJob(at(0), bornOn(node))
+	n := w.newJob(at(0), bornOn(w.node))
 	n.Request = store.Pack(b)
 	j := w.submit(n)
 	broken := retried(at(1), at(1))

@@ -24,6 +24,7 @@ func exerciseManyCallers(s suite) {
 	s.promise("one claim and many settles: one end is stored", oneClaimManySettles)
 	s.promise("a cancelled caller in a group commit fails none of the others", cancelledCaller)
 	s.promise("a constraint clash of one member fails none of the others", clashOfOneMember)
+	s.promise("a member without a lease fails none of the others", noLeaseOfOneMember)
 	s.promise("a panic of one member fails none of the others", panicOfOneMember)
 	s.promise("a commit of many callers whose outcome is unknown", manyLostAtOnce)
 	s.promise("Close waits for the moves under way: each is done, or was refused", closeUnderLoad)
@@ -49,7 +50,7 @@ func manyCallers(w *world) {
 				if _, _, err := w.Store().Submit(ctx, n); err != nil {
 					return err
 				}
-				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 2}}})
+				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 2}}})
 				if err != nil {
 					return err
 				}
@@ -106,7 +107,7 @@ func claimsRaceSubmits(w *world) {
 	for range 4 {
 		g.Go(func() error {
 			for missing() > 0 {
-				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 7}}})
+				claimed, err := w.Store().Claim(ctx, store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 7}}})
 				if err != nil {
 					return fmt.Errorf("with %d jobs not claimed: %w", missing(), err)
 				}
@@ -135,7 +136,7 @@ func oneJobManyClaims(w *world) {
 	var g errgroup.Group
 	for range callers {
 		g.Go(func() error {
-			jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
+			jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
 			got.Add(int64(len(jobs)))
 			return err
 		})
@@ -262,6 +263,33 @@ func clashOfOneMember(w *world) {
 		w.ok(errs[i])
 		w.same("Status", got.Status, ringback.Completed)
 		w.delivery(j.ID)
+	}
+}
+
+// noLeaseOfOneMember lets every third submit be born on a node that has never joined.
+func noLeaseOfOneMember(w *world) {
+	const callers = 24
+	var jobs [callers]store.NewJob
+	var errs [callers]error
+	var wg sync.WaitGroup
+	for i := range callers {
+		node := w.node
+		if i%3 == 0 {
+			node = "another"
+		}
+		jobs[i] = w.newJob(at(0), bornOn(node))
+		wg.Go(func() { _, _, errs[i] = w.Store().Submit(w.ctx(), jobs[i]) })
+	}
+	wg.Wait()
+	for i, n := range jobs {
+		if i%3 == 0 {
+			w.fails(errs[i], store.ErrNoLease)
+			w.notFound(n.Job.ID)
+			w.noContent(n.Job.ID)
+			continue
+		}
+		w.ok(errs[i])
+		w.same("Job", w.read(n.Job.ID), n.Job)
 	}
 }
 

@@ -13,7 +13,7 @@ func exerciseClaim(s suite) {
 	s.promise("a claimed job is running on its node, under the next fence", func(w *world) {
 		want := w.submitNew(at(0))
 		got := w.claimOne(at(5))
-		want.Status, want.Node, want.Fence = ringback.Running, node, 1
+		want.Status, want.Node, want.Fence = ringback.Running, w.node, 1
 		want.StartedAt, want.FirstStartedAt = at(5), at(5)
 		w.same("Claim", got, want)
 		w.same("Job", w.read(want.ID), want)
@@ -23,7 +23,7 @@ func exerciseClaim(s suite) {
 		j := w.submitNew(at(0))
 		w.same("Attempts before", w.ledger(j.ID), []ringback.Attempt(nil))
 		w.claimOne(at(5))
-		want := []ringback.Attempt{{Number: 1, Node: node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(5)}}}
+		want := []ringback.Attempt{{Number: 1, Node: w.node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(5)}}}
 		w.same("Attempts", w.ledger(j.ID), want)
 		w.crash()
 		w.same("Attempts after a crash", w.ledger(j.ID), want)
@@ -126,7 +126,7 @@ func exerciseClaimOrder(s suite) {
 				w.submitNew(at(i), in(l))
 			}
 		}
-		jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: at(10), Lanes: []store.LaneWant{{Lane: slowLane, N: 2}, {Lane: otherProject, N: 1}, {Lane: otherProvider, N: 9}}})
+		jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: at(10), Lanes: []store.LaneWant{{Lane: slowLane, N: 2}, {Lane: otherProject, N: 1}, {Lane: otherProvider, N: 9}}})
 		w.ok(err)
 		got := map[store.Lane]int{}
 		for _, j := range jobs {
@@ -174,7 +174,7 @@ func exerciseSuspects(s suite) {
 	s.promise("a suspect is claimed where suspects are asked for", func(w *world) {
 		want := w.suspect(at(0))
 		got := w.claimSuspects(at(2), 1)
-		want.Status, want.Node, want.Fence, want.StartedAt = ringback.Running, node, want.Fence+1, at(2)
+		want.Status, want.Node, want.Fence, want.StartedAt = ringback.Running, w.node, want.Fence+1, at(2)
 		w.same("Claim", got, []store.Job{want})
 	})
 

@@ -19,7 +19,7 @@ func exerciseClaimDeliveries(s suite) {
 			w.Errorf("Fence: got %d after %d, want a later one", got.Fence, before.Fence)
 		}
 		want := before
-		want.InFlight, want.Fence = true, got.Fence
+		want.InFlight, want.Node, want.Fence = true, w.node, got.Fence
 		w.same("ClaimDeliveries", rested(got), rested(want))
 		w.same("ClaimDeliveries again", w.claimDeliveries(at(1), 1), []store.Delivery(nil))
 		w.crash()
@@ -75,7 +75,7 @@ func exerciseSettleDelivery(s suite) {
 		claimed := w.claimDelivery(at(1))
 		got := w.settleDelivery(claimed, tryAgain(at(2), at(7)))
 		want := claimed
-		want.InFlight, want.NextAt, want.Tries, want.Sent, want.LastStatusCode = false, at(7), 1, 1, 500
+		want.InFlight, want.Node, want.NextAt, want.Tries, want.Sent, want.LastStatusCode = false, "", at(7), 1, 1, 500
 		want.Fence = got.Fence
 		w.same("SettleDelivery", got, want)
 		w.crash()
@@ -91,7 +91,7 @@ func exerciseSettleDelivery(s suite) {
 		got := w.settleDelivery(claimed, delivered(at(8)))
 		want := claimed
 		want.Status, want.EndedAt, want.NextAt = ringback.DeliveryDelivered, at(8), time.Time{}
-		want.InFlight, want.Tries, want.Sent, want.LastStatusCode, want.Fence = false, 2, 2, 200, got.Fence
+		want.InFlight, want.Node, want.Tries, want.Sent, want.LastStatusCode, want.Fence = false, "", 2, 2, 200, got.Fence
 		w.same("SettleDelivery", got, want)
 		_, tries := w.delivery(j.ID)
 		w.same("tries", tries, []ringback.Try{
@@ -189,11 +189,11 @@ func exerciseDeliveryFences(s suite) {
 		}
 		note()
 		for i := range 2 {
-			w.claimDelivery(at(i))
-			note()
-			w.releaseDeliveries(at(i), 1)
-			note()
 			d := w.claimDelivery(at(i))
+			note()
+			w.releaseDelivery(d, at(i))
+			note()
+			d = w.claimDelivery(at(i))
 			note()
 			w.settleDelivery(d, tryAgain(at(i), at(i)))
 			note()
@@ -206,7 +206,7 @@ func exerciseDeliveryFences(s suite) {
 	s.promise("a try cannot be settled after the delivery was claimed again", func(w *world) {
 		w.delivering(at(0))
 		lost := w.claimDelivery(at(1))
-		w.releaseDeliveries(at(2), 10)
+		w.releaseDelivery(lost, at(2))
 		claimed := w.claimDelivery(at(3))
 		_, err := w.Store().SettleDelivery(w.ctx(), lost.Ref(), delivered(at(4)))
 		w.fails(err, store.ErrFenced)
@@ -389,23 +389,24 @@ func exerciseReleaseDeliveries(s suite) {
 		j := w.delivering(at(0))
 		w.claimDelivery(at(1))
 		w.crash()
-		w.same("freed", w.releaseDeliveries(at(5), 10), 1)
+		w.same("freed", w.sweep(at(5)).Deliveries, 1)
 		got, tries := w.delivery(j.ID)
 		w.same("Tries", got.Tries, 0)
+		w.same("Node", got.Node, "")
 		w.same("the lost try", []any{len(tries), tries[0].Number, tries[0].Trigger, tries[0].Error}, []any{1, 1, "schedule", "unknown"})
 		got = w.settleDelivery(w.claimDelivery(at(5)), delivered(at(6)))
 		w.same("Tries afterwards", got.Tries, 1)
 		w.same("Sent afterwards", got.Sent, 2)
-		w.same("freed again", w.releaseDeliveries(at(7), 10), 0)
+		w.same("freed again", w.sweep(at(7)).Deliveries, 0)
 	})
 
 	s.promise("a delivery that was born in flight is freed like any other", func(w *world) {
 		running := w.running(at(0))
 		o := notified(running, at(1))
-		o.Delivery.Born = true
+		o.Delivery.Node = w.node
 		w.settle(running, o)
 		w.crash()
-		w.same("freed", w.releaseDeliveries(at(5), 10), 1)
+		w.same("freed", w.sweep(at(5)).Deliveries, 1)
 		w.claimDelivery(at(5))
 	})
 
@@ -415,7 +416,7 @@ func exerciseReleaseDeliveries(s suite) {
 		w.redeliver(before.ID, at(3))
 		w.claimDelivery(at(3))
 		w.crash()
-		w.releaseDeliveries(at(5), 10)
+		w.sweep(at(5))
 		got := w.settleDelivery(w.claimDelivery(at(5)), dead(at(6)))
 		w.same("Status", got.Status, ringback.DeliveryDead)
 		w.same("EndedAt", got.EndedAt, before.EndedAt)
@@ -423,24 +424,32 @@ func exerciseReleaseDeliveries(s suite) {
 		w.same("triggers", []string{tries[0].Trigger, tries[1].Trigger, tries[2].Trigger}, []string{"schedule", "manual", "manual"})
 	})
 
-	s.promise("deliveries that are kept are not freed, others up to the limit", func(w *world) {
-		for i := range 4 {
-			w.delivering(at(i))
-		}
-		claimed := w.claimDeliveries(at(5), 4)
-		kept := claimed[2]
-		w.same("first", w.releaseDeliveries(at(6), 2, kept.Ref()), 2)
-		w.same("second", w.releaseDeliveries(at(6), 2, kept.Ref()), 1)
-		w.same("third", w.releaseDeliveries(at(6), 2, kept.Ref()), 0)
-		w.settleDelivery(kept, delivered(at(7)))
-		want := deliveryIDs(slices.Delete(slices.Clone(claimed), 2, 3))
-		w.same("due again", sorted(deliveryIDs(w.claimDeliveries(at(8), 4))), sorted(want))
+	s.promise("a try that its node gives back is made again, and stands as unknown", func(w *world) {
+		j := w.delivering(at(0))
+		w.releaseDelivery(w.claimDelivery(at(1)), at(2))
+		got, tries := w.delivery(j.ID)
+		w.same("delivery", []any{got.InFlight, got.Node, got.Tries, got.Sent}, []any{false, "", 0, 1})
+		w.same("the lost try", []any{len(tries), tries[0].Trigger, tries[0].Error}, []any{1, "schedule", "unknown"})
+		w.claimDelivery(at(2))
 	})
-}
 
-func (w *world) releaseDeliveries(now time.Time, limit int, keep ...store.Ref) int {
-	w.Helper()
-	n, err := w.Store().ReleaseDeliveries(w.ctx(), keep, now, limit)
-	w.ok(err)
-	return n
+	s.promise("only deliveries that the node has in flight under that fence are given back", func(w *world) {
+		w.delivering(at(0))
+		lost := w.claimDelivery(at(1))
+		w.releaseDelivery(lost, at(2))
+		claimed := w.claimDelivery(at(3))
+		early, late := claimed.Ref(), claimed.Ref()
+		early.Fence--
+		late.Fence++
+		refs := []store.Ref{lost.Ref(), early, late, {ID: w.newID(at(0)), Fence: 1}}
+		for _, free := range []struct {
+			node string
+			refs []store.Ref
+		}{{w.node, refs}, {"another", []store.Ref{claimed.Ref()}}, {"", []store.Ref{claimed.Ref()}}, {w.node, nil}} {
+			n, err := w.Store().ReleaseDeliveries(w.ctx(), free.node, free.refs, at(4))
+			w.ok(err)
+			w.same("how many were freed", n, 0)
+		}
+		w.settleDelivery(claimed, delivered(at(5)))
+	})
 }

@@ -18,10 +18,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// The world of most promises: one project, one lane, one host, one node.
+// The world of most promises: one project, one lane, one host.
 const (
 	project = "default"
-	node    = "node-a"
 	host    = "https://app.example:443"
 )
 
@@ -134,13 +133,13 @@ func (w *world) submitNew(created time.Time, changes ...func(*store.Job)) store.
 // running makes a job that runs since that time, under fence 1.
 func (w *world) running(created time.Time, changes ...func(*store.Job)) store.Job {
 	w.Helper()
-	return w.submitNew(created, append(changes, bornOn(node))...)
+	return w.submitNew(created, append(changes, bornOn(w.node))...)
 }
 
 // claim takes up to n jobs of a lane.
 func (w *world) claim(now time.Time, l store.Lane, n int) []store.Job {
 	w.Helper()
-	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: now, Lanes: []store.LaneWant{{Lane: l, N: n}}})
+	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: now, Lanes: []store.LaneWant{{Lane: l, N: n}}})
 	w.ok(err)
 	return jobs
 }
@@ -158,7 +157,7 @@ func (w *world) claimOne(now time.Time) store.Job {
 // claimSuspects takes up to n suspects.
 func (w *world) claimSuspects(now time.Time, n int) []store.Job {
 	w.Helper()
-	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: now, Suspects: n})
+	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: now, Suspects: n})
 	w.ok(err)
 	return jobs
 }
@@ -178,12 +177,15 @@ func (w *world) settleFenced(j store.Job, o store.Outcome) {
 	w.fails(err, store.ErrFenced)
 }
 
-// release frees every running job but those in keep.
-func (w *world) release(decide store.Decide, keep ...store.Ref) []store.Job {
+// release frees a running job, as the node that holds it.
+func (w *world) release(j store.Job, decide store.Decide) store.Job {
 	w.Helper()
-	jobs, err := w.Store().Release(w.ctx(), keep, 1000, decide)
+	jobs, err := w.Store().Release(w.ctx(), j.Node, []store.Ref{j.Ref()}, decide)
 	w.ok(err)
-	return jobs
+	if len(jobs) != 1 {
+		w.Fatalf("Release: got %d jobs, want 1", len(jobs))
+	}
+	return jobs[0]
 }
 
 // read reads a job's row.
@@ -376,7 +378,7 @@ func (w *world) claimDeliveries(now time.Time, n int) []store.Delivery {
 
 func (w *world) claimHosts(now time.Time, wants ...store.HostWant) []store.Delivery {
 	w.Helper()
-	ds, err := w.Store().ClaimDeliveries(w.ctx(), store.ClaimHosts{Now: now, Hosts: wants})
+	ds, err := w.Store().ClaimDeliveries(w.ctx(), store.ClaimHosts{Node: w.node, Now: now, Hosts: wants})
 	w.ok(err)
 	return ds
 }
@@ -396,6 +398,14 @@ func (w *world) settleDelivery(d store.Delivery, e store.TryEnd) store.Delivery 
 	settled, err := w.Store().SettleDelivery(w.ctx(), d.Ref(), e)
 	w.ok(err)
 	return settled
+}
+
+// releaseDelivery makes a delivery due again, as the node that has it in flight.
+func (w *world) releaseDelivery(d store.Delivery, now time.Time) {
+	w.Helper()
+	n, err := w.Store().ReleaseDeliveries(w.ctx(), d.Node, []store.Ref{d.Ref()}, now)
+	w.ok(err)
+	w.same("how many deliveries were freed", n, 1)
 }
 
 func (w *world) redeliver(id uuid.UUID, now time.Time) {

@@ -60,6 +60,8 @@ func largely(decide store.Decide) store.Decide {
 }
 
 func fullDisk(w *world) {
+	lost := w.running(at(0))
+	w.die()
 	waiting, running := w.submitNew(at(0), expiresAt(at(60))), w.running(at(0))
 	restore := w.FullDisk()
 	st, ctx := w.Store(), w.ctx()
@@ -74,7 +76,11 @@ func fullDisk(w *world) {
 		}},
 		{"Cancel", func() error { _, err := st.Cancel(ctx, project, waiting.ID, largely(cancelled(at(1)))); return err }},
 		{"Expire", func() error { _, err := st.Expire(ctx, at(99), 9, largely(expired(at(99)))); return err }},
-		{"Release", func() error { _, err := st.Release(ctx, nil, 9, largely(always(failed(at(1))))); return err }},
+		{"Release", func() error {
+			_, err := st.Release(ctx, w.node, []store.Ref{running.Ref()}, largely(always(failed(at(1)))))
+			return err
+		}},
+		{"Sweep", func() error { _, err := st.Sweep(ctx, w.node, at(1), 9, largely(always(failed(at(1))))); return err }},
 	}
 	for _, move := range moves {
 		if err := move.make(); !errors.Is(err, store.ErrFull) {
@@ -82,6 +88,7 @@ func fullDisk(w *world) {
 		}
 		w.same("the waiting job after "+move.name, w.read(waiting.ID), waiting)
 		w.same("the running job after "+move.name, w.read(running.ID), running)
+		w.same("the dead node's job after "+move.name, w.read(lost.ID), lost)
 		w.same("the ledger after "+move.name, w.ledger(running.ID)[0].Outcome, ringback.AttemptOutcome(""))
 		w.same("Waiting after "+move.name, w.waiting().Jobs, 1)
 		w.noDelivery(waiting.ID)
@@ -97,6 +104,7 @@ func fullDisk(w *world) {
 	}
 	w.same("the waiting job", w.read(waiting.ID).Status, ringback.Cancelled)
 	w.same("the running job", w.read(running.ID).Status, ringback.Completed)
+	w.same("the dead node's job", w.read(lost.ID).Status, ringback.Failed)
 	w.same("Waiting", w.waiting().Jobs, 1)
 }
 
@@ -104,9 +112,9 @@ func smallMovesOnFullDisk(w *world) {
 	j := w.submitNew(at(0))
 	delivering := w.delivering(at(0))
 	restore := w.FullDisk()
-	_, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
+	_, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: at(1), Lanes: []store.LaneWant{{Lane: lane, N: 1}}})
 	w.same("Status", w.read(j.ID).Status == ringback.Running, w.doneOrFull(err))
-	_, err = w.Store().ClaimDeliveries(w.ctx(), store.ClaimHosts{Now: at(1), Hosts: []store.HostWant{{Host: store.Host{Project: project, Host: host}, N: 1}}})
+	_, err = w.Store().ClaimDeliveries(w.ctx(), store.ClaimHosts{Node: w.node, Now: at(1), Hosts: []store.HostWant{{Host: store.Host{Project: project, Host: host}, N: 1}}})
 	claimed := w.doneOrFull(err)
 	d, _ := w.delivery(delivering.ID)
 	w.same("InFlight", d.InFlight, claimed)

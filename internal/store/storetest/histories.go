@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,7 +18,7 @@ func exerciseHistories(s suite) {
 		j := w.submitNew(at(0))
 		lost := w.claimOne(at(1))
 		w.crash() // bytes were sent; of the answer nothing is stored
-		w.release(freed(at(2)))
+		w.sweep(at(2))
 		again := w.claimOne(at(3))
 		w.settle(again, completed(at(4), "hello"))
 		w.same("Attempts", w.ledger(j.ID), []ringback.Attempt{entry(lost, uncertain(at(2))), entry(again, completed(at(4), "hello"))})
@@ -27,7 +28,8 @@ func exerciseHistories(s suite) {
 	// Each claim and each freeing moves the fence.
 	s.promise("a zombie settles after its job was claimed again", func(w *world) {
 		zombie := w.running(at(0))
-		w.release(freed(at(1)))
+		w.die()
+		w.sweep(at(1))
 		w.settleFenced(zombie, notified(zombie, at(2))) // while the job waits
 		owner := w.claimOne(at(3))
 		w.settleFenced(zombie, notified(zombie, at(4))) // while another runs it
@@ -87,7 +89,11 @@ func terminalIsFinal(w *world) {
 	_, err := w.Store().Cancel(w.ctx(), project, running.ID, cancelled(at(3)))
 	w.fails(err, store.ErrEnded)
 	w.same("Expire", w.expire(at(100), 10, expired(at(100))), []store.Job(nil))
-	w.same("Release", w.release(freed(at(100))), []store.Job(nil))
+	freedJobs, err := w.Store().Release(w.ctx(), w.node, []store.Ref{running.Ref()}, freed(at(100)))
+	w.ok(err)
+	w.same("Release", freedJobs, []store.Job(nil))
+	w.die()
+	w.same("Sweep", w.sweep(at(100)).Jobs, []store.Job(nil))
 	w.same("Claim", w.claim(at(100), lane, 10), []store.Job(nil))
 	w.submit(store.NewJob{Job: running, Request: store.Pack([]byte("another"))})
 	w.crash()
@@ -102,7 +108,7 @@ func poison(w *world) {
 	for i := range store.SuspectAfter {
 		w.same("claimed together", len(w.claim(at(i), lane, 10)), 2)
 		w.crash()
-		w.release(freed(at(i)))
+		w.sweep(at(i))
 	}
 	w.same("Claim of the lane", w.claim(at(9), lane, 10), []store.Job(nil))
 	first := w.claimSuspects(at(9), 1)
@@ -144,7 +150,7 @@ func exerciseCancelHistories(s suite) {
 		running := w.running(at(0))
 		w.cancel(running.ID, cancelled(at(1)))
 		w.crash()
-		w.same("Release", len(w.release(freed(at(2)))), 1)
+		w.same("how many were freed", len(w.sweep(at(2)).Jobs), 1)
 		got := w.read(running.ID)
 		w.same("Status", got.Status, ringback.Cancelled)
 		w.same("Claim", w.claim(at(3), lane, 1), []store.Job(nil))
@@ -158,8 +164,9 @@ func exerciseWebhookHistories(s suite) {
 	s.promise("redelivery against the schedule: a late failure does not turn delivered into pending", func(w *world) {
 		j := w.delivering(at(0))
 		id := deliveryID(j.ID, ringback.EventCompleted)
-		w.fails(w.Store().Redeliver(w.ctx(), project, w.claimDelivery(at(1)).ID, at(1)), store.ErrInFlight)
-		w.releaseDeliveries(at(2), 1) // that try is lost
+		lost := w.claimDelivery(at(1))
+		w.fails(w.Store().Redeliver(w.ctx(), project, lost.ID, at(1)), store.ErrInFlight)
+		w.releaseDelivery(lost, at(2))
 		w.settleDelivery(w.claimDelivery(at(2)), delivered(at(3)))
 		w.redeliver(id, at(4))
 		again := w.claimDelivery(at(4))
@@ -183,7 +190,8 @@ func exerciseWebhookHistories(s suite) {
 	s.promise("a zombie's try does not end what was claimed again", func(w *world) {
 		j := w.delivering(at(0))
 		zombie := w.claimDelivery(at(1))
-		w.releaseDeliveries(at(2), 1)
+		w.die()
+		w.sweep(at(2))
 		owner := w.claimDelivery(at(2))
 		_, err := w.Store().SettleDelivery(w.ctx(), zombie.Ref(), dead(at(3)))
 		w.fails(err, store.ErrFenced)
@@ -201,5 +209,172 @@ func exerciseWebhookHistories(s suite) {
 		}
 		j := w.delivering(at(1))
 		w.same("ClaimDeliveries", w.claimDelivery(at(1)).JobID, j.ID)
+	})
+}
+
+// exerciseNodeHistories are orders of events among nodes of which one is taken for
+// dead and comes back.
+func exerciseNodeHistories(s suite) {
+	// The start is committed before the first byte, so the sweeper finds it.
+	s.promise("frozen after the first byte: another node runs the job, under the next number", func(w *world) {
+		a, b := w.peers()
+		w.submitNew(at(0))
+		lost := w.claimOne(at(1)) // bytes are sent
+		w.TakeLease(a)
+		w.node = b
+		w.sweep(at(9))
+		again := w.claimOne(at(9))
+		w.settle(again, completed(at(10), "hello"))
+		w.same("Attempts", w.ledger(again.ID), []ringback.Attempt{entry(lost, uncertain(at(9))), entry(again, completed(at(10), "hello"))})
+		w.same("fences", []int64{lost.Fence, again.Fence}, []int64{1, 3})
+	})
+
+	// The fence moves at every freeing, also at one that costs nothing.
+	s.promise("refused and frozen: whoever wakes up does not settle over the next owner", func(w *world) {
+		a, b := w.peers()
+		w.submitNew(at(0))
+		frozen := w.claimOne(at(1)) // it is refused, and the node freezes before it says so
+		w.TakeLease(a)
+		w.node = b
+		_, err := w.Store().Sweep(w.ctx(), b, at(9), 9, always(released(at(9))))
+		w.ok(err)
+		owner := w.claimOne(at(10))
+		w.same("Attempts", owner.Attempts, 0)
+		w.settleFenced(frozen, refused(at(11), at(20)))
+		w.settleFenced(frozen, notified(frozen, at(11)))
+		w.same("Job", w.read(owner.ID), owner)
+		w.settle(owner, completed(at(12), "hello"))
+	})
+
+	// What claims reads its lease: it comes before the sweep, and is swept, or behind it.
+	s.promise("frozen with a submit under way: the job is swept or refused, and never hangs", func(w *world) {
+		a, b := w.peers()
+		early, late := w.newJob(at(0), bornOn(a)), w.newJob(at(0), bornOn(a))
+		w.submit(early)
+		w.TakeLease(a)
+		w.node = b
+		w.same("Sweep", ids(w.sweep(at(9)).Jobs), []uuid.UUID{early.Job.ID})
+		_, _, err := w.Store().Submit(w.ctx(), late)
+		w.fails(err, store.ErrNoLease)
+		late.Job.Node, late.Job.Status, late.Job.Fence = "", ringback.Queued, 0
+		late.Job.StartedAt, late.Job.FirstStartedAt = time.Time{}, time.Time{}
+		w.submit(late)
+		w.same("Claim", sorted(ids(w.claim(at(9), lane, 9))), sorted([]uuid.UUID{early.Job.ID, late.Job.ID}))
+	})
+
+	s.promise("frozen with a settle under way: its webhook is never born on a node that was swept", func(w *world) {
+		a, b := w.peers()
+		running := w.running(at(0))
+		o := notified(running, at(1))
+		o.Delivery.Node = b
+		w.TakeLease(b)
+		w.sweep(at(2))
+		_, err := w.Store().Settle(w.ctx(), running.Ref(), always(o))
+		w.fails(err, store.ErrNoLease)
+		o.Delivery.Node = a
+		w.settle(running, o)
+		w.same("how much is in flight", w.sweep(at(3)).Deliveries, 0)
+		d, _ := w.delivery(running.ID)
+		w.settleDelivery(d, delivered(at(4)))
+	})
+
+	// What the store says is held is compared with what the node knows of.
+	s.promise("a claim of which its node never heard is found, and given back", func(w *world) {
+		known := w.running(at(0))
+		w.submitNew(at(1))
+		w.delivering(at(1))
+		w.claimOne(at(2))      // the answer is lost on its way
+		w.claimDelivery(at(2)) // so is this one
+		held, err := w.Store().Held(w.ctx(), w.node)
+		w.ok(err)
+		unknown := slices.DeleteFunc(held.Jobs, func(ref store.Ref) bool { return ref == known.Ref() })
+		w.same("Release", len(w.releaseRefs(w.node, at(12), unknown...)), 1)
+		n, err := w.Store().ReleaseDeliveries(w.ctx(), w.node, held.Deliveries, at(12))
+		w.ok(err)
+		w.same("ReleaseDeliveries", n, 1)
+		w.held(w.node, store.Held{Jobs: []store.Ref{known.Ref()}})
+		w.claimOne(at(12))
+		w.claimDelivery(at(12))
+	})
+
+	s.promise("a claim that was given back by mistake and claimed again is not freed once more", func(w *world) {
+		w.submitNew(at(0))
+		first := w.claimOne(at(1))
+		w.release(first, freed(at(2)))
+		again := w.claimOne(at(3))
+		w.same("Release", w.releaseRefs(w.node, at(4), first.Ref()), []uuid.UUID(nil))
+		w.settle(again, completed(at(5), "hello"))
+	})
+
+	// All leases ran out while the database was away.
+	s.promise("the first node that is back does not sweep its peers, and every answer is kept", func(w *world) {
+		a, b := w.peers()
+		ofA := w.running(at(0))
+		w.node = b
+		ofB := w.running(at(0))
+		w.TakeLease(a)
+		w.TakeLease(b)
+		_, err := w.Store().Sweep(w.ctx(), a, at(30), 9, freed(at(30)))
+		w.fails(err, store.ErrNoLease)
+		w.settle(ofA, completed(at(30), "hello")) // before it could renew
+		w.renew(a)
+		w.renew(b)
+		w.node = a
+		w.same("Sweep", w.sweep(at(31)), store.Swept{})
+		w.settle(ofB, completed(at(31), "hello"))
+		w.living(a, b)
+	})
+
+	// Fencing covers the store: what a zombie may still send are the same bytes.
+	s.promise("a zombie that sends after its sweep sends the same bytes under the same id", func(w *world) {
+		a, b := w.peers()
+		running := w.running(at(0))
+		o := notified(running, at(1))
+		o.Delivery.Node = a
+		w.settle(running, o)
+		d, _ := w.delivery(running.ID)
+		sent, err := w.Store().Payload(w.ctx(), d.ID)
+		w.ok(err)
+		w.TakeLease(a)
+		w.node = b
+		w.sweep(at(9))
+		again := w.claimDelivery(at(9))
+		resent, err := w.Store().Payload(w.ctx(), again.ID)
+		w.ok(err)
+		w.same("id", again.ID, d.ID)
+		w.same("Payload", resent, sent)
+		w.settleDelivery(again, delivered(at(10)))
+		_, err = w.Store().SettleDelivery(w.ctx(), d.Ref(), dead(at(11)))
+		w.fails(err, store.ErrFenced)
+		got, _ := w.delivery(running.ID)
+		w.same("Status", got.Status, ringback.DeliveryDelivered)
+	})
+
+	s.promise("a cancel of a job whose node is dead: the sweeper ends it, and nobody runs it", func(w *world) {
+		a, b := w.peers()
+		running := w.running(at(0))
+		w.TakeLease(a)
+		w.node = b
+		w.cancel(running.ID, cancelled(at(1)))
+		w.sweep(at(2))
+		got := w.read(running.ID)
+		w.same("Status", got.Status, ringback.Cancelled)
+		w.same("Claim", w.claim(at(3), lane, 1), []store.Job(nil))
+		w.settleFenced(running, completed(at(4), "late"))
+		w.same("Job", w.read(running.ID), got)
+	})
+
+	// Freed slots go first to what waits.
+	s.promise("what a sweeper freed shows as due at once, and is claimed before what comes later", func(w *world) {
+		lost := w.running(at(0))
+		w.die()
+		w.sweep(at(9))
+		due, err := w.Store().DueJobs(w.ctx(), at(9))
+		w.ok(err)
+		if len(due.Lanes) != 1 || due.Lanes[0].Lane != lane || due.Lanes[0].Count == 0 {
+			w.Errorf("DueJobs: got %+v, want the lane of the job that was freed", due)
+		}
+		w.submitNew(at(10))
+		w.same("Claim", ids(w.claim(at(11), lane, 1)), []uuid.UUID{lost.ID})
 	})
 }

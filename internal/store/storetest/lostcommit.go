@@ -12,7 +12,7 @@ import (
 // heard at first, and nothing has happened twice.
 func exerciseLostCommits(s suite) {
 	s.promise("a submit whose commit is of unknown outcome", func(w *world) {
-		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(node))
+		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(w.node))
 		for _, n := range []store.NewJob{n, born} {
 			w.LoseCommit()
 			w.same("Submit", w.submit(n), n.Job)
@@ -77,8 +77,25 @@ func exerciseLostCommits(s suite) {
 		w.same("of a running job", w.cancel(running.ID, cancelled(at(1))), w.read(running.ID))
 	})
 
+	exerciseLostNodes(s)
 	exerciseLostSweeps(s)
 	exerciseLostDeliveries(s)
+}
+
+func exerciseLostNodes(s suite) {
+	s.promise("a node that joins, renews and leaves by commits of unknown outcome", func(w *world) {
+		w.LoseCommit()
+		a, b := w.peers()
+		w.living(a, b)
+		w.LoseCommit()
+		w.renew(b)
+		w.node = b
+		w.running(at(0))
+		w.LoseCommit()
+		w.ok(w.Store().Leave(w.ctx(), b))
+		w.living(a)
+		w.isSwept(b)
+	})
 }
 
 func newestFirst(jobs []store.Job) []store.Job {
@@ -104,9 +121,30 @@ func exerciseLostSweeps(s suite) {
 	s.promise("a release whose commit is of unknown outcome", func(w *world) {
 		running := w.running(at(0))
 		w.LoseCommit()
-		w.same("Release", ids(w.release(freed(at(1)))), []uuid.UUID{running.ID})
+		w.same("Release", w.release(running, freed(at(1))).ID, running.ID)
 		w.same("Uncertain", w.read(running.ID).Uncertain, 1)
 		w.same("how many attempts", len(w.ledger(running.ID)), 1)
+	})
+
+	s.promise("a sweep whose commit is of unknown outcome", func(w *world) {
+		var want []uuid.UUID
+		for range 2 {
+			want = append(want, w.running(at(0)).ID)
+		}
+		j := w.delivering(at(0))
+		w.claimDelivery(at(0))
+		w.die()
+		w.LoseCommit()
+		got := w.sweepAtMost(2, at(1))
+		w.same("Jobs", sorted(ids(got.Jobs)), sorted(want))
+		w.same("Deliveries", got.Deliveries, 1)
+		for _, id := range want {
+			w.same("Uncertain", w.read(id).Uncertain, 1)
+			w.same("how many attempts", len(w.ledger(id)), 1)
+		}
+		_, tries := w.delivery(j.ID)
+		w.same("how many tries", len(tries), 1)
+		w.same("Sweep again", w.sweep(at(2)), store.Swept{})
 	})
 
 	s.promise("a retention whose commit is of unknown outcome", func(w *world) {
@@ -166,9 +204,9 @@ func exerciseLostDeliveries(s suite) {
 
 	s.promise("a release of deliveries whose commit is of unknown outcome", func(w *world) {
 		j := w.delivering(at(0))
-		w.claimDelivery(at(1))
+		d := w.claimDelivery(at(1))
 		w.LoseCommit()
-		w.same("freed", w.releaseDeliveries(at(2), 10), 1)
+		w.releaseDelivery(d, at(2))
 		_, tries := w.delivery(j.ID)
 		w.same("how many tries", len(tries), 1)
 		w.claimDelivery(at(3))

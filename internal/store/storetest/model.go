@@ -131,8 +131,8 @@ func (j *modelJob) end(o store.Outcome) {
 func (m *model) deliver(j *modelJob, n store.NewDelivery) {
 	body, _ := n.Body.Open()
 	d := &modelDelivery{row: deliveryOf(j.row, &n), payload: body, due: n.MadeAt, settled: map[int64]bool{}, job: j}
-	if n.Born {
-		d.row.InFlight, d.row.Fence = true, 1
+	if n.Node != "" {
+		d.row.InFlight, d.row.Node, d.row.Fence = true, n.Node, 1
 	}
 	j.delivery = d
 	m.deliveries[n.ID] = d
@@ -150,7 +150,7 @@ func (d *modelDelivery) open() bool { return d.row.InFlight || d.waits() }
 func (d *modelDelivery) settle(e store.TryEnd) {
 	r := &d.row
 	if e.Unbegun {
-		r.InFlight, d.due = false, e.NextAt
+		r.InFlight, r.Node, d.due = false, "", e.NextAt
 		if !r.Manual {
 			r.NextAt = e.NextAt
 		}
@@ -168,7 +168,7 @@ func (d *modelDelivery) settle(e store.TryEnd) {
 		r.Tries++
 	}
 	wasManual := r.Manual
-	r.InFlight, r.Manual = false, false
+	r.InFlight, r.Node, r.Manual = false, "", false
 	switch {
 	case e.Status == ringback.DeliveryDelivered || !wasManual && e.Status == ringback.DeliveryDead:
 		d.end(e.Status, e.Reason, e.At)
@@ -186,7 +186,7 @@ func (d *modelDelivery) lose(now time.Time) {
 	}
 	d.row.Sent++
 	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, Error: "unknown"})
-	d.row.InFlight = false
+	d.row.InFlight, d.row.Node = false, ""
 	d.due = now
 }
 
@@ -307,7 +307,7 @@ func (m *model) eraseContent(j *modelJob, now time.Time) {
 		if d.row.Status == ringback.DeliveryPending {
 			d.end(ringback.DeliveryDead, ringback.DeadErased, now)
 		}
-		d.row.InFlight, d.row.Manual = false, false
+		d.row.InFlight, d.row.Node, d.row.Manual = false, "", false
 		d.row.Fence++
 	}
 	j.dropContent(now)

@@ -3,6 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -73,6 +76,34 @@ func exerciseRead(s suite) {
 		}
 	})
 
+	s.promise("which jobs have ended, or are gone, is told of any project", func(w *world) {
+		other := lane
+		other.Project = "other"
+		waiting, running := w.submitNew(at(0), in(other)), w.running(at(0))
+		again := w.settle(w.running(at(0)), retried(at(1), at(1)))
+		unknown := w.newID(at(0))
+		var ended []uuid.UUID
+		for _, o := range []store.Outcome{completed(at(1), "hello"), failed(at(1)), cancelled(at(1))(running)} {
+			ended = append(ended, w.settle(w.running(at(0), in(other)), o).ID)
+		}
+		gone := w.settle(w.running(at(0), func(j *store.Job) { j.Options.ResultTTL = time.Minute }), completed(at(1), "hello"))
+		w.retain(at(100))
+		w.gone(gone.ID)
+		ended = append(ended, gone.ID, unknown)
+		got, err := w.Store().Ended(w.ctx(), append([]uuid.UUID{waiting.ID, running.ID, again.ID}, ended...))
+		w.ok(err)
+		w.same("Ended", sorted(got), sorted(ended))
+		for _, none := range [][]uuid.UUID{nil, {waiting.ID, running.ID, again.ID}} {
+			got, err = w.Store().Ended(w.ctx(), none)
+			w.ok(err)
+			w.same("Ended", got, []uuid.UUID(nil))
+		}
+		w.retain(at(40 * day))
+		got, err = w.Store().Ended(w.ctx(), []uuid.UUID{gone.ID})
+		w.ok(err)
+		w.same("Ended, when its row is gone", got, []uuid.UUID{gone.ID})
+	})
+
 	exerciseAttempts(s)
 }
 
@@ -86,7 +117,7 @@ func exerciseAttempts(s suite) {
 		whole := []ringback.Attempt{
 			entry(first, retried(at(1), at(1))),
 			entry(second, refused(at(3), at(3))),
-			{Number: third.Fence, Node: node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(4)}},
+			{Number: third.Fence, Node: w.node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(4)}},
 		}
 		w.same("Attempts", w.ledger(first.ID), whole)
 

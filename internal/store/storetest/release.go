@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
@@ -8,42 +10,60 @@ import (
 )
 
 func exerciseRelease(s suite) {
-	s.promise("a restart frees every running job", func(w *world) {
+	s.promise("what a node gives back waits again, and its attempt is on record", func(w *world) {
 		waiting := w.submitNew(at(0))
 		running := w.running(at(0), in(slowLane))
-		w.crash()
 		want := waitingAgain(running, at(5))
 		want.DurationMS, want.Attempts, want.Uncertain = 5000, 1, 1
-		w.same("Release", w.release(freed(at(5))), []store.Job{want})
+		w.same("Release", w.release(running, freed(at(5))), want)
+		w.crash()
 		w.same("Job", w.read(running.ID), want)
 		w.same("Attempts", w.ledger(running.ID), []ringback.Attempt{entry(running, uncertain(at(5)))})
 		w.same("a waiting job", w.read(waiting.ID), waiting)
-		w.same("Release again", w.release(freed(at(6))), []store.Job(nil))
 	})
 
-	s.promise("what is kept goes on undisturbed", func(w *world) {
-		kept, lost := w.running(at(0)), w.running(at(0))
-		w.same("Release", ids(w.release(freed(at(1)), kept.Ref())), []uuid.UUID{lost.ID})
+	s.promise("several are given back in one move, others go on undisturbed", func(w *world) {
+		kept, a, b := w.running(at(0)), w.running(at(0)), w.running(at(0), in(slowLane))
+		got := w.releaseRefs(w.node, at(1), a.Ref(), b.Ref())
+		w.same("Release", sorted(got), sorted([]uuid.UUID{a.ID, b.ID}))
 		w.same("Job", w.read(kept.ID), kept)
 		w.settle(kept, completed(at(2), "hello"))
+		w.same("Release of none", w.releaseRefs(w.node, at(3)), []uuid.UUID(nil))
 	})
 
-	s.promise("a claim that is over keeps nothing", func(w *world) {
+	s.promise("what the node does not hold any more, or never held, is not freed", func(w *world) {
 		running := w.running(at(0))
 		w.settle(running, retried(at(1), at(1)))
 		again := w.claimOne(at(2))
-		w.same("Release", ids(w.release(freed(at(3)), running.Ref())), []uuid.UUID{again.ID})
+		waiting := w.submitNew(at(0))
+		ended := w.running(at(0))
+		w.settle(ended, completed(at(1), "hello"))
+		early, late := again.Ref(), again.Ref()
+		early.Fence--
+		late.Fence++
+		refs := []store.Ref{running.Ref(), early, late, waiting.Ref(), ended.Ref(), {ID: w.newID(at(0)), Fence: 1}}
+		w.same("Release", w.releaseRefs(w.node, at(3), refs...), []uuid.UUID(nil))
+		w.same("Release by another node", w.releaseRefs("another", at(3), again.Ref()), []uuid.UUID(nil))
+		w.same("Release by nobody", w.releaseRefs("", at(3), append(refs, again.Ref())...), []uuid.UUID(nil))
+		w.same("Job", w.read(again.ID), again)
+		w.same("the waiting job", w.read(waiting.ID), waiting)
+	})
+
+	s.promise("what is given back together with what is over is freed", func(w *world) {
+		over, running := w.running(at(0)), w.running(at(0))
+		w.settle(over, completed(at(1), "hello"))
+		w.same("Release", w.releaseRefs(w.node, at(2), over.Ref(), running.Ref()), []uuid.UUID{running.ID})
 	})
 
 	s.promise("a job that was freed is claimed under a new fence", func(w *world) {
 		running := w.running(at(0))
-		w.release(freed(at(1)))
+		w.release(running, freed(at(1)))
 		w.same("Fence", w.claimOne(at(2)).Fence, running.Fence+2)
 	})
 
 	s.promise("decide may end the job instead, with its webhook", func(w *world) {
 		running := w.running(at(0))
-		w.release(func(j store.Job) store.Outcome {
+		w.release(running, func(j store.Job) store.Outcome {
 			o := failed(at(1))
 			o.Attempt.Outcome = ringback.AttemptUncertain
 			o.Delivery = newDelivery(j, o.Status, o.At)
@@ -55,19 +75,18 @@ func exerciseRelease(s suite) {
 		w.delivery(running.ID)
 	})
 
-	s.promise("no more are freed at once than the limit, and all are in the end", func(w *world) {
-		kept := w.running(at(0))
-		var want []uuid.UUID
-		for range 5 {
-			want = append(want, w.running(at(0)).ID)
-		}
-		var got []uuid.UUID
-		for _, n := range []int{2, 2, 1, 0} {
-			jobs, err := w.Store().Release(w.ctx(), []store.Ref{kept.Ref()}, 2, freed(at(1)))
-			w.ok(err)
-			w.same("how many", len(jobs), n)
-			got = append(got, ids(jobs)...)
-		}
-		w.same("all", sorted(got), sorted(want))
+	s.promise("a job that was to be cancelled is when it is given back", func(w *world) {
+		running := w.running(at(0))
+		w.cancel(running.ID, cancelled(at(1)))
+		w.same("Status", w.release(running, freed(at(2))).Status, ringback.Cancelled)
+		w.same("Claim", w.claim(at(3), lane, 1), []store.Job(nil))
 	})
+}
+
+// releaseRefs gives back what refs name, and says which jobs that were.
+func (w *world) releaseRefs(node string, now time.Time, refs ...store.Ref) []uuid.UUID {
+	w.Helper()
+	jobs, err := w.Store().Release(w.ctx(), node, refs, freed(now))
+	w.ok(err)
+	return ids(jobs)
 }

@@ -50,7 +50,7 @@ func exerciseReplay(s suite) {
 	})
 
 	s.promise("a replay may be born running", func(w *world) {
-		j := w.replay(w.died(at(0)), at(10), bornOn(node))
+		j := w.replay(w.died(at(0)), at(10), bornOn(w.node))
 		w.same("Settle", w.settle(j, completed(at(11), "hello")).Status, ringback.Completed)
 	})
 

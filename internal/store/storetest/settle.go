@@ -72,10 +72,11 @@ func exerciseSettle(s suite) {
 	s.promise("a delivery may be born in flight, to be sent by whoever settled", func(w *world) {
 		running := w.running(at(0))
 		o := notified(running, at(1))
-		o.Delivery.Born = true
+		o.Delivery.Node = w.node
 		w.settle(running, o)
 		d, _ := w.delivery(running.ID)
 		w.same("InFlight", d.InFlight, true)
+		w.same("Node", d.Node, w.node)
 		w.same("Fence", d.Fence, int64(1))
 		w.same("ClaimDeliveries", w.claimDeliveries(at(2), 1), []store.Delivery(nil))
 		w.same("status after its try", w.settleDelivery(d, delivered(at(2))).Status, ringback.DeliveryDelivered)
@@ -304,8 +305,7 @@ func exercisePartials(s suite) {
 		}
 		settle(w.running(at(0)), partial(retried(at(1), at(1)), "A web"))
 		settle(w.claimOne(at(2)), partial(retried(at(3), at(3)), "A webhook"))
-		w.claimOne(at(4))
-		w.release(look(freed(at(5))))
+		w.release(w.claimOne(at(4)), look(freed(at(5))))
 		again := w.claimOne(at(6))
 		w.same("Partial of a row that is read", again.Partial, store.Blob{})
 		settle(again, retried(at(7), at(7)))
@@ -362,12 +362,12 @@ func exerciseFences(s suite) {
 	})
 
 	s.promise("an unknown job cannot be settled", func(w *world) {
-		w.settleFenced(w.newJob(at(0), bornOn(node)).Job, completed(at(1), "hello"))
+		w.settleFenced(w.newJob(at(0), bornOn(w.node)).Job, completed(at(1), "hello"))
 	})
 
 	s.promise("a job that ended while it waited cannot be settled by a former owner", func(w *world) {
 		running := w.running(at(0))
-		w.release(freed(at(1)))
+		w.release(running, freed(at(1)))
 		cancelledJob, err := w.Store().Cancel(w.ctx(), project, running.ID, cancelled(at(2)))
 		w.ok(err)
 		w.settleFenced(running, completed(at(3), "late"))

@@ -35,6 +35,12 @@ type Harness interface {
 	// LoseCommit lets the next commit succeed, and tells the store that its
 	// outcome is unknown.
 	LoseCommit()
+	// TakeLease ends the lease of a node as time would, without anybody's doing:
+	// the next Sweep by another node takes it away. Of a node that has none it does
+	// nothing.
+	TakeLease(node string)
+	// LeasesSurvive tells whether leases are still there after a Crash.
+	LeasesSurvive() bool
 	// FullDisk makes writes fail for want of space until the returned function
 	// is called.
 	FullDisk() (restore func())
@@ -56,6 +62,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"cancel", exerciseCancel},
 		{"expire", exerciseExpire},
 		{"release", exerciseRelease},
+		{"nodes", exerciseNodes},
 		{"claim deliveries", exerciseClaimDeliveries},
 		{"settle deliveries", exerciseSettleDelivery},
 		{"redeliver", exerciseRedeliver},
@@ -72,6 +79,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"histories of attempts", exerciseHistories},
 		{"histories of lost commits", exerciseLostCommits},
 		{"histories of webhooks", exerciseWebhookHistories},
+		{"histories of many nodes", exerciseNodeHistories},
 		{"histories of many callers", exerciseManyCallers},
 		{"histories of a full disk", exerciseFullDisk},
 	}
@@ -111,10 +119,14 @@ type world struct {
 	Harness
 	outer testing.TB // for Crash
 	ids   atomic.Uint64
+	node  string // as which the world claims; another one after a crash
+	nodes int    // that have joined so far
 }
 
 func newWorld(t rapid.TB, outer testing.TB, h Harness) *world {
-	return &world{TB: t, Harness: h, outer: outer}
+	w := &world{TB: t, Harness: h, outer: outer}
+	w.join()
+	return w
 }
 
 // sound checks the counters, and closes the store.
@@ -127,10 +139,11 @@ func (w *world) sound() {
 // ctx is for moves whose caller has all the time in the world.
 func (w *world) ctx() context.Context { return context.Background() }
 
-// crash ends the process and opens the store again.
+// crash ends the process and opens the store again, as another node.
 func (w *world) crash() {
 	w.Helper()
 	w.Crash(w.outer)
+	w.die()
 }
 
 func (w *world) ok(err error) {

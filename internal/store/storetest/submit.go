@@ -42,11 +42,11 @@ func exerciseSubmit(s suite) {
 	})
 
 	s.promise("a job that is born claimed is running, under fence 1", func(w *world) {
-		n := w.newJob(at(0), bornOn(node))
+		n := w.newJob(at(0), bornOn(w.node))
 		got := w.submit(n)
 		w.same("Submit", got, n.Job)
 		w.same("Attempts", w.ledger(got.ID), []ringback.Attempt{{
-			Number: 1, Node: node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(0)},
+			Number: 1, Node: w.node, Provider: "sim", Model: "sim/echo", StartedAt: ringback.Time{Time: at(0)},
 		}})
 		w.same("Claim", w.claim(at(1), lane, 1), []store.Job(nil))
 	})

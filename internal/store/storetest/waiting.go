@@ -35,9 +35,9 @@ func exerciseWaiting(s suite) {
 	s.promise("a job that comes back is counted from then on", func(w *world) {
 		w.settle(w.running(at(0)), retried(at(1), at(9)))
 		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(9)}}})
-		w.claimOne(at(9))
+		j := w.claimOne(at(9))
 		w.waits(store.Waiting{})
-		w.release(freed(at(10)))
+		w.release(j, freed(at(10)))
 		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(10)}}})
 	})
 

@@ -9,7 +9,7 @@ import (
 )
 
 func (w *walk) claimDeliveriesAny() {
-	c := store.ClaimHosts{Now: w.now}
+	c := store.ClaimHosts{Node: w.node, Now: w.now}
 	for _, name := range []string{host, "https://b.example:443"} {
 		c.Hosts = append(c.Hosts, store.HostWant{Host: store.Host{Project: project, Host: name}, N: w.number(0, 3, "deliveries to "+name)})
 	}
@@ -25,7 +25,7 @@ func (w *walk) claimDeliveriesAny() {
 		if g.Fence <= d.row.Fence {
 			w.Fatalf("delivery %s was claimed under fence %d after %d", g.ID, g.Fence, d.row.Fence)
 		}
-		d.row.InFlight = true
+		d.row.InFlight, d.row.Node = true, w.node
 		w.sameDelivery(g, d)
 		w.tried = append(w.tried, g.Ref())
 		w.touched[g.JobID] = true
@@ -165,23 +165,27 @@ func (w *walk) expireDeliveriesAny() {
 	}
 }
 
+// releaseDeliveriesAny gives back some of what is in flight, and of what is not any more.
 func (w *walk) releaseDeliveriesAny() {
-	var keep []store.Ref
+	var refs []store.Ref
 	for _, ref := range w.tried {
-		if w.oneIn(2, "keep a try") {
-			keep = append(keep, ref)
+		if w.oneIn(2, "give back a try") {
+			refs = append(refs, ref)
 		}
 	}
-	w.releaseDeliveriesBut(keep, w.number(1, 3, "limit"))
+	lost := w.deliveries(func(d *modelDelivery) bool {
+		return d.row.InFlight && d.row.Node == w.node && slices.Contains(refs, d.row.Ref())
+	})
+	n, err := w.Store().ReleaseDeliveries(w.ctx(), w.node, refs, w.now)
+	w.ok(err)
+	w.same("how many tries were lost", n, len(lost))
+	w.lost(lost, n)
 }
 
-// releaseDeliveriesBut frees up to limit tries, and says whether there may be more.
-func (w *walk) releaseDeliveriesBut(keep []store.Ref, limit int) (more bool) {
-	lost := w.deliveries(func(d *modelDelivery) bool { return d.row.InFlight && !slices.Contains(keep, d.row.Ref()) })
-	n := w.releaseDeliveries(w.now, limit, keep...)
-	w.same("how many tries were lost", n, min(limit, len(lost)))
+// lost wants n of these tries to be over.
+func (w *walk) lost(from []*modelDelivery, n int) {
 	freedOnes := 0
-	for _, d := range lost {
+	for _, d := range from {
 		if got, _ := w.delivery(d.row.JobID); !got.InFlight {
 			freedOnes++
 			d.lose(w.now)
@@ -189,5 +193,4 @@ func (w *walk) releaseDeliveriesBut(keep []store.Ref, limit int) (more bool) {
 		}
 	}
 	w.same("how many deliveries are free again", freedOnes, n)
-	return n == limit
 }

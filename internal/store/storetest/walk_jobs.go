@@ -61,7 +61,7 @@ func (w *walk) anyOptions(j *store.Job) {
 	}
 	switch w.number(1, 4, "when") {
 	case 1:
-		bornOn(node)(j)
+		bornOn(w.node)(j)
 	case 2:
 		j.RunAt = w.now.Add(time.Duration(w.number(1, 100, "seconds until run_at")) * time.Second)
 	default:
@@ -123,7 +123,7 @@ func (w *walk) submitKnown() {
 }
 
 func (w *walk) claimAny() {
-	c := store.ClaimJobs{Node: node, Now: w.now, Suspects: w.number(0, 2, "suspects")}
+	c := store.ClaimJobs{Node: w.node, Now: w.now, Suspects: w.number(0, 2, "suspects")}
 	for _, l := range []store.Lane{lane, slowLane} {
 		c.Lanes = append(c.Lanes, store.LaneWant{Lane: l, N: w.number(0, 3, "jobs of "+l.Model)})
 	}
@@ -137,7 +137,7 @@ func (w *walk) claimAny() {
 	w.same("how many were claimed", len(got), claimed)
 	for _, j := range got {
 		m := w.m.jobs[j.ID]
-		m.claim(node, w.now)
+		m.claim(w.node, w.now)
 		w.sameRow(j, m.row)
 		w.given = append(w.given, j.Ref())
 		w.touched[j.ID] = true
@@ -190,7 +190,7 @@ func (w *walk) applied(j *modelJob, o store.Outcome, got store.Job) {
 	w.m.apply(j, o)
 	w.sameRow(got, j.row)
 	w.touched[j.row.ID] = true
-	if o.Delivery != nil && o.Delivery.Born {
+	if o.Delivery != nil && o.Delivery.Node != "" {
 		w.tried = append(w.tried, j.delivery.row.Ref())
 	}
 }
@@ -209,7 +209,7 @@ func (w *walk) settleZombie() {
 func (w *walk) anyOutcome() store.Decide {
 	kind := one(w, []string{"answer", "another answer", "failure", "retry", "refusal", "release", "uncertain", "next model"}, "outcome")
 	again := w.now.Add(time.Duration(w.number(0, 100, "seconds until the next attempt")) * time.Second)
-	partial, born, now := w.oneIn(2, "with a partial"), w.oneIn(2, "with its webhook in flight"), w.now
+	partial, node, now := w.oneIn(2, "with a partial"), w.bornFor(2), w.now
 	return func(j store.Job) store.Outcome {
 		var o store.Outcome
 		switch {
@@ -236,15 +236,23 @@ func (w *walk) anyOutcome() store.Decide {
 		if partial && o.Status != ringback.Completed {
 			o.Partial = store.Pack([]byte("what came until " + now.String()))
 		}
-		return notifying(j, o, born)
+		return notifying(j, o, node)
 	}
 }
 
+// bornFor is who sends the webhook at once, if anybody does.
+func (w *walk) bornFor(oneIn int) string {
+	if w.oneIn(oneIn, "with its webhook in flight") {
+		return w.node
+	}
+	return ""
+}
+
 // notifying adds the webhook that an end causes, where it is wanted.
-func notifying(j store.Job, o store.Outcome, born bool) store.Outcome {
+func notifying(j store.Job, o store.Outcome, node string) store.Outcome {
 	if o.Status.Terminal() && slices.Contains(j.Options.Events, ringback.EventOf(o.Status)) {
 		o.Delivery = newDelivery(j, o.Status, o.At)
-		o.Delivery.Born = born
+		o.Delivery.Node = node
 	}
 	return o
 }
@@ -257,14 +265,14 @@ func afterCrash(now time.Time) store.Decide {
 			o = failed(now)
 			o.Attempt = attempt(now, ringback.AttemptUncertain)
 		}
-		return notifying(j, o, false)
+		return notifying(j, o, "")
 	}
 }
 
 func (w *walk) cancelAny() {
 	j := one(w, w.jobs(anyJob), "job")
-	born := w.oneIn(3, "with its webhook in flight")
-	decide := func(j store.Job) store.Outcome { return notifying(j, cancelled(w.now)(j), born) }
+	node := w.bornFor(3)
+	decide := func(j store.Job) store.Outcome { return notifying(j, cancelled(w.now)(j), node) }
 	got, err := w.Store().Cancel(w.ctx(), project, j.row.ID, decide)
 	if j.row.Status.Terminal() && j.row.Status != ringback.Cancelled {
 		w.fails(err, store.ErrEnded)
@@ -285,9 +293,9 @@ func (w *walk) cancelAny() {
 
 func (w *walk) expireAny() {
 	w.passTime(0, 11*time.Minute, 2*time.Hour)
-	limit, born := w.number(1, 4, "limit"), w.oneIn(3, "with its webhook in flight")
+	limit, node := w.number(1, 4, "limit"), w.bornFor(3)
 	over := w.jobs(func(j store.Job) bool { return j.Status == ringback.Queued && !j.EndBy.After(w.now) })
-	decide := func(j store.Job) store.Outcome { return notifying(j, expired(w.now)(j), born) }
+	decide := func(j store.Job) store.Outcome { return notifying(j, expired(w.now)(j), node) }
 	got, err := w.Store().Expire(w.ctx(), w.now, limit, decide)
 	w.ok(err)
 	w.swept(got, over, limit, decide)
@@ -307,24 +315,30 @@ func (w *walk) swept(got []store.Job, from []*modelJob, limit int, decide store.
 	}
 }
 
-// releaseAny is the end of a drain, or a comparison of what is held.
+// releaseAny gives back some of what runs, and of what does not any more.
 func (w *walk) releaseAny() {
-	var keep []store.Ref
+	var refs []store.Ref
 	for _, ref := range w.given {
-		if w.oneIn(2, "keep a claim") {
-			keep = append(keep, ref)
+		if w.oneIn(2, "give back a claim") {
+			refs = append(refs, ref)
 		}
 	}
-	w.releaseBut(keep, w.number(1, 4, "limit"))
+	held := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node == w.node && slices.Contains(refs, j.Ref()) })
+	got, err := w.Store().Release(w.ctx(), w.node, refs, afterCrash(w.now))
+	w.ok(err)
+	w.swept(got, held, len(held), afterCrash(w.now))
 }
 
-// releaseBut frees up to limit running jobs, and says whether there may be more.
-func (w *walk) releaseBut(keep []store.Ref, limit int) (more bool) {
-	lost := w.jobs(func(j store.Job) bool { return isRunning(j) && !slices.Contains(keep, j.Ref()) })
-	got, err := w.Store().Release(w.ctx(), keep, limit, afterCrash(w.now))
+// sweepAll frees up to limit of what dead nodes hold, and says whether there may be more.
+func (w *walk) sweepAll(limit int) (more bool) {
+	jobs := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node != w.node })
+	deliveries := w.deliveries(func(d *modelDelivery) bool { return d.row.InFlight && d.row.Node != w.node })
+	got, err := w.Store().Sweep(w.ctx(), w.node, w.now, limit, afterCrash(w.now))
 	w.ok(err)
-	w.swept(got, lost, limit, afterCrash(w.now))
-	return len(got) == limit
+	w.swept(got.Jobs, jobs, limit, afterCrash(w.now))
+	w.same("how many tries were lost", got.Deliveries, min(limit, len(deliveries)))
+	w.lost(deliveries, got.Deliveries)
+	return len(got.Jobs) == limit || got.Deliveries == limit
 }
 
 // crashAny ends the process. Mostly what a start does first comes at once; where
@@ -334,9 +348,7 @@ func (w *walk) crashAny() {
 	if w.oneIn(3, "without the first steps of a start") {
 		return
 	}
-	for w.releaseBut(nil, 3) {
-	}
-	for w.releaseDeliveriesBut(nil, 3) {
+	for w.sweepAll(3) {
 	}
 	w.same("running jobs after a restart", len(w.jobs(isRunning)), 0)
 	w.same("tries in flight after a restart", len(w.deliveries(isInFlight)), 0)

@@ -1,0 +1,213 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// nodes are those that have a lease. It lasts as long as the process, and so they
+// are in memory only: what an earlier process has claimed is nobody's.
+type nodes struct {
+	mu     sync.Mutex
+	leases map[string]*lease // by the node's id
+}
+
+type lease struct {
+	node store.Node
+	// over is set only by tests: the lease has ended, and nobody has swept it yet.
+	over bool
+}
+
+func newNodes() *nodes { return &nodes{leases: map[string]*lease{}} }
+
+// mayClaim refuses a node that has no lease.
+func (n *nodes) mayClaim(id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l := n.leases[id]; l == nil || l.over {
+		return store.ErrNoLease
+	}
+	return nil
+}
+
+// sorted gives those whose lease is not over, oldest first, and the ids of the others.
+func (n *nodes) sorted() (living []store.Node, dead []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, l := range n.leases {
+		if l.over {
+			dead = append(dead, id)
+		} else {
+			living = append(living, l.node)
+		}
+	}
+	slices.SortFunc(living, func(a, b store.Node) int { return cmp.Compare(a.ID, b.ID) })
+	slices.Sort(dead)
+	return living, dead
+}
+
+func (n *nodes) remove(ids ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range ids {
+		delete(n.leases, id)
+	}
+}
+
+// Join implements store.Nodes.
+func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
+	n.JoinedAt = fromMS(time.Now().UnixMilli())
+	s.nodes.mu.Lock()
+	if s.nodes.leases[n.ID] == nil { // else the call is repeated
+		s.nodes.leases[n.ID] = &lease{node: n}
+	}
+	s.nodes.mu.Unlock()
+	return s.Renew(ctx, n.ID)
+}
+
+// Renew implements store.Nodes.
+func (s *Store) Renew(ctx context.Context, id string) (store.Lease, error) {
+	if err := s.nodes.renew(id); err != nil {
+		return store.Lease{}, fmt.Errorf("renew the lease of %s: %w", id, err)
+	}
+	living, err := s.Nodes(ctx)
+	return store.Lease{Nodes: living}, err
+}
+
+func (n *nodes) renew(id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.leases[id]
+	if l == nil {
+		return store.ErrSwept
+	}
+	l.over = false
+	return nil
+}
+
+// Leave implements store.Nodes.
+func (s *Store) Leave(_ context.Context, id string) error {
+	s.nodes.remove(id)
+	return nil
+}
+
+// Nodes implements store.Nodes.
+func (s *Store) Nodes(context.Context) ([]store.Node, error) {
+	living, _ := s.nodes.sorted()
+	return living, nil
+}
+
+// Sweep implements store.Nodes.
+func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: 2 * limit * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			swept, err = s.sweep(t, by, now, limit, decide)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Swept{}, fmt.Errorf("sweep: %w", err)
+	}
+	return swept, nil
+}
+
+func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
+	if err := s.nodes.mayClaim(by); err != nil {
+		return swept, err
+	}
+	living, dead := s.nodes.sorted()
+	t.after(func() { s.nodes.remove(dead...) })
+	ids := make([]string, len(living))
+	for i, n := range living {
+		ids[i] = n.ID
+	}
+	jobs, deliveries, err := s.orphans(t, marshal(ids), limit)
+	if err != nil {
+		return swept, err
+	}
+	freed, err := s.decideAll(t, jobs, decide)
+	if err != nil {
+		return swept, err
+	}
+	return store.Swept{Nodes: dead, Jobs: freed, Deliveries: len(deliveries)}, s.releaseAll(t, deliveries, now)
+}
+
+// orphans are what is claimed in the name of a node that is not among the living,
+// given as a JSON array: at most limit of each kind.
+func (s *Store) orphans(t *tx, living string, limit int) ([]store.Job, []store.Delivery, error) {
+	jobs, err := selectJobs(t, `
+		SELECT `+jobColumns+` FROM jobs
+		WHERE status = 1 AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := selectIDs(t, `
+		SELECT id FROM deliveries
+		WHERE in_flight = 1 AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	deliveries := make([]store.Delivery, len(ids))
+	for i, id := range ids {
+		if deliveries[i], err = s.delivery(t, id); err != nil {
+			return nil, nil, err
+		}
+	}
+	return jobs, deliveries, nil
+}
+
+// Held implements store.Nodes.
+func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error) {
+	err = s.read(ctx, func(q *reader) error {
+		err := eachRef(q, `SELECT id, fence, cancel_requested FROM jobs WHERE status = 1 AND node = ? ORDER BY id`, id, func(ref store.Ref, cancelled bool) {
+			held.Jobs = append(held.Jobs, ref)
+			if cancelled {
+				held.Cancelled = append(held.Cancelled, ref)
+			}
+		})
+		return errors.Join(err, eachRef(q, `SELECT id, fence, 0 FROM deliveries WHERE in_flight = 1 AND node = ? ORDER BY id`, id, func(ref store.Ref, _ bool) {
+			held.Deliveries = append(held.Deliveries, ref)
+		}))
+	})
+	if err != nil {
+		return store.Held{}, fmt.Errorf("what %s holds: %w", id, err)
+	}
+	return held, nil
+}
+
+// eachRef reads (id, fence, flag) rows of a query about one node.
+func eachRef(q *reader, query, node string, f func(ref store.Ref, flag bool)) error {
+	rows, err := q.rows(query, node)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id []byte
+		var ref store.Ref
+		var flag bool
+		if err := rows.Scan(&id, &ref.Fence, &flag); err != nil {
+			return err
+		}
+		ref.ID = uuid.UUID(id)
+		f(ref, flag)
+	}
+	return rows.Err()
+}
+
+// Watch implements store.Signals. There is no other process that could have moved
+// something.
+func (s *Store) Watch(func(store.Signal)) {}
