@@ -175,6 +175,8 @@ var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fen
 	text("node", func(j **jobRow) string { return (*j).Node }),
 	boolean("cancel_requested", func(j **jobRow) bool { return (*j).CancelRequested }),
 	bigint("run_at", func(j **jobRow) int64 { return ms((*j).RunAt) }),
+	bigint("first_started_at", func(j **jobRow) int64 { return ms((*j).FirstStartedAt) }),
+	bigint("started_at", func(j **jobRow) int64 { return ms((*j).StartedAt) }),
 	bigint("ended_at", func(j **jobRow) int64 { return ms((*j).EndedAt) }),
 	bigint("first_refused_at", func(j **jobRow) int64 { return ms((*j).FirstRefusedAt) }),
 	bigint("end_by", func(j **jobRow) int64 { return ms((*j).EndBy) }),

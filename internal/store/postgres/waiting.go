@@ -338,10 +338,10 @@ func (s *Store) lookAtJobs(ctx context.Context) error {
 	return s.readJobs(ctx)
 }
 
-// knowLanes looks for those lanes of which nothing is known.
+// knowLanes looks if nothing is known of a lane, or what is known is too old.
 func (s *Store) knowLanes(ctx context.Context, wants []store.LaneWant) error {
 	w := s.waiting
-	if !slices.ContainsFunc(wants, func(l store.LaneWant) bool { return len(w.ranksOf(l.Lane)) == 0 }) {
+	if !w.jobsStale() && !slices.ContainsFunc(wants, func(l store.LaneWant) bool { return len(w.ranksOf(l.Lane)) == 0 }) {
 		return nil
 	}
 	w.lookingAtJobs.Lock()
@@ -400,7 +400,7 @@ func askRanks(after rank, limit int, note func(rank, head)) question {
 			SELECT count(*) AS n FROM (
 				SELECT 1 FROM ringback.jobs j
 				WHERE j.status = 0 AND j.uncertain < 3 AND j.project = r.project AND j.provider = r.provider AND j.model = r.model AND j.priority = r.priority
-				LIMIT $6) some) c`,
+				LIMIT $6) counted) c`,
 		[]any{after.Project, after.Provider, after.Model, after.orBefore(), limit, countsUpTo},
 		func(rows pgx.Rows) error {
 			var r rank
@@ -426,7 +426,7 @@ func (r rank) orBefore() int {
 func askSuspects(to *head) question {
 	return question{
 		`SELECT count(*), coalesce(min(run_at), 0) FROM (
-			SELECT run_at FROM ringback.jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT $1) some`,
+			SELECT run_at FROM ringback.jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT $1) counted`,
 		[]any{countsUpTo},
 		func(rows pgx.Rows) error { return rows.Scan(&to.count, &to.due) },
 	}
@@ -470,7 +470,7 @@ func askHosts(after store.Host, limit, most int, note func(store.Host, head)) qu
 		SELECT r.project, r.host, r.due_at, c.n FROM r CROSS JOIN LATERAL (
 			SELECT count(*) AS n FROM (
 				SELECT 1 FROM ringback.deliveries d
-				WHERE d.due_at IS NOT NULL AND d.project = r.project AND d.host = r.host LIMIT $4) some) c`,
+				WHERE d.due_at IS NOT NULL AND d.project = r.project AND d.host = r.host LIMIT $4) counted) c`,
 		[]any{after.Project, after.Host, limit, most},
 		func(rows pgx.Rows) error {
 			var k store.Host

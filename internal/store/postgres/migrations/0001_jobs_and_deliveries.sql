@@ -209,9 +209,9 @@ BEGIN
 END $$;
 
 -- matched ends the transaction if rows that were to be changed have moved on.
-CREATE FUNCTION ringback.matched(found bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ringback.matched(were bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF found <> wanted THEN
-    RAISE EXCEPTION 'changed by another meanwhile: % of % rows are as they were', found, wanted USING ERRCODE = 'RB001';
+  IF were <> wanted THEN
+    RAISE EXCEPTION 'changed by another meanwhile: % of % rows are as they were', were, wanted USING ERRCODE = 'RB001';
   END IF;
 END $$;
