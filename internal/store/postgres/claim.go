@@ -64,14 +64,23 @@ func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 		}
 	}
 	if c.Suspects == 0 {
-		return claimed, nil
+		return t.found(c, claimed)
 	}
 	suspects, err := t.lockJobs(`t.status = 0 AND t.uncertain >= 3 AND t.run_at <= $1`,
 		"ORDER BY t.run_at, t.id LIMIT $2 FOR UPDATE SKIP LOCKED", ms(c.Now), c.Suspects)
 	if err != nil {
 		return nil, err
 	}
-	return append(claimed, t.start(c, suspects)...), nil
+	return t.found(c, append(claimed, t.start(c, suspects)...))
+}
+
+// found gives what was claimed; that there was nothing is said to those with a
+// lease only.
+func (t *tx) found(c store.ClaimJobs, claimed []store.Job) ([]store.Job, error) {
+	if len(claimed) == 0 {
+		return nil, t.leased(c.Node)
+	}
+	return claimed, nil
 }
 
 // rankWants is how many jobs of each rank are wanted, as columns.

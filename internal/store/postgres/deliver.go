@@ -52,6 +52,9 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(found) == 0 {
+		err = t.leased(c.Node)
+	}
 	claimed := make([]store.Delivery, 0, len(found))
 	for _, row := range found {
 		d := row.Delivery
@@ -67,7 +70,7 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 			t.after(func() { t.store.waiting.shortOfDeliveries(host) })
 		}
 	}
-	return claimed, nil
+	return claimed, err
 }
 
 // SettleDelivery implements store.Deliveries.

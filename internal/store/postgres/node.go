@@ -219,12 +219,7 @@ func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, 
 }
 
 func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
-	leased := false
-	err = t.row([]any{&leased}, `SELECT EXISTS (SELECT 1 FROM ringback.nodes WHERE id = $1 AND expires_at > clock_timestamp())`, by)
-	if err == nil && !leased {
-		err = store.ErrNoLease
-	}
-	if err != nil {
+	if err := t.leased(by); err != nil {
 		return swept, err
 	}
 	t.claims(by)
@@ -248,6 +243,17 @@ func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (sw
 		err = t.free(&swept, orphaned, now, limit, decide)
 	}
 	return swept, err
+}
+
+// leased wants a node to have a lease. It is for those who may have nothing to
+// write in its name; what they write is checked once more, at the end.
+func (t *tx) leased(node string) error {
+	leased := false
+	err := t.row([]any{&leased}, `SELECT EXISTS (SELECT 1 FROM ringback.nodes WHERE id = $1 AND expires_at > clock_timestamp())`, node)
+	if err == nil && !leased {
+		err = store.ErrNoLease
+	}
+	return err
 }
 
 // orphaned are the nodes without a lease that hold something.
