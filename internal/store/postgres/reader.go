@@ -31,16 +31,13 @@ func (s *Store) read(ctx context.Context, questions ...question) error {
 
 func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 	b := &pgx.Batch{}
-	several := len(questions) > 1
-	if several {
-		b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	for _, sql := range beginRead {
+		b.Queue(sql)
 	}
 	for _, q := range questions {
 		b.Queue(q.sql, q.args...)
 	}
-	if several {
-		b.Queue("COMMIT")
-	}
+	b.Queue("COMMIT")
 	conn, err := s.reads.Acquire(ctx)
 	if err != nil {
 		return err
@@ -48,7 +45,7 @@ func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 	defer conn.Release()
 	results := conn.SendBatch(ctx, b)
 	defer func() { err = errors.Join(err, results.Close()) }()
-	if several {
+	for range beginRead {
 		if _, err := results.Exec(); err != nil {
 			return err
 		}
@@ -58,8 +55,10 @@ func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 			return err
 		}
 	}
-	if several {
-		_, err = results.Exec()
-	}
+	_, err = results.Exec()
 	return err
 }
+
+// beginRead begins a read of one state of the database, by indexes: see begins in
+// the first migration.
+var beginRead = []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL enable_seqscan = off"}
