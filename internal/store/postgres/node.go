@@ -27,6 +27,7 @@ const (
 type leases struct {
 	dial   *dialer
 	writer uuid.UUID
+	lasts  time.Duration
 
 	turn sync.Mutex // one at a time uses conn
 	conn *pgx.Conn
@@ -36,7 +37,7 @@ type leases struct {
 }
 
 func newLeases(dial *dialer, writer uuid.UUID) *leases {
-	return &leases{dial: dial, writer: writer, nodes: map[string]bool{}}
+	return &leases{dial: dial, writer: writer, lasts: leaseLasts, nodes: map[string]bool{}}
 }
 
 func (l *leases) close() error {
@@ -97,7 +98,7 @@ func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 		INSERT INTO ringback.nodes (id, writer, machine, version, api, worker, joined_at, expires_at)
 		VALUES ($1, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $2::interval)
 		ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
-		RETURNING clock_timestamp()`, n.ID, leaseLasts, s.leases.writer, clean(n.Machine), clean(n.Version), n.API, n.Worker)
+		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.writer, clean(n.Machine), clean(n.Version), n.API, n.Worker)
 	if err != nil {
 		return lease, fmt.Errorf("join: %w", err)
 	}
@@ -108,7 +109,7 @@ func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 
 // Renew implements store.Nodes.
 func (s *Store) Renew(ctx context.Context, id string) (store.Lease, error) {
-	lease, err := s.lease(ctx, `UPDATE ringback.nodes SET expires_at = clock_timestamp() + $2::interval WHERE id = $1 RETURNING clock_timestamp()`, id, leaseLasts)
+	lease, err := s.lease(ctx, `UPDATE ringback.nodes SET expires_at = clock_timestamp() + $2::interval WHERE id = $1 RETURNING clock_timestamp()`, id, s.leases.lasts)
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.leases.note(id, false)
 		s.held.drop(id)
@@ -135,7 +136,7 @@ func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store
 			return err
 		})
 	})
-	lease.Lasts, lease.Now = leaseLasts, lease.Now.UTC()
+	lease.Lasts, lease.Now = s.leases.lasts, lease.Now.UTC()
 	return lease, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,6 +43,7 @@ func (h *harness) start(t testing.TB) {
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
+	s.leases.lasts = time.Hour // a world of the contract knows no real time
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.store = s
