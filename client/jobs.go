@@ -169,6 +169,13 @@ func (c *Client) Deliveries(ctx context.Context, id string) ([]ringback.Delivery
 	return all[ringback.Delivery](ctx, c, jobPath(id)+"/deliveries")
 }
 
+// Nodes reads which nodes live, oldest first.
+func (c *Client) Nodes(ctx context.Context) ([]ringback.Node, error) {
+	var page ringback.Page[ringback.Node]
+	err := c.call(ctx, http.MethodGet, "/api/nodes", nil, nil, &page)
+	return page.Data, err
+}
+
 // all reads a list to its end.
 func all[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 	var items []T

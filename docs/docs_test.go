@@ -227,6 +227,7 @@ var examples = map[string]func() any{
 			} `json:"holds"`
 		})
 	},
+	"nodes": func() any { return new(ringback.Page[ringback.Node]) },
 	"health": func() any {
 		return new(struct {
 			Status  string `json:"status"`

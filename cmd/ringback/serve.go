@@ -146,6 +146,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.data,
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
+		Machine: hostname(), Version: buildVersion().Version,
 	})
 	if err != nil {
 		return err
@@ -163,6 +164,15 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	log.Info(msgUp, "url", url, "data", c.data, "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
 	up(url)
 	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
+}
+
+// hostname is this machine's name in the network; "" where it has none.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // newRegistry makes the registry of a server's metrics.

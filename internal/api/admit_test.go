@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 )
 
-// gate is a server whose node must not be reached: it has none.
+// gate is a server whose node must not be reached: it has no store.
 func gate(t *testing.T, c Config) *Server {
 	t.Helper()
-	s, err := New(c, nil)
+	s, err := New(c, new(node.Node))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func TestOurOwnWebhookIsALoop(t *testing.T) {
 func TestAPublicURLThatIsNoneIsAnErrorAtTheStart(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"example.com", "ftp://example.com", "https://", "http://a b/"} {
-		if _, err := New(Config{PublicURL: url}, nil); err == nil || !strings.HasPrefix(err.Error(), "PublicURL: ") {
+		if _, err := New(Config{PublicURL: url}, new(node.Node)); err == nil || !strings.HasPrefix(err.Error(), "PublicURL: ") {
 			t.Errorf("%s: got %v", url, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // statusOf is the one table from the code of an error to its HTTP status.
@@ -55,6 +56,9 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 // outsideError finds the error that was written for users, in either shape.
 func outsideError(err error) (*ringback.Error, *formError) {
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code != ringback.Internal {
+		return e, nil
+	}
+	if e := node.Refusal(err); e != nil {
 		return e, nil
 	}
 	form, _ := errors.AsType[*formError](err)

@@ -21,6 +21,7 @@ type route struct {
 	body         bodyRule
 	open         bool // it asks for no key, and is not logged
 	traced       bool // it has a span
+	everywhere   bool // nodes that take no requests have it, too
 	door         door
 	about        openapi.About   // what /openapi.json says of it, beside all this
 	errors       []ringback.Code // that its door answers; for the others see refusals
@@ -115,15 +116,19 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "GET", path: "/healthz", door: s.healthz, open: true,
+			method: "GET", path: "/api/nodes", door: s.nodes,
+			about: openapi.About{ID: "nodes", Summary: "List the nodes that live", Gives: one[ringback.Page[ringback.Node]]()},
+		},
+		{
+			method: "GET", path: "/healthz", door: s.healthz, open: true, everywhere: true,
 			about: openapi.About{ID: "health", Summary: "Is the process alive?", Gives: one[health]()},
 		},
 		{
-			method: "GET", path: "/readyz", door: s.readyz, open: true,
+			method: "GET", path: "/readyz", door: s.readyz, open: true, everywhere: true,
 			about: openapi.About{ID: "readiness", Summary: "Does the server take jobs?", Gives: one[node.Readiness](), Unready: true},
 		},
 		{
-			method: "GET", path: "/metrics", door: s.showMetrics,
+			method: "GET", path: "/metrics", door: s.showMetrics, everywhere: true,
 			about: openapi.About{ID: "metrics", Summary: "Metrics for Prometheus", Media: "text/plain"},
 		},
 		{
@@ -153,8 +158,11 @@ func decoded[T any](read readField[T], serve func(context.Context, *call, *T) (r
 }
 
 // mount puts the table on the mux, and behind each path what answers other
-// methods.
+// methods; of a node that takes no requests only what all nodes have.
 func (s *Server) mount(table []route) {
+	if s.worker {
+		table = slices.DeleteFunc(slices.Clone(table), func(rt route) bool { return !rt.everywhere })
+	}
 	allowed := map[string][]string{}
 	for _, rt := range table {
 		s.handle(rt.method+" "+rt.path, rt)
@@ -166,7 +174,21 @@ func (s *Server) mount(table []route) {
 	for path := range maps.Keys(allowed) {
 		s.handle(path, wrongMethod(allowed[path]))
 	}
-	s.handle("/", unknownPath)
+	s.handle("/", s.unknownPath())
+}
+
+// unknownPath is where there is nothing.
+func (s *Server) unknownPath() route {
+	if s.worker {
+		return nothingHere("this node is a worker, which takes no requests; send them to a node with the role api")
+	}
+	return nothingHere("there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}")
+}
+
+func nothingHere(why string) route {
+	return route{door: func(context.Context, *call) (reply, error) {
+		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: why}
+	}}
 }
 
 func (s *Server) handle(pattern string, rt route) {
@@ -180,10 +202,3 @@ func wrongMethod(allowed []string) route {
 		return reply{}, &ringback.Error{Code: ringback.MethodNotAllowed, Message: "this path takes " + list}
 	}}
 }
-
-var unknownPath = route{door: func(context.Context, *call) (reply, error) {
-	return reply{}, &ringback.Error{
-		Code:    ringback.NotFound,
-		Message: "there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}",
-	}
-}}

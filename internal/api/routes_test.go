@@ -98,7 +98,7 @@ func TestAPanicIsAnInternalErrorThatIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	logger, logged := logTo(t)
 	s := gate(t, Config{Logger: logger})
-	resp, e := ask(t, s, http.MethodGet, "/api/jobs", "", "X-Request-Id", "req-1") // the node is nil
+	resp, e := ask(t, s, http.MethodGet, "/api/jobs", "", "X-Request-Id", "req-1") // the node has no store
 	want := ringback.Error{Code: "internal", Message: "internal error; the server's log has its cause under this request_id"}
 	if d := cmp.Diff(want, e); d != "" || resp.StatusCode != http.StatusInternalServerError {
 		t.Errorf("%d %s", resp.StatusCode, d)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // pipes is a listener whose connections are in memory, so that a server can
@@ -47,7 +48,7 @@ func (p *pipes) dial() net.Conn {
 func inBubble(t *testing.T, prepare func(s *Server), test func(t *testing.T, stop context.CancelFunc, dial func() net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{APIKey: "k"}, nil)
+		s, err := New(Config{APIKey: "k"}, new(node.Node))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,7 +330,7 @@ func TestTheConnectionThatIsQuietForLongestGivesWay(t *testing.T) {
 // its half first, else the system would throw the answer away with the rest.
 func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{APIKey: "k"}, nil)
+	s, err := New(Config{APIKey: "k"}, new(node.Node))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,7 @@ type Server struct {
 	reserve      func(bytes int64) (release func(), err error) // of the node's memory
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
+	worker       bool                   // the node takes no requests
 
 	closing context.Context // done when waiting requests are to be answered as they stand
 	close   context.CancelFunc
@@ -83,6 +84,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, reserve: n.Reserve, mux: http.NewServeMux(),
+		worker: !n.Roles().Has(node.API),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -128,7 +130,7 @@ func (s *Server) trust(publicURL string) error {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !isClean(r.URL.Path) {
-		s.serve(w, r, unknownPath) // the mux would redirect it
+		s.serve(w, r, s.unknownPath()) // the mux would redirect it
 		return
 	}
 	s.mux.ServeHTTP(w, r)

@@ -1,10 +1,13 @@
 // Package hub knows who is watching which job, and tells them when it moves.
 //
 // It keeps nothing: whoever watches looks at the store first, then waits, then
-// looks again. A publisher never waits for a watcher.
+// looks again. A publisher never waits for a watcher. It is of one process: what
+// other nodes move is published here by whoever hears of it.
 package hub
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -55,4 +58,11 @@ func (h *Hub) Publish(job uuid.UUID) {
 		close(w.moved)
 		delete(h.watchers, job)
 	}
+}
+
+// Watched are the jobs that somebody watches, in no order.
+func (h *Hub) Watched() []uuid.UUID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.watchers))
 }

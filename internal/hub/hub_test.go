@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -16,9 +17,15 @@ func TestPublishWakesAllWhoWatchThatJob(t *testing.T) {
 	defer leaveB()
 	defer leaveC()
 
+	if got := h.Watched(); len(got) != 2 || !slices.Contains(got, job) || !slices.Contains(got, other) {
+		t.Errorf("watched: got %v, want both jobs", got)
+	}
 	h.Publish(job)
 	<-a
 	<-b
+	if got := h.Watched(); len(got) != 1 || got[0] != other {
+		t.Errorf("still watched: got %v, want the other job", got)
+	}
 	select {
 	case <-c:
 		t.Fatal("the watcher of another job was woken")

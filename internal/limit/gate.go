@@ -72,7 +72,7 @@ type Config struct {
 // [New].
 type Gate struct {
 	slots int
-	rate  *rate.Limiter // nil: no limit
+	rate  *rate.Limiter // nil: no limit; only its figures change
 	pause pause
 
 	mu      sync.Mutex // guards what follows
@@ -96,7 +96,7 @@ func New(c Config) *Gate {
 		tally: tally{breakAfter: cmp.Or(c.BreakAfter, 10), born: time.Now()},
 	}
 	if c.PerMinute > 0 {
-		g.rate = rate.NewLimiter(rate.Limit(float64(c.PerMinute)/60), max(1, c.PerMinute/60))
+		g.rate = rate.NewLimiter(rate.Limit(float64(c.PerMinute)/60), burst(float64(c.PerMinute)))
 	}
 	return g
 }
@@ -123,13 +123,30 @@ func (g *Gate) Enter() (*Pass, bool) {
 	return p, true
 }
 
-// Resize changes how many passes may be out at once; at least 1. Those that are
-// out stay out.
+// Resize changes how many passes may be out at once; with 0 none is given,
+// math.MaxInt is no limit. Those that are out stay out.
 func (g *Gate) Resize(slots int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.slots = max(1, slots)
+	g.slots = max(0, slots)
 }
+
+// SetRate changes how many passes are given in a minute, more than 0, where the
+// gate has a rate. What was taken stays taken: its tokens are those it had, but no
+// more than a burst at the new rate.
+func (g *Gate) SetRate(perMinute float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.rate == nil {
+		return
+	}
+	now := time.Now()
+	g.rate.SetLimitAt(now, rate.Limit(perMinute/60))
+	g.rate.SetBurstAt(now, burst(perMinute))
+}
+
+// burst is a second's worth of passes.
+func burst(perMinute float64) int { return max(1, int(perMinute/60)) }
 
 // Room is how many calls of Enter would succeed right now; math.MaxInt if
 // nothing limits them.
@@ -182,16 +199,17 @@ func (g *Gate) Held() (until time.Time, reason string, held bool) {
 	return g.hold.until, g.hold.reason, g.hold.on
 }
 
-// Resume begins a hold that a former process knew of, up to the time in r, which
-// may be over: then only a probe is let through. It is at most 1 h from now. Failed
-// says that something had failed, and not only been refused.
+// Resume begins a hold that a former process knew of, or another one knows of, up to
+// the time in r, which may be over: then only a probe is let through. It is at most
+// 1 h from now, and lengthens a hold that stands, if it is longer. Failed says that
+// something had failed, and not only been refused.
 func (g *Gate) Resume(r Report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	g.holdUntil(now.Add(min(r.Until.Sub(now), namedMax)), r.Reason)
-	g.hold.failed = r.Verdict == Failed
-	g.hold.pauses = 1 // the next pause is longer than the first
+	g.hold.failed = g.hold.failed || r.Verdict == Failed
+	g.hold.pauses = max(g.hold.pauses, 1) // the next pause is longer than the first
 }
 
 // Free ends a hold at once, whatever time it has: the operator knows better,

@@ -379,3 +379,26 @@ func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 		}
 	})
 }
+
+// Two processes tell each other of their holds.
+func TestAHoldOfAnotherProcessLengthensOurs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{HoldMin: time.Minute, BreakAfter: 1})
+		enter(t, g).Done(Report{Verdict: Failed, Reason: "failing"})
+		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(time.Second), Reason: "refused"})
+		if until, reason, _ := g.Held(); time.Until(until) < 40*time.Second || reason != "failing" {
+			t.Errorf("after a shorter one: got %s for %q, want ours", time.Until(until), reason)
+		}
+		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(5 * time.Minute), Reason: "refused"})
+		if until, reason, _ := g.Held(); time.Until(until) != 5*time.Minute || reason != "refused" {
+			t.Errorf("after a longer one: got %s for %q, want that", time.Until(until), reason)
+		}
+		time.Sleep(5 * time.Minute)
+		p := enter(t, g)
+		p.Accepted()
+		if _, _, held := g.Held(); !held {
+			t.Error("what had failed here is not over before the end of the probe")
+		}
+		p.Done(Report{Verdict: OK})
+	})
+}

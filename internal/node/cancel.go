@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -18,7 +17,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 	if err != nil {
 		return ringback.Job{}, err
 	}
-	now := time.Now().Truncate(time.Millisecond)
+	now := n.stamped()
 	seen := witness{}
 	j, err := n.store.Cancel(ctx, project, job, seen.of(func(j store.Job) store.Outcome {
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
@@ -32,7 +31,9 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 	n.tellMoves(seen, j)
 	if j.Status == ringback.Running {
 		n.tell("job is to be cancelled", &j)
-		n.running.cancel(j.Ref())
+		if j.Node == n.ID() { // the others are told by the store
+			n.running.cancel(j.Ref())
+		}
 	} else {
 		n.ended(j)
 	}

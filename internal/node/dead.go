@@ -121,7 +121,7 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 	if a.Kind == ringback.DeadDelivery {
 		defer poke(n.wakeDeliveries)
 		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-			return n.store.Redeliver(ctx, project, id, time.Now().Truncate(time.Millisecond))
+			return n.store.Redeliver(ctx, project, id, n.stamped())
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
@@ -139,7 +139,7 @@ func (n *Node) PurgeDead(ctx context.Context, project string, a ringback.DeadAct
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		return n.store.Erase(ctx, project, id, time.Now().Truncate(time.Millisecond))
+		return n.store.Erase(ctx, project, id, n.stamped())
 	})
 }
 

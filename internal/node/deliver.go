@@ -20,11 +20,12 @@ const maxClaim = 256
 
 // dispatchDeliveries gives free slots to the deliveries that wait in the store.
 func (n *Node) dispatchDeliveries(ctx context.Context) error {
-	return n.loop(ctx, n.wakeDeliveries, n.claimDeliveries)
+	return n.loop(ctx, "claim deliveries", n.wakeDeliveries, n.claimDeliveries)
 }
 
 func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Time, err error) {
-	if n.draining.Load() {
+	l := n.life.Load()
+	if n.draining.Load() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
 	w, err := n.store.DueDeliveries(ctx, now)
@@ -41,7 +42,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 			}
 			p := n.deliveries.take(h.Host)
 			if p == nil {
-				if at := n.deliveries.next(h.Host); at.After(now) {
+				if at := n.shared(n.deliveries.next(h.Host)); at.After(now) {
 					next = earlier(next, at)
 				}
 				return true
@@ -51,12 +52,12 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 			return false
 		})
 	}
-	return next, n.sendClaimed(ctx, passes, now)
+	return next, n.sendClaimed(ctx, l, passes, now)
 }
 
 // sendClaimed claims a delivery for each pass, sends what it got and gives back
 // the other passes.
-func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, now time.Time) error {
+func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][]*pass, now time.Time) error {
 	if len(passes) == 0 {
 		return nil
 	}
@@ -67,10 +68,11 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 			}
 		}
 	}()
-	claim := store.ClaimHosts{Now: now}
+	claim := store.ClaimHosts{Node: l.id, Now: now}
 	for h, p := range passes {
 		claim.Hosts = append(claim.Hosts, store.HostWant{Host: h, N: len(p)})
 	}
+	defer underway(&n.claimingDeliveries)()
 	claimed, err := n.store.ClaimDeliveries(ctx, claim)
 	if err != nil {
 		return err
@@ -78,7 +80,8 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 	for _, d := range claimed {
 		left := passes[d.Key()] // those with a slot first, for those that are due longest
 		passes[d.Key()] = left[1:]
-		n.send(&send{delivery: d, pass: left[0]})
+		n.sending.take(d.Ref(), l)
+		n.send(&send{delivery: d, pass: left[0], life: l})
 	}
 	poke(n.wakeDeliveries)
 	return nil
@@ -86,18 +89,21 @@ func (n *Node) sendClaimed(ctx context.Context, passes map[store.Host][]*pass, n
 
 // born takes a pass for a delivery that a settle is about to store.
 func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
-	if n.draining.Load() {
+	l := n.life.Load()
+	if !n.is(Worker) || n.draining.Load() || !l.leased() {
 		return nil
 	}
 	p := n.deliveries.takeBorn(store.Host{Project: j.Project, Host: d.Host})
 	if p == nil {
 		return nil
 	}
-	d.Born = true
+	d.Node = l.id
+	n.sending.take(store.Ref{ID: d.ID, Fence: 1}, l)
 	return &send{
+		life: l,
 		delivery: store.Delivery{
 			ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, MadeAt: d.MadeAt, NextAt: d.MadeAt,
+			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.id, MadeAt: d.MadeAt, NextAt: d.MadeAt,
 		},
 		payload: &store.Payload{
 			Body: body, Header: j.Options.CallbackHeaders,
@@ -110,6 +116,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 // giveUp gives back what a settle that never came about had taken.
 func (n *Node) giveUp(born *send) {
 	if born != nil {
+		n.sending.drop(born.delivery.Ref())
 		n.giveBack(born.pass)
 		poke(n.wakeDeliveries)
 	}
@@ -135,6 +142,7 @@ func (n *Node) send(s *send) {
 func (n *Node) try(s *send) {
 	n.group.Go(func() error {
 		defer func() {
+			n.sending.drop(s.delivery.Ref())
 			n.giveBack(s.pass)
 			poke(n.wakeDeliveries)
 		}()
@@ -149,27 +157,39 @@ func (n *Node) follow(next, dissolved []*send) {
 	for _, s := range next {
 		n.try(s)
 	}
-	now := time.Now().Truncate(time.Millisecond)
 	for _, s := range dissolved {
 		n.group.Go(func() error {
-			again := s.delivery.NextAt // it keeps its turn
-			if s.delivery.Manual {
-				again = now
-			}
-			n.settleDelivery(s.delivery, store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: again, Free: true, Unbegun: true})
+			defer n.sending.drop(s.delivery.Ref())
+			n.settleDelivery(s.delivery, n.unbegun(s.delivery))
 			poke(n.wakeDeliveries)
 			return nil
 		})
 	}
 }
 
+// unbegun gives a delivery back of which no try was made.
+func (n *Node) unbegun(d store.Delivery) store.TryEnd {
+	now := n.stamped()
+	again := d.NextAt // it keeps its turn
+	if d.Manual {
+		again = now
+	}
+	return store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: again, Free: true, Unbegun: true}
+}
+
 // deliver makes one try of a delivery and settles it.
 func (n *Node) deliver(s *send) {
 	d := s.delivery
+	if !s.life.leased() { // by now: another node may be sending it already
+		n.settleDelivery(d, n.unbegun(d))
+		return
+	}
 	if s.payload == nil {
 		p, err := n.store.Payload(context.Background(), d.ID)
 		if err != nil {
-			n.log.Error("webhook not sent: its content can't be read", "delivery_id", d.ID, "job_id", d.JobID, "err", err)
+			if !errors.Is(err, store.ErrUnavailable) {
+				n.log.Error("webhook not sent: its content can't be read", "delivery_id", d.ID, "job_id", d.JobID, "err", err)
+			}
 			n.settleDelivery(d, n.unreadable(d, err))
 			return
 		}
@@ -186,12 +206,12 @@ func (n *Node) deliver(s *send) {
 		headers = http.Header{} // they were checked when submitted, by another version
 	}
 	traced := n.traceDelivery(&d, s.payload, headers)
-	res := n.cfg.Sender.Send(n.calls, webhook.Message{
-		ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secret: n.cfg.Secret, Blocked: d.Blocked,
+	res := n.cfg.Sender.Send(s.life.calls, webhook.Message{
+		At: n.now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secret: n.cfg.Secret, Blocked: d.Blocked,
 	})
 	traced(res)
 	if res.Verdict == webhook.Interrupted {
-		return // the drain's one transaction frees it
+		return // the drain's one transaction frees it, or who swept this node
 	}
 	n.follow(s.pass.tried(hostReport(res), res.Took))
 	poke(n.wakeDeliveries)
@@ -203,7 +223,7 @@ func (n *Node) deliver(s *send) {
 // concluded says what a try leads to.
 func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.TryEnd {
 	end := store.TryEnd{
-		At: time.Now().Truncate(time.Millisecond),
+		At: n.stamped(),
 		Try: ringback.Try{
 			At: ringback.Time{Time: res.Started}, StatusCode: res.StatusCode, DurationMS: res.Took.Milliseconds(),
 			Error: string(res.Class), Response: res.Response,
@@ -232,7 +252,7 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 // unreadable ends a try that could not begin. Content that is gone will not
 // come back; anything else may.
 func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
-	now := time.Now().Truncate(time.Millisecond)
+	now := n.stamped()
 	if errors.Is(err, store.ErrGone) {
 		return store.TryEnd{At: now, Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
 	}
@@ -242,18 +262,22 @@ func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
 func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 	for {
 		after, err := n.store.SettleDelivery(context.Background(), d.Ref(), end)
+		unreached := n.outOfReach(stepSettle, err)
 		if err == nil {
 			n.tellTried(d, after, end)
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
+			n.metrics.fenced.WithLabelValues(fencedDelivery).Inc()
 			n.log.Warn("try settled too late: the delivery has moved on", "delivery_id", d.ID)
 		}
 		if !n.tryAgain(err) {
 			return
 		}
-		n.log.Error("try not stored, trying again", "delivery_id", d.ID, "err", err)
-		if !n.pause(settlePause) {
+		if !unreached {
+			n.log.Error("try not stored, trying again", "delivery_id", d.ID, "err", err)
+		}
+		if !n.pause(jitter(settlePause)) {
 			return
 		}
 	}

@@ -19,11 +19,11 @@ const (
 // dispatchJobs gives free slots to what waits in the store, whenever something
 // happened that may allow it: a job came, a slot was freed, a time is over.
 func (n *Node) dispatchJobs(ctx context.Context) error {
-	return n.loop(ctx, n.wakeJobs, n.claimJobs)
+	return n.loop(ctx, "claim jobs", n.wakeJobs, n.claimJobs)
 }
 
 // loop calls work at each wake, and when the time that work last named is there.
-func (n *Node) loop(ctx context.Context, wake <-chan struct{}, work func(context.Context, time.Time) (time.Time, error)) error {
+func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work func(context.Context, time.Time) (time.Time, error)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -33,22 +33,29 @@ func (n *Node) loop(ctx context.Context, wake <-chan struct{}, work func(context
 		case <-wake:
 		case <-timer.C:
 		}
-		now := time.Now()
+		began, now := time.Now(), n.now()
 		next, err := work(ctx, now)
 		// Work that takes long, since very much waits, must not be all that is done.
-		if spent := time.Since(now); spent > longLook && !sleep(ctx, min(spent, idleLook)) {
+		if spent := time.Since(began); spent > longLook && !sleep(ctx, min(spent, idleLook)) {
 			return nil
 		}
-		if err != nil && ctx.Err() == nil {
-			n.log.Error("waiting work not claimed", "err", err)
-			next = now.Add(idleLook)
-		}
 		pause := idleLook
-		if !next.IsZero() {
-			pause = min(pause, max(time.Millisecond, time.Until(next)))
+		switch {
+		case n.unclaimed(ctx, step, err):
+			pause = jitter(idleLook)
+		case !next.IsZero():
+			pause = min(pause, max(time.Millisecond, next.Sub(n.now())))
 		}
 		timer.Reset(pause)
 	}
+}
+
+// unclaimed tells and logs that nothing was claimed, since that failed.
+func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
+	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.noLease(err) && err != nil {
+		n.log.Error("waiting work not claimed", "step", step, "err", err)
+	}
+	return err != nil
 }
 
 // sleep tells whether the time passed before ctx was done.
@@ -66,7 +73,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // claimJobs starts as many waiting jobs as there is room for. It returns when
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
-	if n.draining.Load() || n.diskFull() {
+	l := n.life.Load()
+	if n.draining.Load() || n.diskFull() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
 	if n.budget.full() {
@@ -77,11 +85,12 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 		return next, err
 	}
 	n.jobs.wait(w.Lanes)
-	p, next := n.plan(w, now)
+	p, next := n.plan(w, l, now)
 	if len(p.tickets) == 0 {
 		return next, nil
 	}
 	defer p.giveBack()
+	defer underway(&n.claiming)()
 	jobs, err := n.store.Claim(ctx, p.claim)
 	if err != nil {
 		return next, err
@@ -106,8 +115,9 @@ var suspects = store.Lane{Project: "suspect"}
 
 // plan deals free slots to the lanes in which something is due, one in turn,
 // those that hold fewest first.
-func (n *Node) plan(w store.DueJobs, now time.Time) (p plan, next time.Time) {
-	p = plan{claim: store.ClaimJobs{Node: n.id, Now: now}, tickets: map[store.Lane][]*ticket{}}
+func (n *Node) plan(w store.DueJobs, l *life, now time.Time) (p plan, next time.Time) {
+	p = plan{claim: store.ClaimJobs{Node: l.id, Now: now}, tickets: map[store.Lane][]*ticket{}}
+	defer p.under(l)
 	due, next := w.Lanes, w.Next
 	n.jobs.order(due)
 	anyone := len(due) > 0
@@ -118,7 +128,7 @@ func (n *Node) plan(w store.DueJobs, now time.Time) (p plan, next time.Time) {
 			}
 			t := n.jobs.take(l.Lane)
 			if t == nil {
-				if at := n.jobs.next(l.Lane); at.After(now) {
+				if at := n.shared(n.jobs.next(l.Lane)); at.After(now) {
 					next = earlier(next, at)
 				}
 				return true
@@ -161,6 +171,15 @@ func (p *plan) ticketFor(j store.Job) *ticket {
 	return t
 }
 
+// under makes it a claim of a life.
+func (p *plan) under(l *life) {
+	for _, tickets := range p.tickets {
+		for _, t := range tickets {
+			t.life = l
+		}
+	}
+}
+
 func (p *plan) giveBack() {
 	for _, tickets := range p.tickets {
 		for _, t := range tickets {
@@ -190,6 +209,7 @@ func earlier(a, b time.Time) time.Time {
 
 // start runs an attempt that is committed. Its goroutine owns the ticket.
 func (n *Node) start(j store.Job, request []byte, t *ticket) {
+	n.running.start(j.Ref(), t.life)
 	n.group.Go(func() error {
 		defer func() {
 			n.running.leave(j.Ref())

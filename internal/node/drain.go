@@ -8,50 +8,26 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// releaseBatch is how many jobs one transaction of a recovery frees.
-const releaseBatch = 200
-
-// recover takes back what a process that died left behind. Its attempts ended
-// without an outcome: the provider may have answered.
+// recover takes back what a process that died left behind. Where the store is of one
+// process that is done before anything new is claimed. Where other nodes may live,
+// the loop that sweeps does it, once this one may judge.
 func (n *Node) recover(ctx context.Context) error {
-	now := time.Now().Truncate(time.Millisecond)
-	var jobs, deliveries int
-	for {
-		seen := witness{}
-		freed, err := n.store.Release(ctx, nil, releaseBatch, seen.of(func(j store.Job) store.Outcome {
-			return n.uncertain(j, result{sent: true}, now)
-		}))
-		if err != nil {
+	if !n.life.Load().shared() {
+		if err := n.insist(ctx, stepSweep, func() error { return n.sweepAll(ctx) }); err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
-		n.tellMoves(seen, freed...)
-		for _, j := range freed {
-			if j.Status.Terminal() {
-				n.hub.Publish(j.ID)
-			}
-		}
-		if jobs += len(freed); len(freed) < releaseBatch {
-			break
-		}
 	}
-	for {
-		freed, err := n.store.ReleaseDeliveries(ctx, nil, now, releaseBatch)
+	return n.insist(ctx, "start", func() error {
+		if err := n.restoreHolds(ctx); err != nil {
+			return err
+		}
+		w, err := n.store.Waiting(ctx)
 		if err != nil {
-			return fmt.Errorf("take back webhooks: %w", err)
+			return err
 		}
-		if deliveries += freed; freed < releaseBatch {
-			break
-		}
-	}
-	if err := n.restoreHolds(ctx); err != nil {
-		return err
-	}
-	w, err := n.store.Waiting(ctx)
-	if err != nil {
-		return err
-	}
-	n.log.Info("jobs taken back", "uncertain_attempts", jobs, "webhooks_in_flight", deliveries, "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
-	return nil
+		n.log.Info("node is up", "nodes", n.life.Load().alive(), "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
+		return nil
+	})
 }
 
 // drain stops: nothing new is admitted, running calls and sends get their time,
@@ -84,20 +60,47 @@ func (n *Node) Stop() {
 	n.draining.Store(true)
 }
 
-// free gives back, in one transaction, the attempts that the drain broke off.
+// partingFor bounds what a node that stops asks of a store that may be gone.
+const partingFor = 10 * time.Second
+
+// free gives back, in one transaction, the attempts that the drain broke off. Where
+// the store can't be reached another node, or the next start, frees them.
 func (n *Node) free() error {
-	now := time.Now().Truncate(time.Millisecond)
-	const all = 1 << 30
+	l := n.life.Load()
+	if !l.isMember() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), partingFor)
+	defer cancel()
+	jobs, webhooks, err := n.freeHeld(ctx, l)
+	switch {
+	case err == nil:
+		n.log.Info("drained", "jobs_freed", jobs, "webhooks_freed", webhooks)
+		return nil
+	case l.shared():
+		n.log.Warn("not freed what was broken off: another node will", "err", err)
+		return nil
+	default:
+		return err
+	}
+}
+
+func (n *Node) freeHeld(ctx context.Context, l *life) (jobs, webhooks int, err error) {
+	held, err := n.store.Held(ctx, l.id)
+	if err != nil {
+		return 0, 0, fmt.Errorf("list what is held: %w", err)
+	}
+	now := n.stamped()
 	seen := witness{}
-	freed, err := n.store.Release(context.Background(), nil, all, seen.of(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(func(j store.Job) store.Outcome {
 		res, ok := n.running.stopped[j.Ref()]
-		if !ok { // its settle failed
-			res = result{stopped: errDrain, sent: true}
+		if !ok { // its claim was committed, and never heard of here: it was not begun
+			res = result{stopped: errDrain}
 		}
 		return n.without(j, res, now)
 	}))
 	if err != nil {
-		return fmt.Errorf("free jobs: %w", err)
+		return 0, 0, fmt.Errorf("free jobs: %w", err)
 	}
 	n.tellMoves(seen, freed...)
 	for _, j := range freed {
@@ -105,36 +108,24 @@ func (n *Node) free() error {
 			n.hub.Publish(j.ID)
 		}
 	}
-	webhooks, err := n.store.ReleaseDeliveries(context.Background(), nil, now, all)
+	webhooks, err = n.store.ReleaseDeliveries(ctx, l.id, held.Deliveries, now)
 	if err != nil {
-		return fmt.Errorf("free webhooks: %w", err)
+		return 0, 0, fmt.Errorf("free webhooks: %w", err)
 	}
-	n.log.Info("drained", "jobs_freed", len(freed), "webhooks_freed", webhooks)
-	return nil
+	return len(freed), webhooks, nil
 }
 
-// Readiness says whether this node takes jobs, and if not, why.
-type Readiness struct {
-	Ready  bool              `json:"ready"`
-	Checks map[string]string `json:"checks"`
-	// Holds stand against providers. They make nobody unready: jobs are accepted,
-	// and wait.
-	Holds []Hold `json:"holds"`
-}
-
-// Readiness of the node; it reads nothing but memory.
-func (n *Node) Readiness() Readiness {
-	r := Readiness{Ready: true, Checks: map[string]string{"doors": "ok", "disk": "ok", "queue": "ok", "memory": "ok"}, Holds: n.Holds()}
-	note := func(check string, bad bool, why string) {
-		if bad {
-			r.Ready, r.Checks[check] = false, why
+// leave gives the lease back, so that the others take over this node's part at once.
+func (n *Node) leave() error {
+	l := n.life.Load()
+	ctx, cancel := context.WithTimeout(context.Background(), partingFor)
+	defer cancel()
+	if err := n.store.Leave(ctx, l.id); err != nil {
+		if l.shared() {
+			n.log.Warn("lease not given back: it runs out", "err", err)
+			return nil
 		}
+		return fmt.Errorf("leave: %w", err)
 	}
-	note("doors", !n.recovered.Load(), "starting")
-	note("doors", n.draining.Load(), "stopping")
-	note("disk", n.diskFull(), "free space is below the reserve")
-	note("memory", n.budget.full(), "as much is being read as memory allows")
-	queued, err := n.store.Queued(context.Background())
-	note("queue", err != nil || queued >= n.cfg.MaxQueued, "full")
-	return r
+	return nil
 }

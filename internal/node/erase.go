@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -17,7 +16,7 @@ func (n *Node) Erase(ctx context.Context, project, id string) error {
 	if err != nil {
 		return err
 	}
-	err = n.store.Erase(ctx, project, job, time.Now().Truncate(time.Millisecond))
+	err = n.store.Erase(ctx, project, job, n.stamped())
 	if errors.Is(err, store.ErrLive) {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has not ended; cancel it first", id)}
 	}

@@ -12,7 +12,7 @@ import (
 func (n *Node) Remembered() int {
 	n.running.mu.Lock()
 	defer n.running.mu.Unlock()
-	return len(n.running.calls) + len(n.running.cancelled)
+	return len(n.running.attempts) + len(n.running.cancelled)
 }
 
 // MemoryUsed is how much of the memory for bodies and answers is taken, in bytes.
@@ -48,3 +48,12 @@ func (n *Node) InLine() (all int) {
 	}
 	return all
 }
+
+// Alive is how many nodes the last renewal showed.
+func (n *Node) Alive() int { return n.life.Load().alive() }
+
+// Now is the time on the one clock.
+func (n *Node) Now() time.Time { return n.now() }
+
+// Leased tells whether the node may claim anything.
+func (n *Node) Leased() bool { return n.leased() }

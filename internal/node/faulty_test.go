@@ -52,19 +52,19 @@ func (s *blockedStore) Content(ctx context.Context, _ uuid.UUID, _ store.Parts) 
 	return store.Content{}, ctx.Err()
 }
 
-// slowRelease is a store whose first release takes its time.
-type slowRelease struct {
+// slowSweep is a store whose first sweep takes its time.
+type slowSweep struct {
 	store.Store
 	once        sync.Once
 	began, goOn chan struct{}
 }
 
-func (s *slowRelease) Release(ctx context.Context, keep []store.Ref, limit int, d store.Decide) ([]store.Job, error) {
+func (s *slowSweep) Sweep(ctx context.Context, by string, now time.Time, limit int, d store.Decide) (store.Swept, error) {
 	s.once.Do(func() {
 		close(s.began)
 		<-s.goOn
 	})
-	return s.Store.Release(ctx, keep, limit, d)
+	return s.Store.Sweep(ctx, by, now, limit, d)
 }
 
 // watchedStore is a store that counts how often it is asked what waits.

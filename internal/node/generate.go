@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,52 +14,6 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// running is which attempts run here, and how to end them.
-type running struct {
-	mu    sync.Mutex
-	calls map[store.Ref]context.CancelCauseFunc
-	// cancelled are attempts that a cancel found before their call was here.
-	cancelled map[store.Ref]bool
-	// stopped are the attempts that the drain ended, for the one transaction
-	// that frees them.
-	stopped map[store.Ref]result
-}
-
-func (r *running) init() {
-	r.calls = map[store.Ref]context.CancelCauseFunc{}
-	r.cancelled = map[store.Ref]bool{}
-	r.stopped = map[store.Ref]result{}
-}
-
-// enter makes an attempt's call known.
-func (r *running) enter(attempt store.Ref, end context.CancelCauseFunc) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls[attempt] = end
-	if r.cancelled[attempt] {
-		end(errCancelled)
-	}
-}
-
-// leave forgets an attempt that is settled.
-func (r *running) leave(attempt store.Ref) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.calls, attempt)
-	delete(r.cancelled, attempt)
-}
-
-// cancel ends the attempt's call, or the one that is about to begin.
-func (r *running) cancel(attempt store.Ref) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if end := r.calls[attempt]; end != nil {
-		end(errCancelled)
-		return
-	}
-	r.cancelled[attempt] = true
-}
-
 // result is what one attempt brought.
 type result struct {
 	answer *provider.Answer
@@ -69,11 +22,11 @@ type result struct {
 	// then hold what had come.
 	stopped error
 	sent    bool      // a byte may have left
-	endedAt time.Time // of the call; zero where there was none
+	endedAt time.Time // of the call, on the one clock; zero where there was none
 	// firstTokenAt is when the first piece of an answer that failed came.
 	firstTokenAt time.Time
 	partial      store.Blob // of failed's text
-	// heldUntil is when the gate that refused opens again.
+	// heldUntil is when the gate that refused opens again, on the one clock.
 	heldUntil time.Time
 }
 
@@ -93,27 +46,20 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
 	res = n.call(j, request, t, held)
-	res.endedAt = time.Now() // before the gates hear of it: the next probe begins after this
+	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
 	res.partial = packPartial(res)
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
-		n.running.stop(j.Ref(), res)
+		n.running.drained(j.Ref(), res)
 		return
 	}
 	n.settle(j, res)
 }
 
-// stop keeps what a drained attempt had brought.
-func (r *running) stop(ref store.Ref, res result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped[ref] = res
-}
-
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
 func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res result) {
-	ctx, end := context.WithCancelCause(n.calls)
+	ctx, end := context.WithCancelCause(t.life.calls)
 	defer end(nil)
 	n.running.enter(j.Ref(), end)
 
@@ -126,6 +72,9 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res r
 	}()
 
 	client, request, err := n.prepare(ctx, j, request, held)
+	if err == nil && !t.life.leased() { // by now: another node may have the job already
+		err = errUnleased
+	}
 	if err != nil {
 		return n.unprepared(ctx, j, err)
 	}
@@ -136,6 +85,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res r
 	answer, err := client.Generate(limited, provider.Request{
 		Body:  request,
 		Model: j.Model,
+		Now:   n.now,
 		Grow:  held.grow,
 		Sent:  func() { sent.Store(true) },
 		FirstToken: func(at time.Time) {
@@ -144,6 +94,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res r
 			t.model.Accepted()
 			if t.key.Probe() || t.model.Probe() {
 				poke(n.wakeJobs) // the hold may be over long before the answer is
+				poke(n.wakeHolds)
 				n.tellHolds(j.Lane())
 			}
 		},
@@ -152,7 +103,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res r
 		t.trace.called(answer, nil, first)
 		return result{answer: answer, sent: true}
 	}
-	res = result{sent: sent.Load(), firstTokenAt: first}
+	res = result{sent: sent.Load(), firstTokenAt: n.shared(first)}
 	if !errors.As(err, &res.failed) {
 		res.failed = internalError(err)
 	}
@@ -193,6 +144,13 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
 	if cause := stopCause(ctx); cause != nil {
 		return result{stopped: cause}
 	}
+	if errors.Is(err, errUnleased) {
+		n.log.Warn("attempt not begun: the lease ran out after its claim", "job_id", j.ID, "attempt", j.Fence)
+		return result{stopped: err}
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		return result{stopped: errUnread}
+	}
 	n.log.Error("attempt not begun", "job_id", j.ID, "attempt", j.Fence, "err", err)
 	if errors.Is(err, errNoRequest) {
 		f := internalError(err)
@@ -204,7 +162,7 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
 
 // stopCause is why we ended a call ourselves; nil if we did not.
 func stopCause(ctx context.Context) error {
-	for _, reason := range []error{errDrain, errCancelled} {
+	for _, reason := range []error{errDrain, errCancelled, errSwept, errMoved} {
 		if errors.Is(context.Cause(ctx), reason) {
 			return reason
 		}
@@ -231,8 +189,14 @@ func (n *Node) report(j *store.Job, res *result, t *ticket) {
 	if f := res.failed; f != nil && f.Verdict == provider.HoldKey {
 		n.log.Error("the provider refuses the key; its jobs wait", "provider", j.Provider, "status_code", f.StatusCode, "err", f)
 	}
-	res.heldUntil = n.jobs.heldUntil(j.Lane())
+	res.heldUntil = n.shared(n.jobs.heldUntil(j.Lane()))
+	if t.probes() || complains(model) || complains(key) {
+		poke(n.wakeHolds)
+	}
 }
+
+// complains tells whether a report may begin a hold.
+func complains(r limit.Report) bool { return r.Verdict == limit.Failed || r.Verdict == limit.Refused }
 
 func reports(f *provider.Error, now time.Time) (model, key limit.Report) {
 	var until time.Time
@@ -261,89 +225,3 @@ const (
 	reasonKey     = "provider_refused_key"
 	reasonFailing = "provider_failing"
 )
-
-// settle stores what became of an attempt. An answer that was paid for is not
-// thrown away because the disk is full: it is tried again until it is stored or
-// the node is told to stop.
-func (n *Node) settle(j *store.Job, res result) {
-	if res.endedAt.IsZero() {
-		res.endedAt = time.Now()
-	}
-	decide, born := n.decide(*j, res, res.endedAt)
-	for tries := 1; ; tries++ {
-		seen := witness{}
-		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
-		if err == nil {
-			n.tellMoves(seen, after)
-			n.settled(after, born)
-			return
-		}
-		if errors.Is(err, store.ErrFenced) {
-			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
-		}
-		if !n.tryAgain(err) {
-			n.giveUp(born)
-			return
-		}
-		n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
-		if !n.pause(settlePause) {
-			n.giveUp(born)
-			return
-		}
-		if tries == settleTries && !mayPass(err) {
-			n.giveUp(born)
-			decide, born = n.unstorable(time.Now()), nil
-		}
-	}
-}
-
-const (
-	// settlePause is the time between two tries of a settle that failed.
-	settlePause = time.Second
-	// settleTries is after how many tries an outcome counts as one that can't be
-	// stored, unless it is the store that can't take anything now.
-	settleTries = 5
-)
-
-// mayPass tells whether an error has nothing to do with what was to be stored.
-func mayPass(err error) bool {
-	return errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrUnknown)
-}
-
-// tryAgain tells whether a settle that failed may succeed later. Whatever the
-// error: nobody else would ever settle what this process holds.
-func (n *Node) tryAgain(err error) bool {
-	n.noteFull(err)
-	return !errors.Is(err, store.ErrFenced) && !errors.Is(err, store.ErrClosed)
-}
-
-// pause waits, unless the drain's time is over.
-func (n *Node) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-n.calls.Done():
-		return false
-	}
-}
-
-// settled passes on what a settled job causes: its watchers, its webhook, its
-// next attempt.
-func (n *Node) settled(after store.Job, born *send) {
-	if after.Status == ringback.Queued {
-		poke(n.wakeJobs)
-		return
-	}
-	if born != nil {
-		n.send(born)
-	}
-	n.ended(after)
-}
-
-// ended tells those who wait that a job is terminal.
-func (n *Node) ended(j store.Job) {
-	n.hub.Publish(j.ID)
-	poke(n.wakeDeliveries)
-}

@@ -9,8 +9,12 @@ import (
 )
 
 const (
-	// storedFrom is how long a hold must last to be worth storing.
+	// storedFrom is how long a hold must last to be worth storing for the next start,
+	// and sharedFrom for other nodes.
 	storedFrom = 5 * time.Second
+	sharedFrom = time.Second
+	// holdsEvery is the time between two looks at holds that nobody asked for.
+	holdsEvery = time.Second
 	// holdDrift is by how much a stored hold may differ from the one that stands.
 	holdDrift = time.Second
 	// holdsAtOnce is how many holds one look stores.
@@ -31,7 +35,7 @@ type Hold struct {
 func (n *Node) Holds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.jobs.holds() {
-		holds = append(holds, Hold{h.Provider, h.Model, h.Reason, h.Until.UTC().Truncate(time.Millisecond)})
+		holds = append(holds, Hold{h.Provider, h.Model, h.Reason, n.shared(h.Until).UTC().Truncate(time.Millisecond)})
 	}
 	return holds
 }
@@ -46,16 +50,87 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 		return err
 	}
 	for _, h := range stored {
-		n.storedHolds[h.Target] = h
-		switch {
-		case n.keyOf(h.Target) != h.Key: // keepHolds forgets it
+		if n.keyOf(h.Target) != h.Key {
 			n.log.Info("hold not taken over: the provider has another key, or is gone", "provider", h.Provider)
+			if !n.life.Load().shared() {
+				n.storedHolds[h.Target] = h // keepHolds forgets it
+			}
 			continue
-		case h.Key != "":
-			h.Until = time.Now()
 		}
-		if n.jobs.hold(h) {
-			n.log.Info("hold taken over", "provider", h.Provider, "model", h.Model, "reason", h.Reason, "until", h.Until)
+		n.storedHolds[h.Target] = h
+		if h.Key != "" {
+			h.Until = n.now()
+		}
+		n.takeHold(h)
+	}
+	return nil
+}
+
+// takeHold begins a hold that the store has, or lengthens the one that stands.
+func (n *Node) takeHold(h store.Hold) {
+	until := h.Until
+	h.Until = n.local(until)
+	if n.jobs.hold(h) {
+		n.log.Info("hold taken over", "provider", h.Provider, "model", h.Model, "reason", h.Reason, "until", until)
+	}
+}
+
+// shareHolds keeps the holds here and those in the store alike: every second, and
+// where other nodes may live as soon as one has changed here or there.
+func (n *Node) shareHolds(ctx context.Context) error {
+	tick := time.NewTicker(holdsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-n.wakeHolds:
+		}
+		from := storedFrom
+		if n.life.Load().shared() {
+			from = sharedFrom
+			n.complain(ctx, "read holds", n.learnHolds(ctx))
+		}
+		n.complain(ctx, "store holds", n.keepHolds(ctx, from))
+	}
+}
+
+// foreignHoldFor is how long a hold that concerns no provider or key of this node is
+// left to those whom it concerns, after it is over.
+const foreignHoldFor = time.Hour
+
+// learnHolds takes over what other nodes have stored: holds that are new or longer,
+// and that others are over, since a probe went well there.
+func (n *Node) learnHolds(ctx context.Context) error {
+	stored, err := n.store.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	there := map[store.Target]bool{}
+	for _, h := range stored {
+		if n.keyOf(h.Target) != h.Key || !n.jobs.knows(h.Provider) {
+			if n.now().Sub(h.Until) > foreignHoldFor {
+				if err := n.store.DropHold(ctx, h.Target); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		there[h.Target] = true
+		if old, known := n.storedHolds[h.Target]; !known || !old.Until.Equal(h.Until) {
+			n.storedHolds[h.Target] = h
+			n.takeHold(h)
+		}
+	}
+	for t, old := range n.storedHolds {
+		if there[t] {
+			continue
+		}
+		delete(n.storedHolds, t)
+		if n.jobs.free(t, n.local(old.Until.Add(holdDrift))) {
+			n.log.Info("hold is over: another node has found out", "provider", t.Provider, "model", t.Model)
+			poke(n.wakeJobs)
 		}
 	}
 	return nil
@@ -70,17 +145,19 @@ func (n *Node) keyOf(t store.Target) string {
 	return p.Client.KeyHash()
 }
 
-// keepHolds stores what holds have begun or changed, and forgets those that are over.
-func (n *Node) keepHolds(ctx context.Context, now time.Time) error {
+// keepHolds stores what holds have begun or changed, as far as they last so long,
+// and forgets those that are over.
+func (n *Node) keepHolds(ctx context.Context, from time.Duration) error {
+	now := n.now()
 	standing, changes := map[store.Target]bool{}, 0
 	for _, h := range n.jobs.holds() {
 		standing[h.Target] = true
-		h.Key = n.keyOf(h.Target)
+		h.Key, h.Until = n.keyOf(h.Target), n.shared(h.Until).Truncate(time.Millisecond)
 		old, known := n.storedHolds[h.Target]
 		if known && old.Key == h.Key && old.Reason == h.Reason && h.Until.Sub(old.Until).Abs() < holdDrift {
 			continue
 		}
-		if h.Until.Sub(now) < storedFrom {
+		if h.Until.Sub(now) < from {
 			continue // nearly over; what was stored of it is dropped when it is
 		}
 		if err := n.store.PutHold(ctx, h); err != nil {
@@ -88,7 +165,7 @@ func (n *Node) keepHolds(ctx context.Context, now time.Time) error {
 		}
 		n.storedHolds[h.Target] = h
 		if changes++; changes == holdsAtOnce {
-			return nil // the rest at the next look: the sweeper has other things to do
+			return nil // the rest at the next look
 		}
 	}
 	for t := range n.storedHolds {
@@ -103,7 +180,7 @@ func (n *Node) keepHolds(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// holds are those that stand against keys and models.
+// holds are those that stand against keys and models, in local time.
 func (s *slots) holds() []store.Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +199,27 @@ func (s *slots) holds() []store.Hold {
 	return holds
 }
 
-// hold begins a hold of a former process; false if its provider is gone.
+// knows tells whether a provider is set up.
+func (s *slots) knows(provider string) bool { return s.keys[provider] != nil }
+
+// free ends the hold of a target, unless it lasts longer than the one that is over.
+func (s *slots) free(t store.Target, until time.Time) bool {
+	g := s.gateOf(target{t.Provider, t.Model})
+	if t.Model == "" {
+		g = s.gateOf(target{t.Provider, anyModel})
+	}
+	if g == nil {
+		return false
+	}
+	stands, _, held := g.Held()
+	if !held || stands.After(until) {
+		return false
+	}
+	g.Free()
+	return true
+}
+
+// hold begins a hold of another process; false if its provider is gone.
 func (s *slots) hold(h store.Hold) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

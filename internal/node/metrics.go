@@ -32,7 +32,17 @@ type metrics struct {
 	deliveries *prometheus.CounterVec // outcome
 	try        prometheus.Histogram
 	lag        prometheus.Histogram
+
+	sweeps    prometheus.Counter
+	sweptJobs prometheus.Counter
+	fenced    *prometheus.CounterVec // kind
 }
+
+// What came too late to be written, as a label.
+const (
+	fencedJob      = "job"
+	fencedDelivery = "delivery"
+)
 
 // What became of a try of a webhook, as a label.
 const (
@@ -69,10 +79,18 @@ func newMetrics(r prometheus.Registerer) metrics {
 		lag: auto.NewHistogram(histogram("ringback_delivery_lag_seconds",
 			"Time from a job's end until its webhook was delivered.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600, 76 * 3600})),
+		sweeps: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_sweeps_total",
+			Help: "Leases that this node took from nodes which did not renew them."}),
+		sweptJobs: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_swept_jobs_total",
+			Help: "Running jobs that this node freed, since their nodes had no lease."}),
+		fenced: counter("ringback_fenced_writes_total", "Ends that came too late: the job or delivery had moved on.", "kind"),
 	}
 	// What is counted rarely begins at 0: the first time must be a rise.
-	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping} {
+	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping, refusedDatabase} {
 		m.rejected.WithLabelValues(reason)
+	}
+	for _, kind := range []string{fencedJob, fencedDelivery} {
+		m.fenced.WithLabelValues(kind)
 	}
 	for _, outcome := range []string{tryDelivered, tryFailed, tryDead} {
 		m.deliveries.WithLabelValues(outcome)
@@ -124,6 +142,8 @@ type gauges struct {
 	deadLetters *prometheus.Desc // kind
 	held        *prometheus.Desc // provider, model
 	breaker     *prometheus.Desc // host_class
+	leaseAge    *prometheus.Desc
+	nodes       *prometheus.Desc
 }
 
 // anyModel stands for all models of a provider: its key is held back.
@@ -141,12 +161,14 @@ func newGauges(n *Node) *gauges {
 		deadLetters: desc("ringback_dead_letters", "Dead letters that are kept.", "kind"),
 		held:        desc("ringback_held_back", "Holds that stand against a provider's models, or against its key (model *).", "provider", "model"),
 		breaker:     desc("ringback_breaker_open", "Hosts of receivers that are held back.", "host_class"),
+		leaseAge:    desc("ringback_lease_age_seconds", "For how long the node has not renewed its lease; 0 if that lasts as long as the process."),
+		nodes:       desc("ringback_nodes", "Nodes that live, as this one's last renewal showed."),
 	}
 }
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.deadLetters, g.held, g.breaker} {
+	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes} {
 		out <- d
 	}
 }
@@ -163,11 +185,14 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		ready = 1
 	}
 	give(g.ready, ready)
+	l := g.n.life.Load()
+	give(g.leaseAge, l.age().Seconds())
+	give(g.nodes, float64(l.alive()))
 	give(g.jobs, float64(g.n.running.count()), string(ringback.Running))
 	if queued, err := g.n.store.Queued(ctx); err == nil {
 		give(g.jobs, float64(queued), string(ringback.Queued))
 	}
-	if oldest, err := g.n.oldest(ctx, time.Now()); err == nil {
+	if oldest, err := g.n.oldest(ctx, g.n.now()); err == nil {
 		give(g.oldest, oldest.Seconds())
 	}
 	if dead, err := g.n.store.DeadLetters(ctx); err == nil {
@@ -198,12 +223,6 @@ func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error)
 		}
 	}
 	return now.Sub(first), nil
-}
-
-func (r *running) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.calls)
 }
 
 // heldBack counts the holds that stand, by provider and by the label of the model.

@@ -12,15 +12,21 @@
 //	replay.go    makes a new job of a dead one, changed by patch.go
 //	redeliver.go sends a webhook once more; erase.go deletes content
 //	dead.go      lists dead letters; replays or erases all that match
-//	hold.go      keeps holds over a restart
-//	sweep.go     ends what waited too long; looks after disk, counters and holds
+//	hold.go      keeps holds over a restart, and shares them with other nodes
+//	expire.go    ends what waited too long; looks after disk and counters
 //	retain.go    deletes what has been kept long enough
-//	drain.go     stops: lets running calls end, then frees the rest
+//	member.go    joins the nodes of the store, renews the lease, is swept
+//	sweep.go     frees what nodes that died have left
+//	compare.go   compares what the store says that this node holds with what it holds
+//	share.go     this node's part of the limits of providers
+//	signal.go    hears what other nodes have moved
+//	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
 //	slots.go     who may call a provider now; budget.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
-//	tell.go      the log of all this, with tell_holds.go; metrics.go counts it,
-//	trace.go traces it
+//	clock.go     the one clock of all nodes; roles.go: what this one does
+//	tell.go      the log of all this, with tell_holds.go, outage.go and lines.go;
+//	metrics.go counts it, trace.go traces it
 //
 // A node knows policy: how many, how often, how long. It does not know SQL
 // (package store), what a provider's stream means (package provider), or how a
@@ -28,10 +34,27 @@
 //
 // # What runs
 //
-// [Node.Run] owns every goroutine: the two dispatchers, the sweeper, the
-// keeper, and one for each attempt and each try. It returns when all have
-// ended. Everything that must survive is in the store before it is acted upon:
-// an attempt before its first byte, an answer together with its webhook.
+// [Node.Run] owns every goroutine: the two dispatchers, those that keep house,
+// those that keep the node a member, and one for each attempt and each try. It
+// returns when all have ended. Everything that must survive is in the store before
+// it is acted upon: an attempt before its first byte, an answer together with its
+// webhook.
+//
+// # Leases
+//
+// A node holds what it has claimed by one lease, which it renews on a loop of its
+// own. Where it can't, it claims nothing and bears nothing, begins nothing that it
+// has claimed, and lets run what runs: an answer that is paid for is kept until it
+// can be settled. A renewal that finds the lease taken away (swept) ends the life of
+// the node's id: all its calls are broken off, and what they would settle is refused
+// by their fences. The node takes a new id and goes on.
+//
+// A node takes away the lease of another only after it has renewed its own without
+// a gap for a whole lease's time: else an outage that meets all would have them
+// sweep each other when it is over.
+//
+// What the two sides think may differ: a claim was committed and its answer lost, or
+// a job was taken away unnoticed. Every ten seconds they are compared.
 //
 // # Slots
 //
@@ -49,7 +72,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
@@ -108,6 +130,10 @@ type Config struct {
 	HostGate limit.Config
 	// Logger; nil discards.
 	Logger *slog.Logger
+	// Roles are what the node does; the zero value is everything.
+	Roles Roles
+	// Machine is its name in the network, Version the program's: for those who list nodes.
+	Machine, Version string
 	// Metrics registers those of the node; nil registers none.
 	Metrics prometheus.Registerer
 	// Tracer makes spans; nil makes none.
@@ -139,32 +165,42 @@ const (
 
 // Node runs jobs. Make one with [New], then [Node.Run] it.
 type Node struct {
+	clock
+
 	cfg   Config
-	id    string
-	log   *slog.Logger
+	log   *slog.Logger // each line names the node
+	lines *lines
 	store store.Store
 	hub   hub.Hub
+
+	life atomic.Pointer[life] // of the present id
 
 	budget   *budget
 	schedule *webhook.Schedule
 
 	jobs       slots
 	deliveries sends
-	running    running
+	running    running // attempts
+	sending    hand    // deliveries in flight, or in line
+
+	// When the claim under way was asked for; nil: there is none.
+	claiming, claimingDeliveries atomic.Pointer[time.Time]
 
 	metrics  metrics
 	holdLog  holdLog
 	refusals refusals
+	outage   outage
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
 	admission sync.RWMutex
-	recovered atomic.Bool // what a dead process left is taken back: jobs may be born claimed
+	recovered atomic.Bool // the start is over: jobs may be born claimed
 	draining  atomic.Bool
 	diskLow   atomic.Bool  // free space is below the reserve
 	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space
 
-	// storedHolds are the holds as the store has them. The sweeper alone uses it.
+	// storedHolds are the holds that are here and in the store, as the store has
+	// them. The loop of holds alone uses it.
 	storedHolds map[store.Target]store.Hold
 
 	replays chan struct{} // a place for each replay under way
@@ -172,8 +208,9 @@ type Node struct {
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
-	wakeJobs       chan struct{} // capacity 1: something may be claimed
-	wakeDeliveries chan struct{}
+	// All have capacity 1: something may be claimed, or moved elsewhere.
+	wakeJobs, wakeDeliveries                     chan struct{}
+	wakeMember, wakeEnds, wakeCancels, wakeHolds chan struct{}
 
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
@@ -197,10 +234,6 @@ func New(cfg Config) (*Node, error) {
 	case cfg.Secret.IsZero():
 		return nil, errors.New("node: Secret is required")
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)
 	cfg.Memory = cmp.Or(cfg.Memory, 1<<30)
@@ -215,8 +248,6 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg:            cfg,
-		id:             id.String(),
-		log:            cfg.Logger.With("node", id.String()),
 		store:          cfg.Store,
 		budget:         newBudget(cfg.Memory),
 		schedule:       cfg.Schedule,
@@ -225,7 +256,19 @@ func New(cfg Config) (*Node, error) {
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),
+		wakeMember:     make(chan struct{}, 1),
+		wakeEnds:       make(chan struct{}, 1),
+		wakeCancels:    make(chan struct{}, 1),
+		wakeHolds:      make(chan struct{}, 1),
 	}
+	n.calls, n.endCalls = context.WithCancelCause(context.Background())
+	first, err := n.newLife()
+	if err != nil {
+		return nil, err
+	}
+	n.life.Store(first)
+	n.lines = newLines(cfg.Logger.Handler(), first.id)
+	n.log = slog.New(n.lines)
 	n.jobs.init(cfg)
 	n.deliveries.init(cfg)
 	n.running.init()
@@ -235,27 +278,53 @@ func New(cfg Config) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.checkDisk()
 	return n, nil
 }
 
-// ID of this node; a new one at each start.
-func (n *Node) ID() string { return n.id }
-
-// Run takes back what a process that died left behind, then runs jobs until ctx
-// is done, then drains. It returns when everything has stopped. Run it once.
+// Run joins the nodes of the store, takes back what a process that died left behind,
+// then runs jobs until ctx is done, then drains. It returns when everything has
+// stopped. Run it once.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.recover(ctx); err != nil && ctx.Err() == nil {
-		return errors.Join(err, n.drain())
+	if err := n.join(ctx); err != nil {
+		return errors.Join(unlessOver(ctx, err), n.drain())
 	}
-	n.recovered.Store(true)
-	poke(n.wakeJobs)
+	n.store.Watch(n.hear)
+	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
+	defer end()
+	var staying errgroup.Group
+	for _, loop := range []func(context.Context) error{n.renew, n.compare, n.watchEnds} {
+		staying.Go(func() error { return loop(member) })
+	}
+	err := n.recover(ctx)
+	if err == nil {
+		n.recovered.Store(true)
+		err = n.run(ctx)
+	}
+	err = errors.Join(unlessOver(ctx, err), n.drain())
+	end()
+	return errors.Join(err, staying.Wait(), n.leave())
+}
+
+// unlessOver is err, unless it may be no more than the end of ctx.
+func unlessOver(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// run runs jobs until ctx is done.
+func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context) error{n.dispatchJobs, n.dispatchDeliveries, n.sweep, n.retain} {
+	all := []func(context.Context) error{n.sweep, n.expire, n.shareHolds, n.retain}
+	if n.is(Worker) {
+		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
+	}
+	for _, loop := range all {
 		loops.Go(func() error { return loop(ctx) })
 	}
-	return errors.Join(loops.Wait(), n.drain())
+	return loops.Wait()
 }
 
 // poke wakes a dispatcher, if it is not awake already.

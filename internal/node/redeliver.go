@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -25,7 +24,7 @@ func (n *Node) Redeliver(ctx context.Context, project, id string) (ringback.Deli
 		return ringback.Delivery{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has no webhook to send: it has not ended, or wanted none", id)}
 	}
 	last := deliveries[len(deliveries)-1]
-	if err := n.store.Redeliver(ctx, project, last.ID, time.Now().Truncate(time.Millisecond)); err != nil {
+	if err := n.store.Redeliver(ctx, project, last.ID, n.stamped()); err != nil {
 		return ringback.Delivery{}, n.redeliverError(id, err)
 	}
 	n.log.Debug("webhook is sent once more", "delivery_id", last.ID, "job_id", job)

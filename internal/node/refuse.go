@@ -15,6 +15,8 @@ const (
 	refusedDisk     = "disk"
 	refusedQueue    = "queue"
 	refusedMemory   = "memory"
+	refusedDatabase = "database"
+	refusedRole     = "role"
 )
 
 // refusalQuiet is how long nothing has been refused when a spell of refusals

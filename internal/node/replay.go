@@ -88,7 +88,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	case old.Status == ringback.Completed:
 		return old, store.ErrEnded
 	}
-	again, err := n.again(old, content.Request, p, time.Now().Truncate(time.Millisecond))
+	again, err := n.again(old, content.Request, p, n.stamped())
 	if err != nil {
 		return old, err
 	}

@@ -22,10 +22,10 @@ func (n *Node) retain(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-timer.C:
-			touched, err := n.store.Retain(ctx, now, retainBatch)
+		case <-timer.C:
+			touched, err := n.store.Retain(ctx, n.now(), retainBatch)
 			n.complain(ctx, "delete content", err)
-			pause := retainEvery
+			pause := jitter(retainEvery)
 			if touched == retainBatch {
 				pause = retainPause
 			}

@@ -77,6 +77,7 @@ type send struct {
 	delivery store.Delivery
 	payload  *store.Payload // nil: still in the store
 	pass     *pass
+	life     *life // under which it is claimed
 }
 
 func (s *sends) init(cfg Config) {

@@ -24,8 +24,10 @@ type slots struct {
 	lanes   map[store.Lane]int     // slots that each lane holds
 	models  map[target]*limit.Gate // made at the first use, dropped when idle
 	keys    map[string]*limit.Gate // by provider
+	parts   map[string]int         // of each provider's limit, this node's
 	backlog map[store.Lane]int     // about how many jobs that are due wait in each lane
 	suspect bool                   // a suspect job is running
+	barred  bool                   // this node has no part of some provider's limit
 }
 
 // ticket is the right to make one call of a provider.
@@ -34,6 +36,7 @@ type ticket struct {
 	lane  store.Lane // as it shares slots: with the model "other" where the configuration does not name it
 	model *limit.Pass
 	key   *limit.Pass
+	life  *life         // under which the claim is made
 	trace *attemptTrace // nil: none is made
 	// suspect marks the one ticket for jobs that may kill the process.
 	suspect bool
@@ -45,6 +48,7 @@ func (s *slots) init(cfg Config) {
 	s.lanes = map[store.Lane]int{}
 	s.models = map[target]*limit.Gate{}
 	s.keys = map[string]*limit.Gate{}
+	s.parts = map[string]int{}
 	s.backlog = map[store.Lane]int{}
 	for name, p := range cfg.Providers {
 		gate := cfg.Gate
@@ -87,11 +91,12 @@ func (s *slots) room(shared store.Lane) bool {
 }
 
 // takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the
-// lane is known only after the claim.
+// lane is known only after the claim, which must not be in vain since this node has
+// no part of that lane's limit. (The first of the workers has one of each.)
 func (s *slots) takeSuspect() *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken >= s.size || s.suspect {
+	if s.taken >= s.size || s.suspect || s.barred {
 		return nil
 	}
 	s.taken++

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
@@ -38,12 +40,12 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	n.admission.RLock()
 	defer n.admission.RUnlock()
 	if first, found, err := n.repeated(ctx, s); found || err != nil {
-		return first, found, err
+		return first, found, n.submitError(err)
 	}
 	if err := n.admit(ctx); err != nil {
-		return job, false, err
+		return job, false, n.submitError(err)
 	}
-	accepted, err := n.accept(s, time.Now().Truncate(time.Millisecond))
+	accepted, err := n.accept(s, n.stamped())
 	if err != nil {
 		return job, false, err
 	}
@@ -54,13 +56,19 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 // place stores a job that is accepted, and sees to it that it runs. replayed
 // tells that another one is there in its place.
 func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
-	t := n.bear(&a.Job)
-	stored, replayed, err = put(ctx, store.NewJob{Job: a.Job, Request: store.Pack(a.request)})
+	new := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
+	t := n.bear(&new.Job)
+	stored, replayed, err = put(ctx, new)
+	if t != nil && errors.Is(err, store.ErrNoLease) {
+		n.unbear(new.Job, t)
+		n.noLease(err)
+		t, new.Job = nil, a.Job
+		stored, replayed, err = put(ctx, new)
+	}
 	switch {
 	case err != nil || replayed:
 		if t != nil {
-			t.give()
-			poke(n.wakeJobs)
+			n.unbear(new.Job, t)
 		}
 	case t != nil:
 		n.tellAccepted(&stored)
@@ -98,6 +106,8 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 // admit refuses at the door what could not be kept, before anything is accepted.
 func (n *Node) admit(ctx context.Context) error {
 	switch {
+	case !n.is(API):
+		return n.refuse(refusedRole, "this node takes no requests; it is a worker", 5)
 	case n.draining.Load():
 		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
 	case n.diskFull():
@@ -122,21 +132,35 @@ func (n *Node) submitError(err error) error {
 	case errors.Is(err, store.ErrClosed):
 		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
 	}
+	if e := Refusal(err); e != nil {
+		return n.refuse(refusedDatabase, e.Message, e.RetryAfterSeconds)
+	}
 	return err
 }
 
 // bear makes a new job born claimed, where its lane has nothing waiting and a
 // slot is free. The ticket must be used or given back.
 func (n *Node) bear(j *store.Job) *ticket {
-	if n.budget.full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) {
+	l := n.life.Load()
+	if !n.is(Worker) || n.budget.full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
 		return nil
 	}
 	t := n.jobs.takeBorn(j.Lane())
-	if t != nil {
-		j.Status, j.Fence, j.Node = ringback.Running, 1, n.id
-		j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
+	if t == nil {
+		return nil
 	}
+	t.life = l
+	j.Status, j.Fence, j.Node = ringback.Running, 1, l.id
+	j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
+	n.running.bear(j.Ref(), l)
 	return t
+}
+
+// unbear gives back what a job took that was not stored as born claimed.
+func (n *Node) unbear(j store.Job, t *ticket) {
+	n.running.leave(j.Ref())
+	t.give()
+	poke(n.wakeJobs)
 }
 
 // accepted is a request that has become a job.
@@ -204,7 +228,7 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 	if options.Fallbacks, err = n.fallbacks(fallbacks, r, protocol); err != nil {
 		return store.Job{}, err
 	}
-	id, err := uuid.NewV7()
+	id, err := n.newID()
 	if err != nil {
 		return store.Job{}, err
 	}
@@ -229,6 +253,9 @@ func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []
 	if len(model) > maxModel {
 		c.fault("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
 	}
+	if !isPrintable(model) {
+		c.fault("model", "model must not have control characters")
+	}
 	if len(fallbacks) > maxFallbacks {
 		c.fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", maxFallbacks))
 	}
@@ -236,8 +263,17 @@ func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []
 		if f == "" || len(f) > maxModel {
 			c.fault(fmt.Sprintf("fallback_models[%d]", i), fmt.Sprintf("fallback_models must be names of models, of 1 to %d bytes", maxModel))
 		}
+		if !isPrintable(f) {
+			c.fault(fmt.Sprintf("fallback_models[%d]", i), "fallback_models must not have control characters")
+		}
 	}
 	return model, fallbacks
+}
+
+// isPrintable tells whether a name has no control characters: logs and labels show
+// it, and not every store can keep them.
+func isPrintable(name string) bool {
+	return !strings.ContainsFunc(name, unicode.IsControl) && utf8.ValidString(name)
 }
 
 // fallbacks checks that each model has a provider which understands the request.

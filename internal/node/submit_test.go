@@ -412,7 +412,7 @@ func (w *world) wantUnavailable(jobs int) {
 // would be taken back itself, as uncertain, and called twice.
 func TestAJobSubmittedDuringTheStartIsNotTakenForALeftover(t *testing.T) {
 	t.Parallel()
-	s := &slowRelease{began: make(chan struct{}), goOn: make(chan struct{})}
+	s := &slowSweep{began: make(chan struct{}), goOn: make(chan struct{})}
 	var early ringback.Job
 	w := start(t, setup{
 		node: func(c *node.Config) { s.Store, c.Store = c.Store, s },

@@ -2,88 +2,74 @@ package node
 
 import (
 	"context"
-	"time"
+	"fmt"
 
 	"github.com/ringback/ringback/internal/store"
 )
 
-const (
-	sweepEvery = time.Second
-	checkEvery = 5 * time.Second
-	sweepBatch = 100
-)
+// releaseBatch is how many jobs one transaction of a sweep frees.
+const releaseBatch = 200
 
-// sweep ends what has waited too long, and looks after disk and counters.
+// stepSweep is the sweep as a step that may fail.
+const stepSweep = "sweep"
+
+// sweep frees what nodes that died have left, as long as this one may judge who has.
 func (n *Node) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	checked := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			now = now.Truncate(time.Millisecond)
-			n.checkDisk()
-			n.tellRefusals(now)
-			n.tellHoldsOver()
-			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
-			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
-			n.complain(ctx, "store holds", n.keepHolds(ctx, now))
-			if now.Sub(checked) >= checkEvery {
-				checked = now
-				n.jobs.tidy()
-				n.deliveries.tidy()
-				n.complain(ctx, "check the counters", n.store.Check(ctx))
-			}
+	// Twice as often as leases are renewed: who was killed is found out 8 s after its
+	// last renewal, and its jobs are to run elsewhere within 10.
+	for sleep(ctx, jitter(n.life.Load().every(idleLook)/2)) {
+		if l := n.life.Load(); l.shared() && l.mayJudge() {
+			n.complain(ctx, stepSweep, n.sweepAll(ctx))
 		}
 	}
+	return nil
 }
 
-// expireJobs ends the jobs that have waited too long.
-func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
+// sweepAll takes away the leases whose time is over and frees all that is claimed
+// under an id without a lease. Those attempts ended without an outcome: the provider
+// may have answered.
+func (n *Node) sweepAll(ctx context.Context) error {
+	jobs, deliveries := 0, 0
+	defer func() {
+		if jobs+deliveries > 0 {
+			n.log.Info("jobs taken back", "uncertain_attempts", jobs, "webhooks_in_flight", deliveries)
+		}
+	}()
 	for {
-		seen := witness{}
-		jobs, err := n.store.Expire(ctx, now, sweepBatch, seen.of(func(j store.Job) store.Outcome { return n.expired(j, now) }))
+		seen, now := witness{}, n.stamped()
+		swept, err := n.store.Sweep(ctx, n.life.Load().id, now, releaseBatch, seen.of(func(j store.Job) store.Outcome {
+			return n.uncertain(j, result{sent: true}, now)
+		}))
 		if err != nil {
-			return err
+			return fmt.Errorf("sweep: %w", err)
 		}
-		n.tellMoves(seen, jobs...)
-		for _, j := range jobs {
-			if j.Status.Terminal() {
-				n.ended(j)
-			}
-		}
-		if len(jobs) > 0 {
-			poke(n.wakeJobs) // some may ask their next model
-		}
-		if len(jobs) < sweepBatch {
+		n.tellSwept(swept)
+		n.tellMoves(seen, swept.Jobs...)
+		n.passOn(swept.Jobs)
+		jobs += len(swept.Jobs)
+		deliveries += swept.Deliveries
+		if len(swept.Jobs) < releaseBatch && swept.Deliveries < releaseBatch {
 			return nil
 		}
 	}
 }
 
-// expireDeliveries makes dead letters of the deliveries that have waited too long.
-func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
-	lifetime := n.schedule.End(now).Sub(now)
-	for {
-		dead, err := n.store.ExpireDeliveries(ctx, now.Add(-lifetime), now, sweepBatch)
-		if err != nil {
-			return err
-		}
-		for _, d := range dead {
-			n.tellExpired(&d)
-		}
-		if len(dead) < sweepBatch {
-			return nil
+// passOn passes on what the freeing of jobs causes: their next attempts, their ends.
+func (n *Node) passOn(freed []store.Job) {
+	for _, j := range freed {
+		if j.Status.Terminal() {
+			n.ended(j)
 		}
 	}
+	poke(n.wakeJobs)
+	poke(n.wakeDeliveries)
 }
 
-// complain logs the error of a loop, which goes on. What a full disk or the
-// end of the process causes is told elsewhere.
-func (n *Node) complain(ctx context.Context, step string, err error) {
-	if err != nil && ctx.Err() == nil && !n.noteFull(err) {
-		n.log.Error("housekeeping failed", "step", step, "err", err)
+// tellSwept tells and counts a sweep that has found something.
+func (n *Node) tellSwept(s store.Swept) {
+	n.metrics.sweeps.Add(float64(len(s.Nodes)))
+	n.metrics.sweptJobs.Add(float64(len(s.Jobs)))
+	for _, id := range s.Nodes {
+		n.log.Warn("a node did not renew its lease and is swept: what it held is freed", "swept", id)
 	}
 }

@@ -46,7 +46,7 @@ func (n *Node) view(j *store.Job) ringback.Job {
 		v.FallbackModels = j.Fallbacks
 	}
 	if j.Status == ringback.Queued {
-		now := time.Now()
+		now := n.now()
 		v.StatusReason = n.waitReason(j, now)
 		if j.RunAt.After(now) {
 			v.RunAt = ringback.Time{Time: j.RunAt}

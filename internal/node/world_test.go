@@ -59,6 +59,9 @@ type setup struct {
 	early func(*world)
 	dir   string // "" for a fresh one
 	from  *world // shares provider and receiver with another world
+	// beside makes it a further node on the store of another world, with its provider
+	// and receiver.
+	beside *world
 }
 
 // impatient ends a node without waiting for what runs.
@@ -70,15 +73,16 @@ func start(t *testing.T, s setup) *world {
 	if s.dir == "" {
 		w.dir = t.TempDir()
 	}
+	if s.beside != nil {
+		s.from = s.beside
+	}
 	if s.from != nil {
 		w.calls, w.upstream, w.receiver, w.callback = s.from.calls, s.from.upstream, s.from.receiver, s.from.callback
 	} else {
 		w.serve(s)
 	}
 
-	var err error
-	w.store, err = sqlite.Open(t.Context(), sqlite.Config{Dir: w.dir})
-	must(t, err)
+	closeStore := w.open(s.beside)
 	client := provider.Config{Name: "simulated", Protocol: "anthropic", BaseURL: w.upstream}
 	if s.client != nil {
 		s.client(&client)
@@ -107,12 +111,28 @@ func start(t *testing.T, s setup) *world {
 	}
 	w.node, err = node.New(cfg)
 	must(t, err)
-	w.run(upstream)
+	w.run(func() {
+		upstream.Close()
+		closeStore()
+	})
 	if s.early != nil {
 		s.early(w)
 	}
 	w.eventually("the start", func() bool { return w.node.Readiness().Checks["doors"] == "ok" })
 	return w
+}
+
+// open opens a store, or takes that of another world.
+func (w *world) open(beside *world) (closeStore func()) {
+	w.t.Helper()
+	if beside != nil {
+		w.store = beside.store
+		return func() {}
+	}
+	var err error
+	w.store, err = sqlite.Open(w.t.Context(), sqlite.Config{Dir: w.dir})
+	must(w.t, err)
+	return func() { must(w.t, w.store.Close()) }
 }
 
 // serve starts provider and receiver.
@@ -148,8 +168,8 @@ func (w *world) serve(s setup) {
 	})
 }
 
-// run runs the node until the test is over or stop is called.
-func (w *world) run(client *provider.Client) {
+// run runs the node until the test is over or stop is called, then closes the rest.
+func (w *world) run(closeRest func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.node.Run(ctx) }()
@@ -161,8 +181,7 @@ func (w *world) run(client *provider.Client) {
 		stopped = true
 		cancel()
 		must(w.t, <-ended)
-		client.Close()
-		must(w.t, w.store.Close())
+		closeRest()
 	}
 	w.t.Cleanup(w.stop)
 }

@@ -23,11 +23,13 @@ var headings = map[string][]string{
 	"Event":       {"What comes", "The job"},
 	"Error":       {"Errors"},
 	"Hold":        {"A hold"},
+	"Node":        {"A node"},
 }
 
 // kinds are the words behind ```json in docs/ for an example of each schema.
 var kinds = map[string]string{
 	"Accepted": "accepted", "Job": "job", "JobPage": "jobs", "AttemptPage": "attempts", "DeliveryPage": "deliveries",
+	"NodePage": "nodes",
 	"DeadDone": "done", "Health": "health", "Readiness": "readiness",
 }
 
@@ -80,6 +82,7 @@ var facts = map[string]fact{
 	"replayed_by": format("uuid"),
 	"delivery_id": format("uuid"),
 	"node":        format("uuid"),
+	"Node.id":     format("uuid"),
 	"status_url":  format("uri-reference"),
 	"url":         format("uri"),
 

@@ -79,7 +79,7 @@ func everything() schemas {
 	for _, t := range []reflect.Type{
 		reflect.TypeFor[ringback.Request](), reflect.TypeFor[ringback.Accepted](), reflect.TypeFor[ringback.Event](),
 		reflect.TypeFor[ringback.Page[ringback.Job]](), reflect.TypeFor[ringback.Page[ringback.Attempt]](),
-		reflect.TypeFor[ringback.Page[ringback.Delivery]](), reflect.TypeFor[ringback.DeadAction](),
+		reflect.TypeFor[ringback.Page[ringback.Delivery]](), reflect.TypeFor[ringback.Page[ringback.Node]](), reflect.TypeFor[ringback.DeadAction](),
 		reflect.TypeFor[ringback.DeadDone](), reflect.TypeFor[ringback.Error](), reflect.TypeFor[node.Readiness](),
 	} {
 		s.of(t, "`GET /readyz`")

@@ -176,6 +176,9 @@ type Request struct {
 	Body []byte
 	// Model, if set, takes the place of the model in Body.
 	Model string
+	// Now, if set, is the clock by which times that the provider names are taken; nil
+	// means this machine's.
+	Now func() time.Time
 	// Grow, if set, is asked before n further bytes of memory are taken for the
 	// answer, and may block. They are free once Generate has returned and the
 	// answer is let go. An error ends the call with Stopped.

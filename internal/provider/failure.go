@@ -79,7 +79,7 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	body.watch(min(c.client.idle, patience))
 	text, _ := io.ReadAll(io.LimitReader(body, maxError)) // the status alone would do
 	said, understood := c.client.protocol.complaint(text)
-	now := time.Now()
+	now := c.now()
 	wait, named := retryAfter(header, now)
 	status := effective(c.status, said)
 	verdict, code := judge(status, said, named, false)
@@ -96,6 +96,14 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	failure := c.complained(verdict, code, said)
 	failure.RetryAfter = wait
 	return failure
+}
+
+// now is the time by which times are taken that the provider names.
+func (c *call) now() time.Time {
+	if c.request.Now != nil {
+		return c.request.Now()
+	}
+	return time.Now()
 }
 
 // refusedExtra says whether it was what we have added ourselves that was refused:

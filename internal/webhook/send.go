@@ -111,6 +111,9 @@ func (s *Sender) newTransport(c SenderConfig) *http.Transport {
 
 // Message is a webhook to be sent.
 type Message struct {
+	// At is when the try is made, by the clock that the webhook-timestamp is to show;
+	// zero means now, by this machine's.
+	At time.Time
 	// ID is the webhook-id: the same on every try, without a dot.
 	ID string
 	// URL is the callback_url; it is checked again, since what is allowed may have
@@ -159,13 +162,17 @@ type Result struct {
 // [Interrupted], since then nobody knows what the receiver saw. It takes no longer
 // than the timeout.
 func (s *Sender) Send(ctx context.Context, m Message) Result {
-	started := time.Now()
-	r := s.send(ctx, m, started)
-	r.Started, r.Took = started, time.Since(started)
+	began := time.Now()
+	if m.At.IsZero() {
+		m.At = began
+	}
+	r := s.send(ctx, m, m.At.Sub(began))
+	r.Started, r.Took = m.At, time.Since(began)
 	return r
 }
 
-func (s *Sender) send(ctx context.Context, m Message, started time.Time) Result {
+// send makes the try. ahead is by how much the clock of m.At is ahead of this machine's.
+func (s *Sender) send(ctx context.Context, m Message, ahead time.Duration) Result {
 	if !s.begin() {
 		return Result{Verdict: Interrupted, Error: "the server is stopping", Cause: ErrClosed}
 	}
@@ -176,7 +183,7 @@ func (s *Sender) send(ctx context.Context, m Message, started time.Time) Result 
 	}
 	tryCtx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	header := s.header(m, started)
+	header := s.header(m)
 	t := &try{url: target.URL, header: header, body: m.Body}
 	resp, err := t.do(tryCtx, s.reuse) //nolint:bodyclose // answered closes it
 	if err != nil && tryCtx.Err() == nil && t.closedUnderUs(err) {
@@ -186,6 +193,7 @@ func (s *Sender) send(ctx context.Context, m Message, started time.Time) Result 
 	switch {
 	case err == nil:
 		r := s.answered(resp, t, cancel)
+		r.RetryAfter = retryAfter(resp, time.Now().Add(ahead))
 		r.Remote = t.remote
 		return r
 	case ctx.Err() != nil:
@@ -219,8 +227,8 @@ func (s *Sender) Close() {
 	s.fresh.CloseIdleConnections()
 }
 
-func (s *Sender) header(m Message, at time.Time) http.Header {
-	h := ringback.Sign(m.Secret, m.ID, at, m.Body)
+func (s *Sender) header(m Message) http.Header {
+	h := ringback.Sign(m.Secret, m.ID, m.At, m.Body)
 	h["Content-Type"] = []string{"application/json"}
 	h["User-Agent"] = []string{s.userAgent}
 	maps.Copy(h, m.Header) // which has none of these names: they are reserved
@@ -276,7 +284,6 @@ func (t *try) closedUnderUs(err error) bool {
 func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc) Result {
 	defer resp.Body.Close()
 	r := judge(resp.StatusCode)
-	r.RetryAfter = retryAfter(resp, time.Now())
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.ContentLength == 0 {
 		return r // its body is the connection, or there is none
 	}

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	expireEvery = time.Second
+	checkEvery  = 5 * time.Second
+	expireBatch = 100
+)
+
+// expire ends what has waited too long, and looks after disk and counters.
+func (n *Node) expire(ctx context.Context) error {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	checked := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			now := n.stamped()
+			n.checkDisk()
+			n.tellRefusals(time.Now())
+			n.tellHoldsOver()
+			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
+			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
+			if time.Since(checked) >= checkEvery {
+				checked = time.Now()
+				n.jobs.tidy()
+				n.deliveries.tidy()
+				n.complain(ctx, "check the counters", n.store.Check(ctx))
+			}
+		}
+	}
+}
+
+// expireJobs ends the jobs that have waited too long.
+func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
+	for {
+		seen := witness{}
+		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(func(j store.Job) store.Outcome { return n.expired(j, now) }))
+		if err != nil {
+			return err
+		}
+		n.tellMoves(seen, jobs...)
+		for _, j := range jobs {
+			if j.Status.Terminal() {
+				n.ended(j)
+			}
+		}
+		if len(jobs) > 0 {
+			poke(n.wakeJobs) // some may ask their next model
+		}
+		if len(jobs) < expireBatch {
+			return nil
+		}
+	}
+}
+
+// expireDeliveries makes dead letters of the deliveries that have waited too long.
+func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
+	lifetime := n.schedule.End(now).Sub(now)
+	for {
+		dead, err := n.store.ExpireDeliveries(ctx, now.Add(-lifetime), now, expireBatch)
+		if err != nil {
+			return err
+		}
+		for _, d := range dead {
+			n.tellExpired(&d)
+		}
+		if len(dead) < expireBatch {
+			return nil
+		}
+	}
+}
+
+// complain logs the error of a loop, which goes on. What a full disk, a store out of
+// reach, a lost lease or the end of the process causes is told elsewhere.
+func (n *Node) complain(ctx context.Context, step string, err error) {
+	if ctx.Err() != nil || n.outOfReach(step, err) || n.noLease(err) {
+		return
+	}
+	if err != nil && !n.noteFull(err) {
+		n.log.Error("housekeeping failed", "step", step, "err", err)
+	}
+}

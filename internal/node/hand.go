@@ -1,0 +1,46 @@
+package node
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// hand is which claims on deliveries this process has in hand: from before their
+// commit, where it can be known, until they are settled. The zero hand is empty.
+type hand struct {
+	mu     sync.Mutex
+	claims map[store.Ref]*life
+}
+
+// take notes a claim.
+func (h *hand) take(claim store.Ref, l *life) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.claims == nil {
+		h.claims = map[store.Ref]*life{}
+	}
+	h.claims[claim] = l
+}
+
+// drop forgets a claim that is settled, or never came about.
+func (h *hand) drop(claim store.Ref) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.claims, claim)
+}
+
+func (h *hand) has(claim store.Ref) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.claims[claim] != nil
+}
+
+// underway notes that a claim is asked for, until its end: what it brings is in
+// nobody's hand before.
+func underway(claim *atomic.Pointer[time.Time]) (over func()) {
+	claim.Store(new(time.Now()))
+	return func() { claim.Store(nil) }
+}

@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// outage is a spell in which the store can't be reached: a line when it begins and
+// one when it is over, however often the loops try meanwhile.
+type outage struct {
+	mu      sync.Mutex
+	since   time.Time       // zero: there is none
+	failing map[string]bool // the steps whose last run failed
+}
+
+// note notes how a step went, and tells what begins or ends with it.
+func (o *outage) note(step string, failed bool) (begins bool, over time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case failed && len(o.failing) == 0:
+		o.failing, o.since, begins = map[string]bool{step: true}, time.Now(), true
+	case failed:
+		o.failing[step] = true
+	case o.failing[step]:
+		if delete(o.failing, step); len(o.failing) == 0 {
+			over = time.Since(o.since)
+		}
+	}
+	return begins, over
+}
+
+// outOfReach tells whether a step of a loop failed since the store can't be reached.
+// It is told here, once; the loop goes on trying.
+func (n *Node) outOfReach(step string, err error) bool {
+	failed := errors.Is(err, store.ErrUnavailable)
+	begins, over := n.outage.note(step, failed)
+	if begins {
+		n.log.Warn("the database can't be reached: running calls go on, nothing new is begun", "step", step, "err", err)
+	}
+	if over > 0 {
+		n.log.Info("the database is reached again", "ms", over.Milliseconds())
+	}
+	return failed
+}
+
+// insist repeats a step of the start until it succeeds, as long as it fails since
+// the store can't be reached: a process that ends then is only started again.
+func (n *Node) insist(ctx context.Context, step string, do func() error) error {
+	const first, most = 250 * time.Millisecond, 4 * time.Second
+	for pause := first; ; pause = min(2*pause, most) {
+		err := do()
+		if !n.outOfReach(step, err) && !errors.Is(err, store.ErrUnknown) {
+			return err
+		}
+		if !sleep(ctx, jitter(pause)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// jitter moves a pause by up to half either way: what failed at one moment must not
+// come back at one moment.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(rand.Int64N(int64(d)+1)) //nolint:gosec // no secret
+}
+
+// Refusal is the error for users where the store can't be reached; nil for any
+// other error.
+func Refusal(err error) *ringback.Error {
+	const again = 5
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the database can't be reached; try again in a moment", RetryAfterSeconds: again}
+	case errors.Is(err, store.ErrUnknown):
+		return &ringback.Error{Code: ringback.Unavailable, RetryAfterSeconds: again, Message: "the database was lost in the middle of this: " +
+			"it may be done or not; try again in a moment, a new job with the same Idempotency-Key, so that it is not made twice"}
+	}
+	return nil
+}

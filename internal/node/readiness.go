@@ -1,0 +1,63 @@
+package node
+
+import (
+	"context"
+	"time"
+)
+
+// Readiness says whether this node takes jobs, and if not, why.
+type Readiness struct {
+	Ready  bool              `json:"ready"`
+	Checks map[string]string `json:"checks"`
+	// Holds stand against providers. They make nobody unready: jobs are accepted,
+	// and wait.
+	Holds []Hold `json:"holds"`
+}
+
+// Readiness of the node; it waits for the store at most a second.
+func (n *Node) Readiness() Readiness {
+	r := Readiness{Ready: true, Checks: map[string]string{"doors": "ok", "disk": "ok", "queue": "ok", "memory": "ok"}, Holds: n.Holds()}
+	note := func(check string, bad bool, why string) {
+		if bad {
+			r.Ready, r.Checks[check] = false, why
+		}
+	}
+	note("doors", !n.recovered.Load(), "starting")
+	note("doors", n.draining.Load(), "stopping")
+	note("disk", n.diskFull(), "free space is below the reserve")
+	note("memory", n.budget.full(), "as much is being read as memory allows")
+	l := n.life.Load()
+	if l.shared() {
+		r.Checks["database"] = "ok"
+		if why := n.lost(l); why != "" {
+			r.Checks["database"], r.Checks["queue"] = why, "unknown"
+			r.Ready = r.Ready && !n.is(API) // what takes no requests need not be taken off a balancer
+			return r
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	queued, err := n.store.Queued(ctx)
+	note("queue", err != nil, "unknown")
+	note("queue", err == nil && queued >= n.cfg.MaxQueued, "full")
+	return r
+}
+
+// lost says since when the lease can't be renewed; "" where it can.
+func (n *Node) lost(l *life) string {
+	l.mu.Lock()
+	lost, until, swept := l.lost, l.asked.Add(l.lasts), l.calls.Err() != nil
+	l.mu.Unlock()
+	at := func(t time.Time) string { return n.shared(t).UTC().Format(time.RFC3339) }
+	switch {
+	case n.draining.Load():
+		return ""
+	case swept:
+		return "the node was swept, and has not joined again yet"
+	case time.Now().After(until):
+		return "the lease has run out at " + at(until)
+	case !lost.IsZero():
+		return "out of reach since " + at(lost)
+	}
+	return ""
+}

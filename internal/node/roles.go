@@ -1,0 +1,48 @@
+package node
+
+import "github.com/ringback/ringback/internal/store"
+
+// Roles are what a node does. The zero value is everything.
+type Roles uint8
+
+// The roles. Each node, whatever its roles, sweeps dead nodes, and ends and deletes
+// what is over.
+const (
+	// API takes requests.
+	API Roles = 1 << iota
+	// Worker calls providers and sends webhooks.
+	Worker
+)
+
+// Has tells whether a node of these roles does what r says.
+func (roles Roles) Has(r Roles) bool { return roles == 0 || roles&r == r }
+
+// Names are the roles in words.
+func (roles Roles) Names() []string {
+	names := []string{}
+	if roles.Has(API) {
+		names = append(names, "api")
+	}
+	if roles.Has(Worker) {
+		names = append(names, "worker")
+	}
+	return names
+}
+
+// rolesOf are those of a stored node.
+func rolesOf(s store.Node) Roles {
+	var roles Roles
+	if s.API {
+		roles |= API
+	}
+	if s.Worker {
+		roles |= Worker
+	}
+	return roles
+}
+
+// is tells whether this node has a role.
+func (n *Node) is(r Roles) bool { return n.cfg.Roles.Has(r) }
+
+// Roles of this node.
+func (n *Node) Roles() Roles { return n.cfg.Roles }

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// settle stores what became of an attempt. An answer that was paid for is not
+// thrown away because the disk is full or the store is out of reach: it is tried
+// again until it is stored, the job has moved on, or the node is told to stop.
+func (n *Node) settle(j *store.Job, res result) {
+	if res.endedAt.IsZero() {
+		res.endedAt = n.now()
+	}
+	decide, born := n.decide(*j, res, res.endedAt)
+	for tries := 1; ; tries++ {
+		seen := witness{}
+		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
+		unreached := n.outOfReach(stepSettle, err)
+		switch {
+		case err == nil:
+			n.tellMoves(seen, after)
+			n.settled(after, born)
+			return
+		case errors.Is(err, store.ErrNoLease) && born != nil:
+			n.giveUp(born)
+			decide, born = unborn(decide), nil
+			continue
+		case errors.Is(err, store.ErrFenced):
+			n.metrics.fenced.WithLabelValues(fencedJob).Inc()
+			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
+		}
+		if !n.tryAgain(err) {
+			n.giveUp(born)
+			return
+		}
+		if !unreached { // of which one line is enough, however many wait
+			n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
+		}
+		if !n.pause(jitter(settlePause)) {
+			n.giveUp(born)
+			n.running.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial})
+			return
+		}
+		if tries == settleTries && !mayPass(err) {
+			n.giveUp(born)
+			decide, born = n.unstorable(n.now()), nil
+		}
+	}
+}
+
+// unborn is a decision without the delivery's being in flight: the lease that this
+// takes is lost.
+func unborn(decide store.Decide) store.Decide {
+	return func(j store.Job) store.Outcome {
+		o := decide(j)
+		if o.Delivery != nil {
+			due := *o.Delivery
+			due.Node = ""
+			o.Delivery = &due
+		}
+		return o
+	}
+}
+
+// stepSettle is a settle as a step that may fail.
+const stepSettle = "settle"
+
+const (
+	// settlePause is the time between two tries of a settle that failed.
+	settlePause = time.Second
+	// settleTries is after how many tries an outcome counts as one that can't be
+	// stored, unless it is the store that can't take anything now.
+	settleTries = 5
+)
+
+// mayPass tells whether an error has nothing to do with what was to be stored.
+func mayPass(err error) bool {
+	for _, passing := range []error{store.ErrFull, store.ErrBusy, store.ErrUnknown, store.ErrUnavailable} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+// tryAgain tells whether a settle that failed may succeed later. Whatever the
+// error: nobody else would ever settle what this process holds.
+func (n *Node) tryAgain(err error) bool {
+	n.noteFull(err)
+	return !errors.Is(err, store.ErrFenced) && !errors.Is(err, store.ErrClosed)
+}
+
+// pause waits, unless the drain's time is over.
+func (n *Node) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-n.calls.Done():
+		return false
+	}
+}
+
+// settled passes on what a settled job causes: its watchers, its webhook, its
+// next attempt.
+func (n *Node) settled(after store.Job, born *send) {
+	if after.Status == ringback.Queued {
+		poke(n.wakeJobs)
+		return
+	}
+	if born != nil {
+		n.send(born)
+	}
+	n.ended(after)
+}
+
+// ended tells those who wait that a job is terminal.
+func (n *Node) ended(j store.Job) {
+	n.hub.Publish(j.ID)
+	poke(n.wakeDeliveries)
+}
