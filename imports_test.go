@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/limit":             {},
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
+	"internal/postgrestest":      {},
 	"internal/store/groupcommit": {},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
@@ -50,7 +51,9 @@ var mayImport = map[string][]string{
 
 // forTests is what every package's tests may import too, with all that those
 // packages import.
-var forTests = []string{".", "client", "internal/simulate", "internal/store/sqlite", "internal/store/storetest"}
+var forTests = []string{
+	".", "client", "internal/simulate", "internal/postgrestest", "internal/store/sqlite", "internal/store/storetest",
+}
 
 // theServer is what the tests of the client may import: they talk to the real one.
 var theServer = []string{"internal/api"}

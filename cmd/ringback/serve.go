@@ -24,7 +24,6 @@ import (
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/simulate"
-	"github.com/ringback/ringback/internal/store/sqlite"
 	"github.com/ringback/ringback/internal/telemetry"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -72,7 +71,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 		},
 	}
 	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "concurrency", "max-queued",
-		"drain-timeout", "simulate", "insecure", "log-level")
+		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "simulate", "insecure", "log-level")
 	return cmd
 }
 
@@ -122,9 +121,9 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return explainListen(err, c.addr, c.data)
 	}
 	defer listener.Close() // the API has closed it, unless something failed before
-	store, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data), Metrics: metrics})
+	store, err := openStore(ctx, c, log, metrics)
 	if err != nil {
-		return explainStore(err, c.data)
+		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	secret, err := signingSecret(c, log)
@@ -143,10 +142,10 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,
 		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL,
-		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.data,
+		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.watchedDir(),
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
-		Machine: hostname(), Version: buildVersion().Version,
+		Roles: c.roles, Machine: hostname(), Version: buildVersion().Version,
 	})
 	if err != nil {
 		return err
@@ -161,7 +160,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		log.Warn("anybody who reaches this address may spend your money: no API key is set", "addr", c.addr)
 	}
 	url := urlOf(listener.Addr())
-	log.Info(msgUp, "url", url, "data", c.data, "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
+	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
 	up(url)
 	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
 }

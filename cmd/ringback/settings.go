@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // setting is one line of the table: what may be set, by which names, and how its
@@ -49,6 +50,26 @@ var settings = []setting{
 		key: "data", flag: "data", variable: "RINGBACK_DATA", meta: "DIR", def: "./ringback-data",
 		help: "the data directory; made if it is missing, used by one process at a time",
 		set:  one(func(c *config, s string) error { return setText(&c.data, s) }),
+	},
+	{
+		key: "database_url", flag: "database-url", variable: "RINGBACK_DATABASE_URL", meta: "URL",
+		help: "keep jobs in this PostgreSQL, postgres://user:password@host/database, which many nodes can share, in the place of --data; ps shows a flag, so give the variable where there is a password",
+		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseURL, s) }),
+	},
+	{
+		key: "database_direct_url", flag: "database-direct-url", variable: "RINGBACK_DATABASE_DIRECT_URL", meta: "URL",
+		help: "the same database without the pooler that --database-url leads through; nodes then hear of each other at once",
+		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseDirectURL, s) }),
+	},
+	{
+		key: "database_connections", flag: "database-connections", variable: "RINGBACK_DATABASE_CONNECTIONS", meta: "N", def: "8",
+		help: "how many connections a node keeps for reads; it has three more",
+		set:  one(func(c *config, s string) error { return setCount(&c.databaseConnections, s, 1000) }),
+	},
+	{
+		key: "roles", flag: "roles", variable: "RINGBACK_ROLES", meta: "ROLES", def: "api,worker",
+		help: "what this node does: api takes requests, worker calls providers and sends webhooks; one alone needs --database-url and other nodes",
+		set:  one(setRoles),
 	},
 	{
 		key: "public_url", flag: "public-url", variable: "RINGBACK_PUBLIC_URL", meta: "URL",
@@ -112,12 +133,6 @@ var settings = []setting{
 	},
 }
 
-// later are settings that a later version will have, and what this one says.
-var later = map[string]string{
-	"database_url": "PostgreSQL is not in this version; leave it out, and jobs are kept in the directory that --data names",
-	"roles":        "roles are not in this version; leave it out: one process is both api and worker",
-}
-
 // addFlags gives a command the flags of some settings.
 func addFlags(flags *pflag.FlagSet, names ...string) {
 	flags.SortFlags = false // the table's order is that of the need
@@ -162,6 +177,34 @@ func setAddr(to *string, s string) error {
 		return fmt.Errorf("%q has no port from 0 to 65535; write it like 127.0.0.1:8080", s)
 	}
 	*to = s
+	return nil
+}
+
+func setDatabaseURL(to *string, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
+		// The text may hold a password.
+		return errors.New("is not the address of a PostgreSQL database; write it like postgres://user:password@db.example.com:5432/ringback")
+	}
+	*to = s
+	return nil
+}
+
+func setRoles(c *config, s string) error {
+	c.roles = 0
+	for _, name := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
+		switch name {
+		case "api":
+			c.roles |= node.API
+		case "worker":
+			c.roles |= node.Worker
+		default:
+			return fmt.Errorf("%q is not one of api, worker", name)
+		}
+	}
+	if c.roles == 0 {
+		return errors.New("is empty; write api, worker or api,worker")
+	}
 	return nil
 }
 

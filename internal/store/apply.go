@@ -89,3 +89,41 @@ func end(j Job, o Outcome) Job {
 	j.ContentUntil = o.At.Add(keep)
 	return j
 }
+
+// Conclude makes of a delivery in flight what its try led to, and tells when it is
+// due again: zero if it is not. It is pure, as Apply is.
+func Conclude(d Delivery, e TryEnd) (after Delivery, due time.Time) {
+	manual := d.Manual
+	d.InFlight, d.Node, d.Manual = false, "", manual && e.Unbegun
+	d.Fence++
+	if !manual && !e.Free {
+		d.Tries++
+		if e.Try.Error == "blocked" {
+			d.Blocked++
+		}
+	}
+	switch {
+	case d.Manual:
+		return d, e.NextAt
+	case e.Status == ringback.DeliveryDelivered:
+		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDelivered, e.At, time.Time{}, ""
+	case manual: // its failure leaves state and schedule as they were
+	case e.Status == ringback.DeliveryDead:
+		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, e.At, time.Time{}, e.Reason
+	default:
+		d.NextAt = e.NextAt
+	}
+	return d, d.NextAt
+}
+
+// Trigger says what a try of d was made for, where its maker said so or said nothing.
+func (d *Delivery) Trigger(said string) string {
+	switch {
+	case d.Manual:
+		return "manual"
+	case said != "":
+		return said
+	default:
+		return "schedule"
+	}
+}

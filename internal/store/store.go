@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
 )
@@ -698,4 +699,36 @@ type HostWaiting struct {
 	Host  Host
 	Count int
 	Due   time.Time
+}
+
+// HasMetadata tells whether a job's metadata has the values that a query wants,
+// compared as text: a string by its content, anything else by its JSON.
+func HasMetadata(metadata json.RawMessage, want map[string]string) bool {
+	if len(want) == 0 {
+		return true
+	}
+	missing := len(want)
+	gjson.ParseBytes(metadata).ForEach(func(key, has gjson.Result) bool {
+		if value, wanted := want[key.Str]; wanted && textOf(has) == value {
+			missing--
+		}
+		return missing > 0
+	})
+	return missing == 0
+}
+
+func textOf(v gjson.Result) string {
+	if v.Type == gjson.String {
+		return v.Str
+	}
+	return v.Raw
+}
+
+// IDTime is the time in a UUIDv7, with room for clocks that were set back.
+func IDTime(id uuid.UUID) time.Time {
+	var n int64
+	for _, b := range id[:6] {
+		n = n<<8 | int64(b)
+	}
+	return time.UnixMilli(n).Add(time.Minute)
 }

@@ -14,6 +14,7 @@
 //     has come the write goes on without regard to the context.
 //   - A member that returns an error without having written anything is
 //     refused alone; the batch goes on.
+//   - After an error that may be over at once (Config.Again) all of it runs again.
 //   - After any other error, a panic, or a commit that fails, the transaction
 //     is rolled back and its members run again, each in a transaction of its
 //     own. (Within the batch nothing may run after a failed statement: SQLite
@@ -57,6 +58,9 @@ type Tx interface {
 // Config of a queue. Begin is required.
 type Config[T Tx] struct {
 	Begin func() (T, error)
+	// Again tells whether a batch that failed so is worth another run as it is: what
+	// stood in its way may be gone. Nil means that none is.
+	Again func(error) bool
 	// Unknown tells whether the error of a commit leaves its outcome unknown.
 	// Nil means that no error does.
 	Unknown func(error) bool
@@ -112,6 +116,9 @@ type member[T Tx] struct {
 	ctx    context.Context
 	result chan error
 }
+
+// runs bounds how often a batch is run as it is.
+const runs = 4
 
 // asks bounds how often the store is asked whether a commit landed.
 const asks = 5
@@ -226,6 +233,9 @@ func (q *Queue[T]) leave(m *member[T]) error {
 // as its own.
 func (q *Queue[T]) commit(batch []*member[T]) {
 	refused, err := q.transact(batch)
+	for n := 1; err != nil && n < runs && q.cfg.Again != nil && q.cfg.Again(err); n++ {
+		refused, err = q.transact(batch)
+	}
 	if err == nil {
 		for i, m := range batch {
 			q.answer(m, refused[i])

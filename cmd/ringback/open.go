@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/postgres"
+	"github.com/ringback/ringback/internal/store/sqlite"
+)
+
+// openStore opens the store that the configuration names.
+func openStore(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
+	if c.databaseURL == "" {
+		s, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data), Metrics: metrics})
+		if err != nil {
+			return nil, explainStore(err, c.data)
+		}
+		return s, nil
+	}
+	return openPostgres(ctx, c, log, metrics)
+}
+
+// A database that is not there is waited for: it may be about to be started, or
+// restarted, and whoever supervises this process could do no better.
+const (
+	databasePause = time.Second // twice as long after each try, up to databaseRest
+	databaseRest  = 10 * time.Second
+)
+
+func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
+	pause := databasePause
+	for {
+		s, err := postgres.Open(ctx, postgres.Config{
+			URL: c.databaseURL, DirectURL: c.databaseDirectURL, Connections: c.databaseConnections, Logger: log, Metrics: metrics,
+		})
+		switch {
+		case err == nil:
+			return s, nil
+		case !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil:
+			return nil, explainDatabase(err, c)
+		}
+		log.Warn("the database can't be reached; trying again", "store", c.place(), "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, explainDatabase(err, c)
+		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
+			pause = min(2*pause, databaseRest)
+		}
+	}
+}
+
+// explainDatabase says why a database cannot be used.
+func explainDatabase(err error, c config) error {
+	if errors.Is(err, store.ErrTooNew) {
+		return fail(exitDataDir, "the database %s was migrated by a newer ringback, and was left as it is: %w; start that version", c.place(), err)
+	}
+	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct --database-url", c.place(), err)
+}
+
+// place is where jobs are kept, without a secret.
+func (c config) place() string {
+	if c.databaseURL == "" {
+		return c.data
+	}
+	u, err := url.Parse(c.databaseURL)
+	if err != nil {
+		return "postgres"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// watchedDir is the directory whose free space matters: none where jobs are kept
+// elsewhere.
+func (c config) watchedDir() string {
+	if c.databaseURL == "" {
+		return c.data
+	}
+	return ""
+}

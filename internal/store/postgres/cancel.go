@@ -1,0 +1,50 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Cancel implements store.Jobs.
+func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (job store.Job, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: 4 * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			job, err = t.cancel(project, id, decide)
+			return err
+		},
+	})
+	if err != nil && !errors.Is(err, store.ErrEnded) {
+		return store.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
+	}
+	return job, err
+}
+
+func (t *tx) cancel(project string, id uuid.UUID, decide store.Decide) (store.Job, error) {
+	j, err := t.job(id)
+	switch {
+	case err != nil:
+		return j, err
+	case j.Project != project:
+		return j, store.ErrNotFound
+	case j.Status == ringback.Queued:
+		return t.decide(j, decide)
+	case j.Status == ringback.Running && !j.CancelRequested:
+		j.CancelRequested = true
+		t.updateJob(j)
+		t.signals(store.SignalCancel)
+		return j, nil
+	case j.Status == ringback.Running, j.Status == ringback.Cancelled:
+		return j, nil
+	default:
+		return j, store.ErrEnded
+	}
+}

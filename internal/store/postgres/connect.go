@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// connectTimeout is how long a connection may take to come about where the URL
+	// says nothing else.
+	connectTimeout = 5 * time.Second
+	// A server that could not be reached is left alone for a time that begins with
+	// restMin and doubles up to restMax, each moved by half either way: so many nodes
+	// do not come back all at once.
+	restMin, restMax = 100 * time.Millisecond, 3 * time.Second
+)
+
+// errConnection marks an error as the connection's, whatever else it is.
+var errConnection = errors.New("connection")
+
+// dialer opens connections. After a failure it gives that error for a while
+// without asking the server.
+type dialer struct {
+	config *pgx.ConnConfig // through the pooler, if there is one
+	direct *pgx.ConnConfig // nil: there is no direct way
+	pooled bool
+
+	mu       sync.Mutex
+	failures int
+	rest     time.Time // until then nobody asks
+	last     error
+}
+
+func newDialer(ctx context.Context, cfg Config) (*dialer, error) {
+	d := &dialer{}
+	var err error
+	if d.config, err = parse("database URL", cfg.URL); err != nil {
+		return nil, err
+	}
+	if cfg.DirectURL != "" {
+		if d.direct, err = parse("direct database URL", cfg.DirectURL); err != nil {
+			return nil, err
+		}
+	}
+	if d.pooled, err = d.isPooled(ctx); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", d.place(), unavailable(err))
+	}
+	if d.pooled {
+		// Prepared statements belong to a session. Descriptions of statements do not.
+		d.config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	} else if d.direct == nil {
+		d.direct = d.config
+	}
+	return d, nil
+}
+
+func parse(what, url string) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(url)
+	if err != nil {
+		// pgx leaves the password out of its error.
+		return nil, fmt.Errorf("%s: %w; write it like postgres://user:password@host:5432/database", what, err)
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "ringback"
+	}
+	return c, nil
+}
+
+// place names the database without a secret.
+func (d *dialer) place() string {
+	return fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(d.config.Host, fmt.Sprint(d.config.Port)), d.config.Database)
+}
+
+// isPooled tells whether somebody stands between us and the server: the number of
+// the process that answers is then another than the one we were told.
+func (d *dialer) isPooled(ctx context.Context) (bool, error) {
+	c := d.config.Copy()
+	c.DefaultQueryExecMode = pgx.QueryExecModeExec
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	defer closeConn(conn)
+	var pid uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()::int8").Scan(&pid); err != nil {
+		return false, err
+	}
+	return pid != conn.PgConn().PID(), nil
+}
+
+// connect opens a connection, or gives the last error while the server rests.
+func (d *dialer) connect(ctx context.Context) (*pgx.Conn, error) { return d.dial(ctx, d.config) }
+
+func (d *dialer) dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	if err := d.resting(); err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.Copy())
+	d.note(err)
+	return conn, unavailable(err)
+}
+
+func (d *dialer) resting() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Now().Before(d.rest) {
+		return unavailable(d.last)
+	}
+	return nil
+}
+
+// note learns from an attempt to connect.
+func (d *dialer) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.failures, d.rest = 0, time.Time{}
+		return
+	}
+	d.rest, d.last = time.Now().Add(jitter(pauseAfter(d.failures))), err
+	d.failures++
+}
+
+func pauseAfter(failures int) time.Duration { return min(restMax, restMin<<min(failures, 8)) }
+
+// jitter moves a pause by up to half of it either way.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) } //nolint:gosec // no secret
+
+// pool opens the connections for reads.
+func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig(d.config.ConnString())
+	if err != nil {
+		return nil, err
+	}
+	c.ConnConfig = d.config.Copy()
+	c.MaxConns, c.MinConns = int32(size), 1 //nolint:gosec // a small number
+	c.MaxConnLifetime = time.Hour
+	c.MaxConnLifetimeJitter = 10 * time.Minute
+	c.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return d.resting() }
+	return pgxpool.NewWithConfig(ctx, c)
+}
+
+// closeConn ends a connection politely, but not at any price.
+func closeConn(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+func isNet(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}

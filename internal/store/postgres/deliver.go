@@ -1,0 +1,271 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// ClaimDeliveries implements store.Deliveries.
+func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claimed []store.Delivery, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			claimed, err = t.claimDeliveries(c)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim deliveries: %w", err)
+	}
+	return claimed, nil
+}
+
+func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
+	if len(c.Hosts) == 0 {
+		return nil, nil
+	}
+	t.claims(c.Node)
+	left := make(map[store.Host]int, len(c.Hosts))
+	var projects, hosts []string
+	var n []int32
+	for _, want := range c.Hosts {
+		left[want.Host] += want.N
+		projects, hosts = append(projects, want.Host.Project), append(hosts, want.Host.Host)
+		n = append(n, int32(want.N)) //nolint:gosec // slots and places in line
+	}
+	found, err := t.knowDeliveries(`
+		SELECT t.* FROM unnest($1::text[], $2::text[], $3::integer[]) AS w(project, host, n)
+		CROSS JOIN LATERAL (
+			SELECT `+deliveryColumns+` FROM ringback.deliveries t
+			WHERE t.due_at IS NOT NULL AND t.project = w.project AND t.host = w.host AND t.due_at <= $4
+			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, ms(c.Now))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		err = t.leased(c.Node)
+	}
+	claimed := make([]store.Delivery, 0, len(found))
+	for _, row := range found {
+		d := row.Delivery
+		d.InFlight, d.Node = true, c.Node
+		d.Fence++
+		t.deliveriesLeave(d.Key(), 1)
+		t.updateDelivery(d, time.Time{})
+		claimed = append(claimed, d)
+		left[d.Key()]--
+	}
+	for host, n := range left {
+		if n > 0 {
+			t.after(func() { t.store.waiting.shortOfDeliveries(host) })
+		}
+	}
+	return claimed, err
+}
+
+// SettleDelivery implements store.Deliveries.
+func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (d store.Delivery, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: 2 * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			d, err = t.settleDelivery(ref, e)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Delivery{}, fmt.Errorf("settle delivery %s: %w", ref.ID, err)
+	}
+	return d, nil
+}
+
+func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, error) {
+	row, err := t.flyingDelivery(ref.ID)
+	d := row.Delivery
+	if errors.Is(err, store.ErrNotFound) {
+		return d, store.ErrFenced
+	}
+	if err != nil {
+		return d, err
+	}
+	if !d.InFlight || d.Fence != ref.Fence {
+		done, err := t.tryStored(ref, e)
+		if err == nil && !done {
+			err = store.ErrFenced
+		}
+		return d, err
+	}
+	if !e.Try.At.IsZero() {
+		d.Sent++
+		e.Try.Trigger = d.Trigger(e.Try.Trigger)
+		t.insertTry(&d, e.Try)
+		d.LastStatusCode = e.Try.StatusCode
+	}
+	after, due := store.Conclude(d, e)
+	t.count(deadDeliveries, deaths(d.Status, after.Status))
+	t.updateDelivery(after, due)
+	t.keepContent(&after)
+	return after, nil
+}
+
+// deaths counts how a delivery's step changes the number of dead ones.
+func deaths(before, after ringback.DeliveryStatus) int64 {
+	var n int64
+	if before == ringback.DeliveryDead {
+		n--
+	}
+	if after == ringback.DeliveryDead {
+		n++
+	}
+	return n
+}
+
+// tryStored tells whether this very try is on record already.
+func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
+	var at int64
+	var class string
+	err := t.row([]any{&at, &class}, `SELECT at, error FROM ringback.tries WHERE delivery = $1 AND fence = $2`, ref.ID, ref.Fence)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && at == ms(e.Try.At.Time) && class == e.Try.Error, err
+}
+
+// keepContent moves the end of the job's content behind the end of a delivery.
+func (t *tx) keepContent(d *store.Delivery) {
+	if d.EndedAt.IsZero() {
+		return
+	}
+	until := d.EndedAt
+	if d.Status == ringback.DeliveryDead {
+		until = until.Add(store.DeadLetterTTL)
+	}
+	if d.Status == ringback.DeliveryDelivered && d.EndedAt.Sub(d.MadeAt) < minResultTTL {
+		return // the way that nearly all go: the content lives longer anyway
+	}
+	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, ms(until))
+	delete(t.jobs, d.JobID)
+}
+
+// minResultTTL is the least that a caller can ask for.
+const minResultTTL = time.Minute
+
+// Redeliver implements store.Deliveries.
+func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			row, err := t.delivery(id)
+			switch {
+			case err != nil:
+				return err
+			case row.Project != project:
+				return store.ErrNotFound
+			case row.InFlight:
+				return store.ErrInFlight
+			case row.Gone:
+				return store.ErrGone
+			}
+			if row.due >= 0 {
+				t.deliveriesLeave(row.Key(), 1)
+			}
+			d := row.Delivery
+			d.Manual = true
+			t.updateDelivery(d, now)
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("redeliver %s: %w", id, err)
+	}
+	return nil
+}
+
+// ExpireDeliveries implements store.Deliveries.
+func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) (expired []store.Delivery, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			rows, err := t.lockDeliveries(`t.due_at IS NOT NULL AND t.status = 0 AND t.made_at < $1 AND NOT t.manual`,
+				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", ms(before), limit)
+			if err != nil {
+				return err
+			}
+			asked, err := t.lockDeliveries(`t.manual AND t.due_at IS NOT NULL AND t.due_at < $1`,
+				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", ms(before), limit-len(rows))
+			if err != nil {
+				return err
+			}
+			expired = t.expireDeliveries(append(rows, asked...), now)
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expire deliveries: %w", err)
+	}
+	return expired, nil
+}
+
+func (t *tx) expireDeliveries(rows []*deliveryRow, now time.Time) []store.Delivery {
+	expired := make([]store.Delivery, 0, len(rows))
+	for _, row := range rows {
+		d := row.Delivery
+		t.deliveriesLeave(d.Key(), 1)
+		d.Manual = false
+		if d.Status == ringback.DeliveryPending {
+			t.count(deadDeliveries, 1)
+			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
+		}
+		t.updateDelivery(d, time.Time{})
+		t.keepContent(&d)
+		expired = append(expired, d)
+	}
+	return expired
+}
+
+// ReleaseDeliveries implements store.Deliveries.
+func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (n int, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: len(refs) * rowBytes,
+		Run: func(t *tx) error {
+			found, err := t.lockDeliveries(`t.id = ANY ($1) AND t.in_flight AND t.node = $2`, "", idsOf(refs), node)
+			if err != nil {
+				return err
+			}
+			named := fencesOf(refs)
+			n = 0
+			for _, row := range found {
+				if row.InFlight && named[row.ID] == row.Fence {
+					t.releaseDelivery(row, now)
+					n++
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("release deliveries: %w", err)
+	}
+	return n, nil
+}
+
+func (t *tx) releaseDelivery(row *deliveryRow, now time.Time) {
+	d := row.Delivery
+	d.Sent++
+	t.insertTry(&d, ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), Error: "unknown"})
+	d.InFlight, d.Node = false, ""
+	d.Fence++
+	t.updateDelivery(d, now)
+}

@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Erase implements store.Jobs.
+func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: 4 * rowBytes,
+		Run:   func(t *tx) error { return t.erase(project, id, now) },
+	})
+	if err != nil {
+		return fmt.Errorf("erase job %s: %w", id, err)
+	}
+	return nil
+}
+
+func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
+	j, err := t.job(id)
+	switch {
+	case err != nil:
+		return err
+	case j.Project != project:
+		return store.ErrNotFound
+	case !j.Status.Terminal():
+		return store.ErrLive
+	}
+	if j.ErrorDetail != nil && j.ErrorDetail.Type != "" {
+		// What the provider called the error may be about the content, too.
+		detail := *j.ErrorDetail
+		detail.Type = ""
+		j.ErrorDetail = &detail
+		t.updateJob(j)
+	}
+	if j.ContentGone {
+		return nil
+	}
+	if err := t.eraseUnsent(id, now); err != nil {
+		return err
+	}
+	return t.dropContent([]uuid.UUID{id}, now)
+}
+
+// eraseUnsent ends the deliveries of a job that are to be sent, or are being sent
+// at this moment.
+func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
+	from, to := deliveryRange(job)
+	rows, err := t.lockDeliveries(`t.id BETWEEN $1 AND $2 AND t.job = $3 AND (t.due_at IS NOT NULL OR t.in_flight)`, "", from, to, job)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		d := row.Delivery
+		if !d.InFlight {
+			t.deliveriesLeave(d.Key(), 1)
+		}
+		d.InFlight, d.Node, d.Manual = false, "", false
+		d.Fence++
+		if d.Status == ringback.DeliveryPending {
+			t.count(deadDeliveries, 1) // dropping the content counts it off again
+			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadErased
+		}
+		t.updateDelivery(d, time.Time{})
+	}
+	return nil
+}
+
+// EraseDelivery implements store.Deliveries.
+func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run:   func(t *tx) error { return t.eraseDelivery(project, id) },
+	})
+	if err != nil {
+		return fmt.Errorf("erase delivery %s: %w", id, err)
+	}
+	return nil
+}
+
+func (t *tx) eraseDelivery(project string, id uuid.UUID) error {
+	row, err := t.delivery(id)
+	switch {
+	case err != nil:
+		return err
+	case row.Project != project:
+		return store.ErrNotFound
+	case row.Gone:
+		return nil
+	case row.InFlight:
+		return store.ErrInFlight
+	case row.Status != ringback.DeliveryDead:
+		return store.ErrNotDead
+	}
+	d := row.Delivery
+	if d.Manual {
+		t.deliveriesLeave(d.Key(), 1)
+		d.Manual = false
+	}
+	d.Gone = true
+	t.count(deadDeliveries, -1)
+	t.updateDelivery(d, time.Time{})
+	t.exec(`DELETE FROM ringback.bodies WHERE owner = $1`, id)
+	return nil
+}

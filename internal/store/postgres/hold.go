@@ -1,0 +1,58 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// PutHold implements store.Holds.
+func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
+	return s.writeHold(ctx, `
+		INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (provider, model) DO UPDATE SET until = excluded.until, reason = excluded.reason, key = excluded.key`,
+		h.Provider, h.Model, ms(h.Until), h.Reason, h.Key)
+}
+
+// DropHold implements store.Holds.
+func (s *Store) DropHold(ctx context.Context, target store.Target) error {
+	return s.writeHold(ctx, `DELETE FROM ringback.holds WHERE provider = $1 AND model = $2`, target.Provider, target.Model)
+}
+
+func (s *Store) writeHold(ctx context.Context, query string, args ...any) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			t.exec(query, args...)
+			t.signals(store.SignalHolds)
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("store a hold: %w", err)
+	}
+	return nil
+}
+
+// Holds implements store.Holds.
+func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
+	err = s.read(ctx, question{
+		sql: `SELECT provider, model, until, reason, key FROM ringback.holds ORDER BY provider, model`,
+		scan: func(rows pgx.Rows) error {
+			var h store.Hold
+			var until int64
+			err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key)
+			h.Until = fromMS(until)
+			holds = append(holds, h)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read holds: %w", err)
+	}
+	return holds, nil
+}

@@ -1,0 +1,295 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+const (
+	// leaseLasts is how long a lease lasts on the database's clock.
+	leaseLasts = 8 * time.Second
+	// renewTimeout bounds what is said about a lease: it must not hold up the next
+	// renewal for long.
+	renewTimeout = 3 * time.Second
+)
+
+// leases are those of this process's nodes. They have a connection of their own,
+// so that neither writes nor reads hold up a renewal.
+type leases struct {
+	dial   *dialer
+	writer uuid.UUID
+	lasts  time.Duration
+
+	turn sync.Mutex // one at a time uses conn
+	conn *pgx.Conn
+
+	mu    sync.Mutex
+	nodes map[string]bool
+}
+
+func newLeases(dial *dialer, writer uuid.UUID) *leases {
+	return &leases{dial: dial, writer: writer, lasts: leaseLasts, nodes: map[string]bool{}}
+}
+
+func (l *leases) close() error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.conn != nil {
+		closeConn(l.conn)
+	}
+	return nil
+}
+
+// mine tells whether a node is one of this process's.
+func (l *leases) mine(node string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[node]
+}
+
+func (l *leases) note(node string, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if here {
+		l.nodes[node] = true
+	} else {
+		delete(l.nodes, node)
+	}
+}
+
+// ask makes one round trip on the connection of leases.
+func (l *leases) ask(ctx context.Context, b *pgx.Batch, read func(pgx.BatchResults) error) (err error) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	if l.conn == nil || l.conn.IsClosed() {
+		if l.conn, err = l.dial.connect(ctx); err != nil {
+			l.conn = nil
+			return err
+		}
+	}
+	results := l.conn.SendBatch(ctx, b)
+	defer func() { err = fault(errors.Join(err, results.Close())) }()
+	return read(results)
+}
+
+const selectNodes = `SELECT id, machine, version, api, worker, joined_at, expires_at
+	FROM ringback.nodes WHERE expires_at > clock_timestamp() ORDER BY id`
+
+func scanNode(rows pgx.Rows) (n store.Node, err error) {
+	err = rows.Scan(&n.ID, &n.Machine, &n.Version, &n.API, &n.Worker, &n.JoinedAt, &n.ExpiresAt)
+	n.JoinedAt, n.ExpiresAt = n.JoinedAt.UTC().Truncate(time.Millisecond), n.ExpiresAt.UTC().Truncate(time.Millisecond)
+	return n, err
+}
+
+// Join implements store.Nodes.
+func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
+	lease, err := s.lease(ctx, `
+		INSERT INTO ringback.nodes (id, writer, machine, version, api, worker, joined_at, expires_at)
+		VALUES ($1, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $2::interval)
+		ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
+		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.writer, clean(n.Machine), clean(n.Version), n.API, n.Worker)
+	if err != nil {
+		return lease, fmt.Errorf("join: %w", err)
+	}
+	s.leases.note(n.ID, true)
+	s.signals.raise(store.SignalNodes)
+	return lease, nil
+}
+
+// Renew implements store.Nodes.
+func (s *Store) Renew(ctx context.Context, id string) (store.Lease, error) {
+	lease, err := s.lease(ctx, `UPDATE ringback.nodes SET expires_at = clock_timestamp() + $2::interval WHERE id = $1 RETURNING clock_timestamp()`, id, s.leases.lasts)
+	if errors.Is(err, pgx.ErrNoRows) {
+		s.leases.note(id, false)
+		s.held.drop(id)
+		err = store.ErrSwept
+	}
+	if err != nil {
+		return store.Lease{}, fmt.Errorf("renew the lease of node %s: %w", id, err)
+	}
+	return lease, nil
+}
+
+// lease runs a statement that gives a lease and returns the time, and lists who lives then.
+func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store.Lease, err error) {
+	b := &pgx.Batch{}
+	b.Queue(sql, args...)
+	b.Queue(selectNodes)
+	err = s.leases.ask(ctx, b, func(results pgx.BatchResults) error {
+		if err := results.QueryRow().Scan(&lease.Now); err != nil {
+			return err
+		}
+		return eachRow(results, func(rows pgx.Rows) error {
+			n, err := scanNode(rows)
+			lease.Nodes = append(lease.Nodes, n)
+			return err
+		})
+	})
+	lease.Lasts, lease.Now = s.leases.lasts, lease.Now.UTC()
+	return lease, err
+}
+
+// Leave implements store.Nodes.
+func (s *Store) Leave(ctx context.Context, id string) error {
+	b := &pgx.Batch{}
+	b.Queue(`DELETE FROM ringback.nodes WHERE id = $1`, id)
+	err := s.leases.ask(ctx, b, func(results pgx.BatchResults) error {
+		_, err := results.Exec()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	s.leases.note(id, false)
+	s.held.drop(id)
+	s.signals.raise(store.SignalNodes)
+	return nil
+}
+
+// Nodes implements store.Nodes.
+func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
+	err = s.read(ctx, question{selectNodes, nil, func(rows pgx.Rows) error {
+		n, err := scanNode(rows)
+		nodes = append(nodes, n)
+		return err
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	return nodes, nil
+}
+
+// Held implements store.Nodes.
+func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error) {
+	err = s.read(ctx,
+		question{`SELECT id, fence, cancel_requested FROM ringback.jobs WHERE status = 1 AND node = $1`, []any{id}, func(rows pgx.Rows) error {
+			var job [16]byte
+			var ref store.Ref
+			var cancelled bool
+			err := rows.Scan(&job, &ref.Fence, &cancelled)
+			ref.ID = job
+			held.Jobs = append(held.Jobs, ref)
+			if cancelled {
+				held.Cancelled = append(held.Cancelled, ref)
+			}
+			return err
+		}},
+		question{`SELECT id, fence FROM ringback.deliveries WHERE in_flight AND node = $1`, []any{id}, func(rows pgx.Rows) error {
+			var delivery [16]byte
+			var ref store.Ref
+			err := rows.Scan(&delivery, &ref.Fence)
+			ref.ID = delivery
+			held.Deliveries = append(held.Deliveries, ref)
+			return err
+		}})
+	if err != nil {
+		return store.Held{}, fmt.Errorf("what node %s holds: %w", id, err)
+	}
+	return held, nil
+}
+
+// Sweep implements store.Nodes. A lease is taken away by deleting its row, which
+// waits for nobody: a row that is locked belongs to one who claims at this moment,
+// and is looked at again. What a node without a row holds is freed in steps, by
+// whoever sweeps; nothing can be claimed in its name any more.
+func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		First: true,
+		Bytes: limit * rowBytes,
+		Run: func(t *tx) error {
+			var err error
+			swept, err = t.sweep(by, now, limit, decide)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Swept{}, fmt.Errorf("sweep: %w", err)
+	}
+	return swept, nil
+}
+
+func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
+	if err := t.leased(by); err != nil {
+		return swept, err
+	}
+	t.claims(by)
+	err = t.query(func(rows pgx.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		swept.Nodes = append(swept.Nodes, id)
+		return err
+	}, `DELETE FROM ringback.nodes WHERE id IN (
+			SELECT id FROM ringback.nodes WHERE expires_at <= clock_timestamp() AND id <> $1 ORDER BY id FOR UPDATE SKIP LOCKED)
+		RETURNING id`, by)
+	if err != nil {
+		return swept, err
+	}
+	t.writes += len(swept.Nodes)
+	orphaned, err := t.orphaned()
+	if err != nil {
+		return swept, err
+	}
+	if len(orphaned) > 0 {
+		err = t.free(&swept, orphaned, now, limit, decide)
+	}
+	return swept, err
+}
+
+// leased wants a node to have a lease. It is for those who may have nothing to
+// write in its name; what they write is checked once more, at the end.
+func (t *tx) leased(node string) error {
+	leased := false
+	err := t.row([]any{&leased}, `SELECT EXISTS (SELECT 1 FROM ringback.nodes WHERE id = $1 AND expires_at > clock_timestamp())`, node)
+	if err == nil && !leased {
+		err = store.ErrNoLease
+	}
+	return err
+}
+
+// orphaned are the nodes without a lease that hold something.
+func (t *tx) orphaned() (nodes []string, err error) {
+	err = t.query(func(rows pgx.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		nodes = append(nodes, id)
+		return err
+	}, `WITH RECURSIVE
+			j AS (SELECT (SELECT min(node) FROM ringback.jobs WHERE status = 1) AS node
+				UNION ALL SELECT (SELECT min(node) FROM ringback.jobs WHERE status = 1 AND node > j.node) FROM j WHERE j.node IS NOT NULL),
+			d AS (SELECT (SELECT min(node) FROM ringback.deliveries WHERE in_flight) AS node
+				UNION ALL SELECT (SELECT min(node) FROM ringback.deliveries WHERE in_flight AND node > d.node) FROM d WHERE d.node IS NOT NULL)
+		SELECT node FROM (SELECT node FROM j UNION SELECT node FROM d) held
+		WHERE node IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ringback.nodes n WHERE n.id = held.node)`)
+	return nodes, err
+}
+
+// free frees what nodes without a lease hold.
+func (t *tx) free(swept *store.Swept, nodes []string, now time.Time, limit int, decide store.Decide) error {
+	jobs, err := t.lockJobs(`t.status = 1 AND t.node = ANY ($1)`, "ORDER BY t.id LIMIT $2 FOR UPDATE SKIP LOCKED", nodes, limit)
+	if err != nil {
+		return err
+	}
+	deliveries, err := t.lockDeliveries(`t.in_flight AND t.node = ANY ($1)`, "ORDER BY t.id LIMIT $2 FOR UPDATE SKIP LOCKED", nodes, limit)
+	if err != nil {
+		return err
+	}
+	if swept.Jobs, err = t.applyAll(jobs, decide); err != nil {
+		return err
+	}
+	for _, row := range deliveries {
+		t.releaseDelivery(row, now)
+	}
+	swept.Deliveries = len(deliveries)
+	return nil
+}

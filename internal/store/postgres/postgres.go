@@ -1,0 +1,181 @@
+// Package postgres keeps jobs in a PostgreSQL database, for any number of
+// processes at once.
+//
+// A process writes through one goroutine and one connection. As in package
+// sqlite it takes every call that is waiting, runs them as one transaction, and
+// answers them after its commit. But a statement is a journey to the server: so
+// moves change rows in memory (tx.go), and what they changed travels as one
+// statement for each table, with an array for each column, in one message with
+// the commit. A transaction that has to read nothing is one round trip.
+//
+// # Many processes
+//
+// Three things hold them together, all of them PostgreSQL's own.
+//
+//   - Row locks. Who claims takes rows FOR UPDATE SKIP LOCKED; who claims in the
+//     name of a node holds that node's row FOR KEY SHARE, so that no claim is born
+//     under a lease that is being taken away.
+//   - Compare and set. A row is written only if its state and its fence are still
+//     those that the writer saw. If not, the batch is run again with a fresh look.
+//   - Notifications, at most some twenty a second from each process, that wake the
+//     others (signal.go). They are hints: everybody looks once a second anyway.
+//
+// Nothing is in the state of a session, so a pooler in transaction mode serves;
+// what it can't do (LISTEN) is done by a direct connection, or not at all.
+//
+// # Time
+//
+// Only leases are measured by the database's clock. Everything else comes as a
+// time from the caller, who learns that clock at each renewal.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// Config of a store.
+type Config struct {
+	// URL of the database, postgres://user:password@host:port/database, with all the
+	// parameters that pgx knows; several hosts are tried in turn. Required. It may
+	// lead through a pooler in transaction mode.
+	URL string
+	// DirectURL leads to the same database without a pooler, for notifications.
+	// "" means URL, where that is direct; else there are none.
+	DirectURL string
+	// Connections is how many are kept for reads; 0 means 8. There are three more:
+	// one that writes, one that renews leases, one that listens.
+	Connections int
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// Metrics registers those of the store; nil registers none.
+	Metrics prometheus.Registerer
+}
+
+// Store is a [store.Store] in a PostgreSQL database.
+type Store struct {
+	log     *slog.Logger
+	dial    *dialer
+	reads   *pgxpool.Pool
+	writer  *writer
+	commits *groupcommit.Queue[*tx]
+	held    *held
+	waiting *waiting
+	leases  *leases
+	signals *signals
+
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+	close func() error
+}
+
+// Open opens the store, makes its schema, ringback, if there is none, and
+// migrates it. It returns store.ErrTooNew if a newer Ringback wrote it,
+// store.ErrUnavailable if the server can't be reached now, and an error that says
+// what to do if it is set up so that a commit is not durable.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Connections == 0 {
+		cfg.Connections = 8
+	}
+	dial, err := newDialer(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting()}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.close = sync.OnceValue(s.shut)
+	if err := s.open(ctx, background, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", dial.place(), err), s.close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx, background context.Context, cfg Config) (err error) {
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	if s.reads, err = s.dial.pool(ctx, cfg.Connections); err != nil {
+		return unavailable(err)
+	}
+	if s.writer, err = openWriter(ctx, s.dial); err != nil {
+		return unavailable(err)
+	}
+	s.leases = newLeases(s.dial, s.writer.id)
+	s.commits = groupcommit.New(groupcommit.Config[*tx]{
+		Begin:   s.begin,
+		Again:   s.again,
+		Unknown: isLost,
+		Landed:  s.writer.landed,
+		Between: s.writer.calm,
+		Metrics: cfg.Metrics,
+	})
+	s.signals = newSignals(s)
+	s.tasks.Go(func() { s.signals.send(background) })
+	s.tasks.Go(func() { s.signals.listen(background) })
+	s.measure(cfg.Metrics)
+	return nil
+}
+
+// Close waits for the moves under way. It may be called twice.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shut() error {
+	if s.commits != nil {
+		s.commits.Close()
+	}
+	s.stop()
+	s.tasks.Wait()
+	var errs []error
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.leases != nil {
+		errs = append(errs, s.leases.close())
+	}
+	if s.reads != nil {
+		s.reads.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// write runs a move as a member of the next transaction. The move may run twice;
+// it reports what it changes beside the tables through tx.after.
+func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
+	var after []func()
+	run := w.Run
+	w.Run = func(t *tx) error {
+		t.effects = nil
+		err := run(t)
+		after = t.effects
+		return err
+	}
+	w.Committed = func() {
+		for _, f := range after {
+			f()
+		}
+	}
+	err := s.commits.Do(ctx, w)
+	switch {
+	case errors.Is(err, groupcommit.ErrClosed):
+		return store.ErrClosed
+	case errors.Is(err, groupcommit.ErrUnknown):
+		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
+	default:
+		return fault(err)
+	}
+}

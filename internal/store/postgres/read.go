@@ -1,0 +1,264 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Job implements store.Reader.
+func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (store.Job, store.Content, error) {
+	var found []store.Job
+	var c packed
+	err := s.read(ctx, append([]question{askJob(id, &found)}, c.questions(id, parts)...)...)
+	if err == nil && (len(found) == 0 || found[0].Project != project) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.Job{}, store.Content{}, fmt.Errorf("job %s: %w", id, err)
+	}
+	if found[0].ContentGone {
+		return found[0], store.Content{}, fmt.Errorf("job %s: %w", id, store.ErrGone)
+	}
+	content, err := c.open()
+	if err != nil {
+		return found[0], content, fmt.Errorf("job %s: %w", id, err)
+	}
+	return found[0], content, nil
+}
+
+func askJob(id uuid.UUID, found *[]store.Job) question {
+	return askJobs(found, `t.id = $1`, id)
+}
+
+func askJobs(found *[]store.Job, condition string, args ...any) question {
+	return question{`SELECT ` + jobColumns + ` FROM ringback.jobs t WHERE ` + condition, args, func(rows pgx.Rows) error {
+		j, err := scanJob(rows)
+		*found = append(*found, j)
+		return err
+	}}
+}
+
+// Keyed implements store.Reader.
+func (s *Store) Keyed(ctx context.Context, project, key string) (store.Job, error) {
+	var found []store.Job
+	err := s.read(ctx, askJobs(&found, `t.project = $1 AND t.idempotency_key = $2`, project, key))
+	if err == nil && len(found) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.Job{}, fmt.Errorf("job of an idempotency key: %w", err)
+	}
+	return found[0], nil
+}
+
+// Content implements store.Reader.
+func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
+	var c packed
+	if err := s.read(ctx, c.questions(id, parts)...); err != nil {
+		return store.Content{}, fmt.Errorf("content of job %s: %w", id, err)
+	}
+	return c.open()
+}
+
+// packed is content as it lies in the store: it is unpacked when the read is over.
+type packed struct {
+	bodies     map[part]store.Blob
+	deliveries []store.Delivery
+}
+
+// questions asks for the parts of a job's content.
+func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
+	c.bodies = map[part]store.Blob{}
+	var wanted []int16
+	for ask, p := range map[store.Parts]part{store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart} {
+		if parts&ask != 0 {
+			wanted = append(wanted, int16(p)) //nolint:gosec // 1 to 4
+		}
+	}
+	if len(wanted) > 0 {
+		asked = append(asked, question{
+			`SELECT part, zstd, bytes FROM ringback.bodies WHERE owner = $1 AND part = ANY ($2)`,
+			[]any{id, wanted},
+			func(rows pgx.Rows) error {
+				var p int16
+				var b store.Blob
+				err := rows.Scan(&p, &b.Zstd, &b.Bytes)
+				c.bodies[part(p)] = b
+				return err
+			},
+		})
+	}
+	if parts&store.PartWebhook != 0 {
+		asked = append(asked, askDeliveries(id, &c.deliveries))
+	}
+	return asked
+}
+
+func askDeliveries(job uuid.UUID, found *[]store.Delivery) question {
+	from, to := deliveryRange(job)
+	return question{
+		`SELECT ` + deliveryColumns + ` FROM ringback.deliveries t WHERE t.id BETWEEN $1 AND $2 AND t.job = $3 ORDER BY t.made_at, t.id`,
+		[]any{from, to, job},
+		func(rows pgx.Rows) error {
+			d, err := scanDelivery(rows)
+			*found = append(*found, d.Delivery)
+			return err
+		},
+	}
+}
+
+func (c *packed) open() (content store.Content, err error) {
+	for p, to := range map[part]*[]byte{requestPart: &content.Request, answerPart: &content.Answer, partialPart: &content.Partial} {
+		if *to, err = c.bodies[p].Open(); err != nil {
+			return content, err
+		}
+	}
+	if n := len(c.deliveries); n > 0 {
+		content.Webhook = &c.deliveries[n-1]
+	}
+	return content, nil
+}
+
+// Attempts implements store.Reader.
+func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
+	var found []store.Job
+	err = s.read(ctx, askJob(id, &found), question{
+		`SELECT number, node, provider, model, started_at, first_token_at, ended_at, outcome, status_code, error, usage, provider_request_id
+			FROM ringback.attempts WHERE job = $1 AND number > $2 ORDER BY number LIMIT $3`,
+		[]any{id, after, limit},
+		func(rows pgx.Rows) error {
+			a, err := scanAttempt(rows)
+			attempts = append(attempts, a)
+			return err
+		},
+	})
+	if err == nil && (len(found) == 0 || found[0].Project != project) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("attempts of job %s: %w", id, err)
+	}
+	if j := found[0]; j.Status == ringback.Running && j.Fence > after && len(attempts) < limit {
+		attempts = append(attempts, ringback.Attempt{
+			Number: j.Fence, Node: j.Node, Provider: j.Provider, Model: j.Model, StartedAt: ringback.Time{Time: j.StartedAt},
+		})
+	}
+	return attempts, nil
+}
+
+func scanAttempt(row pgx.Row) (a ringback.Attempt, err error) {
+	var started, first, ended int64
+	var usage []byte
+	err = row.Scan(&a.Number, &a.Node, &a.Provider, &a.Model, &started, &first, &ended,
+		&a.Outcome, &a.StatusCode, &a.Error, &usage, &a.ProviderRequestID)
+	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: fromMS(started)}, ringback.Time{Time: fromMS(first)}, ringback.Time{Time: fromMS(ended)}
+	if len(usage) > 0 {
+		a.Usage = usage
+	}
+	return a, err
+}
+
+// JobDeliveries implements store.Reader.
+func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
+	var found []store.Job
+	made := map[uuid.UUID][]ringback.Try{}
+	from, to := deliveryRange(id)
+	err = s.read(ctx, askJob(id, &found), askDeliveries(id, &deliveries), askTries(made, `delivery BETWEEN $1 AND $2`, from, to))
+	if err == nil && (len(found) == 0 || found[0].Project != project) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("deliveries of job %s: %w", id, err)
+	}
+	return deliveries, triesFor(deliveries, made), nil
+}
+
+func askTries(made map[uuid.UUID][]ringback.Try, condition string, args ...any) question {
+	return question{
+		`SELECT delivery, number, at, trigger, status_code, duration_ms, error, response FROM ringback.tries WHERE ` + condition + ` ORDER BY delivery, fence`,
+		args,
+		func(rows pgx.Rows) error {
+			var id [16]byte
+			var y ringback.Try
+			var at int64
+			err := rows.Scan(&id, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response)
+			y.At = ringback.Time{Time: fromMS(at)}
+			made[id] = append(made[id], y)
+			return err
+		},
+	}
+}
+
+func triesFor(deliveries []store.Delivery, made map[uuid.UUID][]ringback.Try) [][]ringback.Try {
+	tries := make([][]ringback.Try, len(deliveries))
+	for i, d := range deliveries {
+		tries[i] = made[d.ID]
+	}
+	return tries
+}
+
+// Ended implements store.Reader.
+func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) (ended []uuid.UUID, err error) {
+	asked := make([][16]byte, len(ids))
+	live := make(map[uuid.UUID]bool, len(ids))
+	for i, id := range ids {
+		asked[i] = id
+	}
+	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status < 2`, []any{asked}, func(rows pgx.Rows) error {
+		var id [16]byte
+		err := rows.Scan(&id)
+		live[id] = true
+		return err
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("which jobs have ended: %w", err)
+	}
+	for _, id := range ids {
+		if !live[id] {
+			ended = append(ended, id)
+		}
+	}
+	return ended, nil
+}
+
+// Payload implements store.Reader.
+func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
+	var body store.Blob
+	var options []byte
+	found := false
+	err = s.read(ctx, question{
+		`SELECT j.options, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
+			FROM ringback.deliveries d JOIN ringback.jobs j ON j.id = d.job
+				LEFT JOIN ringback.bodies b ON b.owner = d.id AND b.part = $2
+			WHERE d.id = $1`,
+		[]any{id, int(webhookPart)},
+		func(rows pgx.Rows) error {
+			found = true
+			return rows.Scan(&options, &body.Zstd, &body.Bytes, &p.Attempt)
+		},
+	})
+	switch {
+	case err != nil:
+	case !found:
+		err = store.ErrNotFound
+	case body.Bytes == nil:
+		err = store.ErrGone
+	default:
+		var o store.Options
+		err = unmarshal(options, &o)
+		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
+	}
+	if err == nil {
+		p.Body, err = body.Open()
+	}
+	if err != nil {
+		return p, fmt.Errorf("payload of delivery %s: %w", id, err)
+	}
+	return p, nil
+}

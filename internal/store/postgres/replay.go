@@ -1,0 +1,62 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
+)
+
+// Replay implements store.Jobs.
+func (s *Store) Replay(ctx context.Context, n store.NewJob) (job store.Job, err error) {
+	err = s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: 2*rowBytes + len(n.Request.Bytes),
+		Run: func(t *tx) error {
+			var err error
+			job, err = t.replay(n)
+			return err
+		},
+	})
+	if err != nil && !errors.Is(err, store.ErrReplayed) {
+		return store.Job{}, fmt.Errorf("replay job %s: %w", n.Job.ReplayOf, err)
+	}
+	return job, err
+}
+
+func (t *tx) replay(n store.NewJob) (store.Job, error) {
+	dead, err := t.job(n.Job.ReplayOf)
+	switch {
+	case err != nil:
+		return dead, err
+	case dead.Project != n.Job.Project:
+		return dead, store.ErrNotFound
+	case !dead.Status.Terminal():
+		return dead, store.ErrLive
+	case dead.Status == ringback.Completed:
+		return dead, store.ErrEnded
+	case dead.ContentGone:
+		return dead, store.ErrGone
+	}
+	if dead.ReplayedBy != uuid.Nil {
+		last, err := t.job(dead.ReplayedBy)
+		switch {
+		case err == nil && last.ID == n.Job.ID:
+			return last, nil // the commit that is repeated
+		case err == nil && !last.Status.Terminal(), n.Once:
+			return last, store.ErrReplayed
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return dead, err
+		}
+	} else if dead.Status == ringback.Failed {
+		t.count(deadJobs, -1)
+	}
+	dead.ReplayedBy = n.Job.ID
+	t.updateJob(dead)
+	job, _, err := t.submit(n)
+	return job, err
+}

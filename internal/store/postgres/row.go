@@ -1,0 +1,311 @@
+package postgres
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// The numbers that stand for states in the tables.
+var (
+	statusNumbers   = map[ringback.Status]int{ringback.Queued: 0, ringback.Running: 1, ringback.Completed: 2, ringback.Failed: 3, ringback.Cancelled: 4, ringback.Expired: 5}
+	deliveryNumbers = map[ringback.DeliveryStatus]int{ringback.DeliveryPending: 0, ringback.DeliveryDelivered: 1, ringback.DeliveryDead: 2}
+)
+
+var deliveryStatuses = []ringback.DeliveryStatus{ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead}
+
+// ms is a time as the tables hold it; 0 for the zero time.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMS(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}
+
+const noID = `'00000000-0000-0000-0000-000000000000'`
+
+// jobColumns as scanJob reads them, of the table t.
+const jobColumns = `t.id, t.project, t.provider, t.protocol, t.model, t.requested_model, t.fallbacks, t.options, t.metadata,
+	t.status, t.fence, t.node, t.cancel_requested,
+	t.created_at, t.run_at, t.first_started_at, t.started_at, t.ended_at, t.first_refused_at, t.expires_at, t.end_by,
+	t.failures, t.attempts, t.uncertain, t.answer_model, t.usage, t.duration_ms, t.error, t.error_detail,
+	t.content_until, t.row_until, t.content_gone, coalesce(t.idempotency_key, ''), t.idempotency_hash,
+	t.priority, coalesce(t.replay_of, ` + noID + `), coalesce(t.replayed_by, ` + noID + `)`
+
+// scanJob reads a row of jobColumns; store.ErrNotFound if there is none.
+func scanJob(row pgx.Row) (store.Job, error) {
+	var j store.Job
+	var id, replayOf, replayedBy [16]byte
+	var fallbacks, options, metadata, usage, detail []byte
+	var status int16
+	var created, run, firstStarted, started, ended, refused, expires, endBy, content, rowUntil int64
+	err := row.Scan(&id, &j.Project, &j.Provider, &j.Protocol, &j.Model, &j.RequestedModel, &fallbacks, &options, &metadata,
+		&status, &j.Fence, &j.Node, &j.CancelRequested,
+		&created, &run, &firstStarted, &started, &ended, &refused, &expires, &endBy,
+		&j.Failures, &j.Attempts, &j.Uncertain, &j.AnswerModel, &usage, &j.DurationMS, &j.Error, &detail,
+		&content, &rowUntil, &j.ContentGone, &j.IdempotencyKey, &j.IdempotencyHash,
+		&j.Priority, &replayOf, &replayedBy)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return j, store.ErrNotFound
+	}
+	if err != nil {
+		return j, fmt.Errorf("read a job: %w", err)
+	}
+	j.ID, j.ReplayOf, j.ReplayedBy = id, replayOf, replayedBy
+	j.Status = ringback.Statuses[status]
+	j.Metadata = metadata
+	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = fromMS(created), fromMS(run), fromMS(firstStarted), fromMS(started)
+	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = fromMS(ended), fromMS(refused), fromMS(expires), fromMS(endBy)
+	j.ContentUntil, j.RowUntil = fromMS(content), fromMS(rowUntil)
+	if len(usage) > 0 {
+		j.Usage = usage
+	}
+	return j, errors.Join(unmarshal(fallbacks, &j.Fallbacks), unmarshal(options, &j.Options), unmarshal(detail, &j.ErrorDetail))
+}
+
+// unmarshal reads a JSON column; an empty one leaves v as it is.
+func unmarshal(column []byte, v any) error {
+	if len(column) == 0 {
+		return nil
+	}
+	return json.Unmarshal(column, v)
+}
+
+// marshal writes a JSON column of a type that cannot fail.
+func marshal(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("postgres: marshal %T: %v", v, err))
+	}
+	return string(b)
+}
+
+func detailColumn(d *ringback.ErrorDetail) string {
+	if d == nil {
+		return ""
+	}
+	return marshal(d)
+}
+
+func codeColumn(d *ringback.ErrorDetail) string {
+	if d == nil {
+		return ""
+	}
+	return string(d.Code)
+}
+
+// fallbackColumn keeps the common case short.
+func fallbackColumn(models []string) string {
+	if len(models) == 0 {
+		return ""
+	}
+	return marshal(models)
+}
+
+type job = store.Job
+
+var insertJobs = insertInto("jobs", "",
+	id("id", func(j *job) uuid.UUID { return j.ID }),
+	text("project", func(j *job) string { return j.Project }),
+	text("provider", func(j *job) string { return j.Provider }),
+	text("protocol", func(j *job) string { return j.Protocol }),
+	text("model", func(j *job) string { return j.Model }),
+	text("requested_model", func(j *job) string { return j.RequestedModel }),
+	text("fallbacks", func(j *job) string { return fallbackColumn(j.Fallbacks) }),
+	text("options", func(j *job) string { return marshal(j.Options) }),
+	text("metadata", func(j *job) string { return string(j.Metadata) }),
+	smallint("status", func(j *job) int { return statusNumbers[j.Status] }),
+	bigint("fence", func(j *job) int64 { return j.Fence }),
+	text("node", func(j *job) string { return j.Node }),
+	boolean("cancel_requested", func(j *job) bool { return j.CancelRequested }),
+	bigint("created_at", func(j *job) int64 { return ms(j.CreatedAt) }),
+	bigint("run_at", func(j *job) int64 { return ms(j.RunAt) }),
+	bigint("first_started_at", func(j *job) int64 { return ms(j.FirstStartedAt) }),
+	bigint("started_at", func(j *job) int64 { return ms(j.StartedAt) }),
+	bigint("ended_at", func(j *job) int64 { return ms(j.EndedAt) }),
+	bigint("first_refused_at", func(j *job) int64 { return ms(j.FirstRefusedAt) }),
+	bigint("expires_at", func(j *job) int64 { return ms(j.ExpiresAt) }),
+	bigint("end_by", func(j *job) int64 { return ms(j.EndBy) }),
+	integer("failures", func(j *job) int { return j.Failures }),
+	integer("attempts", func(j *job) int { return j.Attempts }),
+	integer("uncertain", func(j *job) int { return j.Uncertain }),
+	text("answer_model", func(j *job) string { return clean(j.AnswerModel) }),
+	text("usage", func(j *job) string { return string(j.Usage) }),
+	bigint("duration_ms", func(j *job) int64 { return j.DurationMS }),
+	text("error", func(j *job) string { return clean(j.Error) }),
+	text("error_detail", func(j *job) string { return detailColumn(j.ErrorDetail) }),
+	text("error_code", func(j *job) string { return codeColumn(j.ErrorDetail) }),
+	bigint("content_until", func(j *job) int64 { return ms(j.ContentUntil) }),
+	bigint("row_until", func(j *job) int64 { return ms(j.RowUntil) }),
+	boolean("content_gone", func(j *job) bool { return j.ContentGone }),
+	text("idempotency_key", func(j *job) string { return j.IdempotencyKey }).orNull(`''`),
+	binary("idempotency_hash", func(j *job) []byte { return j.IdempotencyHash }),
+	smallint("priority", func(j *job) int { return j.Priority }),
+	id("replay_of", func(j *job) uuid.UUID { return j.ReplayOf }).orNull(noID),
+	id("replayed_by", func(j *job) uuid.UUID { return j.ReplayedBy }).orNull(noID),
+)
+
+// updateJobs writes what the moves change, where the row is as it was.
+var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fence AND t.cancel_requested = d.was_cancelled",
+	id("id", func(j **jobRow) uuid.UUID { return (*j).ID }),
+	[]column[*jobRow]{
+		smallint("was_status", func(j **jobRow) int { return int((*j).was.status) }),
+		bigint("was_fence", func(j **jobRow) int64 { return (*j).was.fence }),
+		boolean("was_cancelled", func(j **jobRow) bool { return (*j).was.cancelled }),
+	},
+	text("provider", func(j **jobRow) string { return (*j).Provider }),
+	text("model", func(j **jobRow) string { return (*j).Model }),
+	text("fallbacks", func(j **jobRow) string { return fallbackColumn((*j).Fallbacks) }),
+	smallint("status", func(j **jobRow) int { return statusNumbers[(*j).Status] }),
+	bigint("fence", func(j **jobRow) int64 { return (*j).Fence }),
+	text("node", func(j **jobRow) string { return (*j).Node }),
+	boolean("cancel_requested", func(j **jobRow) bool { return (*j).CancelRequested }),
+	bigint("run_at", func(j **jobRow) int64 { return ms((*j).RunAt) }),
+	bigint("first_started_at", func(j **jobRow) int64 { return ms((*j).FirstStartedAt) }),
+	bigint("started_at", func(j **jobRow) int64 { return ms((*j).StartedAt) }),
+	bigint("ended_at", func(j **jobRow) int64 { return ms((*j).EndedAt) }),
+	bigint("first_refused_at", func(j **jobRow) int64 { return ms((*j).FirstRefusedAt) }),
+	bigint("end_by", func(j **jobRow) int64 { return ms((*j).EndBy) }),
+	integer("failures", func(j **jobRow) int { return (*j).Failures }),
+	integer("attempts", func(j **jobRow) int { return (*j).Attempts }),
+	integer("uncertain", func(j **jobRow) int { return (*j).Uncertain }),
+	text("answer_model", func(j **jobRow) string { return clean((*j).AnswerModel) }),
+	text("usage", func(j **jobRow) string { return string((*j).Usage) }),
+	bigint("duration_ms", func(j **jobRow) int64 { return (*j).DurationMS }),
+	text("error", func(j **jobRow) string { return clean((*j).Error) }),
+	text("error_detail", func(j **jobRow) string { return detailColumn((*j).ErrorDetail) }),
+	text("error_code", func(j **jobRow) string { return codeColumn((*j).ErrorDetail) }),
+	bigint("content_until", func(j **jobRow) int64 { return ms((*j).ContentUntil) }),
+	id("replayed_by", func(j **jobRow) uuid.UUID { return (*j).ReplayedBy }).orNull(noID),
+)
+
+// attemptRow is an attempt that ends.
+type attemptRow struct {
+	job *store.Job // as it ran
+	store.Outcome
+}
+
+var insertAttempts = insertInto("attempts", "",
+	id("job", func(a *attemptRow) uuid.UUID { return a.job.ID }),
+	bigint("number", func(a *attemptRow) int64 { return a.job.Fence }),
+	text("node", func(a *attemptRow) string { return a.job.Node }),
+	text("provider", func(a *attemptRow) string { return a.job.Provider }),
+	text("model", func(a *attemptRow) string { return a.job.Model }),
+	bigint("started_at", func(a *attemptRow) int64 { return ms(a.job.StartedAt) }),
+	bigint("first_token_at", func(a *attemptRow) int64 { return ms(a.Attempt.FirstTokenAt.Time) }),
+	bigint("ended_at", func(a *attemptRow) int64 { return ms(a.At) }),
+	text("outcome", func(a *attemptRow) string { return string(a.Attempt.Outcome) }),
+	integer("status_code", func(a *attemptRow) int { return a.Attempt.StatusCode }),
+	text("error", func(a *attemptRow) string { return clean(a.Attempt.Error) }),
+	text("usage", func(a *attemptRow) string { return string(a.Attempt.Usage) }),
+	text("provider_request_id", func(a *attemptRow) string { return clean(a.Attempt.ProviderRequestID) }),
+)
+
+// deliveryColumns as scanDelivery reads them, of the table t.
+const deliveryColumns = `t.id, t.job, t.project, t.host, t.url, t.event, t.status, t.fence, t.in_flight, t.node, t.manual,
+	t.made_at, t.next_at, t.ended_at, t.tries, t.sent, t.blocked, t.last_status, t.reason, t.gone, coalesce(t.due_at, -1)`
+
+func scanDelivery(row pgx.Row) (deliveryRow, error) {
+	var d deliveryRow
+	var id, job [16]byte
+	var status int16
+	var made, next, ended int64
+	err := row.Scan(&id, &job, &d.Project, &d.Host, &d.URL, &d.Event, &status, &d.Fence, &d.InFlight, &d.Node, &d.Manual,
+		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone, &d.due)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return d, store.ErrNotFound
+	}
+	if err != nil {
+		return d, fmt.Errorf("read a delivery: %w", err)
+	}
+	d.ID, d.JobID, d.Status = id, job, deliveryStatuses[status]
+	d.MadeAt, d.NextAt, d.EndedAt = fromMS(made), fromMS(next), fromMS(ended)
+	d.was = d.Fence
+	return d, nil
+}
+
+var insertDeliveries = insertInto("deliveries", "",
+	id("id", func(d *deliveryRow) uuid.UUID { return d.ID }),
+	id("job", func(d *deliveryRow) uuid.UUID { return d.JobID }),
+	text("project", func(d *deliveryRow) string { return d.Project }),
+	text("host", func(d *deliveryRow) string { return d.Host }),
+	text("url", func(d *deliveryRow) string { return d.URL }),
+	text("event", func(d *deliveryRow) string { return string(d.Event) }),
+	smallint("status", func(d *deliveryRow) int { return deliveryNumbers[d.Status] }),
+	bigint("fence", func(d *deliveryRow) int64 { return d.Fence }),
+	boolean("in_flight", func(d *deliveryRow) bool { return d.InFlight }),
+	text("node", func(d *deliveryRow) string { return d.Node }),
+	boolean("manual", func(d *deliveryRow) bool { return d.Manual }),
+	bigint("made_at", func(d *deliveryRow) int64 { return ms(d.MadeAt) }),
+	bigint("due_at", func(d *deliveryRow) int64 { return d.due }).orNull("-1"),
+	bigint("next_at", func(d *deliveryRow) int64 { return ms(d.NextAt) }),
+	bigint("ended_at", func(d *deliveryRow) int64 { return ms(d.EndedAt) }),
+	integer("tries", func(d *deliveryRow) int { return d.Tries }),
+	integer("sent", func(d *deliveryRow) int { return d.Sent }),
+	integer("blocked", func(d *deliveryRow) int { return d.Blocked }),
+	integer("last_status", func(d *deliveryRow) int { return d.LastStatusCode }),
+	text("reason", func(d *deliveryRow) string { return string(d.Reason) }),
+	boolean("gone", func(d *deliveryRow) bool { return d.Gone }),
+)
+
+// updateDeliveries writes what the moves change, where the row is as it was.
+var updateDeliveries = update("deliveries", "t.fence = d.was_fence",
+	id("id", func(d **deliveryRow) uuid.UUID { return (*d).ID }),
+	[]column[*deliveryRow]{bigint("was_fence", func(d **deliveryRow) int64 { return (*d).was })},
+	smallint("status", func(d **deliveryRow) int { return deliveryNumbers[(*d).Status] }),
+	bigint("fence", func(d **deliveryRow) int64 { return (*d).Fence }),
+	boolean("in_flight", func(d **deliveryRow) bool { return (*d).InFlight }),
+	text("node", func(d **deliveryRow) string { return (*d).Node }),
+	boolean("manual", func(d **deliveryRow) bool { return (*d).Manual }),
+	bigint("due_at", func(d **deliveryRow) int64 { return (*d).due }).orNull("-1"),
+	bigint("next_at", func(d **deliveryRow) int64 { return ms((*d).NextAt) }),
+	bigint("ended_at", func(d **deliveryRow) int64 { return ms((*d).EndedAt) }),
+	integer("tries", func(d **deliveryRow) int { return (*d).Tries }),
+	integer("sent", func(d **deliveryRow) int { return (*d).Sent }),
+	integer("blocked", func(d **deliveryRow) int { return (*d).Blocked }),
+	integer("last_status", func(d **deliveryRow) int { return (*d).LastStatusCode }),
+	text("reason", func(d **deliveryRow) string { return string((*d).Reason) }),
+	boolean("gone", func(d **deliveryRow) bool { return (*d).Gone }),
+)
+
+// tryRow is a try that has ended.
+type tryRow struct {
+	delivery uuid.UUID
+	fence    int64
+	ringback.Try
+}
+
+var insertTries = insertInto("tries", "",
+	id("delivery", func(y *tryRow) uuid.UUID { return y.delivery }),
+	bigint("fence", func(y *tryRow) int64 { return y.fence }),
+	integer("number", func(y *tryRow) int { return y.Number }),
+	bigint("at", func(y *tryRow) int64 { return ms(y.At.Time) }),
+	text("trigger", func(y *tryRow) string { return y.Trigger }),
+	integer("status_code", func(y *tryRow) int { return y.StatusCode }),
+	bigint("duration_ms", func(y *tryRow) int64 { return y.DurationMS }),
+	text("error", func(y *tryRow) string { return clean(y.Error) }),
+	text("response", func(y *tryRow) string { return clean(y.Response) }),
+)
+
+// deliveryRange bounds the ids of a job's deliveries.
+func deliveryRange(job uuid.UUID) (from, to [16]byte) {
+	from, to = job, job
+	for i := 8; i < 16; i++ {
+		from[i], to[i] = 0, 0xff
+	}
+	return from, to
+}

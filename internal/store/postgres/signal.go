@@ -1,0 +1,167 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+const (
+	channel = "ringback"
+	// signalEvery is how often a process notifies the others at most: each
+	// notification takes a lock that all commits of the database share.
+	signalEvery = 50 * time.Millisecond
+	// pollEvery is how often it looks by itself where it can't listen.
+	pollEvery = time.Second
+	// everything is what may have happened while nobody listened.
+	everything = store.SignalJobs | store.SignalDeliveries | store.SignalEnded | store.SignalCancel | store.SignalHolds | store.SignalNodes
+)
+
+// signals sends and receives notifications. What is not read is lost; that is all
+// right for a hint.
+type signals struct {
+	store *Store
+
+	mu     sync.Mutex
+	raised store.Signal // not sent yet
+	watch  func(store.Signal)
+	wake   chan struct{} // capacity 1: something is raised
+}
+
+func newSignals(s *Store) *signals { return &signals{store: s, wake: make(chan struct{}, 1)} }
+
+// Watch implements store.Signals.
+func (s *Store) Watch(f func(store.Signal)) {
+	s.signals.mu.Lock()
+	defer s.signals.mu.Unlock()
+	s.signals.watch = f
+}
+
+// signals tells the other processes, once the transaction is committed.
+func (t *tx) signals(what store.Signal) {
+	t.after(func() { t.store.signals.raise(what) })
+}
+
+func (g *signals) raise(what store.Signal) {
+	g.mu.Lock()
+	g.raised |= what
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (g *signals) take() (what store.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	what, g.raised = g.raised, 0
+	return what
+}
+
+// send notifies the others: at once, if it is a while since the last time.
+func (g *signals) send(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.wake:
+		}
+		if what := g.take(); what != 0 {
+			// An error is that of a server that is away: the others will see it too.
+			_ = g.notify(ctx, what)
+		}
+		if !sleep(ctx, signalEvery) {
+			return
+		}
+	}
+}
+
+func (g *signals) notify(ctx context.Context, what store.Signal) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	_, err := g.store.reads.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, fmt.Sprintf("%s %d", g.store.writer.id, what))
+	return err
+}
+
+// listen hears the others, and after each pause in which it could not, everything.
+func (g *signals) listen(ctx context.Context) {
+	if g.store.dial.direct == nil {
+		g.store.log.Warn("the database is reached through a pooler, so other nodes are not heard at once: each looks once a second; a direct database URL mends that")
+		g.poll(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		err := g.hear(ctx)
+		if ctx.Err() == nil {
+			g.store.log.Debug("not listening to other nodes", "err", err)
+			sleep(ctx, jitter(pollEvery))
+		}
+	}
+}
+
+func (g *signals) hear(ctx context.Context) error {
+	conn, err := g.store.dial.dial(ctx, g.store.dial.direct)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	if _, err := conn.Exec(ctx, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
+	g.heard(everything)
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		g.heard(g.read(n))
+	}
+}
+
+// read understands a notification; 0 if it is our own, or none of ours.
+func (g *signals) read(n *pgconn.Notification) store.Signal {
+	from, what, _ := strings.Cut(n.Payload, " ")
+	mask, err := strconv.ParseUint(what, 10, 8)
+	if err != nil || from == g.store.writer.id.String() {
+		return 0
+	}
+	return store.Signal(mask)
+}
+
+func (g *signals) heard(what store.Signal) {
+	if what == 0 {
+		return
+	}
+	g.store.waiting.heard(what)
+	g.mu.Lock()
+	watch := g.watch
+	g.mu.Unlock()
+	if watch != nil {
+		watch(what)
+	}
+}
+
+func (g *signals) poll(ctx context.Context) {
+	for sleep(ctx, pollEvery) {
+		g.heard(everything &^ store.SignalNodes)
+	}
+}
+
+// sleep tells whether the time passed before ctx was done.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// tx is one transaction of the writer: rows that are known, and rows that are to
+// be written. What is to be written is sent when something has to be read, and
+// with the commit.
+//
+// Without a read everything is one message, which PostgreSQL takes as one
+// transaction; a read opens one that a later message commits.
+type tx struct {
+	store  *Store
+	w      *writer
+	number int64 // of its commit
+
+	open   bool // BEGIN was sent
+	writes int
+	begun  bool // begins was sent
+	// claimants are the nodes in whose name something is claimed.
+	claimants map[string]bool
+
+	jobs       map[uuid.UUID]*jobRow
+	deliveries map[uuid.UUID]*deliveryRow
+
+	newJobs       []store.Job
+	changedJobs   []*jobRow
+	newDeliveries []deliveryRow
+	changed       []*deliveryRow
+	attempts      []attemptRow
+	tries         []tryRow
+	bodies        []bodyRow
+	counts        map[counter]int64
+	others        []statement // in order, after all of the above
+
+	effects []func()
+}
+
+// jobRow is a job as this transaction knows it.
+type jobRow struct {
+	store.Job
+
+	was     fenced // when it was read, or written last
+	changed bool
+}
+
+// deliveryRow is a delivery as this transaction knows it, with when it is due.
+type deliveryRow struct {
+	store.Delivery
+
+	due     int64 // -1: not at all
+	was     int64 // the fence when it was read, or written last
+	changed bool
+}
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+func newTx(s *Store) *tx {
+	return &tx{
+		store: s, w: s.writer, number: s.writer.commits + 1, claimants: map[string]bool{},
+		jobs: map[uuid.UUID]*jobRow{}, deliveries: map[uuid.UUID]*deliveryRow{}, counts: map[counter]int64{},
+	}
+}
+
+// after is run once the transaction is committed.
+func (t *tx) after(f func()) { t.effects = append(t.effects, f) }
+
+// claims notes that something is claimed in the name of a node.
+func (t *tx) claims(node string) { t.claimants[node] = true }
+
+// exec writes by a statement of its own.
+func (t *tx) exec(sql string, args ...any) {
+	t.spill()
+	t.others = append(t.others, statement{sql, args})
+	t.writes++
+}
+
+// spill turns the rows that are to be written into statements.
+func (t *tx) spill() {
+	t.inOrder()
+	add := func(n int, s statement) {
+		if n > 0 {
+			t.others = append(t.others, s)
+		}
+	}
+	add(len(t.newJobs), insertJobs.of(t.newJobs))
+	add(len(t.changedJobs), updateJobs.of(t.changedJobs))
+	add(len(t.bodies), putBodies.of(t.bodies))
+	add(len(t.attempts), insertAttempts.of(t.attempts))
+	add(len(t.newDeliveries), insertDeliveries.of(t.newDeliveries))
+	add(len(t.changed), updateDeliveries.of(t.changed))
+	add(len(t.tries), insertTries.of(t.tries))
+	for _, j := range t.changedJobs {
+		j.was, j.changed = fenceOf(&j.Job), false
+	}
+	for _, d := range t.changed {
+		d.was, d.changed = d.Fence, false
+	}
+	t.newJobs, t.changedJobs, t.bodies, t.attempts, t.newDeliveries, t.changed, t.tries = nil, nil, nil, nil, nil, nil, nil
+}
+
+// message is what is to be sent: the beginning, if it was not sent before, and
+// all that was written since.
+func (t *tx) message() *pgx.Batch {
+	b := &pgx.Batch{}
+	if !t.begun {
+		b.Queue(`SELECT ringback.begins($1, $2)`, t.w.id, t.number)
+		t.begun = true
+	}
+	t.spill()
+	for _, s := range t.others {
+		b.Queue(s.sql, s.args...)
+	}
+	t.others = nil
+	return b
+}
+
+// query reads, after everything that was written before it. scan is called for
+// each row.
+func (t *tx) query(scan func(pgx.Rows) error, sql string, args ...any) error {
+	rest := t.message()
+	b := &pgx.Batch{}
+	if !t.open {
+		b.Queue("BEGIN")
+		t.open = true
+	}
+	b.QueuedQueries = append(b.QueuedQueries, rest.QueuedQueries...)
+	b.Queue(sql, args...)
+	return t.send(b, scan)
+}
+
+// row reads one row into to; pgx.ErrNoRows if there is none.
+func (t *tx) row(to []any, sql string, args ...any) error {
+	found := false
+	err := t.query(func(rows pgx.Rows) error {
+		found = true
+		return rows.Scan(to...)
+	}, sql, args...)
+	if err == nil && !found {
+		return pgx.ErrNoRows
+	}
+	return err
+}
+
+// send makes one round trip. The rows of the last statement go to scan.
+func (t *tx) send(b *pgx.Batch, scan func(pgx.Rows) error) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	defer cancel()
+	results := t.w.conn.SendBatch(ctx, b)
+	defer func() { err = errors.Join(err, results.Close()) }()
+	for i := range b.QueuedQueries {
+		if scan != nil && i == len(b.QueuedQueries)-1 {
+			return eachRow(results, scan)
+		}
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachRow(results pgx.BatchResults, scan func(pgx.Rows) error) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Writes counts what is to be written, or was.
+func (t *tx) Writes() int { return t.writes }
+
+// Commit makes the transaction durable.
+func (t *tx) Commit() error {
+	t.spill()
+	if len(t.counts) > 0 {
+		t.others = append(t.others, addCounts(t.w.id, t.counts))
+	}
+	b := t.message()
+	if len(t.claimants) > 0 {
+		// Last, so that the lock is not held while something is on its way: a process
+		// that is frozen there would keep others from taking its lease away.
+		b.Queue(`SELECT ringback.leases($1)`, slices.Sorted(maps.Keys(t.claimants)))
+	}
+	if t.open {
+		b.Queue("COMMIT")
+	}
+	if err := endOfCommit(t.send(b, nil)); err != nil {
+		return fmt.Errorf("write %d things: %w", t.writes, err)
+	}
+	t.open = false
+	t.w.commits = t.number
+	if lose := t.w.afterCommit.Load(); lose != nil {
+		if err := (*lose)(); err != nil {
+			return lostError{err}
+		}
+	}
+	return nil
+}
+
+// Rollback ends the transaction. A connection that can't do that is dropped, and
+// PostgreSQL does it.
+func (t *tx) Rollback() error {
+	if !t.open || t.w.conn.IsClosed() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	defer cancel()
+	if _, err := t.w.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		closeConn(t.w.conn)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// tripTimeout bounds one message to the server and its answer: what takes longer
+// hangs. It is more than the statements of a transaction are given there.
+const tripTimeout = 30 * time.Second
+
+// writer is the one connection that writes. Only the goroutine of the group commit
+// uses it.
+type writer struct {
+	dial *dialer
+	conn *pgx.Conn // nil: broken
+
+	id uuid.UUID // of this process
+	// commits is the number of the last transaction that wrote. The same number is in
+	// the table of writers, so that a commit of unknown outcome can be asked about.
+	commits int64
+	// careful has moves read each row, since the last batch found one that was not
+	// as it was known here.
+	careful bool
+
+	// afterCommit, if set, may replace the success of a commit (tests).
+	afterCommit atomic.Pointer[func() error]
+}
+
+func openWriter(ctx context.Context, dial *dialer) (*writer, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{dial: dial, id: id}
+	if err := w.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.enrol(ctx); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+func (w *writer) connect(ctx context.Context) (err error) {
+	if w.conn != nil && !w.conn.IsClosed() {
+		return nil
+	}
+	w.conn, err = w.dial.connect(ctx)
+	return err
+}
+
+// enrol makes the writer known, with a number behind all that it may have used.
+func (w *writer) enrol(ctx context.Context) error {
+	err := w.conn.QueryRow(ctx, `
+		INSERT INTO ringback.writers AS w (id, commits) VALUES ($1, $2)
+		ON CONFLICT (id) DO UPDATE SET commits = greatest(w.commits, excluded.commits) + 2 RETURNING commits`, w.id, w.commits+2).Scan(&w.commits)
+	if err != nil {
+		return fmt.Errorf("enrol the writer: %w", err)
+	}
+	return nil
+}
+
+// close also drops the writer's number. Its counters stay: they are added up.
+func (w *writer) close() error {
+	if w.conn == nil || w.conn.IsClosed() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := w.conn.Exec(ctx, `DELETE FROM ringback.writers WHERE id = $1`, w.id)
+	return errors.Join(fault(err), w.conn.Close(ctx))
+}
+
+// begin begins a transaction; nothing is said to the server yet.
+func (s *Store) begin() (*tx, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	if err := s.writer.connect(ctx); err != nil {
+		return nil, err
+	}
+	return newTx(s), nil
+}
+
+// again prepares the second run of a batch, if the error is worth one.
+func (s *Store) again(err error) bool {
+	if !isTransient(err) {
+		return false
+	}
+	s.writer.careful = true
+	if code(err) != codeNoCommit {
+		return true
+	}
+	// The row of this writer is gone: somebody tidied up after a process that he
+	// believed dead.
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	defer cancel()
+	return s.writer.connect(ctx) == nil && s.writer.enrol(ctx) == nil
+}
+
+// calm ends the care that an odd batch needed.
+func (w *writer) calm() { w.careful = false }
+
+// landed tells whether a transaction was committed although its answer was lost.
+// If it was not, it never will be: its number is taken here, which waits for it as
+// long as it is under way.
+func (w *writer) landed(t *tx) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	defer cancel()
+	if w.conn != nil {
+		closeConn(w.conn)
+	}
+	if err := w.untilConnected(ctx); err != nil {
+		return false, err
+	}
+	tag, err := w.conn.Exec(ctx, `UPDATE ringback.writers SET commits = $2 + 1 WHERE id = $1 AND commits = $2 - 1`, w.id, t.number)
+	if err != nil {
+		return false, fault(err)
+	}
+	if tag.RowsAffected() == 0 {
+		w.commits = t.number
+		return true, nil
+	}
+	w.commits = t.number + 1
+	return false, nil
+}
+
+// landedPatience is how long one question about a lost commit waits for the server
+// to be there.
+const landedPatience = time.Second
+
+func (w *writer) untilConnected(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, landedPatience)
+	defer cancel()
+	for {
+		err := w.connect(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(jitter(restMin)):
+		case <-ctx.Done():
+			return unavailable(err)
+		}
+	}
+}
+
+// fenced is what a row must still be when it is written.
+type fenced struct {
+	status    int16
+	fence     int64
+	cancelled bool
+}
+
+func fenceOf(j *store.Job) fenced {
+	return fenced{int16(statusNumbers[j.Status]), j.Fence, j.CancelRequested} //nolint:gosec // 0 to 5
+}
