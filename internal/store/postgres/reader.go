@@ -40,6 +40,7 @@ func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 	b.Queue("COMMIT")
 	conn, err := s.reads.Acquire(ctx)
 	if err != nil {
+		s.dial.noteRead(err)
 		return err
 	}
 	defer conn.Release()

@@ -15,7 +15,7 @@ import (
 
 // tripTimeout bounds one message to the server and its answer: what takes longer
 // hangs. It is more than the statements of a transaction are given there.
-const tripTimeout = 30 * time.Second
+const tripTimeout = 15 * time.Second
 
 // writer is the one connection that writes. Only the goroutine of the group commit
 // uses it.

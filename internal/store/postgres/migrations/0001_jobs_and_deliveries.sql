@@ -190,7 +190,7 @@ ALTER TABLE ringback.writers    SET (autovacuum_vacuum_scale_factor = 0, autovac
 -- RB002: the writer is gone, or another commit has this number.
 CREATE FUNCTION ringback.begins(by uuid, number bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM set_config('statement_timeout', '20s', true), set_config('lock_timeout', '5s', true),
+  PERFORM set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true),
     set_config('idle_in_transaction_session_timeout', '4s', true),
     set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
   UPDATE ringback.writers SET commits = number WHERE id = by AND commits = number - 1;
