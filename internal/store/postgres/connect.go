@@ -175,6 +175,14 @@ func closeConn(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
+// leaveReplica ends a connection to a server that takes no writes any more: after a
+// failover the next connection finds the one that does.
+func leaveReplica(conn *pgx.Conn, err error) {
+	if code(err) == readOnly {
+		closeConn(conn)
+	}
+}
+
 // noteRead learns from the error of a read, whose connections the pool makes.
 func (d *dialer) noteRead(err error) {
 	if errors.As(err, new(*pgconn.ConnectError)) {

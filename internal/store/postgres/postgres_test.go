@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -241,8 +242,7 @@ func TestAServerThatLosesCommitsIsRefused(t *testing.T) {
 		t.Errorf("Open with fsync off: got %v, want an error that names it", err)
 	}
 	url := postgrestest.Database(t)
-	off := url + map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")] + "options=-csynchronous_commit%3Doff"
-	if _, err := Open(t.Context(), Config{URL: off}); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
+	if _, err := Open(t.Context(), Config{URL: with(url, "synchronous_commit=off")}); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
 		t.Errorf("Open with synchronous_commit off: got %v, want an error that names it", err)
 	}
 }
@@ -281,6 +281,43 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 	if _, err := s.Renew(t.Context(), "a"); err != nil {
 		t.Errorf("Renew when it is back: %v", err)
 	}
+}
+
+func TestAServerThatTakesNoWritesAnyMoreIsLeft(t *testing.T) {
+	h := newHarness(t, postgrestest.Database(t))
+	join(t, h.store, "a")
+	name := strings.TrimPrefix(mustParse(t, h.url).Path, "/")
+	h.execute(`ALTER DATABASE "` + name + `" SET default_transaction_read_only = on`)
+	closeConn(h.store.writer.conn) // as a failover does
+	closeConn(h.store.leases.conn)
+	if _, _, err := h.store.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Submit: got %v, want ErrUnavailable", err)
+	}
+	if _, err := h.store.Renew(t.Context(), "a"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Renew: got %v, want ErrUnavailable", err)
+	}
+	(&harness{t: t, url: with(h.url, "default_transaction_read_only=off")}).execute(`ALTER DATABASE "` + name + `" RESET default_transaction_read_only`)
+	submit(t, h.store, "a")
+	if _, err := h.store.Renew(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+// with is a URL with one more parameter.
+func with(url, parameter string) string {
+	if strings.Contains(url, "?") {
+		return url + "&" + parameter
+	}
+	return url + "?" + parameter
+}
+
+func mustParse(t testing.TB, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // A node may be frozen in the middle of a claim, with a lock on its own lease.

@@ -166,7 +166,10 @@ func (t *tx) send(b *pgx.Batch, scan func(pgx.Rows) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
 	results := t.w.conn.SendBatch(ctx, b)
-	defer func() { err = errors.Join(err, results.Close()) }()
+	defer func() {
+		err = errors.Join(err, results.Close())
+		leaveReplica(t.w.conn, err)
+	}()
 	for i := range b.QueuedQueries {
 		if scan != nil && i == len(b.QueuedQueries)-1 {
 			return eachRow(results, scan)
