@@ -186,6 +186,9 @@ func setDatabaseURL(to *string, s string) error {
 		// The text may hold a password.
 		return errors.New("is not the address of a PostgreSQL database; write it like postgres://user:password@db.example.com:5432/ringback")
 	}
+	if u.User == nil && strings.Contains(u.Path, "@") || u.Fragment != "" { // what was taken for the host is the user
+		return errors.New("has a password with a character that means something in a URL; write / as %2F, # as %23, ? as %3F")
+	}
 	*to = s
 	return nil
 }
