@@ -16,9 +16,20 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ringback/ringback/internal/postgrestest"
 )
+
+func init() { scriptCommands["database"] = scriptDatabase }
+
+// database NAME: sets a variable to the URL of an empty database.
+func scriptDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: database NAME")
+	}
+	ts.Setenv(args[0], postgrestest.Database(ts.Value(scriptTest{}).(testing.TB)))
+}
 
 // password is the one that must be seen nowhere.
 const password = "s3cret"
