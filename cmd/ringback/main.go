@@ -12,7 +12,7 @@
 //	startup.go    what may go wrong at the start, in one sentence each
 //	secretfile.go a secret in a file; secret.go  ringback secret
 //	memory.go     how much memory there is
-//	listen.go     ringback listen
+//	listen.go     ringback listen; migrate.go  ringback migrate
 //	demo.go       ringback demo; its parts are demo_….go
 //	version.go    ringback version
 //	remote.go     what the commands share that talk to a server, and its errors
@@ -104,7 +104,7 @@ meanwhile to the client, the worker or the receiver.`,
 			return nil
 		},
 	}
-	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newNodes(), newListen(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
 	root.PersistentFlags().Bool("no-color", false, "no colours, as NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)

@@ -68,7 +68,7 @@ func explainDatabase(err error, c config) error {
 	if errors.Is(err, store.ErrTooNew) {
 		return fail(exitDataDir, "the database %s was migrated by a newer ringback, and was left as it is: %w; start that version", c.place(), err)
 	}
-	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct --database-url", c.place(), err)
+	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct its URL", c.place(), err)
 }
 
 // place is where jobs are kept, without a secret.
