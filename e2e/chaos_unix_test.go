@@ -197,7 +197,7 @@ func (c *chaos) hitOne(now time.Time, p plan) bool {
 	order := rand.Perm(len(c.nodes))
 	for _, v := range order {
 		victim := c.nodes[v]
-		if s := c.state[victim]; !s.up || now.Before(s.spared) || now.Sub(s.peace) < time.Second {
+		if s := c.state[victim]; !s.up || now.Before(s.spared) || len(victim.ids()) == 0 {
 			continue
 		}
 		for _, j := range order {

@@ -49,6 +49,7 @@ type order struct {
 	looksAfter bool            // no webhook is wanted: its client asks until it has ended
 	cancelled  bool            // its client wants it no more
 	seen       ringback.Status // how it had ended when its client saw it first; "" if that did not look
+	end        ringback.Job
 }
 
 func newTraffic(c *cluster) *traffic {
@@ -214,23 +215,30 @@ func (l *traffic) start(ctx context.Context) (stop func() error) {
 // all who look; and returns the ledgers, each of which explains the provider's calls.
 func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	l.t.Helper()
+	l.forEach(func(id string, o *order) error {
+		job, err := l.ended(id, o)
+		o.end = job
+		return err
+	})
 	calls := map[string]int{} // by prompt
 	for _, c := range l.calls.Calls() {
 		calls[c.Prompt]++
 	}
 	ledgers := map[string][]ringback.Attempt{}
-	var g errgroup.Group
-	g.SetLimit(2 * travellers)
-	for id, o := range l.orders {
-		g.Go(func() error {
-			ledger, err := l.wantEnd(id, o, calls)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			ledgers[id] = ledger
+	l.forEach(func(id string, o *order) error {
+		ledger, err := l.api.Attempts(l.t.Context(), id)
+		if err != nil {
 			return err
-		})
-	}
-	must(l.t, g.Wait())
+		}
+		if wrong := l.judge(id, o, ledger, calls[o.Prompt]); wrong != "" {
+			l.t.Errorf("job %s (%s, %q, %d calls of the provider) is %s, but %s; its ledger:\n%s",
+				id, o.Model, o.Prompt, calls[o.Prompt], o.end.Status, wrong, describe(ledger))
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		ledgers[id] = ledger
+		return nil
+	})
 	for id := range l.called {
 		if l.orders[id] == nil {
 			l.t.Errorf("a webhook came of job %s, which nobody submitted", id)
@@ -239,50 +247,50 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	return ledgers
 }
 
-func (l *traffic) wantEnd(id string, o *order, calls map[string]int) ([]ringback.Attempt, error) {
-	job, err := l.settled(id, o)
-	if err != nil {
-		return nil, fmt.Errorf("job %s (%s): %w", id, o.Model, err)
+// forEach does something for all orders, a few at a time.
+func (l *traffic) forEach(do func(id string, o *order) error) {
+	l.t.Helper()
+	var g errgroup.Group
+	g.SetLimit(2 * travellers)
+	for id, o := range l.orders {
+		g.Go(func() error {
+			if err := do(id, o); err != nil {
+				return fmt.Errorf("job %s (%s): %w", id, o.Model, err)
+			}
+			return nil
+		})
 	}
-	ledger, err := l.api.Attempts(l.t.Context(), id)
-	if err != nil {
-		return nil, err
-	}
-	complain := func(format string, args ...any) {
-		l.t.Errorf("job %s (%s, %q, %d calls of the provider) %s; its ledger:\n%s",
-			id, o.Model, o.Prompt, calls[o.Prompt], fmt.Sprintf(format, args...), describe(ledger))
-	}
-	if !o.mayEnd(job.Status) {
-		complain("is %s: %s", job.Status, job.Error)
-	}
-	if o.Model == "sim/echo" && job.Status == ringback.Completed && *job.Result != o.Prompt {
-		complain("was answered %q", *job.Result)
-	}
-	l.mu.Lock()
-	called := l.called[id]
-	l.mu.Unlock()
-	switch {
-	case o.looksAfter && called != "":
-		complain("had a webhook, and none was wanted")
-	case o.looksAfter && o.seen != job.Status:
-		complain("is %s, and was %s", job.Status, o.seen)
-	case !o.looksAfter && called != job.Status:
-		complain("is %s, and its webhook said %q", job.Status, called)
-	}
-	if wrong := checkLedger(ledger, calls[o.Prompt]); wrong != "" {
-		complain("is %s, but %s", job.Status, wrong)
-	}
-	return ledger, nil
+	must(l.t, g.Wait())
 }
 
-// settled waits for the end of an order's job, and of its webhook.
-func (l *traffic) settled(id string, o *order) (ringback.Job, error) {
+// ended waits for the end of an order's job, and of its webhook.
+func (l *traffic) ended(id string, o *order) (ringback.Job, error) {
 	if !o.looksAfter {
 		return l.deliveredWithin(id)
 	}
 	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
 	defer cancel()
 	return l.api.Wait(ctx, id)
+}
+
+// judge says what is wrong with the end of an order.
+func (l *traffic) judge(id string, o *order, ledger []ringback.Attempt, calls int) string {
+	l.mu.Lock()
+	called := l.called[id]
+	l.mu.Unlock()
+	switch {
+	case !o.mayEnd(o.end.Status):
+		return fmt.Sprintf("it must not end so: %s", o.end.Error)
+	case o.Model == "sim/echo" && o.end.Status == ringback.Completed && *o.end.Result != o.Prompt:
+		return fmt.Sprintf("it was answered %q", *o.end.Result)
+	case o.looksAfter && called != "":
+		return "it had a webhook, and none was wanted"
+	case o.looksAfter && o.seen != o.end.Status:
+		return fmt.Sprintf("it was %s", o.seen)
+	case !o.looksAfter && called != o.end.Status:
+		return fmt.Sprintf("its webhook said %q", called)
+	}
+	return checkLedger(ledger, calls)
 }
 
 func (o *order) mayEnd(s ringback.Status) bool {
