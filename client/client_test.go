@@ -50,6 +50,11 @@ func TestAJobIsSubmittedAndWaitedFor(t *testing.T) {
 	if len(attempts) != 1 || attempts[0].Outcome != ringback.AttemptAnswered {
 		t.Errorf("attempts: got %+v", attempts)
 	}
+	nodes, err := w.client.Nodes(t.Context())
+	must(t, err)
+	if len(nodes) != 1 || !nodes[0].Self || nodes[0].ID != attempts[0].Node {
+		t.Errorf("nodes: got %+v, want the one that ran it", nodes)
+	}
 	deliveries, err := w.client.Deliveries(t.Context(), accepted.JobID)
 	if err != nil || len(deliveries) != 0 {
 		t.Errorf("deliveries: got %+v, %v", deliveries, err)

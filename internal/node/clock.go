@@ -66,7 +66,7 @@ func (c *clock) learn(asked, answered, shown time.Time) {
 }
 
 // newID makes a UUIDv7 by the one clock. Those of a process sort in the order in
-// which they were made.
+// which they were made, as long as the clock is not set back.
 func (c *clock) newID() (uuid.UUID, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
@@ -78,11 +78,15 @@ func (c *clock) newID() (uuid.UUID, error) {
 }
 
 // stamp is the time in milliseconds and, in its last 12 bits, fractions of one. It
-// is always a new one.
+// is always a later one, unless the clock was set back.
 func (c *clock) stamp() int64 {
+	const second = 1000 << 12
 	for {
 		nanos, last := c.now().UnixNano(), c.last.Load()
-		at := max(nanos/1e6<<12|nanos%1e6>>8, last+1)
+		at := nanos/1e6<<12 | nanos%1e6>>8
+		if at <= last && last-at < second {
+			at = last + 1
+		}
 		if c.last.CompareAndSwap(last, at) {
 			return at
 		}

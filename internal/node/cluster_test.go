@@ -23,15 +23,17 @@ const leaseLasts = 400 * time.Millisecond
 // cluster makes one SQLite store that of several nodes: their leases run out, what one
 // has moved is signalled to the others, and each can be cut off.
 type cluster struct {
-	mu     sync.Mutex
-	until  map[string]time.Time // of each lease
-	links  map[*link]func(store.Signal)
+	lasts  time.Duration // of a lease
 	silent bool          // signals are lost
 	ahead  time.Duration // by how much the store's clock is ahead of this machine's
+
+	mu    sync.Mutex
+	until map[string]time.Time // of each lease
+	links map[*link]func(store.Signal)
 }
 
 func newCluster() *cluster {
-	return &cluster{until: map[string]time.Time{}, links: map[*link]func(store.Signal){}}
+	return &cluster{lasts: leaseLasts, until: map[string]time.Time{}, links: map[*link]func(store.Signal){}}
 }
 
 // link is a node's way to the store. It can fail.
@@ -39,10 +41,12 @@ type link struct {
 	store.Store
 	cluster *cluster
 
-	down  atomic.Bool  // nothing goes through
-	deaf  atomic.Bool  // renewals don't
-	lose  atomic.Int64 // answers of claims, and of births, that are lost after the commit
-	asked atomic.Int64 // calls of Join and Renew
+	down atomic.Bool // nothing goes through
+	deaf atomic.Bool // renewals don't
+	// Answers that are lost after the commit: of claims and births, and of claims of
+	// deliveries.
+	lose, loseDeliveries atomic.Int64
+	asked                atomic.Int64 // calls of Join and Renew
 }
 
 func (c *cluster) link(s store.Store) *link { return &link{Store: s, cluster: c} }
@@ -57,11 +61,11 @@ func (l *link) check() error {
 
 // signal tells all others.
 func (l *link) signal(s store.Signal) {
-	l.cluster.mu.Lock()
-	defer l.cluster.mu.Unlock()
 	if l.cluster.silent {
 		return
 	}
+	l.cluster.mu.Lock()
+	defer l.cluster.mu.Unlock()
 	for other, f := range l.cluster.links {
 		if other != l && !other.down.Load() {
 			f(s)
@@ -101,8 +105,8 @@ func (c *cluster) lengthen(id string, lease store.Lease, err error) (store.Lease
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	c.until[id] = now.Add(leaseLasts)
-	lease.Lasts, lease.Now = leaseLasts, now.Add(c.ahead)
+	c.until[id] = now.Add(c.lasts)
+	lease.Lasts, lease.Now = c.lasts, now.Add(c.ahead)
 	lease.Nodes = slices.DeleteFunc(lease.Nodes, func(n store.Node) bool { return now.After(c.until[n.ID]) })
 	return lease, nil
 }
@@ -220,7 +224,11 @@ func (l *link) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) ([]store
 	if err := l.mayClaim(c.Node); err != nil {
 		return nil, err
 	}
-	return l.Store.ClaimDeliveries(ctx, c)
+	deliveries, err := l.Store.ClaimDeliveries(ctx, c)
+	if len(deliveries) > 0 && l.loseDeliveries.Add(-1) >= 0 {
+		return nil, store.ErrUnavailable
+	}
+	return deliveries, err
 }
 
 func (l *link) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
@@ -294,16 +302,30 @@ func (c *cluster) joining(way **link, change ...func(*node.Config)) func(*node.C
 	}
 }
 
+// bySignals has renewals, and all that is done as often, come too late for any test:
+// what happens is due to a signal.
+func bySignals() *cluster {
+	c := newCluster()
+	c.lasts = time.Hour
+	return c
+}
+
+// withoutSignals has none arrive: what happens is due to somebody's looking.
+func withoutSignals() *cluster {
+	c := newCluster()
+	c.silent = true
+	return c
+}
+
 // pair starts two nodes on one store.
-func pair(t *testing.T, s setup, change ...func(*node.Config)) (a, b *world, toA, toB *link, c *cluster) {
+func (c *cluster) pair(t *testing.T, s setup, change ...func(*node.Config)) (a, b *world, toA, toB *link) {
 	t.Helper()
-	c = newCluster()
 	s.node = c.joining(&toA, change...)
 	a = start(t, s)
 	b = start(t, setup{beside: a, node: c.joining(&toB, change...)})
 	a.knows(2)
 	b.knows(2)
-	return a, b, toA, toB, c
+	return a, b, toA, toB
 }
 
 // knows waits until the node has heard of so many.

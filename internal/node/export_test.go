@@ -57,3 +57,6 @@ func (n *Node) Now() time.Time { return n.now() }
 
 // Leased tells whether the node may claim anything.
 func (n *Node) Leased() bool { return n.leased() }
+
+// Watched is how many jobs somebody waits for.
+func (n *Node) Watched() int { return len(n.hub.Watched()) }

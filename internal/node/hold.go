@@ -15,7 +15,7 @@ const (
 	sharedFrom = time.Second
 	// holdsEvery is the time between two looks at holds that nobody asked for.
 	holdsEvery = time.Second
-	// holdDrift is by how much a stored hold may differ from the one that stands.
+	// holdDrift is by how much the hold that stands may be longer than the stored one.
 	holdDrift = time.Second
 	// holdsAtOnce is how many holds one look stores.
 	holdsAtOnce = 50
@@ -154,8 +154,8 @@ func (n *Node) keepHolds(ctx context.Context, from time.Duration) error {
 		standing[h.Target] = true
 		h.Key, h.Until = n.keyOf(h.Target), n.shared(h.Until).Truncate(time.Millisecond)
 		old, known := n.storedHolds[h.Target]
-		if known && old.Key == h.Key && old.Reason == h.Reason && h.Until.Sub(old.Until).Abs() < holdDrift {
-			continue
+		if known && old.Key == h.Key && h.Until.Sub(old.Until) < holdDrift {
+			continue // no longer than what is stored: nodes must not outdo each other for ever
 		}
 		if h.Until.Sub(now) < from {
 			continue // nearly over; what was stored of it is dropped when it is
@@ -219,7 +219,8 @@ func (s *slots) free(t store.Target, until time.Time) bool {
 	return true
 }
 
-// hold begins a hold of another process; false if its provider is gone.
+// hold begins a hold of another process, or lengthens the one that stands; false if
+// that is longer, or its provider is gone.
 func (s *slots) hold(h store.Hold) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,6 +235,8 @@ func (s *slots) hold(h store.Hold) bool {
 	if h.Reason == reasonFailing {
 		verdict = limit.Failed
 	}
+	before, _, _ := g.Held()
 	g.Resume(limit.Report{Verdict: verdict, Until: h.Until, Reason: h.Reason})
-	return true
+	after, _, _ := g.Held()
+	return after.After(before)
 }

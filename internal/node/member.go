@@ -29,6 +29,7 @@ type life struct {
 	lost   time.Time // since when they fail; zero: they don't
 	nodes  []store.Node
 	places []place
+	late   bool // other workers lived when it joined
 }
 
 // errSwept ends the calls of a node of which another one has taken the lease away.

@@ -217,7 +217,7 @@ func TestANodeThatStopsWhileTheStoreIsOutOfReachDoesStop(t *testing.T) {
 
 func TestANodeThatStopsHandsOverAtOnce(t *testing.T) {
 	t.Parallel()
-	a, b, _, _, _ := pair(t, setup{}, impatient)
+	a, b, _, _ := newCluster().pair(t, setup{}, impatient)
 	j := b.ask("sim/mute", "handed over")
 	b.called("handed over", 1)
 	b.stop()
@@ -233,7 +233,7 @@ func TestANodeThatStopsHandsOverAtOnce(t *testing.T) {
 // ends once, and each end is told.
 func TestNothingIsLostHoweverOftenNodesAreLost(t *testing.T) {
 	t.Parallel()
-	a, b, toA, toB, _ := pair(t, setup{})
+	a, b, toA, toB := newCluster().pair(t, setup{})
 	var mu sync.Mutex
 	var accepted []string
 	ctx, over := context.WithCancel(t.Context())

@@ -86,7 +86,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		fenced: counter("ringback_fenced_writes_total", "Ends that came too late: the job or delivery had moved on.", "kind"),
 	}
 	// What is counted rarely begins at 0: the first time must be a rise.
-	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping, refusedDatabase} {
+	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping, refusedDatabase, refusedRole} {
 		m.rejected.WithLabelValues(reason)
 	}
 	for _, kind := range []string{fencedJob, fencedDelivery} {

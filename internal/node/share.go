@@ -29,6 +29,7 @@ type place struct {
 func (l *life) stand(now time.Time) {
 	workers := slices.DeleteFunc(slices.Clone(l.nodes), func(other store.Node) bool { return !other.Worker })
 	rank := slices.IndexFunc(workers, func(other store.Node) bool { return other.ID == l.id })
+	l.late = l.late || len(l.places) == 0 && len(workers) > 1
 	l.places = append(l.places, place{now, rank, len(workers)})
 	// A little less than a renewal's time, so that the one before counts no more.
 	settled := now.Add(-l.lasts / 5)
@@ -70,7 +71,7 @@ func (l *life) rate(limit int) float64 {
 // gives it anything. The caller holds the lock.
 func (l *life) standing() []place {
 	last := l.places[len(l.places)-1]
-	if isNew := time.Since(l.joined) < l.lasts/2; isNew && last.workers > 1 {
+	if l.late && time.Since(l.joined) < l.lasts/2 && last.workers > 1 {
 		return []place{{rank: -1}}
 	}
 	return l.places

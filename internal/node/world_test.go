@@ -55,6 +55,8 @@ type setup struct {
 	hold func(simulate.Call) <-chan struct{}
 	// aliases are models that the provider knows by another name.
 	aliases map[string]string
+	// unsigned has the receiver look at no signature.
+	unsigned bool
 	// early is called while the node still starts.
 	early func(*world)
 	dir   string // "" for a fresh one
@@ -154,7 +156,9 @@ func (w *world) serve(s setup) {
 	upstream := httptest.NewServer(renamed(s.aliases, simulate.NewProvider(s.provider)))
 	w.t.Cleanup(upstream.Close)
 	w.upstream = upstream.URL
-	s.receiver.Secret = secret
+	if !s.unsigned {
+		s.receiver.Secret = secret
+	}
 	var err error
 	w.receiver, err = simulate.NewReceiver(s.receiver)
 	must(w.t, err)

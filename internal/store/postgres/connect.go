@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -104,7 +105,7 @@ func (d *dialer) isPooled(ctx context.Context) (bool, error) {
 func (d *dialer) connect(ctx context.Context) (*pgx.Conn, error) { return d.dial(ctx, d.config) }
 
 func (d *dialer) dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	if err := d.resting(); err != nil {
+	if err := d.turn(); err != nil {
 		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, config.Copy())
@@ -112,17 +113,28 @@ func (d *dialer) dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, e
 	return conn, unavailable(err)
 }
 
-func (d *dialer) resting() error {
+// errResting: nobody asks the server now.
+var errResting = errors.New("it is left alone for a moment")
+
+// turn allows a connection to be tried. After a failure one is, when the rest is
+// over; the others go on resting until it is known what became of it.
+func (d *dialer) turn() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if time.Now().Before(d.rest) {
-		return unavailable(d.last)
+		return unavailable(fmt.Errorf("%w: %w", errResting, d.last))
+	}
+	if d.failures > 0 {
+		d.rest = time.Now().Add(jitter(pauseAfter(d.failures)))
 	}
 	return nil
 }
 
 // note learns from an attempt to connect.
 func (d *dialer) note(err error) {
+	if errors.Is(err, errResting) {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil {
@@ -148,7 +160,11 @@ func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	c.MaxConns, c.MinConns = int32(size), 1 //nolint:gosec // a small number
 	c.MaxConnLifetime = time.Hour
 	c.MaxConnLifetimeJitter = 10 * time.Minute
-	c.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return d.resting() }
+	c.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return d.turn() }
+	c.AfterConnect = func(context.Context, *pgx.Conn) error {
+		d.note(nil)
+		return nil
+	}
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
@@ -157,6 +173,21 @@ func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
+}
+
+// leaveReplica ends a connection to a server that takes no writes any more: after a
+// failover the next connection finds the one that does.
+func leaveReplica(conn *pgx.Conn, err error) {
+	if code(err) == readOnly {
+		closeConn(conn)
+	}
+}
+
+// noteRead learns from the error of a read, whose connections the pool makes.
+func (d *dialer) noteRead(err error) {
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		d.note(err)
+	}
 }
 
 func isNet(err error) bool {

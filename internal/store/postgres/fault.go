@@ -18,6 +18,9 @@ const (
 	codeNoLease  = "RB003"
 )
 
+// readOnly is read_only_sql_transaction: a failover, and we are at the old server.
+const readOnly = "25006"
+
 // code is PostgreSQL's SQLSTATE of an error; "" if it did not come from there.
 func code(err error) string {
 	var e *pgconn.PgError
@@ -65,7 +68,7 @@ func unavailable(err error) error {
 // to spare, or was interrupted by a timeout.
 func cannotServe(code string) bool {
 	switch code {
-	case "25006", // read_only_sql_transaction: a failover, and we are at the old one
+	case readOnly,
 		"55P03", "57014", // lock_not_available, query_canceled
 		"40001", "40P01", // serialization_failure, deadlock_detected, time and again
 		"25P03", "57P05": // idle timeouts

@@ -79,7 +79,11 @@ func (l *leases) ask(ctx context.Context, b *pgx.Batch, read func(pgx.BatchResul
 		}
 	}
 	results := l.conn.SendBatch(ctx, b)
-	defer func() { err = fault(errors.Join(err, results.Close())) }()
+	defer func() {
+		err = errors.Join(err, results.Close())
+		leaveReplica(l.conn, err)
+		err = fault(err)
+	}()
 	return read(results)
 }
 

@@ -17,7 +17,7 @@
 //     under a lease that is being taken away.
 //   - Compare and set. A row is written only if its state and its fence are still
 //     those that the writer saw. If not, the batch is run again with a fresh look.
-//   - Notifications, at most some twenty a second from each process, that wake the
+//   - Notifications, at most some thirty a second from each process, that wake the
 //     others (signal.go). They are hints: everybody looks once a second anyway.
 //
 // Nothing is in the state of a session, so a pooler in transaction mode serves;

@@ -10,15 +10,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/time/rate"
 
 	"github.com/ringback/ringback/internal/store"
 )
 
 const (
 	channel = "ringback"
-	// signalEvery is how often a process notifies the others at most: each
-	// notification takes a lock that all commits of the database share.
-	signalEvery = 50 * time.Millisecond
+	// A process notifies the others at most signalsASecond times in the long run: each
+	// notification takes a lock that all notifying commits of the database share.
+	signalsASecond = 30
+	signalBurst    = 15
 	// pollEvery is how often it looks by itself where it can't listen.
 	pollEvery = time.Second
 	// everything is what may have happened while nobody listened.
@@ -67,8 +69,9 @@ func (g *signals) take() (what store.Signal) {
 	return what
 }
 
-// send notifies the others: at once, if it is a while since the last time.
+// send notifies the others, at once as long as there is little to be said.
 func (g *signals) send(ctx context.Context) {
+	pace := rate.NewLimiter(signalsASecond, signalBurst)
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,7 +82,7 @@ func (g *signals) send(ctx context.Context) {
 			// An error is that of a server that is away: the others will see it too.
 			_ = g.notify(ctx, what)
 		}
-		if !sleep(ctx, signalEvery) {
+		if pace.Wait(ctx) != nil {
 			return
 		}
 	}

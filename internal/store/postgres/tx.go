@@ -139,7 +139,13 @@ func (t *tx) query(scan func(pgx.Rows) error, sql string, args ...any) error {
 	}
 	b.QueuedQueries = append(b.QueuedQueries, rest.QueuedQueries...)
 	b.Queue(sql, args...)
-	return t.send(b, scan)
+	err := t.send(b, scan)
+	if err != nil {
+		// PostgreSQL takes nothing more in this transaction: what failed was not this
+		// member alone.
+		t.writes++
+	}
+	return err
 }
 
 // row reads one row into to; pgx.ErrNoRows if there is none.
@@ -160,7 +166,10 @@ func (t *tx) send(b *pgx.Batch, scan func(pgx.Rows) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
 	results := t.w.conn.SendBatch(ctx, b)
-	defer func() { err = errors.Join(err, results.Close()) }()
+	defer func() {
+		err = errors.Join(err, results.Close())
+		leaveReplica(t.w.conn, err)
+	}()
 	for i := range b.QueuedQueries {
 		if scan != nil && i == len(b.QueuedQueries)-1 {
 			return eachRow(results, scan)
@@ -186,7 +195,8 @@ func eachRow(results pgx.BatchResults, scan func(pgx.Rows) error) error {
 	return rows.Err()
 }
 
-// Writes counts what is to be written, or was.
+// Writes counts what is to be written, or was; more than that after an error that
+// has ended the transaction.
 func (t *tx) Writes() int { return t.writes }
 
 // Commit makes the transaction durable.

@@ -15,7 +15,7 @@ import (
 
 // tripTimeout bounds one message to the server and its answer: what takes longer
 // hangs. It is more than the statements of a transaction are given there.
-const tripTimeout = 30 * time.Second
+const tripTimeout = 15 * time.Second
 
 // writer is the one connection that writes. Only the goroutine of the group commit
 // uses it.
@@ -121,16 +121,14 @@ func (w *writer) landed(t *tx) (bool, error) {
 	if err := w.untilConnected(ctx); err != nil {
 		return false, err
 	}
-	tag, err := w.conn.Exec(ctx, `UPDATE ringback.writers SET commits = $2 + 1 WHERE id = $1 AND commits = $2 - 1`, w.id, t.number)
+	// The answer may be lost once more, so it says the same when it is asked again.
+	err := w.conn.QueryRow(ctx, `
+		UPDATE ringback.writers SET commits = CASE commits WHEN $2::bigint - 1 THEN $2 + 1 ELSE commits END
+		WHERE id = $1 RETURNING commits`, w.id, t.number).Scan(&w.commits)
 	if err != nil {
 		return false, fault(err)
 	}
-	if tag.RowsAffected() == 0 {
-		w.commits = t.number
-		return true, nil
-	}
-	w.commits = t.number + 1
-	return false, nil
+	return w.commits == t.number, nil
 }
 
 // landedPatience is how long one question about a lost commit waits for the server

@@ -1,0 +1,70 @@
+package node_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// lines keeps a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), text)
+}
+
+// Loops that fail once a second, and calls whose answers can't be stored, are not a
+// thousand lines.
+func TestAnOutageIsOneLineWhenItBeginsAndOneWhenItIsOver(t *testing.T) {
+	t.Parallel()
+	answer := make(chan struct{})
+	var way *link
+	var logged lines
+	w := start(t, setup{
+		node: newCluster().joining(&way, func(c *node.Config) {
+			c.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+		}),
+		hold: func(simulate.Call) <-chan struct{} { return answer },
+	})
+	var running []ringback.Job
+	for range 10 {
+		running = append(running, w.ask("sim/echo", "held"))
+	}
+	w.called("held", 10)
+	way.down.Store(true)
+	close(answer)
+	w.eventually("the end of the lease", func() bool { return !w.node.Leased() })
+	time.Sleep(2500 * time.Millisecond) // long enough for each loop to fail more than once
+	way.down.Store(false)
+	for _, j := range running {
+		w.end(j.ID)
+	}
+	w.eventually("the end of the outage", func() bool { return logged.count("the database is reached again") > 0 })
+	for text, want := range map[string]int{
+		"the database can't be reached: running calls go on": 1,
+		"the database is reached again":                      1,
+		"level=ERROR":                                        0,
+	} {
+		if got := logged.count(text); got != want {
+			t.Errorf("%q: got %d times, want %d in\n%s", text, got, want, logged.b.String())
+		}
+	}
+}

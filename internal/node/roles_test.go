@@ -1,0 +1,94 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+)
+
+func roles(r node.Roles) func(*node.Config) {
+	return func(c *node.Config) {
+		impatient(c)
+		c.Roles = r
+	}
+}
+
+func TestOneNodeTakesRequestsAndAnotherWorks(t *testing.T) {
+	t.Parallel()
+	c := bySignals()
+	var toDoor, toWorker *link
+	door := start(t, setup{node: c.joining(&toDoor, roles(node.API))})
+	worker := start(t, setup{beside: door, node: c.joining(&toWorker, roles(node.Worker))})
+	j := door.ask("sim/echo", "worked elsewhere")
+	if j.Status != ringback.Queued {
+		t.Errorf("at the door: got %s, want queued", j.Status)
+	}
+	if got := door.end(j.ID); got.Status != ringback.Completed {
+		t.Errorf("got %s, want completed", got.Status)
+	}
+	if at := door.ledger(j.ID)[0].Node; at != worker.node.ID() {
+		t.Errorf("it ran on %s, want the worker", at)
+	}
+	door.settledDelivery(j.ID)
+	door.wantWebhooks(j.ID, 1)
+
+	_, err := worker.try(ringback.Request{Prompt: "at the wrong door"})
+	fault(t, err, ringback.Unavailable)
+
+	page, err := worker.node.Nodes(t.Context())
+	must(t, err)
+	if len(page.Data) != 2 || len(page.Data[0].Roles) != 1 || page.Data[0].Roles[0] != "api" || page.Data[1].Roles[0] != "worker" ||
+		page.Data[0].Self || !page.Data[1].Self {
+		t.Errorf("nodes: got %+v", page.Data)
+	}
+}
+
+// Somebody's webhook for a job that nobody runs: the door ends jobs, and does not send.
+func TestADoorExpiresAndSweepsAndSendsNothing(t *testing.T) {
+	t.Parallel()
+	c := newCluster()
+	var toDoor, toWorker *link
+	worker := start(t, setup{node: c.joining(&toWorker, roles(node.Worker))})
+	door := start(t, setup{beside: worker, node: c.joining(&toDoor, roles(node.API))})
+	runs := door.ask("sim/mute", "lost with its worker")
+	door.called("lost with its worker", 1)
+	toWorker.down.Store(true)
+	door.eventually("the sweep", func() bool { return door.job(runs.ID).Status == ringback.Queued })
+	at := ringback.Time{Time: time.Now().Add(200 * time.Millisecond)}
+	j := door.submit(ringback.Request{Prompt: "nobody is there", ExpiresAt: &at})
+	if got := door.end(j.ID); got.Status != ringback.Expired {
+		t.Errorf("got %s, want expired", got.Status)
+	}
+	if d := door.delivery(j.ID); d.Status != ringback.DeliveryPending || len(d.Tries) != 0 {
+		t.Errorf("its webhook: got %s after %d tries, want it to wait for a worker", d.Status, len(d.Tries))
+	}
+	toWorker.down.Store(false)
+	door.settledDelivery(j.ID)
+	door.wantOutcomes(runs.ID, uncertain, ringback.AttemptOutcome(""))
+	door.cancel(runs.ID)
+	door.end(runs.ID)
+}
+
+func TestAModelWithControlCharactersIsRefused(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	for _, c := range []struct {
+		r     ringback.Request
+		field string
+	}{
+		{ringback.Request{Model: "sim/echo\x00"}, "model"},
+		{ringback.Request{Model: "sim/\necho"}, "model"},
+		{ringback.Request{Model: "sim/echo\u0085"}, "model"},
+		{ringback.Request{Model: "sim/echo", FallbackModels: []string{"sim/echo", "sim/\x00"}}, "fallback_models[1]"},
+	} {
+		_, err := w.try(c.r)
+		if e := fault(t, err, ringback.InvalidRequest); e.Field != c.field {
+			t.Errorf("%q %q: got field %q, want %q", c.r.Model, c.r.FallbackModels, e.Field, c.field)
+		}
+	}
+	if j := w.submit(ringback.Request{Model: "sim/echo?größe=1"}); j.Model != "sim/echo?größe=1" {
+		t.Errorf("letters of all kinds: got %q", j.Model)
+	}
+}

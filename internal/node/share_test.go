@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// member is a life that renews as told, with a lease as on PostgreSQL.
+type member struct{ *life }
+
+func newMember(id string) member {
+	l := &life{id: id}
+	l.calls, l.end = context.WithCancelCause(context.Background())
+	return member{l}
+}
+
+// renew notes a renewal that shows these workers.
+func (m member) renew(workers ...string) {
+	lease := store.Lease{Lasts: 8 * time.Second, Now: time.Now()}
+	for _, id := range workers {
+		lease.Nodes = append(lease.Nodes, store.Node{ID: id, Worker: true})
+	}
+	lease.Nodes = append(lease.Nodes, store.Node{ID: "door", API: true}) // which takes no part
+	m.renewed(time.Now(), lease)
+}
+
+// next is the time of the next renewal.
+func next() { time.Sleep(2 * time.Second) }
+
+func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
+	for _, c := range []struct{ limit, workers int }{{1, 1}, {1, 3}, {5, 3}, {6, 3}, {100, 7}, {2, 5}} {
+		synctest.Test(t, func(t *testing.T) {
+			all := []string{"a", "b", "c", "d", "e", "f", "g"}[:c.workers]
+			sum, rate := 0, 0.0
+			for _, id := range all {
+				m := newMember(id)
+				for range 3 {
+					m.renew(all...)
+					next()
+				}
+				sum += m.share(c.limit)
+				rate += m.rate(c.limit)
+			}
+			if sum != c.limit || math.Abs(rate-float64(c.limit)) > 1e-9 {
+				t.Errorf("%d among %d: got %d, and %f a minute", c.limit, c.workers, sum, rate)
+			}
+		})
+	}
+}
+
+// wantShares compares the shares of a limit of 4.
+func wantShares(t *testing.T, when string, want int, m member) {
+	t.Helper()
+	if got := m.share(4); got != want {
+		t.Errorf("%s: got %d, want %d", when, got, want)
+	}
+}
+
+func TestASharesFallIsAtOnceAndItsRiseOneRenewalLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newMember("a")
+		a.renew("a")
+		wantShares(t, "alone from the start", 4, a)
+		next()
+		a.renew("a", "b")
+		wantShares(t, "another has come", 2, a)
+		next()
+		a.renew("a", "b", "c")
+		wantShares(t, "and another", 2, a)
+		next()
+		a.renew("a", "c", "d")
+		next()
+		a.renew("a")
+		wantShares(t, "the others have gone", 2, a)
+		time.Sleep(100 * time.Millisecond)
+		a.renew("a") // by a signal
+		wantShares(t, "a moment later", 2, a)
+		next()
+		a.renew("a")
+		wantShares(t, "a renewal later", 4, a)
+	})
+}
+
+func TestWhoIsNewAmongOthersTakesNothingUntilTheyKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newMember("b")
+		b.renew("a", "b")
+		wantShares(t, "just joined", 0, b)
+		next()
+		b.renew("a", "b")
+		wantShares(t, "after one renewal", 0, b)
+		time.Sleep(10 * time.Millisecond)
+		b.renew("a", "b")
+		wantShares(t, "after another, by a signal", 0, b)
+		next()
+		b.renew("a", "b")
+		wantShares(t, "after two", 2, b)
+	})
+}
+
+// Whatever comes and goes: at no time do those that renew every two seconds take
+// more than there is, once those who saw the others go and come have renewed.
+func TestSharesOfNodesThatComeAndGoNeverExceedTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 7
+		all := map[string]member{}
+		names := []string{"a", "b", "c", "d", "e"}
+		// Each renews every two seconds, one after the other.
+		for step := range 400 {
+			id := names[step%len(names)]
+			m, lives := all[id]
+			switch turn := (step * 7919 >> 3) % 11; {
+			case lives && turn == 0:
+				delete(all, id)
+			case lives, turn < 4:
+				if !lives {
+					m = newMember(id)
+					all[id] = m
+				}
+				var living []string
+				for _, name := range names {
+					if _, ok := all[name]; ok {
+						living = append(living, name)
+					}
+				}
+				m.renew(living...)
+			}
+			time.Sleep(2 * time.Second / time.Duration(len(names)))
+			sum := 0
+			for _, m := range all {
+				sum += m.share(limit)
+			}
+			if sum > limit {
+				t.Fatalf("step %d: %d are taken of %d", step, sum, limit)
+			}
+		}
+	})
+}
+
+func TestOnlyWhoRenewedWithoutAGapMayJudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := func(when string, m member, want bool) {
+			t.Helper()
+			if got := m.mayJudge(); got != want {
+				t.Errorf("%s: got %v, want %v", when, got, want)
+			}
+		}
+		m := newMember("a")
+		want("before it has joined", m, false)
+		for range 4 {
+			m.renew("a")
+			want("a member for less than a lease's time", m, false)
+			next()
+		}
+		m.renew("a")
+		want("a member for a lease's time", m, true)
+		time.Sleep(5 * time.Second) // two renewals failed
+		want("in a gap, while the lease stands", m, true)
+		m.renew("a")
+		want("after a gap", m, false)
+		for range 4 {
+			next()
+			m.renew("a")
+		}
+		want("a lease's time after it", m, true)
+		time.Sleep(9 * time.Second)
+		want("without a lease", m, false)
+
+		// The machine slept: its own clock knows nothing of it.
+		m.renew("a")
+		for range 4 {
+			next()
+			m.renew("a")
+		}
+		want("before it slept", m, true)
+		m.renewed(time.Now(), store.Lease{Lasts: 8 * time.Second, Now: time.Now().Add(time.Minute)})
+		want("after it slept", m, false)
+		m.end(errSwept)
+		want("swept", m, false)
+	})
+}
