@@ -323,7 +323,8 @@ func checkLedger(ledger []ringback.Attempt, calls int) string {
 			return "it was tried again after it was answered"
 		}
 		switch a.Outcome {
-		case ringback.AttemptAnswered, ringback.AttemptFailed, ringback.AttemptUncertain, ringback.AttemptRefused, ringback.AttemptReleased:
+		case ringback.AttemptAnswered, ringback.AttemptFailed, ringback.AttemptUncertain, ringback.AttemptRefused, ringback.AttemptReleased,
+			ringback.AttemptCancelled:
 		default:
 			return fmt.Sprintf("attempt %d has the outcome %q", a.Number, a.Outcome)
 		}
