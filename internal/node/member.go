@@ -90,6 +90,13 @@ func (l *life) failed(asked time.Time) {
 	}
 }
 
+// cutOff tells whether the last renewal failed.
+func (l *life) cutOff() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.lost.IsZero()
+}
+
 // mayJudge tells whether this node may take away others' leases: it has renewed its
 // own for a whole lease's time without a gap. So after an outage that met all nodes
 // each has had its chance to renew before the first is swept.
@@ -263,6 +270,7 @@ func (n *Node) renewed(l *life, asked time.Time, lease store.Lease) {
 	back := !l.leased()
 	n.learn(asked, time.Now(), lease.Now)
 	l.renewed(asked, lease)
+	n.reached()
 	if n.life.Swap(l) != l {
 		n.lines.name(l.id)
 	}

@@ -50,6 +50,24 @@ func (n *Node) outOfReach(step string, err error) bool {
 	return failed
 }
 
+// reached ends an outage: the store has just renewed a lease. A step that still
+// fails begins another one.
+func (n *Node) reached() {
+	if over := n.outage.end(); over > 0 {
+		n.log.Info("the database is reached again", "ms", over.Milliseconds())
+	}
+}
+
+func (o *outage) end() (over time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failing) > 0 {
+		over = time.Since(o.since)
+		clear(o.failing)
+	}
+	return over
+}
+
 // insist repeats a step of the start until it succeeds, as long as it fails since
 // the store can't be reached: a process that ends then is only started again.
 func (n *Node) insist(ctx context.Context, step string, do func() error) error {
