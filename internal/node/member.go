@@ -90,13 +90,6 @@ func (l *life) failed(asked time.Time) {
 	}
 }
 
-// cutOff tells whether the last renewal failed.
-func (l *life) cutOff() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.lost.IsZero()
-}
-
 // mayJudge tells whether this node may take away others' leases: it has renewed its
 // own for a whole lease's time without a gap. So after an outage that met all nodes
 // each has had its chance to renew before the first is swept.

@@ -112,9 +112,6 @@ func (n *Node) admit(ctx context.Context) error {
 		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
 	case n.diskFull():
 		return n.refuse(refusedDisk, "the server's disk is nearly full; try again later", 30)
-	case n.life.Load().cutOff():
-		// A write would find out itself, but only when it has waited long for an answer.
-		return fmt.Errorf("the lease can't be renewed: %w", store.ErrUnavailable)
 	}
 	queued, err := n.store.Queued(ctx)
 	if err != nil {
