@@ -86,7 +86,7 @@ func (n *Node) insist(ctx context.Context, step string, do func() error) error {
 // jitter moves a pause by up to half either way: what failed at one moment must not
 // come back at one moment.
 func jitter(d time.Duration) time.Duration {
-	return d/2 + time.Duration(rand.Int64N(int64(d)+1)) //nolint:gosec // no secret
+	return d/2 + time.Duration(rand.Int64N(int64(d)+1))
 }
 
 // Refusal is the error for users where the store can't be reached; nil for any
