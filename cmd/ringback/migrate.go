@@ -89,6 +89,9 @@ func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
 	return c, nil
 }
 
+// step is how many jobs are carried over in one transaction.
+const step = 1000
+
 // migration is one run of ringback migrate.
 type migration struct {
 	output
@@ -177,7 +180,7 @@ func (m *migration) carry(ctx context.Context, has store.Amount) error {
 func (m *migration) read(ctx context.Context, to chan<- []store.Whole) error {
 	after := m.target.After()
 	for {
-		jobs, err := m.source.Export(ctx, after)
+		jobs, err := m.source.Export(ctx, after, step)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}

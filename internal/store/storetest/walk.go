@@ -53,10 +53,28 @@ func takeWalk(t *testing.T, r *rapid.T, h Harness) {
 	for range stretches {
 		r.Repeat(w.moves())
 	}
-	w.crash() // all of it must be on the disk
+	w.end(h)
 	w.touchAll()
 	w.check()
 	w.sound()
+}
+
+// end wants all of it to be on the disk, or where it was moved to. There what a dead
+// process held can be freed.
+func (w *walk) end(h Harness) {
+	m, moves := h.(Mover)
+	if !moves {
+		w.crash()
+		return
+	}
+	m.Move(w.outer)
+	w.die()
+	w.touchAll()
+	w.check()
+	for w.sweepAll(3) {
+	}
+	w.same("running jobs after the move", len(w.jobs(isRunning)), 0)
+	w.same("tries in flight after the move", len(w.deliveries(isInFlight)), 0)
 }
 
 // walk is one walk: the store, the model beside it, and the time.
