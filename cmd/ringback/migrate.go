@@ -264,7 +264,7 @@ func (m *migration) stopped(ctx context.Context, err error, has store.Amount) er
 	case ctx.Err() != nil:
 		return fail(exitInterrupted, "interrupted: %s", far)
 	case errors.Is(err, store.ErrUnavailable):
-		return fail(exitDataDir, "%w (%s): %s", err, m.place(), far)
+		return fail(exitDataDir, "%s. Try again when it is there: %s", oneLine(err.Error()), far)
 	case errors.Is(err, postgres.ErrOccupied):
 		return fail(exitDataDir, "%s: %w", m.place(), err)
 	case m.target == nil:
