@@ -104,7 +104,7 @@ func TestADatabaseThatWillNotDoEndsTheStartAndSaysWhatToDo(t *testing.T) {
 		"a setting that there is not": {database + "&password=" + password + "&target_session_attrs=x", `database URL: .*unknown target_session_attrs value: x; write it like postgres://`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said, code := runProgram(t, onDatabase(c.url), "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", t.TempDir())
+			_, said, code := runProgram(t, onDatabase(c.url), "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", t.TempDir())
 			if code != exitDataDir || !regexp.MustCompile(`^ringback: the database .* cannot be used: .*`+c.want+`[^\n]*\n$`).MatchString(said) {
 				t.Errorf("exit code %d, and it says:\n%swant %s", code, said, c.want)
 			}
@@ -125,28 +125,34 @@ func nameOf(t *testing.T, database string) string {
 	return c.Database
 }
 
-// runProgram runs the real program to its end, and returns what it said on stderr.
-func runProgram(t *testing.T, env []string, args ...string) (said string, code int) {
+// runProgram runs the real program to its end.
+func runProgram(t *testing.T, env []string, args ...string) (data, said string, code int) {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Env, cmd.Stderr = env, &stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &stdout, &stderr
 	err = cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return stderr.String(), exit.ExitCode()
-	}
-	if err != nil {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if err != nil && !ok {
 		t.Fatal(err)
 	}
-	return stderr.String(), 0
+	if ok {
+		code = exit.ExitCode()
+	}
+	return stdout.String(), stderr.String(), code
 }
 
 // startNode starts the real program on a database; it need not come up.
 func startNode(t *testing.T, database string, args ...string) (*exec.Cmd, *lockedBuffer) {
+	t.Helper()
+	return startNodeIn(t, onDatabase(database), args...)
+}
+
+func startNodeIn(t *testing.T, env []string, args ...string) (*exec.Cmd, *lockedBuffer) {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
 	if err != nil {
@@ -154,7 +160,7 @@ func startNode(t *testing.T, database string, args ...string) (*exec.Cmd, *locke
 	}
 	log := &lockedBuffer{}
 	cmd := exec.Command(program, append([]string{"serve", "--simulate", "--drain-timeout", "0s", "--data", filepath.Join(t.TempDir(), "none")}, args...)...)
-	cmd.Env, cmd.Stderr = onDatabase(database), log
+	cmd.Env, cmd.Stderr = env, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
