@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	travellers = 8
+	travellers = 24
 	// abroad is how many jobs are between their acceptance and their end at most.
-	abroad = 96
+	abroad = 128
 	// travelPause is the mean time between a traveller's jobs: a load that leaves the
 	// machine air for its faults to be those that the test makes.
-	travelPause = 100 * time.Millisecond
+	travelPause = 200 * time.Millisecond
 	// answerWithin is how long a client gives a node before it asks another.
-	answerWithin = 3 * time.Second
+	answerWithin = 2 * time.Second
 )
 
 // traffic is a load on all nodes of a cluster at once: each request goes to any of
@@ -251,7 +251,7 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 func (l *traffic) forEach(do func(id string, o *order) error) {
 	l.t.Helper()
 	var g errgroup.Group
-	g.SetLimit(2 * travellers)
+	g.SetLimit(travellers)
 	for id, o := range l.orders {
 		g.Go(func() error {
 			if err := do(id, o); err != nil {
