@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit"},
+	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit"},
 	"internal/provider":          {".", "internal/sse"},
 	"internal/webhook":           {"."},
 	"internal/node": {
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui", "internal/telemetry"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
-		"internal/store", "internal/store/sqlite", "internal/telemetry", "internal/simulate",
+		"internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",
 	},
 	"deploy": {},
 	"docs":   {},

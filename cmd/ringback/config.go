@@ -72,6 +72,20 @@ func load(flags *pflag.FlagSet, environ []string) (config, error) {
 	return c, nil
 }
 
+// loadOnly reads some settings, by their keys, and lets the others say what they like.
+func loadOnly(flags *pflag.FlagSet, environ []string, keys ...string) (config, error) {
+	r := &reader{flags: flags, environ: environ, k: koanf.New(".")}
+	var c config
+	err := r.layers()
+	if err == nil {
+		err = r.take(&c, func(s setting) bool { return slices.Contains(keys, s.key) })
+	}
+	if err != nil {
+		return c, &failure{exitUsage, err}
+	}
+	return c, nil
+}
+
 func (r *reader) read() (config, error) {
 	var c config
 	if err := r.layers(); err != nil {

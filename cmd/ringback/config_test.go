@@ -24,11 +24,15 @@ var samples = map[string]struct {
 	get  func(config) any
 	want any
 }{
-	"addr":       {"127.0.0.1:1", func(c config) any { return c.addr }, "127.0.0.1:1"},
-	"data":       {"/d", func(c config) any { return c.data }, "/d"},
-	"public_url": {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
-	"url":        {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
-	"api_key":    {"k1", func(c config) any { return c.apiKey }, "k1"},
+	"addr":                 {"127.0.0.1:1", func(c config) any { return c.addr }, "127.0.0.1:1"},
+	"data":                 {"/d", func(c config) any { return c.data }, "/d"},
+	"database_url":         {"postgres://u:p@h1:1,h2:2/d?sslmode=require", func(c config) any { return c.databaseURL }, "postgres://u:p@h1:1,h2:2/d?sslmode=require"},
+	"database_direct_url":  {"postgresql:///d?host=/run/postgresql", func(c config) any { return c.databaseDirectURL }, "postgresql:///d?host=/run/postgresql"},
+	"database_connections": {"3", func(c config) any { return c.databaseConnections }, 3},
+	"roles":                {"worker", func(c config) any { return c.roles }, node.Worker},
+	"public_url":           {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
+	"url":                  {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
+	"api_key":              {"k1", func(c config) any { return c.apiKey }, "k1"},
 	// It ends in an equals sign, as such secrets do.
 	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secret.Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
 	"default_model":  {"sim/echo", func(c config) any { return c.defaultModel }, "sim/echo"},
@@ -40,6 +44,13 @@ var samples = map[string]struct {
 	"simulate":      {"true", func(c config) any { return c.simulate }, true},
 	"insecure":      {"true", func(c config) any { return c.insecure }, true},
 	"log_level":     {"debug", func(c config) any { return c.logLevel }, slog.LevelDebug},
+}
+
+// beside is what some settings need beside them.
+var beside = map[string][]string{
+	"database_url":        {"WEBHOOK_SECRET=s"},
+	"database_direct_url": {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
+	"roles":               {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
 }
 
 func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
@@ -56,7 +67,7 @@ func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
 				if s.flag != strings.ReplaceAll(s.key, "_", "-") {
 					t.Errorf("the flag of %s is --%s", s.key, s.flag)
 				}
-				c := mustLoadFor(t, s, []string{"--" + s.flag + "=" + sample.text}, nil)
+				c := mustLoadFor(t, s, []string{"--" + s.flag + "=" + sample.text}, beside[s.key])
 				if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 					t.Errorf("by its flag: got %v, want %v", got, sample.want)
 				}
@@ -64,11 +75,11 @@ func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
 			if !strings.HasSuffix(s.variable, strings.ToUpper(s.key)) {
 				t.Errorf("the variable of %s is %s", s.key, s.variable)
 			}
-			c := mustLoadFor(t, s, nil, []string{s.variable + "=" + sample.text})
+			c := mustLoadFor(t, s, nil, append([]string{s.variable + "=" + sample.text}, beside[s.key]...))
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its variable: got %v, want %v", got, sample.want)
 			}
-			c = mustLoadFor(t, s, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, nil)
+			c = mustLoadFor(t, s, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, beside[s.key])
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its key: got %v, want %v", got, sample.want)
 			}
@@ -162,12 +173,32 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 		{[]string{"--public-url", "example.com"}, nil, "--public-url: is not the address of a server; write it like https://"},
 		{[]string{"--data", " "}, nil, "--data: is empty"},
 		{nil, []string{"RINGBACK_API_KEY=a b"}, "RINGBACK_API_KEY: the key must be printable ASCII"},
+		{[]string{"--roles", "worker"}, nil, "--roles: a node of one role needs others beside it"},
+		{nil, []string{"RINGBACK_ROLES=both"}, `RINGBACK_ROLES: "both" is not one of api, worker`},
+		{[]string{"--roles", ","}, nil, "--roles: is empty"},
+		{[]string{"--database-direct-url", "postgres://h/d"}, nil, "--database-direct-url: it goes with --database-url, which is not set"},
+		{nil, []string{"RINGBACK_DATABASE_URL=postgres://h/d"}, "WEBHOOK_SECRET is not set: all nodes of one database must sign alike"},
 		{nil, []string{"RINGBACK_INSECURE=maybe"}, `RINGBACK_INSECURE: "maybe" is neither true nor false`},
 		{nil, []string{"RINGBACK_LOG_LEVEL=loud"}, `RINGBACK_LOG_LEVEL: "loud" is not one of debug`},
 	} {
 		_, err := loadWith(c.flags, c.env)
 		if f, ok := errors.AsType[*failure](err); !ok || f.code != exitUsage || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v: got %v, want an error that says %q", c.flags, c.env, err, c.want)
+		}
+	}
+}
+
+// What looks like a URL, and is none, may hold a password all the same.
+func TestAURLOfADatabaseThatIsNoneIsNotShown(t *testing.T) {
+	for _, text := range []string{
+		"mysql://u:s3cret@h/d", "postgres://u:s3cret@/d", "postgres://u:s3cret/x@h/d", "postgres://u:%s3cret@h/d",
+		"postgres://u:12/s3cret@h/d", "postgres://u:12#s3cret@h/d", "user=u password=s3cret host=h", "s3cret",
+	} {
+		for _, variable := range []string{"RINGBACK_DATABASE_URL", "RINGBACK_DATABASE_DIRECT_URL"} {
+			_, err := loadWith(nil, []string{variable + "=" + text, "WEBHOOK_SECRET=s"})
+			if err == nil || !strings.HasPrefix(err.Error(), variable+": ") || strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("%s=%s: got %v", variable, text, err)
+			}
 		}
 	}
 }

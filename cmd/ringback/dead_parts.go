@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
@@ -96,7 +92,7 @@ func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb
 				sum.Matched = done.Matched
 			}
 			sum.Done, sum.Skipped = sum.Done+done.Done, sum.Skipped+done.Skipped
-			bar.show(sum)
+			bar.show(sum.Done+sum.Skipped, sum.Matched)
 			if done.NextCursor == nil {
 				return nil
 			}
@@ -154,46 +150,4 @@ func (s *session) partsDone(ctx context.Context, kind ringback.DeadKind, v deadV
 		s.sayf("what becomes of them: %s", s.ours("%s", after))
 	}
 	return nil
-}
-
-// partsBar is a bar on a terminal, else a line every few seconds.
-type partsBar struct {
-	lines *progress // nil where bar is
-	what  string
-
-	bars *mpb.Progress
-	bar  *mpb.Bar
-}
-
-func (s *session) newPartsBar(what string) *partsBar {
-	b := &partsBar{lines: s.newProgress(), what: what}
-	if !b.lines.live || b.lines.out == io.Discard {
-		return b
-	}
-	b.bars = mpb.New(mpb.WithOutput(s.talk), mpb.WithWidth(40), mpb.WithAutoRefresh())
-	b.bar = b.bars.AddBar(0,
-		mpb.PrependDecorators(decor.Name(what)),
-		mpb.AppendDecorators(decor.CountersNoUnit(" %d of %d "), decor.AverageETA(decor.ET_STYLE_GO)),
-	)
-	return b
-}
-
-func (b *partsBar) show(sum ringback.DeadDone) {
-	if b.bar == nil {
-		b.lines.show(fmt.Sprintf("%s: %d of %d", b.what, sum.Done+sum.Skipped, sum.Matched))
-		return
-	}
-	b.bar.SetTotal(int64(max(sum.Matched, 1)), false)
-	b.bar.SetCurrent(int64(sum.Done + sum.Skipped))
-}
-
-// end leaves the bar as it stands.
-func (b *partsBar) end() {
-	if b.bar == nil {
-		return
-	}
-	if !b.bar.Completed() {
-		b.bar.Abort(false)
-	}
-	b.bars.Wait()
 }

@@ -28,7 +28,7 @@ func inPartsWith(t *testing.T, answer func(w http.ResponseWriter, a ringback.Dea
 	}))
 	defer server.Close()
 	var data, talk lockedBuffer
-	s := &session{url: server.URL, out: &data, talk: &talk}
+	s := &session{url: server.URL, output: output{out: &data, talk: &talk}}
 	s.Client, err = client.New(client.Config{URL: server.URL, HTTPClient: scriptClient})
 	if err != nil {
 		t.Fatal(err)

@@ -165,7 +165,7 @@ func TestTheExampleOfTheConfigurationPageWorks(t *testing.T) {
 		t.Fatal("the page has no example")
 	}
 	for _, example := range examples {
-		c := mustLoad(t, []string{"--config", write(t, example[1])}, []string{"ANTHROPIC_API_KEY=a", "OWN_KEY=o"})
+		c := mustLoad(t, []string{"--config", write(t, example[1])}, []string{"ANTHROPIC_API_KEY=a", "OWN_KEY=o", "WEBHOOK_SECRET=s"})
 		if len(c.providers) == 0 {
 			t.Errorf("this example sets up no provider:\n%s", example[1])
 		}

@@ -38,7 +38,7 @@ var exitCodes = []exitCode{
 	{exitUsage, "a flag, a variable, the configuration file or a request is wrong, or no provider is set up"},
 	{exitLocked, "the data directory is in use by another process"},
 	{exitPort, "the address cannot be listened on: it is in use, or not of this machine"},
-	{exitDataDir, "the data directory cannot be used: read-only, full, corrupt, or of a newer ringback"},
+	{exitDataDir, "the data directory or the database cannot be used: read-only, full, corrupt, of a newer ringback, or set up so that a commit may be lost; or the database refuses the user"},
 	{exitDiskDied, "the disk failed while the server ran; nothing accepted is lost unless the disk lost it"},
 	{exitJobEnded, "the job that was waited for ended without an answer: failed, cancelled or expired"},
 	{exitAuth, "the server refused the API key, or wants one"},

@@ -8,10 +8,11 @@
 //	file.go       the file, YAML with the line of everything
 //	providers.go  which providers are set up, by environment and file
 //	serve.go      ringback serve: opens all parts in order, stops them in reverse
+//	open.go       opens the store: a data directory, or a database
 //	startup.go    what may go wrong at the start, in one sentence each
 //	secretfile.go a secret in a file; secret.go  ringback secret
 //	memory.go     how much memory there is
-//	listen.go     ringback listen
+//	listen.go     ringback listen; migrate.go  ringback migrate
 //	demo.go       ringback demo; its parts are demo_….go
 //	version.go    ringback version
 //	remote.go     what the commands share that talk to a server, and its errors
@@ -19,6 +20,7 @@
 //	jobs.go       ringback jobs; a file for each of its commands is jobs_….go
 //	why.go        why a job has not arrived, in words, and what to do about it
 //	dead.go       ringback dead; its parts are dead_….go
+//	nodes.go      ringback nodes
 //	output.go     tables, JSON, times; progress.go  how something long goes on
 //	complete.go   what the shell completes
 //	terminal.go   what is a terminal, and whether it wants colours
@@ -102,7 +104,7 @@ meanwhile to the client, the worker or the receiver.`,
 			return nil
 		},
 	}
-	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newListen(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
 	root.PersistentFlags().Bool("no-color", false, "no colours, as NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)

@@ -50,18 +50,24 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
 		Setup: scriptSetup,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   scriptExits,
-			"up":      scriptUp,
-			"post":    scriptPost,
-			"webhook": scriptWebhook,
-			"newer":   scriptNewer,
-			"mode":    scriptMode,
-			"id":      scriptID,
-			"fill":    scriptFill,
-			"until":   scriptUntil,
-		},
+		Cmds:  scriptCommands,
 	})
+}
+
+// scriptTest is the name under which a script finds its test.
+type scriptTest struct{}
+
+// scriptCommands are what scripts can do besides.
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":   scriptExits,
+	"up":      scriptUp,
+	"post":    scriptPost,
+	"webhook": scriptWebhook,
+	"newer":   scriptNewer,
+	"mode":    scriptMode,
+	"id":      scriptID,
+	"fill":    scriptFill,
+	"until":   scriptUntil,
 }
 
 // scriptSetup gives a script two addresses that nobody listens on.
@@ -76,6 +82,7 @@ func scriptSetup(env *testscript.Env) error {
 			return err
 		}
 	}
+	env.Values[scriptTest{}] = env.T()
 	env.Setenv("XDG_CONFIG_HOME", env.Getenv("WORK")+"/config")
 	return nil
 }

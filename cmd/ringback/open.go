@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +36,9 @@ const (
 	databaseRest  = 10 * time.Second
 )
 
+// errStopped ends a start that was waiting when somebody stopped it.
+var errStopped = errors.New("stopped while waiting for the database")
+
 func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
 	pause := databasePause
 	for {
@@ -43,13 +48,15 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 		switch {
 		case err == nil:
 			return s, nil
-		case !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil:
+		case ctx.Err() != nil:
+			return nil, errStopped
+		case !errors.Is(err, store.ErrUnavailable):
 			return nil, explainDatabase(err, c)
 		}
-		log.Warn("the database can't be reached; trying again", "store", c.place(), "err", err)
+		log.Warn("waiting for the database", "store", c.place(), "err", err)
 		select {
 		case <-ctx.Done():
-			return nil, explainDatabase(err, c)
+			return nil, errStopped
 		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
 			pause = min(2*pause, databaseRest)
 		}
@@ -61,7 +68,7 @@ func explainDatabase(err error, c config) error {
 	if errors.Is(err, store.ErrTooNew) {
 		return fail(exitDataDir, "the database %s was migrated by a newer ringback, and was left as it is: %w; start that version", c.place(), err)
 	}
-	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct --database-url", c.place(), err)
+	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct its URL", c.place(), err)
 }
 
 // place is where jobs are kept, without a secret.
@@ -75,6 +82,16 @@ func (c config) place() string {
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
+}
+
+// warnOfData tells of jobs in the data directory, which nobody runs while jobs are
+// kept in a database.
+func (c config) warnOfData(log *slog.Logger) {
+	file := filepath.Join(c.data, "ringback.db")
+	if _, err := os.Stat(file); err != nil || c.databaseURL == "" {
+		return
+	}
+	log.Warn("jobs are kept in the database; those in this data directory are left alone: carry them over with ringback migrate, then move the directory away", "data", c.data)
 }
 
 // watchedDir is the directory whose free space matters: none where jobs are kept

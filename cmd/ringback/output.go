@@ -9,40 +9,75 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/ringback/ringback"
 )
 
+// output is where the data and the talk of a command go.
+type output struct {
+	json  bool      // data is JSON, one object a line
+	quiet bool      // no talk but errors
+	out   io.Writer // data
+	talk  io.Writer
+	outTo terminal
+	to    terminal // of the talk
+}
+
+func addOutputFlags(flags *pflag.FlagSet) {
+	if flags.Lookup("json") == nil {
+		flags.Bool("json", false, "print JSON, one object a line")
+	}
+	flags.BoolP("quiet", "q", false, "say nothing on stderr but errors")
+}
+
+// outputOf is that of a command with the flags of addOutputFlags.
+func outputOf(cmd *cobra.Command) output {
+	o := output{out: cmd.OutOrStdout(), talk: cmd.ErrOrStderr(), outTo: terminalOf(cmd.OutOrStdout()), to: terminalOf(cmd.ErrOrStderr())}
+	o.json, _ = cmd.Flags().GetBool("json")   // it is there
+	o.quiet, _ = cmd.Flags().GetBool("quiet") // as well
+	return o
+}
+
+// sayf says something to people.
+func (o *output) sayf(format string, args ...any) {
+	if !o.quiet {
+		fmt.Fprintf(o.talk, format+"\n", args...)
+	}
+}
+
 // print writes data; a pipe that was closed ends the command.
-func (s *session) print(text string) error {
-	_, err := io.WriteString(s.out, text)
+func (o *output) print(text string) error {
+	_, err := io.WriteString(o.out, text)
 	return err
 }
 
 // printJSON writes one object in one line, as the server's: nothing is escaped for
 // HTML. Control characters are escaped by JSON itself.
-func (s *session) printJSON(v any) error {
+func (o *output) printJSON(v any) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
 		return fmt.Errorf("encode the output: %w", err)
 	}
-	return s.print(b.String())
+	return o.print(b.String())
 }
 
 // printText writes what a model or a stranger wrote: to a terminal so that it
 // cannot steer it, elsewhere byte by byte.
-func (s *session) printText(text string) error {
-	if s.outTo.is {
+func (o *output) printText(text string) error {
+	if o.outTo.is {
 		text = printable(text)
 	}
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	return s.print(text)
+	return o.print(text)
 }
 
-func (s *session) paint() painter { return painter(s.outTo.color) }
+func (o *output) paint() painter { return painter(o.outTo.color) }
 
 // table is rows of cells in columns, which may be printed in parts.
 type table struct {

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 )
 
 // progress shows how something long goes on: on a terminal one line that is
@@ -21,11 +25,11 @@ type progress struct {
 // progressEvery is the pause between the lines off a terminal.
 const progressEvery = 5 * time.Second
 
-// newProgress makes one that shows nothing if the session is quiet or its data is
+// newProgress makes one that shows nothing if the command is quiet or its data is
 // JSON.
-func (s *session) newProgress() *progress {
-	p := &progress{out: s.talk, live: s.to.is && !s.to.dumb, width: s.to.width, next: time.Now().Add(progressEvery)}
-	if s.quiet || s.json {
+func (o *output) newProgress() *progress {
+	p := &progress{out: o.talk, live: o.to.is && !o.to.dumb, width: o.to.width, next: time.Now().Add(progressEvery)}
+	if o.quiet || o.json {
 		p.out = io.Discard
 	}
 	return p
@@ -65,4 +69,46 @@ func (p *progress) clear() {
 		_, _ = io.WriteString(p.out, clearLine)
 		p.shown = false
 	}
+}
+
+// partsBar is a bar on a terminal, else a line every few seconds.
+type partsBar struct {
+	lines *progress // nil where bar is
+	what  string
+
+	bars *mpb.Progress
+	bar  *mpb.Bar
+}
+
+func (o *output) newPartsBar(what string) *partsBar {
+	b := &partsBar{lines: o.newProgress(), what: what}
+	if !b.lines.live || b.lines.out == io.Discard {
+		return b
+	}
+	b.bars = mpb.New(mpb.WithOutput(o.talk), mpb.WithWidth(40), mpb.WithAutoRefresh())
+	b.bar = b.bars.AddBar(0,
+		mpb.PrependDecorators(decor.Name(what)),
+		mpb.AppendDecorators(decor.CountersNoUnit(" %d of %d "), decor.AverageETA(decor.ET_STYLE_GO)),
+	)
+	return b
+}
+
+func (b *partsBar) show(done, total int) {
+	if b.bar == nil {
+		b.lines.show(fmt.Sprintf("%s: %d of %d", b.what, done, total))
+		return
+	}
+	b.bar.SetTotal(int64(max(total, 1)), false)
+	b.bar.SetCurrent(int64(done))
+}
+
+// end leaves the bar as it stands.
+func (b *partsBar) end() {
+	if b.bar == nil {
+		return
+	}
+	if !b.bar.Completed() {
+		b.bar.Abort(false)
+	}
+	b.bars.Wait()
 }

@@ -23,21 +23,15 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// session is one run of a command that talks to a server: the server, and where
-// the command's data and its talk go.
+// session is one run of a command that talks to a server.
 type session struct {
 	*client.Client
+	output
+
 	url    string // of the server
 	hasKey bool   // a key is sent
 	again  string // what a command that is shown must repeat to reach the same server
-
-	json  bool // data is JSON, one object a line
-	quiet bool // no talk but errors
-	in    io.Reader
-	out   io.Writer // data
-	talk  io.Writer
-	outTo terminal
-	to    terminal // of the talk
+	in     io.Reader
 }
 
 // remote makes cmd a command that talks to a server: it gets the flags that all of
@@ -45,10 +39,7 @@ type session struct {
 func remote(cmd *cobra.Command, run func(ctx context.Context, s *session, args []string) error) *cobra.Command {
 	cmd.DisableFlagsInUseLine = true
 	cmd.Annotations = map[string]string{titleVariables: remoteVariables(), titleExit: exitCodesText(remoteCodes())}
-	if cmd.Flags().Lookup("json") == nil {
-		cmd.Flags().Bool("json", false, "print JSON, one object a line")
-	}
-	cmd.Flags().BoolP("quiet", "q", false, "say nothing on stderr but errors")
+	addOutputFlags(cmd.Flags())
 	addFlags(cmd.Flags(), "url", "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := newSession(cmd)
@@ -139,12 +130,7 @@ func newSession(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{
-		url: c.url, hasKey: c.apiKey != "", in: cmd.InOrStdin(), out: cmd.OutOrStdout(), talk: cmd.ErrOrStderr(),
-		outTo: terminalOf(cmd.OutOrStdout()), to: terminalOf(cmd.ErrOrStderr()),
-	}
-	s.json, _ = cmd.Flags().GetBool("json")   // a flag of remote
-	s.quiet, _ = cmd.Flags().GetBool("quiet") // as well
+	s := &session{output: outputOf(cmd), url: c.url, hasKey: c.apiKey != "", in: cmd.InOrStdin()}
 	for _, name := range []string{"url", "config"} {
 		if f := cmd.Flags().Lookup(name); f.Changed {
 			s.again += " --" + name + " " + shellQuote(f.Value.String())
@@ -172,13 +158,6 @@ func newHTTPClient() *http.Client {
 // ours is a command line of this program, to be shown: it reaches the same server.
 func (s *session) ours(format string, args ...any) string {
 	return "ringback " + fmt.Sprintf(format, args...) + s.again
-}
-
-// sayf says something to people.
-func (s *session) sayf(format string, args ...any) {
-	if !s.quiet {
-		fmt.Fprintf(s.talk, format+"\n", args...)
-	}
 }
 
 // explain makes an error of a call a sentence that says what to do, with its code.

@@ -21,7 +21,8 @@ func newSecret() *cobra.Command {
 		Short: "Print the secret that webhooks are signed with",
 		Long: `Print the secret that serve signs webhooks with, for your receiver: WEBHOOK_SECRET,
 or webhook_secret of the file, or the one that serve made and keeps in the data
-directory. The server may run meanwhile.
+directory. The server may run meanwhile. With --database-url serve makes none: all
+nodes need the same WEBHOOK_SECRET.
 
 X-Webhook-Signature is keyed with the secret as it is printed. The libraries of
 Standard Webhooks take its whsec_ form: the same, if it begins with whsec_; of a
@@ -32,7 +33,7 @@ plain secret that form is said on stderr, and stands in --json.`,
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := load(cmd.Flags(), os.Environ())
+			c, err := loadOnly(cmd.Flags(), os.Environ(), "data", "webhook_secret")
 			if err != nil {
 				return err
 			}

@@ -37,11 +37,15 @@ disk. Jobs run, and their answers are brought by webhook, until SIGINT or SIGTER
 Then nothing new is begun, running calls and webhooks get --drain-timeout, and
 the rest waits on disk for the next start. kill -9 loses nothing either.
 
+With --database-url jobs are kept in PostgreSQL, whatever --data says, and any number
+of servers share them: each runs any job, and has those of one that dies within 10 s.
+
 A key in the environment is all it takes; without one, --simulate serves models
 that cost nothing. More providers, and routes to them, go into the file.`,
 		Example: `  EZAI_API_KEY=… ringback serve
   ringback serve --simulate --allow-callback 127.0.0.0/8
   RINGBACK_API_KEY=… ANTHROPIC_API_KEY=… ringback serve --addr :8080 --data /var/lib/ringback
+  RINGBACK_DATABASE_URL=postgres://… WEBHOOK_SECRET=… EZAI_API_KEY=… ringback serve
   ringback serve --config /etc/ringback.yaml
 
   # /etc/ringback.yaml
@@ -121,7 +125,12 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return explainListen(err, c.addr, c.data)
 	}
 	defer listener.Close() // the API has closed it, unless something failed before
+	c.warnOfData(log)
 	store, err := openStore(ctx, c, log, metrics)
+	if errors.Is(err, errStopped) {
+		log.Info(err.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -78,12 +78,12 @@ var settings = []setting{
 	},
 	{
 		key: "url", flag: "url", variable: "RINGBACK_URL", meta: "URL", def: client.DefaultURL, remote: true,
-		help: "the server that submit, jobs and dead talk to",
+		help: "the server that submit, jobs, dead and nodes talk to",
 		set:  one(func(c *config, s string) error { return setServerURL(&c.url, s) }),
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs and dead send it; there is no flag for it, since ps would show it",
+		help: "the key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, dead and nodes send it; there is no flag for it, since ps would show it",
 		set:  one(setAPIKey),
 	},
 	{
@@ -185,6 +185,9 @@ func setDatabaseURL(to *string, s string) error {
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
 		// The text may hold a password.
 		return errors.New("is not the address of a PostgreSQL database; write it like postgres://user:password@db.example.com:5432/ringback")
+	}
+	if u.User == nil && strings.Contains(u.Path, "@") || u.Fragment != "" { // what was taken for the host is the user
+		return errors.New("has a password with a character that means something in a URL; write / as %2F, # as %23, ? as %3F")
 	}
 	*to = s
 	return nil

@@ -43,6 +43,9 @@ type link struct {
 
 	down atomic.Bool // nothing goes through
 	deaf atomic.Bool // renewals don't
+	// claimed, where it is not nil, holds up the answer of the next claim: who has
+	// received from it once knows that it is committed, and by a second time lets it go.
+	claimed chan struct{}
 	// Answers that are lost after the commit: of claims and births, and of claims of
 	// deliveries.
 	lose, loseDeliveries atomic.Int64
@@ -194,6 +197,11 @@ func (l *link) Claim(ctx context.Context, c store.ClaimJobs) ([]store.Job, error
 		return nil, err
 	}
 	jobs, err := l.Store.Claim(ctx, c)
+	if len(jobs) > 0 && l.claimed != nil {
+		l.claimed <- struct{}{}
+		l.claimed <- struct{}{}
+		l.claimed = nil
+	}
 	if len(jobs) > 0 && l.lost() {
 		return nil, store.ErrUnavailable
 	}

@@ -86,6 +86,62 @@ func TestTheJobsOfANodeThatDiesRunOnAnother(t *testing.T) {
 	toA.down.Store(false)
 }
 
+// The claim is committed, and before its answer is here the node is swept: what it
+// claimed under its former id is not its own.
+func TestWhatWasClaimedUnderAFormerIDIsNotBegun(t *testing.T) {
+	t.Parallel()
+	var toA, toB *link
+	c := newCluster()
+	a := start(t, setup{node: c.joining(&toA, func(cfg *node.Config) {
+		toA.claimed = make(chan struct{})
+	})})
+	former := a.node.ID()
+	release, err := a.node.Reserve(1<<30 - a.node.MemoryUsed()) // so that it is not born
+	must(t, err)
+	j := a.ask("sim/echo", "claimed too early")
+	release()
+	<-toA.claimed
+	toA.deaf.Store(true)
+	b := start(t, setup{beside: a, node: c.joining(&toB)})
+	if got := b.end(j.ID); got.Status != ringback.Completed {
+		t.Errorf("got %s, want completed on the other node", got.Status)
+	}
+	toA.deaf.Store(false)
+	a.eventually("a new id", func() bool { return a.node.ID() != former })
+	<-toA.claimed
+	a.eventually("nothing in hand", func() bool { return a.node.Remembered() == 0 })
+	a.wantOutcomes(j.ID, uncertain, answered)
+	a.wantCalls("claimed too early", 1)
+	if got := a.end(a.ask("sim/echo", "afterwards").ID); got.Status != ringback.Completed {
+		t.Errorf("afterwards: got %s, want completed", got.Status)
+	}
+}
+
+// The node was frozen between a claim and its answer, and its lease ran out. Nobody
+// has swept it yet; that may happen at any moment.
+func TestWhatWasClaimedUnderALeaseThatRanOutIsNotBegun(t *testing.T) {
+	t.Parallel()
+	var way *link
+	w := start(t, setup{node: newCluster().joining(&way, func(*node.Config) {
+		way.claimed = make(chan struct{})
+	})})
+	release, err := w.node.Reserve(1<<30 - w.node.MemoryUsed()) // so that it is not born
+	must(t, err)
+	j := w.ask("sim/echo", "claimed too early")
+	release()
+	<-way.claimed
+	way.deaf.Store(true)
+	w.eventually("the end of the lease", func() bool { return !w.node.Leased() })
+	<-way.claimed
+	w.eventually("its release", func() bool { return w.job(j.ID).Status == ringback.Queued })
+	w.wantCalls("claimed too early", 0)
+	way.deaf.Store(false)
+	if got := w.end(j.ID); got.Status != ringback.Completed || got.Attempts != 1 {
+		t.Errorf("got %s after %d attempts, want completed after 1", got.Status, got.Attempts)
+	}
+	w.wantOutcomes(j.ID, released, answered)
+}
+
 // An outage takes longer than the lease: nothing is begun, nothing that runs is
 // broken off, and no answer is thrown away.
 func TestWhileTheStoreIsOutOfReachRunningCallsGoOnAndSettleLater(t *testing.T) {

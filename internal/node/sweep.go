@@ -18,9 +18,11 @@ func (n *Node) sweep(ctx context.Context) error {
 	// Twice as often as leases are renewed: who was killed is found out 8 s after its
 	// last renewal, and its jobs are to run elsewhere within 10.
 	for sleep(ctx, jitter(n.life.Load().every(idleLook)/2)) {
+		var err error
 		if l := n.life.Load(); l.shared() && l.mayJudge() {
-			n.complain(ctx, stepSweep, n.sweepAll(ctx))
+			err = n.sweepAll(ctx)
 		}
+		n.complain(ctx, stepSweep, err)
 	}
 	return nil
 }

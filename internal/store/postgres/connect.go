@@ -53,7 +53,7 @@ func newDialer(ctx context.Context, cfg Config) (*dialer, error) {
 		}
 	}
 	if d.pooled, err = d.isPooled(ctx); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", d.place(), unavailable(err))
+		return nil, fmt.Errorf("connect to %s: %w", d.place(), refused(unavailable(err)))
 	}
 	if d.pooled {
 		// Prepared statements belong to a session. Descriptions of statements do not.
@@ -67,8 +67,7 @@ func newDialer(ctx context.Context, cfg Config) (*dialer, error) {
 func parse(what, url string) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(url)
 	if err != nil {
-		// pgx leaves the password out of its error.
-		return nil, fmt.Errorf("%s: %w; write it like postgres://user:password@host:5432/database", what, err)
+		return nil, fmt.Errorf("%s: %w; write it like postgres://user:password@host:5432/database", what, withoutURL(err))
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = connectTimeout
@@ -79,9 +78,35 @@ func parse(what, url string) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
+// withoutURL takes the URL out of pgx's error: pgx masks a password where it is
+// sure that it is one.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		e.ConnString = "the URL"
+	}
+	return err
+}
+
 // place names the database without a secret.
 func (d *dialer) place() string {
 	return fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(d.config.Host, fmt.Sprint(d.config.Port)), d.config.Database)
+}
+
+// refusals say what to do about what the server will refuse the next time as well.
+var refusals = map[string]string{
+	"28P01": "correct the password",                                         // invalid_password
+	"28000": "correct the user, or let it in by the server's pg_hba.conf",   // invalid_authorization_specification
+	"3D000": "correct the database's name, or make it with CREATE DATABASE", // invalid_catalog_name
+}
+
+// refused gives an error that waiting does not mend, met by one who opens, what
+// there is to be done; all else stays as it is.
+func refused(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refusals[e.Code] == "" {
+		return err
+	}
+	return fmt.Errorf("%w; %s", e, refusals[e.Code])
 }
 
 // isPooled tells whether somebody stands between us and the server: the number of

@@ -72,7 +72,7 @@ func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.
 			if err != nil {
 				return n, err
 			}
-			if hasMetadata(j.Metadata, q.Filter.Metadata) {
+			if store.HasMetadata(j.Metadata, q.Filter.Metadata) {
 				found = append(found, j)
 				n++
 			}
@@ -147,7 +147,7 @@ func countWindow(r *reader, q store.DeadQuery, where condition) (n int, err erro
 		if err := rows.Scan(&metadata); err != nil {
 			return n, err
 		}
-		if hasMetadata(metadata, q.Filter.Metadata) {
+		if store.HasMetadata(metadata, q.Filter.Metadata) {
 			n++
 		}
 	}

@@ -99,14 +99,14 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	}
 	if !e.Try.At.IsZero() {
 		d.Sent++
-		e.Try.Trigger = trigger(&d, e.Try.Trigger)
+		e.Try.Trigger = d.Trigger(e.Try.Trigger)
 		if err := insertTry(t, &d, e.Try); err != nil {
 			return d, err
 		}
 		d.LastStatusCode = e.Try.StatusCode
 	}
 	before := d.Status
-	due := conclude(&d, e)
+	d, due := store.Conclude(d, e)
 	s.countDead(t, 0, deaths(before, d.Status))
 	if err := s.updateDelivery(t, &d, due); err != nil {
 		return d, err
@@ -124,44 +124,6 @@ func deaths(before, after ringback.DeliveryStatus) int {
 		n++
 	}
 	return n
-}
-
-// conclude makes of a delivery what its try led to, and tells when it is due
-// again, if it is.
-func conclude(d *store.Delivery, e store.TryEnd) (due time.Time) {
-	manual := d.Manual
-	d.InFlight, d.Node, d.Manual = false, "", manual && e.Unbegun
-	d.Fence++
-	if !manual && !e.Free {
-		d.Tries++
-		if e.Try.Error == "blocked" {
-			d.Blocked++
-		}
-	}
-	switch {
-	case d.Manual:
-		return e.NextAt
-	case e.Status == ringback.DeliveryDelivered:
-		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDelivered, e.At, time.Time{}, ""
-	case manual: // its failure leaves state and schedule as they were
-	case e.Status == ringback.DeliveryDead:
-		d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, e.At, time.Time{}, e.Reason
-	default:
-		d.NextAt = e.NextAt
-	}
-	return d.NextAt
-}
-
-// trigger says what a try was made for.
-func trigger(d *store.Delivery, said string) string {
-	switch {
-	case d.Manual:
-		return "manual"
-	case said != "":
-		return said
-	default:
-		return "schedule"
-	}
 }
 
 // tryStored tells whether this very try is on record already.
@@ -360,7 +322,7 @@ func (s *Store) releaseAll(t *tx, lost []store.Delivery, now time.Time) error {
 
 func (s *Store) releaseDelivery(t *tx, d store.Delivery, now time.Time) error {
 	d.Sent++
-	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: trigger(&d, ""), Error: "unknown"}
+	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), Error: "unknown"}
 	if err := insertTry(t, &d, lost); err != nil {
 		return err
 	}

@@ -3,13 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -62,7 +60,7 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		if q.CreatedAfter.After(idTime(before)) {
+		if q.CreatedAfter.After(store.IDTime(before)) {
 			last = nil // all that follow are older
 			return nil
 		}
@@ -83,22 +81,13 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 			if err != nil {
 				return err
 			}
-			if hasMetadata(j.Metadata, q.Metadata) {
+			if store.HasMetadata(j.Metadata, q.Metadata) {
 				found = append(found, j)
 			}
 		}
 		return rows.Err()
 	})
 	return found, last, err
-}
-
-// idTime is the time in a UUIDv7, with room for clocks that were set back.
-func idTime(id uuid.UUID) time.Time {
-	var n int64
-	for _, b := range id[:6] {
-		n = n<<8 | int64(b)
-	}
-	return time.UnixMilli(n).Add(time.Minute)
 }
 
 func statusFilter(q store.Query) int {
@@ -113,27 +102,4 @@ func createdAfter(q store.Query) int64 {
 		return -1
 	}
 	return ms(q.CreatedAfter)
-}
-
-// hasMetadata compares values as text: a string by its content, anything else
-// by its JSON.
-func hasMetadata(metadata json.RawMessage, want map[string]string) bool {
-	if len(want) == 0 {
-		return true
-	}
-	missing := len(want)
-	gjson.ParseBytes(metadata).ForEach(func(key, has gjson.Result) bool {
-		if value, wanted := want[key.Str]; wanted && textOf(has) == value {
-			missing--
-		}
-		return missing > 0
-	})
-	return missing == 0
-}
-
-func textOf(v gjson.Result) string {
-	if v.Type == gjson.String {
-		return v.Str
-	}
-	return v.Raw
 }

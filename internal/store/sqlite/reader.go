@@ -99,8 +99,12 @@ func (r *reads) give(c *readConn, ended error) error {
 
 // read runs f in one read transaction. A caller that leaves interrupts its
 // queries, but neither the beginning nor the end of the transaction.
-func (s *Store) read(ctx context.Context, f func(q *reader) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+func (s *Store) read(ctx context.Context, f func(q *reader) error) error {
+	return s.readFor(ctx, readTimeout, f)
+}
+
+func (s *Store) readFor(ctx context.Context, most time.Duration, f func(q *reader) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	s.gate.RLock()
 	defer s.gate.RUnlock()

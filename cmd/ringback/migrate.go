@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/postgres"
+	"github.com/ringback/ringback/internal/store/sqlite"
+	"github.com/ringback/ringback/internal/telemetry"
+)
+
+func newMigrate() *cobra.Command {
+	var from, to string
+	cmd := &cobra.Command{
+		Use:   "migrate [--from DIR] [--to URL] [FLAGS]",
+		Short: "Carry the jobs of a data directory over to PostgreSQL",
+		Long: `Carry all that is in the data directory of a stopped server over to PostgreSQL: jobs in
+every state, with their answers, ledgers, webhooks, dead letters, idempotency keys and
+times. The directory stays as it is; when it has been carried over, do not serve from it
+again, or its jobs run twice. What was running is taken up by the first server that
+starts on the database, as after a crash.
+
+The database must be empty, or one into which the same directory was carried before:
+interrupted or killed, the same command goes on where it was. At the end rows are counted
+on both sides. No server may run on either meanwhile.`,
+		Example: `  RINGBACK_DATABASE_URL=postgres://… ringback migrate
+  ringback migrate --from /var/lib/ringback --to postgres://ringback@db.example.com/ringback
+  export WEBHOOK_SECRET=$(ringback secret --data /var/lib/ringback)   for the servers that follow`,
+		Annotations:           map[string]string{titleVariables: migrateVariables, titleExit: exitCodesText(migrateCodes())},
+		Args:                  cobra.NoArgs,
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     cobra.NoFileCompletions,
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; else that of RINGBACK_DATA, or ./ringback-data")
+	cmd.Flags().StringVar(&to, "to", "", "`URL` of the database, postgres://user@host/database; ps shows it, so give RINGBACK_DATABASE_URL where there is a password")
+	addOutputFlags(cmd.Flags())
+	addFlags(cmd.Flags(), "config")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := loadMigration(cmd, from, to)
+		if err != nil {
+			return err
+		}
+		return (&migration{output: outputOf(cmd), config: c}).run(cmd.Context())
+	}
+	return cmd
+}
+
+const migrateVariables = `  RINGBACK_DATA           the data directory; goes after --from
+  RINGBACK_DATABASE_URL   the database; goes after --to
+  RINGBACK_CONFIG         a file with the keys data and database_url; goes after --config`
+
+// migrateCodes are those that migrate may end with.
+func migrateCodes() (codes []exitCode) {
+	for _, e := range exitCodes {
+		if e.code <= exitLocked || e.code == exitDataDir || e.code == exitInterrupted {
+			codes = append(codes, e)
+		}
+	}
+	return codes
+}
+
+// loadMigration reads where from and where to.
+func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
+	c, err := loadOnly(cmd.Flags(), os.Environ(), "data", "database_url", "webhook_secret")
+	if err != nil {
+		return c, err
+	}
+	if from != "" {
+		c.data = from
+	}
+	if to != "" {
+		if err := setDatabaseURL(&c.databaseURL, to); err != nil {
+			return c, fail(exitUsage, "--to: %w", err)
+		}
+	}
+	if c.databaseURL == "" {
+		return c, fail(exitUsage, "say where to: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
+	}
+	return c, nil
+}
+
+// migration is one run of ringback migrate.
+type migration struct {
+	output
+	config
+
+	source *sqlite.Store
+	target *postgres.Import
+	begin  time.Time
+	before store.Amount // what earlier runs have carried over
+}
+
+func (m *migration) run(ctx context.Context) error {
+	if err := m.openSource(ctx); err != nil {
+		return err
+	}
+	defer m.source.Close() // nothing was written
+	m.sayf("counting what is in %s", m.data)
+	state, err := m.source.State(ctx)
+	if err != nil {
+		return explainStore(err, m.data)
+	}
+	has, err := m.source.Amount(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return m.stopped(ctx, err, has)
+	case err != nil:
+		return explainStore(err, m.data)
+	}
+	if m.target, err = postgres.OpenImport(ctx, postgres.Config{URL: m.databaseURL}, state); err != nil {
+		return m.stopped(ctx, err, has)
+	}
+	defer m.target.Close()
+	m.begin, m.before = time.Now(), m.target.Carried()
+	if ended := m.target.Ended(); !ended.IsZero() {
+		m.sayf("this directory was carried over at %s; there is nothing to do", ended.Local().Format(time.DateTime))
+		return m.summary(has, m.before)
+	}
+	if err := m.carry(ctx, has); err != nil {
+		return m.stopped(ctx, err, has)
+	}
+	return m.finish(ctx, has)
+}
+
+func (m *migration) openSource(ctx context.Context) error {
+	there, err := sqlite.Exists(m.data)
+	if err == nil && !there {
+		return fail(exitDataDir, "there are no jobs in %s: it has no ringback.db; correct --from", m.data)
+	}
+	if err == nil {
+		log := telemetry.NewLogger(telemetry.LogConfig{Output: m.talk, Terminal: m.to.is, Color: m.to.color})
+		m.source, err = sqlite.Open(ctx, sqlite.Config{Dir: m.data, Logger: log, Die: dieOf(log, m.data)})
+	}
+	if errors.Is(err, store.ErrLocked) {
+		return fail(exitLocked, "data directory %s is in use: stop the server that serves from it, then migrate", m.data)
+	}
+	if err != nil {
+		return explainStore(err, m.data)
+	}
+	return nil
+}
+
+// carry reads and writes at the same time, and shows how far it has come.
+func (m *migration) carry(ctx context.Context, has store.Amount) error {
+	bar := m.newPartsBar("jobs")
+	defer bar.end()
+	bar.show(int(m.before.Jobs), int(has.Jobs))
+	read := make(chan []store.Whole)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(read)
+		return m.read(ctx, read)
+	})
+	g.Go(func() error {
+		for jobs := range read {
+			if err := m.target.Put(ctx, jobs); err != nil {
+				return err
+			}
+			bar.show(int(m.target.Carried().Jobs), int(has.Jobs))
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// read hands on all jobs behind those that were carried over before.
+func (m *migration) read(ctx context.Context, to chan<- []store.Whole) error {
+	after := m.target.After()
+	for {
+		jobs, err := m.source.Export(ctx, after)
+		if err != nil || len(jobs) == 0 {
+			return err
+		}
+		after = lastOf(jobs)
+		select {
+		case to <- jobs:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func lastOf(jobs []store.Whole) uuid.UUID { return jobs[len(jobs)-1].Job.ID }
+
+func (m *migration) finish(ctx context.Context, has store.Amount) error {
+	m.sayf("counting what is in the database")
+	holds, err := m.source.Holds(ctx)
+	if err != nil {
+		return m.stopped(ctx, err, has)
+	}
+	stored, exact, err := m.target.Finish(ctx, has, holds)
+	if err != nil {
+		return m.stopped(ctx, err, has)
+	}
+	if !exact {
+		m.sayf("a server has run on the database since the migration began, so what is counted are the rows that were carried over")
+	}
+	if err := m.summary(has, stored); err != nil {
+		return err
+	}
+	m.sayf("do not serve from %s again: keep it as a backup, or remove it", m.data)
+	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && m.secret.IsZero() {
+		m.sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", shellQuote(m.data))
+	}
+	return nil
+}
+
+// summary says what each side has.
+func (m *migration) summary(has, stored store.Amount) error {
+	took := time.Since(m.begin)
+	carried := stored.Jobs - m.before.Jobs
+	if m.json {
+		return m.printJSON(struct {
+			From       string       `json:"from"`
+			To         string       `json:"to"`
+			Directory  store.Amount `json:"directory"`
+			Database   store.Amount `json:"database"`
+			Carried    int64        `json:"carried"` // jobs, by this run
+			DurationMS int64        `json:"duration_ms"`
+		}{m.data, m.place(), has, stored, carried, took.Milliseconds()})
+	}
+	t := &table{title: []string{"ROWS", "DIRECTORY", "DATABASE"}}
+	for _, row := range []struct {
+		name        string
+		has, stored int64
+	}{
+		{"jobs", has.Jobs, stored.Jobs},
+		{"attempts", has.Attempts, stored.Attempts},
+		{"deliveries", has.Deliveries, stored.Deliveries},
+		{"tries", has.Tries, stored.Tries},
+		{"bodies", has.Bodies, stored.Bodies},
+	} {
+		t.row(row.name, fmt.Sprint(row.has), fmt.Sprint(row.stored))
+	}
+	if err := t.flush(m.out, m.outTo.width); err != nil {
+		return err
+	}
+	if carried > 0 {
+		m.sayf("%d jobs carried over in %s, %.0f a second", carried, span(took), float64(carried)/took.Seconds())
+	}
+	return nil
+}
+
+// stopped says how far a run has come that ended before its time, and what to do.
+func (m *migration) stopped(ctx context.Context, err error, has store.Amount) error {
+	far := "nothing was carried over"
+	if m.target != nil {
+		far = fmt.Sprintf("%d of %d jobs are carried over; the same command goes on with the rest", m.target.Carried().Jobs, has.Jobs)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fail(exitInterrupted, "interrupted: %s", far)
+	case errors.Is(err, store.ErrUnavailable):
+		return fail(exitDataDir, "%w (%s): %s", err, m.place(), far)
+	case errors.Is(err, postgres.ErrOccupied):
+		return fail(exitDataDir, "%s: %w", m.place(), err)
+	case m.target == nil:
+		return explainDatabase(err, m.config)
+	}
+	return fail(exitFailure, "%w: %s", err, far)
+}

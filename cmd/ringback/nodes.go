@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+)
+
+func newNodes() *cobra.Command {
+	return remote(&cobra.Command{
+		Use:   "nodes [FLAGS]",
+		Short: "List the servers that live and share the jobs",
+		Long: `List the nodes that live, oldest first: the servers that share the database of the one
+that is asked, or that one alone. A node lives as long as its lease, which it renews
+every 2 s: one that was killed is gone from the list within 8 s, and its jobs run
+elsewhere.`,
+		Example: `  ringback nodes
+  ringback nodes --url https://ringback.example.com
+  ringback nodes --json | jq -r 'select(.roles | index("worker")) | .machine'`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}, func(ctx context.Context, s *session, _ []string) error {
+		nodes, err := s.Nodes(ctx)
+		if err != nil {
+			return err
+		}
+		return s.showNodes(nodes)
+	})
+}
+
+func (s *session) showNodes(nodes []ringback.Node) error {
+	t := &table{title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "SINCE", "LEASE", "ANSWERED"}}
+	now := time.Now()
+	for _, n := range nodes {
+		if !s.json {
+			t.row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
+		} else if err := s.printJSON(n); err != nil {
+			return err
+		}
+	}
+	return t.flush(s.out, s.outTo.width)
+}
+
+// leaseWords says for how long a node may go on without a word of it.
+func leaseWords(n ringback.Node, now time.Time) string {
+	if n.ExpiresAt.IsZero() {
+		return "process" // it lasts as long
+	}
+	return span(n.ExpiresAt.Sub(now)) + " left"
+}
+
+func answeredWord(n ringback.Node) string {
+	if n.Self {
+		return "yes"
+	}
+	return ""
+}

@@ -1,0 +1,374 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// ErrOccupied: the database is not one that these jobs can be carried into.
+var ErrOccupied = errors.New("the database is occupied")
+
+// Import carries the jobs of another store, which nobody writes to, into a
+// database. It does so in steps, each of them one transaction that also notes how
+// far it has come: one that was cut off goes on behind the last job that is here.
+// So no job is written twice, and none that has moved on since is overwritten.
+type Import struct {
+	conn   *pgx.Conn
+	source string
+	writer uuid.UUID
+	after  uuid.UUID
+	amount store.Amount
+	ended  time.Time
+}
+
+// OpenImport begins the import of a source, or goes on with it. Source names the
+// other store in the state in which it is. It makes the schema as Open does. A
+// database that has jobs already which are not that source's, or from which nodes
+// serve, is ErrOccupied.
+func OpenImport(ctx context.Context, cfg Config, source string) (*Import, error) {
+	dial, err := newDialer(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := (&Store{dial: dial}).prepare(ctx); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dial.place(), err)
+	}
+	i := &Import{source: source}
+	if i.conn, err = dial.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.begin(ctx); err != nil {
+		i.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+// Close ends it, finished or not.
+func (i *Import) Close() { closeConn(i.conn) }
+
+// After is the last job that is here; uuid.Nil if none is.
+func (i *Import) After() uuid.UUID { return i.after }
+
+// Carried is what was carried over so far, by all runs.
+func (i *Import) Carried() store.Amount { return i.amount }
+
+// Ended is when it was finished; zero if it was not.
+func (i *Import) Ended() time.Time { return i.ended }
+
+func (i *Import) begin(ctx context.Context) error {
+	tx, err := i.conn.Begin(ctx)
+	if err != nil {
+		return fault(err)
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
+	// Two that begin at once: the second waits, and sees what the first has done.
+	if _, err := tx.Exec(ctx, `LOCK TABLE ringback.imports IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		return fault(err)
+	}
+	known, err := i.find(ctx, tx)
+	if err != nil {
+		return fault(err)
+	}
+	if i.ended.IsZero() {
+		if err := refuseNodes(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if !known {
+		if err := i.enrol(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return fault(tx.Commit(ctx))
+}
+
+// find reads how far the import has come; false if it has not begun.
+func (i *Import) find(ctx context.Context, tx pgx.Tx) (bool, error) {
+	var source string
+	var writer, after [16]byte
+	var ended *time.Time
+	a := &i.amount
+	err := tx.QueryRow(ctx, `SELECT source, writer, after, jobs, attempts, deliveries, tries, bodies, ended_at FROM ringback.imports`).
+		Scan(&source, &writer, &after, &a.Jobs, &a.Attempts, &a.Deliveries, &a.Tries, &a.Bodies, &ended)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if ended != nil {
+		i.ended = *ended
+	}
+	i.writer, i.after = writer, after
+	if source == i.source {
+		return true, nil
+	}
+	return true, fmt.Errorf("%w: jobs of another directory, or of this one before it was served from again, were carried into it; "+
+		"name an empty database, or, if no node has served from this one since, empty it with DROP SCHEMA ringback CASCADE", ErrOccupied)
+}
+
+// refuseNodes refuses a database that is in use: what its nodes accept meanwhile
+// might have keys that jobs to come have, too.
+func refuseNodes(ctx context.Context, tx pgx.Tx) error {
+	var machines []string
+	err := tx.QueryRow(ctx, `SELECT coalesce(array_agg(DISTINCT machine ORDER BY machine), '{}') FROM ringback.nodes WHERE expires_at > clock_timestamp()`).Scan(&machines)
+	if err != nil {
+		return fault(err)
+	}
+	if len(machines) > 0 {
+		return fmt.Errorf("%w: nodes serve from it, on %s; stop them first (one that was killed is gone in 8 s)", ErrOccupied, strings.Join(machines, ", "))
+	}
+	return nil
+}
+
+// enrol notes that the import begins.
+func (i *Import) enrol(ctx context.Context, tx pgx.Tx) (err error) {
+	var used bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM ringback.jobs)`).Scan(&used); err != nil {
+		return fault(err)
+	}
+	if used {
+		return fmt.Errorf("%w: it has jobs of its own, and the two are not merged; name an empty database", ErrOccupied)
+	}
+	if i.writer, err = uuid.NewV7(); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO ringback.imports (source, writer, after) VALUES ($1, $2, $3)`, i.source, i.writer, i.after)
+	return fault(err)
+}
+
+// Put writes the next jobs, in the order of their ids.
+func (i *Import) Put(ctx context.Context, jobs []store.Whole) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	rows := rowsOf(jobs)
+	if err := i.dropTakenKeys(ctx, rows.jobs); err != nil {
+		return fault(err)
+	}
+	last, n := jobs[len(jobs)-1].Job.ID, store.AmountOf(jobs)
+	b := &pgx.Batch{}
+	b.Queue("BEGIN")
+	// A step that a crash loses is lost with its note, and so are those behind it:
+	// Finish waits for all of them.
+	b.Queue("SET LOCAL synchronous_commit = off")
+	b.Queue(`WITH u AS (
+			UPDATE ringback.imports SET after = $3, jobs = jobs + $4, attempts = attempts + $5, deliveries = deliveries + $6, tries = tries + $7, bodies = bodies + $8
+			WHERE source = $1 AND after = $2 AND ended_at IS NULL RETURNING 1)
+		SELECT ringback.matched(count(*), 1) FROM u`,
+		i.source, i.after, last, n.Jobs, n.Attempts, n.Deliveries, n.Tries, n.Bodies)
+	for _, s := range rows.statements() {
+		b.Queue(s.sql, s.args...)
+	}
+	if len(rows.counts) > 0 {
+		s := addCounts(i.writer, rows.counts)
+		b.Queue(s.sql, s.args...)
+	}
+	b.Queue("COMMIT")
+	err := i.conn.SendBatch(ctx, b).Close()
+	if code(err) == codeMoved {
+		return fmt.Errorf("%w: somebody else carries the same jobs over at this moment", ErrOccupied)
+	}
+	if err != nil {
+		return fmt.Errorf("write jobs behind %s: %w", i.after, fault(err))
+	}
+	i.after = last
+	i.amount.Jobs += n.Jobs
+	i.amount.Attempts += n.Attempts
+	i.amount.Deliveries += n.Deliveries
+	i.amount.Tries += n.Tries
+	i.amount.Bodies += n.Bodies
+	return nil
+}
+
+// dropTakenKeys takes the idempotency key off jobs where another job has it: one
+// that a node accepted when it served from this database before all were here.
+func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
+	type key struct{ project, key string }
+	keyed := map[key]*store.Job{}
+	var projects, keys []string
+	for n := range jobs {
+		j := &jobs[n]
+		k := key{j.Project, j.IdempotencyKey}
+		switch {
+		case k.key == "":
+		case keyed[k] != nil: // they differed in what a database's text cannot hold
+			j.IdempotencyKey = ""
+		default:
+			keyed[k] = j
+			projects, keys = append(projects, k.project), append(keys, k.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	rows, err := i.conn.Query(ctx, `
+		SELECT t.project, t.idempotency_key FROM unnest($1::text[], $2::text[]) AS d(project, key)
+		JOIN ringback.jobs t ON t.project = d.project AND t.idempotency_key = d.key`, projects, keys)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k key
+		if err := rows.Scan(&k.project, &k.key); err != nil {
+			return err
+		}
+		keyed[k].IdempotencyKey = ""
+	}
+	return rows.Err()
+}
+
+// Finish compares what is here with what the source has, table by table, and ends
+// the import. Exact tells whether it counted the rows themselves: those of a
+// database that nodes have served from meanwhile are others, and then stored is
+// what was carried over. With a difference it is an error, and not finished.
+func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.Hold) (stored store.Amount, exact bool, err error) {
+	if stored, exact, err = i.count(ctx); err != nil {
+		return stored, exact, fault(err)
+	}
+	if stored != source {
+		return stored, exact, fmt.Errorf("what is in the database differs from what the directory has: %+v, and there %+v", stored, source)
+	}
+	b := &pgx.Batch{}
+	for _, h := range holds {
+		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, model) DO NOTHING`,
+			clean(h.Provider), clean(h.Model), ms(h.Until), clean(h.Reason), h.Key)
+	}
+	b.Queue(`UPDATE ringback.imports SET ended_at = clock_timestamp() WHERE source = $1`, i.source)
+	if err := i.conn.SendBatch(ctx, b).Close(); err != nil {
+		return stored, exact, fault(err)
+	}
+	// So that the first claims are planned for tables of this size.
+	_, err = i.conn.Exec(ctx, `ANALYZE ringback.jobs, ringback.attempts, ringback.deliveries, ringback.tries, ringback.bodies`, pgx.QueryExecModeSimpleProtocol)
+	return stored, exact, fault(err)
+}
+
+func (i *Import) count(ctx context.Context) (a store.Amount, exact bool, err error) {
+	// Whoever serves counts, or tidies up our own counters.
+	err = i.conn.QueryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM ringback.counters WHERE writer <> $1)`, i.writer).Scan(&exact)
+	if err != nil || !exact {
+		return i.amount, exact, err
+	}
+	err = i.conn.QueryRow(ctx, `SELECT
+		(SELECT count(*) FROM ringback.jobs), (SELECT count(*) FROM ringback.attempts), (SELECT count(*) FROM ringback.deliveries),
+		(SELECT count(*) FROM ringback.tries), (SELECT count(*) FROM ringback.bodies)`).
+		Scan(&a.Jobs, &a.Attempts, &a.Deliveries, &a.Tries, &a.Bodies)
+	return a, exact, err
+}
+
+// The statements of an import. What another store has as text may be what
+// PostgreSQL's cannot hold.
+var (
+	importJobs       = cleaned(insertJobs)
+	importAttempts   = cleaned(insertAttempts)
+	importDeliveries = cleaned(insertDeliveries)
+	importTries      = cleaned(insertTries)
+	importBodies     = insertInto("bodies", "", putBodies.columns...)
+)
+
+func cleaned[R any](s rowsStatement[R]) rowsStatement[R] {
+	columns := make([]column[R], len(s.columns))
+	for i, c := range s.columns {
+		columns[i] = c
+		if c.kind == "text" {
+			columns[i].array = func(rows []R) any {
+				texts := c.array(rows).([]string) //nolint:forcetypeassert // as text makes it
+				for i := range texts {
+					texts[i] = clean(texts[i])
+				}
+				return texts
+			}
+		}
+	}
+	return rowsStatement[R]{s.sql, columns}
+}
+
+// importRows are jobs as rows of tables.
+type importRows struct {
+	jobs       []store.Job
+	attempts   []attemptRow
+	deliveries []deliveryRow
+	tries      []tryRow
+	bodies     []bodyRow
+	counts     map[counter]int64
+}
+
+func rowsOf(jobs []store.Whole) *importRows {
+	rows := &importRows{counts: map[counter]int64{}}
+	for n := range jobs {
+		w := &jobs[n]
+		for _, text := range []*string{&w.Job.Project, &w.Job.Provider, &w.Job.Model, &w.Job.IdempotencyKey} {
+			*text = clean(*text) // also in counters, and for keys that are taken
+		}
+		rows.jobs = append(rows.jobs, w.Job)
+		rows.countJob(&w.Job)
+		for a := range w.Attempts {
+			rows.attempts = append(rows.attempts, attemptOf(w.Job.ID, &w.Attempts[a]))
+		}
+		for d := range w.Deliveries {
+			rows.addDelivery(&w.Deliveries[d])
+		}
+		for _, b := range w.Bodies {
+			if b.Bytes == nil {
+				b.Bytes = []byte{}
+			}
+			rows.bodies = append(rows.bodies, bodyRow{b.Owner, part(b.Part), b.Blob})
+		}
+	}
+	return rows
+}
+
+// attemptOf makes of an attempt that has ended the row that its end would have made.
+func attemptOf(job uuid.UUID, a *ringback.Attempt) attemptRow {
+	ran := &store.Job{ID: job, Fence: a.Number, Node: a.Node, Provider: a.Provider, Model: a.Model, StartedAt: a.StartedAt.Time}
+	return attemptRow{ran, store.Outcome{At: a.EndedAt.Time, Attempt: a}}
+}
+
+func (r *importRows) addDelivery(d *store.WholeDelivery) {
+	row := deliveryRow{Delivery: d.Delivery, due: -1}
+	if row.InFlight && row.Node == "" { // before deliveries knew their node they had none
+		row.Node = "unknown"
+	}
+	if !d.DueAt.IsZero() {
+		row.due = ms(d.DueAt)
+		r.counts[pendingDeliveries]++
+	}
+	if d.Status == ringback.DeliveryDead && !d.Gone {
+		r.counts[deadDeliveries]++
+	}
+	r.deliveries = append(r.deliveries, row)
+	for _, y := range d.Tries {
+		r.tries = append(r.tries, tryRow{d.ID, y.Fence, y.Try})
+	}
+}
+
+func (r *importRows) countJob(j *store.Job) {
+	switch {
+	case j.Status == ringback.Queued:
+		r.counts[counterOf(j)]++
+	case j.Status == ringback.Failed && !j.ContentGone && j.ReplayedBy == uuid.Nil:
+		r.counts[deadJobs]++
+	}
+}
+
+func (r *importRows) statements() (all []statement) {
+	for _, s := range []statement{
+		importJobs.of(r.jobs), importAttempts.of(r.attempts), importDeliveries.of(r.deliveries), importTries.of(r.tries), importBodies.of(r.bodies),
+	} {
+		if s.sql != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+)
+
+// Whole is a job with all that belongs to it, as one store hands it to another.
+type Whole struct {
+	Job        Job
+	Attempts   []ringback.Attempt // those that have ended, oldest first
+	Deliveries []WholeDelivery
+	Bodies     []Body // of the job and of its deliveries
+}
+
+// WholeDelivery is a delivery with its tries.
+type WholeDelivery struct {
+	Delivery
+
+	DueAt time.Time // zero when it is not to be sent: in flight, or ended
+	Tries []WholeTry
+}
+
+// WholeTry is a try that has ended, with the fence of its claim.
+type WholeTry struct {
+	Fence int64
+	ringback.Try
+}
+
+// Body is a piece of content as it is stored. Part says what it is, by the number
+// that it has in every store.
+type Body struct {
+	Owner uuid.UUID // a job or a delivery
+	Part  int
+	Blob
+}
+
+// Amount counts the rows of a store.
+type Amount struct {
+	Jobs       int64 `json:"jobs"`
+	Attempts   int64 `json:"attempts"`
+	Deliveries int64 `json:"deliveries"`
+	Tries      int64 `json:"tries"`
+	Bodies     int64 `json:"bodies"`
+}
+
+// AmountOf counts what belongs to some jobs, and them.
+func AmountOf(jobs []Whole) (a Amount) {
+	for i := range jobs {
+		w := &jobs[i]
+		a.Jobs++
+		a.Attempts += int64(len(w.Attempts))
+		a.Deliveries += int64(len(w.Deliveries))
+		a.Bodies += int64(len(w.Bodies))
+		for j := range w.Deliveries {
+			a.Tries += int64(len(w.Deliveries[j].Tries))
+		}
+	}
+	return a
+}
