@@ -47,7 +47,7 @@ type plan struct {
 // one each time.
 func TestAClusterLosesNothing(t *testing.T) {
 	// Not parallel: it takes times.
-	p := plan{lasts: 34 * time.Second, freezes: 11 * time.Second, restarts: []time.Duration{time.Second, 29 * time.Second}}
+	p := plan{lasts: 30 * time.Second, freezes: 11 * time.Second, restarts: []time.Duration{time.Second, 26 * time.Second}}
 	if long {
 		p = plan{lasts: 4 * time.Minute, freezes: 15 * time.Second, restarts: []time.Duration{80 * time.Second, 160 * time.Second}}
 	}
@@ -148,10 +148,13 @@ func (c *chaos) suffer(p plan) {
 	next := began
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for now := began; now.Before(began.Add(p.lasts)) || !c.allWell(); now = <-tick.C {
+	for now := began; ; now = <-tick.C {
 		c.heal(now)
-		switch over := now.Sub(began) >= p.lasts; {
-		case len(c.outages) < len(p.restarts) && now.Sub(began) >= p.restarts[len(c.outages)] && c.allWell():
+		over, restarts := now.Sub(began) >= p.lasts, p.restarts[len(c.outages):]
+		switch {
+		case over && len(restarts) == 0 && c.allWell():
+			return
+		case len(restarts) > 0 && now.Sub(began) >= restarts[0] && c.allWell():
 			c.restartPostgres()
 		case !over && now.After(next) && c.hitOne(now, p):
 			next = now.Add(2*time.Second + rand.N(3*time.Second))
