@@ -47,7 +47,7 @@ type plan struct {
 // one each time.
 func TestAClusterLosesNothing(t *testing.T) {
 	// Not parallel: it takes times.
-	p := plan{lasts: 30 * time.Second, freezes: 11 * time.Second, restarts: []time.Duration{time.Second, 26 * time.Second}}
+	p := plan{lasts: 30 * time.Second, freezes: 12 * time.Second, restarts: []time.Duration{time.Second, 26 * time.Second}}
 	if long {
 		p = plan{lasts: 4 * time.Minute, freezes: 15 * time.Second, restarts: []time.Duration{80 * time.Second, 160 * time.Second}}
 	}
@@ -57,6 +57,7 @@ func TestAClusterLosesNothing(t *testing.T) {
 
 // The same through PgBouncer, which pools connections by transaction.
 func TestAClusterBehindPgBouncerLosesNothing(t *testing.T) {
+	// Not parallel: it takes times.
 	p := plan{lasts: 17 * time.Second}
 	if long {
 		p = plan{lasts: time.Minute, freezes: 15 * time.Second}
@@ -101,7 +102,7 @@ type outage struct{ from, to time.Time }
 func newChaos(t *testing.T, pg *postgrestest.Server, database string, flags ...string) *chaos {
 	t.Helper()
 	c := &chaos{postgres: pg, state: map[*place]*condition{}}
-	observe := func(d simulate.Delivery) { c.webhook(d) }
+	observe := func(d simulate.Delivery) { c.hear(d) }
 	c.traffic = newTraffic(newCluster(t, setup{
 		racing:   true,
 		receiver: simulate.ReceiverConfig{Forget: true, Observe: observe, Answer: nowAndThen500},
@@ -119,9 +120,9 @@ func (c *chaos) goThrough(p plan) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), p.lasts+15*time.Minute)
 	defer cancel()
 	for _, n := range c.nodes {
-		c.start(n)
+		c.startNode(n)
 	}
-	stop := c.traffic.start(ctx)
+	stop := c.begin(ctx)
 	c.suffer(p)
 	must(c.t, stop())
 
@@ -134,7 +135,7 @@ func (c *chaos) goThrough(p plan) {
 	c.wantCleanLogs()
 }
 
-func (c *chaos) start(n *place) {
+func (c *chaos) startNode(n *place) {
 	c.t.Helper()
 	n.again()
 	c.servers = append(c.servers, n.server)
@@ -190,7 +191,7 @@ func (c *chaos) heal(now time.Time) {
 			// It is left alone for long enough to say what it finds.
 			*s = condition{up: true, peace: now, spared: now.Add(3 * time.Second)}
 		default:
-			c.start(n)
+			c.startNode(n)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestAClockThatIsAnHourWrongDoesNoHarm(t *testing.T) {
 	for i, wrong := range []time.Duration{0, time.Hour, -time.Hour} {
 		n := c.nodes[i]
 		n.command = []string{binary}
-		n.env = append(n.env[:len(n.env):len(n.env)], "CLOCK_WRONG_BY="+strconv.Itoa(int(wrong.Seconds())))
+		n.env = append(slices.Clip(n.env), "CLOCK_WRONG_BY="+strconv.Itoa(int(wrong.Seconds())))
 		n.open()
 		n.ready()
 		if is := n.server.clock(); (is - wrong).Abs() > time.Minute {
