@@ -16,7 +16,7 @@ func TestTheClockIsThatOfTheStore(t *testing.T) {
 		if !c.now().Equal(time.Now()) {
 			t.Error("without a renewal it is this machine's")
 		}
-		ahead := func() time.Duration { return c.now().Sub(time.Now()) }
+		ahead := func() time.Duration { return time.Until(c.now()) }
 		renew := func(took, ahead time.Duration) {
 			asked := time.Now()
 			time.Sleep(took)

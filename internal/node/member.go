@@ -263,6 +263,7 @@ func (n *Node) renewed(l *life, asked time.Time, lease store.Lease) {
 	back := !l.leased()
 	n.learn(asked, time.Now(), lease.Now)
 	l.renewed(asked, lease)
+	n.reached()
 	if n.life.Swap(l) != l {
 		n.lines.name(l.id)
 	}

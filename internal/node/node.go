@@ -308,10 +308,10 @@ func (n *Node) Run(ctx context.Context) error {
 
 // unlessOver is err, unless it may be no more than the end of ctx.
 func unlessOver(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // run runs jobs until ctx is done.

@@ -50,6 +50,24 @@ func (n *Node) outOfReach(step string, err error) bool {
 	return failed
 }
 
+// reached ends an outage: the store has just renewed a lease. A step that still
+// fails begins another one.
+func (n *Node) reached() {
+	if over := n.outage.end(); over > 0 {
+		n.log.Info("the database is reached again", "ms", over.Milliseconds())
+	}
+}
+
+func (o *outage) end() (over time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failing) > 0 {
+		over = time.Since(o.since)
+		clear(o.failing)
+	}
+	return over
+}
+
 // insist repeats a step of the start until it succeeds, as long as it fails since
 // the store can't be reached: a process that ends then is only started again.
 func (n *Node) insist(ctx context.Context, step string, do func() error) error {
@@ -68,7 +86,7 @@ func (n *Node) insist(ctx context.Context, step string, do func() error) error {
 // jitter moves a pause by up to half either way: what failed at one moment must not
 // come back at one moment.
 func jitter(d time.Duration) time.Duration {
-	return d/2 + time.Duration(rand.Int64N(int64(d)+1)) //nolint:gosec // no secret
+	return d/2 + time.Duration(rand.Int64N(int64(d)+1))
 }
 
 // Refusal is the error for users where the store can't be reached; nil for any

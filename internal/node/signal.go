@@ -34,16 +34,15 @@ const (
 
 // watchEnds tells those who watch jobs here of the ends that other nodes bring about.
 func (n *Node) watchEnds(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		timer := time.NewTimer(n.life.Load().every(compareEvery))
+		timer.Reset(n.life.Load().every(compareEvery))
 		select {
 		case <-ctx.Done():
+			return nil
 		case <-n.wakeEnds:
 		case <-timer.C:
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return nil
 		}
 		if n.life.Load().shared() { // else all ends are brought about here
 			n.complain(ctx, "watch ends", n.publishEnds(ctx))

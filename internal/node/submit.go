@@ -56,19 +56,18 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 // place stores a job that is accepted, and sees to it that it runs. replayed
 // tells that another one is there in its place.
 func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
-	new := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
-	t := n.bear(&new.Job)
-	stored, replayed, err = put(ctx, new)
-	if t != nil && errors.Is(err, store.ErrNoLease) {
-		n.unbear(new.Job, t)
-		n.noLease(err)
-		t, new.Job = nil, a.Job
-		stored, replayed, err = put(ctx, new)
+	job := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
+	t := n.bear(&job.Job)
+	stored, replayed, err = put(ctx, job)
+	if t != nil && n.noLease(err) { // then it is not born, but queued
+		n.unbear(job.Job, t)
+		t, job.Job = nil, a.Job
+		stored, replayed, err = put(ctx, job)
 	}
 	switch {
 	case err != nil || replayed:
 		if t != nil {
-			n.unbear(new.Job, t)
+			n.unbear(job.Job, t)
 		}
 	case t != nil:
 		n.tellAccepted(&stored)

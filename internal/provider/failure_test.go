@@ -169,6 +169,19 @@ func TestAnErrorOfLooserFormWithinAStream(t *testing.T) {
 	}
 }
 
+// The provider's time is right, and this machine's an hour slow: whoever knows better
+// says so.
+func TestTimesOfTheProviderAreTakenByTheClockOfTheRequest(t *testing.T) {
+	now := func() time.Time { return time.Now().Add(time.Hour) }
+	got := failure(t.Context(), t, provide(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Anthropic-Ratelimit-Tokens-Reset", now().Add(40*time.Second).UTC().Format(time.RFC3339))
+		w.WriteHeader(http.StatusTooManyRequests)
+	}), Request{Now: now})
+	if got.RetryAfter < 30*time.Second || got.RetryAfter > 40*time.Second {
+		t.Errorf("got %s, want 40 s", got.RetryAfter)
+	}
+}
+
 func TestARateLimitWithoutRetryAfterGoesByItsHeaders(t *testing.T) {
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
 	for name, row := range map[string]struct {

@@ -93,6 +93,26 @@ func TestAWebhookArrivesAsPromised(t *testing.T) {
 	}
 }
 
+// Whoever sends goes by a clock that may not be this machine's, which is an hour slow.
+func TestATryIsOfTheClockOfItsMessage(t *testing.T) {
+	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	stamps := make(chan string, 1)
+	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
+		stamps <- req.Header.Get("webhook-timestamp")
+		w.Header().Set("Retry-After", at.Add(10*time.Minute).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	m := message(r.URL)
+	m.At = at
+	got := newSender(t, SenderConfig{}).Send(t.Context(), m)
+	if stamp := <-stamps; stamp != fmt.Sprint(at.Unix()) || !got.Started.Equal(at) || got.Took > time.Minute {
+		t.Errorf("webhook-timestamp, Started, Took: got %s, %s, %s, want the time of %s", stamp, got.Started, got.Took, at)
+	}
+	if got.RetryAfter < 9*time.Minute || got.RetryAfter > 10*time.Minute {
+		t.Errorf("RetryAfter: got %s, want the 10 min that the receiver's date is ahead of the message's", got.RetryAfter)
+	}
+}
+
 func TestEachTryIsSignedAnewWithTheSameID(t *testing.T) {
 	var mu sync.Mutex
 	var ids, bodies []string

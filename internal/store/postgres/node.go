@@ -185,6 +185,7 @@ func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error
 			ref.ID = job
 			held.Jobs = append(held.Jobs, ref)
 			if cancelled {
+				s.held.forget(ref.ID) // it was changed by another: who settles it must look
 				held.Cancelled = append(held.Cancelled, ref)
 			}
 			return err

@@ -156,6 +156,9 @@ func (s *Store) shut() error {
 // write runs a move as a member of the next transaction. The move may run twice;
 // it reports what it changes beside the tables through tx.after.
 func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
+	if !w.First && s.writer.hangs() {
+		return unavailable(errHangs)
+	}
 	var after []func()
 	run := w.Run
 	w.Run = func(t *tx) error {

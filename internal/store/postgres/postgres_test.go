@@ -283,6 +283,31 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 	}
 }
 
+func TestAServerThatHangsIsNotWaitedForByAll(t *testing.T) {
+	server := postgrestest.Start(t)
+	s := open(t, Config{URL: server.Database()})
+	submit(t, s, "")
+	server.Freeze()
+	var first sync.WaitGroup
+	first.Go(func() {
+		if _, _, err := s.Submit(context.Background(), newJob(t, "")); err != nil && !errors.Is(err, store.ErrUnknown) {
+			t.Errorf("the first Submit: got %v, want success when it is back, or ErrUnknown", err)
+		}
+	})
+	for !s.writer.hangs() {
+		time.Sleep(10 * time.Millisecond) // the bound is one of time
+	}
+	began := time.Now()
+	if _, _, err := s.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("the next Submit: got %v, want ErrUnavailable", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it was refused after %s, want at once", took)
+	}
+	server.Thaw()
+	first.Wait()
+}
+
 func TestAServerThatTakesNoWritesAnyMoreIsLeft(t *testing.T) {
 	h := newHarness(t, postgrestest.Database(t))
 	join(t, h.store, "a")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -165,8 +166,10 @@ func (t *tx) row(to []any, sql string, args ...any) error {
 func (t *tx) send(b *pgx.Batch, scan func(pgx.Rows) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
+	t.w.waits.Store(int64(time.Since(started)))
 	results := t.w.conn.SendBatch(ctx, b)
 	defer func() {
+		t.w.waits.Store(0)
 		err = errors.Join(err, results.Close())
 		leaveReplica(t.w.conn, err)
 	}()

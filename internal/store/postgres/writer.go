@@ -31,6 +31,10 @@ type writer struct {
 	// as it was known here.
 	careful bool
 
+	// waits is since when an answer is waited for, in nanoseconds of the process; 0: it
+	// is not.
+	waits atomic.Int64
+
 	// afterCommit, if set, may replace the success of a commit (tests).
 	afterCommit atomic.Pointer[func() error]
 }
@@ -78,6 +82,21 @@ func (w *writer) close() error {
 	defer cancel()
 	_, err := w.conn.Exec(ctx, `DELETE FROM ringback.writers WHERE id = $1`, w.id)
 	return errors.Join(fault(err), w.conn.Close(ctx))
+}
+
+// What has had no answer for hangsAfter may have none for long: who comes then is
+// turned away at once, and does not wait for it too.
+const hangsAfter = 3 * time.Second
+
+var (
+	errHangs = errors.New("the server has not answered for a while")
+	started  = time.Now()
+)
+
+// hangs tells whether the server has left the writer without an answer for long.
+func (w *writer) hangs() bool {
+	since := w.waits.Load()
+	return since != 0 && time.Since(started)-time.Duration(since) > hangsAfter
 }
 
 // begin begins a transaction; nothing is said to the server yet.

@@ -167,8 +167,8 @@ func exerciseDead(s suite) {
 	s.promise("dead deliveries are filtered by host and time", func(w *world) {
 		w.delivering(at(0))
 		a := w.settleDelivery(w.claimDelivery(at(1)), dead(at(50)))
-		w.delivering(at(10), to("https://b.example:443"))
-		other := store.HostWant{Host: store.Host{Project: project, Host: "https://b.example:443"}, N: 1}
+		w.delivering(at(10), to(otherHost))
+		other := store.HostWant{Host: store.Host{Project: project, Host: otherHost}, N: 1}
 		b := w.settleDelivery(w.claimHosts(at(11), other)[0], dead(at(20)))
 		for name, want := range map[string]struct {
 			filter ringback.DeadFilter

@@ -50,7 +50,7 @@ func exerciseErase(s suite) {
 		_, err := w.Store().SettleDelivery(w.ctx(), inFlight.Ref(), delivered(at(3)))
 		w.fails(err, store.ErrFenced)
 		d, tries := w.delivery(j.ID)
-		w.same("delivery", []any{d.Status, d.Reason, len(tries)}, []any{ringback.DeliveryDead, ringback.DeadErased, 0})
+		w.same("delivery", []any{d.Status, d.Reason, d.InFlight, d.Node, len(tries)}, []any{ringback.DeliveryDead, ringback.DeadErased, false, "", 0})
 		w.waits(store.Waiting{})
 	})
 

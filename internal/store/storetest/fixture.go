@@ -22,6 +22,8 @@ import (
 const (
 	project = "default"
 	host    = "https://app.example:443"
+
+	otherHost = "https://b.example:443"
 )
 
 var (

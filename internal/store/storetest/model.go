@@ -20,7 +20,11 @@ type model struct {
 	deliveries map[uuid.UUID]*modelDelivery
 	keys       map[string]uuid.UUID // idempotency key → job
 	erased     map[uuid.UUID]bool   // jobs that are gone, row and all
+	leases     map[string]lease     // by node
 }
+
+// lease is a node's, as long as nobody has taken it away.
+type lease struct{ over bool }
 
 type modelJob struct {
 	row                      store.Job
@@ -42,8 +46,38 @@ type modelDelivery struct {
 func newModel() *model {
 	return &model{
 		jobs: map[uuid.UUID]*modelJob{}, deliveries: map[uuid.UUID]*modelDelivery{},
-		keys: map[string]uuid.UUID{}, erased: map[uuid.UUID]bool{},
+		keys: map[string]uuid.UUID{}, erased: map[uuid.UUID]bool{}, leases: map[string]lease{},
 	}
+}
+
+// mayClaim tells whether a node has a lease whose time is not over.
+func (m *model) mayClaim(node string) bool {
+	l, ok := m.leases[node]
+	return ok && !l.over
+}
+
+// living are the nodes that may claim, oldest first.
+func (m *model) living() []string {
+	var ids []string
+	for id := range m.leases {
+		if m.mayClaim(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// sweep takes away the leases that are over.
+func (m *model) sweep() (nodes []string) {
+	for id, l := range m.leases {
+		if l.over {
+			nodes = append(nodes, id)
+			delete(m.leases, id)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 func (m *model) submit(n store.NewJob) *modelJob {
@@ -89,7 +123,7 @@ func (m *model) apply(j *modelJob, o store.Outcome) {
 
 func (j *modelJob) closeAttempt(o store.Outcome) {
 	j.ledger = append(j.ledger, entry(j.row, o))
-	j.row.DurationMS = o.At.Sub(j.row.StartedAt).Milliseconds()
+	j.row.DurationMS = max(0, o.At.Sub(j.row.StartedAt).Milliseconds()) // clocks may be wrong
 	switch o.Attempt.Outcome {
 	case ringback.AttemptRefused, ringback.AttemptReleased:
 	case ringback.AttemptUncertain:

@@ -4,8 +4,10 @@
 // [Exercise] runs it. Each sub-test is one promise in a fresh world, with the
 // promise as its name; the files bear the names of the moves, as they do in the
 // stores. Then come the named histories (histories.go), orders of events that
-// break a naive queue, and a random walk (walk.go) over all moves, crashes and
-// the passing of time, with a model in plain maps (model.go) beside it.
+// break a naive queue, and a random walk (walk.go) over all moves, by several nodes
+// that freeze, are swept and wake up, whose clocks are wrong, with crashes and the
+// passing of time, and with a model in plain maps (model.go) beside it. A walk that
+// fails is told as a history, of few moves.
 //
 // The package knows no SQL and no files: whatever a store must do to crash, to
 // lose the answer to a commit or to run out of space is the [Harness]'s affair.
@@ -37,7 +39,7 @@ type Harness interface {
 	LoseCommit()
 	// TakeLease ends the lease of a node as time would, without anybody's doing:
 	// the next Sweep by another node takes it away. Of a node that has none it does
-	// nothing.
+	// nothing. But for this, leases last longer than any test.
 	TakeLease(node string)
 	// LeasesSurvive tells whether leases are still there after a Crash.
 	LeasesSurvive() bool

@@ -59,8 +59,8 @@ func exerciseWaiting(s suite) {
 
 	s.promise("deliveries are counted by host while they are not in flight", func(w *world) {
 		w.delivering(at(0))
-		w.delivering(at(1), to("https://b.example:443"))
-		b := store.HostWaiting{Host: store.Host{Project: project, Host: "https://b.example:443"}, Count: 1, Due: at(1)}
+		w.delivering(at(1), to(otherHost))
+		b := store.HostWaiting{Host: store.Host{Project: project, Host: otherHost}, Count: 1, Due: at(1)}
 		a := store.HostWaiting{Host: store.Host{Project: project, Host: host}, Count: 1, Due: at(0)}
 		w.waits(store.Waiting{Deliveries: 2, Hosts: []store.HostWaiting{a, b}})
 		d := w.claimDelivery(at(2))

@@ -1,10 +1,11 @@
 package storetest
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,18 +16,18 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Rapid makes 100 checks of about 30 steps. States that take long to reach (a
-// suspect, a row whose content is gone) need fewer and longer walks: of these
-// steps so many are one walk, and there are so many walks.
-const (
-	walks     = 12
-	stretches = 3
-)
+// walks is how many there are, of about a hundred steps each: rapid would make a
+// hundred of them, and states that take long to reach (a suspect, a row whose content
+// is gone) need fewer and longer ones.
+const walks = 12
 
 // exerciseWalk makes moves in any order, with crashes, lost commits and jumps of
 // time between them, and compares the store with the model after each. The
 // environment variable RINGBACK_LONG=1 makes it twenty times as long.
 func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
+	if f := flag.Lookup("rapid.shrinktime"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("3m") // each try is a walk on a real store
+	}
 	rounds := 1
 	if os.Getenv("RINGBACK_LONG") == "1" {
 		rounds = 20
@@ -34,14 +35,17 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 	for round := range rounds {
 		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
 			t.Parallel()
-			walked, broken := 0, false
+			walked, failed := 0, false
 			rapid.Check(t, func(r *rapid.T) {
-				if walked == walks && !broken {
+				if walked >= walks && !failed {
 					return
 				}
-				broken = true // until it is known to have gone well; then rapid looks for a shorter walk
+				arrived := false
+				// After a failure rapid looks for a shorter walk that fails, and takes the
+				// shortest once more to tell of it.
+				defer func() { failed = failed || !arrived }()
 				takeWalk(t, r, open(t))
-				walked, broken = walked+1, false
+				walked, arrived = walked+1, true
 			})
 		})
 	}
@@ -49,13 +53,21 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 
 func takeWalk(t *testing.T, r *rapid.T, h Harness) {
 	defer func() { _ = h.Store().Close() }() // also after a failure: the next walk is about to begin
-	w := &walk{world: newWorld(r, t, h), t: r, m: newModel(), now: start, witness: newWitness(), touched: map[uuid.UUID]bool{}}
-	for range stretches {
-		r.Repeat(w.moves())
+	w := &walk{
+		world: newWorld(r, t, h), t: r, m: newModel(), time: start, witness: newWitness(),
+		clocks: map[string]time.Duration{}, touched: map[uuid.UUID]bool{},
 	}
-	w.crash() // all of it must be on the disk
+	w.joined()
+	for len(w.m.leases) < nodesAtOnce {
+		w.joinNew()
+	}
+	for w.step() {
+	}
+	w.Crash(w.outer) // all of it must be on the disk
+	w.crashed()
 	w.touchAll()
 	w.check()
+	w.finish()
 	w.sound()
 }
 
@@ -66,55 +78,66 @@ type walk struct {
 	m *model
 	witness
 
-	now   time.Time
-	keys  int         // idempotency keys used so far
-	given []store.Ref // all claims of jobs, over or not
-	tried []store.Ref // all claims of deliveries, over or not
+	time   time.Time
+	known  []string                 // nodes, those that have lost their lease too, oldest first
+	clocks map[string]time.Duration // by how much the clock of a node is wrong
+	now    time.Time                // of the node that makes a move, by its clock
+
+	keys  int     // idempotency keys used so far
+	given []claim // all claims of jobs, over or not
+	tried []claim // all claims of deliveries, over or not
 	// repeats are moves that succeeded, each with the error that the same move
 	// gives now.
-	repeats []func()
+	repeats []repeat
 
 	touched map[uuid.UUID]bool // jobs to be read in full
 	armed   bool               // a commit may still be lost
 }
 
-func (w *walk) moves() map[string]func(*rapid.T) {
-	moves := map[string]func(){
-		"submit": w.submitAny, "submit one more": w.submitAny, "submit known": w.submitKnown,
-		"claim": w.claimAny, "claim more": w.claimAny,
-		"settle": w.settleAny, "settle more": w.settleAny, "settle as a zombie": w.settleZombie,
-		"replay": w.replayAny, "erase": w.eraseAny, "erase delivery": w.eraseDeliveryAny,
-		"cancel": w.cancelAny, "expire": w.expireAny, "release": w.releaseAny,
-		"crash":            w.crashAny,
-		"claim deliveries": w.claimDeliveriesAny, "claim more deliveries": w.claimDeliveriesAny,
-		"settle delivery": w.settleDeliveryAny, "settle one more": w.settleDeliveryAny,
-		"settle delivery as a zombie": w.settleDeliveryZombie, "redeliver": w.redeliverAny,
-		"expire deliveries": w.expireDeliveriesAny, "release deliveries": w.releaseDeliveriesAny,
-		"lose a commit": w.loseCommit, "lose the next commit": w.loseCommit,
-		"repeat": w.repeatAny, "repeat another": w.repeatAny, "retain": w.retainAny, "full disk": w.fullDiskAny,
-		"pass time": func() { w.passTime(time.Minute, time.Hour, 3*24*time.Hour, time.Second) },
-	}
-	actions := map[string]func(*rapid.T){"": func(*rapid.T) { w.check() }}
-	for name, move := range moves {
-		actions[name] = func(*rapid.T) {
-			w.now = w.now.Add(time.Millisecond)
-			move()
-		}
-	}
-	return actions
+// move is a move with the name that a failing walk is told by. What brings a walk
+// on is made more often.
+type move struct {
+	often int
+	name  string
+	make  func()
 }
 
-func (w *walk) number(from, to int, what string) int { return rapid.IntRange(from, to).Draw(w.t, what) }
-
-func (w *walk) oneIn(n int, what string) bool { return w.number(1, n, what) == n }
-
-// one chooses from a list. If there is none, another move is made in place of
-// this one, as long as nothing was drawn for it.
-func one[T any](w *walk, from []T, what string) T {
-	if len(from) == 0 {
-		w.t.Skip("there is no", what)
+func (w *walk) moves() []move {
+	return []move{
+		{7, "submit", w.submitAny}, {1, "submit with a key that is taken", w.submitKnown},
+		{5, "claim", w.claimAny}, {5, "settle", w.settleAny}, {2, "settle as a zombie", w.settleZombie},
+		{2, "release", w.releaseAny}, {2, "cancel", w.cancelAny}, {1, "expire", w.expireAny},
+		{2, "replay", w.replayAny}, {2, "erase", w.eraseAny}, {1, "retain", w.retainAny},
+		{4, "claim deliveries", w.claimDeliveriesAny}, {4, "settle delivery", w.settleDeliveryAny},
+		{2, "settle delivery as a zombie", w.settleDeliveryZombie}, {2, "release deliveries", w.releaseDeliveriesAny},
+		{1, "redeliver", w.redeliverAny}, {1, "erase delivery", w.eraseDeliveryAny}, {1, "expire deliveries", w.expireDeliveriesAny},
+		{8, "join", w.joinAny}, {3, "freeze", w.freezeAny}, {3, "renew", w.renewAny}, {1, "leave", w.leaveAny}, {4, "sweep", w.sweepAny},
+		{1, "crash", w.crashAny}, {2, "lose a commit", w.loseCommit}, {2, "repeat", w.repeatAny}, {1, "full disk", w.fullDiskAny},
+		{2, "pass time", func() { w.passTime(time.Minute, time.Hour, 3*24*time.Hour, time.Second) }},
+		{1, "the end", nil},
 	}
-	return from[w.number(0, len(from)-1, what)]
+}
+
+// step makes a move, if the walk is not over. All that is drawn for it is one draw to
+// rapid, which so can leave out a whole step of a walk that fails.
+func (w *walk) step() (more bool) {
+	return rapid.Custom(func(*rapid.T) bool {
+		moves := w.moves()
+		var names []string
+		for _, m := range moves {
+			names = append(names, slices.Repeat([]string{m.name}, m.often)...)
+		}
+		w.time = w.time.Add(time.Millisecond)
+		for made := false; !made; {
+			name := pick(w, names, "move")
+			if name == "the end" {
+				return false
+			}
+			made = possible(moves[slices.IndexFunc(moves, func(m move) bool { return m.name == name })].make)
+		}
+		w.check()
+		return true
+	}).Draw(w.t, "more")
 }
 
 // jobs of the model that are as the caller wants, oldest first.
@@ -125,7 +148,7 @@ func (w *walk) jobs(want func(store.Job) bool) []*modelJob {
 			found = append(found, j)
 		}
 	}
-	slices.SortFunc(found, func(a, b *modelJob) int { return strings.Compare(a.row.ID.String(), b.row.ID.String()) })
+	slices.SortFunc(found, func(a, b *modelJob) int { return bytes.Compare(a.row.ID[:], b.row.ID[:]) })
 	return found
 }
 
@@ -142,6 +165,8 @@ func (w *walk) deliveries(want func(*modelDelivery) bool) []*modelDelivery {
 
 func anyJob(store.Job) bool { return true }
 
+func isQueued(j store.Job) bool { return j.Status == ringback.Queued }
+
 func isRunning(j store.Job) bool { return j.Status == ringback.Running }
 
 func isInFlight(d *modelDelivery) bool { return d.row.InFlight }
@@ -150,16 +175,18 @@ func isInFlight(d *modelDelivery) bool { return d.row.InFlight }
 func (w *walk) loseCommit() {
 	w.LoseCommit()
 	w.armed = true
+	w.t.Logf("the answer to the next commit will be lost")
 }
 
 // repeatAny makes a move once more that was made before: its caller has not
 // heard that it was done.
-func (w *walk) repeatAny() { one(w, w.repeats, "move to repeat")() }
+func (w *walk) repeatAny() { latest(w, w.repeats, "move to repeat").again() }
 
-func (w *walk) passTime(jumps ...time.Duration) { w.now = w.now.Add(one(w, jumps, "how much later")) }
+func (w *walk) passTime(jumps ...time.Duration) { w.time = w.time.Add(one(w, jumps, "how much later")) }
 
 func (w *walk) retainAny() {
 	w.passTime(0, 31*24*time.Hour, 15*24*time.Hour, 2*time.Minute)
+	w.anybody()
 	over := w.jobs(func(j store.Job) bool { return j.Status.Terminal() && !j.ContentGone && !j.ContentUntil.After(w.now) })
 	w.retain(w.now)
 	w.m.retain(w.now)
@@ -188,8 +215,9 @@ func (w *walk) between(what string, got, from, to time.Time) {
 
 // fullDiskAny fills the disk for some moves. Nothing must have happened.
 func (w *walk) fullDiskAny() {
+	w.anybody()
 	if w.armed {
-		w.submitAny() // it uses up the commit that may be lost
+		w.accept(w.newJob(w.now)) // it uses up the commit that may be lost
 	}
 	restore := w.FullDisk()
 	defer restore()
@@ -199,7 +227,7 @@ func (w *walk) fullDiskAny() {
 		_, err := w.Store().Settle(w.ctx(), j.row.Ref(), largely(always(completed(w.now, "hello"))))
 		w.fails(err, store.ErrFull)
 	}
-	for _, j := range w.jobs(func(j store.Job) bool { return j.Status == ringback.Queued }) {
+	for _, j := range w.jobs(isQueued) {
 		_, err := w.Store().Cancel(w.ctx(), project, j.row.ID, largely(cancelled(w.now)))
 		w.fails(err, store.ErrFull)
 	}

@@ -1,8 +1,11 @@
 package storetest
 
 import (
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -26,17 +29,67 @@ func (w *walk) check() {
 		w.sawJob(w.world, got)
 	}
 	w.sameWaiting(w.waiting(), w.m.waiting())
+	w.sameDue()
+	w.living(w.m.living()...)
 	dead, err := w.Store().DeadLetters(w.ctx())
 	w.ok(err)
 	w.same("DeadLetters", dead, w.m.dead())
-	w.same("dead jobs in the list", len(w.deadJobs(ringback.DeadFilter{})), dead.Jobs)
-	w.same("dead deliveries in the list", len(w.deadDeliveries(ringback.DeadFilter{})), dead.Deliveries)
-	for _, j := range want {
+	if len(w.touched) > 0 {
+		w.checkTouched()
+	}
+}
+
+// checkTouched compares what is no different unless a job was touched.
+func (w *walk) checkTouched() {
+	w.Helper()
+	want := w.m.dead()
+	w.same("dead jobs in the list", len(w.deadJobs(ringback.DeadFilter{})), want.Jobs)
+	w.same("dead deliveries in the list", len(w.deadDeliveries(ringback.DeadFilter{})), want.Deliveries)
+	w.sameHeld()
+	w.sameEnded()
+	for _, j := range w.jobs(anyJob) {
 		if w.touched[j.row.ID] {
 			w.sameJob(j)
 		}
 	}
 	clear(w.touched)
+}
+
+// sameEnded compares which of the jobs that were touched have ended, or are gone.
+func (w *walk) sameEnded() {
+	w.Helper()
+	var want []uuid.UUID
+	for id := range w.touched {
+		if j := w.m.jobs[id]; j == nil || j.row.Status.Terminal() {
+			want = append(want, id)
+		}
+	}
+	got, err := w.Store().Ended(w.ctx(), slices.Collect(maps.Keys(w.touched)))
+	w.ok(err)
+	w.same("Ended", sorted(got), sorted(want))
+}
+
+// sameDue wants to be shown where something is due.
+func (w *walk) sameDue() {
+	w.Helper()
+	jobs, err := w.Store().DueJobs(w.ctx(), w.time)
+	w.ok(err)
+	for _, j := range w.m.due(w.time, anyJob) {
+		shown := jobs.Suspects.Count > 0
+		if !j.row.Suspect() {
+			shown = slices.ContainsFunc(jobs.Lanes, func(l store.LaneWaiting) bool { return l.Lane == j.row.Lane() && l.Count > 0 })
+		}
+		if !shown {
+			w.Fatalf("%s is due, and DueJobs does not show where: %+v", nameOf(j.row.ID), jobs)
+		}
+	}
+	deliveries, err := w.Store().DueDeliveries(w.ctx(), w.time)
+	w.ok(err)
+	for _, d := range w.deliveries(func(d *modelDelivery) bool { return d.waits() && !d.due.After(w.time) }) {
+		if !slices.ContainsFunc(deliveries.Hosts, func(h store.HostWaiting) bool { return h.Host == d.row.Key() && h.Count > 0 }) {
+			w.Fatalf("%s is due, and DueDeliveries does not show where: %+v", d, deliveries)
+		}
+	}
 }
 
 // sameRow compares rows. What is kept of a job whose content is gone is less.

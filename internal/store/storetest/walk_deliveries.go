@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -9,11 +10,22 @@ import (
 )
 
 func (w *walk) claimDeliveriesAny() {
-	c := store.ClaimHosts{Node: w.node, Now: w.now}
-	for _, name := range []string{host, "https://b.example:443"} {
-		c.Hosts = append(c.Hosts, store.HostWant{Host: store.Host{Project: project, Host: name}, N: w.number(0, 3, "deliveries to "+name)})
-	}
+	needs(w.deliveries((*modelDelivery).waits))
+	w.claimer()
+	w.claimSomeDeliveries(w.number(0, 3, "webhooks to "+host), w.number(0, 3, "webhooks to "+otherHost))
+}
+
+// claimSomeDeliveries claims deliveries to both hosts, and says how many it was given.
+func (w *walk) claimSomeDeliveries(n, m int) int {
+	c := store.ClaimHosts{Node: w.node, Now: w.now, Hosts: []store.HostWant{
+		{Host: store.Host{Project: project, Host: host}, N: n}, {Host: store.Host{Project: project, Host: otherHost}, N: m},
+	}}
 	got, err := w.Store().ClaimDeliveries(w.ctx(), c)
+	if !w.m.mayClaim(w.node) {
+		w.fails(err, store.ErrNoLease)
+		w.sayf("may not claim webhooks")
+		return 0
+	}
 	w.ok(err)
 	claimed := 0
 	for _, want := range c.Hosts {
@@ -27,9 +39,18 @@ func (w *walk) claimDeliveriesAny() {
 		}
 		d.row.InFlight, d.row.Node = true, w.node
 		w.sameDelivery(g, d)
-		w.tried = append(w.tried, g.Ref())
+		w.flies(g)
 		w.touched[g.JobID] = true
+		w.sayf("claimed %s", d)
 	}
+	return len(got)
+}
+
+// flies notes a claim of a delivery that the store has given.
+func (w *walk) flies(d store.Delivery) {
+	w.same("whether it may be claimed for "+d.Node, w.m.mayClaim(d.Node), true)
+	w.sawClaim(w.world, d.Ref())
+	w.tried = append(w.tried, claim{d.Ref(), d.Node, d.JobID})
 }
 
 // claimedFor wants those that were due longest, and says how many these are. A
@@ -62,14 +83,21 @@ func (w *walk) claimedFor(got []store.Delivery, want store.HostWant) int {
 }
 
 func (w *walk) settleDeliveryAny() {
-	d := one(w, w.deliveries(isInFlight), "delivery in flight")
-	ref, e := d.row.Ref(), w.anyTryEnd()
+	d := latest(w, w.deliveries(isInFlight), "webhook")
+	w.by(d.row.Node)
+	w.endTry(d, w.anyTryEnd())
+}
+
+// endTry settles a try that is in flight.
+func (w *walk) endTry(d *modelDelivery, e store.TryEnd) {
+	ref := d.row.Ref()
 	got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
 	w.ok(err)
 	d.settle(e)
 	w.sameDelivery(got, d)
 	w.touched[d.row.JobID] = true
-	w.repeats = append(w.repeats, func() {
+	w.sayf("settled %s", d)
+	w.repeats = append(w.repeats, repeat{fmt.Sprintf("the settle of the webhook of %s under fence %d", nameOf(d.row.JobID), ref.Fence), func() {
 		got, err := w.Store().SettleDelivery(w.ctx(), ref, e)
 		if e.Unbegun || w.m.erased[d.row.JobID] {
 			w.fails(err, store.ErrFenced)
@@ -77,7 +105,7 @@ func (w *walk) settleDeliveryAny() {
 		}
 		w.ok(err)
 		w.sameDelivery(got, d)
-	})
+	}})
 }
 
 func (w *walk) anyTryEnd() store.TryEnd {
@@ -99,16 +127,23 @@ func (w *walk) anyTryEnd() store.TryEnd {
 }
 
 func (w *walk) settleDeliveryZombie() {
-	ref := one(w, slices.DeleteFunc(slices.Clone(w.tried), func(ref store.Ref) bool {
-		d := w.m.deliveries[ref.ID]
-		return d != nil && d.row.InFlight && d.row.Fence == ref.Fence
-	}), "claim of a delivery that is over")
-	_, err := w.Store().SettleDelivery(w.ctx(), ref, w.anyTryEnd())
+	over := slices.DeleteFunc(slices.Clone(w.tried), func(c claim) bool { return w.inFlight(c) && w.m.deliveries[c.ID].row.Fence == c.Fence })
+	zombie := latest(w, favour(over, w.inFlight), "claim that is over")
+	w.by(zombie.node)
+	_, err := w.Store().SettleDelivery(w.ctx(), zombie.Ref, w.anyTryEnd())
 	w.fails(err, store.ErrFenced)
+	w.sayf("was fenced off from the webhook of %s", nameOf(zombie.job))
+}
+
+// inFlight tells whether the delivery of a claim is in flight, under whatever fence.
+func (w *walk) inFlight(c claim) bool {
+	d := w.m.deliveries[c.ID]
+	return d != nil && d.row.InFlight
 }
 
 func (w *walk) redeliverAny() {
-	d := one(w, w.deliveries(func(*modelDelivery) bool { return true }), "delivery")
+	d := latest(w, w.deliveries(func(*modelDelivery) bool { return true }), "webhook")
+	w.anybody()
 	err := w.Store().Redeliver(w.ctx(), project, d.row.ID, w.now)
 	switch {
 	case d.row.InFlight:
@@ -124,7 +159,8 @@ func (w *walk) redeliverAny() {
 
 // eraseDeliveryAny deletes the bytes of a delivery, if they may be.
 func (w *walk) eraseDeliveryAny() {
-	d := one(w, w.deliveries(func(*modelDelivery) bool { return true }), "delivery")
+	d := latest(w, w.deliveries(func(*modelDelivery) bool { return true }), "webhook")
+	w.anybody()
 	err := w.Store().EraseDelivery(w.ctx(), project, d.row.ID)
 	switch {
 	case d.row.Gone:
@@ -141,6 +177,7 @@ func (w *walk) eraseDeliveryAny() {
 }
 
 func (w *walk) expireDeliveriesAny() {
+	w.anybody()
 	limit, before := w.number(1, 3, "limit"), w.now.Add(-time.Duration(w.number(0, 100, "hours"))*time.Hour)
 	over := w.deliveries(func(d *modelDelivery) bool {
 		if d.row.Manual {
@@ -165,20 +202,25 @@ func (w *walk) expireDeliveriesAny() {
 	}
 }
 
-// releaseDeliveriesAny gives back some of what is in flight, and of what is not any more.
+// releaseDeliveriesAny gives back some of what a node has in flight, and of what it
+// has not.
 func (w *walk) releaseDeliveriesAny() {
-	var refs []store.Ref
-	for _, ref := range w.tried {
-		if w.oneIn(2, "give back a try") {
-			refs = append(refs, ref)
-		}
-	}
+	needs(w.tried)
+	w.anybody()
+	refs := refsOf(w.some(favour(w.tried, func(c claim) bool { return w.inFlight(c) && w.m.deliveries[c.ID].row.Node == w.node })))
 	lost := w.deliveries(func(d *modelDelivery) bool {
 		return d.row.InFlight && d.row.Node == w.node && slices.Contains(refs, d.row.Ref())
 	})
-	n, err := w.Store().ReleaseDeliveries(w.ctx(), w.node, refs, w.now)
+	node, now := w.node, w.now
+	n, err := w.Store().ReleaseDeliveries(w.ctx(), node, refs, now)
 	w.ok(err)
 	w.same("how many tries were lost", n, len(lost))
+	w.sayf("gave back %d webhooks", n)
+	w.repeats = append(w.repeats, repeat{fmt.Sprintf("the release by %s of %d webhooks", node, n), func() {
+		n, err := w.Store().ReleaseDeliveries(w.ctx(), node, refs, now)
+		w.ok(err)
+		w.same("how many are given back once more", n, 0)
+	}})
 	w.lost(lost, n)
 }
 
@@ -187,6 +229,9 @@ func (w *walk) lost(from []*modelDelivery, n int) {
 	freedOnes := 0
 	for _, d := range from {
 		if got, _ := w.delivery(d.row.JobID); !got.InFlight {
+			if got.Fence <= d.row.Fence {
+				w.Fatalf("%s was freed, and its fence went from %d to %d", d, d.row.Fence, got.Fence)
+			}
 			freedOnes++
 			d.lose(w.now)
 			w.touched[d.row.JobID] = true

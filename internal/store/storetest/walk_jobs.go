@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,23 +12,52 @@ import (
 )
 
 func (w *walk) submitAny() {
+	w.claimer()
 	n := w.newJob(w.now, w.anyOptions)
-	w.sameRow(w.submit(n), n.Job)
+	if n.Job.Node != "" && !w.m.mayClaim(n.Job.Node) {
+		_, _, err := w.Store().Submit(w.ctx(), n)
+		w.fails(err, store.ErrNoLease)
+		w.sayf("may not submit %s as running", nameOf(n.Job.ID))
+		return
+	}
 	w.accept(n)
 }
 
+// accept submits a job.
 func (w *walk) accept(n store.NewJob) {
+	w.sameRow(w.submit(n), n.Job)
+	w.accepted(n)
+}
+
+// accepted is what holds for a job that was stored.
+func (w *walk) accepted(n store.NewJob) {
 	w.m.submit(n)
+	w.sawJob(w.world, n.Job)
 	w.touched[n.Job.ID] = true
 	w.armed = false
 	if n.Job.Node != "" {
-		w.given = append(w.given, n.Job.Ref())
+		w.claimed(n.Job)
 	}
-	w.repeats = append(w.repeats, func() {
-		if j := w.m.jobs[n.Job.ID]; j != nil {
-			w.sameRow(w.submit(n), j.row)
+	w.sayf("submitted %s, %s", nameOf(n.Job.ID), n.Job.Status)
+	w.repeats = append(w.repeats, repeat{"the submit of " + nameOf(n.Job.ID), func() {
+		j := w.m.jobs[n.Job.ID]
+		if j == nil {
+			return
 		}
-	})
+		got, _, err := w.Store().Submit(w.ctx(), n)
+		if errors.Is(err, store.ErrNoLease) && n.Job.Node != "" && !w.m.mayClaim(n.Job.Node) {
+			return // it need not look whether the job is there already
+		}
+		w.ok(err)
+		w.sameRow(got, j.row)
+	}})
+}
+
+// claimed notes a claim that the store has given.
+func (w *walk) claimed(j store.Job) {
+	w.same("whether it may be claimed for "+j.Node, w.m.mayClaim(j.Node), true)
+	w.sawClaim(w.world, j.Ref())
+	w.given = append(w.given, claim{j.Ref(), j.Node, j.ID})
 }
 
 func (w *walk) anyOptions(j *store.Job) {
@@ -40,7 +70,7 @@ func (w *walk) anyOptions(j *store.Job) {
 		j.Priority = w.number(1, store.MaxPriority, "priority")
 	}
 	if w.oneIn(3, "to another host") {
-		to("https://b.example:443")(j)
+		to(otherHost)(j)
 	}
 	if w.oneIn(4, "with a key") {
 		w.keys++
@@ -61,7 +91,7 @@ func (w *walk) anyOptions(j *store.Job) {
 	}
 	switch w.number(1, 4, "when") {
 	case 1:
-		bornOn(w.node)(j)
+		bornOn(w.node)(j) // also where it has no lease
 	case 2:
 		j.RunAt = w.now.Add(time.Duration(w.number(1, 100, "seconds until run_at")) * time.Second)
 	default:
@@ -70,11 +100,14 @@ func (w *walk) anyOptions(j *store.Job) {
 
 // replayAny repeats a job, if it may be.
 func (w *walk) replayAny() {
-	old := one(w, w.jobs(anyJob), "job")
+	old := latest(w, w.jobs(anyJob), "job")
+	w.claimer()
 	n := w.newJob(w.now, w.anyOptions, replayOf(old.row))
 	got, err := w.Store().Replay(w.ctx(), n)
 	last := w.m.jobs[old.row.ReplayedBy]
+	noLease := n.Job.Node != "" && !w.m.mayClaim(n.Job.Node)
 	switch {
+	case noLease && errors.Is(err, store.ErrNoLease): // whatever else stands against it
 	case !old.row.Status.Terminal():
 		w.fails(err, store.ErrLive)
 	case old.row.Status == ringback.Completed:
@@ -85,16 +118,18 @@ func (w *walk) replayAny() {
 		w.fails(err, store.ErrReplayed)
 		w.sameRow(got, last.row)
 	default:
+		w.same("whether it may be born", noLease, false)
 		w.ok(err)
 		w.sameRow(got, n.Job)
 		old.row.ReplayedBy = n.Job.ID
-		w.accept(n)
+		w.accepted(n)
 	}
 }
 
 // eraseAny deletes the content of a job, if it may be.
 func (w *walk) eraseAny() {
-	j := one(w, w.jobs(anyJob), "job")
+	j := latest(w, w.jobs(anyJob), "job")
+	w.anybody()
 	err := w.Store().Erase(w.ctx(), project, j.row.ID, w.now)
 	switch {
 	case !j.row.Status.Terminal():
@@ -110,8 +145,9 @@ func (w *walk) eraseAny() {
 
 // submitKnown comes with an idempotency key that is taken.
 func (w *walk) submitKnown() {
-	known := one(w, w.jobs(func(j store.Job) bool { return j.IdempotencyKey != "" }), "job with a key")
+	known := latest(w, w.jobs(func(j store.Job) bool { return j.IdempotencyKey != "" }), "job with a key")
 	hash := one(w, []string{"hash", "another"}, "hash")
+	w.anybody()
 	got, replayed, err := w.Store().Submit(w.ctx(), w.newJob(w.now, withKey(known.row.IdempotencyKey, hash)))
 	if hash != "hash" {
 		w.fails(err, store.ErrMismatch)
@@ -123,11 +159,20 @@ func (w *walk) submitKnown() {
 }
 
 func (w *walk) claimAny() {
-	c := store.ClaimJobs{Node: w.node, Now: w.now, Suspects: w.number(0, 2, "suspects")}
-	for _, l := range []store.Lane{lane, slowLane} {
-		c.Lanes = append(c.Lanes, store.LaneWant{Lane: l, N: w.number(0, 3, "jobs of "+l.Model)})
-	}
+	needs(w.jobs(isQueued))
+	w.claimer()
+	w.claimSome(w.number(0, 3, "jobs of "+lane.Model), w.number(0, 3, "jobs of "+slowLane.Model), w.number(0, 2, "suspects"))
+}
+
+// claimSome claims jobs of both lanes, and says how many it was given.
+func (w *walk) claimSome(fast, slow, suspects int) int {
+	c := store.ClaimJobs{Node: w.node, Now: w.now, Suspects: suspects, Lanes: []store.LaneWant{{Lane: lane, N: fast}, {Lane: slowLane, N: slow}}}
 	got, err := w.Store().Claim(w.ctx(), c)
+	if !w.m.mayClaim(w.node) {
+		w.fails(err, store.ErrNoLease)
+		w.sayf("may not claim")
+		return 0
+	}
 	w.ok(err)
 	claimed := 0
 	for _, want := range c.Lanes {
@@ -139,9 +184,11 @@ func (w *walk) claimAny() {
 		m := w.m.jobs[j.ID]
 		m.claim(w.node, w.now)
 		w.sameRow(j, m.row)
-		w.given = append(w.given, j.Ref())
+		w.claimed(j)
 		w.touched[j.ID] = true
 	}
+	w.sayf("claimed %q", namesOf(got))
+	return len(got)
 }
 
 // claimedIn wants the first n of those that were due, and says how many these
@@ -168,13 +215,27 @@ func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int 
 }
 
 func (w *walk) settleAny() {
-	j := one(w, w.jobs(isRunning), "running job")
-	ref, o := j.row.Ref(), w.anyOutcome()(j.row)
+	j := latest(w, w.jobs(isRunning), "job")
+	w.by(j.row.Node)
+	o := w.anyOutcome()(j.row)
+	if d := o.Delivery; d != nil && d.Node != "" && !w.m.mayClaim(d.Node) {
+		_, err := w.Store().Settle(w.ctx(), j.row.Ref(), always(o))
+		w.fails(err, store.ErrNoLease)
+		w.sayf("may not settle %s with its webhook in flight", nameOf(j.row.ID))
+		d.Node = ""
+	}
+	w.end(j, o)
+}
+
+// end settles a running attempt.
+func (w *walk) end(j *modelJob, o store.Outcome) {
+	ref := j.row.Ref()
 	got, err := w.Store().Settle(w.ctx(), ref, always(o))
 	w.ok(err)
 	j.settled[ref.Fence] = true
 	w.applied(j, o, got)
-	w.repeats = append(w.repeats, func() {
+	w.sayf("settled %s: %s", nameOf(ref.ID), o.Attempt.Outcome)
+	w.repeats = append(w.repeats, repeat{fmt.Sprintf("the settle of %s under fence %d", nameOf(ref.ID), ref.Fence), func() {
 		got, err := w.Store().Settle(w.ctx(), ref, always(o))
 		if w.m.erased[ref.ID] {
 			w.fails(err, store.ErrFenced)
@@ -182,7 +243,7 @@ func (w *walk) settleAny() {
 		}
 		w.ok(err)
 		w.sameRow(got, j.row)
-	})
+	}})
 }
 
 // applied is what a job must be after an outcome.
@@ -191,18 +252,27 @@ func (w *walk) applied(j *modelJob, o store.Outcome, got store.Job) {
 	w.sameRow(got, j.row)
 	w.touched[j.row.ID] = true
 	if o.Delivery != nil && o.Delivery.Node != "" {
-		w.tried = append(w.tried, j.delivery.row.Ref())
+		w.flies(j.delivery.row)
 	}
 }
 
 // settleZombie settles a claim that is over, with news of its own.
 func (w *walk) settleZombie() {
-	ref := one(w, slices.DeleteFunc(slices.Clone(w.given), func(ref store.Ref) bool {
-		j := w.m.jobs[ref.ID]
-		return j != nil && isRunning(j.row) && j.row.Fence == ref.Fence
-	}), "claim that is over")
-	_, err := w.Store().Settle(w.ctx(), ref, w.anyOutcome())
+	over := slices.DeleteFunc(slices.Clone(w.given), func(c claim) bool { return w.runs(c) && w.m.jobs[c.ID].row.Fence == c.Fence })
+	zombie := latest(w, favour(over, w.runs), "claim that is over")
+	w.by(zombie.node)
+	_, err := w.Store().Settle(w.ctx(), zombie.Ref, w.anyOutcome())
+	if errors.Is(err, store.ErrNoLease) && !w.m.mayClaim(w.node) {
+		return // it need not look further
+	}
 	w.fails(err, store.ErrFenced)
+	w.sayf("was fenced off from %s", nameOf(zombie.ID))
+}
+
+// runs tells whether the job of a claim is running, under whatever fence.
+func (w *walk) runs(c claim) bool {
+	j := w.m.jobs[c.ID]
+	return j != nil && isRunning(j.row)
 }
 
 // anyOutcome decides as a worker may, whatever comes back from the provider.
@@ -226,7 +296,7 @@ func (w *walk) anyOutcome() store.Decide {
 		case kind == "release":
 			o = released(now)
 		case kind == "uncertain":
-			o = afterCrash(now)(j)
+			o = afterCrash(now, "")(j)
 		default:
 			o = retried(now, again)
 			if kind == "next model" && len(j.Fallbacks) > 0 {
@@ -257,20 +327,22 @@ func notifying(j store.Job, o store.Outcome, node string) store.Outcome {
 	return o
 }
 
-// afterCrash decides about a job whose process died.
-func afterCrash(now time.Time) store.Decide {
+// afterCrash decides about a job whose process died. If it ends, the node given sends
+// its webhook at once, if one is given.
+func afterCrash(now time.Time, node string) store.Decide {
 	return func(j store.Job) store.Outcome {
 		o := freed(now)(j)
 		if !j.CancelRequested && j.Options.RetryUncertain == ringback.RetryNever {
 			o = failed(now)
 			o.Attempt = attempt(now, ringback.AttemptUncertain)
 		}
-		return notifying(j, o, "")
+		return notifying(j, o, node)
 	}
 }
 
 func (w *walk) cancelAny() {
-	j := one(w, w.jobs(anyJob), "job")
+	j := latest(w, w.jobs(anyJob), "job")
+	w.claimer()
 	node := w.bornFor(3)
 	decide := func(j store.Job) store.Outcome { return notifying(j, cancelled(w.now)(j), node) }
 	got, err := w.Store().Cancel(w.ctx(), project, j.row.ID, decide)
@@ -279,7 +351,13 @@ func (w *walk) cancelAny() {
 		w.sameRow(got, j.row)
 		return
 	}
-	w.ok(err)
+	var ends []*modelJob
+	if j.row.Status == ringback.Queued {
+		ends = append(ends, j)
+	}
+	if w.refused(err, ends, decide) {
+		return
+	}
 	switch j.row.Status {
 	case ringback.Queued:
 		w.applied(j, decide(j.row), got)
@@ -287,17 +365,22 @@ func (w *walk) cancelAny() {
 		j.row.CancelRequested = true
 	default:
 	}
+	w.sayf("cancelled %s", j)
 	w.sameRow(got, j.row)
 	w.touched[j.row.ID] = true
 }
 
 func (w *walk) expireAny() {
 	w.passTime(0, 11*time.Minute, 2*time.Hour)
+	w.claimer()
 	limit, node := w.number(1, 4, "limit"), w.bornFor(3)
 	over := w.jobs(func(j store.Job) bool { return j.Status == ringback.Queued && !j.EndBy.After(w.now) })
 	decide := func(j store.Job) store.Outcome { return notifying(j, expired(w.now)(j), node) }
 	got, err := w.Store().Expire(w.ctx(), w.now, limit, decide)
-	w.ok(err)
+	if w.refused(err, over, decide) {
+		return
+	}
+	w.sayf("let %q expire", namesOf(got))
 	w.swept(got, over, limit, decide)
 }
 
@@ -315,41 +398,31 @@ func (w *walk) swept(got []store.Job, from []*modelJob, limit int, decide store.
 	}
 }
 
-// releaseAny gives back some of what runs, and of what does not any more.
+// releaseAny gives back some of what a node holds, and of what it does not.
 func (w *walk) releaseAny() {
-	var refs []store.Ref
-	for _, ref := range w.given {
-		if w.oneIn(2, "give back a claim") {
-			refs = append(refs, ref)
+	needs(w.given)
+	w.anybody()
+	refs := refsOf(w.some(favour(w.given, func(c claim) bool { return w.runs(c) && w.m.jobs[c.ID].row.Node == w.node })))
+	held := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node == w.node && slices.Contains(refs, j.Ref()) })
+	node, decide := w.node, afterCrash(w.now, "")
+	got, err := w.Store().Release(w.ctx(), node, refs, decide)
+	w.ok(err)
+	w.sayf("gave back %q", namesOf(got))
+	w.swept(got, held, len(held), decide)
+	w.repeats = append(w.repeats, repeat{fmt.Sprintf("the release by %s of %q", node, namesOf(got)), func() {
+		got, err := w.Store().Release(w.ctx(), node, refs, decide)
+		w.ok(err)
+		w.same("what is given back once more", got, []store.Job(nil))
+	}})
+}
+
+// some claims, up to three of them.
+func (w *walk) some(from []claim) []claim {
+	var some []claim
+	for range w.number(1, 3, "how many") {
+		if c := latest(w, from, "claim"); !slices.Contains(some, c) {
+			some = append(some, c)
 		}
 	}
-	held := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node == w.node && slices.Contains(refs, j.Ref()) })
-	got, err := w.Store().Release(w.ctx(), w.node, refs, afterCrash(w.now))
-	w.ok(err)
-	w.swept(got, held, len(held), afterCrash(w.now))
-}
-
-// sweepAll frees up to limit of what dead nodes hold, and says whether there may be more.
-func (w *walk) sweepAll(limit int) (more bool) {
-	jobs := w.jobs(func(j store.Job) bool { return isRunning(j) && j.Node != w.node })
-	deliveries := w.deliveries(func(d *modelDelivery) bool { return d.row.InFlight && d.row.Node != w.node })
-	got, err := w.Store().Sweep(w.ctx(), w.node, w.now, limit, afterCrash(w.now))
-	w.ok(err)
-	w.swept(got.Jobs, jobs, limit, afterCrash(w.now))
-	w.same("how many tries were lost", got.Deliveries, min(limit, len(deliveries)))
-	w.lost(deliveries, got.Deliveries)
-	return len(got.Jobs) == limit || got.Deliveries == limit
-}
-
-// crashAny ends the process. Mostly what a start does first comes at once; where
-// it does not, claims of the dead process are still running.
-func (w *walk) crashAny() {
-	w.crash()
-	if w.oneIn(3, "without the first steps of a start") {
-		return
-	}
-	for w.sweepAll(3) {
-	}
-	w.same("running jobs after a restart", len(w.jobs(isRunning)), 0)
-	w.same("tries in flight after a restart", len(w.deliveries(isInFlight)), 0)
+	return some
 }

@@ -16,15 +16,18 @@ type witness struct {
 	ends     map[uuid.UUID]store.Job
 	ledgers  map[uuid.UUID][]ringback.Attempt
 	payloads map[uuid.UUID]string
+	jobs     map[uuid.UUID]bool // all that were ever seen
+	claims   map[store.Ref]bool
 }
 
 func newWitness() witness {
-	return witness{map[uuid.UUID]store.Job{}, map[uuid.UUID][]ringback.Attempt{}, map[uuid.UUID]string{}}
+	return witness{map[uuid.UUID]store.Job{}, map[uuid.UUID][]ringback.Attempt{}, map[uuid.UUID]string{}, map[uuid.UUID]bool{}, map[store.Ref]bool{}}
 }
 
 // sawJob: P2, a terminal job never changes.
 func (s *witness) sawJob(w *world, j store.Job) {
 	w.Helper()
+	s.jobs[j.ID] = true
 	before, ended := s.ends[j.ID]
 	if ended {
 		before.ReplayedBy = j.ReplayedBy // a link, no state
@@ -36,6 +39,26 @@ func (s *witness) sawJob(w *world, j store.Job) {
 	}
 	if !ended && j.Status.Terminal() {
 		s.ends[j.ID] = j
+	}
+}
+
+// sawClaim: P6, no two are given the same claim, not one after the other either:
+// whoever has lost it could settle in the name of the next.
+func (s *witness) sawClaim(w *world, ref store.Ref) {
+	w.Helper()
+	if s.claims[ref] {
+		w.Fatalf("%s was claimed twice under fence %d", ref.ID, ref.Fence)
+	}
+	s.claims[ref] = true
+}
+
+// sawEnd: P2, every job that was accepted has ended.
+func (s *witness) sawEnd(w *world) {
+	w.Helper()
+	for id := range s.jobs {
+		if _, ended := s.ends[id]; !ended {
+			w.Fatalf("%s has not ended", nameOf(id))
+		}
 	}
 }
 
