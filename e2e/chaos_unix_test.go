@@ -91,7 +91,7 @@ type condition struct {
 type hit struct {
 	place  string
 	server *server
-	ids    []string // of the node, until then
+	id     string // of the node then
 	at     time.Time
 	frozen time.Duration // 0: it was killed
 }
@@ -218,7 +218,8 @@ func (c *chaos) hitOne(now time.Time, p plan) bool {
 }
 
 func (c *chaos) hit(victim *place, p plan) {
-	h := &hit{place: victim.name, server: victim.server, ids: victim.ids()}
+	ids := victim.ids()
+	h := &hit{place: victim.name, server: victim.server, id: ids[len(ids)-1]}
 	s := c.state[victim]
 	if p.freezes > 0 && len(c.hits)%3 == 1 {
 		h.frozen = p.freezes - rand.N(p.freezes/8)
@@ -306,7 +307,7 @@ func (c *chaos) wantRecovery(ledgers map[string][]ringback.Attempt) (r recovery)
 // hitOf is what ended an attempt; nil if that is not known.
 func (c *chaos) hitOf(a ringback.Attempt) *hit {
 	for _, h := range c.hits {
-		if slices.Contains(h.ids, a.Node) && !a.StartedAt.After(h.at) {
+		if h.id == a.Node && !a.StartedAt.After(h.at) {
 			return h
 		}
 	}
@@ -324,7 +325,7 @@ type zombies struct {
 func (c *chaos) wantZombiesRefused() (z zombies) {
 	c.t.Helper()
 	for _, h := range c.hits {
-		if h.frozen == 0 || !c.sweptOne(h.ids[len(h.ids)-1]) {
+		if h.frozen == 0 || !c.sweptOne(h.id) {
 			continue
 		}
 		if h.server.counts("this node was swept")+h.server.counts("settled too late") == 0 {
