@@ -47,7 +47,7 @@ type plan struct {
 // one each time.
 func TestAClusterLosesNothing(t *testing.T) {
 	// Not parallel: it takes times.
-	p := plan{lasts: 34 * time.Second, freezes: 11 * time.Second, restarts: []time.Duration{time.Second, 29 * time.Second}}
+	p := plan{lasts: 30 * time.Second, freezes: 12 * time.Second, restarts: []time.Duration{time.Second, 26 * time.Second}}
 	if long {
 		p = plan{lasts: 4 * time.Minute, freezes: 15 * time.Second, restarts: []time.Duration{80 * time.Second, 160 * time.Second}}
 	}
@@ -57,6 +57,7 @@ func TestAClusterLosesNothing(t *testing.T) {
 
 // The same through PgBouncer, which pools connections by transaction.
 func TestAClusterBehindPgBouncerLosesNothing(t *testing.T) {
+	// Not parallel: it takes times.
 	p := plan{lasts: 17 * time.Second}
 	if long {
 		p = plan{lasts: time.Minute, freezes: 15 * time.Second}
@@ -90,7 +91,7 @@ type condition struct {
 type hit struct {
 	place  string
 	server *server
-	ids    []string // of the node, until then
+	id     string // of the node then
 	at     time.Time
 	frozen time.Duration // 0: it was killed
 }
@@ -101,7 +102,7 @@ type outage struct{ from, to time.Time }
 func newChaos(t *testing.T, pg *postgrestest.Server, database string, flags ...string) *chaos {
 	t.Helper()
 	c := &chaos{postgres: pg, state: map[*place]*condition{}}
-	observe := func(d simulate.Delivery) { c.webhook(d) }
+	observe := func(d simulate.Delivery) { c.hear(d) }
 	c.traffic = newTraffic(newCluster(t, setup{
 		racing:   true,
 		receiver: simulate.ReceiverConfig{Forget: true, Observe: observe, Answer: nowAndThen500},
@@ -119,9 +120,9 @@ func (c *chaos) goThrough(p plan) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), p.lasts+15*time.Minute)
 	defer cancel()
 	for _, n := range c.nodes {
-		c.start(n)
+		c.startNode(n)
 	}
-	stop := c.traffic.start(ctx)
+	stop := c.begin(ctx)
 	c.suffer(p)
 	must(c.t, stop())
 
@@ -134,7 +135,7 @@ func (c *chaos) goThrough(p plan) {
 	c.wantCleanLogs()
 }
 
-func (c *chaos) start(n *place) {
+func (c *chaos) startNode(n *place) {
 	c.t.Helper()
 	n.again()
 	c.servers = append(c.servers, n.server)
@@ -148,10 +149,13 @@ func (c *chaos) suffer(p plan) {
 	next := began
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for now := began; now.Before(began.Add(p.lasts)) || !c.allWell(); now = <-tick.C {
+	for now := began; ; now = <-tick.C {
 		c.heal(now)
-		switch over := now.Sub(began) >= p.lasts; {
-		case len(c.outages) < len(p.restarts) && now.Sub(began) >= p.restarts[len(c.outages)] && c.allWell():
+		over, restarts := now.Sub(began) >= p.lasts, p.restarts[len(c.outages):]
+		switch {
+		case over && len(restarts) == 0 && c.allWell():
+			return
+		case len(restarts) > 0 && now.Sub(began) >= restarts[0] && c.allWell():
 			c.restartPostgres()
 		case !over && now.After(next) && c.hitOne(now, p):
 			next = now.Add(2*time.Second + rand.N(3*time.Second))
@@ -187,7 +191,7 @@ func (c *chaos) heal(now time.Time) {
 			// It is left alone for long enough to say what it finds.
 			*s = condition{up: true, peace: now, spared: now.Add(3 * time.Second)}
 		default:
-			c.start(n)
+			c.startNode(n)
 		}
 	}
 }
@@ -214,7 +218,8 @@ func (c *chaos) hitOne(now time.Time, p plan) bool {
 }
 
 func (c *chaos) hit(victim *place, p plan) {
-	h := &hit{place: victim.name, server: victim.server, ids: victim.ids()}
+	ids := victim.ids()
+	h := &hit{place: victim.name, server: victim.server, id: ids[len(ids)-1]}
 	s := c.state[victim]
 	if p.freezes > 0 && len(c.hits)%3 == 1 {
 		h.frozen = p.freezes - rand.N(p.freezes/8)
@@ -302,7 +307,7 @@ func (c *chaos) wantRecovery(ledgers map[string][]ringback.Attempt) (r recovery)
 // hitOf is what ended an attempt; nil if that is not known.
 func (c *chaos) hitOf(a ringback.Attempt) *hit {
 	for _, h := range c.hits {
-		if slices.Contains(h.ids, a.Node) && !a.StartedAt.After(h.at) {
+		if h.id == a.Node && !a.StartedAt.After(h.at) {
 			return h
 		}
 	}
@@ -320,7 +325,7 @@ type zombies struct {
 func (c *chaos) wantZombiesRefused() (z zombies) {
 	c.t.Helper()
 	for _, h := range c.hits {
-		if h.frozen == 0 || !c.sweptOne(h.ids[len(h.ids)-1]) {
+		if h.frozen == 0 || !c.sweptOne(h.id) {
 			continue
 		}
 		if h.server.counts("this node was swept")+h.server.counts("settled too late") == 0 {

@@ -33,7 +33,7 @@ type absence struct {
 
 var absences = []absence{
 	{"stopped", (*postgrestest.Server).Stop, (*postgrestest.Server).Start, 2 * time.Second},
-	{"unreachable", (*postgrestest.Server).Freeze, (*postgrestest.Server).Thaw, 35 * time.Second},
+	{"unreachable", (*postgrestest.Server).Freeze, (*postgrestest.Server).Thaw, 20 * time.Second},
 }
 
 // recovers is how long after PostgreSQL is back the nodes may need to be ready.
@@ -66,9 +66,8 @@ func TestPostgreSQLAwayForAMinute(t *testing.T) {
 			}
 			eventually(t, "20 calls run", func() bool { return len(c.calls.Calls()) == len(ids) })
 
+			from, before := time.Now(), wire.dials.Load()
 			a.goes(pg)
-			from := time.Now()
-			before := wire.dials.Load()
 			for _, n := range c.nodes {
 				n.wantUnreadyFor("database")
 			}

@@ -31,7 +31,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	defer cancel()
 	var l *traffic
 	c := newCluster(t, setup{racing: true, receiver: simulate.ReceiverConfig{
-		Forget: true, Observe: func(d simulate.Delivery) { l.webhook(d) }, Answer: nowAndThen500,
+		Forget: true, Observe: func(d simulate.Delivery) { l.hear(d) }, Answer: nowAndThen500,
 	}}, postgrestest.Database(t), 3)
 	watch := newWatchman(t)
 	for _, n := range c.nodes {
@@ -40,7 +40,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 		n.ready()
 	}
 	l = newTraffic(c)
-	stop := l.start(ctx)
+	stop := l.begin(ctx)
 	for range rounds {
 		for _, n := range c.nodes {
 			l.underWay(ctx, 20)

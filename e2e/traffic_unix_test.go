@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	travellers = 8
+	travellers = 24
 	// abroad is how many jobs are between their acceptance and their end at most.
-	abroad = 96
+	abroad = 128
 	// travelPause is the mean time between a traveller's jobs: a load that leaves the
 	// machine air for its faults to be those that the test makes.
-	travelPause = 100 * time.Millisecond
+	travelPause = 200 * time.Millisecond
 	// answerWithin is how long a client gives a node before it asks another.
-	answerWithin = 3 * time.Second
+	answerWithin = 2 * time.Second
 )
 
 // traffic is a load on all nodes of a cluster at once: each request goes to any of
@@ -59,8 +59,8 @@ func newTraffic(c *cluster) *traffic {
 	}
 }
 
-// webhook notes a webhook. The first of a job lets another one in.
-func (l *traffic) webhook(d simulate.Delivery) {
+// hear notes a webhook. The first of a job lets another one in.
+func (l *traffic) hear(d simulate.Delivery) {
 	l.mu.Lock()
 	_, known := l.called[d.JobID]
 	if !known {
@@ -198,9 +198,9 @@ func pause(ctx context.Context, mean time.Duration) {
 	}
 }
 
-// start begins the traffic. The function that it returns ends it, and returns when
+// begin begins the traffic. The function that it returns ends it, and returns when
 // all that were to be looked after have ended.
-func (l *traffic) start(ctx context.Context) (stop func() error) {
+func (l *traffic) begin(ctx context.Context) (stop func() error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for n := range travellers {
 		g.Go(func() error { return l.travel(ctx, n) })
@@ -216,7 +216,7 @@ func (l *traffic) start(ctx context.Context) (stop func() error) {
 func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	l.t.Helper()
 	l.forEach(func(id string, o *order) error {
-		job, err := l.ended(id, o)
+		job, err := l.awaitEnd(id, o)
 		o.end = job
 		return err
 	})
@@ -251,7 +251,7 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 func (l *traffic) forEach(do func(id string, o *order) error) {
 	l.t.Helper()
 	var g errgroup.Group
-	g.SetLimit(2 * travellers)
+	g.SetLimit(travellers)
 	for id, o := range l.orders {
 		g.Go(func() error {
 			if err := do(id, o); err != nil {
@@ -263,8 +263,8 @@ func (l *traffic) forEach(do func(id string, o *order) error) {
 	must(l.t, g.Wait())
 }
 
-// ended waits for the end of an order's job, and of its webhook.
-func (l *traffic) ended(id string, o *order) (ringback.Job, error) {
+// awaitEnd waits for the end of an order's job, and of its webhook.
+func (l *traffic) awaitEnd(id string, o *order) (ringback.Job, error) {
 	if !o.looksAfter {
 		return l.deliveredWithin(id)
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -15,9 +16,7 @@ const stepSweep = "sweep"
 
 // sweep frees what nodes that died have left, as long as this one may judge who has.
 func (n *Node) sweep(ctx context.Context) error {
-	// Twice as often as leases are renewed: who was killed is found out 8 s after its
-	// last renewal, and its jobs are to run elsewhere within 10.
-	for sleep(ctx, jitter(n.life.Load().every(idleLook)/2)) {
+	for sleep(ctx, n.untilSweep(n.life.Load())) {
 		var err error
 		if l := n.life.Load(); l.shared() && l.mayJudge() {
 			err = n.sweepAll(ctx)
@@ -25,6 +24,30 @@ func (n *Node) sweep(ctx context.Context) error {
 		n.complain(ctx, stepSweep, err)
 	}
 	return nil
+}
+
+// untilSweep is the time until the next sweep: about half that between two renewals,
+// and less where a lease runs out before. Who was killed is found out as soon as
+// 8 s have passed since its last renewal, for its jobs are to run elsewhere within 10.
+func (n *Node) untilSweep(l *life) time.Duration {
+	pause := jitter(l.every(idleLook) / 2)
+	if left := time.Until(n.local(l.soonest())); left > 0 && left < pause {
+		return left + l.period()/20
+	}
+	return pause
+}
+
+// soonest is when the first lease of another node runs out, on the one clock, as
+// the last renewal showed it; the zero time where there is no other.
+func (l *life) soonest() (at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, other := range l.nodes {
+		if other.ID != l.id && (at.IsZero() || other.ExpiresAt.Before(at)) {
+			at = other.ExpiresAt
+		}
+	}
+	return at
 }
 
 // sweepAll takes away the leases whose time is over and frees all that is claimed
