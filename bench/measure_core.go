@@ -68,7 +68,7 @@ func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error)
 	}
 	before := measure(u.all()...)
 	n := max(100, int(warm*b.seconds))
-	err = b.profile.during(ctx, "throughput", func() error {
+	err = b.profile.during(ctx, u, throughput, func() error {
 		rate, err = b.flood(ctx, u, atOnce, promptSize, n)
 		return err
 	})
@@ -113,7 +113,7 @@ func (b *bench) flood(ctx context.Context, u *up, how behaviour, prompt, n int) 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, prompt)
+	s := newSubmitter(b.world, r, u.doors, prompt)
 	defer s.close()
 	s.flood(ctx, 0, n, submitters)
 	if err := s.err(); err != nil {
@@ -135,7 +135,7 @@ func (b *bench) pace(ctx context.Context, u *up, how behaviour, perSecond float6
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	s.pace(ctx, 0, n, perSecond)
 	if err := s.err(); err != nil {

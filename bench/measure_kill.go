@@ -55,7 +55,7 @@ func (b *bench) killOne(ctx context.Context, c contender, r *run, first int, mu 
 		return err
 	}
 	defer u.stop()
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	s.flood(ctx, first, first+interrupted, interrupted)
 	if err := s.err(); err != nil {

@@ -77,7 +77,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 // put submits n jobs, and waits for no more than that the provider has the first.
 func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	s.flood(ctx, 0, n, 1)
 	if err := s.err(); err != nil {
