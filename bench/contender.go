@@ -21,6 +21,8 @@ type contender struct {
 	Title string // what it is, in a line
 	// service is the database behind it; nil if it needs none.
 	service service
+	// store is where Ringback keeps jobs; nil of the others, and of variants.
+	store store
 	// install makes its programs; the error says what is missing.
 	install func(ctx context.Context, b *bench) error
 	// programs are its processes.
@@ -235,11 +237,11 @@ var contenders = []contender{
 	},
 	{
 		Name: "ringback", Title: "Ringback, embedded store (SQLite, every 202 synced to disk)",
-		install: installRingback, programs: serve, health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
+		store: sqliteStore{}, install: installRingback, programs: serve, health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
 	},
 	{
 		Name: "ringback-pg", Title: "Ringback on PostgreSQL, one node",
-		service: postgres{}, install: installRingback, programs: serveNodes,
+		service: postgres{}, store: postgresStore{}, install: installRingback, programs: serveNodes,
 		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
 	},
 	{

@@ -17,7 +17,14 @@ import (
 // at what it holds every two seconds. What grows after the first two minutes
 // would grow for ever.
 func measureSoak(ctx context.Context, b *bench) error {
-	return b.withRingback(func(c contender) error { return b.soak(ctx, c) }, soaked)
+	for _, c := range b.present {
+		if c.Name == "ringback" {
+			if err := b.soak(ctx, c); err != nil {
+				b.failed(soaked, c.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 const (
