@@ -21,8 +21,6 @@ import (
 	"github.com/ringback/ringback/internal/postgrestest"
 )
 
-func init() { scriptCommands["database"] = scriptDatabase }
-
 // database NAME: sets a variable to the URL of an empty database.
 func scriptDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -76,7 +74,7 @@ func wantPasswords(t *testing.T, s *postgrestest.Server) {
 	if err := conn.QueryRow(t.Context(), "SHOW hba_file").Scan(&file); err != nil {
 		t.Fatal(err)
 	}
-	rules := "host all postgres 127.0.0.1/32 trust\nhost all stranger 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	rules := "host all postgres 127.0.0.1/32 trust\nhost all stranger 127.0.0.1/32 reject\nhost all ringback,hasty,veteran 127.0.0.1/32 scram-sha-256\n"
 	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +191,7 @@ func TestADatabaseThatIsNotThereIsWaitedFor(t *testing.T) {
 	node, log = startNode(t, database, "--addr", freeAddr(t))
 	waitUntil(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "waiting for the database") })
 	stop(t, node, log)
-	if !strings.Contains(log.String(), errStopped.Error()) {
+	if !strings.Contains(log.String(), "stopped while waiting for the database") {
 		t.Errorf("it does not say why it ended:\n%s", log)
 	}
 }

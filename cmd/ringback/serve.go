@@ -128,7 +128,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	c.warnOfData(log)
 	store, err := openStore(ctx, c, log, metrics)
 	if errors.Is(err, errStopped) {
-		log.Info(err.Error())
+		log.Info("stopped while waiting for the database")
 		return nil
 	}
 	if err != nil {

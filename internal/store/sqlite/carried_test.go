@@ -37,8 +37,8 @@ func (c *carried) Store() store.Store {
 
 func (c *carried) Move(t testing.TB) {
 	url := postgrestest.Database(t)
-	c.harness.Crash(t)
-	carryOver(t, c.harness.store, url)
+	c.Crash(t)
+	carryOver(t, c.store, url)
 	s, err := postgres.Open(context.Background(), postgres.Config{URL: url, Connections: 2})
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
