@@ -10,9 +10,10 @@
 //	fsync_linux_test.go  a 202 means fsync: what strace sees of the real program
 //	kill_test.go       nothing is lost, however often it is killed
 //	drain_test.go      SIGTERM
-//	cluster_unix_test.go  several nodes on one PostgreSQL; rolling_unix_test.go  restarted one by one;
-//	                   outage_unix_test.go  without it; chaos_unix_test.go  killed and frozen,
-//	                   under the load of traffic_unix_test.go
+//	cluster_unix_test.go  several nodes on one PostgreSQL
+//	chaos_unix_test.go    they are killed and frozen; traffic_unix_test.go is the load
+//	rolling_unix_test.go  they are restarted one by one
+//	outage_unix_test.go   PostgreSQL is away; clock_unix_test.go  clocks are wrong
 //	faults_test.go     what an operator may get wrong, and what may be broken
 //	disk_test.go       a full disk
 //	million_test.go    a start on very many jobs, and work beside them
