@@ -53,7 +53,8 @@ var mayImport = map[string][]string{
 // forTests is what every package's tests may import too, with all that those
 // packages import.
 var forTests = []string{
-	".", "client", "internal/simulate", "internal/postgrestest", "internal/store/sqlite", "internal/store/storetest",
+	".", "client", "internal/simulate", "internal/postgrestest", "internal/store/sqlite", "internal/store/postgres",
+	"internal/store/storetest",
 }
 
 // theServer is what the tests of the client may import: they talk to the real one.

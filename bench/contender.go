@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,6 +21,8 @@ type contender struct {
 	Title string // what it is, in a line
 	// service is the database behind it; nil if it needs none.
 	service service
+	// store is where Ringback keeps jobs; nil of the others, and of variants.
+	store store
 	// install makes its programs; the error says what is missing.
 	install func(ctx context.Context, b *bench) error
 	// programs are its processes.
@@ -29,22 +33,26 @@ type contender struct {
 	// streams tells that its worker takes the answer as a stream always; the
 	// others do when the workload is about streams.
 	streams bool
+	// profiled tells that it is ours: -profile is about it.
+	profiled bool
 	// concurrency is how many jobs a worker runs at a time where the workload
 	// does not say.
 	concurrency int
 	workers     int // processes
+	doors       int // that take jobs, each a program of its own and before all others; 0 means 1
 	// most is the greatest concurrency that it takes; 0 means any.
 	most int
 }
 
 // setup is what one start of a contender is told.
 type setup struct {
-	port        string
+	ports       []string // of its doors
 	dir         string   // for its own data
 	env         []string // of the contract, and of its service
 	concurrency int      // of each worker
 	workers     int
 	log         string
+	profile     string // the address of its first program's net/http/pprof; "" for none
 }
 
 // options are what a workload asks of a start.
@@ -59,7 +67,7 @@ type up struct {
 	contender
 	bench     *bench
 	processes []*process
-	door      string
+	doors     []string // base URLs without a slash at the end
 	dir       string
 	log       string
 	setup     setup
@@ -93,21 +101,26 @@ func (b *bench) start(ctx context.Context, c contender, o options) (_ *up, err e
 		return nil, err
 	}
 	u.setup = s
-	if b.profile.dir != "" && c.Name == "ringback" {
-		port, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		b.profile.addr = "127.0.0.1:" + port
-	}
 	return u, u.launch(ctx)
 }
 
 // prepare starts the service and gathers what the programs are told.
 func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
 	c := u.contender
-	if s.port, err = freePort(); err != nil {
-		return s, err
+	for range max(1, c.doors) {
+		port, err := freePort()
+		if err != nil {
+			return s, err
+		}
+		s.ports = append(s.ports, port)
+		u.doors = append(u.doors, "http://127.0.0.1:"+port)
+	}
+	if c.profiled && u.bench.profile.dir != "" {
+		port, err := freePort()
+		if err != nil {
+			return s, err
+		}
+		s.profile = "127.0.0.1:" + port
 	}
 	s.concurrency = c.concurrency
 	if o.concurrency > 0 {
@@ -118,14 +131,13 @@ func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
 	}
 	s.dir, s.log, s.workers = u.dir, u.log, max(1, c.workers)
 	s.env = []string{
-		"BENCH_PORT=" + s.port, "BENCH_PROVIDER_URL=" + u.bench.world.ProviderURL,
+		"BENCH_PORT=" + s.ports[0], "BENCH_PROVIDER_URL=" + u.bench.world.ProviderURL,
 		"BENCH_CONCURRENCY=" + strconv.Itoa(s.concurrency), "BENCH_WORKERS=" + strconv.Itoa(s.workers),
 		"BENCH_SECRET=" + secret,
 	}
 	if o.stream {
 		s.env = append(s.env, "BENCH_STREAM=1")
 	}
-	u.door = "http://127.0.0.1:" + s.port
 	if c.service == nil {
 		return s, nil
 	}
@@ -161,11 +173,16 @@ func (u *up) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	return eventually(ctx, u.processes[0], u.healthy)
+	for i, door := range u.doors {
+		if err := eventually(ctx, u.processes[i], func() bool { return healthy(door + u.health) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (u *up) healthy() bool {
-	resp, err := http.Get(u.door + u.health) //nolint:noctx // loopback
+func healthy(url string) bool {
+	resp, err := http.Get(url) //nolint:noctx // loopback
 	if err != nil {
 		return false
 	}
@@ -196,7 +213,7 @@ func (u *up) kill() {
 func (u *up) stop() {
 	u.kill()
 	if u.service != nil {
-		u.service.kill()
+		u.service.end()
 	}
 	_ = os.RemoveAll(u.dir)
 }
@@ -220,8 +237,17 @@ var contenders = []contender{
 	},
 	{
 		Name: "ringback", Title: "Ringback, embedded store (SQLite, every 202 synced to disk)",
-		install:  func(ctx context.Context, b *bench) error { return b.build(ctx, "..", "ringback", "./cmd/ringback") },
-		programs: serve, health: "/readyz", durable: true, streams: true, concurrency: 256,
+		store: sqliteStore{}, install: installRingback, programs: serve, health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
+	},
+	{
+		Name: "ringback-pg", Title: "Ringback on PostgreSQL, one node",
+		service: postgres{}, store: postgresStore{}, install: installRingback, programs: serveNodes,
+		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
+	},
+	{
+		Name: "ringback-pg-2", Title: "the same as two nodes, both doors and workers; jobs are submitted to them in turn",
+		service: postgres{}, install: installRingback, programs: serveNodes,
+		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 128, workers: 2, doors: 2, variant: true,
 	},
 	{
 		Name: "bullmq", Title: "Express + BullMQ 5 on Redis, AOF everysec, the official Anthropic SDK for Node",
@@ -259,16 +285,47 @@ func former(binary string) contender {
 	}
 }
 
+func installRingback(ctx context.Context, b *bench) error {
+	return b.build(ctx, "..", "ringback", "./cmd/ringback")
+}
+
 func serve(b *bench, s setup) []program { return serving(b.binary("ringback"), b, s) }
 
 func serving(binary string, b *bench, s setup) []program {
-	return []program{{
-		args: []string{
-			binary, "serve", "--addr", "127.0.0.1:" + s.port, "--data", filepath.Join(s.dir, "data"),
+	p := node(binary, b, s, s.ports[0], "--data", filepath.Join(s.dir, "data"))
+	p.env = append(p.env, "PROFILE_ADDR="+s.profile)
+	return []program{p}
+}
+
+// serveNodes gives one node for each door, all on the same PostgreSQL.
+func serveNodes(b *bench, s setup) (all []program) {
+	for _, port := range s.ports {
+		all = append(all, node(b.binary("ringback"), b, s, port, "--database-url", s.value(databaseURL)))
+	}
+	all[0].env = append(all[0].env, "PROFILE_ADDR="+s.profile)
+	return all
+}
+
+// node is one process of Ringback; store are the flags that say where it keeps
+// jobs.
+func node(binary string, b *bench, s setup, port string, store ...string) program {
+	return program{
+		args: append([]string{
+			binary, "serve", "--addr", "127.0.0.1:" + port,
 			"--allow-callback", "127.0.0.0/8", "--concurrency", strconv.Itoa(s.concurrency), "--max-queued", "2000000", "--log-level", "warn",
-		},
-		env: append(s.env, "PROFILE_ADDR="+b.profile.addr, "ANTHROPIC_API_KEY=bench", "ANTHROPIC_BASE_URL="+b.world.ProviderURL, "WEBHOOK_SECRET="+secret),
-	}}
+		}, store...),
+		env: append(slices.Clone(s.env), "ANTHROPIC_API_KEY=bench", "ANTHROPIC_BASE_URL="+b.world.ProviderURL, "WEBHOOK_SECRET="+secret),
+	}
+}
+
+// value is that of a variable that the programs are told.
+func (s setup) value(name string) string {
+	for _, v := range s.env {
+		if value, found := strings.CutPrefix(v, name+"="); found {
+			return value
+		}
+	}
+	return ""
 }
 
 func bullmq(b *bench, s setup) []program {

@@ -22,8 +22,8 @@ type submitter struct {
 	client   *http.Client
 	world    *world
 	run      *run
-	door     string
-	filler   string // of each prompt
+	doors    []string // take jobs in turn
+	filler   string   // of each prompt
 	callback func(n int) string
 	refused  atomic.Int64
 	lastErr  atomic.Value
@@ -32,7 +32,7 @@ type submitter struct {
 // submitters is how many submit at once, where as fast as possible is meant.
 const submitters = 50
 
-func newSubmitter(w *world, r *run, door string, promptSize int) *submitter {
+func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
 	return &submitter{
 		client: &http.Client{
 			Transport: &http.Transport{
@@ -41,7 +41,7 @@ func newSubmitter(w *world, r *run, door string, promptSize int) *submitter {
 			},
 			Timeout: time.Minute,
 		},
-		world: w, run: r, door: door,
+		world: w, run: r, doors: doors,
 		filler:   strings.Repeat(words, promptSize/len(words)+1)[:promptSize],
 		callback: w.callback,
 	}
@@ -50,7 +50,7 @@ func newSubmitter(w *world, r *run, door string, promptSize int) *submitter {
 // submit submits job n and waits for its 202.
 func (s *submitter) submit(ctx context.Context, n int) error {
 	body := fmt.Appendf(nil, `{"prompt":"%s%d %s","model":"claude-bench","max_tokens":1024,"callback_url":"%s"}`, numbered, n, s.filler, s.callback(n))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.door+"/api/generate", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.doors[n%len(s.doors)]+"/api/generate", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

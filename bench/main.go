@@ -43,7 +43,7 @@ func main() {
 
 func command(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
-	b := &bench{seconds: 4, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
+	b := &bench{seconds: 3, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
 	only := f.String("only", "", "contenders to measure, by name and divided by commas; all if empty")
 	workloads := f.String("workloads", "", "what to measure, by name and divided by commas; all if empty")
 	f.IntVar(&b.rounds, "rounds", 3, "how often each measurement is made")
@@ -269,7 +269,7 @@ var workloadList = []workload{
 	{name: "core", measure: measureCore, sections: []page{
 		{throughput, "Throughput", "End to end: 50 submitters go on as soon as they have their `202`, the provider answers at once, and\nthe clock runs from the first submission to the last webhook. Prompts have 1 KB, answers 500 bytes in 20\npieces. The processor's time is the contender's with its database, without the bench. `null` and\n`ringback` read the answer as a stream, always; the peers ask for a plain one here, as their code mostly does, which\nis less work.", "jobs"},
 		{latency, "The `202`", "How long a submission waits for its `202`, at half of what the contender gets through: callers come at\na rate, whether or not those before them have been served. So the fast are asked at a higher rate than the slow.", "202 p50"},
-		{overhead, "Overhead at low load", "20 jobs a second, each 200 ms at the provider: what is longer than that, from submission to webhook.", "p50"},
+		{overhead, "Overhead at low load", "20 jobs a second, each 200 ms at the provider: what is longer than that, from submission to webhook.\nWhere a `202` is on disk, 50 a second as well.", "p50"},
 	}},
 	{name: "flight", measure: measureFlight, sections: []page{
 		{flightName(2000), "2,000 in flight", inFlight, "memory a job"},
@@ -282,13 +282,13 @@ var workloadList = []workload{
 		{deadReceiver, "One dead receiver among ten", "Ten receivers, of which one takes connections and never answers; jobs come at half of what the\ncontender takes, at most 400 a second. What counts is the nine others: how long from submission to webhook.\nWhat has not come 15 s after the last submission counts as 15 s.", "one dead: p99 of the nine"},
 	}},
 	{name: "backlog", measure: measureBacklog, sections: []page{
-		{backlog, "1,000,000 queued", "A start on a store in which a million jobs wait, and how fast they are worked off.", ""},
+		{backlog, "1,000,000 queued", "A start on a store in which a million jobs wait, and how fast they are worked off. Memory is that of Ringback's\nown process.", ""},
 	}},
 	{name: "finished", measure: measureFinished, sections: []page{
-		{finished, "1,000,000 finished", "Throughput on a store with a million finished jobs, and on an empty one, in turns.", ""},
+		{finished, "1,000,000 finished", "Throughput on a store with a million finished jobs, and on an empty one, in turns. PostgreSQL's tables have been\nvacuumed and analyzed, as they are some time after the last of those jobs.", ""},
 	}},
 	{name: "kill", measure: measureKill, sections: []page{
-		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase lives on. They are started again at once, with their defaults.", ""},
+		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase lives on. They are started again at once, with their defaults.\nOf `ringback-pg-2` the node with the ten jobs is killed, and not started again: the other one has to take them over.", ""},
 	}},
 	{name: "soak", measure: measureSoak, apart: true, sections: []page{
 		{soaked, "Soak", "Ten minutes at a third of what Ringback gets through (`make soak`).\n\n![memory](benchmarks/soak-memory.svg)\n![goroutines](benchmarks/soak-goroutines.svg)\n![descriptors](benchmarks/soak-descriptors.svg)\n![write-ahead log](benchmarks/soak-write-ahead-log.svg)", ""},

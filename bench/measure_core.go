@@ -30,8 +30,13 @@ func measureCore(ctx context.Context, b *bench) error {
 		if _, err := b.flood(ctx, u, atOnce, promptSize, 50); err != nil {
 			return err
 		}
-		if err := b.overhead(ctx, u); err != nil {
+		if err := b.overhead(ctx, u, 20, b.seconds, ""); err != nil {
 			return err
+		}
+		if c.durable {
+			if err := b.overhead(ctx, u, 50, b.seconds/2, at50); err != nil {
+				return err
+			}
 		}
 		rate, err := b.throughput(ctx, u)
 		if err != nil {
@@ -42,19 +47,21 @@ func measureCore(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// overhead: 20 jobs a second, each 200 ms at the provider; what is longer than
-// that, from the submission to the webhook, is the contender's.
-func (b *bench) overhead(ctx context.Context, u *up) error {
-	const perSecond = 20
-	r, err := b.pace(ctx, u, behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, perSecond, int(perSecond*b.seconds))
+// at50 ends the names of the overhead's metrics at 50 jobs a second.
+const at50 = " at 50 a second"
+
+// overhead: jobs at a rate, each 200 ms at the provider; what is longer than that,
+// from the submission to the webhook, is the contender's.
+func (b *bench) overhead(ctx context.Context, u *up, perSecond, seconds float64, metric string) error {
+	r, err := b.pace(ctx, u, behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, perSecond, int(perSecond*seconds))
 	if err != nil {
 		return fmt.Errorf("overhead: %w", err)
 	}
 	own := r.between(func(p *passage) int64 {
 		return p.delivered.Load() - p.submitted.Load() - (p.answered.Load() - p.called.Load())
 	})
-	b.note(overhead, u.Name, "p50", "ms", quantile(own, 0.5)/1e6)
-	b.note(overhead, u.Name, "p99", "ms", quantile(own, 0.99)/1e6)
+	b.note(overhead, u.Name, "p50"+metric, "ms", quantile(own, 0.5)/1e6)
+	b.note(overhead, u.Name, "p99"+metric, "ms", quantile(own, 0.99)/1e6)
 	return nil
 }
 
@@ -68,7 +75,7 @@ func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error)
 	}
 	before := measure(u.all()...)
 	n := max(100, int(warm*b.seconds))
-	err = b.profile.during(ctx, "throughput", func() error {
+	err = b.profile.during(ctx, u, throughput, func() error {
 		rate, err = b.flood(ctx, u, atOnce, promptSize, n)
 		return err
 	})
@@ -113,7 +120,7 @@ func (b *bench) flood(ctx context.Context, u *up, how behaviour, prompt, n int) 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, prompt)
+	s := newSubmitter(b.world, r, u.doors, prompt)
 	defer s.close()
 	s.flood(ctx, 0, n, submitters)
 	if err := s.err(); err != nil {
@@ -135,7 +142,7 @@ func (b *bench) pace(ctx context.Context, u *up, how behaviour, perSecond float6
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	s.pace(ctx, 0, n, perSecond)
 	if err := s.err(); err != nil {

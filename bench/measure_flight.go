@@ -60,13 +60,11 @@ func (b *bench) flight(ctx context.Context, c contender, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(behaviour{stream: streaming, pieces: 20, size: 2000}, n, n)
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	w := watch(500*time.Millisecond, u.all()...)
 	s.flood(ctx, 0, n, submitters)
-	if c.Name == "ringback" {
-		b.profile.snapshot(ctx, workload)
-	}
+	b.profile.snapshot(ctx, u, workload)
 	err = s.err()
 	if err == nil {
 		err = r.wait(ctx)

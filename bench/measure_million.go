@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -18,18 +16,19 @@ const (
 // measureBacklog: a start on a million queued jobs, and how fast they are worked
 // off. Ringback's alone: its million is made within its own store.
 func measureBacklog(ctx context.Context, b *bench) error {
-	return b.withRingback(func(c contender) error { return b.backlog(ctx, c) }, backlog)
+	return b.withStores(func(c contender) error { return b.backlog(ctx, c) }, backlog)
 }
 
 // measureFinished: throughput beside a million finished jobs, and beside none,
 // in turns.
 func measureFinished(ctx context.Context, b *bench) error {
-	return b.withRingback(func(c contender) error { return b.finished(ctx, c) }, finished)
+	return b.withStores(func(c contender) error { return b.finished(ctx, c) }, finished)
 }
 
-func (b *bench) withRingback(measure func(contender) error, workload string) error {
+// withStores measures each of Ringback's stores.
+func (b *bench) withStores(measure func(contender) error, workload string) error {
 	for _, c := range b.present {
-		if c.Name == "ringback" {
+		if c.store != nil {
 			if err := measure(c); err != nil {
 				b.failed(workload, c.Name, err)
 			}
@@ -49,7 +48,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 		return err
 	}
 	u.processes[0].stop(syscall.SIGKILL)
-	if err := multiply(ctx, filepath.Join(u.dir, "data"), million); err != nil {
+	if err := c.store.multiply(ctx, u, million); err != nil {
 		return err
 	}
 	b.world.begin(behaviour{pause: time.Hour, pieces: 1, size: 10}, 2, 2)
@@ -65,7 +64,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 	if _, err := b.restart(ctx, u); err != nil {
 		return err
 	}
-	w := watch(200*time.Millisecond, u.all()...)
+	w := watch(200*time.Millisecond, u.processes...)
 	const window = 5 * time.Second
 	before := r.webhooks.Load()
 	time.Sleep(window)
@@ -77,7 +76,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 // put submits n jobs, and waits for no more than that the provider has the first.
 func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.door, promptSize)
+	s := newSubmitter(b.world, r, u.doors, promptSize)
 	defer s.close()
 	s.flood(ctx, 0, n, 1)
 	if err := s.err(); err != nil {
@@ -112,12 +111,14 @@ func (b *bench) finished(ctx context.Context, c contender) error {
 		return err
 	}
 	full.processes[0].stop(syscall.SIGTERM) // after the webhook is settled
-	if err := multiply(ctx, filepath.Join(full.dir, "data"), million); err != nil {
+	if err := c.store.multiply(ctx, full, million); err != nil {
 		return err
 	}
-	if info, err := os.Stat(filepath.Join(full.dir, "data", "ringback.db")); err == nil {
-		b.note(finished, c.Name, "disk for a job", "KB", float64(info.Size())/1000/million)
+	size, err := c.store.size(ctx, full)
+	if err != nil {
+		return err
 	}
+	b.note(finished, c.Name, "disk for a job", "KB", float64(size)/1000/million)
 	empty, err := b.start(ctx, c, options{})
 	if err != nil {
 		return err

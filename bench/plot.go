@@ -50,7 +50,7 @@ func (s page) draw(r *results, dir string) error {
 	p.Add(grid)
 	for i, w := range whiskers {
 		colour := ink
-		if names[i] == "ringback" {
+		if strings.HasPrefix(names[i], "ringback") {
 			colour = accent
 		}
 		if err := mark(p, w, dots[i], colour); err != nil {

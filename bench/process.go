@@ -21,14 +21,16 @@ type program struct {
 	dir    string
 	env    []string // added to a bare environment
 	user   *syscall.Credential
-	says   string // a line of its output that says that it works; "" means that nothing is awaited
-	stderr string // a file that its output goes to
+	says   string         // a line of its output that says that it works; "" means that nothing is awaited
+	stderr string         // a file that its output goes to
+	quit   syscall.Signal // asks it to end at once; 0 means that it is killed
 }
 
 // process is a program that runs, with all that it starts.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
+	quit  syscall.Signal
 	ready chan struct{} // closed at the awaited line
 	gone  chan struct{} // closed when it has ended
 	err   error         // why it ended; read after gone
@@ -56,7 +58,7 @@ func (p program) start() (*process, error) {
 		_ = log.Close()
 		return nil, fmt.Errorf("start %s: %w", p.args[0], err)
 	}
-	pr := &process{name: filepath.Base(p.args[0]), cmd: cmd, ready: make(chan struct{}), gone: make(chan struct{})}
+	pr := &process{name: filepath.Base(p.args[0]), cmd: cmd, quit: p.quit, ready: make(chan struct{}), gone: make(chan struct{})}
 	go pr.follow(bufio.NewScanner(out), log, p.says)
 	return pr, nil
 }
@@ -98,6 +100,15 @@ func (pr *process) kill() {
 	<-pr.gone
 }
 
+// end ends the process as its program says.
+func (pr *process) end() {
+	if pr.quit == 0 {
+		pr.kill()
+		return
+	}
+	pr.stop(pr.quit)
+}
+
 // stop asks the process to end, and ends it when it does not.
 func (pr *process) stop(sig syscall.Signal) {
 	_ = pr.cmd.Process.Signal(sig)
@@ -117,21 +128,21 @@ type usage struct {
 	Descriptors int
 }
 
-// measure adds up the processes of the given groups. (PSS, since PostgreSQL's
-// processes share their buffers; of a single process it is the RSS.)
-func measure(groups ...*process) (u usage) {
-	leaders := map[int]bool{}
-	for _, g := range groups {
-		leaders[g.cmd.Process.Pid] = true
+// measure adds up the given processes and all that descend from them: those of
+// PostgreSQL are groups of their own. (PSS, since they share their buffers; of a
+// single process it is the RSS.)
+func measure(ancestors ...*process) (u usage) {
+	ours := map[int]bool{}
+	for _, a := range ancestors {
+		ours[a.cmd.Process.Pid] = true
 	}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		group, cpu, ok := readStat(path)
-		if !ok || !leaders[group] {
+	stats := readStats()
+	for pid, s := range stats {
+		if !stats.descends(pid, ours) {
 			continue
 		}
-		dir := filepath.Dir(path)
-		u.CPU += cpu
+		dir := filepath.Join("/proc", strconv.Itoa(pid))
+		u.CPU += s.cpu
 		u.Memory += readPSS(dir)
 		fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
 		u.Descriptors += len(fds)
@@ -139,26 +150,59 @@ func measure(groups ...*process) (u usage) {
 	return u
 }
 
+// stats are the processes of the machine, by their ids.
+type stats map[int]stat
+
+type stat struct {
+	parent, group int
+	cpu           time.Duration
+}
+
+func readStats() stats {
+	all := stats{}
+	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range paths {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if s, ok := readStat(path); ok {
+			all[pid] = s
+		}
+	}
+	return all
+}
+
+// descends tells whether a process, or one above it, is among those given, or in
+// the group of one.
+func (all stats) descends(pid int, among map[int]bool) bool {
+	for pid > 1 {
+		if among[pid] || among[all[pid].group] {
+			return true
+		}
+		pid = all[pid].parent
+	}
+	return false
+}
+
 // tick is the kernel's unit of processor time, the same on all Linux of today.
 const tick = 10 * time.Millisecond
 
-// readStat reads a process's group and processor time; proc(5).
-func readStat(path string) (group int, cpu time.Duration, ok bool) {
+// readStat reads what /proc/PID/stat has of a process; proc(5).
+func readStat(path string) (s stat, ok bool) {
 	text, err := os.ReadFile(path) //nolint:gosec // of /proc
 	if err != nil {
-		return 0, 0, false
+		return s, false
 	}
 	_, rest, found := strings.Cut(string(text), ") ") // the name before it may hold anything
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 15 {
-		return 0, 0, false
+		return s, false
 	}
-	group, _ = strconv.Atoi(fields[2])
+	s.parent, _ = strconv.Atoi(fields[1])
+	s.group, _ = strconv.Atoi(fields[2])
 	for _, f := range fields[11:15] {
 		ticks, _ := strconv.ParseInt(f, 10, 64)
-		cpu += time.Duration(ticks) * tick
+		s.cpu += time.Duration(ticks) * tick
 	}
-	return group, cpu, true
+	return s, true
 }
 
 func readPSS(dir string) int64 {
@@ -175,7 +219,7 @@ func readPSS(dir string) int64 {
 	return 0
 }
 
-// sampler looks at a group of processes again and again.
+// sampler looks at processes again and again.
 type sampler struct {
 	stop chan struct{}
 	done chan struct{}
@@ -188,11 +232,11 @@ type sample struct {
 	usage
 }
 
-func watch(every time.Duration, groups ...*process) *sampler {
+func watch(every time.Duration, ancestors ...*process) *sampler {
 	s := &sampler{stop: make(chan struct{}), done: make(chan struct{})}
 	start := time.Now()
 	look := func() {
-		u := measure(groups...)
+		u := measure(ancestors...)
 		s.peak = max(s.peak, u.Memory)
 		s.seen = append(s.seen, sample{time.Since(start), u})
 	}

@@ -14,21 +14,20 @@ import (
 // profiler takes pprof's profiles of Ringback while it is measured. It slows it
 // down: figures of such a run are for looking into, not for comparing.
 type profiler struct {
-	dir  string // "" means that nothing is profiled
-	addr string // of the running server's net/http/pprof
+	dir string // "" means that nothing is profiled
 }
 
 // kinds are pprof's names of what is profiled.
 var kinds = []string{"profile", "allocs", "mutex", "block"}
 
 // during profiles while work runs.
-func (p *profiler) during(ctx context.Context, name string, work func() error) error {
-	if p.dir == "" {
+func (p *profiler) during(ctx context.Context, u *up, workload string, work func() error) error {
+	if u.setup.profile == "" {
 		return work()
 	}
 	fetched := make(chan error, len(kinds))
 	for _, kind := range kinds {
-		go func() { fetched <- p.fetch(ctx, name, kind, 4*time.Second) }()
+		go func() { fetched <- p.fetch(ctx, u, workload, kind, 4*time.Second) }()
 	}
 	err := work()
 	for range kinds {
@@ -40,22 +39,22 @@ func (p *profiler) during(ctx context.Context, name string, work func() error) e
 }
 
 // snapshot takes what is in memory at this moment.
-func (p *profiler) snapshot(ctx context.Context, name string) {
-	if p.dir == "" {
+func (p *profiler) snapshot(ctx context.Context, u *up, workload string) {
+	if u.setup.profile == "" {
 		return
 	}
 	for _, kind := range []string{"heap", "goroutine"} {
-		if err := p.fetch(ctx, name, kind, 0); err != nil {
+		if err := p.fetch(ctx, u, workload, kind, 0); err != nil {
 			log.Printf("   no profile: %v", err)
 		}
 	}
 }
 
 // fetch takes what happens in that time, or what there is, where it is 0.
-func (p *profiler) fetch(ctx context.Context, name, kind string, long time.Duration) error {
-	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", p.addr, kind, int(long.Seconds()))
+func (p *profiler) fetch(ctx context.Context, u *up, workload, kind string, long time.Duration) error {
+	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", u.setup.profile, kind, int(long.Seconds()))
 	if long == 0 {
-		url = fmt.Sprintf("http://%s/debug/pprof/%s", p.addr, kind)
+		url = fmt.Sprintf("http://%s/debug/pprof/%s", u.setup.profile, kind)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -66,7 +65,7 @@ func (p *profiler) fetch(ctx context.Context, name, kind string, long time.Durat
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	file, err := os.Create(filepath.Join(p.dir, name+"."+kind)) //nolint:gosec // a name of ours
+	file, err := os.Create(filepath.Join(p.dir, u.Name+"-"+workload+"."+kind)) //nolint:gosec // a name of ours
 	if err != nil {
 		return err
 	}

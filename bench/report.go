@@ -112,7 +112,9 @@ func section(p func(string, ...any), r *results, s page) {
 		p("![%s](benchmarks/%s)\n", s.title, s.file())
 	}
 	if len(measured) == 1 {
-		alone(p, r, s, metrics, units)
+		for only := range measured {
+			alone(p, r, s, only, metrics, units)
+		}
 		return
 	}
 	head, line := "| |", "|---|"
@@ -135,10 +137,10 @@ func section(p func(string, ...any), r *results, s page) {
 }
 
 // alone is the table of a workload that one contender was given.
-func alone(p func(string, ...any), r *results, s page, metrics []string, units map[string]string) {
-	p("| `ringback` | |\n|---|---:|")
+func alone(p func(string, ...any), r *results, s page, contender string, metrics []string, units map[string]string) {
+	p("| `%s` | |\n|---|---:|", contender)
 	for _, m := range metrics {
-		p("| %s | %s %s |", m, cell(r.find(s.workload, "ringback", m)), units[m])
+		p("| %s | %s %s |", m, cell(r.find(s.workload, contender, m)), units[m])
 	}
 	p("")
 }

@@ -53,6 +53,9 @@ func (r redis) start(ctx context.Context, dir string) (*process, []string, error
 	return p, []string{"BENCH_REDIS_PORT=" + port}, listening(ctx, p, port)
 }
 
+// databaseURL names the variable that leads a contender to its PostgreSQL.
+const databaseURL = "BENCH_DATABASE_URL"
+
 // postgres is PostgreSQL as it comes, with room for its connections.
 type postgres struct{}
 
@@ -104,12 +107,13 @@ func (postgres) start(ctx context.Context, dir string) (*process, []string, erro
 			"-c", "max_connections=200", "-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB", "-c", "log_min_messages=warning",
 		},
 		dir: dir, user: owner, stderr: filepath.Join(dir, "..", "postgres.log"),
+		quit: syscall.SIGQUIT, // killed, it would leave its shared memory behind
 	}.start()
 	if err != nil {
 		return nil, nil, err
 	}
 	url := fmt.Sprintf("postgres://bench@127.0.0.1:%s/postgres?sslmode=disable", port)
-	return p, []string{"BENCH_DATABASE_URL=" + url}, eventually(ctx, p, func() bool {
+	return p, []string{databaseURL + "=" + url}, eventually(ctx, p, func() bool {
 		conn, err := pgx.Connect(ctx, url) // it listens before it can serve
 		if err != nil {
 			return false

@@ -15,8 +15,10 @@ type target struct {
 }
 
 var targets = []target{
-	{"throughput, to the ceiling (null)", "≥ 0.6, the goal is 0.8", atLeast(throughput, "jobs", "null", 0.6)},
-	{"throughput, to BullMQ (AOF everysec)", "≥ 8", atLeast(throughput, "jobs", "bullmq", 8)},
+	{"throughput, to the ceiling (null)", "≥ 0.6, the goal is 0.8", atLeast(throughput, "jobs", "ringback", "null", 0.6)},
+	{"throughput, to BullMQ (AOF everysec)", "≥ 8", atLeast(throughput, "jobs", "ringback", "bullmq", 8)},
+	{"on PostgreSQL: throughput, to River", "≥ 3", atLeast(throughput, "jobs", "ringback-pg", "river", 3)},
+	{"… of two nodes, to one on the same processors", "≥ 1", atLeast(throughput, "jobs", "ringback-pg-2", "ringback-pg", 1)},
 	{"`202` p99 at half load, to BullMQ's p50", "< 1", func(r *results) (string, bool) {
 		ours, theirs := r.find(latency, "ringback", "202 p99"), r.find(latency, "bullmq", "202 p50")
 		if ours == nil || theirs == nil {
@@ -25,7 +27,8 @@ var targets = []target{
 		ratio := median(pairwise(ours.Values, theirs.Values))
 		return fmt.Sprintf("%.2f (%s to %s ms)", ratio, short(median(ours.Values)), short(median(theirs.Values))), ratio < 1
 	}},
-	{"overhead at low load, p50", "≤ 2 ms", atMost(overhead, "p50", 2, "ms")},
+	{"overhead at low load, p50", "≤ 2 ms", atMost(overhead, "p50", "ringback", 2, "ms")},
+	{"… on PostgreSQL, at 50 jobs a second", "< 3 ms", atMost(overhead, "p50"+at50, "ringback-pg", 3, "ms")},
 	{"… to every peer whose `202` is on disk", "< 1", func(r *results) (text string, met bool) {
 		met = true
 		for _, peer := range []string{"bullmq-always", "river"} {
@@ -45,26 +48,23 @@ var targets = []target{
 		}
 		return short(peak), peak == 10000
 	}},
-	{"… memory a job", "≤ 40 KB", atMost(flightName(10000), "memory a job", 40, "KB")},
-	{"… overhead p50", "< 1 s", atMost(flightName(10000), "overhead p50", 1000, "ms")},
-	{"1,000,000 queued: start", "< 5 s", atMost(backlog, "start", 5, "s")},
-	{"… memory", "< 300 MB", atMost(backlog, "peak memory at work", 300, "MB")},
-	{"1,000,000 finished: throughput, to an empty store", "≥ 0.9", func(r *results) (string, bool) {
-		full, empty := r.find(finished, "ringback", "beside a million"), r.find(finished, "ringback", "beside none")
-		if full == nil || empty == nil {
-			return notMeasured, false
-		}
-		ratio := median(pairwise(full.Values, empty.Values))
-		return short(ratio), ratio >= 0.9
-	}},
+	{"… memory a job", "≤ 40 KB", atMost(flightName(10000), "memory a job", "ringback", 40, "KB")},
+	{"… overhead p50", "< 1 s", atMost(flightName(10000), "overhead p50", "ringback", 1000, "ms")},
+	{"1,000,000 queued: start", "< 5 s", atMost(backlog, "start", "ringback", 5, "s")},
+	{"… memory", "< 300 MB", atMost(backlog, "peak memory at work", "ringback", 300, "MB")},
+	{"… on PostgreSQL: start", "< 5 s", atMost(backlog, "start", "ringback-pg", 5, "s")},
+	{"… memory", "< 300 MB", atMost(backlog, "peak memory at work", "ringback-pg", 300, "MB")},
+	{"1,000,000 finished: throughput, to an empty store", "≥ 0.9", besideAMillion("ringback", 0.9)},
+	{"… on PostgreSQL", "≥ 0.9", besideAMillion("ringback-pg", 0.9)},
+	{"a node of two killed: its first job goes on after", "< 10 s", atMost(killed, goesOn, "ringback-pg-2", 10, "s")},
 	{"soak of 10 minutes: growth after the first two", "none (≤ 5 %)", soakGrowth},
 }
 
 const notMeasured = "not measured"
 
-func atLeast(workload, metric, peer string, least float64) func(*results) (string, bool) {
+func atLeast(workload, metric, contender, peer string, least float64) func(*results) (string, bool) {
 	return func(r *results) (string, bool) {
-		all := r.ratios(workload, metric, "ringback", peer)
+		all := r.ratios(workload, metric, contender, peer)
 		if len(all) == 0 {
 			return notMeasured, false
 		}
@@ -72,13 +72,24 @@ func atLeast(workload, metric, peer string, least float64) func(*results) (strin
 	}
 }
 
-func atMost(workload, metric string, most float64, unit string) func(*results) (string, bool) {
+func atMost(workload, metric, contender string, most float64, unit string) func(*results) (string, bool) {
 	return func(r *results) (string, bool) {
-		v := r.median(workload, "ringback", metric)
+		v := r.median(workload, contender, metric)
 		if math.IsNaN(v) {
 			return notMeasured, false
 		}
 		return short(v) + " " + unit, v <= most
+	}
+}
+
+func besideAMillion(contender string, least float64) func(*results) (string, bool) {
+	return func(r *results) (string, bool) {
+		full, empty := r.find(finished, contender, "beside a million"), r.find(finished, contender, "beside none")
+		if full == nil || empty == nil {
+			return notMeasured, false
+		}
+		ratio := median(pairwise(full.Values, empty.Values))
+		return short(ratio), ratio >= least
 	}
 }
 

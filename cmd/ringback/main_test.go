@@ -59,15 +59,16 @@ type scriptTest struct{}
 
 // scriptCommands are what scripts can do besides.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"exits":   scriptExits,
-	"up":      scriptUp,
-	"post":    scriptPost,
-	"webhook": scriptWebhook,
-	"newer":   scriptNewer,
-	"mode":    scriptMode,
-	"id":      scriptID,
-	"fill":    scriptFill,
-	"until":   scriptUntil,
+	"exits":    scriptExits,
+	"up":       scriptUp,
+	"post":     scriptPost,
+	"webhook":  scriptWebhook,
+	"newer":    scriptNewer,
+	"mode":     scriptMode,
+	"id":       scriptID,
+	"fill":     scriptFill,
+	"until":    scriptUntil,
+	"database": scriptDatabase,
 }
 
 // scriptSetup gives a script two addresses that nobody listens on.

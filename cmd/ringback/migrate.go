@@ -89,6 +89,9 @@ func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
 	return c, nil
 }
 
+// step is how many jobs are carried over in one transaction.
+const step = 1000
+
 // migration is one run of ringback migrate.
 type migration struct {
 	output
@@ -177,7 +180,7 @@ func (m *migration) carry(ctx context.Context, has store.Amount) error {
 func (m *migration) read(ctx context.Context, to chan<- []store.Whole) error {
 	after := m.target.After()
 	for {
-		jobs, err := m.source.Export(ctx, after)
+		jobs, err := m.source.Export(ctx, after, step)
 		if err != nil || len(jobs) == 0 {
 			return err
 		}
@@ -261,7 +264,7 @@ func (m *migration) stopped(ctx context.Context, err error, has store.Amount) er
 	case ctx.Err() != nil:
 		return fail(exitInterrupted, "interrupted: %s", far)
 	case errors.Is(err, store.ErrUnavailable):
-		return fail(exitDataDir, "%w (%s): %s", err, m.place(), far)
+		return fail(exitDataDir, "%s. Try again when it is there: %s", oneLine(err.Error()), far)
 	case errors.Is(err, postgres.ErrOccupied):
 		return fail(exitDataDir, "%s: %w", m.place(), err)
 	case m.target == nil:

@@ -37,7 +37,7 @@ const (
 )
 
 // errStopped ends a start that was waiting when somebody stopped it.
-var errStopped = errors.New("stopped while waiting for the database")
+var errStopped = errors.New("stopped before the database was there")
 
 func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
 	pause := databasePause
@@ -57,7 +57,7 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 		select {
 		case <-ctx.Done():
 			return nil, errStopped
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret
+		case <-time.After(pause/2 + rand.N(pause)):
 			pause = min(2*pause, databaseRest)
 		}
 	}

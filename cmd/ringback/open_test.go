@@ -21,8 +21,6 @@ import (
 	"github.com/ringback/ringback/internal/postgrestest"
 )
 
-func init() { scriptCommands["database"] = scriptDatabase }
-
 // database NAME: sets a variable to the URL of an empty database.
 func scriptDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -76,7 +74,7 @@ func wantPasswords(t *testing.T, s *postgrestest.Server) {
 	if err := conn.QueryRow(t.Context(), "SHOW hba_file").Scan(&file); err != nil {
 		t.Fatal(err)
 	}
-	rules := "host all postgres 127.0.0.1/32 trust\nhost all stranger 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	rules := "host all postgres 127.0.0.1/32 trust\nhost all stranger 127.0.0.1/32 reject\nhost all ringback,hasty,veteran 127.0.0.1/32 scram-sha-256\n"
 	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +102,7 @@ func TestADatabaseThatWillNotDoEndsTheStartAndSaysWhatToDo(t *testing.T) {
 		"a setting that there is not": {database + "&password=" + password + "&target_session_attrs=x", `database URL: .*unknown target_session_attrs value: x; write it like postgres://`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said, code := runProgram(t, onDatabase(c.url), "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", t.TempDir())
+			_, said, code := runProgram(t, onDatabase(c.url), "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", t.TempDir())
 			if code != exitDataDir || !regexp.MustCompile(`^ringback: the database .* cannot be used: .*`+c.want+`[^\n]*\n$`).MatchString(said) {
 				t.Errorf("exit code %d, and it says:\n%swant %s", code, said, c.want)
 			}
@@ -125,28 +123,34 @@ func nameOf(t *testing.T, database string) string {
 	return c.Database
 }
 
-// runProgram runs the real program to its end, and returns what it said on stderr.
-func runProgram(t *testing.T, env []string, args ...string) (said string, code int) {
+// runProgram runs the real program to its end.
+func runProgram(t *testing.T, env []string, args ...string) (data, said string, code int) {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Env, cmd.Stderr = env, &stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &stdout, &stderr
 	err = cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return stderr.String(), exit.ExitCode()
-	}
-	if err != nil {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if err != nil && !ok {
 		t.Fatal(err)
 	}
-	return stderr.String(), 0
+	if ok {
+		code = exit.ExitCode()
+	}
+	return stdout.String(), stderr.String(), code
 }
 
 // startNode starts the real program on a database; it need not come up.
 func startNode(t *testing.T, database string, args ...string) (*exec.Cmd, *lockedBuffer) {
+	t.Helper()
+	return startNodeIn(t, onDatabase(database), args...)
+}
+
+func startNodeIn(t *testing.T, env []string, args ...string) (*exec.Cmd, *lockedBuffer) {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
 	if err != nil {
@@ -154,7 +158,7 @@ func startNode(t *testing.T, database string, args ...string) (*exec.Cmd, *locke
 	}
 	log := &lockedBuffer{}
 	cmd := exec.Command(program, append([]string{"serve", "--simulate", "--drain-timeout", "0s", "--data", filepath.Join(t.TempDir(), "none")}, args...)...)
-	cmd.Env, cmd.Stderr = onDatabase(database), log
+	cmd.Env, cmd.Stderr = env, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +191,7 @@ func TestADatabaseThatIsNotThereIsWaitedFor(t *testing.T) {
 	node, log = startNode(t, database, "--addr", freeAddr(t))
 	waitUntil(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "waiting for the database") })
 	stop(t, node, log)
-	if !strings.Contains(log.String(), errStopped.Error()) {
+	if !strings.Contains(log.String(), "stopped while waiting for the database") {
 		t.Errorf("it does not say why it ended:\n%s", log)
 	}
 }

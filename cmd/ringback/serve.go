@@ -24,6 +24,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/simulate"
+	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -120,13 +121,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	defer sender.Close()
-	listener, err := net.Listen("tcp", c.addr)
-	if err != nil {
-		return explainListen(err, c.addr, c.data)
-	}
-	defer listener.Close() // the API has closed it, unless something failed before
-	c.warnOfData(log)
-	store, err := openStore(ctx, c, log, metrics)
+	listener, store, err := listenAndOpen(ctx, c, log, metrics)
 	if errors.Is(err, errStopped) {
 		log.Info(err.Error())
 		return nil
@@ -135,6 +130,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	defer listener.Close() // the API has closed it, unless something failed before
 	secret, err := signingSecret(c, log)
 	if err != nil {
 		return err
@@ -181,6 +177,37 @@ func hostname() string {
 		return ""
 	}
 	return name
+}
+
+// listenAndOpen opens the door and the store. A directory is left alone by a start
+// whose address is in use. A database may have to be waited for, and nobody is to
+// knock meanwhile.
+func listenAndOpen(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (l net.Listener, s store.Store, err error) {
+	listen := func() (err error) {
+		if l, err = net.Listen("tcp", c.addr); err != nil {
+			return explainListen(err, c.addr, c.data)
+		}
+		return nil
+	}
+	open := func() (err error) {
+		c.warnOfData(log)
+		s, err = openStore(ctx, c, log, metrics)
+		return err
+	}
+	if c.databaseURL != "" {
+		if err = open(); err == nil {
+			if err = listen(); err != nil {
+				err = errors.Join(err, s.Close())
+			}
+		}
+		return l, s, err
+	}
+	if err = listen(); err == nil {
+		if err = open(); err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return l, s, err
 }
 
 // newRegistry makes the registry of a server's metrics.

@@ -53,7 +53,7 @@ var settings = []setting{
 	},
 	{
 		key: "database_url", flag: "database-url", variable: "RINGBACK_DATABASE_URL", meta: "URL",
-		help: "keep jobs in this PostgreSQL, postgres://user:password@host/database, which many nodes can share, in the place of --data; ps shows a flag, so give the variable where there is a password",
+		help: "keep jobs in this PostgreSQL, postgres://user@host/database, which many nodes can share, in the place of --data; ps shows a flag, so give the variable where there is a password",
 		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseURL, s) }),
 	},
 	{
@@ -63,7 +63,7 @@ var settings = []setting{
 	},
 	{
 		key: "database_connections", flag: "database-connections", variable: "RINGBACK_DATABASE_CONNECTIONS", meta: "N", def: "8",
-		help: "how many connections a node keeps for reads; it has three more",
+		help: "how many connections a node keeps for reads; it has four more",
 		set:  one(func(c *config, s string) error { return setCount(&c.databaseConnections, s, 1000) }),
 	},
 	{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -244,10 +245,9 @@ func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store
 			if err != nil {
 				return err
 			}
-			named := fencesOf(refs)
 			n = 0
 			for _, row := range found {
-				if row.InFlight && named[row.ID] == row.Fence {
+				if row.InFlight && slices.Contains(refs, row.Ref()) {
 					t.releaseDelivery(row, now)
 					n++
 				}

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// ErrOccupied: the database is not one that these jobs can be carried into.
+// ErrOccupied says that jobs can't be carried into a database, with the reason.
 var ErrOccupied = errors.New("the database is occupied")
 
 // Import carries the jobs of another store, which nobody writes to, into a

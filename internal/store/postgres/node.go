@@ -25,9 +25,9 @@ const (
 // leases are those of this process's nodes. They have a connection of their own,
 // so that neither writes nor reads hold up a renewal.
 type leases struct {
-	dial   *dialer
-	writer uuid.UUID
-	lasts  time.Duration
+	dial    *dialer
+	process uuid.UUID
+	lasts   time.Duration
 
 	turn sync.Mutex // one at a time uses conn
 	conn *pgx.Conn
@@ -36,8 +36,8 @@ type leases struct {
 	nodes map[string]bool
 }
 
-func newLeases(dial *dialer, writer uuid.UUID) *leases {
-	return &leases{dial: dial, writer: writer, lasts: leaseLasts, nodes: map[string]bool{}}
+func newLeases(dial *dialer, process uuid.UUID) *leases {
+	return &leases{dial: dial, process: process, lasts: leaseLasts, nodes: map[string]bool{}}
 }
 
 func (l *leases) close() error {
@@ -99,10 +99,10 @@ func scanNode(rows pgx.Rows) (n store.Node, err error) {
 // Join implements store.Nodes.
 func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 	lease, err := s.lease(ctx, `
-		INSERT INTO ringback.nodes (id, writer, machine, version, api, worker, joined_at, expires_at)
+		INSERT INTO ringback.nodes (id, process, machine, version, api, worker, joined_at, expires_at)
 		VALUES ($1, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $2::interval)
 		ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
-		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.writer, clean(n.Machine), clean(n.Version), n.API, n.Worker)
+		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.process, clean(n.Machine), clean(n.Version), n.API, n.Worker)
 	if err != nil {
 		return lease, fmt.Errorf("join: %w", err)
 	}

@@ -3,8 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
-
-	"github.com/google/uuid"
+	"slices"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -21,10 +20,9 @@ func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, deci
 			if err != nil {
 				return err
 			}
-			named := fencesOf(refs)
 			var holds []store.Job
 			for _, j := range found {
-				if j.Status == ringback.Running && named[j.ID] == j.Fence {
+				if j.Status == ringback.Running && slices.Contains(refs, j.Ref()) {
 					holds = append(holds, j)
 				}
 			}
@@ -44,12 +42,4 @@ func idsOf(refs []store.Ref) [][16]byte {
 		ids[i] = r.ID
 	}
 	return ids
-}
-
-func fencesOf(refs []store.Ref) map[uuid.UUID]int64 {
-	fences := make(map[uuid.UUID]int64, len(refs))
-	for _, r := range refs {
-		fences[r.ID] = r.Fence
-	}
-	return fences
 }

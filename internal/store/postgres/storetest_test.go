@@ -65,12 +65,16 @@ func (h *harness) Crash(t testing.TB) {
 }
 
 func (h *harness) LoseCommit() {
-	w := h.store.writer
+	writers := []*writer{h.store.settles.writer, h.store.moves.writer}
 	lose := func() error {
-		w.afterCommit.Store(nil)
+		for _, w := range writers {
+			w.afterCommit.Store(nil)
+		}
 		return errors.New("the answer was lost")
 	}
-	w.afterCommit.Store(&lose)
+	for _, w := range writers {
+		w.afterCommit.Store(&lose)
+	}
 }
 
 func (h *harness) TakeLease(node string) {

@@ -17,13 +17,13 @@ import (
 // hangs. It is more than the statements of a transaction are given there.
 const tripTimeout = 15 * time.Second
 
-// writer is the one connection that writes. Only the goroutine of the group commit
-// uses it.
+// writer is a connection that writes. Only the goroutine of its group commit uses it.
 type writer struct {
 	dial *dialer
 	conn *pgx.Conn // nil: broken
 
-	id uuid.UUID // of this process
+	id      uuid.UUID
+	process uuid.UUID
 	// commits is the number of the last transaction that wrote. The same number is in
 	// the table of writers, so that a commit of unknown outcome can be asked about.
 	commits int64
@@ -39,12 +39,12 @@ type writer struct {
 	afterCommit atomic.Pointer[func() error]
 }
 
-func openWriter(ctx context.Context, dial *dialer) (*writer, error) {
+func openWriter(ctx context.Context, dial *dialer, process uuid.UUID) (*writer, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{dial: dial, id: id}
+	w := &writer{dial: dial, id: id, process: process}
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -65,8 +65,8 @@ func (w *writer) connect(ctx context.Context) (err error) {
 // enrol makes the writer known, with a number behind all that it may have used.
 func (w *writer) enrol(ctx context.Context) error {
 	err := w.conn.QueryRow(ctx, `
-		INSERT INTO ringback.writers AS w (id, commits) VALUES ($1, $2)
-		ON CONFLICT (id) DO UPDATE SET commits = greatest(w.commits, excluded.commits) + 2 RETURNING commits`, w.id, w.commits+2).Scan(&w.commits)
+		INSERT INTO ringback.writers AS w (id, process, commits) VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET commits = greatest(w.commits, excluded.commits) + 2 RETURNING commits`, w.id, w.process, w.commits+2).Scan(&w.commits)
 	if err != nil {
 		return fmt.Errorf("enrol the writer: %w", err)
 	}
@@ -100,21 +100,21 @@ func (w *writer) hangs() bool {
 }
 
 // begin begins a transaction; nothing is said to the server yet.
-func (s *Store) begin() (*tx, error) {
+func (w *writer) begin(s *Store) (*tx, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	if err := s.writer.connect(ctx); err != nil {
+	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
-	return newTx(s), nil
+	return newTx(s, w), nil
 }
 
 // again prepares the second run of a batch, if the error is worth one.
-func (s *Store) again(err error) bool {
+func (w *writer) again(err error) bool {
 	if !isTransient(err) {
 		return false
 	}
-	s.writer.careful = true
+	w.careful = true
 	if code(err) != codeNoCommit {
 		return true
 	}
@@ -122,7 +122,7 @@ func (s *Store) again(err error) bool {
 	// believed dead.
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
-	return s.writer.connect(ctx) == nil && s.writer.enrol(ctx) == nil
+	return w.connect(ctx) == nil && w.enrol(ctx) == nil
 }
 
 // calm ends the care that an odd batch needed.

@@ -15,12 +15,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// What one step of an export reads at most: so many jobs, and so many bytes of
-// their content, if that is not one job's alone.
-const (
-	exportJobs  = 1000
-	exportBytes = 8 << 20
-)
+// exportBytes is how much content one step of an export reads at most, if that is
+// not one job's alone.
+const exportBytes = 8 << 20
 
 // Exists tells whether there is a store in a directory. It makes none.
 func Exists(dir string) (bool, error) {
@@ -75,11 +72,12 @@ func (s *Store) Amount(ctx context.Context) (a store.Amount, err error) {
 }
 
 // Export reads the next jobs behind one, in the order of their ids, with all that
-// belongs to them; none at the end. It is for a store that nobody writes to.
-func (s *Store) Export(ctx context.Context, after uuid.UUID) (jobs []store.Whole, err error) {
+// belongs to them: at most limit, and none at the end. It is for a store that nobody
+// writes to.
+func (s *Store) Export(ctx context.Context, after uuid.UUID, limit int) (jobs []store.Whole, err error) {
 	err = s.readAll(ctx, func(q *reader) error {
 		var err error
-		if jobs, err = exportRows(q, after); err != nil || len(jobs) == 0 {
+		if jobs, err = exportRows(q, after, limit); err != nil || len(jobs) == 0 {
 			return err
 		}
 		if jobs, err = fitting(q, jobs); err != nil {
@@ -93,12 +91,12 @@ func (s *Store) Export(ctx context.Context, after uuid.UUID) (jobs []store.Whole
 	return jobs, nil
 }
 
-func exportRows(q *reader, after uuid.UUID) (jobs []store.Whole, err error) {
+func exportRows(q *reader, after uuid.UUID, limit int) (jobs []store.Whole, err error) {
 	err = q.each(func(row scanner) error {
 		j, err := scanJob(row)
 		jobs = append(jobs, store.Whole{Job: j})
 		return err
-	}, `SELECT `+jobColumns+` FROM jobs WHERE id > ? ORDER BY id LIMIT ?`, after[:], exportJobs)
+	}, `SELECT `+jobColumns+` FROM jobs WHERE id > ? ORDER BY id LIMIT ?`, after[:], limit)
 	return jobs, err
 }
 

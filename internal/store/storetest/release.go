@@ -50,9 +50,11 @@ func exerciseRelease(s suite) {
 	})
 
 	s.promise("what is given back together with what is over is freed", func(w *world) {
-		over, running := w.running(at(0)), w.running(at(0))
+		over, earlier := w.running(at(0)), w.running(at(0))
 		w.settle(over, completed(at(1), "hello"))
-		w.same("Release", w.releaseRefs(w.node, at(2), over.Ref(), running.Ref()), []uuid.UUID{running.ID})
+		w.release(earlier, freed(at(1)))
+		running := w.claimOne(at(2))
+		w.same("Release", w.releaseRefs(w.node, at(2), over.Ref(), running.Ref(), earlier.Ref()), []uuid.UUID{running.ID})
 	})
 
 	s.promise("a job that was freed is claimed under a new fence", func(w *world) {

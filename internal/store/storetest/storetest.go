@@ -48,6 +48,18 @@ type Harness interface {
 	FullDisk() (restore func())
 }
 
+// Mover is a harness whose world moves to another store at the end of a walk: what
+// was in the one, and what its dead process held, must then be in the other.
+type Mover interface {
+	Harness
+	Move(t testing.TB)
+}
+
+// Walk runs the random walk alone.
+func Walk(t *testing.T, open func(t testing.TB) Mover) {
+	exerciseWalk(t, func(t testing.TB) Harness { return open(t) })
+}
+
 // Exercise runs the whole contract on stores that open makes.
 func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 	subjects := []struct {

@@ -144,9 +144,10 @@ CREATE TABLE ringback.holds (
   PRIMARY KEY (provider, model)
 );
 
--- Processes that write. The number of its last commit tells each of them what became of one whose answer was lost.
+-- Connections of processes that write. The number of its last commit tells each what became of one whose answer was lost.
 CREATE TABLE ringback.writers (
   id         uuid        NOT NULL PRIMARY KEY,
+  process    uuid        NOT NULL,
   commits    bigint      NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 20);
@@ -155,7 +156,7 @@ CREATE TABLE ringback.writers (
 -- can be born under a lease that is being taken away.
 CREATE TABLE ringback.nodes (
   id         text        COLLATE "C" NOT NULL PRIMARY KEY,
-  writer     uuid        NOT NULL,
+  process    uuid        NOT NULL,
   machine    text        NOT NULL,
   version    text        NOT NULL,
   api        boolean     NOT NULL,
@@ -192,7 +193,7 @@ CREATE FUNCTION ringback.begins(by uuid, number bigint) RETURNS void LANGUAGE pl
 BEGIN
   PERFORM set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true),
     set_config('idle_in_transaction_session_timeout', '4s', true),
-    set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+    set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
   UPDATE ringback.writers SET commits = number WHERE id = by AND commits = number - 1;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'writer % has no commit % to make', by, number USING ERRCODE = 'RB002';

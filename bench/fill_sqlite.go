@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,12 +13,38 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// multiply makes of the one job in Ringback's store that is not running n more like it, with all
-// that belongs to it, in seconds: through the door a million would take minutes.
-// Nobody else may have the store open; it is written without a journal, and
-// Ringback gives it one again.
-func multiply(ctx context.Context, data string, n int) (err error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "ringback.db")+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)")
+// store is where Ringback keeps its jobs.
+type store interface {
+	// multiply makes of the one job that is not running n more like it, with all that
+	// belongs to it, in seconds: through the door a million would take minutes. Nobody
+	// else may have the store open.
+	multiply(ctx context.Context, u *up, n int) error
+	// size is the bytes that it takes on disk.
+	size(ctx context.Context, u *up) (int64, error)
+}
+
+// copied are the tables that multiply fills, and where their rows say whose they
+// are. The jobs are the last: they say which one is copied.
+var copied = []struct{ table, id string }{
+	{"bodies", "owner"}, {"attempts", "job"}, {"deliveries", "id"}, {"tries", "delivery"}, {"jobs", "id"},
+}
+
+// sqliteStore is the embedded one.
+type sqliteStore struct{}
+
+func (sqliteStore) file(u *up) string { return filepath.Join(u.dir, "data", "ringback.db") }
+
+func (s sqliteStore) size(_ context.Context, u *up) (int64, error) {
+	info, err := os.Stat(s.file(u))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// multiply writes without a journal; Ringback gives the file one again.
+func (s sqliteStore) multiply(ctx context.Context, u *up, n int) (err error) {
+	db, err := sql.Open("sqlite", "file:"+s.file(u)+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)")
 	if err != nil {
 		return err
 	}
@@ -27,10 +54,7 @@ func multiply(ctx context.Context, data string, n int) (err error) {
 		}
 	}()
 	db.SetMaxOpenConns(1)
-	copies := []struct{ table, id string }{ // the jobs last: they say which one is copied
-		{"bodies", "owner"}, {"attempts", "job"}, {"deliveries", "id"}, {"tries", "delivery"}, {"jobs", "id"},
-	}
-	for _, c := range copies {
+	for _, c := range copied {
 		if err := multiplyTable(ctx, db, c.table, c.id, n); err != nil {
 			return fmt.Errorf("multiply %s: %w", c.table, err)
 		}
