@@ -25,7 +25,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	t.Parallel()
 	rounds := 1
 	if long {
-		rounds = 10
+		rounds = 5
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
@@ -48,6 +48,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 			n.server.terminate(syscall.SIGTERM)
 			n.again()
 			n.ready()
+			n.http.CloseIdleConnections() // those to the process that is gone
 			watch.going(n, false)
 		}
 	}
@@ -107,18 +108,20 @@ func (w *watchman) went(p *place, since time.Time) bool {
 
 // watched is the way to a node, under the watchman's eyes.
 type watched struct {
-	http.RoundTripper
+	*http.Transport
 
 	by *watchman
 	to *place
 }
 
-func (w *watchman) over(p *place) http.RoundTripper { return &watched{p.http.Transport, w, p} }
+func (w *watchman) over(p *place) http.RoundTripper {
+	return &watched{p.http.Transport.(*http.Transport), w, p}
+}
 
 // RoundTrip wants a node that stays to answer, and not with a 5xx.
 func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
-	resp, err := w.RoundTripper.RoundTrip(r)
+	resp, err := w.Transport.RoundTrip(r)
 	went := w.by.went(w.to, began)
 	switch {
 	case r.URL.Path == "/readyz":

@@ -60,6 +60,7 @@ func newDoor(t *testing.T) *door {
 	d := &door{}
 	transport := &http.Transport{
 		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     time.Minute, // before the server ends them
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, d.address())
 		},
