@@ -4,9 +4,12 @@ package sqlite
 
 import (
 	"context"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/postgrestest"
 	"github.com/ringback/ringback/internal/store"
@@ -39,6 +42,7 @@ func (c *carried) Move(t testing.TB) {
 	url := postgrestest.Database(t)
 	c.Crash(t)
 	carryOver(t, c.store, url)
+	sameTables(t, c.store, url)
 	s, err := postgres.Open(context.Background(), postgres.Config{URL: url, Connections: 2})
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
@@ -84,4 +88,61 @@ func carryOver(t testing.TB, s *Store, url string) {
 		i.Close()
 		return
 	}
+}
+
+// sameTables wants each row to be there as it is here, column by column.
+func sameTables(t testing.TB, s *Store, url string) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	for _, table := range []string{"jobs", "attempts", "deliveries", "tries", "bodies", "holds"} {
+		here, there := columnsOf(t, conn, table)
+		var want, got string
+		err := s.readAll(ctx, func(q *reader) error {
+			return q.row(`SELECT coalesce(group_concat(line, char(10)), '') FROM (SELECT ` + here + ` AS line FROM ` + table + ` ORDER BY line)`).Scan(&want)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.QueryRow(ctx, `SELECT coalesce(string_agg(line, chr(10) ORDER BY line COLLATE "C"), '') FROM (SELECT `+there+` AS line FROM ringback.`+table+`) l`).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+			t.Errorf("rows of %s (-here +there):\n%s", table, diff)
+		}
+	}
+}
+
+// columnsOf makes a text of all columns of a table, for either side.
+func columnsOf(t testing.TB, conn *pgx.Conn, table string) (here, there string) {
+	rows, err := conn.Query(context.Background(), `
+		SELECT column_name, data_type FROM information_schema.columns
+		WHERE table_schema = 'ringback' AND table_name = $1 AND column_name <> 'error_code' ORDER BY column_name`, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var ours, theirs []string
+	for rows.Next() {
+		var name, kind string
+		if err := rows.Scan(&name, &kind); err != nil {
+			t.Fatal(err)
+		}
+		our, their := `coalesce(`+name+`, 'NULL')`, `coalesce(`+name+`::text, 'NULL')`
+		switch {
+		case kind == "uuid":
+			our, their = `hex(coalesce(`+name+`, ''))`, `coalesce(upper(replace(`+name+`::text, '-', '')), '')`
+		case kind == "bytea":
+			our, their = `hex(coalesce(`+name+`, ''))`, `coalesce(upper(encode(`+name+`, 'hex')), '')`
+		case kind == "boolean":
+			their = name + `::int::text`
+		case name == "options": // where content is gone they are empty, each store in its own way
+			our, their = `iif(content_gone, '', options)`, `CASE WHEN content_gone THEN '' ELSE options END`
+		}
+		ours, theirs = append(ours, our), append(theirs, their)
+	}
+	return strings.Join(ours, ` || '|' || `), strings.Join(theirs, ` || '|' || `)
 }
