@@ -191,7 +191,7 @@ func TestADatabaseThatIsNotThereIsWaitedFor(t *testing.T) {
 	node, log = startNode(t, database, "--addr", freeAddr(t))
 	waitUntil(t, "it says that it waits", func() bool { return strings.Contains(log.String(), "waiting for the database") })
 	stop(t, node, log)
-	if !strings.Contains(log.String(), "stopped while waiting for the database") {
+	if !strings.Contains(log.String(), errStopped.Error()) {
 		t.Errorf("it does not say why it ended:\n%s", log)
 	}
 }
