@@ -169,3 +169,59 @@ func TestTheProviderTellsJobsApart(t *testing.T) {
 		t.Errorf("got %d calls, %d repeated", r.calls.Load(), r.repeated.Load())
 	}
 }
+
+// What a store is filled with are jobs like any other: they run, and are delivered.
+func TestAFilledStoreIsWorkedOff(t *testing.T) {
+	const copies = 50
+	b := &bench{source: ".", results: &results{Missing: map[string]string{}}, only: map[string]bool{"ringback": true, "ringback-pg": true}}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := b.open(""); err != nil { // PostgreSQL, as somebody else, has to get into it
+		t.Fatal(err)
+	}
+	defer b.close()
+	if err := b.install(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, why := range b.results.Missing {
+		t.Errorf("%s: %s", name, why)
+	}
+	for _, c := range b.present {
+		t.Run(c.Name, func(t *testing.T) {
+			u, err := b.start(ctx, c, options{concurrency: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { u.stop() }()
+			if err := b.put(ctx, u, behaviour{pause: time.Hour, pieces: 1, size: 10}, 2); err != nil {
+				t.Fatal(err)
+			}
+			u.kill()
+			if err := c.store.multiply(ctx, u, copies); err != nil {
+				t.Fatal(err)
+			}
+			r := b.world.begin(atOnce, 2, 1<<40)
+			if _, err := b.restart(ctx, u); err != nil {
+				t.Fatal(err)
+			}
+			if !await(ctx, func() bool { return r.webhooks.Load() > copies }) {
+				t.Errorf("%d webhooks came of %d jobs that waited", r.webhooks.Load(), copies+1)
+			}
+		})
+	}
+}
+
+// PostgreSQL's processes are groups of their own below the one that was started.
+func TestProcessesBelowTheOneThatWasStartedAreMeasured(t *testing.T) {
+	t.Parallel()
+	all := stats{
+		10: {parent: 1, group: 10}, 11: {parent: 10, group: 11}, 12: {parent: 11, group: 12}, // below 10
+		13: {parent: 1, group: 10}, // its parent has ended
+		14: {parent: 1, group: 14}, 15: {parent: 14, group: 14},
+	}
+	for pid, want := range map[int]bool{10: true, 11: true, 12: true, 13: true, 14: false, 15: false, 16: false} {
+		if got := all.descends(pid, map[int]bool{10: true}); got != want {
+			t.Errorf("process %d: got %v, want %v", pid, got, want)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,7 +34,7 @@ type bench struct {
 
 func main() {
 	log.SetFlags(0)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := command(ctx, os.Args[1:]); err != nil {
 		stop()
@@ -43,7 +44,7 @@ func main() {
 
 func command(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
-	b := &bench{seconds: 3, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
+	b := &bench{seconds: 2.5, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
 	only := f.String("only", "", "contenders to measure, by name and divided by commas; all if empty")
 	workloads := f.String("workloads", "", "what to measure, by name and divided by commas; all if empty")
 	f.IntVar(&b.rounds, "rounds", 3, "how often each measurement is made")

@@ -15,7 +15,7 @@
 //	hold.go      keeps holds over a restart, and shares them with other nodes
 //	expire.go    ends what waited too long; looks after disk and counters
 //	retain.go    deletes what has been kept long enough
-//	member.go    joins the nodes of the store, renews the lease, is swept
+//	member.go    joins the nodes of the store, renews the lease (life.go), is swept
 //	sweep.go     frees what nodes that died have left
 //	compare.go   compares what the store says that this node holds with what it holds
 //	share.go     this node's part of the limits of providers

@@ -144,7 +144,7 @@ func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 // line for it.
 func TestAQuickHostGetsMoreSlots(t *testing.T) {
 	t.Parallel()
-	w, b, ids := startBusy(t, 100)
+	w, b, ids := startBusy(t, 40)
 	b.takes.Store(int64(20 * time.Millisecond))
 	close(b.letGo)
 	for _, id := range ids {

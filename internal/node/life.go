@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+// life is the node under one id: from its Join until it is swept or stops. What is
+// claimed under an id ends with it, so each claim remembers in which life it was
+// made, and nothing that comes of a claim of a life that is over is begun.
+type life struct {
+	id string
+	// calls governs the calls and sends of what was claimed under this id: ended
+	// with errSwept, or by the node's drain.
+	calls context.Context
+	end   context.CancelCauseFunc
+
+	mu     sync.Mutex // guards what follows, all of it in local time
+	joined time.Time  // when the Join that succeeded was asked for; zero before
+	asked  time.Time  // when the last renewal was, from which the lease counts
+	lasts  time.Duration
+	shown  time.Time // the store's clock at the last renewal
+	whole  time.Time // since when renewals have had no gap
+	lost   time.Time // since when they fail; zero: they don't
+	nodes  []store.Node
+	places []place
+	late   bool // other workers lived when it joined
+}
+
+// errSwept ends the calls of a node of which another one has taken the lease away.
+var errSwept = errors.New("the node was swept")
+
+// errUnleased keeps a call from being begun whose lease ran out after the claim.
+var errUnleased = errors.New("the node's lease has run out")
+
+// leased tells whether the lease still stands: whether something may be claimed, or
+// begun that is claimed. It goes by the monotonic clock, from when the last renewal
+// was asked for.
+func (l *life) leased() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.joined.IsZero() && l.calls.Err() == nil && (l.lasts == 0 || time.Since(l.asked) < l.lasts)
+}
+
+// renewed notes a renewal that was asked for then, or the Join.
+func (l *life) renewed(asked time.Time, lease store.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A gap may show on either clock: this process was frozen, or the whole machine.
+	gap := max(asked.Sub(l.asked), lease.Now.Sub(l.shown))
+	if l.joined.IsZero() {
+		l.joined, gap = asked, 0
+		l.whole = asked
+	}
+	if gap > gapOf(lease.Lasts) {
+		l.whole = asked
+	}
+	l.asked, l.shown, l.lasts, l.lost, l.nodes = asked, lease.Now, lease.Lasts, time.Time{}, lease.Nodes
+	l.stand(time.Now())
+}
+
+// failed notes a renewal that failed.
+func (l *life) failed(asked time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost.IsZero() {
+		l.lost = asked
+	}
+}
+
+// gapOf is from what time between two renewals on there was a gap: two have failed.
+// What meets all nodes for a shorter time costs nobody its lease.
+func gapOf(lasts time.Duration) time.Duration { return lasts / 2 }
+
+// mayJudge tells whether this node may take away others' leases: it has renewed its
+// own for a whole lease's time without a gap, up to now. So after an outage that met
+// all nodes each has had its chance to renew before the first is swept.
+func (l *life) mayJudge() bool {
+	if !l.leased() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.whole) >= l.lasts && (l.lasts == 0 || time.Since(l.asked) <= gapOf(l.lasts))
+}
+
+// period is the time between two renewals; 0 where the lease lasts as long as the
+// process.
+func (l *life) period() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lasts / 4
+}
+
+// every is the time between two looks at what other nodes may have changed.
+func (l *life) every(alone time.Duration) time.Duration {
+	if p := l.period(); p > 0 {
+		return p
+	}
+	return alone
+}
+
+// shared tells whether other nodes may be about.
+func (l *life) shared() bool { return l.period() > 0 }
+
+// nextRenewal is when to renew; never, the zero time, where the lease lasts as long
+// as the process.
+func (l *life) nextRenewal() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.lasts == 0:
+		return time.Time{}
+	case !l.lost.IsZero():
+		return time.Now().Add(jitter(l.lasts / 16))
+	default:
+		return l.asked.Add(l.lasts / 4)
+	}
+}
+
+// isMember tells whether the id has ever had a lease.
+func (l *life) isMember() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.joined.IsZero()
+}
+
+// alive is how many nodes live.
+func (l *life) alive() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.nodes)
+}
+
+// age is for how long the lease was not renewed.
+func (l *life) age() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lasts == 0 {
+		return 0
+	}
+	return time.Since(l.asked)
+}
+
+// begun tells whether the id has been used for a Join.
+func (l *life) begun() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.joined.IsZero() || l.calls.Err() != nil
+}
