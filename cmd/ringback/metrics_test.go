@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/postgrestest"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -41,10 +44,15 @@ func ofRegistry(t *testing.T, r *prometheus.Registry) map[string][]string {
 	return all
 }
 
-// allMetrics are those of a server, as serve sets it up.
+// allMetrics are those of servers, as serve sets them up, with either store.
 func allMetrics(t *testing.T) map[string][]string {
 	t.Helper()
-	return ofRegistry(t, start(t, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--simulate"}, nil).metrics)
+	all := ofRegistry(t, start(t, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--simulate"}, nil).metrics)
+	shared := start(t, []string{"--addr", "127.0.0.1:0", "--simulate"}, []string{
+		"RINGBACK_DATABASE_URL=" + postgrestest.Database(t), "WEBHOOK_SECRET=" + strings.Repeat("s", 32),
+	})
+	maps.Copy(all, ofRegistry(t, shared.metrics))
+	return all
 }
 
 func TestTheOperationsPageHasEveryMetricWithItsLabels(t *testing.T) {

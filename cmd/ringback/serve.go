@@ -123,7 +123,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	defer sender.Close()
 	listener, store, err := listenAndOpen(ctx, c, log, metrics)
 	if errors.Is(err, errStopped) {
-		log.Info(err.Error())
+		log.Info("stopped before the database was there")
 		return nil
 	}
 	if err != nil {

@@ -77,6 +77,7 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 	if err != nil {
 		return err
 	}
+	n.metrics.claims.WithLabelValues(kindDelivery).Add(float64(len(claimed)))
 	for _, d := range claimed {
 		left := passes[d.Key()] // those with a slot first, for those that are due longest
 		passes[d.Key()] = left[1:]
@@ -268,7 +269,7 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
-			n.metrics.fenced.WithLabelValues(fencedDelivery).Inc()
+			n.metrics.fenced.WithLabelValues(kindDelivery).Inc()
 			n.log.Warn("try settled too late: the delivery has moved on", "delivery_id", d.ID)
 		}
 		if !n.tryAgain(err) {

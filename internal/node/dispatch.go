@@ -95,6 +95,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	if err != nil {
 		return next, err
 	}
+	n.metrics.claims.WithLabelValues(kindJob).Add(float64(len(jobs)))
 	for _, j := range jobs {
 		n.jobs.claimed(j.Lane())
 		n.start(j, nil, p.ticketFor(j))

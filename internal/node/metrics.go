@@ -35,13 +35,14 @@ type metrics struct {
 
 	sweeps    prometheus.Counter
 	sweptJobs prometheus.Counter
+	claims    *prometheus.CounterVec // kind
 	fenced    *prometheus.CounterVec // kind
 }
 
 // What came too late to be written, as a label.
 const (
-	fencedJob      = "job"
-	fencedDelivery = "delivery"
+	kindJob      = "job"
+	kindDelivery = "delivery"
 )
 
 // What became of a try of a webhook, as a label.
@@ -83,14 +84,16 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Help: "Leases that this node took from nodes which did not renew them."}),
 		sweptJobs: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_swept_jobs_total",
 			Help: "Running jobs that this node freed, since their nodes had no lease."}),
+		claims: counter("ringback_claims_total", "What was claimed from the store; what is born claimed is not.", "kind"),
 		fenced: counter("ringback_fenced_writes_total", "Ends that came too late: the job or delivery had moved on.", "kind"),
 	}
 	// What is counted rarely begins at 0: the first time must be a rise.
 	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping, refusedDatabase, refusedRole} {
 		m.rejected.WithLabelValues(reason)
 	}
-	for _, kind := range []string{fencedJob, fencedDelivery} {
+	for _, kind := range []string{kindJob, kindDelivery} {
 		m.fenced.WithLabelValues(kind)
+		m.claims.WithLabelValues(kind)
 	}
 	for _, outcome := range []string{tryDelivered, tryFailed, tryDead} {
 		m.deliveries.WithLabelValues(outcome)

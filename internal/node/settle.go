@@ -31,7 +31,7 @@ func (n *Node) settle(j *store.Job, res result) {
 			decide, born = unborn(decide), nil
 			continue
 		case errors.Is(err, store.ErrFenced):
-			n.metrics.fenced.WithLabelValues(fencedJob).Inc()
+			n.metrics.fenced.WithLabelValues(kindJob).Inc()
 			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
 		}
 		if !n.tryAgain(err) {

@@ -91,11 +91,12 @@ type rankWants struct {
 
 func (w *rankWants) add(l store.Lane, priority, n int) {
 	w.projects, w.providers, w.models = append(w.projects, l.Project), append(w.providers, l.Provider), append(w.models, l.Model)
-	w.priorities, w.n = append(w.priorities, int32(priority)), append(w.n, int32(n)) //nolint:gosec // small
+	w.priorities, w.n = append(w.priorities, int32(priority)), append(w.n, int32(n))
 }
 
 // claimRanks claims due jobs of one priority in each of some lanes.
 func (t *tx) claimRanks(c store.ClaimJobs, w rankWants) ([]store.Job, error) {
+	//nolint:unqueryvet // its columns are named inside
 	jobs, err := t.knowJobs(`
 		SELECT t.* FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[]) AS w(project, provider, model, priority, n)
 		CROSS JOIN LATERAL (

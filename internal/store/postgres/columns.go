@@ -36,11 +36,11 @@ func bigint[R any](name string, get func(*R) int64) column[R] {
 }
 
 func integer[R any](name string, get func(*R) int) column[R] {
-	return column[R]{name, "integer", "d." + name, arrayOf(func(r *R) int32 { return int32(get(r)) })} //nolint:gosec // counts and codes
+	return column[R]{name, "integer", "d." + name, arrayOf(func(r *R) int32 { return int32(get(r)) })}
 }
 
 func smallint[R any](name string, get func(*R) int) column[R] {
-	return column[R]{name, "smallint", "d." + name, arrayOf(func(r *R) int16 { return int16(get(r)) })} //nolint:gosec // small by the table's checks
+	return column[R]{name, "smallint", "d." + name, arrayOf(func(r *R) int16 { return int16(get(r)) })}
 }
 
 func boolean[R any](name string, get func(*R) bool) column[R] {

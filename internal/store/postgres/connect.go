@@ -173,7 +173,7 @@ func (d *dialer) note(err error) {
 func pauseAfter(failures int) time.Duration { return min(restMax, restMin<<min(failures, 8)) }
 
 // jitter moves a pause by up to half of it either way.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) } //nolint:gosec // no secret
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // pool opens the connections for reads.
 func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
@@ -182,7 +182,7 @@ func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 		return nil, err
 	}
 	c.ConnConfig = d.config.Copy()
-	c.MaxConns, c.MinConns = int32(size), 1 //nolint:gosec // a small number
+	c.MaxConns, c.MinConns = int32(size), 1
 	c.MaxConnLifetime = time.Hour
 	c.MaxConnLifetimeJitter = 10 * time.Minute
 	c.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return d.turn() }

@@ -42,8 +42,9 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 	for _, want := range c.Hosts {
 		left[want.Host] += want.N
 		projects, hosts = append(projects, want.Host.Project), append(hosts, want.Host.Host)
-		n = append(n, int32(want.N)) //nolint:gosec // slots and places in line
+		n = append(n, int32(want.N))
 	}
+	//nolint:unqueryvet // its columns are named inside
 	found, err := t.knowDeliveries(`
 		SELECT t.* FROM unnest($1::text[], $2::text[], $3::integer[]) AS w(project, host, n)
 		CROSS JOIN LATERAL (

@@ -78,7 +78,7 @@ func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 	var wanted []int16
 	for ask, p := range map[store.Parts]part{store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart} {
 		if parts&ask != 0 {
-			wanted = append(wanted, int16(p)) //nolint:gosec // 1 to 4
+			wanted = append(wanted, int16(p))
 		}
 	}
 	if len(wanted) > 0 {

@@ -63,4 +63,4 @@ func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 // beginRead begins a read of one state of the database, by indexes: see begins in
 // the first migration. A plan that has no index to go by then looks so expensive
 // that PostgreSQL would compile it, which takes much longer than to run it.
-var beginRead = []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL enable_seqscan = off", "SET LOCAL jit = off"}
+var beginRead = []string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ", "SET LOCAL enable_seqscan = off", "SET LOCAL jit = off"}

@@ -1,9 +1,9 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -182,6 +182,6 @@ func (t *tx) insertTry(d *store.Delivery, y ringback.Try) {
 // inOrder sorts what is to be changed by id: so nobody waits for one who waits
 // for him.
 func (t *tx) inOrder() {
-	slices.SortFunc(t.changedJobs, func(a, b *jobRow) int { return strings.Compare(string(a.ID[:]), string(b.ID[:])) })
-	slices.SortFunc(t.changed, func(a, b *deliveryRow) int { return strings.Compare(string(a.ID[:]), string(b.ID[:])) })
+	slices.SortFunc(t.changedJobs, func(a, b *jobRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(t.changed, func(a, b *deliveryRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 }

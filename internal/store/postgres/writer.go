@@ -178,5 +178,5 @@ type fenced struct {
 }
 
 func fenceOf(j *store.Job) fenced {
-	return fenced{int16(statusNumbers[j.Status]), j.Fence, j.CancelRequested} //nolint:gosec // 0 to 5
+	return fenced{int16(statusNumbers[j.Status]), j.Fence, j.CancelRequested}
 }
