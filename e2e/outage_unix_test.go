@@ -33,7 +33,7 @@ type absence struct {
 
 var absences = []absence{
 	{"stopped", (*postgrestest.Server).Stop, (*postgrestest.Server).Start, 2 * time.Second},
-	{"unreachable", (*postgrestest.Server).Freeze, (*postgrestest.Server).Thaw, 20 * time.Second},
+	{"unreachable", (*postgrestest.Server).Freeze, (*postgrestest.Server).Thaw, 10 * time.Second},
 }
 
 // recovers is how long after PostgreSQL is back the nodes may need to be ready.

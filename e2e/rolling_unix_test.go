@@ -30,7 +30,13 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	var l *traffic
-	c := newCluster(t, setup{racing: true, receiver: simulate.ReceiverConfig{
+	var underWay atomic.Int64 // calls so far that have come to their first word
+	count := func(c simulate.Call) {
+		if c.Words == 1 {
+			underWay.Add(1)
+		}
+	}
+	c := newCluster(t, setup{racing: true, observe: count, receiver: simulate.ReceiverConfig{
 		Forget: true, Observe: func(d simulate.Delivery) { l.hear(d) }, Answer: nowAndThen500,
 	}}, postgrestest.Database(t), 3)
 	watch := newWatchman(t)
@@ -43,7 +49,8 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	stop := l.begin(ctx)
 	for range rounds {
 		for _, n := range c.nodes {
-			l.underWay(ctx, 20)
+			busy := underWay.Load() + 20
+			eventually(t, "20 further calls", func() bool { return underWay.Load() >= busy })
 			watch.going(n, true)
 			n.server.terminate(syscall.SIGTERM)
 			n.again()
@@ -69,14 +76,6 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	}
 	t.Logf("%d restarts, %d jobs, %d calls of the provider, %d attempts cut off; %d answers, %d of them 503 of the node that went, which answered nothing %d times",
 		rounds*len(c.nodes), len(l.orders), len(c.calls.Calls()), cut, watch.answers.Load(), watch.refused.Load(), watch.silent.Load())
-}
-
-// underWay waits until so many jobs run.
-func (l *traffic) underWay(ctx context.Context, jobs int) {
-	l.t.Helper()
-	from := len(l.calls.Calls())
-	_, err := l.calls.Wait(ctx, func(c simulate.Call) bool { return c.Number >= from+jobs && c.Words > 0 })
-	must(l.t, err)
 }
 
 // watchman sees all answers of the nodes, and knows which one goes.

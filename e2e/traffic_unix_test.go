@@ -85,7 +85,7 @@ func orderOf(traveller, n int, callback string) *order {
 		o.Priority = new(rand.IntN(10))
 	case 2:
 		if n%20 == 2 { // a model of its own, so that no breaker holds it up
-			o.Model = fmt.Sprintf("sim/flaky-1?words=%d", 1+traveller+travellers*n)
+			o.Model = fmt.Sprintf("sim/flaky-1?first=%dus", 1+traveller+travellers*n)
 		}
 	case 3:
 		o.Model, o.Events, o.looksAfter = "sim/echo", &[]ringback.EventType{}, true
