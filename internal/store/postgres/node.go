@@ -66,23 +66,34 @@ func (l *leases) note(node string, here bool) {
 	}
 }
 
-// ask makes one round trip on the connection of leases.
-func (l *leases) ask(ctx context.Context, b *pgx.Batch, read func(pgx.BatchResults) error) (err error) {
+// ask makes one round trip on the connection of leases; one more where that has
+// turned out to be broken, since before a restart of the server perhaps.
+func (l *leases) ask(ctx context.Context, questions func(b *pgx.Batch), read func(pgx.BatchResults) error) error {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
+	used := l.conn != nil && !l.conn.IsClosed()
+	err := l.askOnce(ctx, questions, read)
+	if used && broken(err) {
+		err = l.askOnce(ctx, questions, read)
+	}
+	return fault(err)
+}
+
+func (l *leases) askOnce(ctx context.Context, questions func(b *pgx.Batch), read func(pgx.BatchResults) error) (err error) {
 	if l.conn == nil || l.conn.IsClosed() {
 		if l.conn, err = l.dial.connect(ctx); err != nil {
 			l.conn = nil
 			return err
 		}
 	}
+	b := &pgx.Batch{}
+	questions(b)
 	results := l.conn.SendBatch(ctx, b)
 	defer func() {
 		err = errors.Join(err, results.Close())
 		leaveReplica(l.conn, err)
-		err = fault(err)
 	}()
 	return read(results)
 }
@@ -127,10 +138,12 @@ func (s *Store) Renew(ctx context.Context, id string) (store.Lease, error) {
 
 // lease runs a statement that gives a lease and returns the time, and lists who lives then.
 func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store.Lease, err error) {
-	b := &pgx.Batch{}
-	b.Queue(sql, args...)
-	b.Queue(selectNodes)
-	err = s.leases.ask(ctx, b, func(results pgx.BatchResults) error {
+	questions := func(b *pgx.Batch) {
+		b.Queue(sql, args...)
+		b.Queue(selectNodes)
+	}
+	err = s.leases.ask(ctx, questions, func(results pgx.BatchResults) error {
+		lease = store.Lease{}
 		if err := results.QueryRow().Scan(&lease.Now); err != nil {
 			return err
 		}
@@ -146,9 +159,7 @@ func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store
 
 // Leave implements store.Nodes.
 func (s *Store) Leave(ctx context.Context, id string) error {
-	b := &pgx.Batch{}
-	b.Queue(`DELETE FROM ringback.nodes WHERE id = $1`, id)
-	err := s.leases.ask(ctx, b, func(results pgx.BatchResults) error {
+	err := s.leases.ask(ctx, func(b *pgx.Batch) { b.Queue(`DELETE FROM ringback.nodes WHERE id = $1`, id) }, func(results pgx.BatchResults) error {
 		_, err := results.Exec()
 		return err
 	})

@@ -283,6 +283,36 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 	}
 }
 
+// A restart leaves dead connections behind; nobody is to hear of them.
+func TestARestartIsNotHeardOfAfterwards(t *testing.T) {
+	server := postgrestest.Start(t)
+	s := open(t, Config{URL: server.Database(), Connections: 4})
+	join(t, s, "a")
+	running := submit(t, s, "a")
+	var reads sync.WaitGroup
+	for range 20 { // so that there are several connections
+		reads.Go(func() {
+			if _, err := s.Nodes(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	reads.Wait()
+	server.Restart()
+	if _, err := s.Renew(t.Context(), "a"); err != nil {
+		t.Errorf("Renew: %v", err)
+	}
+	for range 8 {
+		if _, _, err := s.Job(t.Context(), "default", running.ID, 0); err != nil {
+			t.Errorf("Job: %v", err)
+		}
+	}
+	submit(t, s, "")
+	if _, err := s.Settle(t.Context(), running.Ref(), answered(now())); err != nil {
+		t.Errorf("Settle: %v", err)
+	}
+}
+
 func TestAServerThatHangsIsNotWaitedForByAll(t *testing.T) {
 	server := postgrestest.Start(t)
 	s := open(t, Config{URL: server.Database()})

@@ -3,9 +3,11 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // readTimeout bounds a read, with the wait for a connection.
@@ -22,14 +24,25 @@ type question struct {
 func (s *Store) read(ctx context.Context, questions ...question) error {
 	bounded, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	err := s.ask(bounded, questions)
+	heard, err := s.ask(bounded, questions)
+	if !heard && broken(err) && bounded.Err() == nil {
+		// The connections of before a restart are all as dead as this one.
+		s.reads.Reset()
+		_, err = s.ask(bounded, questions)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return fault(err)
 }
 
-func (s *Store) ask(ctx context.Context, questions []question) (err error) {
+// broken tells whether an error is that of a connection that was there before.
+func broken(err error) bool {
+	return err != nil && (isNet(err) || strings.HasPrefix(code(err), "57P")) && !errors.As(err, new(*pgconn.ConnectError)) && !errors.Is(err, errResting)
+}
+
+// ask makes the round trip; heard tells that a scan was called.
+func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err error) {
 	b := &pgx.Batch{}
 	for _, sql := range beginRead {
 		b.Queue(sql)
@@ -41,23 +54,27 @@ func (s *Store) ask(ctx context.Context, questions []question) (err error) {
 	conn, err := s.reads.Acquire(ctx)
 	if err != nil {
 		s.dial.noteRead(err)
-		return err
+		return false, err
 	}
 	defer conn.Release()
 	results := conn.SendBatch(ctx, b)
 	defer func() { err = errors.Join(err, results.Close()) }()
 	for range beginRead {
 		if _, err := results.Exec(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for _, q := range questions {
-		if err := eachRow(results, q.scan); err != nil {
-			return err
+		err := eachRow(results, func(rows pgx.Rows) error {
+			heard = true
+			return q.scan(rows)
+		})
+		if err != nil {
+			return heard, err
 		}
 	}
 	_, err = results.Exec()
-	return err
+	return heard, err
 }
 
 // beginRead begins a read of one state of the database, by indexes: see begins in
