@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,25 @@ func TestOneNodeTakesRequestsAndAnotherWorks(t *testing.T) {
 		page.Data[0].Self || !page.Data[1].Self {
 		t.Errorf("nodes: got %+v", page.Data)
 	}
+}
+
+// A worker is behind no balancer that it could be taken off.
+func TestAWorkerStaysReadyWhileTheStoreIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	var way *link
+	join := newCluster().joining(&way, roles(node.Worker))
+	s, metrics := measured(setup{node: join})
+	w := start(t, s)
+	way.down.Store(true)
+	w.eventually("the end of the lease", func() bool { return !w.node.Leased() })
+	if r := w.node.Readiness(); !r.Ready || !strings.HasPrefix(r.Checks["database"], "the lease has run out at ") {
+		t.Errorf("readiness: got %+v", r)
+	}
+	if age := values(t, metrics)["ringback_lease_age_seconds"]; age < leaseLasts.Seconds() {
+		t.Errorf("age of the lease: got %v s, want more than it lasts", age)
+	}
+	way.down.Store(false)
+	w.eventually("a lease again", func() bool { return w.node.Readiness().Checks["database"] == "ok" })
 }
 
 // Somebody's webhook for a job that nobody runs: the door ends jobs, and does not send.
