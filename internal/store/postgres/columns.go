@@ -2,57 +2,63 @@ package postgres
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
 
-// column is one column of a statement that writes many rows: what travels is one
-// array for each.
+// column is one column of a statement that writes rows: of many what travels is one
+// array, of few a value each.
 type column[R any] struct {
 	name, kind string
-	// as is the value in the statement, where it is not the column of d.
+	// as is what is stored, in terms of the column of d.
 	as    string
 	array func(rows []R) any
+	value func(row *R) any
 }
 
-func arrayOf[R, V any](get func(*R) V) func([]R) any {
-	return func(rows []R) any {
-		values := make([]V, len(rows))
-		for i := range rows {
-			values[i] = get(&rows[i])
-		}
-		return values
+func columnOf[R, V any](name, kind string, get func(*R) V) column[R] {
+	return column[R]{
+		name: name, kind: kind, as: "d." + name,
+		array: func(rows []R) any {
+			values := make([]V, len(rows))
+			for i := range rows {
+				values[i] = get(&rows[i])
+			}
+			return values
+		},
+		value: func(row *R) any { return get(row) },
 	}
 }
 
 func text[R any](name string, get func(*R) string) column[R] {
-	return column[R]{name, "text", "d." + name, arrayOf(get)}
+	return columnOf(name, "text", get)
 }
 
 func bigint[R any](name string, get func(*R) int64) column[R] {
-	return column[R]{name, "bigint", "d." + name, arrayOf(get)}
+	return columnOf(name, "bigint", get)
 }
 
 func integer[R any](name string, get func(*R) int) column[R] {
-	return column[R]{name, "integer", "d." + name, arrayOf(func(r *R) int32 { return int32(get(r)) })}
+	return columnOf(name, "integer", func(r *R) int32 { return int32(get(r)) })
 }
 
 func smallint[R any](name string, get func(*R) int) column[R] {
-	return column[R]{name, "smallint", "d." + name, arrayOf(func(r *R) int16 { return int16(get(r)) })}
+	return columnOf(name, "smallint", func(r *R) int16 { return int16(get(r)) })
 }
 
 func boolean[R any](name string, get func(*R) bool) column[R] {
-	return column[R]{name, "boolean", "d." + name, arrayOf(get)}
+	return columnOf(name, "boolean", get)
 }
 
 func id[R any](name string, get func(*R) uuid.UUID) column[R] {
-	return column[R]{name, "uuid", "d." + name, arrayOf(func(r *R) [16]byte { return get(r) })}
+	return columnOf(name, "uuid", func(r *R) [16]byte { return get(r) })
 }
 
 func binary[R any](name string, get func(*R) []byte) column[R] {
-	return column[R]{name, "bytea", "d." + name, arrayOf(get)}
+	return columnOf(name, "bytea", get)
 }
 
 // orNull stores NULL in the place of a value that stands for none.
@@ -61,21 +67,43 @@ func (c column[R]) orNull(none string) column[R] {
 	return c
 }
 
-// rowsStatement writes many rows at once.
+// rowsStatement writes rows.
 type rowsStatement[R any] struct {
-	sql     string
+	many    string // all of them, as arrays
+	one     string
 	columns []column[R]
 }
 
-func (s rowsStatement[R]) of(rows []R) statement {
-	if len(rows) == 0 {
-		return statement{}
+// fewRows is up to how many rows each have a statement of their own. An array for
+// each column takes PostgreSQL some time to unpack, however short it is: half a
+// millisecond for a job.
+const fewRows = 6
+
+func (s rowsStatement[R]) of(rows []R) []statement {
+	if len(rows) > fewRows {
+		args := make([]any, len(s.columns))
+		for i, c := range s.columns {
+			args[i] = c.array(rows)
+		}
+		return []statement{{s.many, args}}
 	}
-	args := make([]any, len(s.columns))
-	for i, c := range s.columns {
-		args[i] = c.array(rows)
+	statements := make([]statement, len(rows))
+	for r := range rows {
+		args := make([]any, len(s.columns))
+		for i, c := range s.columns {
+			args[i] = c.value(&rows[r])
+		}
+		statements[r] = statement{s.one, args}
 	}
-	return statement{s.sql, args}
+	return statements
+}
+
+// alone has parameters stand for the columns of d.
+func alone[R any](sql string, columns []column[R]) string {
+	for i, c := range columns {
+		sql = regexp.MustCompile(`\bd\.`+c.name+`\b`).ReplaceAllLiteralString(sql, fmt.Sprintf("$%d::%s", i+1, c.kind))
+	}
+	return sql
 }
 
 // source is the rows as a table d.
@@ -94,8 +122,13 @@ func insertInto[R any](table, conflict string, columns ...column[R]) rowsStateme
 	for i, c := range columns {
 		names[i], values[i] = c.name, c.as
 	}
-	return rowsStatement[R]{fmt.Sprintf("INSERT INTO ringback.%s (%s) SELECT %s FROM %s %s",
-		table, strings.Join(names, ", "), strings.Join(values, ", "), source(columns), conflict), columns}
+	into := fmt.Sprintf("INSERT INTO ringback.%s (%s)", table, strings.Join(names, ", "))
+	list := strings.Join(values, ", ")
+	return rowsStatement[R]{
+		many:    fmt.Sprintf("%s SELECT %s FROM %s %s", into, list, source(columns), conflict),
+		one:     alone(fmt.Sprintf("%s VALUES (%s) %s", into, list, conflict), columns),
+		columns: columns,
+	}
 }
 
 // update makes a statement that changes rows, all of them or none: those whose
@@ -106,9 +139,14 @@ func update[R any](table, condition string, key column[R], guards []column[R], c
 		sets[i] = c.name + " = " + c.as
 	}
 	all := append(append([]column[R]{key}, guards...), columns...)
-	return rowsStatement[R]{fmt.Sprintf(
-		"WITH u AS (UPDATE ringback.%s AS t SET %s FROM %s WHERE t.%s = d.%s AND %s RETURNING 1) SELECT ringback.matched(count(*), cardinality($1::uuid[])) FROM u",
-		table, strings.Join(sets, ", "), source(all), key.name, key.name, condition), all}
+	set := fmt.Sprintf("UPDATE ringback.%s AS t SET %s", table, strings.Join(sets, ", "))
+	where := fmt.Sprintf("t.%s = d.%s AND %s", key.name, key.name, condition)
+	return rowsStatement[R]{
+		many: fmt.Sprintf("WITH u AS (%s FROM %s WHERE %s RETURNING 1) SELECT ringback.matched(count(*), cardinality($1::uuid[])) FROM u",
+			set, source(all), where),
+		one:     alone(fmt.Sprintf("WITH u AS (%s WHERE %s RETURNING 1) SELECT ringback.matched(count(*), 1) FROM u", set, where), all),
+		columns: all,
+	}
 }
 
 // clean makes text of what others said: PostgreSQL's holds valid UTF-8 without NUL.

@@ -25,6 +25,22 @@ const (
 	restMin, restMax = 100 * time.Millisecond, 3 * time.Second
 )
 
+// sessionSettings are those of the function settings, for connections without a
+// pooler.
+var sessionSettings = map[string]string{
+	"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "4s",
+	"jit": "off", "plan_cache_mode": "force_generic_plan",
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
+}
+
+// settings are the statements that a transaction begins with for want of them.
+func (d *dialer) settings() []string {
+	if d.pooled {
+		return []string{"SELECT ringback.settings()"}
+	}
+	return nil
+}
+
 // errConnection marks an error as the connection's, whatever else it is.
 var errConnection = errors.New("connection")
 
@@ -58,7 +74,12 @@ func newDialer(ctx context.Context, cfg Config) (*dialer, error) {
 	if d.pooled {
 		// Prepared statements belong to a session. Descriptions of statements do not.
 		d.config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	} else if d.direct == nil {
+		return d, nil
+	}
+	for name, value := range sessionSettings {
+		d.config.RuntimeParams[name] = value
+	}
+	if d.direct == nil {
 		d.direct = d.config
 	}
 	return d, nil
@@ -128,6 +149,15 @@ func (d *dialer) isPooled(ctx context.Context) (bool, error) {
 
 // connect opens a connection, or gives the last error while the server rests.
 func (d *dialer) connect(ctx context.Context) (*pgx.Conn, error) { return d.dial(ctx, d.config) }
+
+// patient opens a connection for what may take long: migrations, imports.
+func (d *dialer) patient(ctx context.Context) (*pgx.Conn, error) {
+	c := d.config.Copy()
+	for name := range sessionSettings {
+		delete(c.RuntimeParams, name)
+	}
+	return d.dial(ctx, c)
+}
 
 func (d *dialer) dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	if err := d.turn(); err != nil {

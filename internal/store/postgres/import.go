@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func OpenImport(ctx context.Context, cfg Config, source string) (*Import, error)
 		return nil, fmt.Errorf("open %s: %w", dial.place(), err)
 	}
 	i := &Import{source: source}
-	if i.conn, err = dial.connect(ctx); err != nil {
+	if i.conn, err = dial.patient(ctx); err != nil {
 		return nil, err
 	}
 	if err := i.begin(ctx); err != nil {
@@ -289,9 +290,11 @@ func cleaned[R any](s rowsStatement[R]) rowsStatement[R] {
 				}
 				return texts
 			}
+			columns[i].value = func(r *R) any { return clean(c.value(r).(string)) } //nolint:forcetypeassert // as above
 		}
 	}
-	return rowsStatement[R]{s.sql, columns}
+	s.columns = columns
+	return s
 }
 
 // importRows are jobs as rows of tables.
@@ -362,13 +365,6 @@ func (r *importRows) countJob(j *store.Job) {
 	}
 }
 
-func (r *importRows) statements() (all []statement) {
-	for _, s := range []statement{
-		importJobs.of(r.jobs), importAttempts.of(r.attempts), importDeliveries.of(r.deliveries), importTries.of(r.tries), importBodies.of(r.bodies),
-	} {
-		if s.sql != "" {
-			all = append(all, s)
-		}
-	}
-	return all
+func (r *importRows) statements() []statement {
+	return slices.Concat(importJobs.of(r.jobs), importAttempts.of(r.attempts), importDeliveries.of(r.deliveries), importTries.of(r.tries), importBodies.of(r.bodies))
 }

@@ -30,7 +30,7 @@ const oldestSchema = 1
 // prepare refuses a server that does not keep what it has committed, and brings
 // the schema up to this binary's.
 func (s *Store) prepare(ctx context.Context) error {
-	conn, err := s.dial.connect(ctx)
+	conn, err := s.dial.patient(ctx)
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,9 @@ func broken(err error) bool {
 
 // ask makes the round trip; heard tells that a scan was called.
 func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err error) {
+	begin := append([]string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ"}, s.dial.settings()...)
 	b := &pgx.Batch{}
-	for _, sql := range beginRead {
+	for _, sql := range begin {
 		b.Queue(sql)
 	}
 	for _, q := range questions {
@@ -59,7 +60,7 @@ func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err 
 	defer conn.Release()
 	results := conn.SendBatch(ctx, b)
 	defer func() { err = errors.Join(err, results.Close()) }()
-	for range beginRead {
+	for range begin {
 		if _, err := results.Exec(); err != nil {
 			return false, err
 		}
@@ -76,8 +77,3 @@ func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err 
 	_, err = results.Exec()
 	return heard, err
 }
-
-// beginRead begins a read of one state of the database, by indexes: see begins in
-// the first migration. A plan that has no index to go by then looks so expensive
-// that PostgreSQL would compile it, which takes much longer than to run it.
-var beginRead = []string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ", "SET LOCAL enable_seqscan = off", "SET LOCAL jit = off"}

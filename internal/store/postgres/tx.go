@@ -92,18 +92,9 @@ func (t *tx) exec(sql string, args ...any) {
 // spill turns the rows that are to be written into statements.
 func (t *tx) spill() {
 	t.inOrder()
-	add := func(n int, s statement) {
-		if n > 0 {
-			t.others = append(t.others, s)
-		}
-	}
-	add(len(t.newJobs), insertJobs.of(t.newJobs))
-	add(len(t.changedJobs), updateJobs.of(t.changedJobs))
-	add(len(t.bodies), putBodies.of(t.bodies))
-	add(len(t.attempts), insertAttempts.of(t.attempts))
-	add(len(t.newDeliveries), insertDeliveries.of(t.newDeliveries))
-	add(len(t.changed), updateDeliveries.of(t.changed))
-	add(len(t.tries), insertTries.of(t.tries))
+	t.others = slices.Concat(t.others,
+		insertJobs.of(t.newJobs), updateJobs.of(t.changedJobs), putBodies.of(t.bodies), insertAttempts.of(t.attempts),
+		insertDeliveries.of(t.newDeliveries), updateDeliveries.of(t.changed), insertTries.of(t.tries))
 	for _, j := range t.changedJobs {
 		j.was, j.changed = fenceOf(&j.Job), false
 	}
@@ -118,6 +109,9 @@ func (t *tx) spill() {
 func (t *tx) message() *pgx.Batch {
 	b := &pgx.Batch{}
 	if !t.begun {
+		for _, sql := range t.w.dial.settings() {
+			b.Queue(sql)
+		}
 		b.Queue(`SELECT ringback.begins($1, $2)`, t.w.id, t.number)
 		t.begun = true
 	}

@@ -185,15 +185,21 @@ ALTER TABLE ringback.counters   SET (autovacuum_vacuum_scale_factor = 0, autovac
 ALTER TABLE ringback.nodes      SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 ALTER TABLE ringback.writers    SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
--- begins stands first in each transaction that writes, and takes the writer's next number. All that follows finds its
--- rows by an index: a plan that was made while the tables were empty must not read them whole when they have grown.
--- (What has no index to go by then looks so expensive that it would be compiled, which takes longer than to run it.)
+-- settings are how we want a transaction to run, where that can't be said of the session. Rows are found by an index:
+-- a plan that was made while the tables were empty must not read them whole when they have grown. (What has no index to
+-- go by then looks so expensive that it would be compiled, which takes longer than to run it.)
+CREATE FUNCTION ringback.settings() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true),
+    set_config('idle_in_transaction_session_timeout', '4s', true), set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+END $$;
+
+-- begins stands first in each transaction that writes, and takes the writer's next number.
 -- RB002: the writer is gone, or another commit has this number.
 CREATE FUNCTION ringback.begins(by uuid, number bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM set_config('statement_timeout', '10s', true), set_config('lock_timeout', '5s', true),
-    set_config('idle_in_transaction_session_timeout', '4s', true),
-    set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
   UPDATE ringback.writers SET commits = number WHERE id = by AND commits = number - 1;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'writer % has no commit % to make', by, number USING ERRCODE = 'RB002';
