@@ -394,7 +394,7 @@ func TestAFrozenClaimDoesNotKeepALeaseForLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	var leased any
-	if err := frozen.row([]any{&leased}, `SELECT ringback.leases($1)`, []string{"a"}); err != nil {
+	if err := frozen.row([]any{&leased}, holdLeases, []string{"a"}); err != nil {
 		t.Fatal(err)
 	}
 	expire(t, url, "a")

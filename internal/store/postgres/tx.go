@@ -27,7 +27,7 @@ type tx struct {
 
 	open   bool // BEGIN was sent
 	writes int
-	begun  bool // begins was sent
+	begun  bool // takeNumber was sent
 	// claimants are the nodes in whose name something is claimed.
 	claimants map[string]bool
 
@@ -104,6 +104,16 @@ func (t *tx) spill() {
 	t.newJobs, t.changedJobs, t.bodies, t.attempts, t.newDeliveries, t.changed, t.tries = nil, nil, nil, nil, nil, nil, nil
 }
 
+const (
+	// takeNumber stands first: the writer's next number.
+	takeNumber = `WITH u AS (UPDATE ringback.writers SET commits = $2::bigint WHERE id = $1 AND commits = $2::bigint - 1 RETURNING 1)
+		SELECT ringback.matched(count(*), 1, 'RB002') FROM u`
+	// holdLeases stands last: who loses its lease before the commit waits for it, or
+	// finds nothing of it.
+	holdLeases = `SELECT ringback.matched(count(*), cardinality($1::text[]), 'RB003') FROM (
+		SELECT 1 FROM ringback.nodes WHERE id = ANY ($1::text[]) AND expires_at > clock_timestamp() ORDER BY id FOR KEY SHARE) leased`
+)
+
 // message is what is to be sent: the beginning, if it was not sent before, and
 // all that was written since.
 func (t *tx) message() *pgx.Batch {
@@ -112,7 +122,7 @@ func (t *tx) message() *pgx.Batch {
 		for _, sql := range t.w.dial.settings() {
 			b.Queue(sql)
 		}
-		b.Queue(`SELECT ringback.begins($1, $2)`, t.w.id, t.number)
+		b.Queue(takeNumber, t.w.id, t.number)
 		t.begun = true
 	}
 	t.spill()
@@ -206,7 +216,7 @@ func (t *tx) Commit() error {
 	if len(t.claimants) > 0 {
 		// Last, so that the lock is not held while something is on its way: a process
 		// that is frozen there would keep others from taking its lease away.
-		b.Queue(`SELECT ringback.leases($1)`, slices.Sorted(maps.Keys(t.claimants)))
+		b.Queue(holdLeases, slices.Sorted(maps.Keys(t.claimants)))
 	}
 	if t.open {
 		b.Queue("COMMIT")

@@ -196,32 +196,11 @@ BEGIN
     set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
 END $$;
 
--- begins stands first in each transaction that writes, and takes the writer's next number.
--- RB002: the writer is gone, or another commit has this number.
-CREATE FUNCTION ringback.begins(by uuid, number bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  UPDATE ringback.writers SET commits = number WHERE id = by AND commits = number - 1;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'writer % has no commit % to make', by, number USING ERRCODE = 'RB002';
-  END IF;
-END $$;
-
--- leases stands last in each transaction that claims something, and holds the rows of those in whose name that is.
--- RB003: one of them has no lease.
-CREATE FUNCTION ringback.leases(claimants text[]) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE leased integer;
-BEGIN
-  PERFORM 1 FROM ringback.nodes WHERE id = ANY (claimants) AND expires_at > clock_timestamp() ORDER BY id FOR KEY SHARE;
-  GET DIAGNOSTICS leased = ROW_COUNT;
-  IF leased < cardinality(claimants) THEN
-    RAISE EXCEPTION 'no lease: %', claimants USING ERRCODE = 'RB003';
-  END IF;
-END $$;
-
--- matched ends the transaction if rows that were to be changed have moved on.
-CREATE FUNCTION ringback.matched(were bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- matched ends the transaction, with a state that says why, if it did not find the rows that were to be there.
+-- RB001: a row has moved on. RB002: the writer is gone, or another commit has its number. RB003: a node has no lease.
+CREATE FUNCTION ringback.matched(were bigint, wanted bigint, state text DEFAULT 'RB001') RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF were <> wanted THEN
-    RAISE EXCEPTION 'changed by another meanwhile: % of % rows are as they were', were, wanted USING ERRCODE = 'RB001';
+    RAISE EXCEPTION 'changed by another meanwhile: % of % rows are as they were', were, wanted USING ERRCODE = state;
   END IF;
 END $$;
