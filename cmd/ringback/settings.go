@@ -63,7 +63,7 @@ var settings = []setting{
 	},
 	{
 		key: "database_connections", flag: "database-connections", variable: "RINGBACK_DATABASE_CONNECTIONS", meta: "N", def: "8",
-		help: "how many connections a node keeps for reads; it has four more",
+		help: "how many connections a node keeps for reads; it has three more",
 		set:  one(func(c *config, s string) error { return setCount(&c.databaseConnections, s, 1000) }),
 	},
 	{

@@ -103,7 +103,7 @@ const (
 	// isOrphan selects counters of writers that are gone.
 	isOrphan = `c.writer <> ` + noID + ` AND NOT EXISTS (SELECT 1 FROM ringback.writers w WHERE w.id = c.writer)`
 	// isLeft selects writers of processes that must be gone. One that is not enrols anew.
-	isLeft = `w.started_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM ringback.nodes n WHERE n.process = w.process)`
+	isLeft = `w.started_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM ringback.nodes n WHERE n.process = w.id)`
 )
 
 // DeadLetters implements store.Reader.

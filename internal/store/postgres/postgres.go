@@ -1,9 +1,9 @@
 // Package postgres keeps jobs in a PostgreSQL database, for any number of
 // processes at once.
 //
-// A process writes through two goroutines, each with a connection: one for what ends
-// work, one for all else. As in package sqlite each takes every call that is waiting,
-// runs them as one transaction, and answers them after its commit. But a statement is a journey to the server: so
+// A process writes through one goroutine and one connection. As in package sqlite it
+// takes every call that is waiting, runs them as one transaction, and answers them
+// after its commit. But a statement is a journey to the server: so
 // moves change rows in memory (tx.go), and what they changed travels as one
 // statement for each table, with an array for each column, in one message with
 // the commit. A transaction that has to read nothing is one round trip.
@@ -36,7 +36,6 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -55,8 +54,8 @@ type Config struct {
 	// DirectURL leads to the same database without a pooler, for notifications.
 	// "" means URL, where that is direct; else there are none.
 	DirectURL string
-	// Connections is how many are kept for reads; 0 means 8. There are four more:
-	// two that write, one that renews leases, one that listens.
+	// Connections is how many are kept for reads; 0 means 8. There are three more:
+	// one that writes, one that renews leases, one that listens.
 	Connections int
 	// Logger; nil discards.
 	Logger *slog.Logger
@@ -66,18 +65,15 @@ type Config struct {
 
 // Store is a [store.Store] in a PostgreSQL database.
 type Store struct {
-	log   *slog.Logger
-	dial  *dialer
-	reads *pgxpool.Pool
-	// process is its id, new at each Open.
-	process uuid.UUID
-	// What ends work is written beside what brings more: while the one waits for its
-	// commit, the other sends.
-	settles, moves line
-	held           *held
-	waiting        *waiting
-	leases         *leases
-	signals        *signals
+	log     *slog.Logger
+	dial    *dialer
+	reads   *pgxpool.Pool
+	writer  *writer
+	commits *groupcommit.Queue[*tx]
+	held    *held
+	waiting *waiting
+	leases  *leases
+	signals *signals
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -116,15 +112,18 @@ func (s *Store) open(ctx, background context.Context, cfg Config) (err error) {
 	if s.reads, err = s.dial.pool(ctx, cfg.Connections); err != nil {
 		return unavailable(err)
 	}
-	if s.process, err = uuid.NewV7(); err != nil {
-		return err
+	if s.writer, err = openWriter(ctx, s.dial); err != nil {
+		return unavailable(err)
 	}
-	s.leases = newLeases(s.dial, s.process)
-	for _, l := range []*line{&s.settles, &s.moves} {
-		if err := s.openLine(ctx, l, cfg.Metrics); err != nil {
-			return unavailable(err)
-		}
-	}
+	s.leases = newLeases(s.dial, s.writer.id)
+	s.commits = groupcommit.New(groupcommit.Config[*tx]{
+		Begin:   s.begin,
+		Again:   s.writer.again,
+		Unknown: isLost,
+		Landed:  s.writer.landed,
+		Between: s.writer.calm,
+		Metrics: cfg.Metrics,
+	})
 	s.signals = newSignals(s)
 	s.tasks.Go(func() { s.signals.send(background) })
 	s.tasks.Go(func() { s.signals.listen(background) })
@@ -132,44 +131,19 @@ func (s *Store) open(ctx, background context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// line is a connection that writes, and those who wait for it.
-type line struct {
-	writer  *writer
-	commits *groupcommit.Queue[*tx]
-}
-
-func (s *Store) openLine(ctx context.Context, l *line, metrics prometheus.Registerer) error {
-	w, err := openWriter(ctx, s.dial, s.process)
-	if err != nil {
-		return err
-	}
-	*l = line{w, groupcommit.New(groupcommit.Config[*tx]{
-		Begin:   func() (*tx, error) { return w.begin(s) },
-		Again:   w.again,
-		Unknown: isLost,
-		Landed:  w.landed,
-		Between: w.calm,
-		Metrics: metrics,
-	})}
-	return nil
-}
-
-// close lets what waits be written first.
-func (l *line) close() error {
-	if l.writer == nil {
-		return nil
-	}
-	l.commits.Close()
-	return l.writer.close()
-}
-
 // Close waits for the moves under way. It may be called twice.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
-	errs := []error{s.moves.close(), s.settles.close()}
+	if s.commits != nil {
+		s.commits.Close()
+	}
 	s.stop()
 	s.tasks.Wait()
+	var errs []error
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
 	if s.leases != nil {
 		errs = append(errs, s.leases.close())
 	}
@@ -182,10 +156,7 @@ func (s *Store) shut() error {
 // write runs a move as a member of the next transaction. The move may run twice;
 // it reports what it changes beside the tables through tx.after.
 func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
-	l := &s.moves
-	if w.First {
-		l = &s.settles
-	} else if l.writer.hangs() {
+	if !w.First && s.writer.hangs() {
 		return unavailable(errHangs)
 	}
 	var after []func()
@@ -201,7 +172,7 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 			f()
 		}
 	}
-	err := l.commits.Do(ctx, w)
+	err := s.commits.Do(ctx, w)
 	switch {
 	case errors.Is(err, groupcommit.ErrClosed):
 		return store.ErrClosed

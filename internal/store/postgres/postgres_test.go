@@ -324,7 +324,7 @@ func TestAServerThatHangsIsNotWaitedForByAll(t *testing.T) {
 			t.Errorf("the first Submit: got %v, want success when it is back, or ErrUnknown", err)
 		}
 	})
-	for !s.moves.writer.hangs() {
+	for !s.writer.hangs() {
 		time.Sleep(10 * time.Millisecond) // the bound is one of time
 	}
 	began := time.Now()
@@ -343,7 +343,7 @@ func TestAServerThatTakesNoWritesAnyMoreIsLeft(t *testing.T) {
 	join(t, h.store, "a")
 	name := strings.TrimPrefix(mustParse(t, h.url).Path, "/")
 	h.execute(`ALTER DATABASE "` + name + `" SET default_transaction_read_only = on`)
-	closeConn(h.store.moves.writer.conn) // as a failover does
+	closeConn(h.store.writer.conn) // as a failover does
 	closeConn(h.store.leases.conn)
 	if _, _, err := h.store.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Submit: got %v, want ErrUnavailable", err)
@@ -385,7 +385,7 @@ func TestAFrozenClaimDoesNotKeepALeaseForLong(t *testing.T) {
 	if _, err := a.DueJobs(t.Context(), now()); err != nil {
 		t.Fatal(err)
 	}
-	frozen := newTx(a, a.moves.writer)
+	frozen := newTx(a)
 	jobs, err := frozen.claim(store.ClaimJobs{Node: "a", Now: now(), Lanes: []store.LaneWant{{Lane: theLane, N: 1}}})
 	if err != nil || len(jobs) != 1 {
 		t.Fatalf("claim: got %d jobs, %v", len(jobs), err)

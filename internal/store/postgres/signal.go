@@ -91,7 +91,7 @@ func (g *signals) send(ctx context.Context) {
 func (g *signals) notify(ctx context.Context, what store.Signal) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	_, err := g.store.reads.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, fmt.Sprintf("%s %d", g.store.process, what))
+	_, err := g.store.reads.Exec(ctx, `SELECT pg_notify($1, $2)`, channel, fmt.Sprintf("%s %d", g.store.writer.id, what))
 	return err
 }
 
@@ -134,7 +134,7 @@ func (g *signals) hear(ctx context.Context) error {
 func (g *signals) read(n *pgconn.Notification) store.Signal {
 	from, what, _ := strings.Cut(n.Payload, " ")
 	mask, err := strconv.ParseUint(what, 10, 8)
-	if err != nil || from == g.store.process.String() {
+	if err != nil || from == g.store.writer.id.String() {
 		return 0
 	}
 	return store.Signal(mask)

@@ -65,16 +65,12 @@ func (h *harness) Crash(t testing.TB) {
 }
 
 func (h *harness) LoseCommit() {
-	writers := []*writer{h.store.settles.writer, h.store.moves.writer}
+	w := h.store.writer
 	lose := func() error {
-		for _, w := range writers {
-			w.afterCommit.Store(nil)
-		}
+		w.afterCommit.Store(nil)
 		return errors.New("the answer was lost")
 	}
-	for _, w := range writers {
-		w.afterCommit.Store(&lose)
-	}
+	w.afterCommit.Store(&lose)
 }
 
 func (h *harness) TakeLease(node string) {

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// tx is one transaction of a writer: rows that are known, and rows that are to
+// tx is one transaction of the writer: rows that are known, and rows that are to
 // be written. What is to be written is sent when something has to be read, and
 // with the commit.
 //
@@ -69,9 +69,9 @@ type statement struct {
 	args []any
 }
 
-func newTx(s *Store, w *writer) *tx {
+func newTx(s *Store) *tx {
 	return &tx{
-		store: s, w: w, number: w.commits + 1, claimants: map[string]bool{},
+		store: s, w: s.writer, number: s.writer.commits + 1, claimants: map[string]bool{},
 		jobs: map[uuid.UUID]*jobRow{}, deliveries: map[uuid.UUID]*deliveryRow{}, counts: map[counter]int64{},
 	}
 }

@@ -144,10 +144,9 @@ CREATE TABLE ringback.holds (
   PRIMARY KEY (provider, model)
 );
 
--- Connections of processes that write. The number of its last commit tells each what became of one whose answer was lost.
+-- Processes that write. The number of its last commit tells each of them what became of one whose answer was lost.
 CREATE TABLE ringback.writers (
   id         uuid        NOT NULL PRIMARY KEY,
-  process    uuid        NOT NULL,
   commits    bigint      NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 20);
