@@ -27,7 +27,7 @@ type world struct {
 	upstream string   // the provider's URL
 	config   string   // the path of the configuration file: the provider is ezai, for claude-* and sim/*
 	dir      string   // the data directory
-	keeps    []string // the flags that say where jobs are kept
+	keeps    []string // the flags that say where jobs are kept; nil: in dir
 	command  []string // that starts the server
 	env      []string
 	hangUp   func() // ends all connections of provider and receiver
@@ -58,7 +58,6 @@ func newWorld(t *testing.T, s setup) *world {
 	}
 	must(t, err)
 	w.command = []string{binary}
-	w.keeps = []string{"--data", w.dir}
 
 	if s.provider == nil {
 		s.provider = simulate.NewProvider(simulate.ProviderConfig{Observe: func(c simulate.Call) {
@@ -102,7 +101,11 @@ func newWorld(t *testing.T, s setup) *world {
 // start starts the server on what it left behind, and returns when it is up.
 func (w *world) start(args ...string) *server {
 	w.t.Helper()
-	s := launch(w.t, w.command, w.env, slices.Concat(w.keeps, []string{
+	keeps := w.keeps
+	if keeps == nil {
+		keeps = []string{"--data", w.dir}
+	}
+	s := launch(w.t, w.command, w.env, slices.Concat(keeps, []string{
 		"--addr", "127.0.0.1:0", "--config", w.config, "--allow-callback", "127.0.0.0/8",
 	}, args)...)
 	url, ok := <-s.up
