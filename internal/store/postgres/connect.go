@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -76,9 +77,7 @@ func newDialer(ctx context.Context, cfg Config) (*dialer, error) {
 		d.config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		return d, nil
 	}
-	for name, value := range sessionSettings {
-		d.config.RuntimeParams[name] = value
-	}
+	maps.Copy(d.config.RuntimeParams, sessionSettings)
 	if d.direct == nil {
 		d.direct = d.config
 	}
