@@ -52,14 +52,14 @@ func (s *Store) Check(ctx context.Context) error {
 // heal sets the counters right where they differ from what is stored.
 func (s *Store) heal(ctx context.Context, counted, stored map[counter]int) error {
 	var wrong error
-	missing := map[counter]int64{}
+	missing := map[counter]int{}
 	for c := range counted {
 		if _, known := stored[c]; !known {
 			stored[c] = 0
 		}
 	}
 	for c, n := range stored {
-		if d := int64(n - counted[c]); d != 0 {
+		if d := n - counted[c]; d != 0 {
 			missing[c] = d
 			wrong = errors.Join(wrong, fmt.Errorf("counter %s %v differs from the store and is set anew: %d counted, %d stored", c.kind, c.Lane, counted[c], n))
 		}

@@ -42,9 +42,6 @@ func (d *dialer) settings() []string {
 	return nil
 }
 
-// errConnection marks an error as the connection's, whatever else it is.
-var errConnection = errors.New("connection")
-
 // dialer opens connections. After a failure it gives that error for a while
 // without asking the server.
 type dialer struct {

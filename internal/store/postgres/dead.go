@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -119,25 +118,17 @@ func (s *Store) countWindow(ctx context.Context, q store.DeadQuery, where condit
 // Limit are found, all have been looked at, or it has taken long. next is where to
 // go on; nil if there is nothing behind.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(ctx context.Context, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
-	start := time.Now()
-	before := uuid.Max
-	if q.Before != nil {
-		before = *q.Before
-	}
-	for found := 0; ; {
+	return store.DeadInWindows(q, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
 		bottom, more, err := s.bottomOf(ctx, deadTable(q)+` t WHERE `+isDead(q)+` AND`, before)
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
-		n, err := look(ctx, deadBetween(q, bottom, before), q.Limit-found)
-		found += n
-		if err != nil || !more || found >= q.Limit {
-			return nil, err
+		if more {
+			last = &bottom
 		}
-		if before = bottom; time.Since(start) > listFor {
-			return &bottom, nil
-		}
-	}
+		found, err = look(ctx, deadBetween(q, bottom, before), limit)
+		return found, last, err
+	})
 }
 
 // condition is what stands behind WHERE, with its arguments.

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -110,27 +109,15 @@ func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, erro
 	}
 	if !e.Try.At.IsZero() {
 		d.Sent++
-		e.Try.Trigger = d.Trigger(e.Try.Trigger)
-		t.insertTry(&d, e.Try)
+		e.Try.Number, e.Try.Trigger = d.Sent, d.Trigger(e.Try.Trigger)
+		t.insertTry(ref, e.Try)
 		d.LastStatusCode = e.Try.StatusCode
 	}
 	after, due := store.Conclude(d, e)
-	t.count(deadDeliveries, deaths(d.Status, after.Status))
+	t.count(deadDeliveries, store.Deaths(d.Status, after.Status))
 	t.updateDelivery(after, due)
 	t.keepContent(&after)
 	return after, nil
-}
-
-// deaths counts how a delivery's step changes the number of dead ones.
-func deaths(before, after ringback.DeliveryStatus) int64 {
-	var n int64
-	if before == ringback.DeliveryDead {
-		n--
-	}
-	if after == ringback.DeliveryDead {
-		n++
-	}
-	return n
 }
 
 // tryStored tells whether this very try is on record already.
@@ -146,22 +133,13 @@ func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 
 // keepContent moves the end of the job's content behind the end of a delivery.
 func (t *tx) keepContent(d *store.Delivery) {
-	if d.EndedAt.IsZero() {
+	until := d.KeepsContentUntil()
+	if until.IsZero() {
 		return
-	}
-	until := d.EndedAt
-	if d.Status == ringback.DeliveryDead {
-		until = until.Add(store.DeadLetterTTL)
-	}
-	if d.Status == ringback.DeliveryDelivered && d.EndedAt.Sub(d.MadeAt) < minResultTTL {
-		return // the way that nearly all go: the content lives longer anyway
 	}
 	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, ms(until))
 	delete(t.jobs, d.JobID)
 }
-
-// minResultTTL is the least that a caller can ask for.
-const minResultTTL = time.Minute
 
 // Redeliver implements store.Deliveries.
 func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
@@ -169,15 +147,11 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
 			row, err := t.delivery(id)
-			switch {
-			case err != nil:
+			if err == nil {
+				err = store.RefuseRedeliver(row.Delivery, project)
+			}
+			if err != nil {
 				return err
-			case row.Project != project:
-				return store.ErrNotFound
-			case row.InFlight:
-				return store.ErrInFlight
-			case row.Gone:
-				return store.ErrGone
 			}
 			if row.due >= 0 {
 				t.deliveriesLeave(row.Key(), 1)
@@ -185,6 +159,7 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 			d := row.Delivery
 			d.Manual = true
 			t.updateDelivery(d, now)
+			t.signals(store.SignalDeliveries)
 			return nil
 		},
 	})
@@ -222,13 +197,9 @@ func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, lim
 func (t *tx) expireDeliveries(rows []*deliveryRow, now time.Time) []store.Delivery {
 	expired := make([]store.Delivery, 0, len(rows))
 	for _, row := range rows {
-		d := row.Delivery
-		t.deliveriesLeave(d.Key(), 1)
-		d.Manual = false
-		if d.Status == ringback.DeliveryPending {
-			t.count(deadDeliveries, 1)
-			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
-		}
+		t.deliveriesLeave(row.Key(), 1)
+		d := store.Expired(row.Delivery, now)
+		t.count(deadDeliveries, store.Deaths(row.Status, d.Status))
 		t.updateDelivery(d, time.Time{})
 		t.keepContent(&d)
 		expired = append(expired, d)
@@ -263,10 +234,7 @@ func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store
 }
 
 func (t *tx) releaseDelivery(row *deliveryRow, now time.Time) {
-	d := row.Delivery
-	d.Sent++
-	t.insertTry(&d, ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), Error: "unknown"})
-	d.InFlight, d.Node = false, ""
-	d.Fence++
+	d, y := store.LostTry(row.Delivery, now)
+	t.insertTry(row.Ref(), y)
 	t.updateDelivery(d, now)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -26,13 +25,11 @@ func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now tim
 
 func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
 	j, err := t.job(id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = store.RefuseErase(j, project)
+	}
+	if err != nil {
 		return err
-	case j.Project != project:
-		return store.ErrNotFound
-	case !j.Status.Terminal():
-		return store.ErrLive
 	}
 	if j.ErrorDetail != nil && j.ErrorDetail.Type != "" {
 		// What the provider called the error may be about the content, too.
@@ -59,16 +56,11 @@ func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 		return err
 	}
 	for _, row := range rows {
-		d := row.Delivery
-		if !d.InFlight {
-			t.deliveriesLeave(d.Key(), 1)
+		if !row.InFlight {
+			t.deliveriesLeave(row.Key(), 1)
 		}
-		d.InFlight, d.Node, d.Manual = false, "", false
-		d.Fence++
-		if d.Status == ringback.DeliveryPending {
-			t.count(deadDeliveries, 1) // dropping the content counts it off again
-			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadErased
-		}
+		d := store.Erased(row.Delivery, now)
+		t.count(deadDeliveries, store.Deaths(row.Status, d.Status)) // dropping the content counts it off again
 		t.updateDelivery(d, time.Time{})
 	}
 	return nil
@@ -88,17 +80,11 @@ func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID)
 
 func (t *tx) eraseDelivery(project string, id uuid.UUID) error {
 	row, err := t.delivery(id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = store.RefuseEraseDelivery(row.Delivery, project)
+	}
+	if err != nil || row.Gone {
 		return err
-	case row.Project != project:
-		return store.ErrNotFound
-	case row.Gone:
-		return nil
-	case row.InFlight:
-		return store.ErrInFlight
-	case row.Status != ringback.DeliveryDead:
-		return store.ErrNotDead
 	}
 	d := row.Delivery
 	if d.Manual {

@@ -85,7 +85,7 @@ func cannotServe(code string) bool {
 // isBroken tells whether an error that is not the server's is the connection's.
 func isBroken(err error) bool {
 	var connect *pgconn.ConnectError
-	return errors.As(err, &connect) || pgconn.Timeout(err) || errors.Is(err, errConnection) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
+	return errors.As(err, &connect) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
 }
 
 // isTransient tells whether a batch that ended so is worth a second run at once:

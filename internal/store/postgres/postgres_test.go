@@ -200,6 +200,21 @@ func TestOthersHearWhatWasMoved(t *testing.T) {
 		t.Errorf("Settle: got %s, %v; saw the cancel of the other: %v, want true", j.Status, err, seen)
 	}
 	await(store.SignalEnded)
+
+	notified := submit(t, a, "a")
+	_, err = a.Settle(t.Context(), notified.Ref(), func(j store.Job) store.Outcome {
+		o := answered(now())(j)
+		o.Delivery = &store.NewDelivery{ID: deliveryOf(j.ID), Event: ringback.EventCompleted, URL: "http://a.example/", Host: "http://a.example:80", MadeAt: o.At}
+		return o
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(store.SignalDeliveries)
+	if err := a.Redeliver(t.Context(), "default", deliveryOf(notified.ID), now()); err != nil {
+		t.Fatal(err)
+	}
+	await(store.SignalDeliveries)
 }
 
 func TestManyThatStartAtOnceMakeOneSchema(t *testing.T) {

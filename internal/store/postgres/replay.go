@@ -30,17 +30,11 @@ func (s *Store) Replay(ctx context.Context, n store.NewJob) (job store.Job, err 
 
 func (t *tx) replay(n store.NewJob) (store.Job, error) {
 	dead, err := t.job(n.Job.ReplayOf)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = store.RefuseReplay(dead, n.Job.Project)
+	}
+	if err != nil {
 		return dead, err
-	case dead.Project != n.Job.Project:
-		return dead, store.ErrNotFound
-	case !dead.Status.Terminal():
-		return dead, store.ErrLive
-	case dead.Status == ringback.Completed:
-		return dead, store.ErrEnded
-	case dead.ContentGone:
-		return dead, store.ErrGone
 	}
 	if dead.ReplayedBy != uuid.Nil {
 		last, err := t.job(dead.ReplayedBy)

@@ -101,7 +101,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 		return nil
 	}
 	args := rangesOf(jobs)
-	var dead, undelivered int64
+	var dead, undelivered int
 	err := t.row([]any{&dead, &undelivered}, `SELECT
 		(SELECT count(*) FROM ringback.jobs t WHERE t.id = ANY ($1) AND `+isDeadJob+`),
 		(SELECT count(*) FROM `+deliveriesOf+` WHERE d.status = 2 AND NOT d.gone)`, args...)

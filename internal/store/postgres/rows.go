@@ -142,6 +142,7 @@ func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
 		d.Node, d.InFlight, d.Fence, d.due = n.Node, true, 1, -1
 	} else {
 		t.deliveryWaits(d.Key(), n.MadeAt)
+		t.signals(store.SignalDeliveries)
 	}
 	d.was = d.Fence
 	t.deliveries[d.ID] = &d
@@ -172,10 +173,9 @@ func (t *tx) wroteDelivery(d store.Delivery) {
 	t.after(func() { t.store.held.noteDelivery(d, mine) })
 }
 
-// insertTry writes the try of d that has ended.
-func (t *tx) insertTry(d *store.Delivery, y ringback.Try) {
-	y.Number = d.Sent
-	t.tries = append(t.tries, tryRow{d.ID, d.Fence, y})
+// insertTry writes the try that was made under a claim.
+func (t *tx) insertTry(claim store.Ref, y ringback.Try) {
+	t.tries = append(t.tries, tryRow{claim.ID, claim.Fence, y})
 	t.writes++
 }
 

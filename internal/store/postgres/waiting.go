@@ -40,9 +40,9 @@ func counterOf(j *store.Job) counter {
 }
 
 // count changes a counter with the transaction.
-func (t *tx) count(c counter, n int64) {
+func (t *tx) count(c counter, n int) {
 	if n != 0 {
-		t.counts[c] += n
+		t.counts[c] += int64(n)
 	}
 }
 
@@ -212,7 +212,7 @@ func (t *tx) deliveryWaits(host store.Host, at time.Time) {
 
 // deliveriesLeave counts off deliveries to a host.
 func (t *tx) deliveriesLeave(host store.Host, n int) {
-	t.count(pendingDeliveries, -int64(n))
+	t.count(pendingDeliveries, -n)
 	w := t.store.waiting
 	t.after(func() {
 		w.mu.Lock()

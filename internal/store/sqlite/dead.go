@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -158,14 +157,8 @@ func countWindow(r *reader, q store.DeadQuery, where condition) (n int, err erro
 // a read transaction of its own, until Limit are found, all have been looked at,
 // or it has taken long. next is where to go on; nil if there is nothing behind.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *reader, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
-	start := time.Now()
-	before := uuid.Max
-	if q.Before != nil {
-		before = *q.Before
-	}
-	for found := 0; ; {
-		var last *uuid.UUID
-		err := s.read(ctx, func(r *reader) error {
+	return store.DeadInWindows(q, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
+		err = s.read(ctx, func(r *reader) error {
 			bottom, more, err := bottomOf(r, q, before)
 			if err != nil {
 				return err
@@ -173,17 +166,11 @@ func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *re
 			if more {
 				last = &bottom
 			}
-			n, err := look(r, deadBetween(q, bottom, before), q.Limit-found)
-			found += n
+			found, err = look(r, deadBetween(q, bottom, before), limit)
 			return err
 		})
-		if err != nil || last == nil || found >= q.Limit {
-			return nil, err
-		}
-		if before = *last; time.Since(start) > listFor {
-			return last, nil
-		}
-	}
+		return found, last, err
+	})
 }
 
 // bottomOf is the last of the next window of dead letters, whatever the filter;

@@ -99,31 +99,19 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	}
 	if !e.Try.At.IsZero() {
 		d.Sent++
-		e.Try.Trigger = d.Trigger(e.Try.Trigger)
-		if err := insertTry(t, &d, e.Try); err != nil {
+		e.Try.Number, e.Try.Trigger = d.Sent, d.Trigger(e.Try.Trigger)
+		if err := insertTry(t, ref, e.Try); err != nil {
 			return d, err
 		}
 		d.LastStatusCode = e.Try.StatusCode
 	}
 	before := d.Status
 	d, due := store.Conclude(d, e)
-	s.countDead(t, 0, deaths(before, d.Status))
+	s.countDead(t, 0, store.Deaths(before, d.Status))
 	if err := s.updateDelivery(t, &d, due); err != nil {
 		return d, err
 	}
 	return d, keepContent(t, &d)
-}
-
-// deaths counts how a delivery's step changes the number of dead ones.
-func deaths(before, after ringback.DeliveryStatus) int {
-	n := 0
-	if before == ringback.DeliveryDead {
-		n--
-	}
-	if after == ringback.DeliveryDead {
-		n++
-	}
-	return n
 }
 
 // tryStored tells whether this very try is on record already.
@@ -137,11 +125,11 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	return err == nil && at == ms(e.Try.At.Time) && class == e.Try.Error, err
 }
 
-func insertTry(t *tx, d *store.Delivery, y ringback.Try) error {
+func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
 	_, err := t.exec(`
 		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response)
 		VALUES (?,?,?,?,?,?,?,?,?)`,
-		d.ID[:], d.Fence, d.Sent, ms(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
+		claim.ID[:], claim.Fence, y.Number, ms(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
 	if err != nil {
 		return fmt.Errorf("write a try: %w", err)
 	}
@@ -171,22 +159,13 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 
 // keepContent moves the end of the job's content behind the end of a delivery.
 func keepContent(t *tx, d *store.Delivery) error {
-	if d.EndedAt.IsZero() {
+	until := d.KeepsContentUntil()
+	if until.IsZero() {
 		return nil
-	}
-	until := d.EndedAt
-	if d.Status == ringback.DeliveryDead {
-		until = until.Add(store.DeadLetterTTL)
-	}
-	if d.Status == ringback.DeliveryDelivered && d.EndedAt.Sub(d.MadeAt) < minResultTTL {
-		return nil // the way that nearly all go: the content lives longer anyway
 	}
 	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, ms(until), d.JobID[:], ms(until))
 	return err
 }
-
-// minResultTTL is the least that a caller can ask for.
-const minResultTTL = time.Minute
 
 // Redeliver implements store.Deliveries.
 func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
@@ -194,13 +173,11 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
 			d, err := selectDelivery(t, id)
-			switch {
-			case err != nil:
+			if err == nil {
+				err = store.RefuseRedeliver(d, project)
+			}
+			if err != nil {
 				return err
-			case d.Project != project:
-				return store.ErrNotFound
-			case d.InFlight:
-				return store.ErrInFlight
 			}
 			return s.redeliver(t, &d, now)
 		},
@@ -215,9 +192,6 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
 	var due sql.NullInt64
 	if err := t.row(`SELECT due_at FROM deliveries WHERE id = ?`, d.ID[:]).Scan(&due); err != nil {
 		return err
-	}
-	if d.Gone {
-		return store.ErrGone
 	}
 	if due.Valid {
 		s.deliveriesLeave(t, d.Key(), 1)
@@ -261,11 +235,9 @@ func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delive
 			return nil, err
 		}
 		s.deliveriesLeave(t, d.Key(), 1)
-		d.Manual = false
-		if d.Status == ringback.DeliveryPending {
-			s.countDead(t, 0, 1)
-			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadExpired
-		}
+		before := d.Status
+		d = store.Expired(d, now)
+		s.countDead(t, 0, store.Deaths(before, d.Status))
 		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 			return nil, err
 		}
@@ -321,14 +293,11 @@ func (s *Store) releaseAll(t *tx, lost []store.Delivery, now time.Time) error {
 }
 
 func (s *Store) releaseDelivery(t *tx, d store.Delivery, now time.Time) error {
-	d.Sent++
-	lost := ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), Error: "unknown"}
-	if err := insertTry(t, &d, lost); err != nil {
+	after, lost := store.LostTry(d, now)
+	if err := insertTry(t, d.Ref(), lost); err != nil {
 		return err
 	}
-	d.InFlight, d.Node = false, ""
-	d.Fence++
-	return s.updateDelivery(t, &d, now)
+	return s.updateDelivery(t, &after, now)
 }
 
 func selectDelivery(t *tx, id uuid.UUID) (store.Delivery, error) {

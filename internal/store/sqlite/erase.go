@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -26,13 +25,11 @@ func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now tim
 
 func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error {
 	j, err := selectJob(t, id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = store.RefuseErase(j, project)
+	}
+	if err != nil {
 		return err
-	case j.Project != project:
-		return store.ErrNotFound
-	case !j.Status.Terminal():
-		return store.ErrLive
 	}
 	if !j.ContentGone {
 		if err := s.eraseUnsent(t, id, now); err != nil {
@@ -65,12 +62,9 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 		if !d.InFlight {
 			s.deliveriesLeave(t, d.Key(), 1)
 		}
-		d.InFlight, d.Node, d.Manual = false, "", false
-		d.Fence++
-		if d.Status == ringback.DeliveryPending {
-			s.countDead(t, 0, 1) // dropping the content counts it off again
-			d.Status, d.EndedAt, d.NextAt, d.Reason = ringback.DeliveryDead, now, time.Time{}, ringback.DeadErased
-		}
+		before := d.Status
+		d = store.Erased(d, now)
+		s.countDead(t, 0, store.Deaths(before, d.Status)) // dropping the content counts it off again
 		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 			return err
 		}
@@ -92,17 +86,11 @@ func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID)
 
 func (s *Store) eraseDelivery(t *tx, project string, id uuid.UUID) error {
 	d, err := selectDelivery(t, id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = store.RefuseEraseDelivery(d, project)
+	}
+	if err != nil || d.Gone {
 		return err
-	case d.Project != project:
-		return store.ErrNotFound
-	case d.Gone:
-		return nil
-	case d.InFlight:
-		return store.ErrInFlight
-	case d.Status != ringback.DeliveryDead:
-		return store.ErrNotDead
 	}
 	if d.Manual {
 		s.deliveriesLeave(t, d.Key(), 1)

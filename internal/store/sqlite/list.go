@@ -5,46 +5,26 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
 )
 
-// window is how many rows one read transaction of a list looks at, and
-// listFor how long a list goes on looking before it gives what it has.
-const (
-	window  = 2000
-	listFor = 500 * time.Millisecond
-)
+// window is how many rows one query of a list looks at.
+const window = 2000
 
 // List implements store.Reader. A filter that few rows pass would hold a read
 // transaction open over the whole table: so it is read in windows, each in a
 // transaction of its own.
 func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {
-	start := time.Now()
-	before := uuid.Max
-	if q.Before != nil {
-		before = *q.Before
+	jobs, next, err := store.InWindows(q, func(before uuid.UUID, limit int) ([]store.Job, *uuid.UUID, error) {
+		return s.listWindow(ctx, q, before, limit)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list jobs: %w", err)
 	}
-	var found []store.Job
-	for {
-		jobs, last, err := s.listWindow(ctx, q, before, q.Limit-len(found))
-		if err != nil {
-			return nil, nil, fmt.Errorf("list jobs: %w", err)
-		}
-		found = append(found, jobs...)
-		switch {
-		case len(found) == q.Limit:
-			return found, &found[len(found)-1].ID, nil
-		case last == nil:
-			return found, nil, nil
-		case time.Since(start) > listFor:
-			return found, last, nil
-		}
-		before = *last
-	}
+	return jobs, next, nil
 }
 
 // listWindow looks at the rows before an id. last is the last row of the

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Nodes are the processes that run jobs. What a node has claimed is its own as
+// long as it has a lease. A node that loses its lease is as good as dead: what
+// was claimed in its name is freed by whoever sweeps.
+//
+// A lease lasts for a time on the store's own clock. A store for one process
+// gives leases that last as long as the process: those of earlier ones are over.
+type Nodes interface {
+	// Join makes a node known and gives it a lease. An id is used once.
+	Join(ctx context.Context, n Node) (Lease, error)
+	// Renew lengthens a node's lease, also one whose time is over as long as
+	// nobody has taken it away: ErrSwept.
+	Renew(ctx context.Context, id string) (Lease, error)
+	// Leave gives back the lease of a node that holds nothing any more. What it
+	// holds all the same is freed by the next Sweep.
+	Leave(ctx context.Context, id string) error
+	// Sweep takes away the leases whose time is over, then frees what is claimed
+	// in the name of nodes without a lease: at most limit jobs, as decide says, and
+	// at most limit deliveries, as ReleaseDeliveries does. With fewer of both
+	// nothing is left. The sweeper needs a lease: ErrNoLease.
+	Sweep(ctx context.Context, by string, now time.Time, limit int, decide Decide) (Swept, error)
+	// Held lists what is claimed in the name of a node.
+	Held(ctx context.Context, id string) (Held, error)
+	// Nodes lists the nodes that have a lease whose time is not over, oldest first.
+	Nodes(ctx context.Context) ([]Node, error)
+}
+
+// Node is a running process.
+type Node struct {
+	ID      string // new at each start; ids sort by age
+	Machine string // its name in the network
+	Version string
+	// API and Worker are its roles: whether it takes requests, and whether it runs
+	// jobs and sends webhooks.
+	API, Worker bool
+	// Set by the store, on its clock. ExpiresAt is zero if the lease lasts as long as
+	// the process.
+	JoinedAt, ExpiresAt time.Time
+}
+
+// Lease is a node's right to its claims.
+type Lease struct {
+	// Lasts is for how long, from when it was asked for; 0: as long as the process.
+	Lasts time.Duration
+	// Now is the time on the store's clock when it was given; zero where that is
+	// the process's clock.
+	Now time.Time
+	// Nodes are those that live, as [Nodes.Nodes] lists them.
+	Nodes []Node
+}
+
+// Swept is what a sweep has freed.
+type Swept struct {
+	Nodes      []string // whose lease it has taken away
+	Jobs       []Job
+	Deliveries int
+}
+
+// Held is what is claimed in the name of a node.
+type Held struct {
+	Jobs []Ref
+	// Cancelled are those of Jobs that somebody wants cancelled.
+	Cancelled  []Ref
+	Deliveries []Ref
+}
+
+// Signals tell a node that another one has moved something. They are hints that
+// may come late, twice or never: whoever waits looks now and then by itself.
+type Signals interface {
+	// Watch has f called with what others have moved, until the store is closed. f
+	// must be quick. A store for one process never calls it. It is called once at most.
+	Watch(f func(Signal))
+}
+
+// Signal is a set of things that may have happened on another node.
+type Signal uint8
+
+// What may have happened.
+const (
+	// SignalJobs: a job waits that was not there before.
+	SignalJobs Signal = 1 << iota
+	// SignalDeliveries: a delivery is due.
+	SignalDeliveries
+	// SignalEnded: jobs have ended.
+	SignalEnded
+	// SignalCancel: a running job is to be cancelled.
+	SignalCancel
+	// SignalHolds: a hold was stored or dropped.
+	SignalHolds
+	// SignalNodes: a node has joined or left.
+	SignalNodes
+)
