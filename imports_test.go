@@ -30,8 +30,9 @@ var mayImport = map[string][]string{
 	"internal/store/groupcommit": {},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
-	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit"},
-	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit"},
+	"internal/store/cell":        {"."},
+	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
+	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/provider":          {".", "internal/sse"},
 	"internal/webhook":           {"."},
 	"internal/node": {

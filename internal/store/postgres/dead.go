@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // What the partial indexes jobs_dead and deliveries_dead hold, of the table t.
@@ -171,7 +172,7 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 		{f.CreatedAfter, made + ` > ?`}, {f.CreatedBefore, made + ` < ?`}, {f.EndedAfter, `t.ended_at > ?`}, {f.EndedBefore, `t.ended_at < ?`},
 	} {
 		if bound.at != nil {
-			c.and(bound.text, ms(bound.at.Time))
+			c.and(bound.text, cell.MS(bound.at.Time))
 		}
 	}
 	return c

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -49,7 +50,7 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 		CROSS JOIN LATERAL (
 			SELECT `+deliveryColumns+` FROM ringback.deliveries t
 			WHERE t.due_at IS NOT NULL AND t.project = w.project AND t.host = w.host AND t.due_at <= $4
-			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, ms(c.Now))
+			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, cell.MS(c.Now))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && at == ms(e.Try.At.Time) && class == e.Try.Error, err
+	return err == nil && at == cell.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
 // keepContent moves the end of the job's content behind the end of a delivery.
@@ -137,7 +138,7 @@ func (t *tx) keepContent(d *store.Delivery) {
 	if until.IsZero() {
 		return
 	}
-	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, ms(until))
+	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, cell.MS(until))
 	delete(t.jobs, d.JobID)
 }
 
@@ -175,12 +176,12 @@ func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, lim
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
 			rows, err := t.lockDeliveries(`t.due_at IS NOT NULL AND t.status = 0 AND t.made_at < $1 AND NOT t.manual`,
-				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", ms(before), limit)
+				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(before), limit)
 			if err != nil {
 				return err
 			}
 			asked, err := t.lockDeliveries(`t.manual AND t.due_at IS NOT NULL AND t.due_at < $1`,
-				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", ms(before), limit-len(rows))
+				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(before), limit-len(rows))
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -15,7 +16,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide sto
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
-			due, err := t.lockJobs(`t.status = 0 AND t.end_by <= $1`, "ORDER BY t.end_by LIMIT $2 FOR UPDATE SKIP LOCKED", ms(now), limit)
+			due, err := t.lockJobs(`t.status = 0 AND t.end_by <= $1`, "ORDER BY t.end_by LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(now), limit)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -15,7 +16,7 @@ func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
 	return s.writeHold(ctx, `
 		INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (provider, model) DO UPDATE SET until = excluded.until, reason = excluded.reason, key = excluded.key`,
-		h.Provider, h.Model, ms(h.Until), h.Reason, h.Key)
+		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key)
 }
 
 // DropHold implements store.Holds.
@@ -46,7 +47,7 @@ func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 			var h store.Hold
 			var until int64
 			err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key)
-			h.Until = fromMS(until)
+			h.Until = cell.Time(until)
 			holds = append(holds, h)
 			return err
 		},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // ErrOccupied says that jobs can't be carried into a database, with the reason.
@@ -244,7 +245,7 @@ func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.
 	b := &pgx.Batch{}
 	for _, h := range holds {
 		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, model) DO NOTHING`,
-			clean(h.Provider), clean(h.Model), ms(h.Until), clean(h.Reason), h.Key)
+			clean(h.Provider), clean(h.Model), cell.MS(h.Until), clean(h.Reason), h.Key)
 	}
 	b.Queue(`UPDATE ringback.imports SET ended_at = clock_timestamp() WHERE source = $1`, i.source)
 	if err := i.conn.SendBatch(ctx, b).Close(); err != nil {
@@ -344,7 +345,7 @@ func (r *importRows) addDelivery(d *store.WholeDelivery) {
 		row.Node = "unknown"
 	}
 	if !d.DueAt.IsZero() {
-		row.due = ms(d.DueAt)
+		row.due = cell.MS(d.DueAt)
 		r.counts[pendingDeliveries]++
 	}
 	if d.Status == ringback.DeliveryDead && !d.Gone {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // window is how many rows one query of a list looks at.
@@ -41,16 +42,16 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 	c := condition{}
 	c.and(`t.id < ? AND t.id >= ? AND t.project = ?`, before, bottom, q.Project)
 	if q.Status != "" {
-		c.and(`t.status = ?`, statusNumbers[q.Status])
+		c.and(`t.status = ?`, cell.Statuses[q.Status])
 	}
 	if q.Model != "" {
 		c.and(`? IN (t.requested_model, t.answer_model)`, q.Model)
 	}
 	if !q.CreatedAfter.IsZero() {
-		c.and(`t.created_at > ?`, ms(q.CreatedAfter))
+		c.and(`t.created_at > ?`, cell.MS(q.CreatedAfter))
 	}
 	if !q.CreatedBefore.IsZero() {
-		c.and(`t.created_at < ?`, ms(q.CreatedBefore))
+		c.and(`t.created_at < ?`, cell.MS(q.CreatedBefore))
 	}
 	tail := ` ORDER BY t.id DESC`
 	if len(q.Metadata) == 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // Job implements store.Reader.
@@ -157,7 +158,7 @@ func scanAttempt(row pgx.Row) (a ringback.Attempt, err error) {
 	var usage []byte
 	err = row.Scan(&a.Number, &a.Node, &a.Provider, &a.Model, &started, &first, &ended,
 		&a.Outcome, &a.StatusCode, &a.Error, &usage, &a.ProviderRequestID)
-	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: fromMS(started)}, ringback.Time{Time: fromMS(first)}, ringback.Time{Time: fromMS(ended)}
+	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
 	if len(usage) > 0 {
 		a.Usage = usage
 	}
@@ -188,7 +189,7 @@ func askTries(made map[uuid.UUID][]ringback.Try, condition string, args ...any) 
 			var y ringback.Try
 			var at int64
 			err := rows.Scan(&id, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response)
-			y.At = ringback.Time{Time: fromMS(at)}
+			y.At = ringback.Time{Time: cell.Time(at)}
 			made[id] = append(made[id], y)
 			return err
 		},
@@ -251,7 +252,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 		err = store.ErrGone
 	default:
 		var o store.Options
-		err = unmarshal(options, &o)
+		err = cell.Read(options, &o)
 		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
 	}
 	if err == nil {

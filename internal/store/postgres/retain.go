@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -44,7 +45,7 @@ func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, er
 // is still to be sent.
 func (t *tx) retainContent(now time.Time, limit int) (int, error) {
 	over, err := t.lockIDs(`t.status >= 2 AND NOT t.content_gone AND t.content_until <= $1`,
-		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", ms(now), limit)
+		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(now), limit)
 	if err != nil || len(over) == 0 {
 		return 0, err
 	}
@@ -64,7 +65,7 @@ func (t *tx) retainContent(now time.Time, limit int) (int, error) {
 			closed = append(closed, id)
 			continue
 		}
-		t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1`, id, ms(now.Add(recheck)))
+		t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1`, id, cell.MS(now.Add(recheck)))
 	}
 	return len(over), t.dropContent(closed, now)
 }
@@ -116,7 +117,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	t.exec(`UPDATE ringback.attempts SET error = '' WHERE job = ANY ($1) AND error <> ''`, args[0])
 	t.exec(`DELETE FROM ringback.bodies WHERE owner = ANY ($1)`, args[0])
 	t.exec(`UPDATE ringback.jobs SET content_gone = true, row_until = $2, metadata = '{}', options = '{}', error = '' WHERE id = ANY ($1)`,
-		args[0], ms(now.Add(store.RowTTL)))
+		args[0], cell.MS(now.Add(store.RowTTL)))
 	for _, id := range jobs {
 		delete(t.jobs, id)
 	}
@@ -126,7 +127,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 
 // retainRows deletes all that is left of jobs whose row has had its time.
 func (t *tx) retainRows(now time.Time, limit int) (int, error) {
-	over, err := t.lockIDs(`t.content_gone AND t.row_until <= $1`, "ORDER BY t.row_until LIMIT $2 FOR UPDATE SKIP LOCKED", ms(now), limit)
+	over, err := t.lockIDs(`t.content_gone AND t.row_until <= $1`, "ORDER BY t.row_until LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(now), limit)
 	if err != nil || len(over) == 0 {
 		return 0, err
 	}

@@ -1,40 +1,16 @@
 package postgres
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
-
-// The numbers that stand for states in the tables.
-var (
-	statusNumbers   = map[ringback.Status]int{ringback.Queued: 0, ringback.Running: 1, ringback.Completed: 2, ringback.Failed: 3, ringback.Cancelled: 4, ringback.Expired: 5}
-	deliveryNumbers = map[ringback.DeliveryStatus]int{ringback.DeliveryPending: 0, ringback.DeliveryDelivered: 1, ringback.DeliveryDead: 2}
-)
-
-var deliveryStatuses = []ringback.DeliveryStatus{ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead}
-
-// ms is a time as the tables hold it; 0 for the zero time.
-func ms(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMS(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(n).UTC()
-}
 
 const noID = `'00000000-0000-0000-0000-000000000000'`
 
@@ -66,39 +42,15 @@ func scanJob(row pgx.Row) (store.Job, error) {
 		return j, fmt.Errorf("read a job: %w", err)
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = id, replayOf, replayedBy
-	j.Status = ringback.Statuses[status]
+	j.Status = cell.Status(int(status))
 	j.Metadata = metadata
-	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = fromMS(created), fromMS(run), fromMS(firstStarted), fromMS(started)
-	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = fromMS(ended), fromMS(refused), fromMS(expires), fromMS(endBy)
-	j.ContentUntil, j.RowUntil = fromMS(content), fromMS(rowUntil)
+	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
+	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
+	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
 	if len(usage) > 0 {
 		j.Usage = usage
 	}
-	return j, errors.Join(unmarshal(fallbacks, &j.Fallbacks), unmarshal(options, &j.Options), unmarshal(detail, &j.ErrorDetail))
-}
-
-// unmarshal reads a JSON column; an empty one leaves v as it is.
-func unmarshal(column []byte, v any) error {
-	if len(column) == 0 {
-		return nil
-	}
-	return json.Unmarshal(column, v)
-}
-
-// marshal writes a JSON column of a type that cannot fail.
-func marshal(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("postgres: marshal %T: %v", v, err))
-	}
-	return string(b)
-}
-
-func detailColumn(d *ringback.ErrorDetail) string {
-	if d == nil {
-		return ""
-	}
-	return marshal(d)
+	return j, errors.Join(cell.Read(fallbacks, &j.Fallbacks), cell.Read(options, &j.Options), cell.Read(detail, &j.ErrorDetail))
 }
 
 func codeColumn(d *ringback.ErrorDetail) string {
@@ -106,14 +58,6 @@ func codeColumn(d *ringback.ErrorDetail) string {
 		return ""
 	}
 	return string(d.Code)
-}
-
-// fallbackColumn keeps the common case short.
-func fallbackColumn(models []string) string {
-	if len(models) == 0 {
-		return ""
-	}
-	return marshal(models)
 }
 
 type job = store.Job
@@ -125,21 +69,21 @@ var insertJobs = insertInto("jobs", "",
 	text("protocol", func(j *job) string { return j.Protocol }),
 	text("model", func(j *job) string { return j.Model }),
 	text("requested_model", func(j *job) string { return j.RequestedModel }),
-	text("fallbacks", func(j *job) string { return fallbackColumn(j.Fallbacks) }),
-	text("options", func(j *job) string { return marshal(j.Options) }),
+	text("fallbacks", func(j *job) string { return cell.Models(j.Fallbacks) }),
+	text("options", func(j *job) string { return cell.JSON(j.Options) }),
 	text("metadata", func(j *job) string { return string(j.Metadata) }),
-	smallint("status", func(j *job) int { return statusNumbers[j.Status] }),
+	smallint("status", func(j *job) int { return cell.Statuses[j.Status] }),
 	bigint("fence", func(j *job) int64 { return j.Fence }),
 	text("node", func(j *job) string { return j.Node }),
 	boolean("cancel_requested", func(j *job) bool { return j.CancelRequested }),
-	bigint("created_at", func(j *job) int64 { return ms(j.CreatedAt) }),
-	bigint("run_at", func(j *job) int64 { return ms(j.RunAt) }),
-	bigint("first_started_at", func(j *job) int64 { return ms(j.FirstStartedAt) }),
-	bigint("started_at", func(j *job) int64 { return ms(j.StartedAt) }),
-	bigint("ended_at", func(j *job) int64 { return ms(j.EndedAt) }),
-	bigint("first_refused_at", func(j *job) int64 { return ms(j.FirstRefusedAt) }),
-	bigint("expires_at", func(j *job) int64 { return ms(j.ExpiresAt) }),
-	bigint("end_by", func(j *job) int64 { return ms(j.EndBy) }),
+	bigint("created_at", func(j *job) int64 { return cell.MS(j.CreatedAt) }),
+	bigint("run_at", func(j *job) int64 { return cell.MS(j.RunAt) }),
+	bigint("first_started_at", func(j *job) int64 { return cell.MS(j.FirstStartedAt) }),
+	bigint("started_at", func(j *job) int64 { return cell.MS(j.StartedAt) }),
+	bigint("ended_at", func(j *job) int64 { return cell.MS(j.EndedAt) }),
+	bigint("first_refused_at", func(j *job) int64 { return cell.MS(j.FirstRefusedAt) }),
+	bigint("expires_at", func(j *job) int64 { return cell.MS(j.ExpiresAt) }),
+	bigint("end_by", func(j *job) int64 { return cell.MS(j.EndBy) }),
 	integer("failures", func(j *job) int { return j.Failures }),
 	integer("attempts", func(j *job) int { return j.Attempts }),
 	integer("uncertain", func(j *job) int { return j.Uncertain }),
@@ -147,10 +91,10 @@ var insertJobs = insertInto("jobs", "",
 	text("usage", func(j *job) string { return string(j.Usage) }),
 	bigint("duration_ms", func(j *job) int64 { return j.DurationMS }),
 	text("error", func(j *job) string { return clean(j.Error) }),
-	text("error_detail", func(j *job) string { return detailColumn(j.ErrorDetail) }),
+	text("error_detail", func(j *job) string { return cell.Detail(j.ErrorDetail) }),
 	text("error_code", func(j *job) string { return codeColumn(j.ErrorDetail) }),
-	bigint("content_until", func(j *job) int64 { return ms(j.ContentUntil) }),
-	bigint("row_until", func(j *job) int64 { return ms(j.RowUntil) }),
+	bigint("content_until", func(j *job) int64 { return cell.MS(j.ContentUntil) }),
+	bigint("row_until", func(j *job) int64 { return cell.MS(j.RowUntil) }),
 	boolean("content_gone", func(j *job) bool { return j.ContentGone }),
 	text("idempotency_key", func(j *job) string { return j.IdempotencyKey }).orNull(`''`),
 	binary("idempotency_hash", func(j *job) []byte { return j.IdempotencyHash }),
@@ -169,17 +113,17 @@ var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fen
 	},
 	text("provider", func(j **jobRow) string { return (*j).Provider }),
 	text("model", func(j **jobRow) string { return (*j).Model }),
-	text("fallbacks", func(j **jobRow) string { return fallbackColumn((*j).Fallbacks) }),
-	smallint("status", func(j **jobRow) int { return statusNumbers[(*j).Status] }),
+	text("fallbacks", func(j **jobRow) string { return cell.Models((*j).Fallbacks) }),
+	smallint("status", func(j **jobRow) int { return cell.Statuses[(*j).Status] }),
 	bigint("fence", func(j **jobRow) int64 { return (*j).Fence }),
 	text("node", func(j **jobRow) string { return (*j).Node }),
 	boolean("cancel_requested", func(j **jobRow) bool { return (*j).CancelRequested }),
-	bigint("run_at", func(j **jobRow) int64 { return ms((*j).RunAt) }),
-	bigint("first_started_at", func(j **jobRow) int64 { return ms((*j).FirstStartedAt) }),
-	bigint("started_at", func(j **jobRow) int64 { return ms((*j).StartedAt) }),
-	bigint("ended_at", func(j **jobRow) int64 { return ms((*j).EndedAt) }),
-	bigint("first_refused_at", func(j **jobRow) int64 { return ms((*j).FirstRefusedAt) }),
-	bigint("end_by", func(j **jobRow) int64 { return ms((*j).EndBy) }),
+	bigint("run_at", func(j **jobRow) int64 { return cell.MS((*j).RunAt) }),
+	bigint("first_started_at", func(j **jobRow) int64 { return cell.MS((*j).FirstStartedAt) }),
+	bigint("started_at", func(j **jobRow) int64 { return cell.MS((*j).StartedAt) }),
+	bigint("ended_at", func(j **jobRow) int64 { return cell.MS((*j).EndedAt) }),
+	bigint("first_refused_at", func(j **jobRow) int64 { return cell.MS((*j).FirstRefusedAt) }),
+	bigint("end_by", func(j **jobRow) int64 { return cell.MS((*j).EndBy) }),
 	integer("failures", func(j **jobRow) int { return (*j).Failures }),
 	integer("attempts", func(j **jobRow) int { return (*j).Attempts }),
 	integer("uncertain", func(j **jobRow) int { return (*j).Uncertain }),
@@ -187,9 +131,9 @@ var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fen
 	text("usage", func(j **jobRow) string { return string((*j).Usage) }),
 	bigint("duration_ms", func(j **jobRow) int64 { return (*j).DurationMS }),
 	text("error", func(j **jobRow) string { return clean((*j).Error) }),
-	text("error_detail", func(j **jobRow) string { return detailColumn((*j).ErrorDetail) }),
+	text("error_detail", func(j **jobRow) string { return cell.Detail((*j).ErrorDetail) }),
 	text("error_code", func(j **jobRow) string { return codeColumn((*j).ErrorDetail) }),
-	bigint("content_until", func(j **jobRow) int64 { return ms((*j).ContentUntil) }),
+	bigint("content_until", func(j **jobRow) int64 { return cell.MS((*j).ContentUntil) }),
 	id("replayed_by", func(j **jobRow) uuid.UUID { return (*j).ReplayedBy }).orNull(noID),
 )
 
@@ -205,9 +149,9 @@ var insertAttempts = insertInto("attempts", "",
 	text("node", func(a *attemptRow) string { return a.job.Node }),
 	text("provider", func(a *attemptRow) string { return a.job.Provider }),
 	text("model", func(a *attemptRow) string { return a.job.Model }),
-	bigint("started_at", func(a *attemptRow) int64 { return ms(a.job.StartedAt) }),
-	bigint("first_token_at", func(a *attemptRow) int64 { return ms(a.Attempt.FirstTokenAt.Time) }),
-	bigint("ended_at", func(a *attemptRow) int64 { return ms(a.At) }),
+	bigint("started_at", func(a *attemptRow) int64 { return cell.MS(a.job.StartedAt) }),
+	bigint("first_token_at", func(a *attemptRow) int64 { return cell.MS(a.Attempt.FirstTokenAt.Time) }),
+	bigint("ended_at", func(a *attemptRow) int64 { return cell.MS(a.At) }),
 	text("outcome", func(a *attemptRow) string { return string(a.Attempt.Outcome) }),
 	integer("status_code", func(a *attemptRow) int { return a.Attempt.StatusCode }),
 	text("error", func(a *attemptRow) string { return clean(a.Attempt.Error) }),
@@ -232,8 +176,8 @@ func scanDelivery(row pgx.Row) (deliveryRow, error) {
 	if err != nil {
 		return d, fmt.Errorf("read a delivery: %w", err)
 	}
-	d.ID, d.JobID, d.Status = id, job, deliveryStatuses[status]
-	d.MadeAt, d.NextAt, d.EndedAt = fromMS(made), fromMS(next), fromMS(ended)
+	d.ID, d.JobID, d.Status = id, job, cell.DeliveryStatus(int(status))
+	d.MadeAt, d.NextAt, d.EndedAt = cell.Time(made), cell.Time(next), cell.Time(ended)
 	d.was = d.Fence
 	return d, nil
 }
@@ -245,15 +189,15 @@ var insertDeliveries = insertInto("deliveries", "",
 	text("host", func(d *deliveryRow) string { return d.Host }),
 	text("url", func(d *deliveryRow) string { return d.URL }),
 	text("event", func(d *deliveryRow) string { return string(d.Event) }),
-	smallint("status", func(d *deliveryRow) int { return deliveryNumbers[d.Status] }),
+	smallint("status", func(d *deliveryRow) int { return cell.DeliveryStatuses[d.Status] }),
 	bigint("fence", func(d *deliveryRow) int64 { return d.Fence }),
 	boolean("in_flight", func(d *deliveryRow) bool { return d.InFlight }),
 	text("node", func(d *deliveryRow) string { return d.Node }),
 	boolean("manual", func(d *deliveryRow) bool { return d.Manual }),
-	bigint("made_at", func(d *deliveryRow) int64 { return ms(d.MadeAt) }),
+	bigint("made_at", func(d *deliveryRow) int64 { return cell.MS(d.MadeAt) }),
 	bigint("due_at", func(d *deliveryRow) int64 { return d.due }).orNull("-1"),
-	bigint("next_at", func(d *deliveryRow) int64 { return ms(d.NextAt) }),
-	bigint("ended_at", func(d *deliveryRow) int64 { return ms(d.EndedAt) }),
+	bigint("next_at", func(d *deliveryRow) int64 { return cell.MS(d.NextAt) }),
+	bigint("ended_at", func(d *deliveryRow) int64 { return cell.MS(d.EndedAt) }),
 	integer("tries", func(d *deliveryRow) int { return d.Tries }),
 	integer("sent", func(d *deliveryRow) int { return d.Sent }),
 	integer("blocked", func(d *deliveryRow) int { return d.Blocked }),
@@ -266,14 +210,14 @@ var insertDeliveries = insertInto("deliveries", "",
 var updateDeliveries = update("deliveries", "t.fence = d.was_fence",
 	id("id", func(d **deliveryRow) uuid.UUID { return (*d).ID }),
 	[]column[*deliveryRow]{bigint("was_fence", func(d **deliveryRow) int64 { return (*d).was })},
-	smallint("status", func(d **deliveryRow) int { return deliveryNumbers[(*d).Status] }),
+	smallint("status", func(d **deliveryRow) int { return cell.DeliveryStatuses[(*d).Status] }),
 	bigint("fence", func(d **deliveryRow) int64 { return (*d).Fence }),
 	boolean("in_flight", func(d **deliveryRow) bool { return (*d).InFlight }),
 	text("node", func(d **deliveryRow) string { return (*d).Node }),
 	boolean("manual", func(d **deliveryRow) bool { return (*d).Manual }),
 	bigint("due_at", func(d **deliveryRow) int64 { return (*d).due }).orNull("-1"),
-	bigint("next_at", func(d **deliveryRow) int64 { return ms((*d).NextAt) }),
-	bigint("ended_at", func(d **deliveryRow) int64 { return ms((*d).EndedAt) }),
+	bigint("next_at", func(d **deliveryRow) int64 { return cell.MS((*d).NextAt) }),
+	bigint("ended_at", func(d **deliveryRow) int64 { return cell.MS((*d).EndedAt) }),
 	integer("tries", func(d **deliveryRow) int { return (*d).Tries }),
 	integer("sent", func(d **deliveryRow) int { return (*d).Sent }),
 	integer("blocked", func(d **deliveryRow) int { return (*d).Blocked }),
@@ -293,7 +237,7 @@ var insertTries = insertInto("tries", "",
 	id("delivery", func(y *tryRow) uuid.UUID { return y.delivery }),
 	bigint("fence", func(y *tryRow) int64 { return y.fence }),
 	integer("number", func(y *tryRow) int { return y.Number }),
-	bigint("at", func(y *tryRow) int64 { return ms(y.At.Time) }),
+	bigint("at", func(y *tryRow) int64 { return cell.MS(y.At.Time) }),
 	text("trigger", func(y *tryRow) string { return y.Trigger }),
 	integer("status_code", func(y *tryRow) int { return y.StatusCode }),
 	bigint("duration_ms", func(y *tryRow) int64 { return y.DurationMS }),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // job gives the row of a job, locked until the end of the transaction.
@@ -133,7 +134,7 @@ func (t *tx) knowDeliveries(query string, args ...any) (found []*deliveryRow, er
 
 // insertDelivery writes the delivery that a job's end causes: due, or in flight.
 func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
-	d := deliveryRow{due: ms(n.MadeAt), Delivery: store.Delivery{
+	d := deliveryRow{due: cell.MS(n.MadeAt), Delivery: store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
 		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt,
 	}}
@@ -157,7 +158,7 @@ func (t *tx) updateDelivery(d store.Delivery, due time.Time) {
 	row := t.deliveries[d.ID]
 	row.Delivery, row.due = d, -1
 	if !d.InFlight && (d.Status == ringback.DeliveryPending || d.Manual) {
-		row.due = ms(due)
+		row.due = cell.MS(due)
 		t.deliveryWaits(d.Key(), due)
 	}
 	if !row.changed {

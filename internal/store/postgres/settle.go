@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -56,7 +57,7 @@ func (t *tx) settledBefore(ref store.Ref, o store.Outcome) (bool, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && o.Attempt != nil && string(o.Attempt.Outcome) == outcome && ms(o.At) == ended, err
+	return err == nil && o.Attempt != nil && string(o.Attempt.Outcome) == outcome && cell.MS(o.At) == ended, err
 }
 
 // decide applies what decide says about a queued or running job.

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // counter is what is counted in the table of counters.
@@ -175,10 +176,10 @@ func (t *tx) jobWaits(j store.Job) {
 		defer w.mu.Unlock()
 		w.queued++
 		if j.Suspect() {
-			w.suspects = w.suspects.add(1, ms(j.RunAt))
+			w.suspects = w.suspects.add(1, cell.MS(j.RunAt))
 			return
 		}
-		w.jobs.heads[rankOf(&j)] = w.jobs.heads[rankOf(&j)].add(1, ms(j.RunAt))
+		w.jobs.heads[rankOf(&j)] = w.jobs.heads[rankOf(&j)].add(1, cell.MS(j.RunAt))
 	})
 }
 
@@ -202,7 +203,7 @@ func (t *tx) jobLeaves(j store.Job) {
 // deliveryWaits counts a delivery that the transaction makes due.
 func (t *tx) deliveryWaits(host store.Host, at time.Time) {
 	t.count(pendingDeliveries, 1)
-	w, due := t.store.waiting, ms(at)
+	w, due := t.store.waiting, cell.MS(at)
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -272,14 +273,14 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, erro
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.jobs.due(ms(now))
-	out := store.DueJobs{Lanes: lanesOf(due), Next: fromMS(next)}
+	due, next := w.jobs.due(cell.MS(now))
+	out := store.DueJobs{Lanes: lanesOf(due), Next: cell.Time(next)}
 	switch {
 	case w.suspects.count == 0:
-	case w.suspects.due <= ms(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}
+	case w.suspects.due <= cell.MS(now):
+		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}
 	case next == 0 || w.suspects.due < next:
-		out.Next = fromMS(w.suspects.due)
+		out.Next = cell.Time(w.suspects.due)
 	}
 	return out, nil
 }
@@ -292,7 +293,7 @@ func lanesOf(ranks map[rank]head) []store.LaneWaiting {
 	}
 	out := make([]store.LaneWaiting, 0, len(lanes))
 	for l, h := range lanes {
-		out = append(out, store.LaneWaiting{Lane: l, Count: h.count, Due: fromMS(h.due)})
+		out = append(out, store.LaneWaiting{Lane: l, Count: h.count, Due: cell.Time(h.due)})
 	}
 	return out
 }
@@ -300,7 +301,7 @@ func lanesOf(ranks map[rank]head) []store.LaneWaiting {
 func hostsOf(hosts map[store.Host]head) []store.HostWaiting {
 	var out []store.HostWaiting
 	for k, h := range hosts {
-		out = append(out, store.HostWaiting{Host: k, Count: h.count, Due: fromMS(h.due)})
+		out = append(out, store.HostWaiting{Host: k, Count: h.count, Due: cell.Time(h.due)})
 	}
 	return out
 }
@@ -313,8 +314,8 @@ func (s *Store) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeli
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.hosts.due(ms(now))
-	return store.DueDeliveries{Hosts: hostsOf(due), Next: fromMS(next)}, nil
+	due, next := w.hosts.due(cell.MS(now))
+	return store.DueDeliveries{Hosts: hostsOf(due), Next: cell.Time(next)}, nil
 }
 
 // Queued implements store.Reader.
@@ -506,7 +507,7 @@ func (s *Store) Waiting(ctx context.Context) (store.Waiting, error) {
 	}
 	out := store.Waiting{
 		Deliveries: counts[pendingDeliveries], Lanes: lanesOf(ranks), Hosts: hostsOf(hosts),
-		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: fromMS(suspects.due)},
+		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: cell.Time(suspects.due)},
 	}
 	for c, n := range counts {
 		if c.kind == waitingJobs || c.kind == waitingSuspects {

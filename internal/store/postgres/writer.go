@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // tripTimeout bounds one message to the server and its answer: what takes longer
@@ -179,5 +180,5 @@ type fenced struct {
 }
 
 func fenceOf(j *store.Job) fenced {
-	return fenced{int16(statusNumbers[j.Status]), j.Fence, j.CancelRequested}
+	return fenced{int16(cell.Statuses[j.Status]), j.Fence, j.CancelRequested}
 }

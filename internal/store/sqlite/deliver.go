@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -40,7 +41,7 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			SELECT id FROM deliveries
 			WHERE due_at IS NOT NULL AND project = ? AND host = ? AND due_at <= ?
 			ORDER BY due_at, id LIMIT ?`,
-			want.Host.Project, want.Host.Host, ms(c.Now), want.N)
+			want.Host.Project, want.Host.Host, cell.MS(c.Now), want.N)
 		if err != nil {
 			return nil, err
 		}
@@ -122,14 +123,14 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && at == ms(e.Try.At.Time) && class == e.Try.Error, err
+	return err == nil && at == cell.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
 func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
 	_, err := t.exec(`
 		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response)
 		VALUES (?,?,?,?,?,?,?,?,?)`,
-		claim.ID[:], claim.Fence, y.Number, ms(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
+		claim.ID[:], claim.Fence, y.Number, cell.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
 	if err != nil {
 		return fmt.Errorf("write a try: %w", err)
 	}
@@ -142,14 +143,14 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 	s.forgetDelivery(t, d.ID)
 	var dueAt any
 	if d.Status == ringback.DeliveryPending || d.Manual {
-		dueAt = ms(due)
+		dueAt = cell.MS(due)
 		s.deliveryWaits(t, d.Key(), due)
 	}
 	_, err := t.exec(`
 		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, node = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
 			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?
 		WHERE id = ?`,
-		deliveryNumbers[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, ms(d.NextAt), ms(d.EndedAt),
+		cell.DeliveryStatuses[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, cell.MS(d.NextAt), cell.MS(d.EndedAt),
 		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), d.ID[:])
 	if err != nil {
 		return fmt.Errorf("update delivery: %w", err)
@@ -163,7 +164,7 @@ func keepContent(t *tx, d *store.Delivery) error {
 	if until.IsZero() {
 		return nil
 	}
-	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, ms(until), d.JobID[:], ms(until))
+	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, cell.MS(until), d.JobID[:], cell.MS(until))
 	return err
 }
 
@@ -207,13 +208,13 @@ func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, lim
 		Run: func(t *tx) error {
 			ids, err := selectIDs(t, `
 				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ? AND manual = 0
-				ORDER BY made_at LIMIT ?`, ms(before), limit)
+				ORDER BY made_at LIMIT ?`, cell.MS(before), limit)
 			if err != nil {
 				return err
 			}
 			asked, err := selectIDs(t, `
 				SELECT id FROM deliveries WHERE manual = 1 AND due_at IS NOT NULL AND due_at < ?
-				ORDER BY due_at LIMIT ?`, ms(before), limit-len(ids))
+				ORDER BY due_at LIMIT ?`, cell.MS(before), limit-len(ids))
 			if err != nil {
 				return err
 			}

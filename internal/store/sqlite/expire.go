@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -16,7 +17,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide sto
 		Run: func(t *tx) error {
 			over, err := selectJobs(t, `
 				SELECT `+jobColumns+` FROM jobs
-				WHERE status = 0 AND end_by <= ? ORDER BY end_by LIMIT ?`, ms(now), limit)
+				WHERE status = 0 AND end_by <= ? ORDER BY end_by LIMIT ?`, cell.MS(now), limit)
 			if err != nil {
 				return err
 			}

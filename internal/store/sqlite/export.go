@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // exportBytes is how much content one step of an export reads at most, if that is
@@ -178,7 +179,7 @@ func (e *export) attempt(row scanner) error {
 	if err != nil {
 		return err
 	}
-	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: fromMS(started)}, ringback.Time{Time: fromMS(first)}, ringback.Time{Time: fromMS(ended)}
+	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
 	if len(usage) > 0 {
 		a.Usage = usage
 	}
@@ -196,7 +197,7 @@ func (e *export) delivery(row scanner) error {
 	}
 	// Jobs that were made in the same millisecond share the range of their deliveries.
 	if w := e.byID[d.JobID]; w != nil {
-		w.Deliveries = append(w.Deliveries, store.WholeDelivery{Delivery: d, DueAt: fromMS(due)})
+		w.Deliveries = append(w.Deliveries, store.WholeDelivery{Delivery: d, DueAt: cell.Time(due)})
 		e.byID[d.ID] = w
 	}
 	return nil
@@ -207,7 +208,7 @@ func (e *export) try(row scanner) error {
 	var y store.WholeTry
 	var at int64
 	err := row.Scan(&delivery, &y.Fence, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response)
-	y.At = ringback.Time{Time: fromMS(at)}
+	y.At = ringback.Time{Time: cell.Time(at)}
 	if d := e.deliveries[uuid.UUID(delivery)]; err == nil && d != nil {
 		d.Tries = append(d.Tries, y)
 	}

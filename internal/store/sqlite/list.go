@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // window is how many rows one query of a list looks at.
@@ -51,7 +52,7 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 				AND (?5 = '' OR requested_model = ?5 OR answer_model = ?5)
 				AND created_at > ?6 AND (?7 = 0 OR created_at < ?7)
 			ORDER BY id DESC`,
-			before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), ms(q.CreatedBefore))
+			before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), cell.MS(q.CreatedBefore))
 		if err != nil {
 			return err
 		}
@@ -74,12 +75,12 @@ func statusFilter(q store.Query) int {
 	if q.Status == "" {
 		return -1
 	}
-	return statusNumbers[q.Status]
+	return cell.Statuses[q.Status]
 }
 
 func createdAfter(q store.Query) int64 {
 	if q.CreatedAfter.IsZero() {
 		return -1
 	}
-	return ms(q.CreatedAfter)
+	return cell.MS(q.CreatedAfter)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
 
 // Job implements store.Reader.
@@ -184,7 +185,7 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 		if err != nil {
 			return nil, err
 		}
-		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: fromMS(started)}, ringback.Time{Time: fromMS(first)}, ringback.Time{Time: fromMS(ended)}
+		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
 		if len(usage) > 0 {
 			a.Usage = usage
 		}
@@ -252,7 +253,7 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 		if err := rows.Scan(&y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response); err != nil {
 			return nil, err
 		}
-		y.At = ringback.Time{Time: fromMS(at)}
+		y.At = ringback.Time{Time: cell.Time(at)}
 		tries = append(tries, y)
 	}
 	return tries, rows.Err()
@@ -281,7 +282,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	}
 	if err == nil {
 		var o store.Options
-		err = unmarshal(options, &o)
+		err = cell.Read(options, &o)
 		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
 	}
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -56,7 +57,7 @@ func vacuum(t *tx) error {
 func (s *Store) dropContent(t *tx, now time.Time, limit int) (int, error) {
 	ids, err := selectIDs(t, `
 		SELECT id FROM jobs WHERE status >= 2 AND content_gone = 0 AND content_until <= ?
-		ORDER BY content_until LIMIT ?`, ms(now), limit)
+		ORDER BY content_until LIMIT ?`, cell.MS(now), limit)
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +80,7 @@ func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 		return err
 	}
 	if open > 0 {
-		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, ms(now.Add(recheck)), id[:])
+		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, cell.MS(now.Add(recheck)), id[:])
 		return err
 	}
 	return s.dropContentOf(t, id, now)
@@ -99,7 +100,7 @@ func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 		{`UPDATE deliveries SET gone = 1, url = '', host = '' WHERE id BETWEEN ? AND ? AND job = ?`, []any{from, to, job}},
 		{`UPDATE attempts SET error = '' WHERE job = ?`, []any{job}},
 		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
-		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '' WHERE id = ?`, []any{ms(now.Add(store.RowTTL)), job}},
+		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '' WHERE id = ?`, []any{cell.MS(now.Add(store.RowTTL)), job}},
 	})
 }
 
@@ -119,7 +120,7 @@ func execAll(t *tx, statements []statement) error {
 
 // dropRows deletes all that is left of jobs whose row has had its time.
 func dropRows(t *tx, now time.Time, limit int) (int, error) {
-	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, ms(now), limit)
+	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, cell.MS(now), limit)
 	if err != nil {
 		return 0, err
 	}

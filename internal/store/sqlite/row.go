@@ -2,39 +2,14 @@ package sqlite
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 )
-
-// The numbers that stand for states in the tables.
-var (
-	statusNumbers   = map[ringback.Status]int{ringback.Queued: 0, ringback.Running: 1, ringback.Completed: 2, ringback.Failed: 3, ringback.Cancelled: 4, ringback.Expired: 5}
-	deliveryNumbers = map[ringback.DeliveryStatus]int{ringback.DeliveryPending: 0, ringback.DeliveryDelivered: 1, ringback.DeliveryDead: 2}
-)
-
-var deliveryStatuses = []ringback.DeliveryStatus{ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead}
-
-// ms is a time as the tables hold it; 0 for the zero time.
-func ms(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMS(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(n).UTC()
-}
 
 const jobColumns = `id, project, provider, protocol, model, requested_model, fallbacks, options, metadata,
 	status, fence, node, cancel_requested,
@@ -63,16 +38,16 @@ func scanJob(row scanner) (store.Job, error) {
 		return j, fmt.Errorf("read a job: %w", err)
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = uuid.UUID(id), optionalID(replayOf), optionalID(replayedBy)
-	j.Status = ringback.Statuses[status]
+	j.Status = cell.Status(status)
 	j.Metadata = metadata
 	j.IdempotencyKey = key.String
-	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = fromMS(created), fromMS(run), fromMS(firstStarted), fromMS(started)
-	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = fromMS(ended), fromMS(refused), fromMS(expires), fromMS(endBy)
-	j.ContentUntil, j.RowUntil = fromMS(content), fromMS(rowUntil)
+	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
+	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
+	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
 	if len(usage) > 0 {
 		j.Usage = usage
 	}
-	return j, errors.Join(unmarshal(fallbacks, &j.Fallbacks), unmarshal(options, &j.Options), unmarshal(detail, &j.ErrorDetail))
+	return j, errors.Join(cell.Read(fallbacks, &j.Fallbacks), cell.Read(options, &j.Options), cell.Read(detail, &j.ErrorDetail))
 }
 
 // optionalID reads the id of another job; NULL is uuid.Nil.
@@ -91,38 +66,6 @@ func idColumn(id uuid.UUID) any {
 	return id[:]
 }
 
-// unmarshal reads a JSON column; an empty one leaves v as it is.
-func unmarshal(column []byte, v any) error {
-	if len(column) == 0 {
-		return nil
-	}
-	return json.Unmarshal(column, v)
-}
-
-// marshal writes a JSON column of a type that cannot fail.
-func marshal(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("sqlite: marshal %T: %v", v, err))
-	}
-	return string(b)
-}
-
-func detailColumn(d *ringback.ErrorDetail) string {
-	if d == nil {
-		return ""
-	}
-	return marshal(d)
-}
-
-// fallbackColumn keeps the common case short.
-func fallbackColumn(models []string) string {
-	if len(models) == 0 {
-		return ""
-	}
-	return marshal(models)
-}
-
 func insertJob(t *tx, j *store.Job) error {
 	var key any
 	if j.IdempotencyKey != "" {
@@ -130,11 +73,11 @@ func insertJob(t *tx, j *store.Job) error {
 	}
 	_, err := t.exec(`INSERT INTO jobs (`+jobColumns+`)
 		VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?, ?,?,?)`,
-		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, fallbackColumn(j.Fallbacks), marshal(j.Options), string(j.Metadata),
-		statusNumbers[j.Status], j.Fence, j.Node, j.CancelRequested,
-		ms(j.CreatedAt), ms(j.RunAt), ms(j.FirstStartedAt), ms(j.StartedAt), ms(j.EndedAt), ms(j.FirstRefusedAt), ms(j.ExpiresAt), ms(j.EndBy),
-		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS, j.Error, detailColumn(j.ErrorDetail),
-		ms(j.ContentUntil), ms(j.RowUntil), j.ContentGone, key, j.IdempotencyHash,
+		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, cell.Models(j.Fallbacks), cell.JSON(j.Options), string(j.Metadata),
+		cell.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
+		cell.MS(j.CreatedAt), cell.MS(j.RunAt), cell.MS(j.FirstStartedAt), cell.MS(j.StartedAt), cell.MS(j.EndedAt), cell.MS(j.FirstRefusedAt), cell.MS(j.ExpiresAt), cell.MS(j.EndBy),
+		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS, j.Error, cell.Detail(j.ErrorDetail),
+		cell.MS(j.ContentUntil), cell.MS(j.RowUntil), j.ContentGone, key, j.IdempotencyHash,
 		j.Priority, idColumn(j.ReplayOf), idColumn(j.ReplayedBy))
 	if err != nil {
 		return fmt.Errorf("insert job: %w", err)
@@ -152,10 +95,10 @@ func (s *Store) updateJob(t *tx, j *store.Job) error {
 			failures = ?, attempts = ?, uncertain = ?, answer_model = ?, usage = ?, duration_ms = ?,
 			error = ?, error_detail = ?, content_until = ?
 		WHERE id = ?`,
-		j.Provider, j.Model, fallbackColumn(j.Fallbacks), statusNumbers[j.Status], j.Fence, j.Node, j.CancelRequested,
-		ms(j.RunAt), ms(j.EndedAt), ms(j.FirstRefusedAt), ms(j.EndBy),
+		j.Provider, j.Model, cell.Models(j.Fallbacks), cell.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
+		cell.MS(j.RunAt), cell.MS(j.EndedAt), cell.MS(j.FirstRefusedAt), cell.MS(j.EndBy),
 		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS,
-		j.Error, detailColumn(j.ErrorDetail), ms(j.ContentUntil),
+		j.Error, cell.Detail(j.ErrorDetail), cell.MS(j.ContentUntil),
 		j.ID[:])
 	if err != nil {
 		return fmt.Errorf("update job: %w", err)
@@ -220,8 +163,8 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 	if err != nil {
 		return d, fmt.Errorf("read a delivery: %w", err)
 	}
-	d.ID, d.JobID, d.Status = uuid.UUID(id), uuid.UUID(job), deliveryStatuses[status]
-	d.MadeAt, d.NextAt, d.EndedAt = fromMS(made), fromMS(next), fromMS(ended)
+	d.ID, d.JobID, d.Status = uuid.UUID(id), uuid.UUID(job), cell.DeliveryStatus(status)
+	d.MadeAt, d.NextAt, d.EndedAt = cell.Time(made), cell.Time(next), cell.Time(ended)
 	return d, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -55,7 +56,7 @@ func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && ms(o.At) == ended, err
+	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && cell.MS(o.At) == ended, err
 }
 
 // decide applies what decide says about a queued or running job.
@@ -141,7 +142,7 @@ func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 		INSERT INTO attempts (job, number, node, provider, model, started_at, first_token_at, ended_at,
 			outcome, status_code, error, usage, provider_request_id)
 		VALUES (?,?,?,?,?,?,?,?, ?,?,?,?,?)`,
-		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, ms(j.StartedAt), ms(a.FirstTokenAt.Time), ms(o.At),
+		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, cell.MS(j.StartedAt), cell.MS(a.FirstTokenAt.Time), cell.MS(o.At),
 		string(a.Outcome), a.StatusCode, a.Error, string(a.Usage), a.ProviderRequestID)
 	if err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
@@ -164,12 +165,12 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 	var due any
 	fence := int64(1)
 	if !born {
-		due, fence = ms(d.MadeAt), 0
+		due, fence = cell.MS(d.MadeAt), 0
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
 		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, ms(d.MadeAt), ms(d.MadeAt), d.Node, due)
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, cell.MS(d.MadeAt), cell.MS(d.MadeAt), d.Node, due)
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)
 	}

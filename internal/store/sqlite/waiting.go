@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/cell"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -55,7 +56,7 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}}
+	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}}
 	out.Lanes = lanesWaiting(w.ranks.order)
 	for _, e := range w.hosts.order {
 		out.Hosts = append(out.Hosts, hostWaiting(e))
@@ -71,11 +72,11 @@ func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
 		i, known := at[e.key.Lane]
 		if !known {
 			at[e.key.Lane] = len(lanes)
-			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: fromMS(e.due)})
+			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: cell.Time(e.due)})
 			continue
 		}
 		lanes[i].Count += e.count
-		if due := fromMS(e.due); due.Before(lanes[i].Due) {
+		if due := cell.Time(e.due); due.Before(lanes[i].Due) {
 			lanes[i].Due = due
 		}
 	}
@@ -83,7 +84,7 @@ func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
 }
 
 func hostWaiting(e *entry[store.Host]) store.HostWaiting {
-	return store.HostWaiting{Host: e.key, Count: e.count, Due: fromMS(e.due)}
+	return store.HostWaiting{Host: e.key, Count: e.count, Due: cell.Time(e.due)}
 }
 
 // DueJobs implements store.Reader.
@@ -91,14 +92,14 @@ func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error)
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.ranks.due(ms(now))
-	out := store.DueJobs{Lanes: lanesWaiting(due), Next: fromMS(next)}
+	due, next := w.ranks.due(cell.MS(now))
+	out := store.DueJobs{Lanes: lanesWaiting(due), Next: cell.Time(next)}
 	switch {
 	case w.suspects.count == 0:
-	case w.suspects.due <= ms(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: fromMS(w.suspects.due)}
+	case w.suspects.due <= cell.MS(now):
+		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}
 	case next == 0 || w.suspects.due < next:
-		out.Next = fromMS(w.suspects.due)
+		out.Next = cell.Time(w.suspects.due)
 	}
 	return out, nil
 }
@@ -108,8 +109,8 @@ func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDelive
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.hosts.due(ms(now))
-	out := store.DueDeliveries{Next: fromMS(next)}
+	due, next := w.hosts.due(cell.MS(now))
+	out := store.DueDeliveries{Next: cell.Time(next)}
 	for _, e := range due {
 		out.Hosts = append(out.Hosts, hostWaiting(e))
 	}
@@ -125,7 +126,7 @@ func (s *Store) Queued(context.Context) (int, error) {
 
 // jobWaits counts a job that the transaction put into its lane.
 func (s *Store) jobWaits(t *tx, j store.Job) {
-	r, due, suspect, w := rankOf(j), ms(j.RunAt), j.Suspect(), s.waiting
+	r, due, suspect, w := rankOf(j), cell.MS(j.RunAt), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -213,7 +214,7 @@ func firstDue(t *tx, query string, args ...any) (int64, error) {
 
 // deliveryWaits counts a delivery that the transaction made due.
 func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
-	w, due := s.waiting, ms(at)
+	w, due := s.waiting, cell.MS(at)
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -393,7 +394,7 @@ func (s *Store) checkDue(t *tx) (wrong, err error) {
 		r = next
 		w.mu.Lock()
 		if h := w.ranks.get(r); h.count == 0 || h.due > due {
-			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, fromMS(due))
+			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, cell.Time(due))
 			w.ranks.put(r, head{count: max(1, h.count), due: due})
 		}
 		w.mu.Unlock()
