@@ -447,6 +447,80 @@ func expire(t testing.TB, url, node string) {
 	}
 }
 
+func TestAReadWaitsForAConnectionOnlySoLong(t *testing.T) {
+	t.Parallel()
+	s := open(t, Config{URL: postgrestest.Database(t), Connections: 1})
+	j := submit(t, s, "")
+	taken, err := s.reads.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Job(t.Context(), "default", j.ID, 0); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Job without a connection: got %v, want ErrUnavailable", err)
+	}
+	submit(t, s, "") // what writes has one of its own
+	taken.Release()
+	if _, _, err := s.Job(t.Context(), "default", j.ID, 0); err != nil {
+		t.Errorf("Job with one: %v", err)
+	}
+}
+
+// A statement that waits longer than the server lets it is run again.
+func TestAStatementThatTimesOutIsRunAgain(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Database(t)
+	s := open(t, Config{URL: url})
+	waits := submit(t, s, "")
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	tx, err := other.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT 1 FROM ringback.jobs WHERE id = $1 FOR UPDATE`, waits.ID); err != nil {
+		t.Fatal(err)
+	}
+	watch, err := pgx.Connect(t.Context(), url) // a transaction sees one state of who is active
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close(context.Background())
+	cancelled := make(chan error, 1)
+	go func() {
+		_, err := s.Cancel(context.Background(), "default", waits.ID, func(store.Job) store.Outcome {
+			return store.Outcome{At: now(), Status: ringback.Cancelled}
+		})
+		cancelled <- err
+	}()
+	pid := 0 // who waits
+	for pid == 0 {
+		err := watch.QueryRow(t.Context(), `SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var since, again time.Time
+	age := `SELECT coalesce(max(xact_start), 'epoch') FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'`
+	if err := watch.QueryRow(t.Context(), age, pid).Scan(&since); err != nil {
+		t.Fatal(err)
+	}
+	for !again.After(since) { // another transaction waits there now
+		if err := watch.QueryRow(t.Context(), age, pid).Scan(&again); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // not to keep the server busy with the question
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-cancelled; err != nil {
+		t.Errorf("Cancel: %v", err)
+	}
+}
+
 // Two batches that take the same rows in another order each wait for the other.
 func TestADeadlockIsOvercome(t *testing.T) {
 	url := postgrestest.Database(t)
