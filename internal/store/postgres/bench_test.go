@@ -57,7 +57,7 @@ func BenchmarkSettle(b *testing.B) {
 // openJoined opens a store whose node n has a lease for as long as it takes.
 func openJoined(b *testing.B) *Store {
 	b.Helper()
-	s := newHarness(b, postgrestest.Database(b)).store
+	s := open(b, Config{URL: postgrestest.Database(b)})
 	lease := func() {
 		if _, err := s.Join(b.Context(), store.Node{ID: "n", Worker: true}); err != nil {
 			b.Error(err)

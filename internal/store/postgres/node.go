@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,13 @@ func (l *leases) mine(node string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.nodes[node]
+}
+
+// all tells whether all of some nodes are this process's.
+func (l *leases) all(nodes []store.Node) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.ContainsFunc(nodes, func(n store.Node) bool { return !l.nodes[n.ID] })
 }
 
 func (l *leases) note(node string, here bool) {
@@ -154,6 +162,9 @@ func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store
 		})
 	})
 	lease.Lasts, lease.Now = s.leases.lasts, lease.Now.UTC()
+	if err == nil {
+		s.signals.alone.Store(s.leases.all(lease.Nodes))
+	}
 	return lease, err
 }
 

@@ -408,8 +408,8 @@ func TestAFrozenClaimDoesNotKeepALeaseForLong(t *testing.T) {
 	if err := frozen.send(frozen.message(), nil); err != nil {
 		t.Fatal(err)
 	}
-	var leased any
-	if err := frozen.row([]any{&leased}, holdLeases, []string{"a"}); err != nil {
+	var numbered, leased any
+	if err := frozen.row([]any{&numbered, &leased}, seal, frozen.w.id, frozen.number, []string{"a"}); err != nil {
 		t.Fatal(err)
 	}
 	expire(t, url, "a")

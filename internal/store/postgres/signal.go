@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +32,9 @@ const (
 // right for a hint.
 type signals struct {
 	store *Store
+	// alone tells that nobody else had a lease when it was last asked for: there is
+	// nobody to be told. (Who joins says so, and looks by himself until he is heard.)
+	alone atomic.Bool
 
 	mu     sync.Mutex
 	raised store.Signal // not sent yet
@@ -53,6 +57,9 @@ func (t *tx) signals(what store.Signal) {
 }
 
 func (g *signals) raise(what store.Signal) {
+	if g.alone.Load() && what&store.SignalNodes == 0 {
+		return
+	}
 	g.mu.Lock()
 	g.raised |= what
 	g.mu.Unlock()
@@ -143,6 +150,9 @@ func (g *signals) read(n *pgconn.Notification) store.Signal {
 func (g *signals) heard(what store.Signal) {
 	if what == 0 {
 		return
+	}
+	if what&store.SignalNodes != 0 {
+		g.alone.Store(false)
 	}
 	g.store.waiting.heard(what)
 	g.mu.Lock()

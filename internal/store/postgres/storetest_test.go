@@ -35,8 +35,20 @@ func newHarness(t testing.TB, url string) *harness {
 		}
 	})
 	h.start(t)
+	h.execute(invariants)
 	return h
 }
+
+// invariants are what holds for the rows at all times. PostgreSQL reads checks from
+// their text for every statement that writes, so only tests have them.
+const invariants = `
+	ALTER TABLE ringback.jobs
+		ADD CHECK (status BETWEEN 0 AND 5), ADD CHECK (priority BETWEEN 0 AND 9),
+		ADD CHECK ((status >= 2) = (ended_at > 0)), ADD CHECK ((status = 1) = (node <> '')),
+		ADD CHECK (NOT (cancel_requested AND status IN (0, 5)));
+	ALTER TABLE ringback.deliveries
+		ADD CHECK (status BETWEEN 0 AND 2), ADD CHECK (NOT (in_flight AND due_at IS NOT NULL)),
+		ADD CHECK (in_flight = (node <> '')), ADD CHECK ((status > 0) = (ended_at > 0))`
 
 func (h *harness) start(t testing.TB) {
 	s, err := Open(context.Background(), Config{URL: h.url, Connections: 2})
@@ -102,6 +114,9 @@ func (h *harness) execute(sql string, args ...any) {
 		h.t.Fatal(err)
 	}
 	defer conn.Close(ctx)
+	if len(args) == 0 { // perhaps more than one statement
+		args = []any{pgx.QueryExecModeSimpleProtocol}
+	}
 	if _, err := conn.Exec(ctx, sql, args...); err != nil {
 		h.t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type tx struct {
 
 	open   bool // BEGIN was sent
 	writes int
-	begun  bool // takeNumber was sent
+	begun  bool // something was sent
 	// claimants are the nodes in whose name something is claimed.
 	claimants map[string]bool
 
@@ -104,15 +104,15 @@ func (t *tx) spill() {
 	t.newJobs, t.changedJobs, t.bodies, t.attempts, t.newDeliveries, t.changed, t.tries = nil, nil, nil, nil, nil, nil, nil
 }
 
-const (
-	// takeNumber stands first: the writer's next number.
-	takeNumber = `WITH u AS (UPDATE ringback.writers SET commits = $2::bigint WHERE id = $1 AND commits = $2::bigint - 1 RETURNING 1)
-		SELECT ringback.matched(count(*), 1, 'RB002') FROM u`
-	// holdLeases stands last: who loses its lease before the commit waits for it, or
-	// finds nothing of it.
-	holdLeases = `SELECT ringback.matched(count(*), cardinality($1::text[]), 'RB003') FROM (
-		SELECT 1 FROM ringback.nodes WHERE id = ANY ($1::text[]) AND expires_at > clock_timestamp() ORDER BY id FOR KEY SHARE) leased`
-)
+// seal stands last: it takes the writer's next number, and holds the leases of the
+// claimants. Who loses one before the commit waits for it, or finds nothing of it. (No
+// lock is held while something is on its way: a process that is frozen there would
+// keep others from taking its lease away.)
+const seal = `
+	WITH number AS (UPDATE ringback.writers SET commits = $2::bigint WHERE id = $1 AND commits = $2::bigint - 1 RETURNING 1),
+		leases AS (SELECT 1 FROM ringback.nodes WHERE id = ANY ($3::text[]) AND expires_at > clock_timestamp() ORDER BY id FOR KEY SHARE)
+	SELECT ringback.matched((SELECT count(*) FROM number), 1, 'RB002'),
+		ringback.matched((SELECT count(*) FROM leases), cardinality($3::text[]), 'RB003')`
 
 // message is what is to be sent: the beginning, if it was not sent before, and
 // all that was written since.
@@ -122,7 +122,6 @@ func (t *tx) message() *pgx.Batch {
 		for _, sql := range t.w.dial.settings() {
 			b.Queue(sql)
 		}
-		b.Queue(takeNumber, t.w.id, t.number)
 		t.begun = true
 	}
 	t.spill()
@@ -213,11 +212,7 @@ func (t *tx) Commit() error {
 		t.others = append(t.others, addCounts(t.w.id, t.counts))
 	}
 	b := t.message()
-	if len(t.claimants) > 0 {
-		// Last, so that the lock is not held while something is on its way: a process
-		// that is frozen there would keep others from taking its lease away.
-		b.Queue(holdLeases, slices.Sorted(maps.Keys(t.claimants)))
-	}
+	b.Queue(seal, t.w.id, t.number, slices.AppendSeq([]string{}, maps.Keys(t.claimants)))
 	if t.open {
 		b.Queue("COMMIT")
 	}
