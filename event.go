@@ -11,6 +11,16 @@ const (
 	EventExpired   EventType = "job.expired"
 )
 
+// The events on the way there. They travel by streams; job.started and job.progress
+// also as webhooks, to those who ask for them.
+const (
+	EventQueued   EventType = "job.queued"
+	EventStarted  EventType = "job.started"
+	EventDelta    EventType = "job.delta"    // a piece of the answer
+	EventRetrying EventType = "job.retrying" // what came of earlier attempts is void
+	EventProgress EventType = "job.progress" // a webhook only: the answer so far
+)
+
 // TerminalEvents are the webhooks that a request asks for by default.
 var TerminalEvents = []EventType{EventCompleted, EventFailed, EventCancelled, EventExpired}
 

@@ -19,7 +19,7 @@ const module = "github.com/ringback/ringback"
 // comes.
 var mayImport = map[string][]string{
 	".":                          {},
-	"client":                     {"."},
+	"client":                     {".", "internal/sse"},
 	"examples/receivers/go":      {"."},
 	"internal/sse":               {},
 	"internal/hub":               {},

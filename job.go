@@ -57,7 +57,25 @@ type Request struct {
 	// attempts or its wait are used up, or there is no such model. At most 8, all
 	// of one protocol.
 	FallbackModels []string `json:"fallback_models,omitempty"`
+	// Stream wants the answer's pieces as they come, and keeps them.
+	Stream bool `json:"stream,omitempty"`
+	// StreamTo is where the job's events are pushed while it runs: an http or https
+	// URL gets one POST that is held open, with text/event-stream as its body; a ws or
+	// wss URL gets messages. It implies Stream.
+	StreamTo string `json:"stream_to,omitempty"`
+	// OnDisconnect says what becomes of the job when all who wait for it or watch it
+	// have left; default DisconnectContinue.
+	OnDisconnect OnDisconnect `json:"on_disconnect,omitempty"`
 }
+
+// OnDisconnect is the caller's choice about a job that nobody watches any more.
+type OnDisconnect string
+
+// The choices. A job that nobody has watched is not cancelled.
+const (
+	DisconnectContinue OnDisconnect = "continue"
+	DisconnectCancel   OnDisconnect = "cancel"
+)
 
 // WebhookBody is how much of the job a webhook carries.
 type WebhookBody string
@@ -84,6 +102,9 @@ type Accepted struct {
 	JobID     string `json:"job_id"`
 	Status    Status `json:"status"`
 	StatusURL string `json:"status_url"`
+	// StreamURL is where the job can be watched, by whoever has this URL: it carries a
+	// token that lasts for an hour.
+	StreamURL string `json:"stream_url"`
 }
 
 // Job is one LLM request to be answered, as GET /api/jobs/{id} shows it and as
@@ -138,7 +159,9 @@ type Job struct {
 	ResultExpiresAt Time            `json:"result_expires_at,omitzero"`
 	Metadata        json.RawMessage `json:"metadata"`
 	StatusURL       string          `json:"status_url"`
-	Webhook         *Webhook        `json:"webhook,omitempty"`
+	// StreamURL is where the job can be watched; see Accepted. Not in webhooks.
+	StreamURL string   `json:"stream_url,omitempty"`
+	Webhook   *Webhook `json:"webhook,omitempty"`
 	// Request is the provider's request as stored, with ?include=request only.
 	Request json.RawMessage `json:"request,omitempty"`
 }

@@ -1,11 +1,16 @@
 // Package hub knows who is watching which job, and tells them when it moves.
 //
-// It keeps nothing: whoever watches looks at the store first, then waits, then
-// looks again. A publisher never waits for a watcher. It is of one process: what
-// other nodes move is published here by whoever hears of it.
+// There are two ways to watch. Who only wants to know that a job has moved looks at
+// the store, waits, and looks again: [Hub.Watch]. Who wants to see how it comes about
+// reads its [Log], which all who read or write it in this process share.
+//
+// Nothing is kept here of a job that nobody watches and that does not run, and a
+// publisher never waits for a watcher. The hub is of one process: what other nodes
+// do comes here by whoever hears of it.
 package hub
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -13,16 +18,27 @@ import (
 	"github.com/google/uuid"
 )
 
-// Hub connects those who end jobs with those who wait for them. The zero Hub is
-// ready for use.
+// Hub connects those who move jobs with those who watch them. The zero Hub is ready
+// for use.
 type Hub struct {
 	mu       sync.Mutex
 	watchers map[uuid.UUID]*watched
+	logs     map[uuid.UUID]*shared
+	closed   bool
+	follows  sync.WaitGroup
 }
 
 type watched struct {
 	count int
 	moved chan struct{} // closed at the next Publish
+}
+
+// shared is a log with those who use it.
+type shared struct {
+	log     *Log
+	readers int
+	feeders int
+	end     context.CancelFunc // of the follower; nil: there is none
 }
 
 // Watch returns a channel that is closed at the next Publish of the job. leave
@@ -65,4 +81,103 @@ func (h *Hub) Watched() []uuid.UUID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Keys(h.watchers))
+}
+
+// Read opens the log of a job for a reader. As long as somebody reads it, follow runs
+// and writes what no attempt of this process does. leave must be called once; it tells
+// how many readers are left.
+func (h *Hub) Read(job uuid.UUID, follow func(context.Context, *Log)) (l *Log, leave func() (left int)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.share(job)
+	s.readers++
+	if s.end == nil && !h.closed {
+		ctx, end := context.WithCancel(context.Background())
+		s.end = end
+		h.follows.Go(func() { follow(ctx, s.log) })
+	}
+	return s.log, func() int { return h.unread(job, s) }
+}
+
+// Peek opens the log of a job for a reader, as Read does, if an attempt of this
+// process writes it; nil if none does.
+func (h *Hub) Peek(job uuid.UUID) (l *Log, leave func() (left int)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.logs[job]
+	if s == nil || s.feeders == 0 {
+		return nil, nil
+	}
+	s.readers++
+	return s.log, func() int { return h.unread(job, s) }
+}
+
+func (h *Hub) unread(job uuid.UUID, s *shared) (left int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.readers--; s.readers == 0 && s.end != nil {
+		s.end()
+		s.end = nil
+	}
+	h.tidy(job, s)
+	return s.readers
+}
+
+// Feed opens the log of a job for an attempt that writes it, until done is called.
+func (h *Hub) Feed(job uuid.UUID) (l *Log, done func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.share(job)
+	s.feeders++
+	s.log.setFed(true)
+	return s.log, sync.OnceFunc(func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s.feeders--
+		s.log.setFed(s.feeders > 0)
+		h.tidy(job, s)
+	})
+}
+
+// Readers is how many read the log of a job.
+func (h *Hub) Readers(job uuid.UUID) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.logs[job]; s != nil {
+		return s.readers
+	}
+	return 0
+}
+
+// share gives the log of a job. The caller holds the lock.
+func (h *Hub) share(job uuid.UUID) *shared {
+	if h.logs == nil {
+		h.logs = map[uuid.UUID]*shared{}
+	}
+	s := h.logs[job]
+	if s == nil {
+		s = &shared{log: NewLog(job.String())}
+		h.logs[job] = s
+	}
+	return s
+}
+
+// tidy forgets a log that nobody uses. The caller holds the lock.
+func (h *Hub) tidy(job uuid.UUID, s *shared) {
+	if s.readers == 0 && s.feeders == 0 && h.logs[job] == s {
+		delete(h.logs, job)
+	}
+}
+
+// Close ends all that follow, and waits for them. Reading goes on with what is here.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.closed = true
+	for _, s := range h.logs {
+		if s.end != nil {
+			s.end()
+		}
+	}
+	h.mu.Unlock()
+	h.follows.Wait()
 }

@@ -212,6 +212,8 @@ type Node struct {
 	wakeJobs, wakeDeliveries                     chan struct{}
 	wakeMember, wakeEnds, wakeCancels, wakeHolds chan struct{}
 
+	key []byte // of the store: signs what this node or another one will read
+
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
 	calls    context.Context

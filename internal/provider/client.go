@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/ringback/ringback"
 )
 
 // Key is a provider's API key. It does not print.
@@ -188,6 +190,10 @@ type Request struct {
 	// FirstToken, if set, is called once, when the first piece of the answer
 	// itself has come.
 	FirstToken func(time.Time)
+	// Delta, if set, is called for each piece of the answer as it comes, by the
+	// goroutine that called Generate. The pieces of kind text, joined in the order of
+	// their indices, are the Text of the answer.
+	Delta func(ringback.Delta)
 }
 
 // Answer is a whole answer.

@@ -36,6 +36,9 @@ type Node struct {
 	ID      string // new at each start; ids sort by age
 	Machine string // its name in the network
 	Version string
+	// URL is where other nodes reach its API, without a slash at its end; "" if they
+	// can't.
+	URL string
 	// API and Worker are its roles: whether it takes requests, and whether it runs
 	// jobs and sends webhooks.
 	API, Worker bool

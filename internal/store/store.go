@@ -247,6 +247,9 @@ type Keeper interface {
 	// Retain deletes content, and later rows, whose time is over: at most limit
 	// jobs, in one small transaction. It returns how many it touched.
 	Retain(ctx context.Context, now time.Time, limit int) (int, error)
+	// Key gives 32 random bytes, made once: the same at all nodes and after all
+	// restarts. What a node signs for another one, or for itself, it signs with these.
+	Key(ctx context.Context) ([]byte, error)
 	// Check compares the counters with what is stored, heals a difference and
 	// returns it as an error.
 	Check(ctx context.Context) error
@@ -282,6 +285,12 @@ type Options struct {
 	Fallbacks   []string `json:"fallbacks,omitempty"`
 	TraceParent string   `json:"traceparent,omitempty"`
 	TraceState  string   `json:"tracestate,omitempty"`
+	// Stream keeps the events of the job. StreamTo is where they are pushed, StreamHost
+	// its host as the guard names it.
+	Stream       bool                  `json:"stream,omitempty"`
+	StreamTo     string                `json:"stream_to,omitempty"`
+	StreamHost   string                `json:"stream_host,omitempty"`
+	OnDisconnect ringback.OnDisconnect `json:"on_disconnect,omitempty"`
 }
 
 // Job is the row of a job. Times have milliseconds; a zero time is unset.
@@ -430,6 +439,9 @@ type Outcome struct {
 
 	// Partial is the text that had come; empty keeps the one before.
 	Partial Blob
+	// Events is the log of what happened to a streamed job so far; empty keeps the
+	// one before.
+	Events Blob
 }
 
 // Payload is what a delivery sends.
@@ -532,6 +544,7 @@ const (
 	PartAnswer
 	PartPartial
 	PartWebhook
+	PartEvents
 )
 
 // Content is what is kept apart from the row.
@@ -539,6 +552,8 @@ type Content struct {
 	Request []byte
 	Answer  []byte
 	Partial []byte
+	// Events is the log of a streamed job, as Outcome.Events brought it last.
+	Events []byte
 	// Webhook is the job's delivery, nil if it has none.
 	Webhook *Delivery
 }

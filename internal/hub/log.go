@@ -1,0 +1,352 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// Log is what happened to one job, event by event, less the event that ends it. Many
+// read it, each at its own pace; none of them holds up the one who writes. What a
+// reader has not read yet costs nothing of its own: there is one copy of the text.
+//
+// It is bounded by the answer: the text of attempts that broke goes when it grows
+// large, and of a very long answer several pieces become one event.
+type Log struct {
+	job string
+
+	mu      sync.Mutex
+	entries []entry
+	text    []byte // of all deltas, one behind the other
+	held    ringback.Delta
+	heldBy  int64         // the attempt of held; 0: nothing is held
+	moved   chan struct{} // closed when something changes; nil: nobody waits
+	fed     bool          // an attempt of this process writes it
+	end     *ringback.StreamEvent
+	err     error
+}
+
+// entry is an event. Of a delta it holds where its text ends, which begins where the
+// one before ends.
+type entry struct {
+	id    ringback.EventID
+	upTo  int
+	index int32
+	kind  kind
+	other *ringback.StreamEvent // of all but deltas
+}
+
+// kind is a DeltaKind in one byte.
+type kind uint8
+
+var kinds = []ringback.DeltaKind{"", ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput}
+
+const (
+	// manyEvents is from how many on pieces are gathered, and gathered the bytes that
+	// make an event then.
+	manyEvents = 1 << 16
+	gathered   = 4 << 10
+	// tornText is how much text of attempts that broke is kept.
+	tornText = 1 << 20
+)
+
+// NewLog makes an empty log: that of a job of which nothing but its acceptance is
+// known.
+func NewLog(job string) *Log { return &Log{job: job} }
+
+// Last is the id of the last event; the zero EventID if there is none.
+func (l *Log) Last() ringback.EventID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last()
+}
+
+func (l *Log) last() ringback.EventID {
+	if len(l.entries) == 0 {
+		return ringback.EventID{}
+	}
+	return l.entries[len(l.entries)-1].id
+}
+
+// Add writes that something happened under an attempt.
+func (l *Log) Add(attempt int64, e ringback.StreamEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flush()
+	if e.Type == ringback.EventStarted {
+		l.forget(attempt)
+	}
+	e.JobID, e.EventID = l.job, l.next(attempt)
+	l.add(e)
+	l.wake()
+}
+
+// Delta writes a piece of the answer of an attempt.
+func (l *Log) Delta(attempt int64, d ringback.Delta) {
+	if d.Text == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.entries) < manyEvents {
+		l.add(ringback.StreamEvent{Type: ringback.EventDelta, EventID: l.next(attempt), Delta: &d})
+		l.wake()
+		return
+	}
+	if l.heldBy != attempt || l.held.Kind != d.Kind || l.held.Index != d.Index {
+		l.flush()
+	}
+	l.heldBy, l.held.Kind, l.held.Index = attempt, d.Kind, d.Index
+	if l.held.Text += d.Text; len(l.held.Text) >= gathered {
+		l.flush()
+	}
+}
+
+// flush makes an event of what is held. The caller holds the lock.
+func (l *Log) flush() {
+	if l.heldBy == 0 {
+		return
+	}
+	held := l.held
+	l.add(ringback.StreamEvent{Type: ringback.EventDelta, EventID: l.next(l.heldBy), Delta: &held})
+	l.held, l.heldBy = ringback.Delta{}, 0
+	l.wake()
+}
+
+// Append takes over events that somebody else numbered; those that are known are
+// passed over.
+func (l *Log) Append(events ...ringback.StreamEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range events {
+		if e.EventID.Compare(l.last()) > 0 {
+			e.JobID = l.job
+			l.add(e)
+		}
+	}
+	l.wake()
+}
+
+// End writes the event that ends the job: there is nothing behind it.
+func (l *Log) End(e ringback.StreamEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end == nil {
+		l.flush()
+		e.JobID = l.job
+		l.end = &e
+		l.wake()
+	}
+}
+
+// Fail ends the reading with an error: the job is gone, say.
+func (l *Log) Fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+		l.wake()
+	}
+}
+
+// next is the id of the event that comes next. The first number is that of
+// job.queued, which stands in no log. The caller holds the lock.
+func (l *Log) next(attempt int64) ringback.EventID {
+	return ringback.EventID{Attempt: attempt, Number: max(l.last().Number, 1) + 1}
+}
+
+// add stores an event. The caller holds the lock.
+func (l *Log) add(e ringback.StreamEvent) {
+	n := entry{id: e.EventID, upTo: len(l.text)}
+	if e.Delta != nil {
+		l.text = append(l.text, e.Text...)
+		n.upTo, n.index, n.kind = len(l.text), int32(e.Index), kind(max(0, slices.Index(kinds, e.Kind)))
+	} else {
+		n.other = &e
+	}
+	l.entries = append(l.entries, n)
+}
+
+// forget drops the text of all attempts but one, if it is much. The caller holds the
+// lock.
+func (l *Log) forget(attempt int64) {
+	if len(l.text) < tornText {
+		return
+	}
+	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.other == nil && e.id.Attempt != attempt })
+	for i := range l.entries {
+		l.entries[i].upTo = 0
+	}
+	l.text = nil
+}
+
+// wake wakes all who wait. The caller holds the lock.
+func (l *Log) wake() {
+	if l.moved != nil {
+		close(l.moved)
+		l.moved = nil
+	}
+}
+
+// wait gives the channel that is closed at the next change. The caller holds the lock.
+func (l *Log) wait() <-chan struct{} {
+	if l.moved == nil {
+		l.moved = make(chan struct{})
+	}
+	return l.moved
+}
+
+// Changed is closed at the next change; fed tells whether an attempt of this process
+// writes the log now.
+func (l *Log) Changed() (changed <-chan struct{}, fed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wait(), l.fed
+}
+
+func (l *Log) setFed(fed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flush()
+	l.fed = fed
+	l.wake()
+}
+
+// mostEvents is how many events one Next gives at most, mostBytes about how much text.
+const (
+	mostEvents = 512
+	mostBytes  = 256 << 10
+)
+
+// Next waits for events behind after, and gives those that are there. Behind the one
+// that ends the job, and where only is set as soon as no attempt of this process
+// writes the log, it gives io.EOF.
+func (l *Log) Next(ctx context.Context, after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
+	for {
+		events, changed, err := l.read(after, only)
+		if len(events) > 0 || err != nil {
+			return events, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (l *Log) read(after ringback.EventID, only bool) (events []ringback.StreamEvent, changed <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from, _ := slices.BinarySearchFunc(l.entries, after, func(e entry, id ringback.EventID) int {
+		if e.id.Compare(id) <= 0 {
+			return -1
+		}
+		return 1
+	})
+	if l.end != nil && after == l.end.EventID {
+		return nil, nil, io.EOF
+	}
+	for i, bytes := from, 0; i < len(l.entries) && len(events) < mostEvents && bytes < mostBytes; i++ {
+		e := l.event(i)
+		if e.Delta != nil {
+			bytes += len(e.Text)
+		}
+		events = append(events, e)
+	}
+	switch {
+	case from+len(events) < len(l.entries):
+	case l.end != nil:
+		events = append(events, *l.end)
+	case len(events) > 0:
+	case l.err != nil:
+		return nil, nil, l.err
+	case only && !l.fed:
+		return nil, nil, io.EOF
+	}
+	if len(events) > 0 {
+		return events, nil, nil
+	}
+	return nil, l.wait(), nil
+}
+
+// event is what the entry i says. The caller holds the lock.
+func (l *Log) event(i int) ringback.StreamEvent {
+	e := l.entries[i]
+	if e.other != nil {
+		return *e.other
+	}
+	begin := 0
+	if i > 0 {
+		begin = l.entries[i-1].upTo
+	}
+	return ringback.StreamEvent{
+		Type: ringback.EventDelta, JobID: l.job, EventID: e.id,
+		Delta: &ringback.Delta{Kind: kinds[e.kind], Index: int(e.index), Text: string(l.text[begin:e.upTo])},
+	}
+}
+
+// stored is an event as it is stored, one a line.
+type stored struct {
+	Attempt int64              `json:"a"`
+	Number  int64              `json:"n"`
+	Type    ringback.EventType `json:"t,omitempty"` // "" is job.delta
+	At      int64              `json:"at,omitempty"`
+	Model   string             `json:"m,omitempty"`
+	Kind    kind               `json:"k,omitempty"`
+	Index   int32              `json:"i,omitempty"`
+	Text    string             `json:"x,omitempty"`
+}
+
+// Encode gives the log as it is stored.
+func (l *Log) Encode() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flush()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for i, e := range l.entries {
+		s := stored{Attempt: e.id.Attempt, Number: e.id.Number, Kind: e.kind, Index: e.index}
+		if e.other != nil {
+			s.Type, s.Model = e.other.Type, e.other.Model
+			if !e.other.Timestamp.IsZero() {
+				s.At = e.other.Timestamp.UnixMilli()
+			}
+		} else {
+			s.Text = l.event(i).Text
+		}
+		_ = enc.Encode(s) // a buffer takes everything
+	}
+	return b.Bytes()
+}
+
+// Load appends what Encode has given.
+func (l *Log) Load(encoded []byte) error {
+	var events []ringback.StreamEvent
+	for dec := json.NewDecoder(bytes.NewReader(encoded)); ; {
+		var s stored
+		if err := dec.Decode(&s); err == io.EOF {
+			break
+		} else if err != nil || int(s.Kind) >= len(kinds) {
+			return fmt.Errorf("read the events of job %s: %w", l.job, err)
+		}
+		e := ringback.StreamEvent{Type: s.Type, EventID: ringback.EventID{Attempt: s.Attempt, Number: s.Number}, Model: s.Model}
+		if s.At != 0 {
+			e.Timestamp = ringback.Time{Time: time.UnixMilli(s.At).UTC()}
+		}
+		if s.Type == "" {
+			e.Type, e.Delta = ringback.EventDelta, &ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index), Text: s.Text}
+		}
+		events = append(events, e)
+	}
+	l.Append(events...)
+	return nil
+}

@@ -1,0 +1,78 @@
+package ringback
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// StreamEvent is one event of a job as streams carry it: SSE, WebSocket and
+// stream_to.
+type StreamEvent struct {
+	Type  EventType `json:"type"`
+	JobID string    `json:"job_id"`
+	EventID
+	// Timestamp is when it happened; not of deltas.
+	Timestamp Time `json:"timestamp,omitzero"`
+	// Model is the one that is asked; of job.started.
+	Model string `json:"model,omitempty"`
+	// Delta is set exactly for job.delta.
+	*Delta
+	// Job is the job as GET shows it, less Response; of the event that ends it.
+	Job *Job `json:"job,omitempty"`
+}
+
+// Delta is a piece of an answer. The pieces of one kind and index, joined, are one
+// block of it.
+type Delta struct {
+	Kind  DeltaKind `json:"kind"`
+	Index int       `json:"index"` // of the block in the answer, or of the tool's call
+	Text  string    `json:"text"`
+}
+
+// DeltaKind is what a piece is of.
+type DeltaKind string
+
+// The kinds. The pieces of kind text, joined in the order of their indices, are the
+// job's Result.
+const (
+	DeltaText      DeltaKind = "text"
+	DeltaThinking  DeltaKind = "thinking"
+	DeltaToolInput DeltaKind = "tool_input" // JSON, in pieces
+)
+
+// EventID is an event's place among those of its job: by attempt, then by number. The
+// zero EventID stands before all of them.
+type EventID struct {
+	// Attempt is the one that the event belongs to; 0 of job.queued.
+	Attempt int64 `json:"attempt"`
+	// Number counts the events of the job from 1. Where a process died with events
+	// that nobody had stored, it may be lower than before, under a higher attempt.
+	Number int64 `json:"number"`
+}
+
+// String is the form in which streams carry it: ATTEMPT-NUMBER.
+func (id EventID) String() string {
+	return strconv.FormatInt(id.Attempt, 10) + "-" + strconv.FormatInt(id.Number, 10)
+}
+
+// Compare is negative if id stands before other, 0 if they are the same.
+func (id EventID) Compare(other EventID) int {
+	return cmp.Or(cmp.Compare(id.Attempt, other.Attempt), cmp.Compare(id.Number, other.Number))
+}
+
+// ParseEventID reads what String writes; "" is the zero EventID.
+func ParseEventID(s string) (id EventID, err error) {
+	if s == "" {
+		return id, nil
+	}
+	attempt, number, _ := strings.Cut(s, "-")
+	if id.Attempt, err = strconv.ParseInt(attempt, 10, 64); err == nil {
+		id.Number, err = strconv.ParseInt(number, 10, 64)
+	}
+	if err != nil || id.Attempt < 0 || id.Number < 0 {
+		return EventID{}, fmt.Errorf("%q is no event's id, which is ATTEMPT-NUMBER, such as 1-7", s)
+	}
+	return id, nil
+}
