@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"internal/webhook":           {"."},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/telemetry",
+		"internal/telemetry", "internal/sse",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},

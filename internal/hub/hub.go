@@ -38,7 +38,8 @@ type shared struct {
 	log     *Log
 	readers int
 	feeders int
-	end     context.CancelFunc // of the follower; nil: there is none
+	follow  func(context.Context, *Log) // the last reader's
+	end     context.CancelFunc          // of the follower; nil: there is none
 }
 
 // Watch returns a channel that is closed at the next Publish of the job. leave
@@ -83,19 +84,16 @@ func (h *Hub) Watched() []uuid.UUID {
 	return slices.Collect(maps.Keys(h.watchers))
 }
 
-// Read opens the log of a job for a reader. As long as somebody reads it, follow runs
-// and writes what no attempt of this process does. leave must be called once; it tells
-// how many readers are left.
+// Read opens the log of a job for a reader. While somebody reads it, follow writes what
+// no attempt of this process does: it is run where there is none, and told to end by
+// its context. leave must be called once; it tells how many readers are left.
 func (h *Hub) Read(job uuid.UUID, follow func(context.Context, *Log)) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.share(job)
 	s.readers++
-	if s.end == nil && !h.closed {
-		ctx, end := context.WithCancel(context.Background())
-		s.end = end
-		h.follows.Go(func() { follow(ctx, s.log) })
-	}
+	s.follow = follow
+	h.attend(s)
 	return s.log, func() int { return h.unread(job, s) }
 }
 
@@ -115,12 +113,26 @@ func (h *Hub) Peek(job uuid.UUID) (l *Log, leave func() (left int)) {
 func (h *Hub) unread(job uuid.UUID, s *shared) (left int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.readers--; s.readers == 0 && s.end != nil {
+	s.readers--
+	h.attend(s)
+	h.tidy(job, s)
+	return s.readers
+}
+
+// attend sees to it that a log has a follower exactly while somebody reads it and no
+// attempt writes it. The caller holds the lock.
+func (h *Hub) attend(s *shared) {
+	needed := s.readers > 0 && s.feeders == 0 && s.follow != nil && !h.closed
+	switch {
+	case needed && s.end == nil:
+		ctx, end := context.WithCancel(context.Background())
+		s.end = end
+		follow := s.follow
+		h.follows.Go(func() { follow(ctx, s.log) })
+	case !needed && s.end != nil:
 		s.end()
 		s.end = nil
 	}
-	h.tidy(job, s)
-	return s.readers
 }
 
 // Feed opens the log of a job for an attempt that writes it, until done is called.
@@ -130,11 +142,13 @@ func (h *Hub) Feed(job uuid.UUID) (l *Log, done func()) {
 	s := h.share(job)
 	s.feeders++
 	s.log.setFed(true)
+	h.attend(s)
 	return s.log, sync.OnceFunc(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		s.feeders--
 		s.log.setFed(s.feeders > 0)
+		h.attend(s)
 		h.tidy(job, s)
 	})
 }
@@ -174,9 +188,7 @@ func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
 	for _, s := range h.logs {
-		if s.end != nil {
-			s.end()
-		}
+		h.attend(s)
 	}
 	h.mu.Unlock()
 	h.follows.Wait()

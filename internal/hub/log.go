@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -203,14 +204,6 @@ func (l *Log) wait() <-chan struct{} {
 	return l.moved
 }
 
-// Changed is closed at the next change; fed tells whether an attempt of this process
-// writes the log now.
-func (l *Log) Changed() (changed <-chan struct{}, fed bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.wait(), l.fed
-}
-
 func (l *Log) setFed(fed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -328,25 +321,29 @@ func (l *Log) Encode() []byte {
 	return b.Bytes()
 }
 
-// Load appends what Encode has given.
-func (l *Log) Load(encoded []byte) error {
-	var events []ringback.StreamEvent
+// Decode gives the events that Encode has written, oldest first.
+func Decode(encoded []byte) (events []ringback.StreamEvent, err error) {
 	for dec := json.NewDecoder(bytes.NewReader(encoded)); ; {
 		var s stored
-		if err := dec.Decode(&s); err == io.EOF {
-			break
-		} else if err != nil || int(s.Kind) >= len(kinds) {
-			return fmt.Errorf("read the events of job %s: %w", l.job, err)
+		if err := dec.Decode(&s); errors.Is(err, io.EOF) {
+			return events, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("read stored events: %w", err)
 		}
-		e := ringback.StreamEvent{Type: s.Type, EventID: ringback.EventID{Attempt: s.Attempt, Number: s.Number}, Model: s.Model}
-		if s.At != 0 {
-			e.Timestamp = ringback.Time{Time: time.UnixMilli(s.At).UTC()}
+		if int(s.Kind) >= len(kinds) {
+			return nil, fmt.Errorf("read stored events: there is no kind %d", s.Kind)
 		}
-		if s.Type == "" {
-			e.Type, e.Delta = ringback.EventDelta, &ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index), Text: s.Text}
-		}
-		events = append(events, e)
+		events = append(events, s.event())
 	}
-	l.Append(events...)
-	return nil
+}
+
+func (s stored) event() ringback.StreamEvent {
+	e := ringback.StreamEvent{Type: s.Type, EventID: ringback.EventID{Attempt: s.Attempt, Number: s.Number}, Model: s.Model}
+	if s.At != 0 {
+		e.Timestamp = ringback.Time{Time: time.UnixMilli(s.At).UTC()}
+	}
+	if s.Type == "" {
+		e.Type, e.Delta = ringback.EventDelta, &ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index), Text: s.Text}
+	}
+	return e
 }

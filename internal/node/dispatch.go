@@ -218,7 +218,7 @@ func (n *Node) start(j store.Job, request []byte, t *ticket) {
 			poke(n.wakeJobs)
 		}()
 		if t.suspect && !t.enterLate(j.Lane()) {
-			n.settle(&j, result{stopped: errHeld})
+			n.settle(&j, result{stopped: errHeld}, nil)
 			return nil
 		}
 		n.generate(&j, request, t)

@@ -48,6 +48,8 @@ func (n *Node) drain() error {
 	}
 	n.endCalls(errDrain)
 	<-ended
+	n.hub.Close()
+	n.peers.CloseIdleConnections()
 	n.cfg.Sender.Close()
 	return n.free()
 }

@@ -26,6 +26,7 @@ type result struct {
 	// firstTokenAt is when the first piece of an answer that failed came.
 	firstTokenAt time.Time
 	partial      store.Blob // of failed's text
+	events       store.Blob // the job's log, where it is streamed
 	// heldUntil is when the gate that refused opens again, on the one clock.
 	heldUntil time.Time
 }
@@ -45,20 +46,22 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	var res result
 	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
-	res = n.call(j, request, t, held)
+	f := n.feed(j)
+	defer f.end()
+	res = n.call(j, request, t, held, f)
 	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
-	res.partial = packPartial(res)
+	res.partial, res.events = packPartial(res), f.packed()
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
 		n.running.drained(j.Ref(), res)
 		return
 	}
-	n.settle(j, res)
+	n.settle(j, res, f)
 }
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res result) {
+func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *feed) (res result) {
 	ctx, end := context.WithCancelCause(t.life.calls)
 	defer end(nil)
 	n.running.enter(j.Ref(), end)
@@ -88,6 +91,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share) (res r
 		Now:   n.now,
 		Grow:  held.grow,
 		Sent:  func() { sent.Store(true) },
+		Delta: f.delta(),
 		FirstToken: func(at time.Time) {
 			first = at
 			t.key.Accepted()

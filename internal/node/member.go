@@ -43,9 +43,12 @@ func (n *Node) join(ctx context.Context) error {
 		}
 		limited, cancel := context.WithTimeout(ctx, joinFor)
 		defer cancel()
+		if err := n.learnKey(limited); err != nil {
+			return err
+		}
 		asked := time.Now()
 		lease, err := n.store.Join(limited, store.Node{
-			ID: l.id, Machine: n.cfg.Machine, Version: n.cfg.Version, API: n.is(API), Worker: n.is(Worker),
+			ID: l.id, Machine: n.cfg.Machine, Version: n.cfg.Version, URL: n.cfg.URL, API: n.is(API), Worker: n.is(Worker),
 		})
 		if err != nil {
 			l.end(errSwept)

@@ -68,6 +68,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,9 @@ type Config struct {
 	Schedule *webhook.Schedule
 	// Secret signs them. Required.
 	Secret ringback.Secret
+	// URL is where other nodes reach this one's API, without a slash at its end; "" if
+	// they can't: then what runs here can't be watched there.
+	URL string
 	// PublicURL is the address under which clients reach the API, without a
 	// slash at its end; "" makes status URLs paths.
 	PublicURL string
@@ -212,7 +216,8 @@ type Node struct {
 	wakeJobs, wakeDeliveries                     chan struct{}
 	wakeMember, wakeEnds, wakeCancels, wakeHolds chan struct{}
 
-	key []byte // of the store: signs what this node or another one will read
+	key   atomic.Pointer[[]byte] // of the store: signs what this node or another one will read
+	peers *http.Transport        // to other nodes
 
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
@@ -262,6 +267,7 @@ func New(cfg Config) (*Node, error) {
 		wakeEnds:       make(chan struct{}, 1),
 		wakeCancels:    make(chan struct{}, 1),
 		wakeHolds:      make(chan struct{}, 1),
+		peers:          newPeers(),
 	}
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	first, err := n.newLife()

@@ -33,6 +33,7 @@ func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool)
 		return ringback.Job{}, userError(id, err)
 	}
 	v := n.view(&j)
+	v.StreamURL = n.streamURL(j.ID)
 	v.Webhook, v.Request, v.PartialResult = viewWebhook(c.Webhook), c.Request, string(c.Partial)
 	if j.Status == ringback.Completed {
 		text, err := provider.Text(j.Protocol, c.Answer)

@@ -19,6 +19,7 @@ func (n *Node) decide(j store.Job, res result, now time.Time) (store.Decide, *se
 	now = now.Truncate(time.Millisecond)
 	if res.answer != nil {
 		o, born := n.completed(j, res.answer, now)
+		o.Events = res.events
 		return func(store.Job) store.Outcome { return o }, born
 	}
 	// Nearly always the row stands as it did when it was claimed. So the outcome
@@ -46,6 +47,12 @@ func (n *Node) unstorable(now time.Time) store.Decide {
 // without decides about an attempt that brought no answer. What the caller
 // wants goes first, then what stopped the call, then what the provider said.
 func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
+	o := n.unanswered(j, res, now)
+	o.Events = res.events
+	return o
+}
+
+func (n *Node) unanswered(j store.Job, res result, now time.Time) store.Outcome {
 	if errors.Is(res.stopped, errUnread) {
 		return n.released(j, now, now.Add(n.cfg.RetryDelay))
 	}

@@ -12,7 +12,7 @@ import (
 // settle stores what became of an attempt. An answer that was paid for is not
 // thrown away because the disk is full or the store is out of reach: it is tried
 // again until it is stored, the job has moved on, or the node is told to stop.
-func (n *Node) settle(j *store.Job, res result) {
+func (n *Node) settle(j *store.Job, res result, f *feed) {
 	if res.endedAt.IsZero() {
 		res.endedAt = n.now()
 	}
@@ -24,6 +24,8 @@ func (n *Node) settle(j *store.Job, res result) {
 		switch {
 		case err == nil:
 			n.tellMoves(seen, after)
+			f.settled(&after, res.endedAt)
+			f.end()
 			n.settled(after, born)
 			return
 		case errors.Is(err, store.ErrNoLease) && born != nil:
@@ -43,7 +45,7 @@ func (n *Node) settle(j *store.Job, res result) {
 		}
 		if !n.pause(jitter(settlePause)) {
 			n.giveUp(born)
-			n.running.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial})
+			n.running.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial, events: res.events})
 			return
 		}
 		if tries == settleTries && !mayPass(err) {

@@ -2,18 +2,30 @@ package node
 
 import (
 	"context"
+	"errors"
 	"io"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/store"
 )
 
 // Stream is the events of a job, for one reader.
 type Stream struct {
+	node    *Node
+	project string
+	job     uuid.UUID
+	cancels bool // the job is not wanted when nobody watches it
+
 	log   *hub.Log
+	leave func() (left int)
+	local bool
+	first *ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
 	after ringback.EventID
-	queue []ringback.StreamEvent // to be read before those of the log
-	leave func()
+	ended bool
 }
 
 // Stream opens the events of a job behind after, also one that has ended: it gives
@@ -23,15 +35,92 @@ type Stream struct {
 // Local is for other nodes: it gives what an attempt of this process writes, and
 // ends with it; not found, if none does.
 func (n *Node) Stream(ctx context.Context, project, id string, after ringback.EventID, local bool) (*Stream, error) {
-	return nil, io.EOF
+	job, err := parseID(id)
+	if err != nil {
+		return nil, err
+	}
+	j, _, err := n.store.Job(ctx, project, job, 0)
+	if errors.Is(err, store.ErrGone) {
+		return nil, gone(id, j)
+	}
+	if err != nil {
+		return nil, userError(id, err)
+	}
+	s := &Stream{node: n, project: project, job: job, cancels: j.Options.OnDisconnect == ringback.DisconnectCancel, local: local, after: after}
+	if local {
+		if s.log, s.leave = n.hub.Peek(job); s.log == nil {
+			return nil, noSuchJob(id)
+		}
+		return s, nil
+	}
+	s.log, s.leave = n.hub.Read(job, func(ctx context.Context, l *hub.Log) { n.followJob(ctx, l, project, job) })
+	queued := ringback.StreamEvent{
+		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
+	}
+	if queued.EventID.Compare(after) > 0 {
+		s.first = &queued
+	}
+	return s, nil
 }
 
 // Next waits for events, and gives those that are there, some hundred at most. Behind
 // the one that ends the job it gives io.EOF.
 func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
-	return nil, io.EOF
+	if s.first != nil {
+		first := *s.first
+		s.first = nil
+		return []ringback.StreamEvent{first}, nil
+	}
+	events, err := s.log.Next(ctx, s.after, s.local)
+	if err != nil {
+		s.ended = s.ended || errors.Is(err, io.EOF)
+		return nil, err
+	}
+	last := events[len(events)-1]
+	s.after, s.ended = last.EventID, last.Job != nil
+	return events, nil
 }
+
+// After is the id of the last event that was read: where a reader goes on.
+func (s *Stream) After() ringback.EventID { return s.after }
 
 // Close must be called once. Who closes it before the end has left: see
 // ringback.DisconnectCancel.
-func (s *Stream) Close() {}
+func (s *Stream) Close() {
+	if left := s.leave(); left == 0 && s.cancels && !s.ended {
+		s.node.abandoned(s.project, s.job)
+	}
+}
+
+// goneFor is for how long nobody may watch a job that is cancelled when all have
+// left: who resumes has not left.
+const goneFor = 5 * time.Second
+
+// abandoned cancels a job if nobody comes back to it in time.
+func (n *Node) abandoned(project string, job uuid.UUID) {
+	n.admission.RLock()
+	defer n.admission.RUnlock()
+	if n.draining.Load() { // it is we who leave
+		return
+	}
+	n.group.Go(func() error {
+		timer := time.NewTimer(goneFor)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-n.calls.Done():
+			return nil
+		}
+		if n.draining.Load() || n.hub.Readers(job) > 0 {
+			return nil
+		}
+		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
+		ctx, cancel := context.WithTimeout(n.calls, joinFor)
+		defer cancel()
+		_, err := n.Cancel(ctx, project, job.String())
+		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {
+			n.log.Warn("job that nobody watches is not cancelled", "job_id", job, "err", err)
+		}
+		return nil
+	})
+}

@@ -210,6 +210,8 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
 		TraceState:     s.TraceState,
+		Stream:         r.Stream,
+		OnDisconnect:   oneOf(c, "on_disconnect", r.OnDisconnect, ringback.DisconnectContinue, ringback.DisconnectCancel),
 	}
 	n.callback(c, r, &options)
 	priority := c.number("priority", r.Priority)

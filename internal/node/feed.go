@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// recallFor bounds how long an attempt waits for what earlier ones have left.
+const recallFor = 5 * time.Second
+
+// feed is the log of a streamed job in the hands of the attempt that writes it. Nil
+// is that of a job that is not streamed.
+type feed struct {
+	log     *hub.Log
+	attempt int64
+	done    func()
+}
+
+// feed opens the log for an attempt, and says there that it has begun. What earlier
+// attempts have left in the store comes first.
+func (n *Node) feed(j *store.Job) *feed {
+	if !j.Options.Stream {
+		return nil
+	}
+	log, done := n.hub.Feed(j.ID)
+	f := &feed{log: log, attempt: j.Fence, done: done}
+	if j.Fence > 1 {
+		n.recall(log, j)
+		f.retries(j.Fence, n.stamped())
+	}
+	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
+	return f
+}
+
+// recall brings back what the store has of a job's log. Where it can't be read the
+// log goes on without: it is of attempts that are void.
+func (n *Node) recall(log *hub.Log, j *store.Job) {
+	ctx, cancel := context.WithTimeout(n.calls, recallFor)
+	defer cancel()
+	events, err := n.storedEvents(ctx, j)
+	if err != nil {
+		n.log.Warn("events of earlier attempts can't be read", "job_id", j.ID, "err", err)
+		return
+	}
+	log.Append(events...)
+}
+
+// storedEvents reads what the last settle has stored of a job's log.
+func (n *Node) storedEvents(ctx context.Context, j *store.Job) ([]ringback.StreamEvent, error) {
+	c, err := n.store.Content(ctx, j.ID, store.PartEvents)
+	if err != nil {
+		return nil, err
+	}
+	return hub.Decode(c.Events)
+}
+
+// delta is what Generate calls for each piece of the answer; nil where nobody wants
+// it.
+func (f *feed) delta() func(ringback.Delta) {
+	if f == nil {
+		return nil
+	}
+	return func(d ringback.Delta) { f.log.Delta(f.attempt, d) }
+}
+
+// packed is the log so far, as it is stored.
+func (f *feed) packed() store.Blob {
+	if f == nil {
+		return store.Blob{}
+	}
+	return store.Pack(f.log.Encode())
+}
+
+// settled says that there will be another attempt, if there will be one. An end is
+// said by those who follow the job: they find it in the store.
+func (f *feed) settled(after *store.Job, at time.Time) {
+	if f != nil && after.Status == ringback.Queued {
+		f.retries(after.Fence+1, at)
+	}
+}
+
+// retries says that what came under earlier attempts is void, once for each attempt.
+func (f *feed) retries(attempt int64, at time.Time) {
+	if f.log.Last().Attempt < attempt {
+		f.log.Add(attempt, ringback.StreamEvent{Type: ringback.EventRetrying, Timestamp: ringback.Time{Time: at}})
+	}
+}
+
+// end hands the log over to those who follow the job. It may be called twice.
+func (f *feed) end() {
+	if f != nil {
+		f.done()
+	}
+}
