@@ -89,6 +89,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"list", exerciseList},
 		{"waiting", exerciseWaiting},
 		{"retain", exerciseRetain},
+		{"key", exerciseKey},
 		{"close", exerciseClose},
 		{"histories of attempts", exerciseHistories},
 		{"histories of lost commits", exerciseLostCommits},
