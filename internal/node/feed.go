@@ -78,8 +78,12 @@ func (f *feed) packed() store.Blob {
 // settled says that there will be another attempt, if there will be one. An end is
 // said by those who follow the job: they find it in the store.
 func (f *feed) settled(after *store.Job, at time.Time) {
-	if f != nil && after.Status == ringback.Queued {
+	switch {
+	case f == nil:
+	case after.Status == ringback.Queued:
 		f.retries(after.Fence+1, at)
+	default:
+		f.log.Complete()
 	}
 }
 
