@@ -90,6 +90,7 @@ func (f *feed) settled(after *store.Job, at time.Time) {
 // retries says that what came under earlier attempts is void, once for each attempt.
 func (f *feed) retries(attempt int64, at time.Time) {
 	if f.log.Last().Attempt < attempt {
+		at = at.UTC().Truncate(time.Millisecond)
 		f.log.Add(attempt, ringback.StreamEvent{Type: ringback.EventRetrying, Timestamp: ringback.Time{Time: at}})
 	}
 }
