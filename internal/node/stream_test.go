@@ -16,10 +16,8 @@ import (
 )
 
 // streamed is a request whose answer is to be seen growing.
-func (w *world) streamed(model string) ringback.Request {
-	r := w.request("Tell me, in some words, what a webhook is.")
-	r.Model, r.Stream = model, true
-	return r
+func streamed(model string) ringback.Request {
+	return ringback.Request{Model: model, Prompt: "Tell me what a webhook is.", Stream: true}
 }
 
 // watch opens a job's events.
@@ -72,10 +70,11 @@ func types(events []ringback.StreamEvent) (all []ringback.EventType) {
 }
 
 func TestAnAnswerIsWatchedFromItsBeginningToItsEnd(t *testing.T) {
+	t.Parallel()
 	w := start(t, setup{})
-	id := w.submit(w.streamed("sim/echo")).ID
+	id := w.submit(streamed("sim/echo")).ID
 	live := w.events(id, ringback.EventID{})
-	job := w.ended(id)
+	job := w.end(id)
 	want := []ringback.EventType{ringback.EventQueued, ringback.EventStarted, ringback.EventDelta, ringback.EventCompleted}
 	if diff := cmp.Diff(want, types(live)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -95,10 +94,11 @@ func TestAnAnswerIsWatchedFromItsBeginningToItsEnd(t *testing.T) {
 var sameURL = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".StreamURL" }, cmp.Ignore())
 
 func TestANewAttemptIsSaidPlainly(t *testing.T) {
+	t.Parallel()
 	w := start(t, setup{})
-	id := w.submit(w.streamed("sim/break-off")).ID
+	id := w.submit(streamed("sim/break-off")).ID
 	live := w.events(id, ringback.EventID{})
-	job := w.ended(id)
+	job := w.end(id)
 	if job.Status == ringback.Completed && grown(live) != *job.Result {
 		t.Errorf("text: got %q, want %q", grown(live), *job.Result)
 	}
@@ -124,9 +124,15 @@ func texts[T ~string](all []T) (out []string) {
 
 // A process that dies takes its events along. Its successor's stand behind them.
 func TestAReaderComesBackAfterACrash(t *testing.T) {
+	t.Parallel()
 	held := make(chan struct{})
-	first := start(t, setup{node: impatient, hold: func(c simulate.Call) <-chan struct{} { return held }})
-	id := first.submit(first.streamed("sim/echo")).ID
+	first := start(t, setup{node: impatient, hold: func(c simulate.Call) <-chan struct{} {
+		if c.Number == 1 {
+			return held
+		}
+		return nil
+	}})
+	id := first.submit(streamed("sim/echo")).ID
 	s := first.watch(id, ringback.EventID{})
 	var seen ringback.EventID
 	for seen.Attempt == 0 {
@@ -135,22 +141,22 @@ func TestAReaderComesBackAfterACrash(t *testing.T) {
 		seen = events[len(events)-1].EventID
 	}
 	s.Close()
-	first.stop()
+	second := start(t, setup{dir: first.kill(), from: first})
 	close(held)
-	second := start(t, setup{dir: first.dir, from: first})
 	rest := second.events(id, seen)
 	want := []ringback.EventType{ringback.EventRetrying, ringback.EventStarted, ringback.EventDelta, ringback.EventCompleted}
 	if diff := cmp.Diff(want, types(rest)); diff != "" {
 		t.Errorf("events behind %s (-want +got):\n%s", seen, diff)
 	}
-	if job := second.ended(id); grown(rest) != *job.Result {
+	if job := second.end(id); grown(rest) != *job.Result {
 		t.Errorf("text: got %q, want %q", grown(rest), *job.Result)
 	}
 }
 
 func TestAJobWithoutStreamSaysThatItBeganAndEnded(t *testing.T) {
+	t.Parallel()
 	w := start(t, setup{})
-	r := w.streamed("sim/echo")
+	r := streamed("sim/echo")
 	r.Stream = false
 	id := w.submit(r).ID
 	got := w.events(id, ringback.EventID{})
@@ -160,8 +166,9 @@ func TestAJobWithoutStreamSaysThatItBeganAndEnded(t *testing.T) {
 }
 
 func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
-	w := start(t, setup{hold: func(simulate.Call) <-chan struct{} { return make(chan struct{}) }})
-	id := w.submit(w.streamed("sim/echo")).ID
+	t.Parallel()
+	w := start(t, setup{node: impatient, hold: func(simulate.Call) <-chan struct{} { return make(chan struct{}) }})
+	id := w.submit(streamed("sim/echo")).ID
 	s := w.watch(id, ringback.EventID{})
 	defer s.Close()
 	var began time.Time
@@ -183,8 +190,9 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 }
 
 func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
-	w := start(t, setup{hold: func(simulate.Call) <-chan struct{} { return make(chan struct{}) }})
-	r := w.streamed("sim/echo")
+	t.Parallel()
+	w := start(t, setup{node: impatient, hold: func(simulate.Call) <-chan struct{} { return make(chan struct{}) }})
+	r := streamed("sim/echo")
 	stays := w.submit(r).ID
 	r.OnDisconnect = ringback.DisconnectCancel
 	goes, resumed := w.submit(r).ID, w.submit(r).ID
@@ -196,7 +204,7 @@ func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
 	}
 	back := w.watch(resumed, ringback.EventID{})
 	defer back.Close()
-	if job := w.ended(goes); job.Status != ringback.Cancelled {
+	if job := w.end(goes); job.Status != ringback.Cancelled {
 		t.Errorf("got %s, want cancelled", job.Status)
 	}
 	for _, id := range []string{stays, resumed} {
@@ -209,8 +217,9 @@ func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
 }
 
 func TestATokenOpensOneJobForAnHour(t *testing.T) {
+	t.Parallel()
 	w := start(t, setup{})
-	job := w.submit(w.streamed("sim/echo"))
+	job := w.submit(streamed("sim/echo"))
 	job, err := w.node.Job(t.Context(), "default", job.ID, false)
 	must(t, err)
 	_, token, _ := strings.Cut(job.StreamURL, "?token=")

@@ -34,6 +34,8 @@ func (s *Store) readKey(ctx context.Context) (key []byte, err error) {
 	return key, err
 }
 
+const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1) ON CONFLICT (name) DO NOTHING`
+
 // makeKey stores a key, unless another node has.
 func (s *Store) makeKey(ctx context.Context) error {
 	key := make([]byte, store.KeyBytes)
@@ -41,7 +43,7 @@ func (s *Store) makeKey(ctx context.Context) error {
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
-			t.exec(`INSERT INTO ringback.secrets (name, value) VALUES ('key', $1) ON CONFLICT (name) DO NOTHING`, key)
+			t.exec(insertKey, key)
 			return nil
 		},
 	})

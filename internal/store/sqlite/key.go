@@ -13,10 +13,10 @@ import (
 
 // Key implements store.Keeper.
 func (s *Store) Key(ctx context.Context) ([]byte, error) {
-	key, err := s.readKey(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
+	key, err := s.StoredKey(ctx)
+	if err == nil && key == nil {
 		if err = s.makeKey(ctx); err == nil {
-			key, err = s.readKey(ctx)
+			key, err = s.StoredKey(ctx)
 		}
 	}
 	if err != nil {
@@ -25,10 +25,14 @@ func (s *Store) Key(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-func (s *Store) readKey(ctx context.Context) (key []byte, err error) {
+// StoredKey is Key where one was made, else nil: it makes none.
+func (s *Store) StoredKey(ctx context.Context) (key []byte, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		return q.row(`SELECT value FROM secrets WHERE name = 'key'`).Scan(&key)
 	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
 	return key, err
 }
 

@@ -72,6 +72,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"suspects", exerciseSuspects},
 		{"settle", exerciseSettle},
 		{"settle as a wait", exerciseWaits},
+		{"events", exerciseEvents},
 		{"fences", exerciseFences},
 		{"cancel", exerciseCancel},
 		{"expire", exerciseExpire},
