@@ -118,7 +118,7 @@ type pushing struct {
 
 // await waits for events; there are none if it is time to say that the stream lives.
 func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
-	short, cancel := context.WithTimeout(ctx, beatEvery)
+	short, cancel := context.WithTimeout(ctx, p.sender.beat)
 	defer cancel()
 	events, err := p.Next(short)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
@@ -127,12 +127,14 @@ func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 	return events, err
 }
 
+var stalled = Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+
 // broken judges a stream that ended before its end.
 func (p *pushing) broken(err error) Result {
 	cause := context.Cause(p.ctx)
 	switch {
 	case errors.Is(cause, ErrStalled):
-		return Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+		return stalled
 	case errors.Is(cause, ErrHadEnough):
 		return Result{Verdict: Delivered, Cause: ErrHadEnough}
 	case cause != nil:

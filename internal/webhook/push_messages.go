@@ -87,8 +87,8 @@ func (p *pushing) patiently(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
 	err := do(ctx)
-	if err != nil && p.ctx.Err() == nil && ctx.Err() != nil {
-		p.end(ErrStalled)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrStalled // the connection is closed by now, which the reader may see first
 	}
 	return err
 }
@@ -117,6 +117,9 @@ func (e errLost) Unwrap() error { return e.error }
 
 // cut judges a stream whose connection is lost.
 func (p *pushing) cut(err error) Result {
+	if errors.Is(err, ErrStalled) {
+		return stalled
+	}
 	if lost, ok := errors.AsType[errLost](context.Cause(p.ctx)); ok {
 		return Result{Verdict: Retry, Class: ClassReset, Cause: lost, Error: "the receiver closed the connection"}
 	}
