@@ -28,7 +28,7 @@ cover: ## run the tests and print how much each package's own cover
 	go test -coverprofile cover.out ./...
 	go tool cover -func cover.out | tail -n 1
 
-bench: ## measure Ringback beside its peers, in a quarter of an hour; writes docs/benchmarks.md
+bench: ## measure Ringback beside its peers, in twenty minutes; writes docs/benchmarks.md
 	bench/run.sh --json ../docs/benchmarks/results.json --docs ../docs
 
 bench-quick: ## compare with what the last commit reached, in a minute and a half

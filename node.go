@@ -7,6 +7,8 @@ type Node struct {
 	// Machine is its name in the network.
 	Machine string `json:"machine"`
 	Version string `json:"version"`
+	// URL is where other nodes reach it; "" where there are none, or they can't.
+	URL string `json:"url,omitempty"`
 	// Roles are "api", for one that takes requests, and "worker", for one that calls
 	// providers and sends webhooks.
 	Roles    []string `json:"roles"`

@@ -34,6 +34,7 @@ type config struct {
 	roles               node.Roles
 
 	publicURL     string // without a slash at its end, as url
+	advertiseURL  string // as publicURL; "" leaves it to advertised
 	url           string // of the server that a command talks to
 	apiKey        string // "": none
 	secret        ringback.Secret
@@ -262,6 +263,8 @@ func (r *reader) checkCluster(c config) error {
 		return fmt.Errorf("%s: a node of one role needs others beside it, and a database that they share: set --database-url, or leave it out", r.originOf("roles"))
 	case c.databaseURL == "" && c.databaseDirectURL != "":
 		return fmt.Errorf("%s: it goes with --database-url, which is not set", r.originOf("database_direct_url"))
+	case c.databaseURL == "" && c.advertiseURL != "":
+		return fmt.Errorf("%s: it goes with --database-url, which is not set; where clients reach the server is --public-url", r.originOf("advertise_url"))
 	case c.databaseURL != "" && c.secret.IsZero():
 		return errors.New("WEBHOOK_SECRET is not set: all nodes of one database must sign alike, so each of them needs the same one; make one as whsec_$(openssl rand -base64 32)")
 	}

@@ -177,6 +177,7 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 		{nil, []string{"RINGBACK_ROLES=both"}, `RINGBACK_ROLES: "both" is not one of api, worker`},
 		{[]string{"--roles", ","}, nil, "--roles: is empty"},
 		{[]string{"--database-direct-url", "postgres://h/d"}, nil, "--database-direct-url: it goes with --database-url, which is not set"},
+		{[]string{"--advertise-url", "http://h"}, nil, "--advertise-url: it goes with --database-url, which is not set; where clients reach the server is --public-url"},
 		{nil, []string{"RINGBACK_DATABASE_URL=postgres://h/d"}, "WEBHOOK_SECRET is not set: all nodes of one database must sign alike"},
 		{nil, []string{"RINGBACK_INSECURE=maybe"}, `RINGBACK_INSECURE: "maybe" is neither true nor false`},
 		{nil, []string{"RINGBACK_LOG_LEVEL=loud"}, `RINGBACK_LOG_LEVEL: "loud" is not one of debug`},

@@ -201,7 +201,11 @@ func (m *migration) finish(ctx context.Context, has store.Amount) error {
 	if err != nil {
 		return m.stopped(ctx, err, has)
 	}
-	stored, exact, err := m.target.Finish(ctx, has, holds)
+	key, err := m.source.StoredKey(ctx)
+	if err != nil {
+		return m.stopped(ctx, err, has)
+	}
+	stored, exact, err := m.target.Finish(ctx, has, holds, key)
 	if err != nil {
 		return m.stopped(ctx, err, has)
 	}

@@ -33,11 +33,11 @@ elsewhere.`,
 }
 
 func (s *session) showNodes(nodes []ringback.Node) error {
-	t := &table{title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "SINCE", "LEASE", "ANSWERED"}}
+	t := &table{title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "URL", "SINCE", "LEASE", "ANSWERED"}}
 	now := time.Now()
 	for _, n := range nodes {
 		if !s.json {
-			t.row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
+			t.row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, n.URL, span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
 		} else if err := s.printJSON(n); err != nil {
 			return err
 		}

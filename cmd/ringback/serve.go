@@ -76,7 +76,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 		},
 	}
 	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "concurrency", "max-queued",
-		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "simulate", "insecure", "log-level")
+		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "advertise-url", "simulate", "insecure", "log-level")
 	return cmd
 }
 
@@ -146,7 +146,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	defer closeTraces()
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,
-		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL,
+		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.watchedDir(),
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,

@@ -72,6 +72,11 @@ var settings = []setting{
 		set:  one(setRoles),
 	},
 	{
+		key: "advertise_url", flag: "advertise-url", variable: "RINGBACK_ADVERTISE_URL", meta: "URL",
+		help: "where other nodes reach this one, to relay what it streams; unset: the address by which it reaches the database, with the port of --addr",
+		set:  one(func(c *config, s string) error { return setServerURL(&c.advertiseURL, s) }),
+	},
+	{
 		key: "public_url", flag: "public-url", variable: "RINGBACK_PUBLIC_URL", meta: "URL",
 		help: "where clients reach this server, for the links in answers; without it they are paths",
 		set:  one(func(c *config, s string) error { return setServerURL(&c.publicURL, s) }),

@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/gofrs/flock"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
 )
@@ -112,4 +114,35 @@ func urlOf(addr net.Addr) string {
 		return fmt.Sprintf("http://127.0.0.1:%d", a.Port())
 	}
 	return "http://" + addr.String()
+}
+
+// advertised is where other nodes reach this one's API; "" where there are none.
+func (c *config) advertised(addr net.Addr) string {
+	if c.databaseURL == "" || c.advertiseURL != "" {
+		return c.advertiseURL
+	}
+	a, err := netip.ParseAddrPort(addr.String())
+	if err != nil || !a.Addr().IsUnspecified() {
+		return urlOf(addr)
+	}
+	return fmt.Sprintf("http://%s", netip.AddrPortFrom(towards(c.databaseURL), a.Port()))
+}
+
+// towards is this machine's address on the way to a database: other nodes reach the
+// database too, and so most likely this one. Nothing is sent.
+func towards(database string) netip.Addr {
+	here := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	db, err := pgx.ParseConfig(database)
+	if err != nil {
+		return here
+	}
+	conn, err := net.Dial("udp", net.JoinHostPort(db.Host, strconv.Itoa(int(db.Port))))
+	if err != nil { // a socket in the file system, say
+		return here
+	}
+	defer conn.Close()
+	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		return local.AddrPort().Addr().Unmap()
+	}
+	return here
 }

@@ -30,6 +30,7 @@ type Log struct {
 	heldBy  int64         // the attempt of held; 0: nothing is held
 	moved   chan struct{} // closed when something changes; nil: nobody waits
 	fed     bool          // an attempt of this process writes it
+	whole   bool          // all is here but the end
 	end     *ringback.StreamEvent
 	err     error
 }
@@ -133,6 +134,20 @@ func (l *Log) Append(events ...ringback.StreamEvent) {
 		}
 	}
 	l.wake()
+}
+
+// Complete notes that nothing is missing but the event that ends the job.
+func (l *Log) Complete() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.whole = true
+}
+
+// Whole tells whether nothing is missing but the event that ends the job.
+func (l *Log) Whole() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.whole
 }
 
 // End writes the event that ends the job: there is nothing behind it.

@@ -78,14 +78,19 @@ func (f *feed) packed() store.Blob {
 // settled says that there will be another attempt, if there will be one. An end is
 // said by those who follow the job: they find it in the store.
 func (f *feed) settled(after *store.Job, at time.Time) {
-	if f != nil && after.Status == ringback.Queued {
+	switch {
+	case f == nil:
+	case after.Status == ringback.Queued:
 		f.retries(after.Fence+1, at)
+	default:
+		f.log.Complete()
 	}
 }
 
 // retries says that what came under earlier attempts is void, once for each attempt.
 func (f *feed) retries(attempt int64, at time.Time) {
 	if f.log.Last().Attempt < attempt {
+		at = at.UTC().Truncate(time.Millisecond)
 		f.log.Add(attempt, ringback.StreamEvent{Type: ringback.EventRetrying, Timestamp: ringback.Time{Time: at}})
 	}
 }

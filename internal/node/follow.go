@@ -86,7 +86,10 @@ func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid
 // sayEnd writes what the store has of a job that has ended, and its end.
 func (n *Node) sayEnd(ctx context.Context, l *hub.Log, project string, j *store.Job) error {
 	var last ringback.EventID
-	if j.Options.Stream {
+	switch {
+	case l.Whole():
+		last = l.Last()
+	case j.Options.Stream:
 		events, err := n.storedEvents(ctx, j)
 		if err != nil {
 			return err

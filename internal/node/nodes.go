@@ -15,7 +15,7 @@ func (n *Node) Nodes(ctx context.Context) (ringback.Page[ringback.Node], error) 
 	}
 	for _, s := range nodes {
 		page.Data = append(page.Data, ringback.Node{
-			ID: s.ID, Machine: s.Machine, Version: s.Version, Roles: rolesOf(s).Names(),
+			ID: s.ID, Machine: s.Machine, Version: s.Version, URL: s.URL, Roles: rolesOf(s).Names(),
 			JoinedAt: ringback.Time{Time: s.JoinedAt}, ExpiresAt: ringback.Time{Time: s.ExpiresAt}, Self: s.ID == n.ID(),
 		})
 	}

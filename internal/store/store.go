@@ -247,13 +247,16 @@ type Keeper interface {
 	// Retain deletes content, and later rows, whose time is over: at most limit
 	// jobs, in one small transaction. It returns how many it touched.
 	Retain(ctx context.Context, now time.Time, limit int) (int, error)
-	// Key gives 32 random bytes, made once: the same at all nodes and after all
+	// Key gives KeyBytes random bytes, made once: the same at all nodes and after all
 	// restarts. What a node signs for another one, or for itself, it signs with these.
 	Key(ctx context.Context) ([]byte, error)
 	// Check compares the counters with what is stored, heals a difference and
 	// returns it as an error.
 	Check(ctx context.Context) error
 }
+
+// KeyBytes is the length of Keeper.Key.
+const KeyBytes = 32
 
 // Ref names a claim: of a job or of a delivery.
 type Ref struct {

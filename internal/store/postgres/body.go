@@ -14,6 +14,7 @@ const (
 	answerPart  part = 2
 	partialPart part = 3
 	webhookPart part = 4
+	eventsPart  part = 5
 )
 
 // bodyRow is content that is to be stored, in the place of what was there.

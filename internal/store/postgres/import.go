@@ -232,10 +232,11 @@ func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 }
 
 // Finish compares what is here with what the source has, table by table, and ends
-// the import. Exact tells whether it counted the rows themselves: those of a
+// the import. Holds, and the key where it is not nil, are not put in the place of
+// what nodes have stored here. Exact tells whether it counted the rows themselves: those of a
 // database that nodes have served from meanwhile are others, and then stored is
 // what was carried over. With a difference it is an error, and not finished.
-func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.Hold) (stored store.Amount, exact bool, err error) {
+func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.Hold, key []byte) (stored store.Amount, exact bool, err error) {
 	if stored, exact, err = i.count(ctx); err != nil {
 		return stored, exact, fault(err)
 	}
@@ -246,6 +247,9 @@ func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.
 	for _, h := range holds {
 		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, model) DO NOTHING`,
 			clean(h.Provider), clean(h.Model), cell.MS(h.Until), clean(h.Reason), h.Key)
+	}
+	if key != nil {
+		b.Queue(insertKey, key)
 	}
 	b.Queue(`UPDATE ringback.imports SET ended_at = clock_timestamp() WHERE source = $1`, i.source)
 	if err := i.conn.SendBatch(ctx, b).Close(); err != nil {

@@ -76,7 +76,7 @@ func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 		w.Bodies = []store.Body{{Owner: j.ID, Part: 1, Blob: store.Blob{Bytes: []byte(bad)}}}
 	})
 	put(t, i, w)
-	if _, exact, err := i.Finish(t.Context(), store.AmountOf([]store.Whole{w}), nil); err != nil || !exact {
+	if _, exact, err := i.Finish(t.Context(), store.AmountOf([]store.Whole{w}), nil, nil); err != nil || !exact {
 		t.Fatalf("Finish: %v, counted: %t", err, exact)
 	}
 	s := openStore(t, url)
@@ -128,7 +128,7 @@ func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 
 	i = openImport(t, url, "a")
 	put(t, i, second)
-	stored, exact, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil)
+	stored, exact, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil, nil)
 	if err != nil || exact || stored.Jobs != 2 {
 		t.Errorf("Finish: %+v, counted: %t, %v; want what was carried over", stored, exact, err)
 	}
@@ -158,7 +158,7 @@ func TestAnImportRefusesADatabaseThatIsNotItsOwn(t *testing.T) {
 	if _, err := OpenImport(t.Context(), Config{URL: url}, "b"); !errors.Is(err, ErrOccupied) {
 		t.Errorf("another source: got %v, want ErrOccupied", err)
 	}
-	if _, _, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil); err == nil {
+	if _, _, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil, nil); err == nil {
 		t.Error("Finish with a job that is missing: no error")
 	}
 	if again := openImport(t, url, "a"); !again.Ended().IsZero() || again.Carried().Jobs != 1 {

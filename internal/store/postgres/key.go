@@ -2,9 +2,49 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Key implements store.Keeper.
-func (s *Store) Key(context.Context) ([]byte, error) { return nil, store.ErrClosed }
+func (s *Store) Key(ctx context.Context) ([]byte, error) {
+	key, err := s.readKey(ctx)
+	if err == nil && key == nil {
+		if err = s.makeKey(ctx); err == nil {
+			key, err = s.readKey(ctx)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the store's key: %w", err)
+	}
+	return key, nil
+}
+
+// readKey gives nil where there is none.
+func (s *Store) readKey(ctx context.Context) (key []byte, err error) {
+	err = s.read(ctx, question{
+		sql:  `SELECT value FROM ringback.secrets WHERE name = 'key'`,
+		scan: func(rows pgx.Rows) error { return rows.Scan(&key) },
+	})
+	return key, err
+}
+
+const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1) ON CONFLICT (name) DO NOTHING`
+
+// makeKey stores a key, unless another node has.
+func (s *Store) makeKey(ctx context.Context) error {
+	key := make([]byte, store.KeyBytes)
+	rand.Read(key) //nolint:errcheck // it never fails
+	return s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes,
+		Run: func(t *tx) error {
+			t.exec(insertKey, key)
+			return nil
+		},
+	})
+}

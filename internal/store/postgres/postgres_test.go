@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -238,6 +239,30 @@ func TestManyThatStartAtOnceMakeOneSchema(t *testing.T) {
 	}
 	if err := s.Check(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNodesThatAskForTheKeyAtOnceGetTheSame(t *testing.T) {
+	url := postgrestest.Database(t)
+	stores := make([]*Store, 4)
+	for i := range stores {
+		stores[i] = open(t, Config{URL: url, Connections: 2})
+	}
+	keys := make([][]byte, len(stores))
+	var asking sync.WaitGroup
+	for i, s := range stores {
+		asking.Go(func() {
+			var err error
+			if keys[i], err = s.Key(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	for _, key := range keys {
+		if len(key) != store.KeyBytes || !bytes.Equal(key, keys[0]) {
+			t.Errorf("Key: got %x, want what another node has: %x", key, keys[0])
+		}
 	}
 }
 

@@ -73,11 +73,14 @@ type packed struct {
 	deliveries []store.Delivery
 }
 
+// partsOf a job's content, as they lie in the table of bodies.
+var partsOf = map[store.Parts]part{store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart, store.PartEvents: eventsPart}
+
 // questions asks for the parts of a job's content.
 func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 	c.bodies = map[part]store.Blob{}
 	var wanted []int16
-	for ask, p := range map[store.Parts]part{store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart} {
+	for ask, p := range partsOf {
 		if parts&ask != 0 {
 			wanted = append(wanted, int16(p))
 		}
@@ -115,7 +118,7 @@ func askDeliveries(job uuid.UUID, found *[]store.Delivery) question {
 }
 
 func (c *packed) open() (content store.Content, err error) {
-	for p, to := range map[part]*[]byte{requestPart: &content.Request, answerPart: &content.Answer, partialPart: &content.Partial} {
+	for p, to := range map[part]*[]byte{requestPart: &content.Request, answerPart: &content.Answer, partialPart: &content.Partial, eventsPart: &content.Events} {
 		if *to, err = c.bodies[p].Open(); err != nil {
 			return content, err
 		}

@@ -93,12 +93,7 @@ func (t *tx) apply(j store.Job, o store.Outcome) (store.Job, error) {
 		t.count(deadJobs, 1)
 	default:
 	}
-	switch {
-	case after.Status == ringback.Completed:
-		t.putBody(after.ID, answerPart, o.Answer)
-	case len(o.Partial.Bytes) > 0:
-		t.putBody(after.ID, partialPart, o.Partial)
-	}
+	t.putContent(&after, o)
 	if o.Delivery != nil {
 		t.insertDelivery(&after, o.Delivery)
 	}
@@ -106,6 +101,18 @@ func (t *tx) apply(j store.Job, o store.Outcome) (store.Job, error) {
 		t.signals(store.SignalEnded)
 	}
 	return after, nil
+}
+
+func (t *tx) putContent(j *store.Job, o store.Outcome) {
+	if len(o.Events.Bytes) > 0 {
+		t.putBody(j.ID, eventsPart, o.Events)
+	}
+	switch {
+	case j.Status == ringback.Completed:
+		t.putBody(j.ID, answerPart, o.Answer)
+	case len(o.Partial.Bytes) > 0:
+		t.putBody(j.ID, partialPart, o.Partial)
+	}
 }
 
 // applyAll applies what decide says about several jobs, each locked already.

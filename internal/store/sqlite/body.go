@@ -18,6 +18,7 @@ const (
 	answerPart  part = 2
 	partialPart part = 3
 	webhookPart part = 4
+	eventsPart  part = 5
 )
 
 // putBody stores content, replacing what was there.

@@ -3,6 +3,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -41,6 +42,7 @@ func (c *carried) Store() store.Store {
 func (c *carried) Move(t testing.TB) {
 	url := postgrestest.Database(t)
 	c.Crash(t)
+	want := keyOf(t, c.store)
 	carryOver(t, c.store, url)
 	sameTables(t, c.store, url)
 	s, err := postgres.Open(context.Background(), postgres.Config{URL: url, Connections: 2})
@@ -49,6 +51,17 @@ func (c *carried) Move(t testing.TB) {
 	}
 	t.Cleanup(func() { s.Close() })
 	c.database = s
+	if got := keyOf(t, s); !bytes.Equal(got, want) {
+		t.Errorf("Key: got %x, want that of the directory, %x", got, want)
+	}
+}
+
+func keyOf(t testing.TB, s store.Store) []byte {
+	key, err := s.Key(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // carryOver carries a few jobs at a time, each time as if the one before had been
@@ -80,7 +93,9 @@ func carryOver(t testing.TB, s *Store, url string) {
 		}
 		holds, err := s.Holds(ctx)
 		must(err)
-		stored, exact, err := i.Finish(ctx, has, holds)
+		key, err := s.StoredKey(ctx)
+		must(err)
+		stored, exact, err := i.Finish(ctx, has, holds, key)
 		must(err)
 		if stored != has || !exact {
 			t.Fatalf("in the database are %+v (counted: %t), want %+v", stored, exact, has)
@@ -98,7 +113,7 @@ func sameTables(t testing.TB, s *Store, url string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	for _, table := range []string{"jobs", "attempts", "deliveries", "tries", "bodies", "holds"} {
+	for _, table := range []string{"jobs", "attempts", "deliveries", "tries", "bodies", "holds", "secrets"} {
 		here, there := columnsOf(t, conn, table)
 		var want, got string
 		err := s.readAll(ctx, func(q *reader) error {

@@ -72,8 +72,8 @@ func jobOf(q *reader, project string, id uuid.UUID) (store.Job, error) {
 // packed is content as it lies in the store: it is unpacked when the read
 // transaction is over.
 type packed struct {
-	request, answer, partial store.Blob
-	webhook                  *store.Delivery
+	request, answer, partial, events store.Blob
+	webhook                          *store.Delivery
 }
 
 func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error) {
@@ -85,6 +85,7 @@ func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error
 		{store.PartRequest, requestPart, &b.request},
 		{store.PartAnswer, answerPart, &b.answer},
 		{store.PartPartial, partialPart, &b.partial},
+		{store.PartEvents, eventsPart, &b.events},
 	} {
 		if parts&want.ask == 0 {
 			continue
@@ -103,7 +104,7 @@ func (b packed) open() (c store.Content, err error) {
 	for _, body := range []struct {
 		from store.Blob
 		to   *[]byte
-	}{{b.request, &c.Request}, {b.answer, &c.Answer}, {b.partial, &c.Partial}} {
+	}{{b.request, &c.Request}, {b.answer, &c.Answer}, {b.partial, &c.Partial}, {b.events, &c.Events}} {
 		if *body.to, err = body.from.Open(); err != nil {
 			return c, err
 		}

@@ -151,6 +151,11 @@ func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 }
 
 func putContent(t *tx, j *store.Job, o store.Outcome) error {
+	if len(o.Events.Bytes) > 0 {
+		if err := putBody(t, j.ID, eventsPart, o.Events); err != nil {
+			return err
+		}
+	}
 	if j.Status == ringback.Completed {
 		return putBody(t, j.ID, answerPart, o.Answer)
 	}

@@ -37,7 +37,7 @@ func keepsBytes(w *world, b []byte) {
 	n.Request = store.Pack(b)
 	j := w.submit(n)
 	broken := retried(at(1), at(1))
-	broken.Partial = store.Pack(b)
+	broken.Partial, broken.Events = store.Pack(b), store.Pack(b)
 	w.settle(j, broken)
 	o := notified(j, at(2))
 	o.Answer, o.Delivery.Body = store.Pack(b), store.Pack(b)
@@ -47,7 +47,7 @@ func keepsBytes(w *world, b []byte) {
 	c := w.content(j.ID)
 	p, err := w.Store().Payload(w.ctx(), o.Delivery.ID)
 	w.ok(err)
-	for what, got := range map[string][]byte{"Request": c.Request, "Answer": c.Answer, "Partial": c.Partial, "Payload": p.Body} {
+	for what, got := range map[string][]byte{"Request": c.Request, "Answer": c.Answer, "Partial": c.Partial, "Events": c.Events, "Payload": p.Body} {
 		if !bytes.Equal(got, b) {
 			w.Errorf("%s: got %d other bytes, want the %d that were stored", what, len(got), len(b))
 		}

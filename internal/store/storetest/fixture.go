@@ -74,6 +74,10 @@ func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.New
 			RetryUncertain:  ringback.RetryAlways,
 			TraceParent:     "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 			TraceState:      "congo=t61rcWkgMzE",
+			Stream:          true,
+			StreamTo:        otherHost + "/stream",
+			StreamHost:      otherHost,
+			OnDisconnect:    ringback.DisconnectCancel,
 		},
 		Metadata:  json.RawMessage(`{"order":"17"}`),
 		Status:    ringback.Queued,
@@ -199,7 +203,7 @@ func (w *world) read(id uuid.UUID) store.Job {
 }
 
 // allParts of a job's content.
-const allParts = store.PartRequest | store.PartAnswer | store.PartPartial | store.PartWebhook
+const allParts = store.PartRequest | store.PartAnswer | store.PartPartial | store.PartWebhook | store.PartEvents
 
 // content reads all of a job's content.
 func (w *world) content(id uuid.UUID) store.Content {
@@ -351,6 +355,12 @@ func newDelivery(j store.Job, s ringback.Status, made time.Time) *store.NewDeliv
 		Body:   store.Pack(webhookOf(j, s, made)),
 		MadeAt: made,
 	}
+}
+
+// logged adds to an outcome the log of what has happened.
+func logged(o store.Outcome, log string) store.Outcome {
+	o.Events = store.Pack([]byte(log))
+	return o
 }
 
 // webhookOf is another for each job, status and time.

@@ -59,6 +59,16 @@ func exerciseLostCommits(s suite) {
 		w.same("Failures", w.read(running.ID).Failures, 1)
 	})
 
+	s.promise("a settle with a log whose commit is of unknown outcome", func(w *world) {
+		running := w.running(at(0))
+		w.LoseCommit()
+		w.settle(running, logged(retried(at(1), at(1)), "first"))
+		w.events(running.ID, "first")
+		w.LoseCommit()
+		w.settle(w.claimOne(at(2)), logged(notified(running, at(3)), "second"))
+		w.events(running.ID, "second")
+	})
+
 	s.promise("a settle of a job that is to be cancelled, whose commit is of unknown outcome", func(w *world) {
 		running := w.running(at(0))
 		w.cancel(running.ID, cancelled(at(1)))

@@ -27,11 +27,11 @@ type model struct {
 type lease struct{ over bool }
 
 type modelJob struct {
-	row                      store.Job
-	request, answer, partial []byte
-	ledger                   []ringback.Attempt
-	settled                  map[int64]bool // fences of attempts that a Settle ended
-	delivery                 *modelDelivery
+	row                              store.Job
+	request, answer, partial, events []byte
+	ledger                           []ringback.Attempt
+	settled                          map[int64]bool // fences of attempts that a Settle ended
+	delivery                         *modelDelivery
 }
 
 type modelDelivery struct {
@@ -109,6 +109,9 @@ func (m *model) apply(j *modelJob, o store.Outcome) {
 	}
 	if partial, _ := o.Partial.Open(); len(partial) > 0 {
 		j.partial = partial
+	}
+	if events, _ := o.Events.Open(); len(events) > 0 {
+		j.events = events
 	}
 	j.row.Status, j.row.Node = o.Status, ""
 	if o.Status == ringback.Queued {
@@ -327,6 +330,7 @@ func (m *model) retain(now time.Time) {
 
 func (j *modelJob) dropContent(now time.Time) {
 	j.row.ContentGone, j.row.RowUntil = true, now.Add(store.RowTTL)
+	j.request, j.answer, j.partial, j.events = nil, nil, nil, nil
 	for i := range j.ledger {
 		j.ledger[i].Error = ""
 	}

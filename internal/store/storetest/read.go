@@ -16,10 +16,10 @@ func exerciseRead(s suite) {
 		running := w.running(at(0))
 		broken := retried(at(1), at(1))
 		broken.Partial = store.Pack([]byte("hel"))
-		w.settle(running, broken)
+		w.settle(running, logged(broken, "broken"))
 		w.settle(w.claimOne(at(1)), notified(running, at(2)))
 		webhook, _ := w.delivery(running.ID)
-		whole := store.Content{Request: requestOf(running), Answer: []byte("hello"), Partial: []byte("hel"), Webhook: &webhook}
+		whole := store.Content{Request: requestOf(running), Answer: []byte("hello"), Partial: []byte("hel"), Events: []byte("broken"), Webhook: &webhook}
 		for parts := range allParts + 1 {
 			want := whole
 			if parts&store.PartRequest == 0 {
@@ -30,6 +30,9 @@ func exerciseRead(s suite) {
 			}
 			if parts&store.PartPartial == 0 {
 				want.Partial = nil
+			}
+			if parts&store.PartEvents == 0 {
+				want.Events = nil
 			}
 			if parts&store.PartWebhook == 0 {
 				want.Webhook = nil

@@ -140,11 +140,10 @@ func (w *walk) sameJob(j *modelJob) {
 	if j.row.ContentGone {
 		_, _, err := w.Store().Job(w.ctx(), project, id, 0)
 		w.fails(err, store.ErrGone)
-	} else {
-		c, err := w.Store().Content(w.ctx(), id, allParts&^store.PartWebhook)
-		w.ok(err)
-		w.same("content", c, store.Content{Request: j.request, Answer: j.answer, Partial: j.partial})
 	}
+	c, err := w.Store().Content(w.ctx(), id, allParts&^store.PartWebhook)
+	w.ok(err)
+	w.same("content", c, store.Content{Request: j.request, Answer: j.answer, Partial: j.partial, Events: j.events})
 	w.sameWebhook(j)
 }
 

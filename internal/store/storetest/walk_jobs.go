@@ -279,7 +279,7 @@ func (w *walk) runs(c claim) bool {
 func (w *walk) anyOutcome() store.Decide {
 	kind := one(w, []string{"answer", "another answer", "failure", "retry", "refusal", "release", "uncertain", "next model"}, "outcome")
 	again := w.now.Add(time.Duration(w.number(0, 100, "seconds until the next attempt")) * time.Second)
-	partial, node, now := w.oneIn(2, "with a partial"), w.bornFor(2), w.now
+	partial, log, node, now := w.oneIn(2, "with a partial"), w.oneIn(2, "with a log"), w.bornFor(2), w.now
 	return func(j store.Job) store.Outcome {
 		var o store.Outcome
 		switch {
@@ -305,6 +305,9 @@ func (w *walk) anyOutcome() store.Decide {
 		}
 		if partial && o.Status != ringback.Completed {
 			o.Partial = store.Pack([]byte("what came until " + now.String()))
+		}
+		if log {
+			o.Events = store.Pack([]byte("what happened until " + now.String()))
 		}
 		return notifying(j, o, node)
 	}

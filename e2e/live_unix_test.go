@@ -1,0 +1,70 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"slices"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/postgrestest"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// A reader may be at any node. When the one that runs the job is killed, the reader's
+// connection stays, and goes on with the next attempt.
+func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
+	t.Parallel()
+	halfway := newBarrier(10, "half of it")
+	c := newCluster(t, setup{barrier: halfway}, postgrestest.Database(t), 4)
+	door, other, runs, next := c.nodes[0], c.nodes[1], c.nodes[2], c.nodes[3]
+	door.open("--roles", "api")
+	other.open("--roles", "api")
+	runs.open("--roles", "worker")
+	for _, n := range c.nodes[:3] {
+		n.ready()
+	}
+	request := slowly("half of it")
+	request.Stream = true
+	id := door.submit(request)
+	c.call(func(call simulate.Call) bool { return call.Prompt == "half of it" && call.Words >= 10 })
+
+	readers := []*reader{{door: door.door, job: id}, {door: door.door, job: id}, {door: other.door, job: id}}
+	seen := make(chan struct{}, len(readers))
+	var reading errgroup.Group
+	for _, r := range readers {
+		reading.Go(func() error {
+			return r.readOnce(t.Context(), func(e ringback.StreamEvent) bool {
+				if e.Type == ringback.EventDelta && e.Attempt == 1 {
+					select {
+					case seen <- struct{}{}:
+					default:
+					}
+				}
+				return true
+			})
+		})
+	}
+	for range readers {
+		<-seen // the first attempt's words come through
+	}
+	runs.server.kill()
+	next.open("--roles", "worker")
+	halfway.lift()
+	must(t, reading.Wait())
+	job := door.ended(id)
+	if job.Attempts != 2 {
+		t.Errorf("attempts: got %d, want 2", job.Attempts)
+	}
+	for _, r := range readers {
+		r.wantAnswer(t, job)
+		if !slices.ContainsFunc(r.events, func(e ringback.StreamEvent) bool { return e.Type == ringback.EventRetrying }) {
+			t.Errorf("a reader was not told of the second attempt")
+		}
+	}
+	late := &reader{door: other.door, job: id}
+	must(t, late.read(t.Context()))
+	late.wantAnswer(t, job)
+}

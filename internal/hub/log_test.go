@@ -1,0 +1,277 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+
+	"github.com/ringback/ringback"
+)
+
+var errOver = errors.New("over")
+
+// readAll reads a log from after to its end.
+func readAll(t testing.TB, l *Log, after ringback.EventID) (events []ringback.StreamEvent) {
+	t.Helper()
+	for {
+		some, err := l.Next(t.Context(), after, false)
+		if errors.Is(err, io.EOF) {
+			return events
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, some...)
+		after = some[len(some)-1].EventID
+	}
+}
+
+// textOf is what a reader makes of the events of the last attempt.
+func textOf(events []ringback.StreamEvent) (text string) {
+	for _, e := range events {
+		switch {
+		case e.Type == ringback.EventRetrying:
+			text = ""
+		case e.Delta != nil && e.Kind == ringback.DeltaText:
+			text += e.Text
+		}
+	}
+	return text
+}
+
+// written is a log with some attempts, the last of which has brought the text.
+func written(t *rapid.T) (l *Log, text string) {
+	l = NewLog("a-job")
+	attempts := rapid.IntRange(1, 3).Draw(t, "attempts")
+	for a := 1; a <= attempts; a++ {
+		number := int64(2*a - 1)
+		if a > 1 {
+			l.Add(number, ringback.StreamEvent{Type: ringback.EventRetrying, Timestamp: at(a)})
+		}
+		l.Add(number, ringback.StreamEvent{Type: ringback.EventStarted, Model: "m", Timestamp: at(a)})
+		text = ""
+		for _, piece := range rapid.SliceOfN(rapid.SampledFrom([]string{"a", "€", "", "long, " + strings.Repeat("x", 100)}), 0, 20).Draw(t, "pieces") {
+			kind := rapid.SampledFrom([]ringback.DeltaKind{ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput}).Draw(t, "kind")
+			l.Delta(number, ringback.Delta{Kind: kind, Index: len(text) % 3, Text: piece})
+			if kind == ringback.DeltaText {
+				text += piece
+			}
+		}
+	}
+	return l, text
+}
+
+func at(n int) ringback.Time { return ringback.Time{Time: time.UnixMilli(int64(n)).UTC()} }
+
+func end(l *Log) ringback.StreamEvent {
+	id := l.Last()
+	id.Number++
+	e := ringback.StreamEvent{Type: ringback.EventCompleted, JobID: "a-job", EventID: id, Job: &ringback.Job{}}
+	l.End(e)
+	return e
+}
+
+// Whoever resumes at an event gets exactly what stands behind it; a log that was
+// stored and read again is the same.
+func TestWhoeverResumesGetsTheRest(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l, text := written(rt)
+		encoded := l.Encode()
+		end(l)
+		all := readAll(t, l, ringback.EventID{})
+		if got := textOf(all); got != text {
+			rt.Fatalf("text: got %q, want %q", got, text)
+		}
+		for i, e := range all {
+			if i > 0 && e.EventID.Compare(all[i-1].EventID) <= 0 {
+				rt.Fatalf("event %s stands behind %s", e.EventID, all[i-1].EventID)
+			}
+			if diff := cmp.Diff(all[i+1:], readAll(t, l, e.EventID), equateEmpty); diff != "" {
+				rt.Fatalf("behind %s (-want +got):\n%s", e.EventID, diff)
+			}
+		}
+		again := NewLog("a-job")
+		events, err := Decode(encoded)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		again.Append(events...)
+		again.Append(events...) // what is known is passed over
+		end(again)
+		if diff := cmp.Diff(all, readAll(t, again, ringback.EventID{})); diff != "" {
+			rt.Fatalf("stored and read again (-want +got):\n%s", diff)
+		}
+	})
+}
+
+var equateEmpty = cmp.Comparer(func(a, b []ringback.StreamEvent) bool {
+	return len(a) == 0 && len(b) == 0 || cmp.Equal(a, b)
+})
+
+func TestAReaderWaitsForEventsAndForTheEnd(t *testing.T) {
+	l := NewLog("a-job")
+	got := make(chan []ringback.StreamEvent)
+	go func() { got <- readAll(t, l, ringback.EventID{}) }()
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	for range 100 {
+		l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: "x"})
+	}
+	e := end(l)
+	events := <-got
+	if text := textOf(events); text != strings.Repeat("x", 100) || events[len(events)-1].EventID != e.EventID {
+		t.Errorf("got %d events with %d bytes of text, the last %s", len(events), len(text), events[len(events)-1].EventID)
+	}
+}
+
+func TestAReaderLeavesWhenItsContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errOver)
+	if _, err := NewLog("a-job").Next(ctx, ringback.EventID{}, false); !errors.Is(err, errOver) {
+		t.Errorf("got %v, want the cause", err)
+	}
+}
+
+func TestTheEndIsReadWhateverWasReadBefore(t *testing.T) {
+	l := NewLog("a-job")
+	e := end(l)
+	if got := readAll(t, l, ringback.EventID{Attempt: 1, Number: 57}); len(got) != 1 {
+		t.Errorf("behind an event that is lost: got %d events, want the end", len(got))
+	}
+	if got := readAll(t, l, e.EventID); len(got) != 0 {
+		t.Errorf("behind the end: got %d events, want none", len(got))
+	}
+}
+
+func TestAFailureIsReadBehindWhatIsThere(t *testing.T) {
+	l := NewLog("a-job")
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	l.Fail(errOver)
+	events, err := l.Next(t.Context(), ringback.EventID{}, false)
+	if len(events) != 1 || err != nil {
+		t.Fatalf("got %d events and %v, want one", len(events), err)
+	}
+	if _, err := l.Next(t.Context(), events[0].EventID, false); !errors.Is(err, errOver) {
+		t.Errorf("got %v, want the failure", err)
+	}
+}
+
+// A very long answer has a bounded number of events, and loses nothing.
+func TestPiecesOfAVeryLongAnswerAreGathered(t *testing.T) {
+	l := NewLog("a-job")
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	const pieces = manyEvents + 50_000
+	for range pieces {
+		l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: "x"})
+	}
+	end(l)
+	events := readAll(t, l, ringback.EventID{})
+	if text := textOf(events); len(text) != pieces {
+		t.Errorf("text: got %d bytes, want %d", len(text), pieces)
+	}
+	if most := manyEvents + pieces/gathered + 3; len(events) > most {
+		t.Errorf("events: got %d, want at most %d", len(events), most)
+	}
+}
+
+func TestMuchTextOfAnAttemptThatBrokeGoes(t *testing.T) {
+	l := NewLog("a-job")
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: strings.Repeat("x", tornText)})
+	torn := l.Last()
+	l.Add(3, ringback.StreamEvent{Type: ringback.EventRetrying})
+	l.Add(3, ringback.StreamEvent{Type: ringback.EventStarted})
+	l.Delta(3, ringback.Delta{Kind: ringback.DeltaText, Text: "y"})
+	if len(l.text) != 1 {
+		t.Errorf("text: got %d bytes, want that of the last attempt", len(l.text))
+	}
+	end(l)
+	if got := readAll(t, l, torn); textOf(got) != "y" || len(got) != 4 {
+		t.Errorf("behind the torn text: got %d events with %q", len(got), textOf(got))
+	}
+}
+
+func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
+	var h Hub
+	job := uuid.New()
+	begun, ended := make(chan *Log, 10), make(chan struct{}, 10)
+	follow := func(ctx context.Context, l *Log) {
+		begun <- l
+		<-ctx.Done()
+		ended <- struct{}{}
+	}
+	l, leave := h.Read(job, follow)
+	if <-begun != l {
+		t.Fatal("another log is followed")
+	}
+	other, leaveToo := h.Read(job, follow)
+	if other != l {
+		t.Fatal("two readers have two logs")
+	}
+	fed, done := h.Feed(job)
+	<-ended
+	if fed != l {
+		t.Fatal("the attempt writes another log")
+	}
+	peeked, unpeek := h.Peek(job)
+	if peeked != l {
+		t.Fatal("what an attempt writes can't be peeked at")
+	}
+	if left := leaveToo(); left != 2 {
+		t.Errorf("readers left: got %d, want 2", left)
+	}
+	done()
+	<-begun
+	if l, _ := h.Peek(job); l != nil {
+		t.Error("what no attempt writes was peeked at")
+	}
+	leave()
+	unpeek()
+	<-ended
+	if len(h.logs) != 0 {
+		t.Error("something is kept of a job that nobody reads or writes")
+	}
+	_, leave = h.Read(job, follow)
+	<-begun
+	h.Close()
+	<-ended
+	leave()
+	if h.Readers(job) != 0 {
+		t.Error("somebody reads on")
+	}
+}
+
+func TestALocalReaderEndsWithTheAttempt(t *testing.T) {
+	var h Hub
+	job := uuid.New()
+	l, done := h.Feed(job)
+	peeked, leave := h.Peek(job)
+	defer leave()
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	events, err := peeked.Next(t.Context(), ringback.EventID{}, true)
+	if len(events) != 1 || err != nil {
+		t.Fatalf("got %d events and %v, want one", len(events), err)
+	}
+	done()
+	if _, err := peeked.Next(t.Context(), events[0].EventID, true); !errors.Is(err, io.EOF) {
+		t.Errorf("behind the attempt: got %v, want io.EOF", err)
+	}
+}
+
+// BenchmarkDelta is a piece on its way to a thousand readers who are behind.
+func BenchmarkDelta(b *testing.B) {
+	l := NewLog("a-job")
+	b.ReportAllocs()
+	for range b.N {
+		l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: "some words "})
+		if len(l.entries) >= manyEvents-1 {
+			l = NewLog("a-job")
+		}
+	}
+}
