@@ -131,7 +131,7 @@ func (f *follower) pause(err error) time.Duration {
 	least := min(cmp.Or(f.retry, firstPause), maxRetryAfter)
 	pause := max(least, min(least<<min(f.failures, 10), maxPause))
 	f.failures++
-	return max(retryAfter(err), pause+rand.N(pause/2+1))
+	return max(retryAfter(err), pause+rand.N(pause+1))
 }
 
 // connect makes one connection and yields what is new on it.

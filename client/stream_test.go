@@ -234,7 +234,7 @@ func TestASilentConnectionIsGivenUpAndAQuietOneIsNot(t *testing.T) {
 		var told []string
 		start := time.Now()
 		holds(t, c.Stream(t.Context(), "j1", client.Interrupted(func(err error) { told = append(told, err.Error()) })), story...)
-		if took, want := time.Since(start), 2*45*time.Second; took < want || took > want+6*time.Second {
+		if took, want := time.Since(start), 2*45*time.Second; took < want || took > want+8*time.Second {
 			t.Errorf("it took %v, want about %v", took, want)
 		}
 		if d := cmp.Diff([]string{"nothing has come for 45s", "nothing has come for 45s"}, told); d != "" {
@@ -276,10 +276,10 @@ func refuses(status int, header, body string) serve {
 func TestAStreamIsPatientWithWhatPasses(t *testing.T) {
 	t.Parallel()
 	bubble(t, inTurn(
-		says(streamHead+framed(story[:2]...)),                             // 1 to 1.5 s later, as it asks:
+		says(streamHead+framed(story[:2]...)),                             // 1 to 2 s later, as it asks:
 		refuses(503, "Retry-After: 7\r\n", `{"code":"unavailable"}`),      // 7 s
 		refuses(429, "Retry-After: 86400\r\n", `{"code":"rate_limited"}`), // 60 s at most
-		refuses(500, "", ""), // 5 to 7.5 s, as all that follow
+		refuses(500, "", ""), // 5 to 10 s, as all that follow
 		refuses(502, "", "<h1>nginx</h1>"),
 		refuses(408, "", ""),
 		says("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>Log in</h1>"),
@@ -292,7 +292,7 @@ func TestAStreamIsPatientWithWhatPasses(t *testing.T) {
 	), func(t *testing.T, c *client.Client) {
 		start := time.Now()
 		holds(t, c.Stream(t.Context(), "j1"), story...)
-		if took, least := time.Since(start), 108*time.Second; took < least || took > least*3/2 {
+		if took, least := time.Since(start), 108*time.Second; took < least || took > 160*time.Second {
 			t.Errorf("it took %v, want about %v", took, least)
 		}
 	})
@@ -342,11 +342,11 @@ func TestAStreamGivesUpAServerThatIsAwayForLong(t *testing.T) {
 				if err == nil || !strings.HasPrefix(err.Error(), "stream of job j1: given up after ") {
 					t.Errorf("%s: got %v", name, err)
 				}
-				if took := time.Since(start); took < limit-8*time.Second || took > limit+5*time.Second {
+				if took := time.Since(start); took < limit-10*time.Second || took > limit+5*time.Second {
 					t.Errorf("%s: it took %v, want about %v", name, took, limit)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			_, err := collect(c.Stream(ctx, "j1", client.GiveUpAfter(0)))
 			if !errors.Is(err, context.DeadlineExceeded) {
