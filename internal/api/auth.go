@@ -20,25 +20,54 @@ func newKeyring(key string) keyring {
 	return keyring{hash: sha256.Sum256([]byte(key)), any: key == ""}
 }
 
+// identify lets in who may ask a route: by the key or, where the route takes it, by
+// a token for its one job.
+func (s *Server) identify(r *http.Request, rt route) error {
+	if rt.open {
+		return nil
+	}
+	token := ""
+	if rt.token {
+		token = r.URL.Query().Get("token")
+	}
+	if token == "" {
+		return s.keys.admit(r.Header)
+	}
+	if s.node.Opens(r.PathValue("id"), token) || s.keys.opened(r.Header) {
+		return nil
+	}
+	return &ringback.Error{
+		Code:    ringback.Unauthorized,
+		Message: "this token does not open this job, or its hour is over; GET /api/jobs/{id} has a new stream_url",
+	}
+}
+
 // admit lets in who carries the key, in either of two headers.
 func (k keyring) admit(h http.Header) error {
 	if k.any {
 		return nil
 	}
-	given := credentials(h)
-	if len(given) == 0 {
+	if k.opened(h) {
+		return nil
+	}
+	if len(credentials(h)) == 0 {
 		return &ringback.Error{
 			Code:    ringback.Unauthorized,
 			Message: "an API key is required; send it as Authorization: Bearer KEY or as x-api-key: KEY",
 		}
 	}
-	for _, key := range given {
+	return &ringback.Error{Code: ringback.Unauthorized, Message: "this API key is not known here; check RINGBACK_API_KEY on both sides"}
+}
+
+// opened tells whether there is a key and one of the headers has it.
+func (k keyring) opened(h http.Header) bool {
+	for _, key := range credentials(h) {
 		hash := sha256.Sum256([]byte(key))
-		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
-			return nil
+		if !k.any && subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
+			return true
 		}
 	}
-	return &ringback.Error{Code: ringback.Unauthorized, Message: "this API key is not known here; check RINGBACK_API_KEY on both sides"}
+	return false
 }
 
 func credentials(h http.Header) []string {

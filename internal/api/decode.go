@@ -72,16 +72,6 @@ type nothing struct{}
 
 func readNothing(*nothing, string, value) error { return errUnknownField }
 
-// notYet refuses a field that the documents promise for a later version.
-func notYet(v value) error {
-	if v.isNull() {
-		return nil
-	}
-	return &formError{message: laterVersion}
-}
-
-const laterVersion = "is not available in this version of Ringback; leave it out"
-
 // What follows reads one value each. All of them take null for absence, and say
 // which type is wanted when another one comes.
 

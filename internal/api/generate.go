@@ -20,11 +20,22 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 	if err != nil {
 		return reply{}, err
 	}
-	accepted := ringback.Accepted{JobID: job.ID, Status: ringback.Queued, StatusURL: job.StatusURL}
 	header := http.Header{"Location": {job.StatusURL}}
 	if replayed {
-		accepted.Status = job.Status
 		header.Set(headerReplayed, "true")
+	}
+	if wait := preferredWait(c.header); wait > 0 {
+		c.forget()
+		header.Set(headerApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
+		ended, err := s.waitFor(ctx, job.ID, wait, false)
+		if err == nil && ended.Status.Terminal() {
+			return reply{header: header, body: ended}, nil
+		}
+		// It is accepted all the same: whoever asks again for the job hears what is wrong.
+	}
+	accepted := ringback.Accepted{JobID: job.ID, Status: ringback.Queued, StatusURL: job.StatusURL, StreamURL: s.node.StreamURL(ctx, job.ID)}
+	if replayed {
+		accepted.Status = job.Status
 	}
 	return reply{status: http.StatusAccepted, header: header, body: accepted}, nil
 }
@@ -105,8 +116,12 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 		return moment(v, &r.RunAt)
 	case "fallback_models":
 		return models(v, &r.FallbackModels)
-	case "stream", "stream_to", "on_disconnect":
-		return notYet(v)
+	case "stream":
+		return truth(v, &r.Stream)
+	case "stream_to":
+		return text(v, &r.StreamTo)
+	case "on_disconnect":
+		return text(v, &r.OnDisconnect)
 	default:
 		return errUnknownField
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,16 +22,19 @@ type call struct {
 	query  query
 	header http.Header
 	body   []byte
+	forget func()      // gives up the body: a door that waits needs its memory no more
 	answer http.Header // of the answer, whatever that will be
 }
 
 // A reply is what a door answers: a status, and what is encoded as JSON; or raw,
-// which is sent as it is.
+// which is sent as it is; or stream, which writes all of the answer, and comes back
+// with its status when that is over.
 type reply struct {
 	status int // 0 means 200
 	header http.Header
 	body   any
 	raw    *rawBody
+	stream func(w http.ResponseWriter, r *http.Request) (status int)
 }
 
 // A rawBody is sent as it is.
@@ -48,6 +52,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt route) {
 	h.Set(headerRequestID, id)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	s.origins.answer(h, r)
 	rep, err := s.reply(w, r, rt)
 	if err != nil {
 		rep = s.refuse(r, id, err)
@@ -71,15 +76,16 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt route) (rep re
 	if err := s.admit(r); err != nil {
 		return reply{}, err
 	}
-	if !rt.open {
-		if err := s.keys.admit(r.Header); err != nil {
-			return reply{}, err
-		}
+	if header, asked := s.origins.preflight(r); asked {
+		return reply{status: http.StatusNoContent, header: header}, nil
+	}
+	if err := s.identify(r, rt); err != nil {
+		return reply{}, err
 	}
 	if rt.method == "" { // no such path or method: the door says so
 		return rt.door(r.Context(), &call{answer: w.Header()})
 	}
-	if err := s.sameOrigin(r); err != nil {
+	if err := s.origins.check(r); err != nil {
 		return reply{}, err
 	}
 	c := &call{method: r.Method, path: r.URL.Path, id: r.PathValue("id"), header: r.Header, answer: w.Header()}
@@ -91,7 +97,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt route) (rep re
 	if err != nil {
 		return reply{}, err
 	}
-	c.body = body
+	c.body, c.forget = body, func() { c.body = nil; release() }
 	return rt.door(r.Context(), c)
 }
 
@@ -113,12 +119,15 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 	return body, release, err
 }
 
-// smallAnswer is up to what size an answer asks for no memory: 4096 connections
+// smallAnswer is up to what size an answer asks for no memory: 16,384 connections
 // may have one.
-const smallAnswer = 64 << 10
+const smallAnswer = 16 << 10
 
 // write sends a reply and returns its status.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
+	if rep.stream != nil {
+		return rep.stream(w, r)
+	}
 	raw, release := s.encoded(w, r, &rep)
 	defer release()
 	if rep.status == 0 {
@@ -183,9 +192,12 @@ func encode(body any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// errClosing ends what waits when the server closes.
+var errClosing = errors.New("the server is stopping")
+
 // waiting is ctx, ended also when the server closes.
 func (s *Server) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.closing, cancel)
-	return ctx, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closing, func() { cancel(errClosing) })
+	return ctx, func() { stop(); cancel(nil) }
 }

@@ -20,6 +20,8 @@ const (
 	headerCallbackURL   = "X-Callback-URL"
 	headerIdempotency   = "Idempotency-Key"
 	headerReplayed      = "Idempotency-Replayed"
+	headerPrefer        = "Prefer"
+	headerApplied       = "Preference-Applied"
 	headerTraceParent   = "Traceparent"
 	headerTraceState    = "Tracestate"
 	maxTraceState       = 512 // bytes; the standard asks for no more

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/ringback/ringback"
 )
 
 // maxWait is how long a client may wait for a job in one request.
@@ -24,14 +26,20 @@ func (s *Server) job(ctx context.Context, c *call) (reply, error) {
 		job, err := s.node.Job(ctx, project, c.id, withRequest)
 		return reply{body: job}, err
 	}
+	job, err := s.waitFor(ctx, c.id, wait, withRequest)
+	return reply{body: job}, err
+}
+
+// waitFor gives a job when it has ended, or as it is after d.
+func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (ringback.Job, error) {
 	waiting, stop := s.waiting(ctx)
 	defer stop()
-	job, err := s.node.Wait(waiting, project, c.id, wait, withRequest)
+	job, err := s.node.Wait(waiting, project, id, d, withRequest)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		// It is we who leave: the client hears how the job stands, and asks again.
-		job, err = s.node.Job(ctx, project, c.id, withRequest)
+		job, err = s.node.Job(ctx, project, id, withRequest)
 	}
-	return reply{body: job}, err
+	return job, err
 }
 
 // wait reads ?wait=30 or ?wait=30s.

@@ -27,7 +27,7 @@ func describe(version string, table []route) ([]byte, error) {
 	described := make([]openapi.Route, len(table))
 	for i, rt := range table {
 		described[i] = openapi.Route{
-			About: rt.about, Method: rt.method, Path: rt.path, Query: rt.query, Body: openapi.Body(rt.body), Open: rt.open,
+			About: rt.about, Method: rt.method, Path: rt.path, Query: rt.query, Body: openapi.Body(rt.body), Open: rt.open, Token: rt.token,
 			Errors: append(rt.refusals(), rt.errors...),
 		}
 	}

@@ -55,8 +55,8 @@ var notInPatch = map[string]string{
 	"prompt":        "is not part of the stored request; patch messages, which GET /api/jobs/{id}?include=request shows",
 	"params":        "is not part of the stored request; its fields stand there by themselves: patch temperature, not params.temperature",
 	"stream":        "is Ringback's to set; leave it out",
-	"stream_to":     laterVersion,
-	"on_disconnect": laterVersion,
+	"stream_to":     "can't be changed for a replay; leave it out",
+	"on_disconnect": "can't be changed for a replay; leave it out",
 }
 
 // joinObject makes one JSON object of members.

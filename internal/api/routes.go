@@ -20,6 +20,7 @@ type route struct {
 	query        []string // the parameters that it knows
 	body         bodyRule
 	open         bool // it asks for no key, and is not logged
+	token        bool // a job's token opens it, too
 	traced       bool // it has a span
 	everywhere   bool // nodes that take no requests have it, too
 	door         door
@@ -39,14 +40,15 @@ const (
 )
 
 func (s *Server) routes() []route {
-	pages := []string{"limit", "cursor"}
+	pages, watching := []string{"limit", "cursor"}, []string{"after", "token"}
 	return []route{
 		{
 			method: "POST", path: "/api/generate", body: jsonBody, traced: true, door: decoded(readGenerate, s.generate),
 			errors: codes{ringback.IdempotencyMismatch, ringback.RateLimited},
 			about: openapi.About{
 				ID: "generate", Summary: "Submit a request", Takes: a[ringback.Request](), Gives: one[ringback.Accepted](),
-				Status: 202, Headers: []string{"Location", "Idempotency-Replayed"},
+				Status: 202, Headers: []string{"Location", "Idempotency-Replayed", "Preference-Applied"},
+				Also: map[int]reflect.Type{http.StatusOK: a[ringback.Job]()},
 			},
 		},
 		{
@@ -59,6 +61,19 @@ func (s *Server) routes() []route {
 			method: "GET", path: "/api/jobs/{id}", door: s.job, query: []string{"wait", "include"},
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "job", Summary: "Read a job, or wait for its end", Gives: one[ringback.Job]()},
+		},
+		{
+			method: "GET", path: "/api/jobs/{id}/stream", door: s.stream, query: watching, token: true,
+			errors: codes{ringback.NotFound, ringback.Gone},
+			about: openapi.About{
+				ID: "stream", Summary: "Watch a job: server-sent events", Gives: one[ringback.StreamEvent](), Media: eventStream,
+				Also: map[int]reflect.Type{http.StatusNoContent: nil},
+			},
+		},
+		{
+			method: "GET", path: "/api/jobs/{id}/ws", door: s.webSocket, query: watching, token: true,
+			errors: codes{ringback.NotFound, ringback.Gone, ringback.Forbidden},
+			about:  openapi.About{ID: "webSocket", Summary: "Watch a job: WebSocket", Status: http.StatusSwitchingProtocols},
 		},
 		{
 			method: "GET", path: "/api/jobs/{id}/attempts", door: s.attempts, query: pages,

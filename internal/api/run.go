@@ -42,8 +42,8 @@ func (s *Server) HTTPServer() *http.Server {
 }
 
 // Run serves l until ctx is done. Then it takes no more requests, has those
-// that wait for a job answered as the job stands, and returns nil when all are
-// answered, or after 5 s. It closes l. A Server runs once.
+// that wait for a job answered as the job stands, those that watch one told to come
+// again, and returns nil when all are answered, or after 5 s. It closes l. A Server runs once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
 	server, guests := s.HTTPServer(), newCrowd(l, s.maxConns)
@@ -62,6 +62,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		s.log.Warn("connections were cut off at the end", slog.Any("err", err))
 		err = server.Close()
 	}
+	s.readers.end(patience)
 	if e := <-ended; err == nil && !errors.Is(e, http.ErrServerClosed) {
 		err = e
 	}

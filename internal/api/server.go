@@ -1,11 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"sync"
@@ -30,16 +30,23 @@ type Config struct {
 	// PublicURL is where clients reach the server, where that is not its own
 	// address: web pages of that origin may call it. Empty: there is none.
 	PublicURL string
+	// AllowOrigins are those of the web pages that may call the API from elsewhere,
+	// such as https://app.example.com; "*" allows all, which takes an APIKey, or
+	// Insecure. Empty: none may.
+	AllowOrigins []string
 	// MaxBody bounds a request's body, in bytes. Zero: 32 MiB.
 	MaxBody int64
 	// MaxConns bounds the connections that are open at once. For a further one,
 	// that goes which has been waiting for a request for longest; where all are
-	// being answered, it waits. Zero: 4096.
+	// being answered, it waits. Zero: 16,384.
 	MaxConns int
+	// MaxReaders bounds those who watch jobs at once, by SSE and WebSocket. Zero:
+	// 10,000.
+	MaxReaders int
 	// Version of the program, as /healthz shows it. Empty: it shows none.
 	Version string
-	// Metrics are what /metrics shows; nil: nothing.
-	Metrics prometheus.Gatherer
+	// Metrics are what /metrics shows, the server's own among them; nil: nothing.
+	Metrics *prometheus.Registry
 	// Tracer makes the spans of requests that make jobs. Nil: none is made.
 	Tracer trace.Tracer
 	// Logger gets internal errors as errors and each request at debug, but
@@ -48,8 +55,9 @@ type Config struct {
 }
 
 const (
-	defaultMaxBody  = 32 << 20
-	defaultMaxConns = 4096
+	defaultMaxBody    = 32 << 20
+	defaultMaxConns   = 16_384
+	defaultMaxReaders = 10_000
 )
 
 // project owns all jobs until there are several.
@@ -60,14 +68,17 @@ type Server struct {
 	node         *node.Node
 	log          *slog.Logger
 	keys         keyring
-	origins      *http.CrossOriginProtection
+	origins      *origins
 	loopbackOnly bool
 	version      string
-	metrics      prometheus.Gatherer
+	metrics      *prometheus.Registry
 	tracer       trace.Tracer
 	maxBody      int64
 	maxConns     int
 	bodyGrace    time.Duration
+	readers      *readers
+	beat         time.Duration                                 // between two signs of life to a reader
+	readerGrace  time.Duration                                 // that a reader gets to take what is written to it
 	reserve      func(bytes int64) (release func(), err error) // of the node's memory
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
@@ -80,10 +91,18 @@ type Server struct {
 // New makes the API of n. It returns an error that names the field of c that is
 // wrong.
 func New(c Config, n *node.Node) (*Server, error) {
+	allowed, err := newOrigins(c.PublicURL, c.AllowOrigins)
+	if err != nil {
+		return nil, err
+	}
+	if allowed.any && c.APIKey == "" && !c.Insecure {
+		return nil, errors.New("AllowOrigins: * needs an APIKey, or Insecure: any web page could spend your money")
+	}
 	s := &Server{
-		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: http.NewCrossOriginProtection(),
+		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
-		maxBody: c.MaxBody, maxConns: c.MaxConns, bodyGrace: bodyGrace, reserve: n.Reserve, mux: http.NewServeMux(),
+		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, defaultMaxConns),
+		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, reserve: n.Reserve, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API),
 	}
 	if s.log == nil {
@@ -92,39 +111,12 @@ func New(c Config, n *node.Node) (*Server, error) {
 	if s.metrics == nil {
 		s.metrics = prometheus.NewRegistry()
 	}
-	if s.maxBody == 0 {
-		s.maxBody = defaultMaxBody
-	}
-	if s.maxConns == 0 {
-		s.maxConns = defaultMaxConns
-	}
-	if err := s.trust(c.PublicURL); err != nil {
-		return nil, err
-	}
+	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), c.Metrics)
 	s.closing, s.close = context.WithCancel(context.Background())
 	table := s.routes()
 	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table) })
 	s.mount(table)
 	return s, nil
-}
-
-// trust lets web pages of the public URL's origin call the API: behind a proxy
-// that rewrites Host they look foreign.
-func (s *Server) trust(publicURL string) error {
-	if publicURL == "" {
-		return nil
-	}
-	u, err := url.Parse(publicURL)
-	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		err = fmt.Errorf("%q is not an http or https URL", publicURL)
-	}
-	if err == nil {
-		err = s.origins.AddTrustedOrigin(u.Scheme + "://" + u.Host)
-	}
-	if err != nil {
-		return fmt.Errorf("PublicURL: %w", err)
-	}
-	return nil
 }
 
 // ServeHTTP answers one request.

@@ -97,6 +97,16 @@ func (h *Hub) Read(job uuid.UUID, follow func(context.Context, *Log)) (l *Log, l
 	return s.log, func() int { return h.unread(job, s) }
 }
 
+// Attend counts its caller among those who read the log of a job, of which it wants
+// nothing but the end, until leave is called.
+func (h *Hub) Attend(job uuid.UUID) (leave func() (left int)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.share(job)
+	s.readers++
+	return func() int { return h.unread(job, s) }
+}
+
 // Peek opens the log of a job for a reader, as Read does, if an attempt of this
 // process writes it; nil if none does.
 func (h *Hub) Peek(job uuid.UUID) (l *Log, leave func() (left int)) {

@@ -17,9 +17,15 @@ import (
 // Job gives a job with its answer, and with the provider's request if that is
 // wanted. Errors: not found; gone, when its content is deleted.
 func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
+	v, _, err := n.look(ctx, project, id, includeRequest)
+	return v, err
+}
+
+// look is Job, and tells whether the job is not wanted when nobody watches it.
+func (n *Node) look(ctx context.Context, project, id string, includeRequest bool) (v ringback.Job, cancels bool, err error) {
 	job, err := parseID(id)
 	if err != nil {
-		return ringback.Job{}, err
+		return v, false, err
 	}
 	parts := store.PartAnswer | store.PartPartial | store.PartWebhook
 	if includeRequest {
@@ -27,35 +33,42 @@ func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool)
 	}
 	j, c, err := n.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
-		return ringback.Job{}, gone(id, j)
+		return v, false, gone(id, j)
 	}
 	if err != nil {
-		return ringback.Job{}, userError(id, err)
+		return v, false, userError(id, err)
 	}
-	v := n.view(&j)
-	v.StreamURL = n.streamURL(j.ID)
+	v, cancels = n.view(&j), j.Options.OnDisconnect == ringback.DisconnectCancel
+	v.StreamURL = n.streamURL(v.ID)
 	v.Webhook, v.Request, v.PartialResult = viewWebhook(c.Webhook), c.Request, string(c.Partial)
 	if j.Status == ringback.Completed {
 		text, err := provider.Text(j.Protocol, c.Answer)
 		if err != nil {
-			return v, fmt.Errorf("read the answer of job %s: %w", id, err)
+			return v, cancels, fmt.Errorf("read the answer of job %s: %w", id, err)
 		}
 		v.Result, v.Response, v.PartialResult = &text, c.Answer, ""
 	}
-	return v, nil
+	return v, cancels, nil
 }
 
-// Wait gives a job when it has ended, or as it is after d.
-func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (ringback.Job, error) {
+// Wait gives a job when it has ended, or as it is after d. Who waits watches the job,
+// and who leaves before that, by ctx, has left: see ringback.DisconnectCancel.
+func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (v ringback.Job, err error) {
 	job, err := parseID(id)
 	if err != nil {
 		return ringback.Job{}, err
 	}
+	present, cancels := n.hub.Attend(job), false
+	defer func() {
+		if left := present(); left == 0 && cancels && ctx.Err() != nil && !v.Status.Terminal() {
+			n.abandoned(project, job)
+		}
+	}()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
 		moved, leave := n.hub.Watch(job)
-		v, err := n.Job(ctx, project, id, includeRequest)
+		v, cancels, err = n.look(context.WithoutCancel(ctx), project, id, includeRequest)
 		if err != nil || v.Status.Terminal() {
 			leave()
 			return v, err
@@ -72,7 +85,8 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 		}
 		leave()
 		if over {
-			return n.Job(context.WithoutCancel(ctx), project, id, includeRequest)
+			v, err = n.Job(context.WithoutCancel(ctx), project, id, includeRequest)
+			return v, err
 		}
 	}
 }

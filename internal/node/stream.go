@@ -26,6 +26,7 @@ type Stream struct {
 	first *ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
 	after ringback.EventID
 	ended bool
+	over  bool // it had ended when the stream was opened
 }
 
 // Stream opens the events of a job behind after, also one that has ended: it gives
@@ -46,7 +47,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 	if err != nil {
 		return nil, userError(id, err)
 	}
-	s := &Stream{node: n, project: project, job: job, cancels: j.Options.OnDisconnect == ringback.DisconnectCancel, local: local, after: after}
+	s := &Stream{node: n, project: project, job: job, cancels: j.Options.OnDisconnect == ringback.DisconnectCancel, local: local, after: after, over: j.Status.Terminal()}
 	if local {
 		if s.log, s.leave = n.hub.Peek(job); s.log == nil {
 			return nil, noSuchJob(id)
@@ -80,6 +81,10 @@ func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 	s.after, s.ended = last.EventID, last.Job != nil
 	return events, nil
 }
+
+// Over tells whether the job had ended when the stream was opened: Next then waits for
+// nothing but the store.
+func (s *Stream) Over() bool { return s.over }
 
 // After is the id of the last event that was read: where a reader goes on.
 func (s *Stream) After() ringback.EventID { return s.after }

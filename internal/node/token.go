@@ -8,8 +8,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 const (
@@ -34,9 +32,19 @@ func (n *Node) learnKey(ctx context.Context) error {
 	return nil
 }
 
-// streamURL is where a job can be watched, by whoever has it.
-func (n *Node) streamURL(id uuid.UUID) string {
-	return n.statusURL(id) + "/stream?token=" + n.token(id.String(), n.now().Add(tokenLasts))
+// StreamURL is where a job can be watched for an hour, by whoever has it. While the
+// store can't be read it may be without a token: then it takes an API key.
+func (n *Node) StreamURL(ctx context.Context, job string) string {
+	n.complain(ctx, "read the store's key", n.learnKey(ctx))
+	return n.streamURL(job)
+}
+
+func (n *Node) streamURL(job string) string {
+	url := n.cfg.PublicURL + "/api/jobs/" + job + "/stream"
+	if token := n.token(job, n.now().Add(tokenLasts)); token != "" {
+		url += "?token=" + token
+	}
+	return url
 }
 
 // token opens the streams of a job until a time; "" before the node has joined.

@@ -125,6 +125,7 @@ var anyKey = []map[string][]string{{"bearer": {}}, {"x-api-key": {}}}
 var securitySchemes = map[string]map[string]string{
 	"bearer":    {"type": "http", "scheme": "bearer", "description": "The API key, if the server has one"},
 	"x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The API key, if the server has one"},
+	"token":     {"type": "apiKey", "in": "query", "name": "token", "description": "The token in the `stream_url` of a job: it opens that job alone, for an hour"},
 }
 
 var pathParameters = map[string]parameter{
@@ -147,6 +148,8 @@ var queryParameters = map[string]*schema{
 	"ended_after":    {Type: "string", Format: "date-time"},
 	"ended_before":   {Type: "string", Format: "date-time"},
 	"wait":           {Type: "string", Pattern: "^([0-9]|[1-5][0-9]|60)s?$"},
+	"after":          {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
+	"token":          {Type: "string"},
 	"include":        {Type: "string", Enum: words("request")},
 }
 
@@ -155,6 +158,8 @@ var requestHeaders = map[string]*schema{
 	"Idempotency-Key":     {Type: "string", MinLength: new(1), MaxLength: new(255)},
 	"X-Callback-URL":      {Type: "string", Format: "uri", MaxLength: new(2048)},
 	"X-Request-Id":        {Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"},
+	"Last-Event-ID":       {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
+	"Prefer":              {Type: "string"},
 	"traceparent":         {Type: "string", Pattern: "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?$"},
 	"tracestate":          {Type: "string"},
 	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
@@ -168,6 +173,7 @@ var answerHeaders = map[string]*parameter{
 	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: requestHeaders["X-Request-Id"]},
 	"Location":             {Description: "the `status_url` of the job", Schema: &schema{Type: "string", Format: "uri-reference"}},
 	"Idempotency-Replayed": {Description: "`true`: the key was known, and nothing new was accepted", Schema: &schema{Type: "string", Const: "true"}},
+	"Preference-Applied":   {Description: "`wait=N`: for how many seconds at most the answer waited for the job's end", Schema: &schema{Type: "string", Pattern: "^wait=[0-9]+$"}},
 	"Retry-After":          {Description: "when to come again, in seconds", Schema: &schema{Type: "integer", Minimum: new(1)}},
 	"WWW-Authenticate":     {Description: "how to bring the key", Schema: &schema{Type: "string", Const: "Bearer"}},
 }

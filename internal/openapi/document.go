@@ -24,6 +24,7 @@ type Route struct {
 	Query        []string // names of parameters; one that ends in a dot stands for all that begin so
 	Body         Body
 	Open         bool            // it asks for no key
+	Token        bool            // a token in the query stands for the key
 	Errors       []ringback.Code // that it may answer
 }
 
@@ -43,10 +44,13 @@ type About struct {
 	Takes       reflect.Type // the body of the request
 	// Status of an answer that is no error; 0 means 200.
 	Status int
+	// Also are further answers, each with the type of its body; nil: it has none.
+	Also map[int]reflect.Type
 	// Gives are the types that the answer may be of. None: it has no body, or
 	// one of another media type.
 	Gives []reflect.Type
-	// Media is the type of an answer that is not JSON.
+	// Media is the type of an answer that is not JSON, but may consist of what Gives
+	// says.
 	Media string
 	// Headers are those of the answer, beside X-Request-Id.
 	Headers []string
@@ -121,8 +125,11 @@ func (w *writer) operation(r Route) *operation {
 		Parameters: w.parameters(r, section), RequestBody: w.requestBody(r, section, heading),
 		Responses: w.responses(r, section, heading),
 	}
-	if r.Open {
+	switch {
+	case r.Open:
 		o.Security = []map[string][]string{}
+	case r.Token:
+		o.Security = slices.Concat(anyKey, []map[string][]string{{"token": {}}})
 	}
 	return o
 }
@@ -192,6 +199,14 @@ func fieldsOf(body json.RawMessage) string {
 func (w *writer) responses(r Route, s *section, heading string) map[string]*response {
 	status := cmp.Or(r.Status, http.StatusOK)
 	all := map[string]*response{strconv.Itoa(status): w.success(r, s, heading, status)}
+	for status, of := range r.Also {
+		also := r
+		also.Media, also.Gives = "", nil
+		if of != nil {
+			also.Gives = []reflect.Type{of}
+		}
+		all[strconv.Itoa(status)] = w.success(also, s, heading, status)
+	}
 	if r.Unready {
 		all["503"] = w.success(r, s, heading, http.StatusServiceUnavailable)
 	}
@@ -205,6 +220,8 @@ func (w *writer) responses(r Route, s *section, heading string) map[string]*resp
 func (w *writer) success(r Route, s *section, heading string, status int) *response {
 	a := &response{Description: http.StatusText(status), Headers: headerRefs(append([]string{"X-Request-Id"}, r.Headers...))}
 	switch {
+	case r.Media != "" && len(r.Gives) == 1:
+		a.Content = map[string]*media{r.Media: {Schema: w.schemas.of(r.Gives[0], heading)}}
 	case r.Media != "":
 		kind := "string"
 		if r.Media == asJSON {

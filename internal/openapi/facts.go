@@ -21,6 +21,7 @@ var headings = map[string][]string{
 	"DeadAction":  {"What is to be done"},
 	"DeadDone":    {"What was done"},
 	"Event":       {"What comes", "The job"},
+	"StreamEvent": {"Watching a job"},
 	"Error":       {"Errors"},
 	"Hold":        {"A hold"},
 	"Node":        {"A node"},
@@ -37,13 +38,15 @@ var kinds = map[string]string{
 var requests = map[string]bool{"Request": true, "DeadAction": true}
 
 // without are fields that a struct shares with another, and never has.
-var without = map[string][]string{"Event": {"webhook", "request"}}
+var without = map[string][]string{"Event": {"webhook", "request", "stream_url"}}
 
 // enums are the types that are one word of several.
 var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.Status]():         words(ringback.Statuses...),
 	reflect.TypeFor[ringback.EventType]():      words(ringback.TerminalEvents...),
 	reflect.TypeFor[ringback.WebhookBody]():    words(ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
+	reflect.TypeFor[ringback.OnDisconnect]():   words(ringback.DisconnectContinue, ringback.DisconnectCancel),
+	reflect.TypeFor[ringback.DeltaKind]():      words(ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput),
 	reflect.TypeFor[ringback.RetryUncertain](): words(ringback.RetryAlways, ringback.RetryNever),
 	reflect.TypeFor[ringback.DeliveryStatus](): words(ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead),
 	reflect.TypeFor[ringback.DeadReason]():     words(ringback.DeadTries, ringback.DeadRefused, ringback.DeadExpired, ringback.DeadErased),
@@ -84,6 +87,7 @@ var facts = map[string]fact{
 	"node":        format("uuid"),
 	"Node.id":     format("uuid"),
 	"status_url":  format("uri-reference"),
+	"stream_url":  format("uri-reference"),
 	"url":         format("uri"),
 
 	"last_status_code": between(100, 999),
@@ -112,18 +116,27 @@ var facts = map[string]fact{
 	"Try.trigger":   oneOf("schedule", "manual", "probe"),
 	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
 		"unknown"),
-	"Event.status": oneOf("completed", "failed", "cancelled", "expired"),
+	"StreamEvent.type": oneOf("job.queued", "job.started", "job.delta", "job.retrying", "job.completed", "job.failed",
+		"job.cancelled", "job.expired"),
+	"StreamEvent.attempt": atLeast(0),
+	"StreamEvent.number":  atLeast(1),
+	"Event.status":        oneOf("completed", "failed", "cancelled", "expired"),
 
 	"Request.messages":         func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
 	"Request.system":           func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
 	"Request.callback_url":     func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
 	"Request.model":            func(s *schema) { s.MaxLength = new(256) },
 	"Request.callback_headers": func(s *schema) { s.MaxProperties = new(10) },
-	"Request.webhook_body":     byDefault("full"),
-	"Request.retry_uncertain":  byDefault("always"),
-	"Request.fallback_models":  func(s *schema) { s.MaxItems, s.Items.MaxLength = new(8), new(256) },
-	"Request.metadata":         func(s *schema) { s.Default = map[string]any{} },
-	"Request.events":           func(s *schema) { s.Default = wordsOf[ringback.EventType]() },
+	"Request.stream":           byDefault(false),
+	"Request.stream_to": func(s *schema) {
+		s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://`
+	},
+	"Request.on_disconnect":   byDefault("continue"),
+	"Request.webhook_body":    byDefault("full"),
+	"Request.retry_uncertain": byDefault("always"),
+	"Request.fallback_models": func(s *schema) { s.MaxItems, s.Items.MaxLength = new(8), new(256) },
+	"Request.metadata":        func(s *schema) { s.Default = map[string]any{} },
+	"Request.events":          func(s *schema) { s.Default = wordsOf[ringback.EventType]() },
 	"Request.params": func(s *schema) {
 		s.PropertyNames = &schema{Not: &schema{Enum: words("model", "messages", "system", "stream", "max_tokens")}}
 	},

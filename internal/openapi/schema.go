@@ -145,7 +145,7 @@ func (s *schemas) name(t reflect.Type, heading string) string {
 func (s *schemas) fields(object *schema, name string, t reflect.Type, under []string) {
 	for f := range t.Fields() {
 		if f.Anonymous {
-			s.fields(object, name, f.Type, under)
+			s.embed(object, name, f.Type, under)
 			continue
 		}
 		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -175,6 +175,18 @@ func (s *schemas) fields(object *schema, name string, t reflect.Type, under []st
 		}
 		object.Properties = append(object.Properties, property{field, made})
 	}
+}
+
+// embed adds the fields of a struct that is part of an object; behind a pointer it may
+// be missing, and all of its fields with it.
+func (s *schemas) embed(object *schema, name string, t reflect.Type, under []string) {
+	if t.Kind() != reflect.Pointer {
+		s.fields(object, name, t, under)
+		return
+	}
+	required := object.Required
+	s.fields(object, name, t.Elem(), under)
+	object.Required = required
 }
 
 // orNull lets null in.

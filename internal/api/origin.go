@@ -1,0 +1,133 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ringback/ringback"
+)
+
+// origins knows which web pages may do what. A page of the server's own origin, or
+// of its public URL's, may do all; one of another origin may change nothing and read
+// nothing, unless the configuration allows its origin: then it may do all, too.
+type origins struct {
+	protection *http.CrossOriginProtection
+	public     string          // origin of the public URL; "" if there is none
+	allowed    map[string]bool // by the configuration
+	any        bool            // it allows all
+}
+
+// newOrigins returns an error that names the field that is wrong.
+func newOrigins(publicURL string, allowed []string) (*origins, error) {
+	o := &origins{protection: http.NewCrossOriginProtection(), allowed: map[string]bool{}}
+	if publicURL != "" {
+		u, err := url.Parse(publicURL)
+		if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			err = fmt.Errorf("%q is not an http or https URL", publicURL)
+		}
+		if err == nil {
+			o.public = originOf(u)
+			err = o.protection.AddTrustedOrigin(o.public)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("PublicURL: %w", err)
+		}
+	}
+	for _, origin := range allowed {
+		if err := o.allow(origin); err != nil {
+			return nil, fmt.Errorf("AllowOrigins: %w", err)
+		}
+	}
+	return o, nil
+}
+
+func (o *origins) allow(origin string) error {
+	if origin == "*" {
+		o.any = true
+		return nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || originOf(u) != strings.ToLower(origin) {
+		return fmt.Errorf("%q is not an origin; write it like https://app.example.com, without a path, or * for all", origin)
+	}
+	o.allowed[strings.ToLower(origin)] = true
+	return o.protection.AddTrustedOrigin(strings.ToLower(origin))
+}
+
+// originOf is the origin of a URL as browsers write it: without the scheme's port.
+func originOf(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	switch port := u.Port(); {
+	case u.Scheme == "http" && port == "80", u.Scheme == "https" && port == "443":
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return strings.ToLower(u.Scheme) + "://" + host
+}
+
+func (o *origins) allows(origin string) bool { return o.any || o.allowed[origin] }
+
+// check refuses what a browser sends on behalf of a page that may not do it. A
+// WebSocket is a GET, but what comes by it is not kept from the page.
+func (o *origins) check(r *http.Request) error {
+	if o.any {
+		return nil
+	}
+	err := o.protection.Check(r)
+	if origin := r.Header.Get("Origin"); origin != "" && isUpgrade(r.Header) && !o.mayConnect(origin, r.Host) {
+		err = http.ErrNotSupported
+	}
+	if err != nil {
+		return &ringback.Error{
+			Code:    ringback.Forbidden,
+			Message: "a web page of another origin may not do this; call the API from your own server",
+		}
+	}
+	return nil
+}
+
+// mayConnect tells whether a page may open a WebSocket to host.
+func (o *origins) mayConnect(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return o.allowed[origin] || o.public != "" && origin == o.public || err == nil && strings.EqualFold(u.Host, host)
+}
+
+// What a page of an allowed origin may send, and see of an answer, beside what all
+// pages may.
+const (
+	corsMethods = "GET, POST, DELETE"
+	corsSent    = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Callback-URL, X-Request-Id, traceparent, tracestate"
+	corsSeen    = "Location, X-Request-Id, Preference-Applied, Idempotency-Replayed, Retry-After"
+	corsMaxAge  = "600" // seconds
+)
+
+// answer says in an answer of the API whether a page of another origin may read it.
+func (o *origins) answer(h http.Header, r *http.Request) {
+	switch origin := r.Header.Get("Origin"); {
+	case !o.any && len(o.allowed) == 0, !strings.HasPrefix(r.URL.Path, "/api/"):
+		return
+	case o.any:
+		h.Set("Access-Control-Allow-Origin", "*")
+	default:
+		h.Set("Vary", "Origin")
+		if !o.allowed[origin] {
+			return
+		}
+		h.Set("Access-Control-Allow-Origin", origin)
+	}
+	h.Set("Access-Control-Expose-Headers", corsSeen)
+}
+
+// preflight answers a browser that asks whether a page may do what it is about to.
+func (o *origins) preflight(r *http.Request) (h http.Header, asked bool) {
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" ||
+		!strings.HasPrefix(r.URL.Path, "/api/") || !o.allows(r.Header.Get("Origin")) {
+		return nil, false
+	}
+	return http.Header{
+		"Access-Control-Allow-Methods": {corsMethods},
+		"Access-Control-Allow-Headers": {corsSent},
+		"Access-Control-Max-Age":       {corsMaxAge},
+	}, true
+}

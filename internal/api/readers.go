@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
+)
+
+// A transport is the way by which a reader watches a job, as a label.
+type transport string
+
+const (
+	overSSE       transport = "sse"
+	overWebSocket transport = "websocket"
+)
+
+// readers are those who watch jobs now. They are bounded, and the server's end waits
+// for them.
+type readers struct {
+	most int
+	now  *prometheus.GaugeVec   // transport
+	cut  *prometheus.CounterVec // transport
+
+	mu   sync.Mutex
+	left sync.Cond            // signalled when one leaves
+	here map[*reader]struct{} // those who have not left
+}
+
+// A reader watches one job.
+type reader struct {
+	*node.Stream
+
+	by    transport
+	after ringback.EventID // the last event that was written
+	all   *readers
+	conn  net.Conn // that no http.Server knows any more; nil: there is none
+}
+
+func newReaders(most int, r *prometheus.Registry) *readers {
+	var registerer prometheus.Registerer // an interface that is nil makes metrics that nobody sees
+	if r != nil {
+		registerer = r
+	}
+	auto := promauto.With(registerer)
+	all := &readers{
+		most: most, here: map[*reader]struct{}{},
+		now: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "ringback_stream_readers", Help: "Readers that watch jobs now."}, []string{"transport"}),
+		cut: auto.NewCounterVec(prometheus.CounterOpts{Name: "ringback_stream_readers_cut_total",
+			Help: "Readers that were cut off since they did not take their events in time."}, []string{"transport"}),
+	}
+	all.left.L = &all.mu
+	for _, by := range []transport{overSSE, overWebSocket} {
+		all.now.WithLabelValues(string(by))
+		all.cut.WithLabelValues(string(by))
+	}
+	return all
+}
+
+// enter makes a reader, if there is room for one more.
+func (all *readers) enter(by transport) (*reader, error) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if len(all.here) >= all.most {
+		return nil, &ringback.Error{
+			Code: ringback.Unavailable, RetryAfterSeconds: crowdedFor,
+			Message: "too many readers watch jobs at this server; try again in a moment",
+		}
+	}
+	r := &reader{by: by, all: all}
+	all.here[r] = struct{}{}
+	all.now.WithLabelValues(string(by)).Inc()
+	return r, nil
+}
+
+// crowdedFor is what those hear for whom there is no room, in seconds.
+const crowdedFor = 5
+
+// leave is called once.
+func (r *reader) leave() {
+	if r.Stream != nil {
+		r.Close()
+	}
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	delete(r.all.here, r)
+	r.all.now.WithLabelValues(string(r.by)).Dec()
+	r.all.left.Broadcast()
+}
+
+// slow counts a reader that is cut off.
+func (r *reader) slow() { r.all.cut.WithLabelValues(string(r.by)).Inc() }
+
+// sendBuffer bounds what the system keeps of events that a reader has not taken, in
+// bytes: by itself it would take megabytes.
+const sendBuffer = 64 << 10
+
+// slim bounds what a reader's connection may hold, and gives that connection; nil in
+// a test without one.
+func slim(r *http.Request) net.Conn {
+	g, _ := r.Context().Value(guestKey{}).(*guest)
+	if g == nil {
+		return nil
+	}
+	if c, ok := g.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = c.SetWriteBuffer(sendBuffer) // a hint
+	}
+	return g
+}
+
+// onto tells which connection a reader has that no http.Server looks after.
+func (r *reader) onto(conn net.Conn) {
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	r.conn = conn
+}
+
+// breakOff ends the connection under a reader, whatever is being said there.
+func (r *reader) breakOff() {
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	r.breakConn()
+}
+
+// breakConn is breakOff for one who holds the lock.
+func (r *reader) breakConn() {
+	if r.conn != nil {
+		_ = r.conn.Close() // it may have ended
+	}
+}
+
+// end waits until all have left. When ctx ends, their connections are broken.
+func (all *readers) end(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		for r := range all.here {
+			r.breakConn()
+		}
+	})()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for len(all.here) > 0 {
+		all.left.Wait()
+	}
+}
+
+const (
+	// beat is how often a reader hears that the server lives, where nothing happens.
+	beat = 15 * time.Second
+	// readerGrace is what a reader gets to take what is written to it, beside the time
+	// that its size takes at slowestRate. Then it is cut off, and may resume.
+	readerGrace = 10 * time.Second
+)
+
+// patience is for how long a reader may take so many bytes.
+func (s *Server) patience(bytes int) time.Duration {
+	return s.readerGrace + time.Duration(bytes)*time.Second/slowestRate
+}
