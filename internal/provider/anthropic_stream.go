@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
 )
 
@@ -32,7 +33,8 @@ type anthropicAnswer struct {
 	head    []byte // the message less its blocks; nil before message_start
 	blocks  []*anthropicBlock
 	byIndex map[int64]*anthropicBlock
-	whole   bool // head has the blocks too: the provider did not stream
+	touched *anthropicBlock // has grown since it was told
+	whole   bool            // head has the blocks too: the provider did not stream
 	held    int
 }
 
@@ -99,6 +101,7 @@ func (a *anthropicAnswer) addPlain(event []byte) bool {
 	before := block.size
 	_ = block.grow("text", text) // it is a string
 	a.held += block.size - before
+	a.touched = block
 	return true
 }
 
@@ -119,6 +122,7 @@ func (a *anthropicAnswer) take(kind string, event []byte) error {
 			return fmt.Errorf("a piece came of block %.20q, which never began", index.Raw)
 		}
 		before := block.size
+		a.touched = block
 		err := block.add(valueOf(event, "delta"))
 		a.held += block.size - before
 		return err
@@ -149,9 +153,10 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 	if a.byIndex[index.Int()] != nil {
 		return fmt.Errorf("block %d began twice", index.Int())
 	}
-	block := &anthropicBlock{head: []byte(head.Raw), size: len(head.Raw)}
+	block := &anthropicBlock{place: len(a.blocks), head: []byte(head.Raw), size: len(head.Raw)}
 	a.byIndex[index.Int()] = block
 	a.blocks = append(a.blocks, block)
+	a.touched = block
 	a.held += block.size
 	if head.Get("type").Str == "fallback" && head.Get("to.model").Type == gjson.String {
 		// Another model took over. Without streaming, it is the one that the
@@ -211,17 +216,35 @@ func (a *anthropicAnswer) message() json.RawMessage {
 }
 
 func (a *anthropicAnswer) text() string {
-	if a.whole {
-		text, _ := anthropicText(a.head) // replace has checked it
+	if len(a.blocks) == 0 {
+		text, _ := anthropicText(a.head) // it is JSON, or nothing yet
 		return text
 	}
-	raw := []byte{'"'}
+	var texts []string
 	for _, block := range a.blocks {
 		if block.is("text") {
-			raw = append(raw, block.string("text")[1:]...)
+			texts = append(texts, unquote(append(block.string("text"), '"')))
 		}
 	}
-	return unquote(append(raw, '"'))
+	return strings.Join(texts, "")
+}
+
+func (a *anthropicAnswer) tell(t teller) {
+	switch {
+	case !t.ended && a.touched != nil:
+		a.touched.tell(t)
+		a.touched = nil
+	case t.ended && len(a.blocks) == 0:
+		place := 0
+		for block := range items(valueOf(a.head, "content")) {
+			(&anthropicBlock{place: place, head: block}).tell(t)
+			place++
+		}
+	case t.ended:
+		for _, block := range a.blocks {
+			block.tell(t)
+		}
+	}
 }
 
 func (a *anthropicAnswer) model() string { return member(a.head, "model").Str }
@@ -236,11 +259,14 @@ func (a *anthropicAnswer) usage() json.RawMessage {
 
 // anthropicBlock is a content block, with the pieces that have come of it.
 type anthropicBlock struct {
+	place   int    // among the blocks
 	head    []byte // as it began, and what pieces replaced since
 	strings []grownString
 	input   []byte // of a tool: JSON, as the contents of JSON strings
 	list    []byte // of citations, joined by commas
 	size    int
+
+	told, toldInput int // bytes of its text or thoughts, and of input
 }
 
 // grownString is a string member that pieces append to. They are joined as they
@@ -341,7 +367,9 @@ func (b *anthropicBlock) cite(citation []byte) {
 	b.size += len(citation) + 1
 }
 
+// replace sets members, but for those that are told as they grow.
 func (b *anthropicBlock) replace(delta []byte, except ...string) {
+	except = append(except, "text", "thinking")
 	before := len(b.head)
 	b.head = merge(b.head, delta, except...)
 	b.size += len(b.head) - before
@@ -350,12 +378,27 @@ func (b *anthropicBlock) replace(delta []byte, except ...string) {
 func (b *anthropicBlock) addUnknown(delta []byte) {
 	except := []string{"type"}
 	for p := range pairs(delta) {
-		if name := string(p.name); p.value[0] == '"' && name != "type" && len(b.strings) < maxGrown {
+		name := string(p.name)
+		room := len(b.strings) < maxGrown || name == "text" || name == "thinking"
+		if p.value[0] == '"' && name != "type" && room {
 			except = append(except, name)
 			_ = b.grow(name, p.value) // it is a string
 		}
 	}
 	b.replace(delta, except...)
+}
+
+// tell tells what the block has grown by. Input that came with its beginning is told
+// at the end: pieces would take its place.
+func (b *anthropicBlock) tell(t teller) {
+	switch kind := member(b.head, "type").Str; kind {
+	case "text", "thinking":
+		t.string(ringback.DeltaKind(kind), b.place, b.string(kind)[len(`"`):], &b.told)
+	}
+	t.string(ringback.DeltaToolInput, b.place, b.input, &b.toldInput)
+	if input := valueOf(b.head, "input"); t.ended && b.toldInput == 0 && len(members(input)) > 0 {
+		t.text(ringback.DeltaToolInput, b.place, string(input))
+	}
 }
 
 func (b *anthropicBlock) is(kind string) bool { return member(b.head, "type").Str == kind }

@@ -61,6 +61,7 @@ type call struct {
 	firstToken time.Time
 	granted    int // bytes that Grow has granted for the answer
 	events     int
+	told       bool // all of the answer
 }
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {
@@ -94,6 +95,7 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	if failure := read(body); failure != nil {
 		return nil, failure
 	}
+	c.tell(true)
 	message := c.answer.message()
 	if nesting(message) > maxNesting {
 		return nil, c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is nested more than %d deep", c.client.name, maxNesting), errTooDeep)

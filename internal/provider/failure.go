@@ -27,6 +27,7 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 		RequestID: c.requestID, Sent: c.sent.Load(), Cause: cause,
 	}
 	if c.answer.begun() {
+		c.tell(true)
 		e.PartialText = c.answer.text()
 	}
 	if usage := c.answer.usage(); usage != nil && nesting(usage) <= maxNesting {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tidwall/gjson"
@@ -44,6 +45,8 @@ type grownItem struct {
 	index int64 // noIndex: value.raw are items, joined by commas
 	id    string
 	value grown
+	told  int // bytes: of a run, or of the string that is told of an item
+	parts int // that have been told of a run
 }
 
 const noIndex = -1
@@ -58,6 +61,18 @@ func sentWhole(name []byte) bool {
 	return false
 }
 
+// lasts says whether a value of a message is told as it grows, so that no piece of
+// another kind may take its place. Text may become a list, of which it is a part.
+func lasts(name []byte, kind byte) bool {
+	switch string(name) {
+	case "arguments", "function", "text", "thinking", "tool_calls":
+		return true
+	case "content", "reasoning", "reasoning_content":
+		return kind != '"' && kind != '['
+	}
+	return false
+}
+
 // add adds a piece of the value of a name. Strings are joined within a message
 // only. null is no news, nor is an empty string that does not join.
 func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
@@ -66,6 +81,10 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	switch {
 	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && len(piece) == len(`""`):
 		return nil
+	case message && kind != v.kind && !v.empty() && lasts(name, kind):
+		return fmt.Errorf("a piece of %s is of another kind than those before it", name)
+	case message && string(name) == "type" && v.kind == '"' && !v.empty():
+		return nil // it is said once, or repeated
 	case kind == '"' && v.kind == '"' && joins:
 		v.raw = append(v.raw, inner(piece)...)
 		p.held += len(piece)
@@ -77,13 +96,13 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	case joins && kind == '"' && v.kind == '[':
 		return p.loose(v, textPart(inner(piece)))
 	case joins && kind == '[' && v.kind == '"':
-		begun := v.raw[1:]
-		*v = grown{kind: '['}
-		if len(begun) > 0 {
-			if err := p.loose(v, textPart(begun)); err != nil {
+		list := grown{kind: '['}
+		if begun := v.contents(); len(begun) > 0 {
+			if err := p.loose(&list, textPart(begun)); err != nil {
 				return err
 			}
 		}
+		*v = list
 		return p.extend(v, name, piece, message)
 	}
 	return p.set(v, name, piece, message)
@@ -120,15 +139,19 @@ func (p *pieces) part() error {
 // merge adds an object to an object.
 func (p *pieces) merge(v *grown, piece []byte, message bool) error {
 	if v.members == nil {
-		begun := v.raw
-		p.held -= len(v.raw)
-		v.raw, v.members = nil, new(grownObject)
-		if err := p.merge(v, begun, message); err != nil {
+		begun := new(grownObject)
+		if err := p.addMembers(begun, v.raw, message); err != nil {
 			return err
 		}
+		p.held -= len(v.raw)
+		v.raw, v.members = nil, begun
 	}
+	return p.addMembers(v.members, piece, message)
+}
+
+func (p *pieces) addMembers(o *grownObject, piece []byte, message bool) error {
 	for member := range pairs(piece) {
-		if err := p.addMember(v.members, member, message); err != nil {
+		if err := p.addMember(o, member, message); err != nil {
 			return err
 		}
 	}
@@ -164,7 +187,7 @@ func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 // extend adds the items of a list to a list.
 func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) {
 	for item := range items(piece) {
-		if member(item, "index").Type == gjson.Number {
+		if index := member(item, "index"); index.Type == gjson.Number && index.Int() >= 0 {
 			err = p.addItem(v, name, item, message)
 		} else {
 			err = p.loose(v, item)
@@ -220,6 +243,91 @@ func (v *grown) is(raw []byte) bool {
 		return len(raw) == len(v.raw)+1 && bytes.HasPrefix(raw, v.raw)
 	}
 	return bytes.Equal(v.raw, raw)
+}
+
+// empty says whether nothing has come of the value but its form.
+func (v *grown) empty() bool {
+	switch v.kind {
+	case '"':
+		return len(v.contents()) == 0
+	case '[':
+		return len(v.items) == 0
+	case '{':
+		return v.members == nil && len(members(v.raw)) == 0
+	}
+	return v.kind == 0 || v.kind == 'n'
+}
+
+// contents are those of a string by now, as they are escaped; nil of anything else.
+func (v *grown) contents() []byte {
+	if v.kind != '"' {
+		return nil
+	}
+	return v.raw[len(`"`):]
+}
+
+// member gives a member of an object as it is by now; one of which nothing has come
+// if there is none.
+func (v *grown) member(name string) *grown {
+	if v.members != nil {
+		return v.members.member(name)
+	}
+	raw := valueOf(v.raw, name)
+	value := &grown{kind: firstByte(raw), raw: raw}
+	switch value.kind {
+	case '"':
+		value.raw = raw[:len(raw)-1]
+	case '[':
+		value = &grown{kind: '[', items: []*grownItem{{index: noIndex, value: grown{raw: inner(raw)}}}}
+	}
+	return value
+}
+
+func (o *grownObject) member(name string) *grown {
+	if i, ok := o.at[name]; ok {
+		return o.values[i]
+	}
+	return new(grown)
+}
+
+// lacks gives the members of an object of which nothing has come.
+func (v *grown) lacks(object []byte) []byte {
+	lacking := []byte{'{'}
+	for p := range pairs(object) {
+		if v.member(string(p.name)).empty() {
+			lacking = appendMember(lacking, p.key, p.value)
+		}
+	}
+	return append(lacking, '}')
+}
+
+// part is one of a list, as it is told.
+type part struct {
+	value *grown
+	item  int // its place among the items that are kept apart
+	place int // in the list
+	told  *int
+}
+
+// tellParts goes through the parts of a list of which something may not have been
+// told. Those of a run came whole.
+func (v *grown) tellParts(t teller, tell func(t teller, p part)) {
+	place := 0
+	for i, item := range v.items {
+		if item.index != noIndex {
+			tell(t, part{value: &item.value, item: i, place: place, told: &item.told})
+			place++
+			continue
+		}
+		raw, rest := cut(item.value.raw[item.told:])
+		for ; len(raw) > 0; raw, rest = cut(rest) {
+			came := part{value: &grown{kind: firstByte(raw), raw: raw}, item: i, place: place + item.parts, told: new(int)}
+			tell(teller{to: t.to, ended: true}, came)
+			item.parts++
+		}
+		item.told = len(item.value.raw)
+		place += item.parts
+	}
 }
 
 // result gives a member as it is by now.

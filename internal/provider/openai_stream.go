@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
 )
 
@@ -32,9 +33,14 @@ type openaiAnswer struct {
 }
 
 type openaiChoice struct {
-	index  int64
-	object grownObject // its delta is the message
-	over   bool
+	index    int64
+	object   grownObject // its delta is the message
+	over     bool
+	inPieces bool // some piece of its message has come, not only a whole one
+
+	touched, calls    bool   // something has come since it was told; tool calls have
+	thoughts          string // the member that is told as such
+	told, toldThought int    // bytes of its content and its thoughts, as they are escaped
 }
 
 var _ assembler = (*openaiAnswer)(nil)
@@ -157,6 +163,9 @@ func (a *openaiAnswer) choice(piece []byte) (*openaiChoice, error) {
 		return nil, errors.New("a choice is not a JSON object")
 	}
 	index := member(piece, "index").Int() // some servers that have but one leave it out
+	if index < 0 {
+		return nil, fmt.Errorf("choice %d is none", index)
+	}
 	at, known := slices.BinarySearchFunc(a.choices, index, func(c *openaiChoice, index int64) int { return cmp.Compare(c.index, index) })
 	if !known {
 		if err := a.part(); err != nil {
@@ -167,19 +176,18 @@ func (a *openaiAnswer) choice(piece []byte) (*openaiChoice, error) {
 	return a.choices[at], nil
 }
 
-// grow adds a piece to a choice. Some servers send a message whole, in the place
-// of a delta.
+// grow adds a piece to a choice.
 func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
+	var whole []byte
 	for member := range pairs(piece) {
 		switch string(member.name) {
 		case "delta":
-			err = a.speak(choice, member.value)
+			var said bool
+			said, err = a.speak(choice, member.value)
+			choice.inPieces = choice.inPieces || said
 		case "message":
-			var message *grown
-			if message, err = a.member(&choice.object, member.name); err == nil && member.value[0] == '{' {
-				*message = grown{}
-				err = a.speak(choice, member.value)
-			}
+			whole = member.value
+			_, err = a.member(&choice.object, member.name) // its place
 		default:
 			err = a.addMember(&choice.object, member, false)
 		}
@@ -187,32 +195,53 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 			break
 		}
 	}
+	if err == nil && firstByte(whole) == '{' {
+		err = a.hear(choice, whole)
+	}
 	if len(meaning(valueOf(piece, "finish_reason"))) > 0 {
 		choice.over, a.spoken = true, true
 	}
 	return err
 }
 
-// speak adds a piece of a choice's message.
-func (a *openaiAnswer) speak(choice *openaiChoice, delta []byte) error {
+// hear takes a message that some servers send whole: in the place of deltas, each
+// the whole so far, or beside and behind them. What has come in pieces stays, since
+// it has been told: then the message adds what they lack.
+func (a *openaiAnswer) hear(choice *openaiChoice, whole []byte) error {
+	message, err := a.member(&choice.object, []byte("message"))
+	if err != nil {
+		return err
+	}
+	if choice.inPieces {
+		whole = message.lacks(whole)
+	} else {
+		*message = grown{}
+	}
+	_, err = a.speak(choice, whole)
+	return err
+}
+
+// speak adds a piece of a choice's message. said: it is more than an empty form.
+func (a *openaiAnswer) speak(choice *openaiChoice, delta []byte) (said bool, err error) {
 	message, err := a.member(&choice.object, []byte("message"))
 	switch {
 	case err != nil || delta[0] == 'n':
-		return err
+		return false, err
 	case delta[0] != '{':
-		return errors.New("a delta is not a JSON object")
+		return false, errors.New("a delta is not a JSON object")
 	case message.kind == 0:
 		message.kind, message.raw = '{', []byte("{}")
 	}
-	said := false
 	for member := range pairs(delta) {
 		if err := checkPiece(member); err != nil {
-			return err
+			return false, err
 		}
 		said = said || says(member)
+		choice.calls = choice.calls || string(member.name) == "tool_calls"
 	}
+	choice.touched = true
 	a.spoken = a.spoken || said
-	return a.merge(message, delta, true)
+	return said, a.merge(message, delta, true)
 }
 
 // checkPiece refuses what the members of a message that we know cannot be.
@@ -299,6 +328,73 @@ func (a *openaiAnswer) text() string {
 		return ""
 	}
 	return contentText(a.choices[0].object.result("message").Get("content"))
+}
+
+// tell tells the first choice, whose text is the answer's. A later one that came
+// before it, and a message that may come again, longer, are told at the end.
+func (a *openaiAnswer) tell(t teller) {
+	if a.whole != nil {
+		message := gjson.GetBytes(a.whole, "choices.0.message").Raw
+		new(openaiChoice).tell(t, &grown{kind: '{', raw: []byte(message)})
+		return
+	}
+	if len(a.choices) == 0 {
+		return
+	}
+	first := a.choices[0]
+	if t.ended || first.touched && first.inPieces && first.index == 0 {
+		first.tell(t, first.object.member("message"))
+	}
+}
+
+// tell tells what the message of the choice has grown by.
+func (c *openaiChoice) tell(t teller, message *grown) {
+	c.tellContent(t, message.member("content"))
+	for _, name := range []string{"reasoning_content", "reasoning"} { // some servers send both, with the same text
+		if c.thoughts == "" && len(message.member(name).contents()) > 0 {
+			c.thoughts = name
+		}
+	}
+	if thoughts := message.member(c.thoughts); thoughts.kind == '"' {
+		t.string(ringback.DeltaThinking, 0, thoughts.contents(), &c.toldThought)
+	}
+	if c.calls || t.ended {
+		tellCalls(t, message.member("tool_calls"))
+	}
+	c.touched, c.calls = false, false
+}
+
+// tellContent tells text: a string, or parts, which a string may have become.
+func (c *openaiChoice) tellContent(t teller, content *grown) {
+	if content.kind == '"' {
+		t.string(ringback.DeltaText, 0, content.contents(), &c.told)
+		return
+	}
+	content.tellParts(t, func(t teller, p part) {
+		if c.told > 0 { // the string that there was is the first part
+			*p.told, c.told = c.told, 0
+		}
+		kind := unescape(p.value.member("type").contents())
+		value := p.value.member(kind)
+		switch {
+		case kind == "thinking" && value.kind == '[' && t.ended: // parts in turn
+			t.text(ringback.DeltaThinking, p.item, contentText(gjson.ParseBytes(value.appendTo(nil))))
+		case kind == "thinking", kind == "text":
+			t.string(ringback.DeltaKind(kind), p.item, value.contents(), p.told)
+		}
+	})
+}
+
+// tellCalls tells the input of tools: a string, or an object, which is told whole.
+func tellCalls(t teller, calls *grown) {
+	calls.tellParts(t, func(t teller, p part) {
+		input := p.value.member("function").member("arguments")
+		if input.kind == '{' && t.ended {
+			t.text(ringback.DeltaToolInput, p.place, string(input.appendTo(nil)))
+			return
+		}
+		t.string(ringback.DeltaToolInput, p.place, input.contents(), p.told)
+	})
 }
 
 // contentText is the text of a message's content: a string, or a list of parts.

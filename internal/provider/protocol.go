@@ -62,6 +62,8 @@ type assembler interface {
 	replace(message []byte) error
 	// begun says whether anything of the answer itself has come.
 	begun() bool
+	// tell tells what has come since the last time.
+	tell(t teller)
 	// size is the number of bytes that are held.
 	size() int
 	// message builds the whole message.

@@ -40,6 +40,7 @@ func (c *call) readStream(body *wire) *Error {
 		if err != nil {
 			return c.spoiled(err)
 		}
+		c.tell(done)
 		if done {
 			body.drain()
 			return nil
@@ -97,6 +98,16 @@ func (c *call) noteFirstToken() {
 	if c.request.FirstToken != nil {
 		c.request.FirstToken(c.firstToken)
 	}
+}
+
+// tell passes on what has come of the answer since the last time; ended says that
+// nothing more comes.
+func (c *call) tell(ended bool) {
+	if c.request.Delta == nil || c.told {
+		return
+	}
+	c.told = ended
+	c.answer.tell(teller{to: c.request.Delta, ended: ended})
 }
 
 // reserve sees to it that n bytes of answer are granted, each three times: the
