@@ -63,7 +63,7 @@ func (s *Server) routes() []route {
 			about:  openapi.About{ID: "job", Summary: "Read a job, or wait for its end", Gives: one[ringback.Job]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/stream", door: s.stream, query: watching, token: true,
+			method: "GET", path: "/api/jobs/{id}/stream", door: s.stream, query: watching, token: true, everywhere: true,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about: openapi.About{
 				ID: "stream", Summary: "Watch a job: server-sent events", Gives: one[ringback.StreamEvent](), Media: eventStream,
