@@ -106,11 +106,11 @@ func (l *leases) askOnce(ctx context.Context, questions func(b *pgx.Batch), read
 	return read(results)
 }
 
-const selectNodes = `SELECT id, machine, version, api, worker, joined_at, expires_at
+const selectNodes = `SELECT id, machine, version, url, api, worker, joined_at, expires_at
 	FROM ringback.nodes WHERE expires_at > clock_timestamp() ORDER BY id`
 
 func scanNode(rows pgx.Rows) (n store.Node, err error) {
-	err = rows.Scan(&n.ID, &n.Machine, &n.Version, &n.API, &n.Worker, &n.JoinedAt, &n.ExpiresAt)
+	err = rows.Scan(&n.ID, &n.Machine, &n.Version, &n.URL, &n.API, &n.Worker, &n.JoinedAt, &n.ExpiresAt)
 	n.JoinedAt, n.ExpiresAt = n.JoinedAt.UTC().Truncate(time.Millisecond), n.ExpiresAt.UTC().Truncate(time.Millisecond)
 	return n, err
 }
@@ -118,10 +118,10 @@ func scanNode(rows pgx.Rows) (n store.Node, err error) {
 // Join implements store.Nodes.
 func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 	lease, err := s.lease(ctx, `
-		INSERT INTO ringback.nodes (id, process, machine, version, api, worker, joined_at, expires_at)
-		VALUES ($1, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $2::interval)
+		INSERT INTO ringback.nodes (id, process, machine, version, url, api, worker, joined_at, expires_at)
+		VALUES ($1, $3, $4, $5, $6, $7, $8, clock_timestamp(), clock_timestamp() + $2::interval)
 		ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
-		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.process, clean(n.Machine), clean(n.Version), n.API, n.Worker)
+		RETURNING clock_timestamp()`, n.ID, s.leases.lasts, s.leases.process, clean(n.Machine), clean(n.Version), clean(n.URL), n.API, n.Worker)
 	if err != nil {
 		return lease, fmt.Errorf("join: %w", err)
 	}

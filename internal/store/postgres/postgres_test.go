@@ -266,6 +266,35 @@ func TestNodesThatAskForTheKeyAtOnceGetTheSame(t *testing.T) {
 	}
 }
 
+// A node of the schema before this one joins while the new one is there, and keeps its
+// lease while something stands in the new one's way.
+func TestTheSchemaGainsURLsUnderNodesThatRun(t *testing.T) {
+	h := newHarness(t, postgrestest.Database(t))
+	h.execute(`ALTER TABLE ringback.nodes DROP COLUMN url; UPDATE ringback.schema SET version = 4`)
+	backup, err := pgx.Connect(t.Context(), h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backup.Close(context.Background())
+	if _, err := backup.Exec(t.Context(), `BEGIN; LOCK TABLE ringback.nodes IN ACCESS SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err := Open(t.Context(), Config{URL: h.url}); !errors.Is(err, store.ErrUnavailable) || time.Since(begin) > renewTimeout+time.Second {
+		t.Errorf("Open during a backup: got %v after %s, want ErrUnavailable before leases are lost", err, time.Since(begin))
+	}
+	if _, err := backup.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Config{URL: h.url})
+	h.execute(`INSERT INTO ringback.nodes (id, process, machine, version, api, worker, joined_at, expires_at)
+		VALUES ('a', gen_random_uuid(), '', 'v0', true, true, clock_timestamp(), clock_timestamp() + interval '1 minute')`)
+	lease, err := s.Join(t.Context(), store.Node{ID: "b", URL: "http://b"})
+	if err != nil || len(lease.Nodes) != 2 || lease.Nodes[0].URL != "" || lease.Nodes[1].URL != "http://b" {
+		t.Errorf("Join: got %+v, %v, want a without a URL and b with its own", lease.Nodes, err)
+	}
+}
+
 func TestANewerSchemaIsLeftToThoseWhoMayUseIt(t *testing.T) {
 	h := newHarness(t, postgrestest.Database(t))
 	h.execute(`UPDATE ringback.schema SET version = 1000`)

@@ -85,7 +85,7 @@ func nodeIDs(nodes []store.Node) []string {
 func exerciseNodes(s suite) {
 	s.promise("a node that has joined is known with all that it says of itself", func(w *world) {
 		first := w.node
-		want := store.Node{ID: "node-9", Machine: "a machine", Version: "v1.2.3", Worker: true}
+		want := store.Node{ID: "node-9", Machine: "a machine", Version: "v1.2.3", URL: "http://10.0.0.7:8080", Worker: true}
 		lease, err := w.Store().Join(w.ctx(), want)
 		w.ok(err)
 		nodes, err := w.Store().Nodes(w.ctx())
@@ -100,6 +100,8 @@ func exerciseNodes(s suite) {
 		}
 		got.JoinedAt, got.ExpiresAt = time.Time{}, time.Time{}
 		w.same("Node", got, want)
+		w.same("Node of a lease", w.renew(first).Nodes[1].URL, want.URL)
+		w.same("Node of its own lease", lease.Nodes[1].URL, want.URL)
 	})
 
 	s.promise("each renewal says who lives", func(w *world) {
