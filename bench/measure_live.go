@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +18,6 @@ const (
 	// provider's own stream.
 	direct = "direct"
 	storm  = "2,000 readers of a finished job"
-	idle   = "10,000 idle readers"
 )
 
 // shape is how many jobs are watched, and by how many readers each.
@@ -58,8 +56,8 @@ var stormy = shape{
 	behaviour: behaviour{pieces: 100, size: 2500},
 }
 
-// measureLive: how long a piece of an answer takes from the provider to a reader,
-// what readers cost who wait, and how long many take to read what is over.
+// measureLive: how long a piece of an answer takes from the provider to a reader, and
+// how long many readers take to read what is over.
 func measureLive(ctx context.Context, b *bench) error {
 	if err := b.direct(ctx); err != nil {
 		b.failed(live, direct, err)
@@ -72,7 +70,7 @@ func measureLive(ctx context.Context, b *bench) error {
 			b.failed(live, c.Name, err)
 		}
 	}
-	return b.withStores(func(c contender) error { return b.idle(ctx, c) }, idle)
+	return nil
 }
 
 // direct lets readers ask the provider itself.
@@ -311,166 +309,4 @@ func get(ctx context.Context, url string, into any) error {
 		return fmt.Errorf("GET %s: %s", url, resp.Status)
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
-}
-
-const (
-	idlers   = 10_000
-	vanished = idlers / 2
-	// idleFiles is how many descriptors this process may need beside those.
-	idleFiles = idlers + 4_000
-	// idleFlood is how many seconds a flood beside them, or without them, takes about.
-	idleFlood = 1.5
-)
-
-// idle: readers of as many jobs that are not due, of whom half vanish at once. What do
-// they hold, do they give it back, and what do they cost those who work?
-func (b *bench) idle(ctx context.Context, c contender) error {
-	if err := allowFiles(idleFiles); err != nil {
-		return err
-	}
-	u, err := b.start(ctx, c, options{})
-	if err != nil {
-		return err
-	}
-	defer u.stop()
-	rate, err := b.warm(ctx, u)
-	if err != nil {
-		return err
-	}
-	jobs := int(rate * idleFlood)
-	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
-		return err
-	}
-	ids, err := b.putOff(ctx, u, idlers)
-	if err != nil {
-		return err
-	}
-	b.holds(u, "before")
-	crowd, err := b.seat(ctx, u, ids)
-	if err != nil {
-		return err
-	}
-	defer crowd.leave(idlers)
-	b.note(idle, c.Name, "told to come again", "times", float64(b.world.run.Load().away.Load()))
-	memory := b.holds(u, "with them").memory
-	b.profile.snapshot(ctx, u, live+"-idle")
-	w := watch(200*time.Millisecond, u.processes...)
-	err = b.floods(ctx, u, "jobs beside them", jobs, 3)
-	b.note(idle, c.Name, "memory, at most", "MB", max(memory, float64(w.end().peak)/1e6))
-	if err != nil {
-		return err
-	}
-	return b.vanish(ctx, u, crowd, jobs)
-}
-
-// floods notes what it gets through, times times.
-func (b *bench) floods(ctx context.Context, u *up, metric string, jobs, times int) error {
-	for range times {
-		rate, err := b.flood(ctx, u, atOnce, promptSize, jobs)
-		if err != nil {
-			return err
-		}
-		b.note(idle, u.Name, metric, "/s", rate)
-	}
-	return nil
-}
-
-// vanish lets half of the crowd vanish, then the others.
-func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error {
-	before := measure(u.processes...).Descriptors
-	began := time.Now()
-	crowd.leave(vanished)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if !await(ctx, func() bool { return measure(u.processes...).Descriptors <= before-vanished+closing }) {
-		return errors.New("the descriptors of those that have vanished are still open")
-	}
-	b.note(idle, u.Name, "5,000 vanish: their descriptors are closed after", "s", time.Since(began).Seconds())
-	b.holds(u, "with 5,000")
-	crowd.leave(idlers - vanished)
-	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
-		return err
-	}
-	b.holds(u, "when all have left")
-	return nil
-}
-
-// closing is how many descriptors may come and go meanwhile.
-const closing = 50
-
-// holds notes what its process holds now.
-func (b *bench) holds(u *up, when string) held {
-	use := measure(u.processes...)
-	h := held{memory: float64(use.Memory) / 1e6, descriptors: float64(use.Descriptors), goroutines: goroutines(u)}
-	b.note(idle, u.Name, "memory "+when, "MB", h.memory)
-	b.note(idle, u.Name, "goroutines "+when, "", h.goroutines)
-	b.note(idle, u.Name, "descriptors "+when, "", h.descriptors)
-	return h
-}
-
-// putOff submits jobs that are not due.
-func (b *bench) putOff(ctx context.Context, u *up, n int) ([]string, error) {
-	r := b.world.begin(atOnce, n, n)
-	s := newWatchedSubmitter(b.world, r, u)
-	defer s.close()
-	s.also += fmt.Sprintf(`,"run_at":"%s"`, time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339))
-	s.flood(ctx, 0, n, submitters)
-	return s.ids, s.err()
-}
-
-// crowd are readers who wait.
-type crowd struct {
-	cancel []context.CancelFunc // of those who are here
-	group  errgroup.Group
-}
-
-// seat opens a stream for each job, and reads it. The readers must be let go.
-func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
-	r := b.world.run.Load()
-	all := &crowd{cancel: make([]context.CancelFunc, len(ids))}
-	opening, within := errgroup.WithContext(ctx)
-	opening.SetLimit(2 * submitters)
-	for i, id := range ids {
-		reading, cancel := context.WithCancel(ctx)
-		all.cancel[i] = cancel
-		opening.Go(func() error {
-			rd, err := r.open(within, u.streamOf(id), i)
-			if err != nil {
-				return err
-			}
-			all.group.Go(func() error { return rd.read(reading, r) })
-			return nil
-		})
-	}
-	if err := opening.Wait(); err != nil {
-		all.leave(len(ids))
-		return nil, err
-	}
-	return all, nil
-}
-
-// leave lets n of the crowd vanish without a word, and the last wait for all.
-func (c *crowd) leave(n int) {
-	for _, cancel := range c.cancel[:min(n, len(c.cancel))] {
-		cancel()
-	}
-	if c.cancel = c.cancel[min(n, len(c.cancel)):]; len(c.cancel) == 0 {
-		_ = c.group.Wait() // they were cut off
-	}
-}
-
-// allowFiles sees to it that this process, and those that it starts, may open n files.
-func allowFiles(n uint64) error {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("read the limit of open files: %w", err)
-	}
-	if l.Cur >= n {
-		return nil
-	}
-	l.Cur, l.Max = max(l.Max, n), max(l.Max, n)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d readers take %d open files, more than are allowed; as root: ulimit -n %d", idlers, n, n)
-	}
-	return nil
 }
