@@ -37,5 +37,9 @@ func EventOf(s Status) EventType {
 type Event struct {
 	Type      EventType `json:"type"`
 	Timestamp Time      `json:"timestamp"`
+	// Attempt and Number are the place of a job.started or job.progress among the
+	// job's events, as EventID has it: what comes later is greater. 0 for all others.
+	Attempt int64 `json:"attempt,omitempty"`
+	Number  int64 `json:"number,omitempty"`
 	Job
 }

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/provider":          {".", "internal/sse"},
-	"internal/webhook":           {"."},
+	"internal/webhook":           {".", "internal/sse"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 		"internal/telemetry", "internal/sse",

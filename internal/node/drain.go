@@ -60,6 +60,7 @@ func (n *Node) Stop() {
 	n.admission.Lock()
 	defer n.admission.Unlock()
 	n.draining.Store(true)
+	n.streams.stop()
 }
 
 // partingFor bounds what a node that stops asks of a store that may be gone.

@@ -18,13 +18,15 @@ type feed struct {
 	log     *hub.Log
 	attempt int64
 	done    func()
+	private bool // nobody reads it but this attempt's webhooks, and nobody keeps it
+	mute    bool // it has no pieces of the answer
 }
 
 // feed opens the log for an attempt, and says there that it has begun. What earlier
 // attempts have left in the store comes first.
 func (n *Node) feed(j *store.Job) *feed {
 	if !j.Options.Stream {
-		return nil
+		return privateFeed(j)
 	}
 	log, done := n.hub.Feed(j.ID)
 	f := &feed{log: log, attempt: j.Fence, done: done}
@@ -33,6 +35,18 @@ func (n *Node) feed(j *store.Job) *feed {
 		f.retries(j.Fence, n.stamped())
 	}
 	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
+	return f
+}
+
+// privateFeed is that of a job that is not streamed, but whose caller wants webhooks
+// while it runs; nil if none.
+func privateFeed(j *store.Job) *feed {
+	progress := wantsEvent(j, ringback.EventProgress)
+	if !progress && !wantsEvent(j, ringback.EventStarted) {
+		return nil
+	}
+	f := &feed{log: hub.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}
+	f.log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted})
 	return f
 }
 
@@ -61,7 +75,7 @@ func (n *Node) storedEvents(ctx context.Context, j *store.Job) ([]ringback.Strea
 // delta is what Generate calls for each piece of the answer; nil where nobody wants
 // it.
 func (f *feed) delta() func(ringback.Delta) {
-	if f == nil {
+	if f == nil || f.mute {
 		return nil
 	}
 	return func(d ringback.Delta) { f.log.Delta(f.attempt, d) }
@@ -69,7 +83,7 @@ func (f *feed) delta() func(ringback.Delta) {
 
 // packed is the log so far, as it is stored.
 func (f *feed) packed() store.Blob {
-	if f == nil {
+	if f == nil || f.private {
 		return store.Blob{}
 	}
 	return store.Pack(f.log.Encode())

@@ -48,7 +48,10 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	defer func() { t.trace.end(&res) }()
 	f := n.feed(j)
 	defer f.end()
+	pushed := n.push(j, f, t)
+	defer pushed.leave()
 	res = n.call(j, request, t, held, f)
+	pushed.quiet()
 	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
 	res.partial, res.events = packPartial(res), f.packed()
 	n.report(j, &res, t)

@@ -33,6 +33,8 @@ type metrics struct {
 	try        prometheus.Histogram
 	lag        prometheus.Histogram
 
+	pushes *prometheus.CounterVec // kind, outcome
+
 	sweeps    prometheus.Counter
 	sweptJobs prometheus.Counter
 	claims    *prometheus.CounterVec // kind
@@ -80,6 +82,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		lag: auto.NewHistogram(histogram("ringback_delivery_lag_seconds",
 			"Time from a job's end until its webhook was delivered.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600, 76 * 3600})),
+		pushes: counter("ringback_pushes_total", "What was sent of jobs while they ran, by what became of it.", "kind", "outcome"),
 		sweeps: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_sweeps_total",
 			Help: "Leases that this node took from nodes which did not renew them."}),
 		sweptJobs: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_swept_jobs_total",
@@ -97,6 +100,11 @@ func newMetrics(r prometheus.Registerer) metrics {
 	}
 	for _, outcome := range []string{tryDelivered, tryFailed, tryDead} {
 		m.deliveries.WithLabelValues(outcome)
+	}
+	for _, kind := range []string{pushStarted, pushProgress, pushStream} {
+		for _, outcome := range []string{pushSent, pushFailed, pushDropped, pushCut} {
+			m.pushes.WithLabelValues(kind, outcome)
+		}
 	}
 	return m
 }
@@ -147,6 +155,7 @@ type gauges struct {
 	breaker     *prometheus.Desc // host_class
 	leaseAge    *prometheus.Desc
 	nodes       *prometheus.Desc
+	streams     *prometheus.Desc
 }
 
 // anyModel stands for all models of a provider: its key is held back.
@@ -166,12 +175,13 @@ func newGauges(n *Node) *gauges {
 		breaker:     desc("ringback_breaker_open", "Hosts of receivers that are held back.", "host_class"),
 		leaseAge:    desc("ringback_lease_age_seconds", "For how long the node has not renewed its lease; 0 if that lasts as long as the process."),
 		nodes:       desc("ringback_nodes", "Nodes that live, as this one's last renewal showed."),
+		streams:     desc("ringback_pushed_streams", "Streams that are being pushed to a stream_to."),
 	}
 }
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes} {
+	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes, g.streams} {
 		out <- d
 	}
 }
@@ -191,6 +201,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	l := g.n.life.Load()
 	give(g.leaseAge, l.age().Seconds())
 	give(g.nodes, float64(l.alive()))
+	give(g.streams, float64(g.n.streams.count()))
 	give(g.jobs, float64(g.n.running.count()), string(ringback.Running))
 	if queued, err := g.n.store.Queued(ctx); err == nil {
 		give(g.jobs, float64(queued), string(ringback.Queued))

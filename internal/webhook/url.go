@@ -15,7 +15,7 @@ import (
 
 const maxURLBytes = 2048
 
-// Target is a callback URL that passed [Guard.CheckURL].
+// Target is a URL that passed [Guard.CheckURL] or [Guard.CheckStreamURL].
 type Target struct {
 	// URL is what will be dialled: scheme and host in lower case and ASCII, a
 	// default port left out, the rest percent-encoded.
@@ -32,10 +32,36 @@ type Target struct {
 // The text of an error is one sentence for the API's user that says what would
 // be right.
 func (g *Guard) CheckURL(raw string) (Target, error) {
+	return g.check(raw, func(scheme string) error {
+		if scheme != "http" && scheme != "https" {
+			return errScheme
+		}
+		return nil
+	})
+}
+
+// CheckStreamURL checks a stream_to as CheckURL does a callback_url; it may be of the
+// schemes ws and wss too. Host is of the scheme http or https: what goes there shares
+// slots and holds, however it is spoken to.
+func (g *Guard) CheckStreamURL(raw string) (Target, error) {
+	t, err := g.check(raw, func(scheme string) error {
+		switch scheme {
+		case "http", "https", "ws", "wss":
+			return nil
+		}
+		return errStreamScheme
+	})
+	if f, ok := errors.AsType[fault](err); ok {
+		return Target{}, errors.New(f.of("stream_to"))
+	}
+	return t, err
+}
+
+func (g *Guard) check(raw string, scheme func(string) error) (Target, error) {
 	if err := checkCharacters(raw); err != nil {
 		return Target{}, err
 	}
-	u, err := parseURL(raw)
+	u, err := parseURL(raw, scheme)
 	if err != nil {
 		return Target{}, err
 	}
@@ -47,24 +73,44 @@ func (g *Guard) CheckURL(raw string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{URL: rewrite(u, host, port), Host: u.Scheme + "://" + net.JoinHostPort(strings.TrimSuffix(host, "."), port)}
+	t := Target{URL: rewrite(u, host, port), Host: carrier(u.Scheme) + "://" + net.JoinHostPort(strings.TrimSuffix(host, "."), port)}
 	if len(t.URL) > maxURLBytes {
 		return Target{}, errTooLong
 	}
 	return t, nil
 }
 
-var (
-	errTooLong    = fmt.Errorf("callback_url must be at most %d bytes, percent-encoded", maxURLBytes)
-	errCharacters = errors.New("callback_url must hold no space, control character or backslash; percent-encode them")
-	errFragment   = errors.New("callback_url must have no fragment; percent-encode # as %23")
-	errScheme     = errors.New("callback_url must begin with http:// or https://")
-	errHost       = errors.New("callback_url must have a host, like https://example.com/hook")
-	errUserinfo   = errors.New("callback_url must hold no user name or password; callback_headers can carry a credential")
-	errForm       = errors.New("callback_url must be a valid URL, like https://example.com/hook")
-	errPort       = errors.New("the port of callback_url must be 80, 443 or 1024 to 65535, and not one of another protocol")
-	errAddress    = errors.New("the host of callback_url must be a name, or an address in its usual form like 93.184.215.14 or [2001:4860:4860::8888]")
-	errName       = errors.New("the host of callback_url must be a valid name: labels of 1 to 63 letters, digits, - and _, at most 253 in all")
+// carrier is the scheme by which a WebSocket is opened; another one is its own.
+func carrier(scheme string) string {
+	switch scheme {
+	case "ws":
+		return "http"
+	case "wss":
+		return "https"
+	}
+	return scheme
+}
+
+// fault is what is wrong with a URL: a sentence in which %s stands for its field.
+type fault string
+
+// Error names callback_url.
+func (f fault) Error() string { return f.of("callback_url") }
+
+func (f fault) of(field string) string { return strings.ReplaceAll(string(f), "%s", field) }
+
+const (
+	errTooLong      fault = "%s must be at most 2048 bytes, percent-encoded"
+	errCharacters   fault = "%s must hold no space, control character or backslash; percent-encode them"
+	errFragment     fault = "%s must have no fragment; percent-encode # as %23"
+	errScheme       fault = "%s must begin with http:// or https://"
+	errStreamScheme fault = "%s must begin with http:// or https://, for one request that is held open, or with ws:// or wss://, for messages"
+	errHost         fault = "%s must have a host, like https://example.com/hook"
+	errUserinfo     fault = "%s must hold no user name or password; callback_headers can carry a credential"
+	errForm         fault = "%s must be a valid URL, like https://example.com/hook"
+	errPort         fault = "the port of %s must be 80, 443 or 1024 to 65535, and not one of another protocol"
+	errAddress      fault = "the host of %s must be a name, or an address in its usual form like 93.184.215.14 or [2001:4860:4860::8888]"
+	errName         fault = "the host of %s must be a valid name: labels of 1 to 63 letters, digits, - and _, at most 253 in all"
 )
 
 // checkCharacters comes first, since parsers differ on exactly these characters,
@@ -87,13 +133,15 @@ func checkCharacters(raw string) error {
 	return nil
 }
 
-func parseURL(raw string) (*url.URL, error) {
+func parseURL(raw string, scheme func(string) error) (*url.URL, error) {
 	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, errForm // url.Error would repeat the URL
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errScheme
+	}
+	if err := scheme(u.Scheme); err != nil {
+		return nil, err
+	}
+	switch {
 	case u.User != nil: // set for https://@host/ too
 		return nil, errUserinfo
 	case u.Opaque != "" || u.Hostname() == "": // http://:80/ would reach localhost
@@ -104,7 +152,7 @@ func parseURL(raw string) (*url.URL, error) {
 
 func portOf(u *url.URL) (string, error) {
 	if u.Port() == "" {
-		if u.Scheme == "https" {
+		if carrier(u.Scheme) == "https" {
 			return "443", nil
 		}
 		return "80", nil
@@ -221,7 +269,7 @@ func validLabel(label string) bool {
 func rewrite(u *url.URL, host, port string) string {
 	out := *u
 	switch {
-	case port == "443" && u.Scheme == "https", port == "80" && u.Scheme == "http":
+	case port == "443" && carrier(u.Scheme) == "https", port == "80" && carrier(u.Scheme) == "http":
 		out.Host = host
 		if strings.Contains(host, ":") {
 			out.Host = "[" + host + "]"

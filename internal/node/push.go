@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// push is what one attempt sends of itself while it runs: webhooks, and the stream
+// that the caller wants somewhere. All of it is best effort, and none of it stays in
+// the way of what is stored.
+type push struct {
+	quiet func() // ends the webhooks, and waits for the one that is on its way
+	leave func() // tells the stream that the attempt is over
+}
+
+// push begins to send what an attempt is to send of itself. Quiet must be called
+// before the attempt is settled, leave when it is.
+func (n *Node) push(j *store.Job, f *feed, t *ticket) push {
+	return push{quiet: n.tellReceiver(j, f, t.life), leave: n.pushStream(j)}
+}
+
+// What is pushed, as a label.
+const (
+	pushStarted  = "started"
+	pushProgress = "progress"
+	pushStream   = "stream"
+)
+
+// What became of it, as a label.
+const (
+	pushSent    = "sent"
+	pushFailed  = "failed"
+	pushDropped = "dropped" // there was no slot, or the host is on hold
+	pushCut     = "cut_off" // a webhook by the end of its attempt, a stream since its receiver took nothing
+)
+
+func (n *Node) pushed(kind, outcome string) { n.metrics.pushes.WithLabelValues(kind, outcome).Inc() }
+
+// wantsEvent tells whether the caller wants a webhook of an event.
+func wantsEvent(j *store.Job, e ringback.EventType) bool {
+	return j.Options.CallbackURL != "" && slices.Contains(j.Options.Events, e)
+}
+
+// pushHeader are the headers that the caller adds to what goes to a host: those for
+// the callback URL go nowhere else.
+func pushHeader(j *store.Job, host string) http.Header {
+	header := http.Header{}
+	if host == j.Options.Host {
+		if given, err := webhook.Headers(j.Options.CallbackHeaders); err == nil {
+			header = given
+		}
+	}
+	if header.Get(headerTraceParent) == "" {
+		setTrace(header, j.Options.TraceParent, j.Options.TraceState)
+	}
+	return header
+}
+
+// until sleeps until a time of this process's clock; false if ctx ends first.
+func until(ctx context.Context, at time.Time) bool {
+	if d := time.Until(at); d > 0 {
+		return sleep(ctx, d)
+	}
+	return ctx.Err() == nil
+}

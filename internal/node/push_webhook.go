@@ -1,0 +1,222 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+const (
+	// progressEvery is the shortest time between two webhooks of a job that runs.
+	progressEvery = 500 * time.Millisecond
+	// progressPause bounds the time between them where the receiver takes none.
+	progressPause = 30 * time.Second
+	// progressTry is how long one may take: the next one says the same, and more.
+	progressTry = 5 * time.Second
+)
+
+// telling is the webhooks of one attempt while it runs: job.started and job.progress.
+// It has at most one on its way, so they arrive in order; what comes meanwhile is in
+// the next one, if there is a next one.
+//
+// What becomes of them tells the host's gate nothing. A receiver that does not know
+// them, or is slow with them, is not to be held back from the ends of jobs; and one
+// that takes them may still fail at those.
+type telling struct {
+	node   *Node
+	job    *store.Job
+	life   *life
+	feed   *feed
+	after  ringback.EventID // the last event that was read
+	blocks map[int]*strings.Builder
+	pause  time.Duration
+}
+
+// tellReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
+// that; behind it nothing is sent any more.
+func (n *Node) tellReceiver(j *store.Job, f *feed, l *life) (quiet func()) {
+	if f == nil || !wantsEvent(j, ringback.EventStarted) && !wantsEvent(j, ringback.EventProgress) {
+		return func() {}
+	}
+	ctx, end := context.WithCancel(l.calls)
+	t := &telling{node: n, job: j, life: l, feed: f, after: f.log.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
+	done := make(chan struct{})
+	n.group.Go(func() error {
+		defer close(done)
+		t.run(ctx)
+		return nil
+	})
+	return func() { end(); <-done }
+}
+
+func (t *telling) run(ctx context.Context) {
+	next := time.Now()
+	if wantsEvent(t.job, ringback.EventStarted) {
+		t.send(ctx, ringback.EventStarted)
+		next = next.Add(t.pause)
+	}
+	if !wantsEvent(t.job, ringback.EventProgress) {
+		return
+	}
+	for t.hasMore(ctx) && until(ctx, next) {
+		for t.feed.log.Last().Compare(t.after) > 0 && t.read(ctx) == nil {
+		}
+		next = time.Now()
+		t.send(ctx, ringback.EventProgress)
+		next = next.Add(t.pause)
+	}
+}
+
+// hasMore waits for more text.
+func (t *telling) hasMore(ctx context.Context) bool {
+	for had := t.size(); t.size() == had; {
+		if t.read(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// read takes what there is of the log, or waits for it.
+func (t *telling) read(ctx context.Context) error {
+	events, err := t.feed.log.Next(ctx, t.after, false)
+	for _, e := range events {
+		t.after = e.EventID
+		if e.Delta == nil || e.Kind != ringback.DeltaText {
+			continue
+		}
+		if t.blocks[e.Index] == nil {
+			t.blocks[e.Index] = &strings.Builder{}
+		}
+		t.blocks[e.Index].WriteString(e.Text)
+	}
+	return err
+}
+
+func (t *telling) size() (n int) {
+	for _, b := range t.blocks {
+		n += b.Len()
+	}
+	return n
+}
+
+// text is the answer so far.
+func (t *telling) text() string {
+	var all strings.Builder
+	all.Grow(t.size())
+	for _, i := range slices.Sorted(maps.Keys(t.blocks)) {
+		all.WriteString(t.blocks[i].String())
+	}
+	return all.String()
+}
+
+// send makes one try, where there is a slot that nobody needs.
+func (t *telling) send(ctx context.Context, event ringback.EventType) {
+	n, kind := t.node, pushProgress
+	if event == ringback.EventStarted {
+		kind = pushStarted
+	}
+	pass := n.deliveries.takeSpare(store.Host{Project: t.job.Project, Host: t.job.Options.Host})
+	if pass == nil {
+		n.pushed(kind, pushDropped)
+		return
+	}
+	defer func() {
+		n.giveBack(pass)
+		poke(n.wakeDeliveries)
+	}()
+	if !t.life.leased() { // by now: another node may run the job
+		n.pushed(kind, pushDropped)
+		return
+	}
+	res, err := t.try(ctx, event)
+	if err != nil {
+		n.log.Warn("webhook not pushed", "job_id", t.job.ID, "event", event, "err", err)
+	}
+	t.judge(ctx, kind, res)
+}
+
+func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Result, error) {
+	body, err := webhook.Body(t.event(event))
+	if err != nil {
+		return webhook.Result{}, err
+	}
+	held := &share{b: t.node.budget}
+	held.force(int64(len(body)))
+	defer held.release()
+	ctx, cancel := context.WithTimeout(ctx, progressTry)
+	defer cancel()
+	return t.node.cfg.Sender.Send(ctx, webhook.Message{
+		At: t.node.now(), ID: pushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
+		Header: pushHeader(t.job, t.job.Options.Host), Secret: t.node.cfg.Secret,
+	}), nil
+}
+
+func (t *telling) event(event ringback.EventType) ringback.Event {
+	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.stamped())
+	e.Attempt, e.Number = t.after.Attempt, t.after.Number
+	return e
+}
+
+// judge says what a try leads to: a receiver that takes none is asked more and more
+// seldom.
+func (t *telling) judge(ctx context.Context, kind string, res webhook.Result) {
+	n := t.node
+	switch {
+	case res.Verdict == webhook.Delivered:
+		t.pause = progressEvery
+		n.pushed(kind, pushSent)
+		return
+	case ctx.Err() != nil:
+		n.pushed(kind, pushCut)
+		return
+	}
+	n.pushed(kind, pushFailed)
+	t.pause = min(max(2*t.pause, res.RetryAfter), progressPause)
+	n.tell("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
+		slog.Int("status_code", res.StatusCode), slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
+}
+
+// pushID derives the webhook-id of what is not stored from its place among the events
+// of its job.
+func pushID(job uuid.UUID, event ringback.EventType, at ringback.EventID) uuid.UUID {
+	return deliveryID(job, ringback.EventType(fmt.Sprint(event, " ", at)))
+}
+
+// takeSpare takes a slot for a webhook that may as well not be sent: one that leaves
+// half of all slots to deliveries, with none of those waiting, at a host that is not on
+// hold. Nil if there is none.
+func (s *sends) takeSpare(h store.Host) *pass {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := s.host(h)
+	_, _, held := to.gate.Held()
+	unproven := !to.gate.Proven()
+	if held || to.places > 0 || s.backlog[h] > 0 || to.out >= slotsPerHost/2 ||
+		s.taken >= deliverySlots/2 || unproven && s.unproven >= unprovenSlots/2 {
+		return nil
+	}
+	p := &pass{sends: s, host: h}
+	if !s.enter(p, to) {
+		return nil
+	}
+	return p
+}
+
+// isHeld tells whether a host is on hold.
+func (s *sends) isHeld(h store.Host) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _, held := s.host(h).gate.Held()
+	return held
+}

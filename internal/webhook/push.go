@@ -1,0 +1,177 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/sse"
+)
+
+// beatEvery is after what time without an event a stream says that it lives.
+const beatEvery = 15 * time.Second
+
+// Stream is a stream of events that is to be pushed.
+type Stream struct {
+	// At is when it is opened, by the clock that the webhook-timestamp is to show.
+	At time.Time
+	// ID is the webhook-id, without a dot.
+	ID string
+	// URL is the stream_to; it is checked again.
+	URL string
+	// Last is the id of the last event that was sent before, where the stream goes on;
+	// the zero EventID if none was.
+	Last ringback.EventID
+	// Header are further headers, as [Headers] gave them; nil for none.
+	Header http.Header
+	// Secret signs the headers.
+	Secret ringback.Secret
+	// Next waits for the events behind the last ones that it gave. io.EOF ends the
+	// stream well; another error, but for that of its context, breaks it off.
+	Next func(context.Context) ([]ringback.StreamEvent, error)
+	// Sent is told the id of each event that has left, or the last of several. It is
+	// not called any more when Push has returned.
+	Sent func(ringback.EventID)
+}
+
+// What a [Result.Cause] of Push may be.
+var (
+	// ErrStalled: the receiver takes nothing.
+	ErrStalled = errors.New("the receiver takes nothing of the stream")
+	// ErrHadEnough: the receiver ended the stream, and nothing is wrong.
+	ErrHadEnough = errors.New("the receiver ended the stream")
+)
+
+// Push opens a stream and sends its events, until Next says io.EOF and the receiver
+// has it all. To http and https that is one POST whose body goes on; to ws and wss
+// each event is a message. A receiver that takes nothing for the sender's timeout is
+// cut off.
+//
+// Delivered is a stream that has reached its end, or of which the receiver had enough;
+// Retry one that may be opened again, and Dead one that need not be.
+func (s *Sender) Push(ctx context.Context, m Stream) Result {
+	began := time.Now()
+	if m.At.IsZero() {
+		m.At = began
+	}
+	r := s.push(ctx, m)
+	r.Started, r.Took = m.At, time.Since(began)
+	return r
+}
+
+func (s *Sender) push(ctx context.Context, m Stream) Result {
+	if !s.begin() {
+		return Result{Verdict: Interrupted, Error: "the server is stopping", Cause: ErrClosed}
+	}
+	defer s.running.Done()
+	target, err := s.guard.CheckStreamURL(m.URL)
+	if err != nil {
+		return Result{Verdict: Dead, Class: ClassBlocked, Error: err.Error(), Cause: err}
+	}
+	u, err := url.Parse(target.URL)
+	if err != nil {
+		return Result{Verdict: Dead, Class: ClassBlocked, Error: "stream_to is no URL", Cause: err}
+	}
+	within, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	p := &pushing{Stream: m, sender: s, try: &try{url: target.URL, header: s.streamHeader(m)}, ctx: within, end: end}
+	messages := carrier(u.Scheme) != u.Scheme
+	var r Result
+	if messages {
+		r = p.messages()
+	} else {
+		r = p.post()
+	}
+	r.Remote = p.try.remote
+	return r
+}
+
+// streamHeader has no body to sign: what is signed is that the stream is ours, and when
+// it was opened.
+func (s *Sender) streamHeader(m Stream) http.Header {
+	h := ringback.Sign(m.Secret, m.ID, m.At, nil)
+	h["User-Agent"] = []string{s.userAgent}
+	maps.Copy(h, m.Header)
+	if m.Last != (ringback.EventID{}) {
+		h.Set("Last-Event-ID", m.Last.String())
+	} else {
+		h.Del("Last-Event-ID")
+	}
+	return h
+}
+
+// pushing is one stream over one connection.
+type pushing struct {
+	Stream
+
+	sender *Sender
+	try    *try
+	ctx    context.Context //nolint:containedctx // of this one call of Push
+	end    context.CancelCauseFunc
+}
+
+// await waits for events; there are none if it is time to say that the stream lives.
+func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
+	short, cancel := context.WithTimeout(ctx, p.sender.beat)
+	defer cancel()
+	events, err := p.Next(short)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, nil
+	}
+	return events, err
+}
+
+var stalled = Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+
+// broken judges a stream that ended before its end.
+func (p *pushing) broken(err error) Result {
+	cause := context.Cause(p.ctx)
+	switch {
+	case errors.Is(cause, ErrStalled):
+		return stalled
+	case errors.Is(cause, ErrHadEnough):
+		return Result{Verdict: Delivered, Cause: ErrHadEnough}
+	case cause != nil:
+		return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: cause}
+	default:
+		return p.sender.failed(p.ctx, p.try, err, 0)
+	}
+}
+
+// refused judges an answer that is not the one that a stream wants.
+func (p *pushing) refused(resp *http.Response) Result {
+	r := judge(resp.StatusCode)
+	r.RetryAfter = retryAfter(resp, time.Now())
+	if code := resp.StatusCode; code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests {
+		r.Verdict = Dead // asking again won't help
+	}
+	return r
+}
+
+// encode gives an event as all streams carry it.
+func encode(e *ringback.StreamEvent) ([]byte, error) { return json.Marshal(e) }
+
+// frames are events as SSE carries them.
+func frames(events []ringback.StreamEvent) (all []byte, err error) {
+	for i := range events {
+		data, err := encode(&events[i])
+		if err != nil {
+			return nil, err
+		}
+		all = sse.Append(all, events[i].EventID.String(), string(events[i].Type), data)
+	}
+	return all, nil
+}
+
+// drained reads and forgets, so that a receiver may say what it likes; false if it says
+// too much.
+func drained(r io.Reader) bool {
+	n, err := io.Copy(io.Discard, io.LimitReader(r, maxReadBytes))
+	return err == nil && n < maxReadBytes
+}
