@@ -12,24 +12,21 @@ import (
 )
 
 const (
-	idle     = "10,000 idle readers"
-	idlers   = 10_000
-	vanished = idlers / 2
-	// idleFiles is how many descriptors this process may need beside those.
-	idleFiles = idlers + 4_000
-	// idleFlood is how many seconds a flood beside them, or without them, takes about.
-	idleFlood = 1.5
+	idle   = "10,000 idle readers"
+	idlers = 10_000
+	// otherFiles is how many descriptors a process may need beside those of readers.
+	otherFiles = 4_000
 )
 
 // measureIdle: what readers hold who wait, and what they cost those who work.
 func measureIdle(ctx context.Context, b *bench) error {
-	return b.withStores(func(c contender) error { return b.idle(ctx, c) }, idle)
+	return b.withStores(func(c contender) error { return b.idle(ctx, c, idlers) }, idle)
 }
 
-// idle: readers of as many jobs that are not due, of whom half vanish at once. What do
+// idle: n readers of as many jobs that are not due, of whom half vanish at once. What do
 // they hold, do they give it back, and what do they cost those who work?
-func (b *bench) idle(ctx context.Context, c contender) error {
-	if err := allowFiles(idleFiles); err != nil {
+func (b *bench) idle(ctx context.Context, c contender, n int) error {
+	if err := allowFiles(n + otherFiles); err != nil {
 		return err
 	}
 	u, err := b.start(ctx, c, options{})
@@ -41,11 +38,11 @@ func (b *bench) idle(ctx context.Context, c contender) error {
 	if err != nil {
 		return err
 	}
-	jobs := int(rate * idleFlood)
+	jobs := max(50, int(rate*b.seconds/2))
 	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
 		return err
 	}
-	ids, err := b.putOff(ctx, u, idlers)
+	ids, err := b.putOff(ctx, u, n)
 	if err != nil {
 		return err
 	}
@@ -54,7 +51,7 @@ func (b *bench) idle(ctx context.Context, c contender) error {
 	if err != nil {
 		return err
 	}
-	defer crowd.leave(idlers)
+	defer func() { crowd.leave(len(crowd.cancel)) }()
 	b.note(idle, c.Name, "told to come again", "times", float64(b.world.run.Load().away.Load()))
 	memory := b.holds(u, "with them").memory
 	if err := b.rests(ctx, u); err != nil {
@@ -72,21 +69,17 @@ func (b *bench) idle(ctx context.Context, c contender) error {
 	return b.vanish(ctx, u, crowd, jobs)
 }
 
-// resting is for how long readers are left alone: each is told meanwhile that the
-// server lives.
-const resting = 5 * time.Second
-
 // rests notes what readers cost who wait.
 func (b *bench) rests(ctx context.Context, u *up) error {
 	return b.profile.during(ctx, u, live+"-rest", func() error {
-		before := measure(u.processes...)
+		before, began := measure(u.processes...), time.Now()
 		select {
-		case <-time.After(resting):
+		case <-time.After(time.Duration(2 * b.seconds * float64(time.Second))):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		spent := measure(u.processes...).CPU - before.CPU
-		b.note(idle, u.Name, "processor, where nothing else is done", "ms a second", float64(spent.Milliseconds())/resting.Seconds())
+		b.note(idle, u.Name, "processor, where nothing else is done", "ms a second", float64(spent.Milliseconds())/time.Since(began).Seconds())
 		if b.verbose {
 			log.Printf("      %s: %.0f MB of heap, %.0f MB of stacks", u.Name, gauge(u, "go_memstats_heap_inuse_bytes")/1e6, gauge(u, "go_memstats_stack_inuse_bytes")/1e6)
 		}
@@ -108,17 +101,17 @@ func (b *bench) floods(ctx context.Context, u *up, metric string, jobs, times in
 
 // vanish lets half of the crowd vanish, then the others.
 func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error {
-	before := measure(u.processes...).Descriptors
-	began := time.Now()
-	crowd.leave(vanished)
+	half := len(crowd.cancel) / 2
+	before, began := measure(u.processes...).Descriptors, time.Now()
+	crowd.leave(half)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if !await(ctx, func() bool { return measure(u.processes...).Descriptors <= before-vanished+closing }) {
+	if !await(ctx, func() bool { return measure(u.processes...).Descriptors <= before-half+closing }) {
 		return errors.New("the descriptors of those that have vanished are still open")
 	}
-	b.note(idle, u.Name, "5,000 vanish: their descriptors are closed after", "s", time.Since(began).Seconds())
-	b.holds(u, "with 5,000")
-	crowd.leave(idlers - vanished)
+	b.note(idle, u.Name, "half of them vanish: their descriptors are closed after", "s", time.Since(began).Seconds())
+	b.holds(u, "with half of them")
+	crowd.leave(len(crowd.cancel))
 	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
 		return err
 	}
@@ -127,7 +120,7 @@ func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error
 }
 
 // closing is how many descriptors may come and go meanwhile.
-const closing = 50
+const closing = 10
 
 // holds notes what its process holds now.
 func (b *bench) holds(u *up, when string) held {
@@ -191,17 +184,18 @@ func (c *crowd) leave(n int) {
 }
 
 // allowFiles sees to it that this process, and those that it starts, may open n files.
-func allowFiles(n uint64) error {
+func allowFiles(n int) error {
+	want := uint64(n) //nolint:gosec // some thousands
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
-	if l.Cur >= n {
+	if l.Cur >= want {
 		return nil
 	}
-	l.Cur, l.Max = max(l.Max, n), max(l.Max, n)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d readers take %d open files, more than are allowed; as root: ulimit -n %d", idlers, n, n)
+	most := max(l.Max, want)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+		return fmt.Errorf("it takes %d open files, of which %d are allowed; as root: ulimit -n %d", n, l.Cur, n)
 	}
 	return nil
 }

@@ -28,8 +28,14 @@ type shape struct {
 	readers   int
 	perSecond float64 // jobs that begin
 	behaviour behaviour
-	cost      string // the metric of the processor's time; "" for none
+	cost      string // the unit of the processor's time; "" where it is not measured
 }
+
+// What the processor's time is told of.
+const (
+	perJob   = "ms a job"
+	perEvent = "µs an event"
+)
 
 // shapes are paced so that a machine of two processors, which are the bench's too,
 // is not simply busy: what is measured then is the queue.
@@ -41,12 +47,12 @@ var shapes = []shape{
 	{
 		name: "1,000 jobs", profile: "jobs", jobs: 1000, readers: 1, perSecond: 1000,
 		behaviour: behaviour{pause: time.Second, stream: 3 * time.Second, pieces: 30, size: 750},
-		cost:      "ms a job",
+		cost:      perJob,
 	},
 	{
 		name: "1,000 readers", profile: "readers", jobs: 1, readers: 1000, perSecond: 1,
 		behaviour: behaviour{pause: time.Second, stream: 2500 * time.Millisecond, pieces: 25, size: 625},
-		cost:      "µs an event",
+		cost:      perEvent,
 	},
 }
 
@@ -59,14 +65,14 @@ var stormy = shape{
 // measureLive: how long a piece of an answer takes from the provider to a reader, and
 // how long many readers take to read what is over.
 func measureLive(ctx context.Context, b *bench) error {
-	if err := b.direct(ctx); err != nil {
+	if err := b.direct(ctx, shapes, stormy); err != nil {
 		b.failed(live, direct, err)
 	}
 	for _, c := range b.present {
 		if !c.profiled || ctx.Err() != nil {
 			continue
 		}
-		if err := b.live(ctx, c); err != nil {
+		if err := b.live(ctx, c, shapes, stormy); err != nil {
 			b.failed(live, c.Name, err)
 		}
 	}
@@ -74,7 +80,7 @@ func measureLive(ctx context.Context, b *bench) error {
 }
 
 // direct lets readers ask the provider itself.
-func (b *bench) direct(ctx context.Context) error {
+func (b *bench) direct(ctx context.Context, shapes []shape, over shape) error {
 	ask := func(ctx context.Context, n int) (request, error) {
 		return func(ctx context.Context) (*http.Request, error) {
 			body := fmt.Sprintf(`{"stream":true,"messages":[{"role":"user","content":"%s%d "}]}`, numbered, n)
@@ -84,21 +90,22 @@ func (b *bench) direct(ctx context.Context) error {
 	for _, s := range shapes {
 		s.behaviour.together = s.readers > 1
 		r := b.world.begin(s.behaviour, s.jobs, s.jobs)
-		late, err := s.watch(ctx, r, ask)
+		seen, err := s.watch(ctx, r, ask)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		b.noteLate(direct, s, late)
+		b.noteLate(direct, s, seen.late)
 	}
-	r := b.world.begin(stormy.behaviour, 1, 1)
-	if _, err := stormy.watch(ctx, r, ask); err != nil {
+	r := b.world.begin(over.behaviour, 1, 1)
+	seen, err := over.watch(ctx, r, ask)
+	if err != nil {
 		return fmt.Errorf("%s: %w", storm, err)
 	}
-	b.note(live, direct, storm, "s", time.Since(r.start).Seconds())
+	b.note(live, direct, storm, "s", seen.took.Seconds())
 	return nil
 }
 
-func (b *bench) live(ctx context.Context, c contender) error {
+func (b *bench) live(ctx context.Context, c contender, shapes []shape, over shape) error {
 	u, err := b.start(ctx, c, options{concurrency: 1250 * max(1, c.workers)}) // one node has room for all
 	if err != nil {
 		return err
@@ -112,7 +119,7 @@ func (b *bench) live(ctx context.Context, c contender) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if err := b.storm(ctx, u, stormy); err != nil {
+	if err := b.storm(ctx, u, over); err != nil {
 		return fmt.Errorf("%s: %w", storm, err)
 	}
 	return nil
@@ -127,9 +134,9 @@ func (b *bench) liveShape(ctx context.Context, u *up, s shape) error {
 	sub := newWatchedSubmitter(b.world, r, u)
 	defer sub.close()
 	before := measure(u.all()...)
-	var late []int64
+	var seen watched
 	err := b.profile.during(ctx, u, live+"-"+s.profile, func() (err error) {
-		late, err = s.watch(ctx, r, func(ctx context.Context, n int) (request, error) {
+		seen, err = s.watch(ctx, r, func(ctx context.Context, n int) (request, error) {
 			if err := sub.submit(ctx, n); err != nil {
 				return nil, err
 			}
@@ -147,11 +154,11 @@ func (b *bench) liveShape(ctx context.Context, u *up, s shape) error {
 	if err := u.runElsewhere(ctx, sub.ids); err != nil {
 		return err
 	}
-	b.noteLate(u.Name, s, late)
+	b.noteLate(u.Name, s, seen.late)
 	switch s.cost {
-	case "ms a job":
+	case perJob:
 		b.note(live, u.Name, s.name+": processor", s.cost, float64(spent.Microseconds())/1e3/float64(s.jobs))
-	case "µs an event":
+	case perEvent:
 		b.note(live, u.Name, s.name+": processor", s.cost, float64(spent.Microseconds())/float64(s.readers*s.behaviour.pieces))
 	}
 	return nil
@@ -179,10 +186,16 @@ func (u *up) streamOf(id string) request {
 	}
 }
 
-// watch begins the jobs and lets readers come to each, as soon as it has begun. It
-// gives how long the pieces took to all of them, in nanoseconds; an error, if one of
-// them did not read the answer.
-func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context, n int) (request, error)) (late []int64, err error) {
+// watched is what readers have seen.
+type watched struct {
+	late []int64       // how long each piece took to each of them, in nanoseconds
+	took time.Duration // until the last had read all, from when the first came or its job began
+}
+
+// watch begins the jobs and lets readers come to each, as soon as it has begun. It is
+// an error if one of them did not read the answer.
+func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context, n int) (request, error)) (seen watched, err error) {
+	began := time.Now()
 	all := make([]*reader, s.jobs*s.readers)
 	group, ctx := errgroup.WithContext(ctx)
 	atRate(ctx, s.jobs, s.perSecond, func(n int) {
@@ -204,16 +217,17 @@ func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context
 		})
 	})
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return seen, err
 	}
+	seen.took = time.Since(began)
 	for i, rd := range all {
 		its, err := rd.late(r, i/s.readers)
 		if err != nil {
-			return nil, err
+			return seen, err
 		}
-		late = append(late, its...)
+		seen.late = append(seen.late, its...)
 	}
-	return late, nil
+	return seen, nil
 }
 
 // open opens a stream for reader i. One that is told to come again does so soon.
@@ -249,15 +263,11 @@ func (b *bench) storm(ctx context.Context, u *up, s shape) error {
 	if err := r.wait(ctx); err != nil {
 		return err
 	}
-	var began time.Time
-	_, err := s.watch(ctx, r, func(context.Context, int) (request, error) {
-		began = time.Now()
-		return u.streamOf(sub.ids[0]), nil
-	})
+	seen, err := s.watch(ctx, r, func(context.Context, int) (request, error) { return u.streamOf(sub.ids[0]), nil })
 	if err != nil {
 		return err
 	}
-	b.note(live, u.Name, storm, "s", time.Since(began).Seconds())
+	b.note(live, u.Name, storm, "s", seen.took.Seconds())
 	b.note(live, u.Name, "… told to come again", "times", float64(r.away.Load()))
 	return nil
 }
