@@ -130,7 +130,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		c.nodes[n].open("--roles", roles)
 		c.nodes[n].ready()
 	}
-	door, other, runs := c.nodes[0].door, c.nodes[1].door, c.nodes[2].door
+	one, other, runs := c.nodes[0].door, c.nodes[1].door, c.nodes[2].door
 	request := func(t *testing.T, model string) ringback.Request {
 		return ringback.Request{Stream: true, Prompt: t.Name(), Model: model, OnDisconnect: ringback.DisconnectCancel}
 	}
@@ -175,7 +175,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	}{
 		"SSE at the node that runs it":       {runs, sseByHeader},
 		"WebSocket at the node that runs it": {runs, webSocket},
-		"SSE at another node":                {door, sseByHeader},
+		"SSE at another node":                {one, sseByHeader},
 		"WebSocket at another node":          {other, webSocket},
 	} {
 		t.Run("the last reader leaves: "+name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 
 	t.Run("one who waits for the answer leaves", func(t *testing.T) {
 		t.Parallel()
-		for _, d := range []*door{runs, door} {
+		for _, d := range []*door{runs, one} {
 			r := request(t, endless)
 			r.Prompt = fmt.Sprint(r.Prompt, d == runs)
 			r.CallbackURL = c.callback
@@ -242,7 +242,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		var g errgroup.Group
 		g.Go(func() error { return v.watch(t.Context()) })
 		<-reads
-		look(t, door, id, sseByHeader)
+		look(t, one, id, sseByHeader)
 		must(t, g.Wait())
 		if job := c.ended(id); job.Status != ringback.Completed {
 			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
