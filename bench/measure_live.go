@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +18,6 @@ const (
 	// provider's own stream.
 	direct = "direct"
 	storm  = "2,000 readers of a finished job"
-	idle   = "10,000 idle readers"
 )
 
 // shape is how many jobs are watched, and by how many readers each.
@@ -30,8 +28,14 @@ type shape struct {
 	readers   int
 	perSecond float64 // jobs that begin
 	behaviour behaviour
-	cost      string // the metric of the processor's time; "" for none
+	cost      string // the unit of the processor's time; "" where it is not measured
 }
+
+// What the processor's time is told of.
+const (
+	perJob   = "ms a job"
+	perEvent = "µs an event"
+)
 
 // shapes are paced so that a machine of two processors, which are the bench's too,
 // is not simply busy: what is measured then is the queue.
@@ -43,12 +47,12 @@ var shapes = []shape{
 	{
 		name: "1,000 jobs", profile: "jobs", jobs: 1000, readers: 1, perSecond: 1000,
 		behaviour: behaviour{pause: time.Second, stream: 3 * time.Second, pieces: 30, size: 750},
-		cost:      "ms a job",
+		cost:      perJob,
 	},
 	{
 		name: "1,000 readers", profile: "readers", jobs: 1, readers: 1000, perSecond: 1,
 		behaviour: behaviour{pause: time.Second, stream: 2500 * time.Millisecond, pieces: 25, size: 625},
-		cost:      "µs an event",
+		cost:      perEvent,
 	},
 }
 
@@ -58,25 +62,25 @@ var stormy = shape{
 	behaviour: behaviour{pieces: 100, size: 2500},
 }
 
-// measureLive: how long a piece of an answer takes from the provider to a reader,
-// what readers cost who wait, and how long many take to read what is over.
+// measureLive: how long a piece of an answer takes from the provider to a reader, and
+// how long many readers take to read what is over.
 func measureLive(ctx context.Context, b *bench) error {
-	if err := b.direct(ctx); err != nil {
+	if err := b.direct(ctx, shapes, stormy); err != nil {
 		b.failed(live, direct, err)
 	}
 	for _, c := range b.present {
 		if !c.profiled || ctx.Err() != nil {
 			continue
 		}
-		if err := b.live(ctx, c); err != nil {
+		if err := b.live(ctx, c, shapes, stormy); err != nil {
 			b.failed(live, c.Name, err)
 		}
 	}
-	return b.withStores(func(c contender) error { return b.idle(ctx, c) }, idle)
+	return nil
 }
 
 // direct lets readers ask the provider itself.
-func (b *bench) direct(ctx context.Context) error {
+func (b *bench) direct(ctx context.Context, shapes []shape, over shape) error {
 	ask := func(ctx context.Context, n int) (request, error) {
 		return func(ctx context.Context) (*http.Request, error) {
 			body := fmt.Sprintf(`{"stream":true,"messages":[{"role":"user","content":"%s%d "}]}`, numbered, n)
@@ -86,21 +90,22 @@ func (b *bench) direct(ctx context.Context) error {
 	for _, s := range shapes {
 		s.behaviour.together = s.readers > 1
 		r := b.world.begin(s.behaviour, s.jobs, s.jobs)
-		late, err := s.watch(ctx, r, ask)
+		seen, err := s.watch(ctx, r, ask)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		b.noteLate(direct, s, late)
+		b.noteLate(direct, s, seen.late)
 	}
-	r := b.world.begin(stormy.behaviour, 1, 1)
-	if _, err := stormy.watch(ctx, r, ask); err != nil {
+	r := b.world.begin(over.behaviour, 1, 1)
+	seen, err := over.watch(ctx, r, ask)
+	if err != nil {
 		return fmt.Errorf("%s: %w", storm, err)
 	}
-	b.note(live, direct, storm, "s", time.Since(r.start).Seconds())
+	b.note(live, direct, storm, "s", seen.took.Seconds())
 	return nil
 }
 
-func (b *bench) live(ctx context.Context, c contender) error {
+func (b *bench) live(ctx context.Context, c contender, shapes []shape, over shape) error {
 	u, err := b.start(ctx, c, options{concurrency: 1250 * max(1, c.workers)}) // one node has room for all
 	if err != nil {
 		return err
@@ -114,7 +119,7 @@ func (b *bench) live(ctx context.Context, c contender) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if err := b.storm(ctx, u, stormy); err != nil {
+	if err := b.storm(ctx, u, over); err != nil {
 		return fmt.Errorf("%s: %w", storm, err)
 	}
 	return nil
@@ -129,9 +134,9 @@ func (b *bench) liveShape(ctx context.Context, u *up, s shape) error {
 	sub := newWatchedSubmitter(b.world, r, u)
 	defer sub.close()
 	before := measure(u.all()...)
-	var late []int64
+	var seen watched
 	err := b.profile.during(ctx, u, live+"-"+s.profile, func() (err error) {
-		late, err = s.watch(ctx, r, func(ctx context.Context, n int) (request, error) {
+		seen, err = s.watch(ctx, r, func(ctx context.Context, n int) (request, error) {
 			if err := sub.submit(ctx, n); err != nil {
 				return nil, err
 			}
@@ -149,11 +154,11 @@ func (b *bench) liveShape(ctx context.Context, u *up, s shape) error {
 	if err := u.runElsewhere(ctx, sub.ids); err != nil {
 		return err
 	}
-	b.noteLate(u.Name, s, late)
+	b.noteLate(u.Name, s, seen.late)
 	switch s.cost {
-	case "ms a job":
+	case perJob:
 		b.note(live, u.Name, s.name+": processor", s.cost, float64(spent.Microseconds())/1e3/float64(s.jobs))
-	case "µs an event":
+	case perEvent:
 		b.note(live, u.Name, s.name+": processor", s.cost, float64(spent.Microseconds())/float64(s.readers*s.behaviour.pieces))
 	}
 	return nil
@@ -181,10 +186,16 @@ func (u *up) streamOf(id string) request {
 	}
 }
 
-// watch begins the jobs and lets readers come to each, as soon as it has begun. It
-// gives how long the pieces took to all of them, in nanoseconds; an error, if one of
-// them did not read the answer.
-func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context, n int) (request, error)) (late []int64, err error) {
+// watched is what readers have seen.
+type watched struct {
+	late []int64       // how long each piece took to each of them, in nanoseconds
+	took time.Duration // until the last had read all, from when the first came or its job began
+}
+
+// watch begins the jobs and lets readers come to each, as soon as it has begun. It is
+// an error if one of them did not read the answer.
+func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context, n int) (request, error)) (seen watched, err error) {
+	began := time.Now()
 	all := make([]*reader, s.jobs*s.readers)
 	group, ctx := errgroup.WithContext(ctx)
 	atRate(ctx, s.jobs, s.perSecond, func(n int) {
@@ -206,16 +217,17 @@ func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context
 		})
 	})
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return seen, err
 	}
+	seen.took = time.Since(began)
 	for i, rd := range all {
 		its, err := rd.late(r, i/s.readers)
 		if err != nil {
-			return nil, err
+			return seen, err
 		}
-		late = append(late, its...)
+		seen.late = append(seen.late, its...)
 	}
-	return late, nil
+	return seen, nil
 }
 
 // open opens a stream for reader i. One that is told to come again does so soon.
@@ -251,15 +263,11 @@ func (b *bench) storm(ctx context.Context, u *up, s shape) error {
 	if err := r.wait(ctx); err != nil {
 		return err
 	}
-	var began time.Time
-	_, err := s.watch(ctx, r, func(context.Context, int) (request, error) {
-		began = time.Now()
-		return u.streamOf(sub.ids[0]), nil
-	})
+	seen, err := s.watch(ctx, r, func(context.Context, int) (request, error) { return u.streamOf(sub.ids[0]), nil })
 	if err != nil {
 		return err
 	}
-	b.note(live, u.Name, storm, "s", time.Since(began).Seconds())
+	b.note(live, u.Name, storm, "s", seen.took.Seconds())
 	b.note(live, u.Name, "… told to come again", "times", float64(r.away.Load()))
 	return nil
 }
@@ -311,166 +319,4 @@ func get(ctx context.Context, url string, into any) error {
 		return fmt.Errorf("GET %s: %s", url, resp.Status)
 	}
 	return json.NewDecoder(resp.Body).Decode(into)
-}
-
-const (
-	idlers   = 10_000
-	vanished = idlers / 2
-	// idleFiles is how many descriptors this process may need beside those.
-	idleFiles = idlers + 4_000
-	// idleFlood is how many seconds a flood beside them, or without them, takes about.
-	idleFlood = 1.5
-)
-
-// idle: readers of as many jobs that are not due, of whom half vanish at once. What do
-// they hold, do they give it back, and what do they cost those who work?
-func (b *bench) idle(ctx context.Context, c contender) error {
-	if err := allowFiles(idleFiles); err != nil {
-		return err
-	}
-	u, err := b.start(ctx, c, options{})
-	if err != nil {
-		return err
-	}
-	defer u.stop()
-	rate, err := b.warm(ctx, u)
-	if err != nil {
-		return err
-	}
-	jobs := int(rate * idleFlood)
-	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
-		return err
-	}
-	ids, err := b.putOff(ctx, u, idlers)
-	if err != nil {
-		return err
-	}
-	b.holds(u, "before")
-	crowd, err := b.seat(ctx, u, ids)
-	if err != nil {
-		return err
-	}
-	defer crowd.leave(idlers)
-	b.note(idle, c.Name, "told to come again", "times", float64(b.world.run.Load().away.Load()))
-	memory := b.holds(u, "with them").memory
-	b.profile.snapshot(ctx, u, live+"-idle")
-	w := watch(200*time.Millisecond, u.processes...)
-	err = b.floods(ctx, u, "jobs beside them", jobs, 3)
-	b.note(idle, c.Name, "memory, at most", "MB", max(memory, float64(w.end().peak)/1e6))
-	if err != nil {
-		return err
-	}
-	return b.vanish(ctx, u, crowd, jobs)
-}
-
-// floods notes what it gets through, times times.
-func (b *bench) floods(ctx context.Context, u *up, metric string, jobs, times int) error {
-	for range times {
-		rate, err := b.flood(ctx, u, atOnce, promptSize, jobs)
-		if err != nil {
-			return err
-		}
-		b.note(idle, u.Name, metric, "/s", rate)
-	}
-	return nil
-}
-
-// vanish lets half of the crowd vanish, then the others.
-func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error {
-	before := measure(u.processes...).Descriptors
-	began := time.Now()
-	crowd.leave(vanished)
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if !await(ctx, func() bool { return measure(u.processes...).Descriptors <= before-vanished+closing }) {
-		return errors.New("the descriptors of those that have vanished are still open")
-	}
-	b.note(idle, u.Name, "5,000 vanish: their descriptors are closed after", "s", time.Since(began).Seconds())
-	b.holds(u, "with 5,000")
-	crowd.leave(idlers - vanished)
-	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
-		return err
-	}
-	b.holds(u, "when all have left")
-	return nil
-}
-
-// closing is how many descriptors may come and go meanwhile.
-const closing = 50
-
-// holds notes what its process holds now.
-func (b *bench) holds(u *up, when string) held {
-	use := measure(u.processes...)
-	h := held{memory: float64(use.Memory) / 1e6, descriptors: float64(use.Descriptors), goroutines: goroutines(u)}
-	b.note(idle, u.Name, "memory "+when, "MB", h.memory)
-	b.note(idle, u.Name, "goroutines "+when, "", h.goroutines)
-	b.note(idle, u.Name, "descriptors "+when, "", h.descriptors)
-	return h
-}
-
-// putOff submits jobs that are not due.
-func (b *bench) putOff(ctx context.Context, u *up, n int) ([]string, error) {
-	r := b.world.begin(atOnce, n, n)
-	s := newWatchedSubmitter(b.world, r, u)
-	defer s.close()
-	s.also += fmt.Sprintf(`,"run_at":"%s"`, time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339))
-	s.flood(ctx, 0, n, submitters)
-	return s.ids, s.err()
-}
-
-// crowd are readers who wait.
-type crowd struct {
-	cancel []context.CancelFunc // of those who are here
-	group  errgroup.Group
-}
-
-// seat opens a stream for each job, and reads it. The readers must be let go.
-func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
-	r := b.world.run.Load()
-	all := &crowd{cancel: make([]context.CancelFunc, len(ids))}
-	opening, within := errgroup.WithContext(ctx)
-	opening.SetLimit(2 * submitters)
-	for i, id := range ids {
-		reading, cancel := context.WithCancel(ctx)
-		all.cancel[i] = cancel
-		opening.Go(func() error {
-			rd, err := r.open(within, u.streamOf(id), i)
-			if err != nil {
-				return err
-			}
-			all.group.Go(func() error { return rd.read(reading, r) })
-			return nil
-		})
-	}
-	if err := opening.Wait(); err != nil {
-		all.leave(len(ids))
-		return nil, err
-	}
-	return all, nil
-}
-
-// leave lets n of the crowd vanish without a word, and the last wait for all.
-func (c *crowd) leave(n int) {
-	for _, cancel := range c.cancel[:min(n, len(c.cancel))] {
-		cancel()
-	}
-	if c.cancel = c.cancel[min(n, len(c.cancel)):]; len(c.cancel) == 0 {
-		_ = c.group.Wait() // they were cut off
-	}
-}
-
-// allowFiles sees to it that this process, and those that it starts, may open n files.
-func allowFiles(n uint64) error {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("read the limit of open files: %w", err)
-	}
-	if l.Cur >= n {
-		return nil
-	}
-	l.Cur, l.Max = max(l.Max, n), max(l.Max, n)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d readers take %d open files, more than are allowed; as root: ulimit -n %d", idlers, n, n)
-	}
-	return nil
 }

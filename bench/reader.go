@@ -33,7 +33,9 @@ type turnedAway struct {
 	why    string
 }
 
-func (e *turnedAway) Error() string { return fmt.Sprintf("the stream says %d: %.200s", e.status, e.why) }
+func (e *turnedAway) Error() string {
+	return fmt.Sprintf("the stream says %d: %.200s", e.status, e.why)
+}
 
 // sources is from how many addresses readers come: each has some 28,000 ports.
 const sources = 8
