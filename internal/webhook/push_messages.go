@@ -25,13 +25,13 @@ func (p *pushing) messages() Result {
 	for {
 		events, err := p.await(p.ctx)
 		switch {
+		case p.ctx.Err() != nil:
+			return p.cut(err)
 		case errors.Is(err, io.EOF):
 			c.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // it has been told
 			return Result{Verdict: Delivered, StatusCode: http.StatusSwitchingProtocols}
-		case err != nil && p.ctx.Err() == nil:
-			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
 		case err != nil:
-			return p.cut(err)
+			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
 		}
 		if err := p.say(c, events); err != nil {
 			return p.cut(err)
@@ -110,10 +110,9 @@ func (p *pushing) listen(c *websocket.Conn) error {
 	}
 }
 
-// errLost ends a stream whose connection is lost.
+// errLost ends a stream whose connection is lost. It is none of the errors that it
+// tells of: an io.EOF of the connection is not the end of the stream.
 type errLost struct{ error }
-
-func (e errLost) Unwrap() error { return e.error }
 
 // cut judges a stream whose connection is lost.
 func (p *pushing) cut(err error) Result {

@@ -278,7 +278,11 @@ func TestAStreamThatBreaksMayBeOpenedAgain(t *testing.T) {
 		c.Read(req.Context())
 		c.Close(websocket.StatusGoingAway, "restart")
 	})
-	for _, url := range []string{torn, socket} {
+	cut := socketReceiver(t, func(req *http.Request, c *websocket.Conn) {
+		c.Read(req.Context())
+		c.CloseNow()
+	})
+	for _, url := range []string{torn, socket, cut} {
 		s := say(2, true)
 		sender := newSender(t, SenderConfig{})
 		sender.beat = 50 * time.Millisecond // a lost connection is noticed when something is sent
