@@ -24,11 +24,15 @@ type StreamEvent struct {
 }
 
 // Delta is a piece of an answer. The pieces of one kind and index, joined, are one
-// block of it.
+// block of it; blocks may grow side by side.
 type Delta struct {
-	Kind  DeltaKind `json:"kind"`
-	Index int       `json:"index"` // of the block in the answer, or of the tool's call
-	Text  string    `json:"text"`
+	Kind DeltaKind `json:"kind"`
+	// Index is the block's place in the answer's content. Of a chat completion, tool
+	// input has the place of the call among the calls, all else 0; but where its
+	// content is a list whose parts grow by themselves, they are counted.
+	Index int `json:"index"`
+	// Text is valid UTF-8 and not empty. A character is never in two pieces.
+	Text string `json:"text"`
 }
 
 // DeltaKind is what a piece is of.
@@ -39,7 +43,7 @@ type DeltaKind string
 const (
 	DeltaText      DeltaKind = "text"
 	DeltaThinking  DeltaKind = "thinking"
-	DeltaToolInput DeltaKind = "tool_input" // JSON, in pieces
+	DeltaToolInput DeltaKind = "tool_input" // JSON, in pieces; none of an empty input
 )
 
 // EventID is an event's place among those of its job: by attempt, then by number. The

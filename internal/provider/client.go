@@ -191,8 +191,13 @@ type Request struct {
 	// itself has come.
 	FirstToken func(time.Time)
 	// Delta, if set, is called for each piece of the answer as it comes, by the
-	// goroutine that called Generate. The pieces of kind text, joined in the order of
-	// their indices, are the Text of the answer.
+	// goroutine that called Generate, which reads no further until it returns. The
+	// pieces of kind text, joined in the order of their indices, are the Text of the
+	// answer, or the PartialText of the error (but of CodeInternal, which has none).
+	// Half a character waits for its other half. What comes whole, where more could
+	// take its place, is told at the end: an answer without streaming, a message in
+	// the place of deltas, a tool's input at the start of its block or as an object.
+	// Of several choices, the first is told.
 	Delta func(ringback.Delta)
 }
 

@@ -4,6 +4,7 @@
 //	client.go    one configured provider: its address, its key, its connections
 //	call.go      one call: send it, and give the answer
 //	read.go      the answer as it comes, bounded and watched for silence
+//	tell.go      the answer told piece by piece to those who watch
 //	failure.go   what ended a call that gave no answer
 //	verdict.go   what a failure means for job, model and key; the one table of it
 //	wait.go      for how long a refusal asks us to stay away

@@ -56,10 +56,12 @@ func generate(t testing.TB, client *Client, request Request) *Answer {
 	if request.Body == nil {
 		request.Body = []byte(testBody)
 	}
+	heard := listen(t, &request)
 	answer, err := client.Generate(t.Context(), request)
 	if err != nil {
 		t.Fatalf("Generate: got %v, want an answer", err)
 	}
+	heard.check(t, client, answer, nil)
 	return answer
 }
 
@@ -69,6 +71,7 @@ func failure(ctx context.Context, t testing.TB, client *Client, request Request)
 	if request.Body == nil {
 		request.Body = []byte(testBody)
 	}
+	heard := listen(t, &request)
 	answer, err := client.Generate(ctx, request)
 	if err == nil {
 		t.Fatalf("Generate: got the answer %q, want an error", answer.Text)
@@ -77,19 +80,27 @@ func failure(ctx context.Context, t testing.TB, client *Client, request Request)
 	if !ok {
 		t.Fatalf("Generate: got a %T, want an *Error: %v", err, err)
 	}
+	heard.check(t, client, nil, failure)
 	return failure
 }
 
 // receive reads a stream without a connection, and without the net under a
 // panic that Generate spreads.
 func receive(t testing.TB, client *Client, stream io.Reader) (*Answer, *Error) {
-	call := client.newCall(t.Context(), Request{})
+	return receiveAs(t, client, Request{}, "text/event-stream", stream)
+}
+
+func receiveAs(t testing.TB, client *Client, request Request, contentType string, body io.Reader) (*Answer, *Error) {
+	heard := listen(t, &request)
+	call := client.newCall(t.Context(), request)
 	defer call.cancel(nil)
-	return call.receive(&http.Response{
+	answer, failure := call.receive(&http.Response{
 		StatusCode: http.StatusOK,
-		Header:     http.Header{"Content-Type": {"text/event-stream"}},
-		Body:       io.NopCloser(stream),
+		Header:     http.Header{"Content-Type": {contentType}},
+		Body:       io.NopCloser(body),
 	})
+	heard.check(t, client, answer, failure)
+	return answer, failure
 }
 
 // offline is a client whose provider is never called.

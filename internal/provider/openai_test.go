@@ -232,8 +232,20 @@ func TestAllChoicesAreWaitedFor(t *testing.T) {
 func TestLooseStreams(t *testing.T) {
 	for name, row := range map[string]struct{ stream, want string }{
 		"a message in the place of a delta": {
-			chunkBegin + chunkSome + event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}]}`) + event("[DONE]"),
+			chunkBegin + event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}]}`) + event("[DONE]"),
 			`{"id":"c1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}]}`,
+		},
+		"messages, each the whole so far": {
+			event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Wh"}}]}`) + event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}]}`) + event("[DONE]"),
+			`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}],"object":"chat.completion"}`,
+		},
+		"the whole so far beside each delta": {
+			event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Wh"},"delta":{"role":"assistant","content":"Wh"}}]}`) + event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"delta":{"role":"assistant","content":"ole."},"finish_reason":"stop"}]}`) + event("[DONE]"),
+			`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole."},"finish_reason":"stop"}],"object":"chat.completion"}`,
+		},
+		"a message behind its pieces, tidied, with more": {
+			event(`{"choices":[{"index":0,"delta":{"role":"assistant","content":" Whole."}}]}`) + event(`{"choices":[{"index":0,"message":{"role":"assistant","content":"Whole.","annotations":[1]},"finish_reason":"stop"}]}`) + event("[DONE]"),
+			`{"choices":[{"index":0,"message":{"role":"assistant","content":" Whole.","annotations":[1]},"finish_reason":"stop"}],"object":"chat.completion"}`,
 		},
 		"no index, no role, no object, no content": {
 			event(`{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}},{"id":"b","function":{"name":"g","arguments":"{}"}}]}}]}`) + event(`{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}`) + event("[DONE]"),

@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// corpusRow is a line of callback-urls.tsv; the head of that file explains it.
+// corpusRow is a line of callback-urls.tsv or stream-urls.tsv; the head of the former
+// explains it.
 type corpusRow struct {
 	line         int
 	block        bool
@@ -29,7 +30,15 @@ type corpusRow struct {
 var self = netip.MustParseAddr("93.184.215.20")
 
 func readCorpus(t testing.TB) []corpusRow {
-	f, err := os.Open("testdata/callback-urls.tsv")
+	rows := readRows(t, "testdata/callback-urls.tsv")
+	if len(rows) < 100 {
+		t.Fatalf("the corpus has %d rows", len(rows))
+	}
+	return rows
+}
+
+func readRows(t testing.TB, file string) []corpusRow {
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +63,8 @@ func readCorpus(t testing.TB) []corpusRow {
 		}
 		rows = append(rows, row)
 	}
-	if err := lines.Err(); err != nil || len(rows) < 100 {
-		t.Fatalf("the corpus has %d rows, error %v", len(rows), err)
+	if err := lines.Err(); err != nil || len(rows) == 0 {
+		t.Fatalf("%s has %d rows, error %v", file, len(rows), err)
 	}
 	return rows
 }

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -118,7 +120,7 @@ type pushing struct {
 
 // await waits for events; there are none if it is time to say that the stream lives.
 func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
-	short, cancel := context.WithTimeout(ctx, beatEvery)
+	short, cancel := context.WithTimeout(ctx, p.sender.beat)
 	defer cancel()
 	events, err := p.Next(short)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
@@ -127,12 +129,14 @@ func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 	return events, err
 }
 
+var stalled = Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+
 // broken judges a stream that ended before its end.
 func (p *pushing) broken(err error) Result {
 	cause := context.Cause(p.ctx)
 	switch {
 	case errors.Is(cause, ErrStalled):
-		return Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+		return stalled
 	case errors.Is(cause, ErrHadEnough):
 		return Result{Verdict: Delivered, Cause: ErrHadEnough}
 	case cause != nil:
@@ -153,7 +157,15 @@ func (p *pushing) refused(resp *http.Response) Result {
 }
 
 // encode gives an event as all streams carry it.
-func encode(e *ringback.StreamEvent) ([]byte, error) { return json.Marshal(e) }
+func encode(e *ringback.StreamEvent) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, fmt.Errorf("encode event %s of job %s: %w", e.EventID, e.JobID, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
 
 // frames are events as SSE carries them.
 func frames(events []ringback.StreamEvent) (all []byte, err error) {

@@ -25,13 +25,13 @@ func (p *pushing) messages() Result {
 	for {
 		events, err := p.await(p.ctx)
 		switch {
+		case p.ctx.Err() != nil:
+			return p.cut(err)
 		case errors.Is(err, io.EOF):
 			c.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // it has been told
 			return Result{Verdict: Delivered, StatusCode: http.StatusSwitchingProtocols}
-		case err != nil && p.ctx.Err() == nil:
-			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
 		case err != nil:
-			return p.cut(err)
+			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
 		}
 		if err := p.say(c, events); err != nil {
 			return p.cut(err)
@@ -87,8 +87,8 @@ func (p *pushing) patiently(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
 	err := do(ctx)
-	if err != nil && p.ctx.Err() == nil && ctx.Err() != nil {
-		p.end(ErrStalled)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrStalled // the connection is closed by now, which the reader may see first
 	}
 	return err
 }
@@ -110,13 +110,15 @@ func (p *pushing) listen(c *websocket.Conn) error {
 	}
 }
 
-// errLost ends a stream whose connection is lost.
+// errLost ends a stream whose connection is lost. It is none of the errors that it
+// tells of: an io.EOF of the connection is not the end of the stream.
 type errLost struct{ error }
-
-func (e errLost) Unwrap() error { return e.error }
 
 // cut judges a stream whose connection is lost.
 func (p *pushing) cut(err error) Result {
+	if errors.Is(err, ErrStalled) {
+		return stalled
+	}
 	if lost, ok := errors.AsType[errLost](context.Cause(p.ctx)); ok {
 		return Result{Verdict: Retry, Class: ClassReset, Cause: lost, Error: "the receiver closed the connection"}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -32,10 +33,10 @@ func (p *pushing) post() Result {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return p.refused(resp)
 	}
-	// It may have answered before the end, and say more while it reads.
+	// The receiver may have answered before the end, and say more while it reads.
 	ok := drained(resp.Body)
 	switch {
-	case body.over():
+	case body.ended.Load():
 		return judge(resp.StatusCode)
 	case ok:
 		return Result{Verdict: Delivered, StatusCode: resp.StatusCode, Cause: ErrHadEnough}
@@ -55,10 +56,11 @@ type openBody struct {
 	reading  context.Context //nolint:containedctx // of the one request
 	stop     context.CancelFunc
 
-	mu     sync.Mutex
+	ended atomic.Bool // io.EOF was given
+
+	mu     sync.Mutex       // held while it waits for events, too
 	rest   []byte           // of frames that are not taken yet
 	last   ringback.EventID // of the last event in them
-	ended  bool             // io.EOF was given
 	closed bool
 	fault  error // of Next
 }
@@ -74,7 +76,9 @@ func (b *openBody) Read(into []byte) (int, error) {
 	if len(b.rest) == 0 {
 		b.left()
 		if err := b.fill(); err != nil {
-			if b.ended = errors.Is(err, io.EOF); !b.ended {
+			if errors.Is(err, io.EOF) {
+				b.ended.Store(true)
+			} else {
 				b.fault = err
 			}
 			b.watch.Reset(b.patience) // for the answer
@@ -127,11 +131,4 @@ func (b *openBody) broken(err error) Result {
 		return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: fault}
 	}
 	return b.pushing.broken(err)
-}
-
-// over tells whether the receiver got it all.
-func (b *openBody) over() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ended
 }

@@ -57,6 +57,7 @@ type Sender struct {
 	userAgent string
 	timeout   time.Duration
 	dialer    *dialer
+	beat      time.Duration // of a stream that has nothing to say
 	reuse     *http.Transport
 	fresh     *http.Transport // a new connection for each request
 
@@ -82,6 +83,7 @@ func NewSender(c SenderConfig) (*Sender, error) {
 		userAgent: cmp.Or(c.UserAgent, "Ringback"),
 		timeout:   cmp.Or(c.Timeout, 10*time.Second),
 		dialer:    newDialer(c.Guard, c.Resolver),
+		beat:      beatEvery,
 	}
 	s.reuse = s.newTransport(c)
 	s.fresh = s.newTransport(c)
