@@ -57,7 +57,7 @@ func sseEvents(t *testing.T, r io.Reader) (events []ringback.StreamEvent) {
 			t.Fatal(err)
 		}
 		event := decodeEvent(t, e.Data)
-		if e.ID != event.EventID.String() || e.Type != string(event.Type) {
+		if e.ID != event.String() || e.Type != string(event.Type) {
 			t.Errorf("id: %s, event: %s, data: %s", e.ID, e.Type, e.Data)
 		}
 		events = append(events, event)
@@ -162,7 +162,7 @@ func TestWhoResumesAtAnyEventGetsTheRest(t *testing.T) {
 	}
 	for i, e := range live {
 		for name, events := range transports {
-			if diff := cmp.Diff(append([]ringback.StreamEvent(nil), live[i+1:]...), events(w, id, e.EventID.String())); diff != "" {
+			if diff := cmp.Diff(append([]ringback.StreamEvent(nil), live[i+1:]...), events(w, id, e.String())); diff != "" {
 				t.Errorf("over %s, after %s (-want +got):\n%s", name, e.EventID, diff)
 			}
 		}
@@ -213,7 +213,7 @@ func TestAStreamIsNotHeldUpOnItsWay(t *testing.T) {
 		must(t, err)
 		seen = append(seen, b...)
 	}
-	// A reader that has seen all there is is heard at once, too.
+	// A reader that has seen all is heard at once, too.
 	again := w.open("/api/jobs/" + id + "/stream?after=0-1")
 	must(t, again.Body.Close())
 	if got := w.do("HEAD", "/api/jobs/"+id+"/stream", ""); got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != "text/event-stream" {

@@ -149,10 +149,15 @@ func (m *messageWriter) carry(events []ringback.StreamEvent) error {
 		if err := m.server.render(b, &events[i], renderMessage); err != nil {
 			return err
 		}
-		if err := m.write(b.Bytes()); err != nil {
+		late, err := m.write(b.Bytes())
+		if err != nil {
 			return err
 		}
 		m.reader.after = events[i].EventID
+		if late {
+			m.reader.slow()
+			return errSlow
+		}
 		b.clear()
 	}
 	return nil
@@ -161,20 +166,21 @@ func (m *messageWriter) carry(events []ringback.StreamEvent) error {
 // write sends a message. One that is taken too late still arrives: only between two
 // messages can the reader be told why there are no more. One that is not taken by
 // twice that time is given up, and the connection with it.
-func (m *messageWriter) write(text []byte) error {
+func (m *messageWriter) write(text []byte) (late bool, err error) {
 	patience := m.server.patience(len(text))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	begun := time.Now()
-	err := m.conn.Write(ctx, websocket.MessageText, text)
+	err = m.conn.Write(ctx, websocket.MessageText, text)
 	switch {
-	case ctx.Err() != nil, err == nil && time.Since(begun) > patience:
+	case err == nil:
+		return time.Since(begun) > patience, nil
+	case ctx.Err() != nil:
 		m.reader.slow()
-		return errSlow
-	case err != nil:
-		return lost(err)
+		return false, errSlow
+	default:
+		return false, lost(err)
 	}
-	return nil
 }
 
 // close ends the connection. What can't be said to the reader is not: it may have
