@@ -65,6 +65,72 @@ func TestTheBenchMeasuresAndReports(t *testing.T) {
 	}
 }
 
+// Readers of a few jobs, of the provider and of Ringback alike, in each shape.
+func TestReadersAreMeasured(t *testing.T) {
+	b := &bench{source: ".", seconds: 0.2, results: &results{Missing: map[string]string{}}, only: map[string]bool{"ringback": true, "ringback-pg-2": true}}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := b.open(""); err != nil { // PostgreSQL, as somebody else, has to get into it
+		t.Fatal(err)
+	}
+	defer b.close()
+	if err := b.install(ctx); err != nil {
+		t.Fatal(err)
+	}
+	all := []shape{
+		{name: "few jobs", jobs: 5, readers: 1, perSecond: 100, behaviour: behaviour{pause: 300 * time.Millisecond, stream: 300 * time.Millisecond, pieces: 10, size: 250}, cost: perJob},
+		{name: "few readers", jobs: 1, readers: 5, perSecond: 1, behaviour: behaviour{pause: 300 * time.Millisecond, stream: 300 * time.Millisecond, pieces: 10, size: 250}, cost: perEvent},
+	}
+	over := shape{name: storm, jobs: 1, readers: 20, perSecond: 1, behaviour: behaviour{pieces: 10, size: 250}}
+	if err := b.direct(ctx, all, over); err != nil {
+		t.Errorf("direct: %v", err)
+	}
+	for _, c := range b.present {
+		if err := b.live(ctx, c, all, over); err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+	for _, contender := range []string{direct, "ringback", "ringback-pg-2"} {
+		for _, metric := range []string{"few jobs: p50", "few readers: p50", storm} {
+			if v := b.results.median(live, contender, metric); !(v > 0) {
+				t.Errorf("%s of %s: got %v", metric, contender, v)
+			}
+		}
+	}
+	if err := b.withStores(func(c contender) error { return b.idle(ctx, c, 100) }, idle); err != nil {
+		t.Error(err)
+	}
+	if got := b.results.median(idle, "ringback", "descriptors with them") - b.results.median(idle, "ringback", "descriptors when all have left"); got < 90 {
+		t.Errorf("of 100 readers %v descriptors were given back", got)
+	}
+	for _, f := range b.results.Failures {
+		t.Errorf("%s, %s: %s", f.Workload, f.Contender, f.Why)
+	}
+}
+
+func TestAReaderKnowsTheAnswer(t *testing.T) {
+	t.Parallel()
+	w := &world{}
+	r := w.begin(behaviour{stream: time.Second, pieces: 2, size: 4}, 1, 1)
+	r.written[0].Store(10)
+	r.written[1].Store(20)
+	read := func(events ...string) ([]int64, error) {
+		rd := &reader{from: 15}
+		for i, e := range events {
+			rd.seen = append(rd.seen, arrival{at: int64(100 * (i + 1)), data: []byte(e)})
+		}
+		return rd.late(r, 0)
+	}
+	const torn, again, th, e = `{"type":"job.delta","kind":"text","text":"th"}`, `{"type":"job.retrying"}`,
+		`{"type":"job.delta","kind":"text","text":"th"}`, `{"type":"content_block_delta","delta":{"text":"e "}}`
+	if late, err := read(torn, again, th, e); err != nil || !slices.Equal(late, []int64{380}) {
+		t.Errorf("got %v and %v, want the second piece after 380, for the first was there before the reader", late, err)
+	}
+	if _, err := read(torn, th, e); err == nil {
+		t.Error("a text that is not the answer passes")
+	}
+}
+
 func TestAContenderThatCannotBeInstalledIsReported(t *testing.T) {
 	b := &bench{source: ".", results: &results{Missing: map[string]string{}}, only: map[string]bool{"bullmq": true}}
 	t.Setenv("PATH", t.TempDir())

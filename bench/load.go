@@ -24,6 +24,8 @@ type submitter struct {
 	run      *run
 	doors    []string // take jobs in turn
 	filler   string   // of each prompt
+	also     string   // further fields of each request, each behind a comma
+	ids      []string // of the jobs that are accepted; nil where nobody asks
 	callback func(n int) string
 	refused  atomic.Int64
 	lastErr  atomic.Value
@@ -49,7 +51,7 @@ func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
 
 // submit submits job n and waits for its 202.
 func (s *submitter) submit(ctx context.Context, n int) error {
-	body := fmt.Appendf(nil, `{"prompt":"%s%d %s","model":"claude-bench","max_tokens":1024,"callback_url":"%s"}`, numbered, n, s.filler, s.callback(n))
+	body := fmt.Appendf(nil, `{"prompt":"%s%d %s","model":"claude-bench","max_tokens":1024,"callback_url":"%s"%s}`, numbered, n, s.filler, s.callback(n), s.also)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.doors[n%len(s.doors)]+"/api/generate", bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -73,6 +75,9 @@ func (s *submitter) submit(ctx context.Context, n int) error {
 	}
 	if err := json.Unmarshal(answer, &accepted); err != nil || accepted.JobID == "" {
 		return fmt.Errorf("a 202 without a job_id: %.200s", answer)
+	}
+	if s.ids != nil {
+		s.ids[n] = accepted.JobID
 	}
 	s.run.jobs[n].accepted.Store(s.run.now())
 	return nil
@@ -117,15 +122,22 @@ func (s *submitter) flood(ctx context.Context, first, before, at int) {
 // door makes no fewer callers come.
 func (s *submitter) pace(ctx context.Context, first, before int, perSecond float64) {
 	var wg sync.WaitGroup
+	atRate(ctx, before-first, perSecond, func(n int) {
+		wg.Go(func() { s.must(ctx, first+n) })
+	})
+	wg.Wait()
+}
+
+// atRate calls begin for the numbers below n, each at its time.
+func atRate(ctx context.Context, n int, perSecond float64, begin func(n int)) {
 	start := time.Now()
-	for n := first; n < before && ctx.Err() == nil; n++ {
-		due := time.Duration(float64(n-first) / perSecond * float64(time.Second))
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		due := time.Duration(float64(i) / perSecond * float64(time.Second))
 		if wait := due - time.Since(start); wait > 0 {
 			time.Sleep(wait)
 		}
-		wg.Go(func() { s.must(ctx, n) })
+		begin(i)
 	}
-	wg.Wait()
 }
 
 // close ends the connections.

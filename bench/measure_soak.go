@@ -93,15 +93,17 @@ func (b *bench) look(ctx context.Context, u *up) (samples []held) {
 	}
 }
 
-// goroutines reads Ringback's own metric.
-func goroutines(u *up) float64 {
+func goroutines(u *up) float64 { return gauge(u, "go_goroutines") }
+
+// gauge reads a metric of Ringback's own; 0 if it can't be read.
+func gauge(u *up, name string) float64 {
 	resp, err := http.Get(u.doors[0] + "/metrics") //nolint:noctx // loopback
 	if err != nil {
 		return 0
 	}
 	defer func() { _ = resp.Body.Close() }()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "go_goroutines "); found {
+		if value, found := strings.CutPrefix(lines.Text(), name+" "); found {
 			n, _ := strconv.ParseFloat(value, 64)
 			return n
 		}

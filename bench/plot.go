@@ -26,13 +26,13 @@ func (s page) draw(r *results, dir string) error {
 	var dots plotter.XYs
 	var whiskers []plotter.XYs
 	unit := ""
-	for _, c := range slices.Backward(contenders) { // the first on top
-		f := r.find(s.workload, c.Name, s.plot)
+	for _, name := range slices.Backward(r.rows(s.workload)) { // the first on top
+		f := r.find(s.workload, name, s.plot)
 		if f == nil || median(f.Values) <= 0 {
 			continue
 		}
 		y := float64(len(names))
-		names, unit = append(names, c.Name), f.Unit
+		names, unit = append(names, name), f.Unit
 		dots = append(dots, plotter.XY{X: median(f.Values), Y: y})
 		whiskers = append(whiskers, plotter.XYs{{X: slices.Min(f.Values), Y: y}, {X: slices.Max(f.Values), Y: y}})
 	}

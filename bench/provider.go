@@ -19,6 +19,9 @@ type behaviour struct {
 	stream time.Duration // from the first piece to the last; 0: all at once
 	pieces int           // of a streamed answer
 	size   int           // bytes of text
+	// together has all calls stream by one clock, that of the run: what is written
+	// first is the time of a piece.
+	together bool
 }
 
 // atOnce answers with a paragraph and no delay.
@@ -26,6 +29,7 @@ var atOnce = behaviour{pieces: 20, size: 500}
 
 // frames are the parts of a streamed answer, made once for each behaviour.
 type frames struct {
+	text   string
 	head   []byte
 	pieces [][]byte
 	tail   []byte
@@ -49,6 +53,7 @@ const words = "the quick brown fox jumps over the lazy dog and runs on "
 func (b behaviour) render() *frames {
 	text := strings.Repeat(words, b.size/len(words)+1)[:b.size]
 	f := &frames{
+		text: text,
 		head: []byte(`event: message_start
 data: {"type":"message_start","message":{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message","role":"assistant","content":[],"model":"claude-bench","stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":250,"output_tokens":1}}}
 
@@ -97,7 +102,7 @@ func (w *world) answer(rw http.ResponseWriter, req *http.Request) {
 	r.call(n)
 	defer r.live.Add(-1)
 	if streamed {
-		r.stream(rw, req)
+		r.stream(rw, req, n)
 	} else {
 		r.plain(rw, req)
 	}
@@ -129,11 +134,15 @@ func (r *run) plain(rw http.ResponseWriter, req *http.Request) {
 	_, _ = rw.Write(f.plain)
 }
 
-func (r *run) stream(rw http.ResponseWriter, req *http.Request) {
+func (r *run) stream(rw http.ResponseWriter, req *http.Request, n int) {
 	b := r.behaviour
 	f := b.frames()
 	rw.Header().Set("Content-Type", "text/event-stream")
-	if !rest(req, b.pause) {
+	pause := b.pause
+	if b.together {
+		pause -= time.Since(r.start)
+	}
+	if !rest(req, pause) {
 		return
 	}
 	if b.stream == 0 {
@@ -142,8 +151,12 @@ func (r *run) stream(rw http.ResponseWriter, req *http.Request) {
 	}
 	out := http.NewResponseController(rw)
 	began := time.Now()
+	if b.together {
+		began = r.start.Add(b.pause)
+	}
 	_, _ = rw.Write(f.head)
 	for i, piece := range f.pieces {
+		r.written[n*b.pieces+i].CompareAndSwap(0, r.now())
 		_, _ = rw.Write(piece)
 		_ = out.Flush()
 		// By the clock from the beginning: what comes late must not add up.

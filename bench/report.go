@@ -89,15 +89,16 @@ type page struct {
 	plot     string // the metric that is drawn; "" for none
 }
 
+// manyMetrics is how many fit into a line; of more each has a line of its own.
+const manyMetrics = 8
+
 func section(p func(string, ...any), r *results, s page) {
 	var metrics []string
 	units := map[string]string{}
-	measured := map[string]bool{}
 	for _, f := range r.Figures {
 		if f.Workload != s.workload {
 			continue
 		}
-		measured[f.Contender] = true
 		if !slices.Contains(metrics, f.Metric) {
 			metrics = append(metrics, f.Metric)
 		}
@@ -111,10 +112,9 @@ func section(p func(string, ...any), r *results, s page) {
 	if s.plot != "" {
 		p("![%s](benchmarks/%s)\n", s.title, s.file())
 	}
-	if len(measured) == 1 {
-		for only := range measured {
-			alone(p, r, s, only, metrics, units)
-		}
+	rows := r.rows(s.workload)
+	if len(rows) == 1 || len(metrics) > manyMetrics {
+		upright(p, r, s, rows, metrics, units)
 		return
 	}
 	head, line := "| |", "|---|"
@@ -123,24 +123,30 @@ func section(p func(string, ...any), r *results, s page) {
 		line += "---:|"
 	}
 	p("%s\n%s", head, line)
-	for _, c := range contenders {
-		if !measured[c.Name] {
-			continue
-		}
-		row := "| `" + c.Name + "` |"
+	for _, name := range rows {
+		row := "| `" + name + "` |"
 		for _, m := range metrics {
-			row += " " + cell(r.find(s.workload, c.Name, m)) + " |"
+			row += " " + cell(r.find(s.workload, name, m)) + " |"
 		}
 		p("%s", row)
 	}
 	p("")
 }
 
-// alone is the table of a workload that one contender was given.
-func alone(p func(string, ...any), r *results, s page, contender string, metrics []string, units map[string]string) {
-	p("| `%s` | |\n|---|---:|", contender)
+// upright is a table with a line for each metric.
+func upright(p func(string, ...any), r *results, s page, names, metrics []string, units map[string]string) {
+	head, line := "| |", "|---|"
+	for _, name := range names {
+		head += " `" + name + "` |"
+		line += "---:|"
+	}
+	p("%s\n%s", head, line)
 	for _, m := range metrics {
-		p("| %s | %s %s |", m, cell(r.find(s.workload, contender, m)), units[m])
+		row := "| " + m + " |"
+		for _, name := range names {
+			row += strings.TrimRight(" "+cell(r.find(s.workload, name, m))+" "+units[m], " ") + " |"
+		}
+		p("%s", row)
 	}
 	p("")
 }

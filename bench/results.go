@@ -67,6 +67,21 @@ func (r *results) find(workload, contender, metric string) *figure {
 	return &r.Figures[i]
 }
 
+// rows are those whom a workload has figures of: what is no contender, and so a
+// measure for them, then these in their order.
+func (r *results) rows(workload string) (names []string) {
+	for _, f := range r.Figures {
+		if f.Workload == workload && !slices.Contains(names, f.Contender) {
+			names = append(names, f.Contender)
+		}
+	}
+	place := func(name string) int {
+		return slices.IndexFunc(contenders, func(c contender) bool { return c.Name == name })
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
+	return names
+}
+
 // median is the figure's median over the rounds; NaN if it was not measured.
 func (r *results) median(workload, contender, metric string) float64 {
 	f := r.find(workload, contender, metric)

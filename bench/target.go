@@ -57,6 +57,12 @@ var targets = []target{
 	{"1,000,000 finished: throughput, to an empty store", "≥ 0.9", besideAMillion("ringback", 0.9)},
 	{"… on PostgreSQL", "≥ 0.9", besideAMillion("ringback-pg", 0.9)},
 	{"a node of two killed: its first job goes on after", "< 10 s", atMost(killed, goesOn, "ringback-pg-2", 10, "s")},
+	{"a provider's piece to a reader's event, p50", "< 2 ms", delays("ringback", 2)},
+	{"… on PostgreSQL", "< 2 ms", delays("ringback-pg", 2)},
+	{"… at a node that does not run the job", "< 10 ms", delays("ringback-pg-2", 10)},
+	{"10,000 idle readers: memory", "< 500 MB", atMost(idle, "memory, at most", "ringback", 500, "MB")},
+	{"… throughput, to that without them", "≥ 0.9", besideReaders("ringback", 0.9)},
+	{"… goroutines, descriptors that stay when they have left", "none (≤ 100)", stays("ringback", 100)},
 	{"soak of 10 minutes: growth after the first two", "none (≤ 5 %)", soakGrowth},
 }
 
@@ -90,6 +96,48 @@ func besideAMillion(contender string, least float64) func(*results) (string, boo
 		}
 		ratio := median(pairwise(full.Values, empty.Values))
 		return short(ratio), ratio >= least
+	}
+}
+
+// delays are those of all shapes, beside the ceiling's.
+func delays(contender string, most float64) func(*results) (string, bool) {
+	return func(r *results) (text string, met bool) {
+		met = true
+		for _, s := range shapes {
+			v, ceiling := r.median(live, contender, s.name+": p50"), r.median(live, direct, s.name+": p50")
+			if math.IsNaN(v) {
+				return notMeasured, false
+			}
+			met = met && v < most
+			text += fmt.Sprintf("%s %s ms (direct %s); ", s.name, short(v), short(ceiling))
+		}
+		return text[:len(text)-2], met
+	}
+}
+
+func besideReaders(contender string, least float64) func(*results) (string, bool) {
+	return func(r *results) (string, bool) {
+		ratio := r.median(idle, contender, "jobs beside them") / r.median(idle, contender, "jobs without readers")
+		if math.IsNaN(ratio) {
+			return notMeasured, false
+		}
+		return short(ratio), ratio >= least
+	}
+}
+
+// stays is what is held of readers that have left.
+func stays(contender string, most float64) func(*results) (string, bool) {
+	return func(r *results) (text string, met bool) {
+		met = true
+		for _, what := range []string{"goroutines", "descriptors"} {
+			before, after := r.median(idle, contender, what+" before"), r.median(idle, contender, what+" when all have left")
+			if math.IsNaN(after) {
+				return notMeasured, false
+			}
+			met = met && after-before <= most
+			text += fmt.Sprintf("%s %s → %s; ", what, short(before), short(after))
+		}
+		return text[:len(text)-2], met
 	}
 }
 

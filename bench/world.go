@@ -27,10 +27,12 @@ type world struct {
 type run struct {
 	behaviour behaviour
 	jobs      []passage
+	written   []atomic.Int64 // when each piece of each job's answer was, if they are streamed one by one; as of passage
 	start     time.Time
 	delivered atomic.Int64
 	webhooks  atomic.Int64 // with those that came again
 	calls     atomic.Int64
+	away      atomic.Int64 // readers that were told to come again
 	repeated  atomic.Int64 // calls and webhooks after the first of a job
 	want      int64
 	done      chan struct{} // closed when want jobs are delivered
@@ -94,7 +96,12 @@ func (w *world) close() {
 
 // begin starts a run of at most n jobs, done when want of them are delivered.
 func (w *world) begin(b behaviour, n, want int) *run {
+	var written []atomic.Int64
+	if b.stream > 0 {
+		written = make([]atomic.Int64, n*b.pieces)
+	}
 	r := &run{
+		written:   written,
 		behaviour: b, jobs: make([]passage, n), start: time.Now(), want: int64(want),
 		done: make(chan struct{}), progress: make(chan struct{}, 1),
 	}

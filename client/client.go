@@ -1,10 +1,11 @@
-// Package client talks to a Ringback server: it submits jobs, waits for them,
-// reads what became of them, repeats or erases them, and reads the webhooks that
-// they cause.
+// Package client talks to a Ringback server: it submits jobs, waits for them, watches
+// their answers being written, reads what became of them, repeats or erases them, and
+// reads the webhooks that they cause.
 //
 // It says the same words as the server, package ringback, and maps every error
 // of the API back to a *[ringback.Error]. It does not retry by itself, but for
-// [Client.Wait], which only reads.
+// [Client.Wait] and [Client.Stream], which only read, and [Client.SubmitAndWait],
+// which submits under one key.
 package client
 
 import (
@@ -35,8 +36,9 @@ type Config struct {
 	URL string
 	// APIKey is the server's RINGBACK_API_KEY. Empty: none is sent.
 	APIKey string
-	// HTTPClient makes the calls. It should set no Timeout below 75 s, which
-	// would cut off Wait; contexts bound single calls. Nil: a client of its own
+	// HTTPClient makes the calls. It should set no Timeout: below 75 s it would cut
+	// off Wait, and any cuts off Stream, which connects again; contexts bound single
+	// calls. Nil: a client of its own
 	// that follows no redirect.
 	HTTPClient *http.Client
 }

@@ -31,7 +31,9 @@ func TestAJobIsSubmittedAndWaitedFor(t *testing.T) {
 		ExpiresAt: &ringback.Time{Time: time.Now().Add(time.Hour)},
 	})
 	must(t, err)
-	want := ringback.Accepted{JobID: accepted.JobID, Status: ringback.Queued, StatusURL: "/api/jobs/" + accepted.JobID}
+	want := ringback.Accepted{
+		JobID: accepted.JobID, Status: ringback.Queued, StatusURL: "/api/jobs/" + accepted.JobID, StreamURL: accepted.StreamURL,
+	}
 	if accepted != want {
 		t.Errorf("accepted: got %+v, want %+v", accepted, want)
 	}

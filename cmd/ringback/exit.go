@@ -20,6 +20,7 @@ const (
 	exitNotFound    = 12
 	exitWaitTime    = 13
 	exitUnavailable = 14
+	exitTorn        = 15
 	exitInterrupted = 130
 )
 
@@ -45,6 +46,7 @@ var exitCodes = []exitCode{
 	{exitNotFound, "the server has no such job or dead letter, or no longer its content"},
 	{exitWaitTime, "the time to wait was over before the job ended; it goes on"},
 	{exitUnavailable, "the server could not be reached, or cannot take the request now"},
+	{exitTorn, "the answer is on stdout, but behind text of an attempt that broke off, which could not be taken back"},
 	{exitInterrupted, "interrupted by Ctrl-C or SIGTERM before the end"},
 }
 

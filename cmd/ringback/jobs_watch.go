@@ -15,20 +15,30 @@ import (
 
 func newJobsWatch() *cobra.Command {
 	var q jobQuery
-	var delivered, forever bool
+	var delivered, forever, events, thinking bool
 	cmd := &cobra.Command{
 		Use:   "watch [JOB...] [FLAGS]",
-		Short: "Follow jobs until they end, a line for each change",
-		Long: `Follow jobs until they end, with a line for each change; --json prints the job as it
-is then. Without ids those are followed that wait or run, the newest 100 of each, and
-those that come meanwhile; the filters are for these. The exit code is 10 if one that
-was named ended without an answer. While the server is away, it is asked on.`,
+		Short: "Follow a job's answer as it grows, or many jobs until they end",
+		Long: `Follow jobs until they end. Of one that is named, stdout gets the answer: as it grows,
+if it was submitted with "stream", else at its end; stderr gets a line for each turn.
+If an attempt breaks off after the first word, the next one begins the answer anew:
+stderr says where, and where stdout is not a terminal the exit code is 15, since it
+has both then. Late or again, it is the same text. --events prints each event, JSON.
+
+Of several, or with --delivered, there is a line for each change; --json prints the
+job as it is then, also of one. Without ids those are followed that wait or run, the
+newest 100 of each, and those that come meanwhile; the filters are for these.
+
+The exit code is 10 if one that was named ended without an answer. While the server
+is away, it is asked on.`,
 		Example: `  ringback jobs watch 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --delivered 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --forever --metadata team=blue`,
 		ValidArgsFunction: completeJobs(alive),
 	}
 	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVar(&events, "events", false, "of one job: print each event, one JSON object a line")
+	cmd.Flags().BoolVar(&thinking, "thinking", false, "of one job: print on stderr what the model thinks")
 	cmd.Flags().BoolVar(&delivered, "delivered", false, "follow jobs on until their webhook is delivered, or dead")
 	cmd.Flags().BoolVar(&forever, "forever", false, "without ids: go on when none is left, until Ctrl-C")
 	q.addFlags(cmd.Flags(), false)
@@ -36,6 +46,13 @@ was named ended without an answer. While the server is away, it is asked on.`,
 		query, err := q.read(time.Now())
 		if err != nil {
 			return &failure{exitUsage, err}
+		}
+		if events && (len(ids) != 1 || delivered) {
+			return fail(exitUsage, "--events is for one job, and ends with it: name one, without --delivered")
+		}
+		if len(ids) == 1 && !delivered && (events || !s.json) {
+			s.json = s.json || events // nothing but events is said
+			return s.showAnswer(ctx, ids[0], showing{events: events, thinking: thinking, leaving: mayGoOn})
 		}
 		w := &watcher{session: s, delivered: delivered, last: map[string]string{}}
 		if len(ids) > 0 {

@@ -18,6 +18,7 @@ type progress struct {
 	width int
 
 	mu    sync.Mutex // guards what follows
+	below bool       // the live line stands below a text that grows
 	shown bool       // a live line stands there
 	next  time.Time  // when a line may follow, off a terminal
 }
@@ -53,7 +54,12 @@ func (p *progress) show(text string) {
 		if p.width > 1 {
 			text = cut(text, p.width-1) // a line that is broken in two cannot be written over
 		}
-		_, _ = io.WriteString(p.out, clearLine+text)
+		if p.below {
+			text = beginBelow + text + endBelow
+		} else {
+			text = clearLine + text
+		}
+		_, _ = io.WriteString(p.out, text)
 		p.shown = true
 	case !time.Now().Before(p.next):
 		_, _ = io.WriteString(p.out, text+"\n")
@@ -66,8 +72,34 @@ func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shown {
-		_, _ = io.WriteString(p.out, clearLine)
+		text := clearLine
+		if p.below {
+			text = clearBelow
+		}
+		_, _ = io.WriteString(p.out, text)
 		p.shown = false
+	}
+}
+
+// The live line below a text: a line is made there first, which may scroll the screen,
+// and only then the place is remembered to which the cursor goes back.
+const (
+	beginBelow = "\x1bD\x1b[A\x1b7\x1bD\r\x1b[K"
+	endBelow   = "\x1b8"
+	clearBelow = "\x1b[J"
+)
+
+// share makes room for data that is being written beside it: on a terminal the line
+// goes below; through a pipe the data may come to the same terminal, and there is none.
+func (p *progress) share(to terminal, out io.Writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !p.live:
+	case to.is:
+		p.below = true
+	case !isFile(out):
+		p.live, p.out = false, io.Discard
 	}
 }
 

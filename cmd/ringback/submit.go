@@ -21,23 +21,29 @@ type submission struct {
 	key    string // Idempotency-Key; "": one is made
 	patience,
 	waitTimeout time.Duration
-	wait bool
+	wait, stream, thinking bool
 }
 
 func newSubmit() *cobra.Command {
 	var c submission
 	cmd := &cobra.Command{
 		Use:   "submit [PROMPT | -] [FLAGS]",
-		Short: "Submit a job; with --wait, print its answer",
+		Short: "Submit a job; with --wait or --stream, print its answer",
 		Long: `Submit a job. The prompt is the argument, the text in --file, or stdin (-, or where
 stdin is no terminal and no prompt is given). --request takes a whole request as
 POST /api/generate does, JSON with any of its fields; flags go before its fields.
 
-stdout has the job's id, or with --wait the answer. Without --callback-url no webhook
-is sent, and the answer is to be fetched. While the server does not answer, or says
+stdout has the job's id, or with --wait the answer, or with --stream the answer as it
+grows; --stream --json prints each event. If an attempt breaks off after the first
+word, the next one begins the answer anew: stderr says where, and where stdout is not
+a terminal the exit code is 15, since it has both then. Ctrl-C leaves the job running,
+unless --on-disconnect is cancel.
+
+Without --callback-url no webhook is sent, and the answer is to be fetched. While the server does not answer, or says
 that it is full or stopping, the job is submitted again under the same
 Idempotency-Key, so that it is one job whatever happens.`,
 		Example: `  ringback submit --wait "What is a webhook?"
+  ringback submit --stream --thinking "Tell me a story."
   ringback submit --model claude-sonnet-5-5 --callback-url https://example.com/hook --file question.txt
   git diff | ringback submit --wait --system "Review this change."
   ringback submit --request request.json --metadata team=blue --param temperature=0.2
@@ -53,9 +59,12 @@ Idempotency-Key, so that it is one job whatever happens.`,
 	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` under which this is one job, however often it is submitted; one is made where none is given")
 	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` for which to go on while the server cannot be reached or cannot take it")
 	cmd.Flags().BoolVarP(&c.wait, "wait", "w", false, "wait for the job's end and print its answer")
+	cmd.Flags().BoolVar(&c.stream, "stream", false, "print the answer as it grows, up to the job's end; --json prints each event")
+	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "with --stream: print on stderr what the model thinks")
 	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` after which to wait no longer (exit code 13); 0 waits on")
 	completeWords(cmd, map[string][]string{
 		"webhook-body":    {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)},
+		"on-disconnect":   {string(ringback.DisconnectContinue), string(ringback.DisconnectCancel)},
 		"retry-uncertain": {string(ringback.RetryAlways), string(ringback.RetryNever)},
 	})
 	return remote(cmd, func(ctx context.Context, s *session, args []string) error {
@@ -67,6 +76,7 @@ Idempotency-Key, so that it is one job whatever happens.`,
 		if c.waitTimeout < 0 || c.patience < 0 {
 			return fail(exitUsage, "--wait-timeout and --retry-for cannot be negative")
 		}
+		r.Stream = r.Stream || c.stream
 		return s.submit(ctx, c, r)
 	})
 }
@@ -88,9 +98,18 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 	if err != nil {
 		return err
 	}
-	if c.wait {
+	how := showing{limit: c.waitTimeout, events: s.json, thinking: c.thinking, leaving: goesOn}
+	if r.OnDisconnect == ringback.DisconnectCancel {
+		how.leaving = isCancelled
+	}
+	if c.wait || c.stream {
 		s.sayf("job %s is accepted", accepted.JobID)
-		return s.awaitAnswer(ctx, accepted.JobID, c.waitTimeout)
+	}
+	switch {
+	case c.stream:
+		return s.showAnswer(ctx, accepted.JobID, how)
+	case c.wait:
+		return s.awaitAnswer(ctx, accepted.JobID, how)
 	}
 	if s.json {
 		err = s.printJSON(accepted)

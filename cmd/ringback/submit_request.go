@@ -26,7 +26,7 @@ type requestFlag struct {
 	read        func(values []string) (any, error)
 }
 
-// requestFlags are all fields but prompt and messages, which come otherwise.
+// requestFlags are all fields but prompt, messages and stream, which come otherwise.
 var requestFlags = []requestFlag{
 	{"model", "model", "MODEL", "the model; default: the server's", lastText},
 	{"callback-url", "callback_url", "URL", "where the webhooks go", lastText},
@@ -46,6 +46,8 @@ var requestFlags = []requestFlag{
 	{"result-ttl-seconds", "result_ttl_seconds", "N", "how long the answer is kept", number},
 	{"event", "events", "TYPE", "a webhook that is wanted, such as job.failed; default: the four that end a job; repeat it", list},
 	{"webhook-body", "webhook_body", "full|result|thin", "how much a webhook carries", lastText},
+	{"stream-to", "stream_to", "URL", "where the events go while the job runs: http(s):// gets a POST that is held open, ws(s):// messages", lastText},
+	{"on-disconnect", "on_disconnect", "continue|cancel", "what becomes of the job when all who wait for it or watch it have left", lastText},
 	{"callback-header", "callback_headers", "NAME=VALUE", "a header for the receiver; repeat it", textPairs},
 }
 

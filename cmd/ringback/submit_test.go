@@ -20,6 +20,7 @@ var requestSamples = map[string]struct{ text, want string }{
 	"metadata": {"a=b=c", `{"a":"b=c"}`}, "priority": {"9", `9`}, "run-at": {"90m", `"2026-11-23T10:30:00.000Z"`},
 	"expires-at": {"2026-11-24T09:00:00+01:00", `"2026-11-24T08:00:00.000Z"`}, "fallback-model": {"n", `["n"]`}, "param": {"top_k=3", `{"top_k":3}`},
 	"provider": {"p", `"p"`}, "timeout-seconds": {"6", `6`}, "max-attempts": {"7", `7`}, "max-wait-seconds": {"8", `8`}, "retry-uncertain": {"never", `"never"`},
+	"stream-to": {"wss://e.com/", `"wss://e.com/"`}, "on-disconnect": {"cancel", `"cancel"`},
 	"result-ttl-seconds": {"60", `60`}, "event": {"job.failed", `["job.failed"]`}, "webhook-body": {"thin", `"thin"`}, "callback-header": {"X-A=b", `{"X-A":"b"}`},
 }
 
@@ -31,8 +32,8 @@ func TestEachFieldOfARequestHasAFlag(t *testing.T) {
 	}
 	for f := range reflect.TypeFor[ringback.Request]().Fields() {
 		field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if field == "prompt" || field == "messages" {
-			continue // the argument, or --request
+		if field == "prompt" || field == "messages" || field == "stream" {
+			continue // the argument, or --request, or --stream, which does more
 		}
 		flag, ok := byField[field]
 		if !ok {

@@ -14,23 +14,30 @@ var errWaitedLongEnough = errors.New("the time to wait is over")
 
 // awaitAnswer waits for the end of a job and prints its answer. A job that ended
 // without one is a failure.
-func (s *session) awaitAnswer(ctx context.Context, id string, limit time.Duration) error {
+func (s *session) awaitAnswer(ctx context.Context, id string, how showing) error {
 	waiting, cancel := ctx, context.CancelFunc(func() {})
-	if limit > 0 {
-		waiting, cancel = context.WithTimeoutCause(ctx, limit, errWaitedLongEnough)
+	if how.limit > 0 {
+		waiting, cancel = context.WithTimeoutCause(ctx, how.limit, errWaitedLongEnough)
 	}
 	defer cancel()
 	job, err := s.await(waiting, id)
-	switch {
-	case ctx.Err() != nil:
-		return fail(exitInterrupted, "interrupted; job %s goes on. Wait for it again: %s; end it: %s", id, s.ours("jobs watch %s", id), s.ours("jobs cancel %s", id))
-	case errors.Is(err, errWaitedLongEnough):
-		return fail(exitWaitTime, "job %s has not ended in %s, and goes on. Wait for it again: %s; why it takes so long: %s",
-			id, limit, s.ours("jobs watch %s", id), s.ours("jobs show %s", id))
-	case err != nil:
-		return err
+	if err != nil {
+		return s.waitFailed(ctx, id, how, err)
 	}
 	return s.printAnswer(job)
+}
+
+// waitFailed says why a wait ended without the job's end, and how to go on.
+func (s *session) waitFailed(ctx context.Context, id string, how showing, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fail(exitInterrupted, "interrupted; job %s %s. Wait for it again: %s; end it: %s",
+			id, how.leaving, s.ours("jobs watch %s", id), s.ours("jobs cancel %s", id))
+	case errors.Is(err, errWaitedLongEnough):
+		return fail(exitWaitTime, "job %s has not ended in %s, and %s. Wait for it again: %s; why it takes so long: %s",
+			id, how.limit, how.leaving, s.ours("jobs watch %s", id), s.ours("jobs show %s", id))
+	}
+	return err
 }
 
 // printAnswer prints what a job ended with.
@@ -43,9 +50,14 @@ func (s *session) printAnswer(job ringback.Job) error {
 		err = s.printText(*job.Result)
 	}
 	if err == nil && job.Status != ringback.Completed {
-		err = fail(exitJobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
+		err = s.unanswered(job)
 	}
 	return err
+}
+
+// unanswered is the failure of a job that ended without an answer.
+func (s *session) unanswered(job ringback.Job) error {
+	return fail(exitJobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
 }
 
 // ending says how a job ended otherwise than with an answer.

@@ -40,8 +40,9 @@ type world struct {
 }
 
 type setup struct {
-	api  api.Config
-	node func(*node.Config)
+	api    api.Config
+	node   func(*node.Config)
+	server func(*api.Server)
 }
 
 func start(t *testing.T, s setup) *world {
@@ -56,6 +57,9 @@ func start(t *testing.T, s setup) *world {
 	}
 	server, err := api.New(s.api, w.node)
 	must(t, err)
+	if s.server != nil {
+		s.server(server)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	w.addr = l.Addr().String()

@@ -20,7 +20,10 @@ type act struct {
 
 // play answers a request that was understood.
 func (a *act) play(h habit, m request) End {
-	try, refused := a.provider.refuses(h, m)
+	try, well := a.provider.goesWell(h, m)
+	if well {
+		h = h.well()
+	}
 	said := newAnswer(h, m)
 	a.call.Try, a.call.Model, a.call.Prompt, a.call.Stream, a.call.Of = try, m.Model, m.prompt, m.Stream, said.words
 	a.provider.observe(a.call)
@@ -32,7 +35,7 @@ func (a *act) play(h habit, m request) End {
 	switch {
 	case h.trouble == neverAnswer:
 		return a.hang()
-	case refused:
+	case h.refusal != nil:
 		return a.refuseBy(*h.refusal)
 	case m.Stream:
 		return a.stream(h, m, said)

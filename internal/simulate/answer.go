@@ -52,6 +52,16 @@ func newAnswer(h habit, m request) answer {
 	case sayTool:
 		a.say("Let me look that up.", 0)
 		a.useTool("get_weather", `{"city": "Pa`, `ris", "unit"`, `: "celsius"}`)
+	case sayBlocks:
+		words := strings.SplitAfter(m.prompt, " ")
+		third := (len(words) + 2) / 3
+		a.think(thought)
+		for part := range slices.Chunk(words, max(third, 1)) {
+			a.say(strings.Join(part, ""), 0)
+			if len(a.blocks) == 3 {
+				a.useTool("get_weather", `{"city": "Mün`, `chen", "unit"`, `: "celsius"}`)
+			}
+		}
 	}
 	if h.trouble == neverEnd {
 		a.blocks[0].pieces = endless()

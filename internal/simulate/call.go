@@ -10,7 +10,7 @@ import (
 // Call is one call of the simulated provider, as far as it has come.
 type Call struct {
 	Number int // of all calls, from 1
-	Try    int // of the calls for this prompt, from 1, where the model refuses a few times and then answers; else 0
+	Try    int // of the calls for this prompt, from 1, where the model goes wrong a few times and then well; else 0
 	Path   string
 	Model  string
 	Prompt string // the text of the last message

@@ -100,7 +100,7 @@ func contentOf(completion map[string]any) string {
 
 func TestChatCompletions(t *testing.T) {
 	t.Parallel()
-	for _, model := range []string{"sim/echo", "sim/slow", "sim/think", "sim/tool"} {
+	for _, model := range []string{"sim/echo", "sim/slow", "sim/think", "sim/tool", "sim/blocks"} {
 		t.Run("a stream of "+model+" adds up to what a call without stream returns", func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, ProviderConfig{Key: "key", Pace: time.Microsecond})

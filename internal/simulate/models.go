@@ -23,12 +23,12 @@ type habit struct {
 	trouble trouble
 	after   int // words of the answer before the trouble; -1: half of them
 	cut     int // bytes of the body after which the connection breaks; -1: never
+	times   int // calls for the same model and prompt that go wrong, then one goes well, then again; 0: all go wrong
 }
 
 // refusal is an answer with an error status.
 type refusal struct {
 	status     int
-	times      int // for the same model and prompt, then one answer, then again; 0: always
 	retryAfter string
 	location   string
 }
@@ -40,6 +40,7 @@ const (
 	sayText
 	sayThought
 	sayTool
+	sayBlocks
 )
 
 // trouble is what happens in the middle of an answer.
@@ -80,11 +81,12 @@ var models = map[string]model{
 	"slow":  {noNumber, func(h *habit, _ int) { h.answer = sayText }},
 	"think": {noNumber, func(h *habit, _ int) { h.answer = sayThought }},
 	"tool":  {noNumber, func(h *habit, _ int) { h.answer = sayTool }},
+	"blocks": {noNumber, func(h *habit, _ int) { h.answer = sayBlocks }},
 	"429": {noNumber, func(h *habit, _ int) {
-		h.refusal = &refusal{status: http.StatusTooManyRequests, times: 2, retryAfter: "1"}
+		h.refusal, h.times = &refusal{status: http.StatusTooManyRequests, retryAfter: "1"}, 2
 	}},
 	"flaky": {mustNumber, func(h *habit, n int) {
-		h.refusal = &refusal{status: http.StatusInternalServerError, times: n}
+		h.refusal, h.times = &refusal{status: http.StatusInternalServerError}, n
 	}},
 	"status":      {mustNumber, func(h *habit, n int) { h.refusal = &refusal{status: n} }},
 	"break-off":   {mayNumber, inTrouble(breakOff)},
@@ -128,6 +130,15 @@ func habitOf(name string, pace time.Duration) (habit, bool, error) {
 	return h, true, h.turn(parts[3])
 }
 
+// goesWrong tells whether a call may end otherwise than well.
+func (h *habit) goesWrong() bool { return h.refusal != nil || h.trouble != noTrouble || h.cut >= 0 }
+
+// well is the habit of a call that goes well.
+func (h habit) well() habit {
+	h.refusal, h.trouble, h.cut = nil, noTrouble, -1
+	return h
+}
+
 // turn applies the knobs after the question mark.
 func (h *habit) turn(knobs string) error {
 	values, err := url.ParseQuery(knobs)
@@ -138,6 +149,9 @@ func (h *habit) turn(knobs string) error {
 		if err := h.knob(name, values.Get(name)); err != nil {
 			return fmt.Errorf("model knob %s: %w", name, err)
 		}
+	}
+	if values.Has("times") && !h.goesWrong() {
+		return fmt.Errorf("model knob times: with this model nothing goes wrong")
 	}
 	return nil
 }
@@ -155,7 +169,9 @@ func (h *habit) knob(name, value string) (err error) {
 		h.first, err = time.ParseDuration(value)
 	case "cut":
 		h.cut, err = count(value)
-	case "times", "retry_after", "location":
+	case "times":
+		h.times, err = count(value)
+	case "retry_after", "location":
 		err = h.refusal.knob(name, value)
 	default:
 		err = fmt.Errorf("there is no such knob")
@@ -167,8 +183,6 @@ func (r *refusal) knob(name, value string) (err error) {
 	switch {
 	case r == nil:
 		err = fmt.Errorf("this model refuses nothing")
-	case name == "times":
-		r.times, err = count(value)
 	case name == "retry_after":
 		r.retryAfter = value
 	case name == "location":

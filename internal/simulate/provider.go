@@ -60,6 +60,8 @@ const maxTries = 10_000
 //	sim/mute            not even a status
 //	sim/think           thoughts before the text
 //	sim/tool            a tool is used after the text
+//	sim/blocks          the prompt's text in three blocks, a word a piece, with
+//	                    thoughts before the first and a tool's use after the second
 //
 // N is 40 where none is given; with 0 the trouble comes right after the first
 // event. Without stream a broken answer is half of its JSON, sim/error-after is a
@@ -71,7 +73,8 @@ const maxTries = 10_000
 //	pace=DURATION       before each piece of the answer
 //	first=DURATION      before the first byte
 //	cut=N               the connection breaks after N bytes of the body
-//	times=N             how many calls are refused before one is answered; 0: all
+//	times=N             how many calls are refused, or go wrong otherwise, before
+//	                    one goes well; 0: all
 //	retry_after=VALUE   the header of a refusal
 //	location=URL        the same, of sim/status-3NN
 func NewProvider(c ProviderConfig) *Provider {
@@ -130,20 +133,20 @@ func (a *act) begin(known bool, bodyErr error) End {
 	return a.play(h, m)
 }
 
-// refuses tells whether this call for a prompt is one that the habit refuses,
-// and which try it is, from 1; 0 if they are not counted.
-func (p *Provider) refuses(h habit, m request) (try int, refused bool) {
-	if h.refusal == nil || h.refusal.times == 0 {
-		return 0, h.refusal != nil
+// goesWell tells whether this call for a prompt is the one that goes well, and which
+// try it is, from 1; 0 if they are not counted.
+func (p *Provider) goesWell(h habit, m request) (try int, well bool) {
+	if h.times == 0 || !h.goesWrong() {
+		return 0, !h.goesWrong()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
 	key := fingerprint(m.Model, m.prompt)
 	try = p.tries[key] + 1
-	if try > h.refusal.times {
+	if try > h.times {
 		delete(p.tries, key)
-		return try, false
+		return try, true
 	}
 	if len(p.tries) >= maxTries {
 		for old := range p.tries { // any one: who has ten thousand is not counting
@@ -152,5 +155,5 @@ func (p *Provider) refuses(h habit, m request) (try int, refused bool) {
 		}
 	}
 	p.tries[key] = try
-	return try, true
+	return try, false
 }

@@ -163,7 +163,7 @@ func wholeMessage(t *testing.T, resp *http.Response) map[string]any {
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	for _, model := range []string{"sim/echo", "sim/slow", "sim/think", "sim/tool"} {
+	for _, model := range []string{"sim/echo", "sim/slow", "sim/think", "sim/tool", "sim/blocks"} {
 		t.Run("a stream of "+model+" adds up to what a call without stream returns", func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, ProviderConfig{Pace: time.Microsecond})
@@ -299,6 +299,21 @@ func TestRefusals(t *testing.T) {
 		resp := s.call(t, "sim/status-307", "x", true)
 		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusTemporaryRedirect || got != "/v1/messages/redirected" {
 			t.Fatalf("redirect: %d to %q", resp.StatusCode, got)
+		}
+	})
+
+	t.Run("what breaks off or is cut a few times goes well the next time", func(t *testing.T) {
+		t.Parallel()
+		s := newStage(t, ProviderConfig{})
+		for _, model := range []string{"sim/break-off-7?times=2", "sim/blocks?cut=900&times=2", "sim/error-after-0?times=2"} {
+			var went []bool
+			for range 4 {
+				got, err := listen(t, s.call(t, model, "one two three four five six", true).Body)
+				went = append(went, err == nil && slices.Contains(got.names, "message_stop"))
+			}
+			if !slices.Equal(went, []bool{false, false, true, false}) {
+				t.Errorf("%s: the calls went well: %v", model, went)
+			}
 		}
 	})
 
