@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"client":                     {".", "internal/sse"},
 	"examples/receivers/go":      {"."},
 	"internal/sse":               {},
-	"internal/hub":               {},
+	"internal/hub":               {"."},
 	"internal/limit":             {},
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
-	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui", "internal/telemetry"},
+	"internal/api":       {".", "internal/node", "internal/openapi", "internal/swaggerui", "internal/telemetry", "internal/sse"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",

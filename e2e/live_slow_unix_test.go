@@ -140,7 +140,7 @@ func (d *door) crowded(t *testing.T, n int, job string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
 	var g errgroup.Group
-	g.SetLimit(64)
+	g.SetLimit(16)
 	for i := range conns {
 		g.Go(func() error {
 			path, header, want := "stream", "", "200 OK"
@@ -219,7 +219,7 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 	w.env = append(w.env, gcTrace...)
 	s := w.start()
 	w.ready()
-	id := w.submit(ringback.Request{Stream: true, Prompt: "watched by many", Model: "sim/endless?pace=20ms"})
+	id := w.submit(ringback.Request{Stream: true, Prompt: "watched by many", Model: "sim/endless?pace=250ms"})
 	stays := &viewer{door: w.door, job: id, over: []transport{sseByHeader}}
 	var staying errgroup.Group
 	staying.Go(func() error { return stays.watch(t.Context()) })
@@ -235,11 +235,8 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 		}
 		t.Logf("with %d readers: %s", n, w.footing(s))
 		vanish(crowd)
-		gone := time.Now()
 		eventually(t, "one reader", func() bool { return w.readers(t) == 1 })
-		t.Log("vanished", time.Since(gone))
 		after = append(after, w.calm(s, was))
-		t.Log("calm", time.Since(gone))
 	}
 	t.Logf("before, and behind each crowd: %v", after)
 	if first, last := after[1].resident, after[3].resident; last > first*5/4 {

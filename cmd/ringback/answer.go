@@ -319,4 +319,3 @@ func (a *answer) complete(job ringback.Job) error {
 	}
 	return a.endLines()
 }
-

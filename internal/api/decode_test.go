@@ -95,8 +95,8 @@ func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
 		_, err := decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
-			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, params, priority, prompt, provider, "+
-			"result_ttl_seconds, retry_uncertain, run_at, system, timeout_seconds, webhook_body")
+			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, on_disconnect, params, priority, prompt, provider, "+
+			"result_ttl_seconds, retry_uncertain, run_at, stream, stream_to, system, timeout_seconds, webhook_body")
 	}
 	_, err := decode([]byte(`{"reason":"why"}`), readNothing)
 	checkFormError(t, "cancel", err, "reason", "reason is not a field here; send no body, or {}")

@@ -139,10 +139,10 @@ func (m *messageWriter) carry(events []ringback.StreamEvent) error {
 	b := newBatch()
 	defer b.free()
 	for i := range events {
-		if err := m.server.render(b, &events[i], renderJSON); err != nil {
+		if err := m.server.render(b, &events[i], renderMessage); err != nil {
 			return err
 		}
-		if err := m.write(b.Bytes()[:b.Len()-1]); err != nil { // less the line end
+		if err := m.write(b.Bytes()); err != nil {
 			return err
 		}
 		m.reader.after = events[i].EventID

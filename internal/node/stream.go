@@ -23,7 +23,7 @@ type Stream struct {
 	log   *hub.Log
 	leave func() (left int)
 	local bool
-	first *ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
+	first []ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
 	after ringback.EventID
 	ended bool
 	over  bool // it had ended when the stream was opened
@@ -59,7 +59,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}
 	if queued.EventID.Compare(after) > 0 {
-		s.first = &queued
+		s.first = []ringback.StreamEvent{queued}
 	}
 	return s, nil
 }
@@ -68,16 +68,16 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 // the one that ends the job it gives io.EOF.
 func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 	if s.first != nil {
-		first := *s.first
+		first := s.first
 		s.first = nil
-		return []ringback.StreamEvent{first}, nil
+		return first, nil
 	}
 	events, err := s.log.Next(ctx, s.after, s.local)
 	if err != nil {
 		s.ended = s.ended || errors.Is(err, io.EOF)
 		return nil, err
 	}
-	last := events[len(events)-1]
+	last := &events[len(events)-1]
 	s.after, s.ended = last.EventID, last.Job != nil
 	return events, nil
 }
