@@ -133,10 +133,11 @@ func TestAPieceIsToldAtOnce(t *testing.T) {
 					if want, _ := d.arrived(t, recorded[:read]); got != want && got+"\uFFFD" != want {
 						t.Fatalf("after %d bytes: told %q, want %q", read, got, want)
 					}
-					n := copy(p[:1], recorded[read:])
-					if read += n; n == 0 {
+					if read == len(recorded) {
 						return 0, io.EOF
 					}
+					n := copy(p, strings.SplitAfterN(recorded[read:], "\n", 2)[0]) // line by line
+					read += n
 					return n, nil
 				})
 				receiveAs(t, d.offline(t), Request{Delta: func(d ringback.Delta) { h.deltas = append(h.deltas, d) }}, "text/event-stream", stream)

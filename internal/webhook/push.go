@@ -174,7 +174,7 @@ func frames(events []ringback.StreamEvent) (all []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = sse.Append(all, events[i].EventID.String(), string(events[i].Type), data)
+		all = sse.Append(all, events[i].String(), string(events[i].Type), data)
 	}
 	return all, nil
 }
