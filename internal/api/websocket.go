@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -107,16 +108,22 @@ func readAndForget(conn *websocket.Conn) error {
 			_, err = io.Copy(io.Discard, message)
 		}
 		if err != nil {
-			return errors.Join(errReader, err)
+			return lost(err)
 		}
 	}
+}
+
+// lost is what goes wrong with the connection. It is no io.EOF, whatever err is: that is
+// the end of the job.
+func lost(err error) error {
+	return fmt.Errorf("%w: %v", errReader, err) //nolint:errorlint // see above
 }
 
 func pingOnce(ctx context.Context, conn *websocket.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pongFor)
 	defer cancel()
 	if err := conn.Ping(ctx); err != nil {
-		return errors.Join(errReader, err)
+		return lost(err)
 	}
 	return nil
 }
@@ -172,7 +179,7 @@ func (m *messageWriter) write(text []byte) (late bool, err error) {
 		m.reader.slow()
 		return false, errSlow
 	default:
-		return false, errors.Join(errReader, err)
+		return false, lost(err)
 	}
 }
 
