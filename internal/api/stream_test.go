@@ -174,7 +174,7 @@ func TestWhoHasSeenTheEndIsToldThatThereIsNoMore(t *testing.T) {
 	w := start(t, setup{})
 	id := w.submit(`"prompt":"Hi"`)
 	events := overSSE(w, id, "")
-	last := events[len(events)-1].EventID.String()
+	last := events[len(events)-1].String()
 	for _, got := range []answer{
 		w.do("GET", "/api/jobs/"+id+"/stream", "", "Last-Event-ID", last),
 		w.do("GET", "/api/jobs/"+id+"/stream?after="+last, ""),
@@ -352,7 +352,7 @@ func TestAReaderThatTakesNothingIsCutOff(t *testing.T) {
 			if len(seen) == 0 || seen[len(seen)-1].Job != nil {
 				t.Fatalf("the slow reader has %d events", len(seen))
 			}
-			rest := overSSE(w, id, seen[len(seen)-1].EventID.String())
+			rest := overSSE(w, id, seen[len(seen)-1].String())
 			if diff := cmp.Diff(overSSE(w, id, ""), append(seen, rest...)); diff != "" {
 				t.Errorf("who is cut off and resumes (-want +got):\n%.2000s", diff)
 			}
@@ -421,7 +421,7 @@ func TestAReaderThatIsLateIsToldWhereToResume(t *testing.T) {
 	if len(events) == 0 {
 		t.Fatal("nothing came")
 	}
-	want := websocket.CloseError{Code: websocket.StatusTryAgainLater, Reason: "resume with ?after=" + events[len(events)-1].EventID.String()}
+	want := websocket.CloseError{Code: websocket.StatusTryAgainLater, Reason: "resume with ?after=" + events[len(events)-1].String()}
 	if end != want {
 		t.Errorf("after %d events: got %v, want %v", len(events), end, want)
 	}
@@ -451,7 +451,7 @@ func TestTheServersEndIsToldToReaders(t *testing.T) {
 	}
 	rest, end := messages(t, conn)
 	seen = append(seen, rest...)
-	resume := "the server is stopping; resume with ?after=" + seen[len(seen)-1].EventID.String()
+	resume := "the server is stopping; resume with ?after=" + seen[len(seen)-1].String()
 	if end.Code != websocket.StatusGoingAway || end.Reason != resume {
 		t.Errorf("got %v, want %q", end, resume)
 	}
