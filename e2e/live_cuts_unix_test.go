@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -48,15 +49,15 @@ func live(n int) ringback.Request {
 }
 
 // cutAnywhere cuts the first so many connections, wherever that may be.
-func cutAnywhere(most int) func(int) int {
-	return func(connection int) int {
+func cutAnywhere(most int) func(int, net.Conn) net.Conn {
+	return func(connection int, c net.Conn) net.Conn {
 		switch {
 		case connection >= most:
-			return -1
+			return c
 		case rand.IntN(4) == 0:
-			return 1 + rand.IntN(400) // in the middle of the headers, often
+			return cutAfter(c, 1+rand.IntN(400)) // in the middle of the headers, often
 		default:
-			return 1 + rand.IntN(20_000)
+			return cutAfter(c, 1+rand.IntN(20_000))
 		}
 	}
 }
@@ -120,12 +121,12 @@ func TestCutReadersComeToTheStoredAnswer(t *testing.T) {
 // watched has several viewers watch a job, one behind the other's end.
 func (w *world) watched(ctx context.Context, job string) ([]*viewer, error) {
 	viewers := []*viewer{
-		{over: transports, cut: cutAnywhere(12)},
-		{over: transports, cut: cutAnywhere(6)},
+		{over: transports, wrap: cutAnywhere(12)},
+		{over: transports, wrap: cutAnywhere(6)},
 		{over: []transport{transports[rand.IntN(len(transports))]}},
-		{over: []transport{goClient}, cut: cutAnywhere(2)},
+		{over: []transport{goClient}, wrap: cutAnywhere(2)},
 	}
-	late := &viewer{over: transports, cut: cutAnywhere(3)}
+	late := &viewer{over: transports, wrap: cutAnywhere(3)}
 	viewers = append(viewers, late)
 	var g errgroup.Group
 	for _, v := range viewers {

@@ -32,14 +32,14 @@ type viewer struct {
 	job  string
 	// over are the transports, one of which is taken at random for each connection.
 	over []transport
-	// cut says after how many bytes a connection is cut, the first being 0; negative:
-	// never. nil: none is cut.
-	cut func(connection int) int
+	// wrap gives what a connection is replaced by, the first being 0. nil: none is.
+	wrap func(connection int, c net.Conn) net.Conn
 	// see is called with each event. nil: nobody looks.
 	see func(ringback.StreamEvent)
 
 	events      []ringback.StreamEvent
 	connections int
+	losses      []error // why connections ended before the job did
 }
 
 // A transport watches over one connection, on behind what the viewer has seen, and
@@ -60,8 +60,8 @@ var (
 		return v.overWebSocket(ctx, c)
 	}}
 	// goClient goes on by itself, over as many connections as it takes.
-	goClient = transport{"the Go client", func(ctx context.Context, v *viewer, _ *http.Client) error {
-		return v.byClient(ctx)
+	goClient = transport{"the Go client", func(ctx context.Context, v *viewer, c *http.Client) error {
+		return v.byClient(ctx, c)
 	}}
 )
 
@@ -75,6 +75,7 @@ func (v *viewer) watch(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil || errors.Is(err, errWrong) {
 			return err
 		}
+		v.losses = append(v.losses, err)
 		select {
 		case <-time.After(rand.N(20 * time.Millisecond)):
 		case <-ctx.Done():
@@ -84,16 +85,29 @@ func (v *viewer) watch(ctx context.Context) error {
 
 // watchOnce watches over one connection.
 func (v *viewer) watchOnce(ctx context.Context) error {
-	left := -1
-	if v.cut != nil {
-		left = v.cut(v.connections)
-	}
-	v.connections++
-	c := v.door.cutting(left)
-	defer c.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c := v.client()
+	defer c.CloseIdleConnections()
 	return v.over[rand.IntN(len(v.over))].watch(ctx, v, c)
+}
+
+// client makes a connection for each request.
+func (v *viewer) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, v.door.address())
+			if err != nil {
+				return nil, err
+			}
+			if v.wrap != nil {
+				conn = v.wrap(v.connections, conn)
+			}
+			v.connections++
+			return conn, nil
+		},
+	}}
 }
 
 // last is the id of the event that was seen last.
@@ -103,6 +117,9 @@ func (v *viewer) last() string {
 	}
 	return v.events[len(v.events)-1].EventID.String()
 }
+
+// mostEvent bounds an event in bytes.
+const mostEvent = 64 << 20
 
 // errWrong is what another connection would not mend.
 var errWrong = errors.New("what came is wrong")
@@ -126,7 +143,7 @@ func (v *viewer) overSSE(ctx context.Context, c *http.Client, query string, head
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("%w: %s of the stream of job %s behind %q", errWrong, resp.Status, v.job, v.last())
 	}
-	for e, err := range sse.Read(resp.Body, sse.Limits{}) {
+	for e, err := range sse.Read(resp.Body, sse.Limits{Line: mostEvent, Event: mostEvent}) {
 		if err != nil {
 			return err
 		}
@@ -153,7 +170,7 @@ func (v *viewer) overWebSocket(ctx context.Context, c *http.Client) error {
 		return err
 	}
 	defer conn.CloseNow() //nolint:errcheck // it has served
-	conn.SetReadLimit(64 << 20)
+	conn.SetReadLimit(mostEvent)
 	for {
 		kind, data, err := conn.Read(ctx)
 		if err != nil {
@@ -171,16 +188,7 @@ func (v *viewer) overWebSocket(ctx context.Context, c *http.Client) error {
 	}
 }
 
-func (v *viewer) byClient(ctx context.Context) error {
-	connections := 0
-	c := v.door.cuttingEach(func() int {
-		connections++
-		if v.cut == nil {
-			return -1
-		}
-		return v.cut(connections - 1)
-	})
-	defer c.CloseIdleConnections()
+func (v *viewer) byClient(ctx context.Context, c *http.Client) error {
 	api, err := client.New(client.Config{URL: "http://127.0.0.1", HTTPClient: c})
 	if err != nil {
 		return err
@@ -192,7 +200,6 @@ func (v *viewer) byClient(ctx context.Context) error {
 		}
 		v.keep(e)
 	}
-	v.connections = connections
 	return nil
 }
 
@@ -258,7 +265,7 @@ func (v *viewer) wantEnd(t *testing.T, want ringback.Job) {
 		text = *want.Result
 	}
 	if got := said(v.events, ringback.DeltaText); got != text {
-		t.Errorf("job %s: a viewer read %q, want %q", v.job, got, text)
+		t.Errorf("job %s: a viewer read %.1000q, want %.1000q", v.job, got, text)
 	}
 	if want.Response == nil {
 		return
@@ -308,27 +315,6 @@ func (v *viewer) wantSame(t *testing.T, other *viewer) {
 	t.Errorf("job %s: one viewer saw %d events, another %d", v.job, len(a), len(b))
 }
 
-// cutting is a client whose connections break after so many bytes; negative: never.
-// None of them is used twice.
-func (d *door) cutting(left int) *http.Client {
-	return d.cuttingEach(func() int { return left })
-}
-
-func (d *door) cuttingEach(left func() int) *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, d.address())
-			if err != nil {
-				return nil, err
-			}
-			c := &cutConn{Conn: conn}
-			c.left.Store(int64(left()))
-			return c, nil
-		},
-	}}
-}
-
 var errCut = errors.New("the connection was cut")
 
 // cutConn is a connection that breaks when so many bytes have come, whatever they are
@@ -336,15 +322,17 @@ var errCut = errors.New("the connection was cut")
 type cutConn struct {
 	net.Conn
 
-	left atomic.Int64 // negative: it never breaks
+	left atomic.Int64
+}
+
+func cutAfter(conn net.Conn, bytes int) net.Conn {
+	c := &cutConn{Conn: conn}
+	c.left.Store(int64(bytes))
+	return c
 }
 
 func (c *cutConn) Read(p []byte) (int, error) {
-	left := c.left.Load()
-	if left < 0 {
-		return c.Conn.Read(p)
-	}
-	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
+	n, err := c.Conn.Read(p[:min(int64(len(p)), c.left.Load())])
 	if c.left.Add(int64(-n)) == 0 && err == nil {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok && rand.IntN(2) == 0 {
 			_ = tcp.SetLinger(0) // the other side hears of it by a reset

@@ -40,6 +40,7 @@ type config struct {
 	secret        ringback.Secret
 	defaultModel  string
 	allowCallback []netip.Prefix
+	allowOrigins  []string
 	concurrency   int
 	maxQueued     int
 	drainTimeout  time.Duration
@@ -279,7 +280,14 @@ func (r *reader) originOf(key string) string {
 
 // checkExposure refuses to serve strangers without a key, unless that is said.
 func (r *reader) checkExposure(c config) error {
-	if c.apiKey != "" || c.insecure || isLoopback(c.addr) {
+	if c.apiKey != "" || c.insecure {
+		return nil
+	}
+	if slices.Contains(c.allowOrigins, "*") {
+		return fmt.Errorf("%s: any web page could call this server, and no API key is set; set RINGBACK_API_KEY, "+
+			"or name the origins that may, or say --insecure if any page may spend your money", r.originOf("allow_origin"))
+	}
+	if isLoopback(c.addr) {
 		return nil
 	}
 	return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+

@@ -38,6 +38,8 @@ var samples = map[string]struct {
 	"default_model":  {"sim/echo", func(c config) any { return c.defaultModel }, "sim/echo"},
 	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config) any { return c.allowCallback },
 		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
+	"allow_origin": {"https://a.example.com,http://localhost:3000", func(c config) any { return c.allowOrigins },
+		[]string{"https://a.example.com", "http://localhost:3000"}},
 	"concurrency":   {"7", func(c config) any { return c.concurrency }, 7},
 	"max_queued":    {"8", func(c config) any { return c.maxQueued }, 8},
 	"drain_timeout": {"1m30s", func(c config) any { return c.drainTimeout }, 90 * time.Second},

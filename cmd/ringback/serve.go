@@ -75,7 +75,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 			return serve(cmd.Context(), c, log, newRegistry(), func(string) {})
 		},
 	}
-	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "concurrency", "max-queued",
+	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "allow-origin", "concurrency", "max-queued",
 		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "advertise-url", "simulate", "insecure", "log-level")
 	return cmd
 }
@@ -156,7 +156,8 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	door, err := api.New(api.Config{
-		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
+		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, AllowOrigins: c.allowOrigins,
+		Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
 	}, n)
 	if err != nil {
 		return err

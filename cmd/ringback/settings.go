@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/api"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -105,6 +106,11 @@ var settings = []setting{
 		key: "allow_callback", flag: "allow-callback", variable: "RINGBACK_ALLOW_CALLBACK", meta: "CIDR", list: true,
 		help: "let webhooks go to these addresses too, such as 127.0.0.0/8 or 10.0.0.0/8; repeat it, or divide by commas",
 		set:  setAllowCallback,
+	},
+	{
+		key: "allow_origin", flag: "allow-origin", variable: "RINGBACK_ALLOW_ORIGIN", meta: "ORIGIN", list: true,
+		help: "let web pages of this origin call the API, such as https://app.example.com; * is all of them, which needs RINGBACK_API_KEY, or --insecure; repeat it, or divide by commas",
+		set:  setAllowOrigin,
 	},
 	{
 		key: "concurrency", flag: "concurrency", variable: "RINGBACK_CONCURRENCY", meta: "N", def: "256",
@@ -249,6 +255,19 @@ func setAllowCallback(c *config, values []string) error {
 				return fmt.Errorf("%q is not a range of addresses; write it like 10.0.0.0/8 or fd00::/8", s)
 			}
 			c.allowCallback = append(c.allowCallback, p)
+		}
+	}
+	return nil
+}
+
+func setAllowOrigin(c *config, values []string) error {
+	c.allowOrigins = nil
+	for _, v := range values {
+		for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if err := api.CheckOrigin(s); err != nil {
+				return err
+			}
+			c.allowOrigins = append(c.allowOrigins, s)
 		}
 	}
 	return nil

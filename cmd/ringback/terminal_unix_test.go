@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,5 +162,49 @@ func TestOnATerminalAPromptIsNotWaitedFor(t *testing.T) {
 	screen, code := onTerminal(t, "http://127.0.0.1:1", "", nil, "submit")
 	if code != exitUsage || !strings.Contains(screen, "there is no prompt; give it as an argument, by --file, or on stdin") {
 		t.Errorf("exit code %d: %q", code, screen)
+	}
+}
+
+// On a terminal the line of tokens and time stands below the text that grows, and
+// leaves nothing behind.
+func TestOnATerminalAnAnswerGrowsAboveItsLine(t *testing.T) {
+	s := startSimulated(t)
+	args := []string{"submit", "--stream", "--model", "sim/slow?words=60&pace=20ms", "Hello"}
+	screen, code := onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, args...)
+	line := regexp.MustCompile(regexp.QuoteMeta(beginBelow) + `about \d+ tokens · [0-9.]+ m?s · running · attempt 1 · sim/slow\S*` + regexp.QuoteMeta(endBelow))
+	if n := len(line.FindAllString(screen, -1)); code != 0 || n < 10 {
+		t.Errorf("exit code %d, %d lines below the text: %q", code, n, screen)
+	}
+	lines := strings.Split(strings.ReplaceAll(line.ReplaceAllString(screen, ""), clearBelow, ""), "\n")
+	id := strings.Fields(lines[0])[1]
+	job, err := s.client.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 5 || !strings.Contains(lines[1], "  running · ") || lines[2] != *job.Result || !strings.Contains(lines[3], "  completed · ") || lines[4] != "" {
+		t.Errorf("without its line: %q", lines)
+	}
+	if screen, _ := onTerminal(t, s.url, "", []string{"TERM=dumb"}, args...); strings.Contains(screen, "\x1b") || !strings.Contains(screen, *job.Result+"\n") {
+		t.Errorf("on a dumb terminal: %q", screen)
+	}
+}
+
+func TestOnATerminalThoughtsAreDimAndATornAnswerIsMarked(t *testing.T) {
+	s := startSimulated(t)
+	screen, code := onTerminal(t, s.url, "", nil, "submit", "--stream", "--thinking", "--model", "sim/think", "Hello")
+	if code != 0 || !strings.Contains(screen, "\x1b[2m") || !strings.Contains(screen, "\nHello") {
+		t.Errorf("exit code %d: %q", code, screen)
+	}
+	screen, code = onTerminal(t, s.url, "", nil, "submit", "--stream", "--max-attempts", "1", "--model", "sim/break-off-3", "--fallback-model", "sim/echo", "Hello")
+	if code != 0 || !strings.Contains(screen, "what stands above is void: the attempt broke off; attempt ") {
+		t.Errorf("exit code %d: %q", code, screen)
+	}
+}
+
+func TestAGrowingAnswerDoesNotSteerTheTerminal(t *testing.T) {
+	s := startSimulated(t)
+	screen, _ := onTerminal(t, s.url, "", []string{"TERM=dumb"}, "submit", "--stream", "red \x1b[31mtext\x07")
+	if !strings.Contains(screen, `red \u001b[31mtext\u0007`) || strings.Contains(screen, "\x1b") {
+		t.Errorf("got %q", screen)
 	}
 }

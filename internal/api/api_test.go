@@ -23,7 +23,7 @@ func TestASubmittedJobIsAnswered202AndThenDone(t *testing.T) {
 	got := w.do("POST", "/api/generate", `{"prompt":"Hi <b>\u00e9\u2028","callback_url":"`+w.callback+`","metadata":{"team":"blue","n":12345678901234567890}}`)
 	accepted := read[ringback.Accepted](t, got)
 	path := "/api/jobs/" + accepted.JobID
-	want := fmt.Sprintf(`{"job_id":%q,"status":"queued","status_url":%q}`+"\n", accepted.JobID, path)
+	want := fmt.Sprintf(`{"job_id":%q,"status":"queued","status_url":%q,"stream_url":%q}`+"\n", accepted.JobID, path, accepted.StreamURL)
 	if got.StatusCode != http.StatusAccepted || got.body != want || got.Header.Get("Location") != path {
 		t.Errorf("got %s, Location: %s, %s\nwant 202, %s", got.Status, got.Header.Get("Location"), got.body, want)
 	}
@@ -100,8 +100,9 @@ func TestAnIdempotencyKeyNamesOneJob(t *testing.T) {
 	}
 	w.end(id)
 	again := w.do("POST", "/api/generate", `{ "callback_url":"`+w.callback+`", "model":null, "prompt":"\u0048i" }`, "Idempotency-Key", "order 17")
-	want := ringback.Accepted{JobID: id, Status: ringback.Completed, StatusURL: "/api/jobs/" + id}
-	if got := read[ringback.Accepted](t, again); again.StatusCode != http.StatusAccepted || got != want || again.Header.Get("Idempotency-Replayed") != "true" || again.Header.Get("Location") != want.StatusURL {
+	got := read[ringback.Accepted](t, again)
+	want := ringback.Accepted{JobID: id, Status: ringback.Completed, StatusURL: "/api/jobs/" + id, StreamURL: got.StreamURL}
+	if again.StatusCode != http.StatusAccepted || got != want || again.Header.Get("Idempotency-Replayed") != "true" || again.Header.Get("Location") != want.StatusURL {
 		t.Errorf("again: got %s %+v, replayed %q", again.Status, got, again.Header.Get("Idempotency-Replayed"))
 	}
 	mismatch := ringback.Error{Code: "idempotency_mismatch", Message: "this Idempotency-Key was used for another request; use a new key for a new request"}

@@ -22,7 +22,7 @@ func newKeyring(key string) keyring {
 
 // identify lets in who may ask a route: by the key or, where the route takes it, by
 // a token for its one job.
-func (s *Server) identify(r *http.Request, rt route) error {
+func (s *Server) identify(r *http.Request, rt *route) error {
 	if rt.open {
 		return nil
 	}

@@ -236,7 +236,7 @@ func (j *judge) judged(w *world, status int, method, path, target, body string, 
 	}
 	response = response.resolved(j.document)
 	for name := range response.at("headers").members() {
-		if got.Header.Get(name) == "" && name != "Idempotency-Replayed" {
+		if got.Header.Get(name) == "" && name != "Idempotency-Replayed" && name != "Preference-Applied" {
 			w.t.Errorf("%s %s is answered %s without %s", method, path, got.Status, name)
 		}
 	}
@@ -283,6 +283,11 @@ func TestTheServersAnswersAreThoseOfTheDocument(t *testing.T) {
 	j.judged(w, 200, "GET", job, jobs+"/"+done+"?include=request", "")
 	j.judged(w, 200, "GET", job, jobs+"/"+broken, "")
 	j.judged(w, 200, "GET", job, jobs+"/"+later+"?wait=0", "")
+	j.judged(w, 200, "POST", "/api/generate", "/api/generate", `{"prompt":"Hi","events":[]}`, "Prefer", "wait=30")
+	j.judged(w, 200, "GET", job+"/stream", jobs+"/"+done+"/stream", "")
+	j.judged(w, 400, "GET", job+"/stream", jobs+"/"+done+"/stream?after=x", "")
+	j.judged(w, 400, "GET", job+"/ws", jobs+"/"+done+"/ws", "")
+	j.judged(w, 404, "GET", job+"/stream", unknown+"/stream", "")
 	j.judged(w, 404, "GET", job, unknown, "")
 	j.judged(w, 400, "GET", job, jobs+"/"+done+"?wait=61", "")
 	j.judged(w, 200, "GET", jobs, jobs+"?metadata.a=b&limit=1", "")

@@ -43,17 +43,23 @@ func newOrigins(publicURL string, allowed []string) (*origins, error) {
 	return o, nil
 }
 
-func (o *origins) allow(origin string) error {
-	if origin == "*" {
-		o.any = true
-		return nil
-	}
+// CheckOrigin says what is wrong with an origin as Config.AllowOrigins has it.
+func CheckOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || originOf(u) != strings.ToLower(origin) {
+	if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || originOf(u) != strings.ToLower(origin)) {
 		return fmt.Errorf("%q is not an origin; write it like https://app.example.com, without a path, or * for all", origin)
 	}
-	o.allowed[strings.ToLower(origin)] = true
-	return o.protection.AddTrustedOrigin(strings.ToLower(origin))
+	return nil
+}
+
+func (o *origins) allow(origin string) error {
+	if err := CheckOrigin(origin); err != nil || origin == "*" {
+		o.any = err == nil
+		return err
+	}
+	origin = strings.ToLower(origin)
+	o.allowed[origin] = true
+	return o.protection.AddTrustedOrigin(origin)
 }
 
 // originOf is the origin of a URL as browsers write it: without the scheme's port.

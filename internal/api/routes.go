@@ -189,7 +189,9 @@ func (s *Server) mount(table []route) {
 	for path := range maps.Keys(allowed) {
 		s.handle(path, wrongMethod(allowed[path]))
 	}
-	s.handle("/", s.unknownPath())
+	unknown := s.unknownPath()
+	s.unknown = &unknown
+	s.handle("/", unknown)
 }
 
 // unknownPath is where there is nothing.
@@ -207,7 +209,7 @@ func nothingHere(why string) route {
 }
 
 func (s *Server) handle(pattern string, rt route) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, rt) })
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, &rt) })
 }
 
 func wrongMethod(allowed []string) route {

@@ -16,7 +16,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 	s := gate(t, Config{})
 	for _, target := range []string{
 		"/", "/api", "/api/", "/api/jobs/", "/api//jobs", "/api/./jobs", "/api/x/../jobs", "/api/jobs/a/b",
-		"/api/jobs/a/stream", "/api/jobs/a/ws", "/api/dead/a", "/api/batches", "/docs/",
+		"/api/jobs/a/stream/b", "/api/jobs/a/events", "/api/dead/a", "/api/batches", "/docs/",
 		"/docs/a/b", "/healthz/", "/v1/messages",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodOptions} {
@@ -34,6 +34,7 @@ func TestWrongMethodsAreToldTheRightOnes(t *testing.T) {
 	for target, allow := range map[string]string{
 		"/api/generate": "POST", "/api/jobs": "GET, HEAD", "/api/jobs/a": "DELETE, GET, HEAD", "/api/jobs/a/attempts": "GET, HEAD",
 		"/api/jobs/a/deliveries": "GET, HEAD", "/api/jobs/a/cancel": "POST", "/api/jobs/a/retry": "POST",
+		"/api/jobs/a/stream": "GET, HEAD", "/api/jobs/a/ws": "GET, HEAD",
 		"/api/jobs/a/redeliver": "POST", "/api/dead": "DELETE, GET, HEAD", "/api/dead/replay": "POST", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD",
 		"/openapi.json": "GET, HEAD", "/docs": "GET, HEAD", "/docs/page.js": "GET, HEAD",
 	} {

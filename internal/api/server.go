@@ -83,6 +83,7 @@ type Server struct {
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
 	worker       bool                   // the node takes no requests
+	unknown      *route                 // of where there is nothing
 
 	closing context.Context // done when waiting requests are to be answered as they stand
 	close   context.CancelFunc
@@ -122,7 +123,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !isClean(r.URL.Path) {
-		s.serve(w, r, s.unknownPath()) // the mux would redirect it
+		s.serve(w, r, s.unknown) // the mux would redirect it
 		return
 	}
 	s.mux.ServeHTTP(w, r)

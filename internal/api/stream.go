@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/sse"
 )
 
 // What an EventSource is told about when to come again, in milliseconds: at first,
@@ -190,13 +191,13 @@ func (e *eventWriter) begin() error {
 	return e.flush(fmt.Appendf(nil, "retry: %d\n\n", retryAfter))
 }
 
-func (e *eventWriter) beat() error { return e.flush([]byte(":\n\n")) }
+func (e *eventWriter) beat() error { return e.flush([]byte(sse.Comment)) }
 
 // end says when to come again, where it is the server that leaves.
 func (e *eventWriter) end(err error) {
 	switch {
 	case errors.Is(err, errClosing):
-		_ = e.flush(fmt.Appendf(nil, "retry: %d\n\n", retryAfter+rand.IntN(retrySpread))) //nolint:gosec // spreads the load; and nobody may be there
+		_ = e.flush(fmt.Appendf(nil, "retry: %d\n\n", retryAfter+rand.IntN(retrySpread))) // nobody may be there
 	case errors.Is(err, errSlow):
 		e.reader.slow()
 	}
@@ -250,18 +251,27 @@ func (e *eventWriter) carry(events []ringback.StreamEvent) error {
 	return e.wrong(e.with.Flush())
 }
 
-// renderSSE writes an event as SSE. JSON has no line breaks but its last.
+// renderSSE writes an event as SSE.
 func renderSSE(b *batch, event *ringback.StreamEvent) error {
-	fmt.Fprintf(b, "id: %s\nevent: %s\ndata: ", event.EventID, event.Type)
-	if err := renderJSON(b, event); err != nil {
+	b.json.Reset()
+	if err := renderJSON(&b.json, event); err != nil {
 		return err
 	}
-	b.WriteByte('\n')
+	b.Write(sse.Append(b.AvailableBuffer(), event.String(), string(event.Type), bytes.TrimSuffix(b.json.Bytes(), lineEnd)))
 	return nil
 }
 
-func renderJSON(b *batch, event *ringback.StreamEvent) error {
-	e := json.NewEncoder(&b.Buffer)
+var lineEnd = []byte("\n")
+
+// renderMessage writes an event as a message.
+func renderMessage(b *batch, event *ringback.StreamEvent) error {
+	err := renderJSON(&b.Buffer, event)
+	b.Truncate(len(bytes.TrimSuffix(b.Bytes(), lineEnd)))
+	return err
+}
+
+func renderJSON(b *bytes.Buffer, event *ringback.StreamEvent) error {
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(event); err != nil {
 		return fmt.Errorf("encode event %s of job %s: %w", event.EventID, event.JobID, err)
@@ -274,7 +284,8 @@ func renderJSON(b *batch, event *ringback.StreamEvent) error {
 type batch struct {
 	bytes.Buffer
 
-	release func() // of the memory of a large one; nil: it is not counted
+	json    bytes.Buffer // of one event, on its way
+	release func()       // of the memory of a large one; nil: it is not counted
 }
 
 // batchBytes is from what size on a batch is sent without waiting for more.
@@ -317,7 +328,7 @@ func (b *batch) clear() {
 		b.release = nil
 	}
 	if b.Cap() > 2*batchBytes { // a large one is not kept
-		b.Buffer = bytes.Buffer{}
+		b.Buffer, b.json = bytes.Buffer{}, bytes.Buffer{}
 	}
 	b.Reset()
 }

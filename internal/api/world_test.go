@@ -40,8 +40,9 @@ type world struct {
 }
 
 type setup struct {
-	api  api.Config
-	node func(*node.Config)
+	api    api.Config
+	node   func(*node.Config)
+	server func(*api.Server)
 }
 
 func start(t *testing.T, s setup) *world {
@@ -54,20 +55,38 @@ func start(t *testing.T, s setup) *world {
 	if s.api.Logger == nil {
 		s.api.Logger = logger
 	}
+	w.addr = "127.0.0.1:0"
+	w.serve(s)
+	t.Cleanup(func() {
+		w.stop()
+		must(t, <-w.ended)
+	})
+	return w
+}
+
+// serve starts the API, at the address that it had before if it had one.
+func (w *world) serve(s setup) {
+	t := w.t
 	server, err := api.New(s.api, w.node)
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if s.server != nil {
+		s.server(server)
+	}
+	l, err := net.Listen("tcp", w.addr)
 	must(t, err)
 	w.addr = l.Addr().String()
 	w.url = "http://" + w.addr
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop, w.ended = stop, make(chan error, 1)
 	go func() { w.ended <- server.Run(ctx, l) }()
-	t.Cleanup(func() {
-		stop()
-		must(t, <-w.ended)
-	})
-	return w
+}
+
+// restart ends the API and starts it anew; the node goes on.
+func (w *world) restart(s setup) {
+	w.t.Helper()
+	w.stop()
+	must(w.t, <-w.ended)
+	w.serve(s)
 }
 
 func (w *world) startNode(logger *slog.Logger, change func(*node.Config)) {

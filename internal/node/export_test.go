@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -60,3 +62,27 @@ func (n *Node) Leased() bool { return n.leased() }
 
 // Watched is how many jobs somebody waits for.
 func (n *Node) Watched() int { return len(n.hub.Watched()) }
+
+// Pushed is how often something was pushed, by kind and outcome.
+func (n *Node) Pushed(kind, outcome string) int {
+	var m dto.Metric
+	if err := n.metrics.pushes.WithLabelValues(kind, outcome).Write(&m); err != nil {
+		return -1
+	}
+	return int(m.GetCounter().GetValue())
+}
+
+// Streams is how many streams are being pushed.
+func (n *Node) Streams() int { return n.streams.count() }
+
+// Lingering is how many streams wait for a further attempt.
+func (n *Node) Lingering() (count int) {
+	n.streams.mu.Lock()
+	defer n.streams.mu.Unlock()
+	for _, s := range n.streams.jobs {
+		if s.linger != nil {
+			count++
+		}
+	}
+	return count
+}

@@ -103,7 +103,7 @@ func (n *Node) sayEnd(ctx context.Context, l *hub.Log, project string, j *store.
 	if err != nil {
 		return fmt.Errorf("read the end of job %s: %w", j.ID, err)
 	}
-	v.Response, v.Webhook = nil, nil
+	v.Response, v.Webhook, v.StreamURL = nil, nil, "" // a token must not renew itself
 	l.End(ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &v})
 	return nil
 }

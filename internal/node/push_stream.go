@@ -67,7 +67,8 @@ type stream struct {
 	// What follows is its goroutine's, and that of the connection.
 	log  *hub.Log
 	sent ringback.EventID
-	over bool // all is sent that there was to send
+	last ringback.EventID // the one that ends the job; zero: it has not been read
+	over bool             // all is sent that there was to send
 }
 
 // pushStream begins to push the stream of an attempt, or goes on with it. Leave tells
@@ -249,7 +250,10 @@ func (s *stream) reader() func(context.Context) ([]ringback.StreamEvent, error) 
 		if err != nil {
 			return nil, err
 		}
-		at = events[len(events)-1].EventID
+		last := &events[len(events)-1]
+		if at = last.EventID; last.Job != nil {
+			s.last = at
+		}
 		return events, nil
 	}
 }
@@ -281,13 +285,16 @@ func (s *stream) concluded(res webhook.Result, tries int) bool {
 	case errors.Is(res.Cause, webhook.ErrStalled):
 		s.node.pushed(pushStream, pushCut)
 		s.node.tell("stream cut off: its receiver takes nothing", s.job, slog.String("host", s.host.Host))
-	case s.ctx.Err() != nil, res.Verdict != webhook.Retry, tries == streamTries:
+	case s.saidAll(), s.ctx.Err() != nil, res.Verdict != webhook.Retry, tries == streamTries:
 		s.giveUp(res)
 	default:
 		return false
 	}
 	return true
 }
+
+// saidAll tells whether the end of the job was sent, whatever the receiver made of it.
+func (s *stream) saidAll() bool { return s.last != (ringback.EventID{}) && s.sent == s.last }
 
 // giveUp leaves a stream that can't be pushed; the webhook of its end comes all the
 // same.

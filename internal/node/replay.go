@@ -153,6 +153,9 @@ func requestOf(j store.Job) ringback.Request {
 		Priority:         new(j.Priority),
 		FallbackModels:   o.Fallbacks,
 		Provider:         o.Provider,
+		Stream:           o.Stream,
+		StreamTo:         o.StreamTo,
+		OnDisconnect:     o.OnDisconnect,
 	}
 }
 

@@ -23,7 +23,7 @@ type Stream struct {
 	log   *hub.Log
 	leave func() (left int)
 	local bool
-	first *ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
+	first []ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
 	after ringback.EventID
 	ended bool
 	over  bool // it had ended when the stream was opened
@@ -59,7 +59,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}
 	if queued.EventID.Compare(after) > 0 {
-		s.first = &queued
+		s.first = []ringback.StreamEvent{queued}
 	}
 	return s, nil
 }
@@ -68,16 +68,16 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 // the one that ends the job it gives io.EOF.
 func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 	if s.first != nil {
-		first := *s.first
+		first := s.first
 		s.first = nil
-		return []ringback.StreamEvent{first}, nil
+		return first, nil
 	}
 	events, err := s.log.Next(ctx, s.after, s.local)
 	if err != nil {
 		s.ended = s.ended || errors.Is(err, io.EOF)
 		return nil, err
 	}
-	last := events[len(events)-1]
+	last := &events[len(events)-1]
 	s.after, s.ended = last.EventID, last.Job != nil
 	return events, nil
 }
@@ -101,6 +101,13 @@ func (s *Stream) Close() {
 // left: who resumes has not left.
 const goneFor = 5 * time.Second
 
+// isSeenElsewhere tells whether another node runs a job: that one knows of all who
+// watch it, since each of their nodes asks it, and cancels the job when none does.
+func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) bool {
+	j, _, err := n.store.Job(ctx, project, job, 0)
+	return err == nil && j.Status == ringback.Running && j.Node != n.ID() && n.life.Load().urlOf(j.Node) != ""
+}
+
 // abandoned cancels a job if nobody comes back to it in time.
 func (n *Node) abandoned(project string, job uuid.UUID) {
 	n.admission.RLock()
@@ -119,9 +126,12 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 		if n.draining.Load() || n.hub.Readers(job) > 0 {
 			return nil
 		}
-		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
 		ctx, cancel := context.WithTimeout(n.calls, joinFor)
 		defer cancel()
+		if n.isSeenElsewhere(ctx, project, job) {
+			return nil
+		}
+		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
 		_, err := n.Cancel(ctx, project, job.String())
 		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {
 			n.log.Warn("job that nobody watches is not cancelled", "job_id", job, "err", err)

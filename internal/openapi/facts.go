@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/ringback/ringback"
 )
@@ -43,7 +44,7 @@ var without = map[string][]string{"Event": {"webhook", "request", "stream_url"}}
 // enums are the types that are one word of several.
 var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.Status]():         words(ringback.Statuses...),
-	reflect.TypeFor[ringback.EventType]():      words(ringback.TerminalEvents...),
+	reflect.TypeFor[ringback.EventType]():      words(slices.Concat(ringback.TerminalEvents, underway)...),
 	reflect.TypeFor[ringback.WebhookBody]():    words(ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
 	reflect.TypeFor[ringback.OnDisconnect]():   words(ringback.DisconnectContinue, ringback.DisconnectCancel),
 	reflect.TypeFor[ringback.DeltaKind]():      words(ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput),
@@ -63,6 +64,15 @@ var enums = map[reflect.Type][]any{
 		ringback.Conflict, ringback.Gone, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.Misdirected,
 		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.Unavailable, ringback.Loop, ringback.Internal),
 }
+
+// underway are the events of a job that has not ended. A stream carries streamed, webhooks sent.
+var (
+	underway = []ringback.EventType{
+		ringback.EventQueued, ringback.EventStarted, ringback.EventDelta, ringback.EventRetrying, ringback.EventProgress,
+	}
+	streamed = slices.Concat(underway[:4], ringback.TerminalEvents)
+	sent     = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
+)
 
 func words[T ~string](all ...T) []any {
 	list := make([]any, len(all))
@@ -116,8 +126,9 @@ var facts = map[string]fact{
 	"Try.trigger":   oneOf("schedule", "manual", "probe"),
 	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
 		"unknown"),
-	"StreamEvent.type": oneOf("job.queued", "job.started", "job.delta", "job.retrying", "job.completed", "job.failed",
-		"job.cancelled", "job.expired"),
+	"StreamEvent.type":    func(s *schema) { s.Enum = words(streamed...) },
+	"Event.type":          func(s *schema) { s.Enum = words(sent...) },
+	"Delivery.event":      func(s *schema) { s.Enum = words(ringback.TerminalEvents...) },
 	"StreamEvent.attempt": atLeast(0),
 	"StreamEvent.number":  atLeast(1),
 	"Event.status":        oneOf("completed", "failed", "cancelled", "expired"),
@@ -136,7 +147,7 @@ var facts = map[string]fact{
 	"Request.retry_uncertain": byDefault("always"),
 	"Request.fallback_models": func(s *schema) { s.MaxItems, s.Items.MaxLength = new(8), new(256) },
 	"Request.metadata":        func(s *schema) { s.Default = map[string]any{} },
-	"Request.events":          func(s *schema) { s.Default = wordsOf[ringback.EventType]() },
+	"Request.events":          func(s *schema) { s.Items.Enum, s.Default = words(sent...), words(ringback.TerminalEvents...) },
 	"Request.params": func(s *schema) {
 		s.PropertyNames = &schema{Not: &schema{Enum: words("model", "messages", "system", "stream", "max_tokens")}}
 	},

@@ -80,7 +80,7 @@ func everything() schemas {
 		reflect.TypeFor[ringback.Request](), reflect.TypeFor[ringback.Accepted](), reflect.TypeFor[ringback.Event](),
 		reflect.TypeFor[ringback.Page[ringback.Job]](), reflect.TypeFor[ringback.Page[ringback.Attempt]](),
 		reflect.TypeFor[ringback.Page[ringback.Delivery]](), reflect.TypeFor[ringback.Page[ringback.Node]](), reflect.TypeFor[ringback.DeadAction](),
-		reflect.TypeFor[ringback.DeadDone](), reflect.TypeFor[ringback.Error](), reflect.TypeFor[node.Readiness](),
+		reflect.TypeFor[ringback.DeadDone](), reflect.TypeFor[ringback.Error](), reflect.TypeFor[node.Readiness](), reflect.TypeFor[ringback.StreamEvent](),
 	} {
 		s.of(t, "`GET /readyz`")
 	}

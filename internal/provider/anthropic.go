@@ -47,14 +47,11 @@ func anthropicText(message []byte) (string, error) {
 	if !valid(message) {
 		return "", errors.New("the message is not JSON")
 	}
-	var text strings.Builder
-	gjson.GetBytes(message, "content").ForEach(func(_, block gjson.Result) bool {
-		if block.Get("type").Str == "text" {
-			text.WriteString(block.Get("text").Str)
-		}
-		return true
-	})
-	return text.String(), nil
+	content := gjson.GetBytes(message, "content")
+	if !content.IsArray() {
+		return "", nil
+	}
+	return contentText(content), nil
 }
 
 // anthropicStatus gives the HTTP status that an error type stands for. Within a

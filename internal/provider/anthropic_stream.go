@@ -316,10 +316,7 @@ func (b *anthropicBlock) grow(name string, piece []byte) error {
 	default:
 		return fmt.Errorf("a piece of %s is not a string", name)
 	}
-	at := 0
-	for at < len(b.strings) && b.strings[at].name != name {
-		at++
-	}
+	at := b.at(name)
 	if at == len(b.strings) {
 		b.strings = append(b.strings, grownString{name, b.string(name)})
 	}
@@ -328,13 +325,21 @@ func (b *anthropicBlock) grow(name string, piece []byte) error {
 	return nil
 }
 
+// at is where the string of a name is among those that grow, their number if it is
+// not.
+func (b *anthropicBlock) at(name string) int {
+	at := 0
+	for at < len(b.strings) && b.strings[at].name != name {
+		at++
+	}
+	return at
+}
+
 // string gives a string member without its closing quote, empty if the block
 // has none.
 func (b *anthropicBlock) string(name string) []byte {
-	for _, grown := range b.strings {
-		if grown.name == name {
-			return grown.value
-		}
+	if at := b.at(name); at < len(b.strings) {
+		return b.strings[at].value
 	}
 	begun := valueOf(b.head, name)
 	if firstByte(begun) != '"' {
@@ -396,8 +401,10 @@ func (b *anthropicBlock) tell(t teller) {
 		t.string(ringback.DeltaKind(kind), b.place, b.string(kind)[len(`"`):], &b.told)
 	}
 	t.string(ringback.DeltaToolInput, b.place, b.input, &b.toldInput)
-	if input := valueOf(b.head, "input"); t.ended && b.toldInput == 0 && len(members(input)) > 0 {
-		t.text(ringback.DeltaToolInput, b.place, string(input))
+	if t.ended && b.rawInput() == "" && b.at("input") == len(b.strings) {
+		if input := valueOf(b.head, "input"); len(members(input)) > 0 {
+			t.text(ringback.DeltaToolInput, b.place, string(input))
+		}
 	}
 }
 
@@ -421,11 +428,14 @@ func (b *anthropicBlock) appendTo(dst []byte) []byte {
 	return appendObject(dst, b.head, fields...)
 }
 
+// rawInput is a tool's input as its pieces gave it.
+func (b *anthropicBlock) rawInput() string { return strings.TrimSpace(unescape(b.input)) }
+
 // parsedInput gives a tool's input, nil if the block has none or it stays as it
 // began. Input that is no JSON (a tool with eager_input_streaming, cut by
 // max_tokens) is wrapped as the maker's documentation advises.
 func (b *anthropicBlock) parsedInput() []byte {
-	text := strings.TrimSpace(unquote([]byte(`"` + string(b.input) + `"`)))
+	text := b.rawInput()
 	switch {
 	case text == "" && (member(b.head, "input").Exists() || !strings.HasSuffix(member(b.head, "type").Str, "tool_use")):
 		return nil

@@ -109,7 +109,7 @@ func openaiText(message []byte) (string, error) {
 	if !valid(message) {
 		return "", errors.New("the message is not JSON")
 	}
-	return contentText(gjson.GetBytes(message, "choices.0.message.content")), nil
+	return contentText(gjson.GetBytes(message, "choices.0.message").Get("content")), nil
 }
 
 // openaiStatus gives the HTTP status that a code or a type stands for, of OpenAI

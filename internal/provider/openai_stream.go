@@ -397,21 +397,6 @@ func tellCalls(t teller, calls *grown) {
 	})
 }
 
-// contentText is the text of a message's content: a string, or a list of parts.
-func contentText(content gjson.Result) string {
-	if !content.IsArray() {
-		return content.Str
-	}
-	var text strings.Builder
-	content.ForEach(func(_, part gjson.Result) bool {
-		if part.Get("type").Str == "text" {
-			text.WriteString(part.Get("text").Str)
-		}
-		return true
-	})
-	return text.String()
-}
-
 func (a *openaiAnswer) model() string {
 	if a.whole != nil {
 		return member(a.whole, "model").Str

@@ -217,6 +217,21 @@ func Text(protocol string, message json.RawMessage) (string, error) {
 	return p.text(message)
 }
 
+// contentText is the text of a message's content: a string, or a list of blocks.
+func contentText(content gjson.Result) string {
+	if !content.IsArray() {
+		return content.Str
+	}
+	var text strings.Builder
+	content.ForEach(func(_, block gjson.Result) bool {
+		if block.Get("type").Str == "text" {
+			text.WriteString(block.Get("text").Str)
+		}
+		return true
+	})
+	return text.String()
+}
+
 // CheckRequest checks the form that a request of any protocol has, as it is
 // stored, and gives its model. The error is a *ringback.Error that names the field.
 func CheckRequest(request json.RawMessage) (model string, err error) {

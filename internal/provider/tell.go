@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/ringback/ringback"
 )
@@ -39,7 +40,7 @@ func halfAtEnd(contents []byte) int {
 	const length = len(`\ud83d`)
 	at := len(contents) - length
 	if at < 0 || contents[at] != '\\' || contents[at+1] != 'u' ||
-		bytes.IndexByte([]byte("dD"), contents[at+2]) < 0 || bytes.IndexByte([]byte("89abAB"), contents[at+3]) < 0 {
+		strings.IndexByte("dD", contents[at+2]) < 0 || strings.IndexByte("89abAB", contents[at+3]) < 0 {
 		return 0
 	}
 	before := at - len(bytes.TrimRight(contents[:at], `\`))

@@ -57,7 +57,7 @@ func TestCorpusAtTheDiallerOfStreams(t *testing.T) {
 			}
 			s := newStopping(t, g, newFakeDNS(names).resolver())
 			if strings.Contains(row.why, "then") { // a check at submission sees the first answer
-				s.dialer.resolver.LookupNetIP(t.Context(), "ip4", mustParse(t, row.url).Hostname()) //nolint:errcheck // of no interest
+				s.dialer.resolver.LookupNetIP(t.Context(), "ip4", mustParse(t, row.url).Hostname())
 			}
 			result := s.Push(t.Context(), streamTo(row.url, nil))
 			switch refused := result.Class == ClassBlocked; {

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -155,7 +157,15 @@ func (p *pushing) refused(resp *http.Response) Result {
 }
 
 // encode gives an event as all streams carry it.
-func encode(e *ringback.StreamEvent) ([]byte, error) { return json.Marshal(e) }
+func encode(e *ringback.StreamEvent) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, fmt.Errorf("encode event %s of job %s: %w", e.EventID, e.JobID, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
 
 // frames are events as SSE carries them.
 func frames(events []ringback.StreamEvent) (all []byte, err error) {
@@ -164,7 +174,7 @@ func frames(events []ringback.StreamEvent) (all []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = sse.Append(all, events[i].EventID.String(), string(events[i].Type), data)
+		all = sse.Append(all, events[i].String(), string(events[i].Type), data)
 	}
 	return all, nil
 }

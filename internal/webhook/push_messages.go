@@ -25,13 +25,13 @@ func (p *pushing) messages() Result {
 	for {
 		events, err := p.await(p.ctx)
 		switch {
-		case errors.Is(err, io.EOF):
-			c.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // it has been told
-			return Result{Verdict: Delivered, StatusCode: http.StatusSwitchingProtocols}
-		case err != nil && p.ctx.Err() == nil:
-			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
-		case err != nil:
+		case p.ctx.Err() != nil:
 			return p.cut(err)
+		case errors.Is(err, io.EOF):
+			c.Close(websocket.StatusNormalClosure, "")
+			return Result{Verdict: Delivered, StatusCode: http.StatusSwitchingProtocols}
+		case err != nil:
+			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
 		}
 		if err := p.say(c, events); err != nil {
 			return p.cut(err)
@@ -43,7 +43,7 @@ func (p *pushing) messages() Result {
 func (p *pushing) dial() (*websocket.Conn, Result) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
-	c, resp, err := websocket.Dial(p.try.watch(ctx), p.try.url, &websocket.DialOptions{
+	c, resp, err := websocket.Dial(p.try.watch(ctx), p.try.url, &websocket.DialOptions{ //nolint:bodyclose // it closes it
 		HTTPHeader: p.try.header,
 		HTTPClient: &http.Client{
 			Transport:     p.sender.fresh,
@@ -105,22 +105,21 @@ func (p *pushing) listen(c *websocket.Conn) error {
 		case websocket.CloseStatus(err) == websocket.StatusNormalClosure:
 			return ErrHadEnough
 		case err != nil:
-			return errLost{err}
+			return lostError{err}
 		}
 	}
 }
 
-// errLost ends a stream whose connection is lost.
-type errLost struct{ error }
-
-func (e errLost) Unwrap() error { return e.error }
+// lostError ends a stream whose connection is lost. It is none of the errors that it
+// tells of: an io.EOF of the connection is not the end of the stream.
+type lostError struct{ error }
 
 // cut judges a stream whose connection is lost.
 func (p *pushing) cut(err error) Result {
 	if errors.Is(err, ErrStalled) {
 		return stalled
 	}
-	if lost, ok := errors.AsType[errLost](context.Cause(p.ctx)); ok {
+	if lost, ok := errors.AsType[lostError](context.Cause(p.ctx)); ok {
 		return Result{Verdict: Retry, Class: ClassReset, Cause: lost, Error: "the receiver closed the connection"}
 	}
 	return p.broken(err)

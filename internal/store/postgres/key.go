@@ -39,7 +39,7 @@ const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1)
 // makeKey stores a key, unless another node has.
 func (s *Store) makeKey(ctx context.Context) error {
 	key := make([]byte, store.KeyBytes)
-	rand.Read(key) //nolint:errcheck // it never fails
+	rand.Read(key) // it never fails
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {

@@ -288,7 +288,7 @@ func TestTheSchemaGainsURLsUnderNodesThatRun(t *testing.T) {
 	}
 	s := open(t, Config{URL: h.url})
 	h.execute(`INSERT INTO ringback.nodes (id, process, machine, version, api, worker, joined_at, expires_at)
-		VALUES ('a', gen_random_uuid(), '', 'v0', true, true, clock_timestamp(), clock_timestamp() + interval '1 minute')`)
+		VALUES ('a', gen_random_uuid(), '', 'v0', true, false, clock_timestamp(), clock_timestamp() + interval '1 minute')`)
 	lease, err := s.Join(t.Context(), store.Node{ID: "b", URL: "http://b"})
 	if err != nil || len(lease.Nodes) != 2 || lease.Nodes[0].URL != "" || lease.Nodes[1].URL != "http://b" {
 		t.Errorf("Join: got %+v, %v, want a without a URL and b with its own", lease.Nodes, err)

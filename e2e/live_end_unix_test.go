@@ -1,0 +1,267 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/postgrestest"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// cancelWithin is by when a cancellation has to show at all readers, on a machine that
+// has nothing else to do; busyFactor what is allowed to one that has.
+const (
+	cancelWithin = 100 * time.Millisecond
+	busyFactor   = 20
+)
+
+// in is the world of a test within one.
+func (w *world) in(t *testing.T) *world {
+	within := *w
+	within.t = t
+	return &within
+}
+
+// leaves waits until the provider sees that the connection of its nth call for a
+// prompt is closed.
+func (w *world) leaves(prompt string) {
+	w.t.Helper()
+	w.call(func(c simulate.Call) bool { return c.Prompt == prompt && c.End == simulate.ClientLeft })
+}
+
+// A cancellation shows at all readers, at any node, at once; the provider's connection
+// is closed; and what they had read stays, with what it costs.
+func TestCancelShowsAtAllReaders(t *testing.T) {
+	t.Run("at one node", func(t *testing.T) {
+		w := newWorld(t, setup{})
+		w.start()
+		w.ready()
+		w.in(t).cancelsUnder(t, w.door, w.door)
+	})
+	t.Run("at others than the one that runs the job", func(t *testing.T) {
+		c := newCluster(t, setup{}, postgrestest.Database(t), 3)
+		for n, roles := range []string{"api", "api", "worker"} {
+			c.nodes[n].open("--roles", roles)
+			c.nodes[n].ready()
+		}
+		c.in(t).cancelsUnder(t, c.nodes[0].door, c.nodes[1].door)
+	})
+}
+
+// cancelsUnder cancels some jobs, one after the other, under readers at two doors.
+func (w *world) cancelsUnder(t *testing.T, here, there *door) {
+	t.Helper()
+	const jobs = 8
+	var shown, closed []time.Duration
+	for n := range jobs {
+		prompt := fmt.Sprint("not wanted any more ", n)
+		id := w.submit(ringback.Request{Stream: true, Prompt: prompt, Model: "sim/slow?words=20000&pace=5ms"})
+		var viewers []*viewer
+		for _, d := range []*door{here, there} {
+			for _, over := range []transport{sseByHeader, webSocket, goClient} {
+				viewers = append(viewers, &viewer{door: d, job: id, over: []transport{over}})
+			}
+		}
+		var (
+			asked   time.Time
+			mu      sync.Mutex // guards asked and shown
+			g       errgroup.Group
+			reading sync.WaitGroup
+		)
+		for _, v := range viewers {
+			reading.Add(1)
+			begun := sync.OnceFunc(reading.Done)
+			v.see = func(e ringback.StreamEvent) {
+				if e.Number > 20 {
+					begun()
+				}
+				if e.Job != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					shown = append(shown, time.Since(asked))
+				}
+			}
+			g.Go(func() error { return v.watch(t.Context()) })
+		}
+		reading.Wait() // all see it grow
+		mu.Lock()
+		asked = time.Now()
+		mu.Unlock()
+		_, err := w.api.Cancel(t.Context(), id)
+		must(t, err)
+		w.leaves(prompt)
+		closed = append(closed, time.Since(asked))
+		must(t, g.Wait())
+		job := w.ended(id)
+		if job.Status != ringback.Cancelled || job.PartialResult == "" {
+			t.Errorf("job %s is %s with the text %q, want it cancelled with what had come", id, job.Status, job.PartialResult)
+		}
+		usage := gjson.ParseBytes(job.Usage)
+		if !usage.Get("input_tokens").Exists() || !usage.Get("output_tokens").Exists() {
+			t.Errorf("the usage of job %s is %s, want it with input_tokens and output_tokens", id, job.Usage)
+		}
+		for _, v := range viewers {
+			v.wantEnd(t, job)
+			v.wantSame(t, viewers[0])
+			if v.connections != 1 {
+				t.Errorf("job %s: a viewer had %d connections, want one", id, v.connections)
+			}
+		}
+	}
+	t.Logf("a cancellation showed at %d readers within %s (median), %s (all); the provider's connection was closed within %s",
+		len(shown), quantile(shown, .5), quantile(shown, 1), quantile(closed, 1))
+	if slowest := quantile(shown, 1); slowest > busyFactor*cancelWithin {
+		t.Errorf("a cancellation showed after %s", slowest)
+	}
+}
+
+// A job that is to be cancelled when nobody wants it any more is, five seconds after
+// the last one left; whoever comes back before that keeps it.
+func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, setup{}, postgrestest.Database(t), 3)
+	for n, roles := range []string{"api", "api", "api,worker"} {
+		c.nodes[n].open("--roles", roles)
+		c.nodes[n].ready()
+	}
+	one, other, runs := c.nodes[0].door, c.nodes[1].door, c.nodes[2].door
+	request := func(t *testing.T, model string) ringback.Request {
+		return ringback.Request{Stream: true, Prompt: t.Name(), Model: model, OnDisconnect: ringback.DisconnectCancel}
+	}
+	const endless, short = "sim/endless?pace=50ms", "sim/slow?words=160&pace=50ms" // 8 s
+	submit := func(t *testing.T, model string) string {
+		t.Helper()
+		r := request(t, model)
+		r.CallbackURL = c.callback
+		accepted, err := runs.api.Submit(t.Context(), r)
+		must(t, err)
+		return accepted.JobID
+	}
+	// look watches until some pieces have come, and leaves.
+	look := func(t *testing.T, d *door, job string, over transport) {
+		t.Helper()
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		v := &viewer{door: d, job: job, over: []transport{over}}
+		v.see = func(ringback.StreamEvent) {
+			if len(v.events) > 10 {
+				leave()
+			}
+		}
+		if err := v.watch(ctx); ctx.Err() == nil {
+			t.Errorf("the job ended while it was watched: %v", err)
+		}
+	}
+	wantCancelled := func(t *testing.T, job string, left time.Time) {
+		t.Helper()
+		c.in(t).leaves(t.Name())
+		took := time.Since(left)
+		got := c.in(t).ended(job)
+		if got.Status != ringback.Cancelled || took < 4500*time.Millisecond {
+			t.Errorf("the job is %s after %s, want it cancelled after 5 s", got.Status, took)
+		}
+		t.Logf("the provider saw the connection closed %s after the last one had left", took)
+	}
+
+	for name, at := range map[string]struct {
+		door *door
+		over transport
+	}{
+		"SSE at the node that runs it":       {runs, sseByHeader},
+		"WebSocket at the node that runs it": {runs, webSocket},
+		"SSE at another node":                {one, sseByHeader},
+		"WebSocket at another node":          {other, webSocket},
+	} {
+		t.Run("the last reader leaves: "+name, func(t *testing.T) {
+			t.Parallel()
+			id := submit(t, endless)
+			look(t, at.door, id, at.over)
+			wantCancelled(t, id, time.Now())
+		})
+	}
+
+	t.Run("one who waits for the answer leaves", func(t *testing.T) {
+		t.Parallel()
+		for _, d := range []*door{runs, one} {
+			r := request(t, endless)
+			r.Prompt = fmt.Sprint(r.Prompt, d == runs)
+			r.CallbackURL = c.callback
+			body, err := json.Marshal(r)
+			must(t, err)
+			ctx, leave := context.WithCancel(t.Context())
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1/api/generate", strings.NewReader(string(body)))
+			must(t, err)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Prefer", "wait=60")
+			gone := make(chan struct{})
+			go func() {
+				defer close(gone)
+				if resp, err := d.http.Do(req); err == nil {
+					said, _ := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					t.Errorf("who waited got %s %s", resp.Status, said)
+				}
+			}()
+			c.in(t).call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words > 10 })
+			leave()
+			<-gone
+			left := time.Now()
+			c.in(t).leaves(r.Prompt)
+			if took := time.Since(left); took < 4500*time.Millisecond {
+				t.Errorf("it was cancelled after %s, want 5 s", took)
+			}
+		}
+	})
+
+	t.Run("a reader comes back in time, at another node", func(t *testing.T) {
+		t.Parallel()
+		id := submit(t, short)
+		look(t, runs, id, sseByHeader)
+		v := &viewer{door: other, job: id, over: []transport{webSocket}}
+		must(t, v.watch(t.Context()))
+		if job := c.in(t).ended(id); job.Status != ringback.Completed {
+			t.Errorf("the job is %s, want it completed", job.Status)
+		} else {
+			v.wantEnd(t, job)
+		}
+	})
+
+	t.Run("one of two readers leaves, at nodes of their own", func(t *testing.T) {
+		t.Parallel()
+		id := submit(t, short)
+		v := &viewer{door: other, job: id, over: []transport{sseByHeader}}
+		reads := make(chan struct{})
+		begun := sync.OnceFunc(func() { close(reads) })
+		v.see = func(ringback.StreamEvent) { begun() }
+		var g errgroup.Group
+		g.Go(func() error { return v.watch(t.Context()) })
+		<-reads
+		look(t, one, id, sseByHeader)
+		must(t, g.Wait())
+		if job := c.in(t).ended(id); job.Status != ringback.Completed {
+			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
+		} else {
+			v.wantEnd(t, job)
+		}
+	})
+
+	t.Run("nobody has ever watched", func(t *testing.T) {
+		t.Parallel()
+		if job := c.in(t).ended(submit(t, short)); job.Status != ringback.Completed {
+			t.Errorf("the job is %s, want it completed", job.Status)
+		}
+	})
+}
