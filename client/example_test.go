@@ -40,6 +40,29 @@ func Example() { //nolint:testableexamples // it needs a server
 	fmt.Println(*job.Result)
 }
 
+// Whoever watches sees the answer grow, across lost connections and restarts of the
+// server, and drops what came of an attempt that broke off.
+func ExampleClient_Stream() { //nolint:testableexamples // it needs a server
+	c, err := client.New(client.Config{APIKey: os.Getenv("RINGBACK_API_KEY")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	accepted, err := c.Submit(ctx, ringback.Request{Prompt: "What is a webhook?", Stream: true, Events: &[]ringback.EventType{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var answer client.Transcript
+	for event, err := range c.Stream(ctx, accepted.JobID) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer.Add(event)
+		fmt.Printf("\r%d bytes of attempt %d", len(answer.Text()), answer.Attempt())
+	}
+	fmt.Println(answer.Text(), answer.Job().Status)
+}
+
 // A receiver answers as soon as the event is safe, and keeps the ids of those
 // that it has handled: an event may come more than once.
 func ExampleEvent() {

@@ -28,6 +28,13 @@ const (
 	busyFactor   = 20
 )
 
+// in is the world of a test within one.
+func (w *world) in(t *testing.T) *world {
+	within := *w
+	within.t = t
+	return &within
+}
+
 // leaves waits until the provider sees that the connection of its nth call for a
 // prompt is closed.
 func (w *world) leaves(prompt string) {
@@ -42,7 +49,7 @@ func TestCancelShowsAtAllReaders(t *testing.T) {
 		w := newWorld(t, setup{})
 		w.start()
 		w.ready()
-		w.cancelsUnder(t, w.door, w.door)
+		w.in(t).cancelsUnder(t, w.door, w.door)
 	})
 	t.Run("at others than the one that runs the job", func(t *testing.T) {
 		c := newCluster(t, setup{}, postgrestest.Database(t), 3)
@@ -50,7 +57,7 @@ func TestCancelShowsAtAllReaders(t *testing.T) {
 			c.nodes[n].open("--roles", roles)
 			c.nodes[n].ready()
 		}
-		c.cancelsUnder(t, c.nodes[0].door, c.nodes[1].door)
+		c.in(t).cancelsUnder(t, c.nodes[0].door, c.nodes[1].door)
 	})
 }
 
@@ -160,9 +167,9 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	}
 	wantCancelled := func(t *testing.T, job string, left time.Time) {
 		t.Helper()
-		c.leaves(t.Name())
+		c.in(t).leaves(t.Name())
 		took := time.Since(left)
-		got := c.ended(job)
+		got := c.in(t).ended(job)
 		if got.Status != ringback.Cancelled || took < 4500*time.Millisecond {
 			t.Errorf("the job is %s after %s, want it cancelled after 5 s", got.Status, took)
 		}
@@ -208,11 +215,11 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 					t.Errorf("who waited got %s %s", resp.Status, said)
 				}
 			}()
-			c.call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words > 10 })
+			c.in(t).call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words > 10 })
 			leave()
 			<-gone
 			left := time.Now()
-			c.leaves(r.Prompt)
+			c.in(t).leaves(r.Prompt)
 			if took := time.Since(left); took < 4500*time.Millisecond {
 				t.Errorf("it was cancelled after %s, want 5 s", took)
 			}
@@ -225,7 +232,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		look(t, runs, id, sseByHeader)
 		v := &viewer{door: other, job: id, over: []transport{webSocket}}
 		must(t, v.watch(t.Context()))
-		if job := c.ended(id); job.Status != ringback.Completed {
+		if job := c.in(t).ended(id); job.Status != ringback.Completed {
 			t.Errorf("the job is %s, want it completed", job.Status)
 		} else {
 			v.wantEnd(t, job)
@@ -244,7 +251,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		<-reads
 		look(t, one, id, sseByHeader)
 		must(t, g.Wait())
-		if job := c.ended(id); job.Status != ringback.Completed {
+		if job := c.in(t).ended(id); job.Status != ringback.Completed {
 			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
 		} else {
 			v.wantEnd(t, job)
@@ -253,7 +260,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 
 	t.Run("nobody has ever watched", func(t *testing.T) {
 		t.Parallel()
-		if job := c.ended(submit(t, short)); job.Status != ringback.Completed {
+		if job := c.in(t).ended(submit(t, short)); job.Status != ringback.Completed {
 			t.Errorf("the job is %s, want it completed", job.Status)
 		}
 	})

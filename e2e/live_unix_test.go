@@ -4,7 +4,10 @@ package e2e_test
 
 import (
 	"slices"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,4 +70,59 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	late := &reader{door: other.door, job: id}
 	must(t, late.read(t.Context()))
 	late.wantAnswer(t, job)
+}
+
+// A node that is frozen while it runs a job is a zombie when it wakes: another one has
+// made the next attempt, which readers elsewhere have gone on with by themselves.
+func TestReadersOutliveANodeThatIsFrozen(t *testing.T) {
+	t.Parallel()
+	const prompt = "half of it, and frozen"
+	halfway := newBarrier(10, prompt)
+	c := newCluster(t, setup{barrier: halfway}, postgrestest.Database(t), 4)
+	one, other, runs, next := c.nodes[0], c.nodes[1], c.nodes[2], c.nodes[3]
+	for n, roles := range []string{"api", "api", "api,worker"} {
+		c.nodes[n].open("--roles", roles)
+		c.nodes[n].ready()
+	}
+	request := slowly(prompt)
+	request.Stream = true
+	id := one.submit(request)
+	c.call(func(call simulate.Call) bool { return call.Prompt == prompt && call.Words >= 10 })
+
+	viewers := []*viewer{
+		{door: one.door, over: []transport{sseByHeader}}, {door: other.door, over: []transport{webSocket}},
+		{door: other.door, over: []transport{goClient}}, {door: runs.door, over: transports},
+	}
+	var reading errgroup.Group
+	var begun sync.WaitGroup
+	for _, v := range viewers {
+		begun.Add(1)
+		reads := sync.OnceFunc(begun.Done)
+		v.job, v.see = id, func(e ringback.StreamEvent) {
+			if e.Delta != nil {
+				reads()
+			}
+		}
+		reading.Go(func() error { return v.watch(t.Context()) })
+	}
+	begun.Wait()
+	frozen := time.Now()
+	runs.server.signal(syscall.SIGSTOP)
+	next.open("--roles", "worker")
+	halfway.lift()
+	job := one.ended(id)
+	took := time.Since(frozen)
+	runs.server.signal(syscall.SIGCONT)
+	must(t, reading.Wait())
+	if job.Attempts != 2 || job.Status != ringback.Completed {
+		t.Errorf("the job is %s after %d attempts, want it completed after 2", job.Status, job.Attempts)
+	}
+	for i, v := range viewers {
+		v.wantEnd(t, job)
+		if elsewhere := i < 3; elsewhere && v.connections != 1 {
+			t.Errorf("a reader at another node had %d connections, want one", v.connections)
+		}
+	}
+	t.Logf("the job ended %s after its node was frozen", took)
+	runs.server.terminate(syscall.SIGTERM)
 }

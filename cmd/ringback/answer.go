@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mattn/go-runewidth"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 )
@@ -53,6 +55,7 @@ type answer struct {
 
 	shown     strings.Builder // the text of this attempt that stands on stdout
 	torn      bool            // there, too, stands that of an attempt before
+	column    int             // of a terminal's line in which the next character goes
 	openText  bool            // the last line on stdout has no end yet
 	openThink bool            // nor that of the thoughts
 }
@@ -201,16 +204,43 @@ func (a *answer) piece(d ringback.Delta) error {
 		a.openThink = !strings.HasSuffix(d.Text, "\n")
 		return nil // the line would stand in the midst of them
 	}
-	if !a.openThink && a.live.live {
-		a.live.show(a.line(time.Now()))
+	if a.live.live {
+		a.showLine(time.Now())
 	}
 	return nil
+}
+
+// showLine shows the line that changes from second to second, where there is room: not
+// in the midst of thoughts, nor where the next character goes into a new row, which
+// terminals forget when the cursor comes back.
+func (a *answer) showLine(now time.Time) {
+	atMargin := a.outTo.width > 0 && a.column > 0 && a.column%a.outTo.width == 0
+	if !a.openThink && !atMargin {
+		a.live.show(a.line(now))
+	}
 }
 
 func (a *answer) text(s string) error {
 	a.shown.WriteString(s)
 	a.openText = !strings.HasSuffix(s, "\n")
-	return a.print(a.tame(s, a.outTo))
+	tamed := a.tame(s, a.outTo)
+	a.advance(tamed)
+	return a.print(tamed)
+}
+
+// advance keeps count of where a text leaves the cursor.
+func (a *answer) advance(s string) {
+	const tab = 8
+	for _, r := range s {
+		switch r {
+		case '\n':
+			a.column = 0
+		case '\t':
+			a.column += tab - a.column%tab
+		default:
+			a.column += runewidth.RuneWidth(r)
+		}
+	}
 }
 
 // tame is what a model wrote so that it cannot steer a terminal.
@@ -227,7 +257,7 @@ func (a *answer) endLines() error {
 		fmt.Fprintln(a.talk)
 	}
 	open := a.openText
-	a.openThink, a.openText = false, false
+	a.openThink, a.openText, a.column = false, false, 0
 	if open {
 		return a.print("\n")
 	}
@@ -250,9 +280,7 @@ func (a *answer) look(ctx context.Context) {
 		a.live.show(fmt.Sprintf("job %s %s · %s", a.id, standingOf(job, now), span(now.Sub(a.begin))))
 		return
 	}
-	if !a.openThink {
-		a.live.show(a.line(now))
-	}
+	a.showLine(now)
 }
 
 // turn says that the job stands otherwise than before; by is what makes the
@@ -279,7 +307,7 @@ const bytesPerToken = 4
 
 // line is the line that changes from second to second.
 func (a *answer) line(now time.Time) string {
-	return fmt.Sprintf("job %s %s · about %d tokens · %s", a.id, a.standing(), (a.bytes+bytesPerToken-1)/bytesPerToken, span(now.Sub(a.begin)))
+	return fmt.Sprintf("about %d tokens · %s · %s", (a.bytes+bytesPerToken-1)/bytesPerToken, span(now.Sub(a.begin)), a.standing())
 }
 
 // end shows how the job ended.

@@ -171,7 +171,7 @@ func TestOnATerminalAnAnswerGrowsAboveItsLine(t *testing.T) {
 	s := startSimulated(t)
 	args := []string{"submit", "--stream", "--model", "sim/slow?words=60&pace=20ms", "Hello"}
 	screen, code := onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, args...)
-	line := regexp.MustCompile(regexp.QuoteMeta(beginBelow) + `job [0-9a-f-]{36} running · attempt 1 · sim/slow\S* · about \d+ tokens · [0-9.]+ m?s` + regexp.QuoteMeta(endBelow))
+	line := regexp.MustCompile(regexp.QuoteMeta(beginBelow) + `about \d+ tokens · [0-9.]+ m?s · running · attempt 1 · sim/slow\S*` + regexp.QuoteMeta(endBelow))
 	if n := len(line.FindAllString(screen, -1)); code != 0 || n < 10 {
 		t.Errorf("exit code %d, %d lines below the text: %q", code, n, screen)
 	}

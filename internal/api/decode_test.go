@@ -20,7 +20,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 		"model": "claude-sonnet-4-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
 		"provider": "anthropic", "events": ["job.completed"], "webhook_body": "thin", "metadata": {"b": 1, "a": [1e400]},
 		"callback_headers": {"X-Team": "blue"}, "timeout_seconds": 10, "max_attempts": 2, "max_wait_seconds": 60,
-		"result_ttl_seconds": 120, "expires_at": "2026-01-31T18:00:00+01:00", "retry_uncertain": "never"}`), readGenerate)
+		"result_ttl_seconds": 120, "expires_at": "2026-01-31T18:00:00+01:00", "retry_uncertain": "never", "stream": true, "stream_to": "wss://example.com/", "on_disconnect": "cancel"}`), readGenerate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +34,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 		MaxWaitSeconds: new(60), ResultTTLSeconds: new(120),
 		ExpiresAt:      &ringback.Time{Time: time.Date(2026, 1, 31, 17, 0, 0, 0, time.UTC)},
 		RetryUncertain: "never",
+		Stream:         true, StreamTo: "wss://example.com/", OnDisconnect: "cancel",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error("request (-want +got):\n" + d)
@@ -51,7 +52,7 @@ func TestEveryFieldIsReadAndMayBeNull(t *testing.T) {
 		if d := cmp.Diff(&ringback.Request{}, got); d != "" {
 			t.Errorf("null as %s is not its absence: %s", name, d)
 		}
-		if _, err := decode([]byte(`{"`+name+`":false}`), readGenerate); err == nil {
+		if _, err := decode([]byte(`{"`+name+`":false}`), readGenerate); err == nil && name != "stream" {
 			t.Errorf("%s takes a boolean", name)
 		}
 	}
@@ -60,30 +61,28 @@ func TestEveryFieldIsReadAndMayBeNull(t *testing.T) {
 func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]struct{ field, message string }{
-		`{"prompt":1}`:                         {"prompt", "prompt must be a string, not a number"},
-		`{"prompt":["a"]}`:                     {"prompt", "prompt must be a string, not an array"},
-		`{"messages":"Hi"}`:                    {"messages", "messages must be an array, not a string"},
-		`{"system":5}`:                         {"system", "system must be a string or an array, not a number"},
-		`{"metadata":[1]}`:                     {"metadata", "metadata must be an object, not an array"},
-		`{"params":true}`:                      {"params", "params must be an object, not a boolean"},
-		`{"max_tokens":"9"}`:                   {"max_tokens", "max_tokens must be a whole number, not a string"},
-		`{"max_tokens":1.5}`:                   {"max_tokens", "max_tokens must be a whole number, written without point and exponent"},
-		`{"max_tokens":99999999999999999999}`:  {"max_tokens", "max_tokens is out of range"},
-		`{"events":"job.completed"}`:           {"events", "events must be an array, not a string"},
-		`{"events":["a",{}]}`:                  {"events[1]", "events[1] must be a string, not an object"},
-		`{"callback_headers":{"X-A":["b"]}}`:   {"callback_headers.X-A", "callback_headers.X-A must be a string, not an array"},
-		`{"callback_headers":{"X-A":null}}`:    {"callback_headers.X-A", "callback_headers.X-A must be a string, not null"},
-		`{"expires_at":"tomorrow"}`:            {"expires_at", "expires_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
-		`{"expires_at":1700000000}`:            {"expires_at", "expires_at must be a string, not a number"},
-		`{"priority":"1"}`:                     {"priority", "priority must be a whole number, not a string"},
-		`{"run_at":"tomorrow"}`:                {"run_at", "run_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
-		`{"fallback_models":"claude"}`:         {"fallback_models", "fallback_models must be an array, not a string"},
-		`{"stream":false}`:                     {"stream", "stream is not available in this version of Ringback; leave it out"},
-		`{"stream_to":"https://example.com/"}`: {"stream_to", "stream_to is not available in this version of Ringback; leave it out"},
-		`{"on_disconnect":"cancel"}`:           {"on_disconnect", "on_disconnect is not available in this version of Ringback; leave it out"},
-		`{"prompt":"a","prompt":"b"}`:          {"prompt", "prompt is given twice in one object; give it once"},
-		`{"params":{"a":[{"b":1,"b":2}]}}`:     {"params.a[0].b", "params.a[0].b is given twice in one object; give it once"},
-		`"prompt"`:                             {"", "the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {"},
+		`{"prompt":1}`:                        {"prompt", "prompt must be a string, not a number"},
+		`{"prompt":["a"]}`:                    {"prompt", "prompt must be a string, not an array"},
+		`{"messages":"Hi"}`:                   {"messages", "messages must be an array, not a string"},
+		`{"system":5}`:                        {"system", "system must be a string or an array, not a number"},
+		`{"metadata":[1]}`:                    {"metadata", "metadata must be an object, not an array"},
+		`{"params":true}`:                     {"params", "params must be an object, not a boolean"},
+		`{"max_tokens":"9"}`:                  {"max_tokens", "max_tokens must be a whole number, not a string"},
+		`{"max_tokens":1.5}`:                  {"max_tokens", "max_tokens must be a whole number, written without point and exponent"},
+		`{"max_tokens":99999999999999999999}`: {"max_tokens", "max_tokens is out of range"},
+		`{"events":"job.completed"}`:          {"events", "events must be an array, not a string"},
+		`{"events":["a",{}]}`:                 {"events[1]", "events[1] must be a string, not an object"},
+		`{"callback_headers":{"X-A":["b"]}}`:  {"callback_headers.X-A", "callback_headers.X-A must be a string, not an array"},
+		`{"callback_headers":{"X-A":null}}`:   {"callback_headers.X-A", "callback_headers.X-A must be a string, not null"},
+		`{"expires_at":"tomorrow"}`:           {"expires_at", "expires_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		`{"expires_at":1700000000}`:           {"expires_at", "expires_at must be a string, not a number"},
+		`{"priority":"1"}`:                    {"priority", "priority must be a whole number, not a string"},
+		`{"run_at":"tomorrow"}`:               {"run_at", "run_at must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		`{"fallback_models":"claude"}`:        {"fallback_models", "fallback_models must be an array, not a string"},
+		`{"stream":"true"}`:                   {"stream", "stream must be true or false, not a string"},
+		`{"prompt":"a","prompt":"b"}`:         {"prompt", "prompt is given twice in one object; give it once"},
+		`{"params":{"a":[{"b":1,"b":2}]}}`:    {"params.a[0].b", "params.a[0].b is given twice in one object; give it once"},
+		`"prompt"`:                            {"", "the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {"},
 	} {
 		_, err := decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, want.field, want.message)

@@ -57,7 +57,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	if err != nil {
 		rep = s.refuse(r, id, err)
 	}
-	status := 0
+	var status int
 	if rep.stream != nil {
 		status = rep.stream(w, r)
 	} else {

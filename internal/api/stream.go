@@ -197,7 +197,7 @@ func (e *eventWriter) beat() error { return e.flush([]byte(sse.Comment)) }
 func (e *eventWriter) end(err error) {
 	switch {
 	case errors.Is(err, errClosing):
-		_ = e.flush(fmt.Appendf(nil, "retry: %d\n\n", retryAfter+rand.IntN(retrySpread))) //nolint:gosec // spreads the load; and nobody may be there
+		_ = e.flush(fmt.Appendf(nil, "retry: %d\n\n", retryAfter+rand.IntN(retrySpread))) // nobody may be there
 	case errors.Is(err, errSlow):
 		e.reader.slow()
 	}
@@ -257,7 +257,7 @@ func renderSSE(b *batch, event *ringback.StreamEvent) error {
 	if err := renderJSON(&b.json, event); err != nil {
 		return err
 	}
-	b.Write(sse.Append(b.AvailableBuffer(), event.EventID.String(), string(event.Type), bytes.TrimSuffix(b.json.Bytes(), lineEnd)))
+	b.Write(sse.Append(b.AvailableBuffer(), event.String(), string(event.Type), bytes.TrimSuffix(b.json.Bytes(), lineEnd)))
 	return nil
 }
 

@@ -57,7 +57,7 @@ func sseEvents(t *testing.T, r io.Reader) (events []ringback.StreamEvent) {
 			t.Fatal(err)
 		}
 		event := decodeEvent(t, e.Data)
-		if e.ID != event.EventID.String() || e.Type != string(event.Type) {
+		if e.ID != event.String() || e.Type != string(event.Type) {
 			t.Errorf("id: %s, event: %s, data: %s", e.ID, e.Type, e.Data)
 		}
 		events = append(events, event)
@@ -162,7 +162,7 @@ func TestWhoResumesAtAnyEventGetsTheRest(t *testing.T) {
 	}
 	for i, e := range live {
 		for name, events := range transports {
-			if diff := cmp.Diff(append([]ringback.StreamEvent(nil), live[i+1:]...), events(w, id, e.EventID.String())); diff != "" {
+			if diff := cmp.Diff(append([]ringback.StreamEvent(nil), live[i+1:]...), events(w, id, e.String())); diff != "" {
 				t.Errorf("over %s, after %s (-want +got):\n%s", name, e.EventID, diff)
 			}
 		}
@@ -174,7 +174,7 @@ func TestWhoHasSeenTheEndIsToldThatThereIsNoMore(t *testing.T) {
 	w := start(t, setup{})
 	id := w.submit(`"prompt":"Hi"`)
 	events := overSSE(w, id, "")
-	last := events[len(events)-1].EventID.String()
+	last := events[len(events)-1].String()
 	for _, got := range []answer{
 		w.do("GET", "/api/jobs/"+id+"/stream", "", "Last-Event-ID", last),
 		w.do("GET", "/api/jobs/"+id+"/stream?after="+last, ""),
@@ -213,7 +213,7 @@ func TestAStreamIsNotHeldUpOnItsWay(t *testing.T) {
 		must(t, err)
 		seen = append(seen, b...)
 	}
-	// A reader that has seen all there is is heard at once, too.
+	// A reader that has seen all is heard at once, too.
 	again := w.open("/api/jobs/" + id + "/stream?after=0-1")
 	must(t, again.Body.Close())
 	if got := w.do("HEAD", "/api/jobs/"+id+"/stream", ""); got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != "text/event-stream" {
@@ -352,7 +352,7 @@ func TestAReaderThatTakesNothingIsCutOff(t *testing.T) {
 			if len(seen) == 0 || seen[len(seen)-1].Job != nil {
 				t.Fatalf("the slow reader has %d events", len(seen))
 			}
-			rest := overSSE(w, id, seen[len(seen)-1].EventID.String())
+			rest := overSSE(w, id, seen[len(seen)-1].String())
 			if diff := cmp.Diff(overSSE(w, id, ""), append(seen, rest...)); diff != "" {
 				t.Errorf("who is cut off and resumes (-want +got):\n%.2000s", diff)
 			}
@@ -421,7 +421,7 @@ func TestAReaderThatIsLateIsToldWhereToResume(t *testing.T) {
 	if len(events) == 0 {
 		t.Fatal("nothing came")
 	}
-	want := websocket.CloseError{Code: websocket.StatusTryAgainLater, Reason: "resume with ?after=" + events[len(events)-1].EventID.String()}
+	want := websocket.CloseError{Code: websocket.StatusTryAgainLater, Reason: "resume with ?after=" + events[len(events)-1].String()}
 	if end != want {
 		t.Errorf("after %d events: got %v, want %v", len(events), end, want)
 	}
@@ -451,7 +451,7 @@ func TestTheServersEndIsToldToReaders(t *testing.T) {
 	}
 	rest, end := messages(t, conn)
 	seen = append(seen, rest...)
-	resume := "the server is stopping; resume with ?after=" + seen[len(seen)-1].EventID.String()
+	resume := "the server is stopping; resume with ?after=" + seen[len(seen)-1].String()
 	if end.Code != websocket.StatusGoingAway || end.Reason != resume {
 		t.Errorf("got %v, want %q", end, resume)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -107,16 +108,22 @@ func readAndForget(conn *websocket.Conn) error {
 			_, err = io.Copy(io.Discard, message)
 		}
 		if err != nil {
-			return errors.Join(errReader, err)
+			return lost(err)
 		}
 	}
+}
+
+// lost is what goes wrong with the connection. It is no io.EOF, whatever err is: that is
+// the end of the job.
+func lost(err error) error {
+	return fmt.Errorf("%w: %v", errReader, err) //nolint:errorlint // see above
 }
 
 func pingOnce(ctx context.Context, conn *websocket.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, pongFor)
 	defer cancel()
 	if err := conn.Ping(ctx); err != nil {
-		return errors.Join(errReader, err)
+		return lost(err)
 	}
 	return nil
 }
@@ -142,10 +149,15 @@ func (m *messageWriter) carry(events []ringback.StreamEvent) error {
 		if err := m.server.render(b, &events[i], renderMessage); err != nil {
 			return err
 		}
-		if err := m.write(b.Bytes()); err != nil {
+		late, err := m.write(b.Bytes())
+		if err != nil {
 			return err
 		}
 		m.reader.after = events[i].EventID
+		if late {
+			m.reader.slow()
+			return errSlow
+		}
 		b.clear()
 	}
 	return nil
@@ -154,20 +166,21 @@ func (m *messageWriter) carry(events []ringback.StreamEvent) error {
 // write sends a message. One that is taken too late still arrives: only between two
 // messages can the reader be told why there are no more. One that is not taken by
 // twice that time is given up, and the connection with it.
-func (m *messageWriter) write(text []byte) error {
+func (m *messageWriter) write(text []byte) (late bool, err error) {
 	patience := m.server.patience(len(text))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	begun := time.Now()
-	err := m.conn.Write(ctx, websocket.MessageText, text)
+	err = m.conn.Write(ctx, websocket.MessageText, text)
 	switch {
-	case ctx.Err() != nil, err == nil && time.Since(begun) > patience:
+	case err == nil:
+		return time.Since(begun) > patience, nil
+	case ctx.Err() != nil:
 		m.reader.slow()
-		return errSlow
-	case err != nil:
-		return errors.Join(errReader, err)
+		return false, errSlow
+	default:
+		return false, lost(err)
 	}
-	return nil
 }
 
 // close ends the connection. What can't be said to the reader is not: it may have

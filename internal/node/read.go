@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -58,7 +59,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 	if err != nil {
 		return ringback.Job{}, err
 	}
-	present, cancels := n.hub.Attend(job), false
+	present, cancels, known := n.hub.Attend(job), false, false
 	defer func() {
 		if left := present(); left == 0 && cancels && ctx.Err() != nil && !v.Status.Terminal() {
 			n.abandoned(project, job)
@@ -72,6 +73,11 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 		if err != nil || v.Status.Terminal() {
 			leave()
 			return v, err
+		}
+		if cancels && !known { // the node that runs it has to know, too
+			_, watching := n.hub.Read(job, func(ctx context.Context, l *hub.Log) { n.followJob(ctx, l, project, job) })
+			present()
+			present, known = watching, true
 		}
 		over := false
 		select {

@@ -101,6 +101,13 @@ func (s *Stream) Close() {
 // left: who resumes has not left.
 const goneFor = 5 * time.Second
 
+// isSeenElsewhere tells whether another node runs a job: that one knows of all who
+// watch it, since each of their nodes asks it, and cancels the job when none does.
+func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) bool {
+	j, _, err := n.store.Job(ctx, project, job, 0)
+	return err == nil && j.Status == ringback.Running && j.Node != n.ID() && n.life.Load().urlOf(j.Node) != ""
+}
+
 // abandoned cancels a job if nobody comes back to it in time.
 func (n *Node) abandoned(project string, job uuid.UUID) {
 	n.admission.RLock()
@@ -119,9 +126,12 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 		if n.draining.Load() || n.hub.Readers(job) > 0 {
 			return nil
 		}
-		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
 		ctx, cancel := context.WithTimeout(n.calls, joinFor)
 		defer cancel()
+		if n.isSeenElsewhere(ctx, project, job) {
+			return nil
+		}
+		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
 		_, err := n.Cancel(ctx, project, job.String())
 		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {
 			n.log.Warn("job that nobody watches is not cancelled", "job_id", job, "err", err)
