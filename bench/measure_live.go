@@ -114,6 +114,10 @@ func (b *bench) live(ctx context.Context, c contender, shapes []shape, over shap
 	if _, err := b.flood(ctx, u, atOnce, promptSize, 100); err != nil {
 		return err
 	}
+	known := func() bool { return len(u.doors) == 1 || gauge(u, "ringback_nodes") == float64(len(u.doors)) }
+	if !await(ctx, known) {
+		return fmt.Errorf("the nodes don't know each other: %w", ctx.Err())
+	}
 	for _, s := range shapes {
 		if err := b.liveShape(ctx, u, s); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -238,7 +242,7 @@ func (r *run) open(ctx context.Context, ask request, i int) (*reader, error) {
 			return nil, err
 		}
 		rd, err := r.listenTo(ctx, req, i)
-		if away := new(turnedAway); err == nil || !errors.As(err, &away) || away.status != http.StatusServiceUnavailable {
+		if away := new(awayError); err == nil || !errors.As(err, &away) || away.status != http.StatusServiceUnavailable {
 			return rd, err
 		}
 		r.away.Add(1)

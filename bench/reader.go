@@ -27,13 +27,13 @@ type arrival struct {
 	data []byte
 }
 
-// turnedAway is an answer that is no stream.
-type turnedAway struct {
+// awayError is an answer that is no stream.
+type awayError struct {
 	status int
 	why    string
 }
 
-func (e *turnedAway) Error() string {
+func (e *awayError) Error() string {
 	return fmt.Sprintf("the stream says %d: %.200s", e.status, e.why)
 }
 
@@ -42,7 +42,7 @@ const sources = 8
 
 // listenTo opens a stream for reader i.
 func (r *run) listenTo(ctx context.Context, req *http.Request, i int) (*reader, error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%sources))}} //nolint:gosec // below 10
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%sources))}}
 	conn, err := d.DialContext(ctx, "tcp", req.URL.Host)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (r *run) listenTo(ctx context.Context, req *http.Request, i int) (*reader, 
 	if err := req.Write(conn); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 1<<10), req)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 1<<10), req) //nolint:bodyclose // its connection is closed
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -60,7 +60,7 @@ func (r *run) listenTo(ctx context.Context, req *http.Request, i int) (*reader, 
 	if resp.StatusCode != http.StatusOK {
 		why, _ := rd.body.ReadBytes('\n')
 		_ = conn.Close()
-		return nil, &turnedAway{resp.StatusCode, string(why)}
+		return nil, &awayError{resp.StatusCode, string(why)}
 	}
 	return rd, nil
 }
