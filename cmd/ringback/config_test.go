@@ -31,6 +31,7 @@ var samples = map[string]struct {
 	"database_connections": {"3", func(c config) any { return c.databaseConnections }, 3},
 	"roles":                {"worker", func(c config) any { return c.roles }, node.Worker},
 	"public_url":           {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
+	"advertise_url":        {"http://10.0.0.1:8080/", func(c config) any { return c.advertiseURL }, "http://10.0.0.1:8080"},
 	"url":                  {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
 	"api_key":              {"k1", func(c config) any { return c.apiKey }, "k1"},
 	// It ends in an equals sign, as such secrets do.
@@ -52,6 +53,7 @@ var samples = map[string]struct {
 var beside = map[string][]string{
 	"database_url":        {"WEBHOOK_SECRET=s"},
 	"database_direct_url": {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
+	"advertise_url":       {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
 	"roles":               {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
 }
 
