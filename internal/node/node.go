@@ -8,6 +8,7 @@
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
 //	sends.go     who may send a webhook now, and who stands in line
+//	push.go      what is sent of a job while it runs: push_webhook.go, push_stream.go
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
 //	redeliver.go sends a webhook once more; erase.go deletes content

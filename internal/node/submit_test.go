@@ -188,6 +188,11 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 			t.Errorf("fallback_models: got %s, asked %v, want %v", j.Status, asked, want)
 		}
 	},
+	"Stream": storedAs(ringback.Request{Stream: true}, func(o store.Options) any { return o.Stream }, true, false),
+	"StreamTo": storedAs(ringback.Request{StreamTo: "WSS://EXAMPLE.invalid/x"}, func(o store.Options) any { return []any{o.StreamTo, o.StreamHost, o.Stream} },
+		[]any{"wss://example.invalid/x", "https://example.invalid:443", true}, []any{"", "", false}),
+	"OnDisconnect": storedAs(ringback.Request{OnDisconnect: ringback.DisconnectCancel}, func(o store.Options) any { return o.OnDisconnect },
+		ringback.DisconnectCancel, ringback.DisconnectContinue),
 	"RetryUncertain": storedAs(ringback.Request{RetryUncertain: ringback.RetryNever}, func(o store.Options) any { return o.RetryUncertain }, ringback.RetryNever, ringback.RetryAlways),
 }
 
@@ -223,10 +228,10 @@ func (w *world) sent(r ringback.Request) map[string]json.RawMessage {
 // storedAs shows that an option is stored, and what it is by default.
 func storedAs(r ringback.Request, option func(store.Options) any, want, byDefault any) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
-		if got := option(w.options(r)); got != want {
+		if got := option(w.options(r)); !reflect.DeepEqual(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		if got := option(w.options(ringback.Request{})); got != byDefault {
+		if got := option(w.options(ringback.Request{})); !reflect.DeepEqual(got, byDefault) {
 			t.Errorf("by default: got %v, want %v", got, byDefault)
 		}
 	}
@@ -261,7 +266,9 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"params.messages", "other than", ringback.Request{Params: map[string]json.RawMessage{"messages": raw(`[]`)}}},
 		{"provider", "set up are: simulated", ringback.Request{Provider: "nobody"}},
 		{"messages", "at least one", ringback.Request{CallbackURL: w.callback, Messages: raw(` [ ] `)}},
-		{"events", "not available in this version", ringback.Request{CallbackURL: w.callback, Events: &[]ringback.EventType{"job.started"}}},
+		{"events", "job.progress", ringback.Request{CallbackURL: w.callback, Events: &[]ringback.EventType{ringback.EventDelta}}},
+		{"stream_to", "ws://", ringback.Request{StreamTo: "ftp://example.com/x"}},
+		{"stream_to", "--allow-callback", ringback.Request{StreamTo: "wss://10.0.0.7/x"}},
 		{"events", "job.completed", ringback.Request{CallbackURL: w.callback, Events: &[]ringback.EventType{""}}},
 		{"webhook_body", `"full" "result" "thin"`, ringback.Request{WebhookBody: "huge"}},
 		{"metadata", "an object", ringback.Request{Metadata: raw(`[1]`)}},

@@ -1,7 +1,7 @@
 // Package webhook speaks to receivers: it decides where a webhook may go, makes
 // its bytes, sends one try of it and judges what came back.
 //
-//   - May this URL be called? [Guard.CheckURL] when it is submitted, [Guard.Control]
+//   - May this URL be called? [Guard.CheckURL] (or [Guard.CheckStreamURL]) when it is submitted, [Guard.Control]
 //     when it is dialled (guard.go, url.go, ports.go). Neither replaces the other:
 //     the first sees spellings of an address that a dialler would map only later,
 //     the second sees what a name resolves to at that moment.
@@ -9,6 +9,8 @@
 //   - Which bytes are sent? [Body] and [Canonical]: what JavaScript would write.
 //   - One try: [Sender.Send] (send.go, dial.go), judged by judge.go and classify.go.
 //   - When is the next one? [Schedule.Next].
+//   - A stream of events, held open: [Sender.Push] (push.go), as one request
+//     (push_post.go) or as messages (push_messages.go).
 //
 // The package does not know jobs, stores, projects, slots or holds: a caller
 // brings a message and gets a [Result] that says what it means for the delivery.
