@@ -117,7 +117,7 @@ func urlOf(addr net.Addr) string {
 }
 
 // advertised is where other nodes reach this one's API; "" where there are none.
-func (c *config) advertised(addr net.Addr) string {
+func (c config) advertised(addr net.Addr) string {
 	if c.databaseURL == "" || c.advertiseURL != "" {
 		return c.advertiseURL
 	}

@@ -38,9 +38,26 @@ type shared struct {
 	log     *Log
 	readers int
 	feeders int
-	follow  func(context.Context, *Log) // the last reader's
-	end     context.CancelFunc          // of the follower; nil: there is none
+	follow  Follow             // the last reader's
+	end     context.CancelFunc // of the follower that runs; nil: none does
+	moved   bool               // since it began
+	rests   bool               // there was nothing to follow, until the job moves
+	awaits  Await              // while it rests: what would move it
 }
+
+// Follow writes what can be known of a job that no attempt of this process writes,
+// until its context ends or there is no more to be had before the job moves.
+type Follow func(context.Context, *Log) Await
+
+// Await is what a job is watched for while nothing can be written of it.
+type Await uint8
+
+// What a job may be watched for.
+const (
+	AwaitNothing Await = iota // the log is at its end
+	AwaitBegin                // the job waits for an attempt
+	AwaitEnd                  // it runs, and says nothing
+)
 
 // Watch returns a channel that is closed at the next Publish of the job. leave
 // must be called when the watcher has had enough.
@@ -75,6 +92,10 @@ func (h *Hub) Publish(job uuid.UUID) {
 		close(w.moved)
 		delete(h.watchers, job)
 	}
+	if s := h.logs[job]; s != nil && (!s.rests || s.awaits != AwaitNothing) {
+		s.moved, s.rests = true, false
+		h.attend(s)
+	}
 }
 
 // Watched are the jobs that somebody watches, in no order.
@@ -85,9 +106,9 @@ func (h *Hub) Watched() []uuid.UUID {
 }
 
 // Read opens the log of a job for a reader. While somebody reads it, follow writes what
-// no attempt of this process does: it is run where there is none, and told to end by
-// its context. leave must be called once; it tells how many readers are left.
-func (h *Hub) Read(job uuid.UUID, follow func(context.Context, *Log)) (l *Log, leave func() (left int)) {
+// no attempt of this process does: it is run where there is none, and again when the
+// job has moved. leave must be called once; it tells how many readers are left.
+func (h *Hub) Read(job uuid.UUID, follow Follow) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.share(job)
@@ -134,15 +155,44 @@ func (h *Hub) unread(job uuid.UUID, s *shared) (left int) {
 func (h *Hub) attend(s *shared) {
 	needed := s.readers > 0 && s.feeders == 0 && s.follow != nil && !h.closed
 	switch {
-	case needed && s.end == nil:
+	case needed && s.end == nil && !s.rests:
 		ctx, end := context.WithCancel(context.Background())
-		s.end = end
+		s.end, s.moved = end, false
 		follow := s.follow
-		h.follows.Go(func() { follow(ctx, s.log) })
+		h.follows.Go(func() { h.run(ctx, s, follow) })
 	case !needed && s.end != nil:
 		s.end()
 		s.end = nil
 	}
+}
+
+// run runs a follower until it may rest.
+func (h *Hub) run(ctx context.Context, s *shared, follow Follow) {
+	for {
+		awaits := follow(ctx, s.log)
+		h.mu.Lock()
+		if ctx.Err() == nil && !s.moved {
+			s.end()
+			s.end, s.rests, s.awaits = nil, true, awaits
+		}
+		s.moved = s.moved && ctx.Err() != nil // by then another one may run
+		h.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// Awaiting are the jobs that readers wait for in vain until they move, in no order.
+func (h *Hub) Awaiting(what Await) (jobs []uuid.UUID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for job, s := range h.logs {
+		if s.rests && s.awaits == what && s.readers > 0 && s.feeders == 0 {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs
 }
 
 // Feed opens the log of a job for an attempt that writes it, until done is called.
@@ -151,6 +201,7 @@ func (h *Hub) Feed(job uuid.UUID) (l *Log, done func()) {
 	defer h.mu.Unlock()
 	s := h.share(job)
 	s.feeders++
+	s.rests = false
 	s.log.setFed(true)
 	h.attend(s)
 	return s.log, sync.OnceFunc(func() {

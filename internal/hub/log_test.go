@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -201,10 +202,11 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	var h Hub
 	job := uuid.New()
 	begun, ended := make(chan *Log, 10), make(chan struct{}, 10)
-	follow := func(ctx context.Context, l *Log) {
+	follow := func(ctx context.Context, l *Log) Await {
 		begun <- l
 		<-ctx.Done()
 		ended <- struct{}{}
+		return AwaitNothing
 	}
 	l, leave := h.Read(job, follow)
 	if <-begun != l {
@@ -244,6 +246,57 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	leave()
 	if h.Readers(job) != 0 {
 		t.Error("somebody reads on")
+	}
+}
+
+// Nobody runs for a job of which there is nothing to be had before it moves.
+func TestAFollowerRestsUntilTheJobMoves(t *testing.T) {
+	var h Hub
+	job := uuid.New()
+	looks := make(chan struct{}, 10)
+	awaits := []Await{AwaitBegin, AwaitEnd, AwaitNothing}
+	follow := func(context.Context, *Log) Await {
+		next := awaits[0]
+		awaits = awaits[1:]
+		looks <- struct{}{}
+		return next
+	}
+	_, leave := h.Read(job, follow)
+	defer leave()
+	for _, what := range []Await{AwaitBegin, AwaitEnd} {
+		<-looks
+		for len(h.Awaiting(what)) == 0 { // it is about to return
+			runtime.Gosched()
+		}
+		_, leaveToo := h.Read(job, follow) // one more reader is no news
+		leaveToo()
+		h.Publish(job)
+	}
+	<-looks
+	h.follows.Wait()
+	h.Publish(job) // there is nothing behind the end
+	h.Close()
+	if len(looks) != 0 || len(h.Awaiting(AwaitNothing)) != 1 {
+		t.Error("it looked again at a job that is at its end")
+	}
+}
+
+// A move that comes while the follower looks is not lost.
+func TestAFollowerLooksAgainWhereTheJobMovedMeanwhile(t *testing.T) {
+	var h Hub
+	job := uuid.New()
+	looks := 0
+	_, leave := h.Read(job, func(context.Context, *Log) Await {
+		if looks++; looks == 1 {
+			h.Publish(job)
+			return AwaitBegin
+		}
+		return AwaitNothing
+	})
+	defer leave()
+	h.follows.Wait()
+	if looks != 2 {
+		t.Errorf("looks: got %d, want 2", looks)
 	}
 }
 

@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	// followMin and followMax are the pauses between two looks at a job that somebody
-	// watches and that no attempt of this process runs. They matter where other nodes
-	// run jobs: the moves of this one are told.
+	// followMin and followMax are the pauses between two looks at a job that another
+	// node runs, where that one can't be asked, or at a store that can't be read.
 	followMin = 25 * time.Millisecond
 	followMax = time.Second
 	// lostEvents is by how much the number of the event that ends a job is higher than
@@ -26,18 +25,17 @@ const (
 )
 
 // followJob writes the log of a job that no attempt of this process writes, for those
-// who read it: what the store has, and what the node that runs it says. It returns
-// when the log is at its end, or ctx.
-func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) {
+// who read it: what the store has, and what the node that runs it says.
+func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) hub.Await {
 	for pause := followMin; ; pause = min(2*pause, followMax) {
 		moved, leave := n.hub.Watch(job)
-		over, err := n.catchUp(ctx, l, project, job)
-		if over || ctx.Err() != nil {
+		awaits, rests, err := n.catchUp(ctx, l, project, job)
+		if rests || ctx.Err() != nil {
 			leave()
-			return
+			return awaits
 		}
 		n.complain(ctx, "follow a job", err)
-		timer := time.NewTimer(jitter(n.followPause(pause)))
+		timer := time.NewTimer(jitter(pause))
 		select {
 		case <-moved:
 			pause = followMin
@@ -49,38 +47,32 @@ func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uu
 	}
 }
 
-// followPause is a pause where other nodes may move the job; where there are none
-// nothing is missed but by a fault.
-func (n *Node) followPause(pause time.Duration) time.Duration {
-	if n.life.Load().shared() {
-		return pause
-	}
-	return compareEvery
-}
-
-// catchUp writes what can be known of a job now. over tells that there will be no
-// more.
-func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid.UUID) (over bool, err error) {
+// catchUp writes what can be known of a job now. rests tells that there will be no more
+// before it moves, and awaits what that would be.
+func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid.UUID) (awaits hub.Await, rests bool, err error) {
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	switch {
 	case errors.Is(err, store.ErrGone):
 		l.Fail(gone(job.String(), j))
-		return true, nil
+		return hub.AwaitNothing, true, nil
 	case errors.Is(err, store.ErrNotFound):
 		l.Fail(noSuchJob(job.String()))
-		return true, nil
+		return hub.AwaitNothing, true, nil
 	case err != nil:
-		return false, err
+		return 0, false, err
 	case j.Status.Terminal():
 		err := n.sayEnd(ctx, l, project, &j)
-		return err == nil, err
-	case j.Status == ringback.Running && j.Node != n.ID():
+		return hub.AwaitNothing, err == nil, err
+	case j.Status == ringback.Running && j.Node != n.ID() && j.Options.Stream:
 		n.relay(ctx, l, &j)
-		return false, nil
-	case j.Fence > 0 && l.Last() == ringback.EventID{} && j.Options.Stream:
+		return 0, false, nil
+	case j.Status == ringback.Running:
+		return hub.AwaitEnd, true, nil
+	}
+	if j.Fence > 0 && j.Options.Stream && l.Last() == (ringback.EventID{}) {
 		n.recall(l, &j) // it waits for its next attempt
 	}
-	return false, nil
+	return hub.AwaitBegin, true, nil
 }
 
 // sayEnd writes what the store has of a job that has ended, and its end.

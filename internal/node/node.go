@@ -303,7 +303,7 @@ func (n *Node) Run(ctx context.Context) error {
 	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
 	defer end()
 	var staying errgroup.Group
-	for _, loop := range []func(context.Context) error{n.renew, n.compare, n.watchEnds} {
+	for _, loop := range []func(context.Context) error{n.renew, n.compare, n.watchEnds, n.watchBegins} {
 		staying.Go(func() error { return loop(member) })
 	}
 	err := n.recover(ctx)

@@ -182,7 +182,7 @@ func (a *streams) count() int {
 // run pushes until everything is said, or nobody listens.
 func (s *stream) run() {
 	n, j := s.node, s.job
-	log, leave := n.hub.Read(j.ID, func(ctx context.Context, l *hub.Log) { n.followJob(ctx, l, j.Project, j.ID) })
+	log, leave := n.hub.Read(j.ID, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, j.Project, j.ID) })
 	defer leave()
 	s.log = log
 	if j.Fence > 1 { // what came under earlier attempts is void

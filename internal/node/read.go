@@ -75,7 +75,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 			return v, err
 		}
 		if cancels && !known { // the node that runs it has to know, too
-			_, watching := n.hub.Read(job, func(ctx context.Context, l *hub.Log) { n.followJob(ctx, l, project, job) })
+			_, watching := n.hub.Read(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, project, job) })
 			present()
 			present, known = watching, true
 		}

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -55,12 +58,31 @@ func (n *Node) watchEnds(ctx context.Context) error {
 
 // publishEnds publishes which of the jobs that are watched have ended.
 func (n *Node) publishEnds(ctx context.Context) error {
-	for ids := range slices.Chunk(n.hub.Watched(), endsAtOnce) {
-		ended, err := n.store.Ended(ctx, ids)
+	return n.publish(ctx, slices.Concat(n.hub.Watched(), n.hub.Awaiting(hub.AwaitEnd)), n.store.Ended)
+}
+
+// beginsPause is the time between two questions about jobs that are to be seen growing:
+// nothing tells that another node has begun them.
+const beginsPause = 200 * time.Millisecond
+
+// watchBegins tells those who watch jobs that wait when other nodes begin them.
+func (n *Node) watchBegins(ctx context.Context) error {
+	for sleep(ctx, beginsPause) {
+		if n.life.Load().shared() {
+			n.complain(ctx, "watch begins", n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun))
+		}
+	}
+	return nil
+}
+
+// publish publishes which of some jobs have moved.
+func (n *Node) publish(ctx context.Context, jobs []uuid.UUID, moved func(context.Context, []uuid.UUID) ([]uuid.UUID, error)) error {
+	for ids := range slices.Chunk(jobs, endsAtOnce) {
+		some, err := moved(ctx, ids)
 		if err != nil {
 			return err
 		}
-		for _, id := range ended {
+		for _, id := range some {
 			n.hub.Publish(id)
 		}
 	}

@@ -54,7 +54,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 		}
 		return s, nil
 	}
-	s.log, s.leave = n.hub.Read(job, func(ctx context.Context, l *hub.Log) { n.followJob(ctx, l, project, job) })
+	s.log, s.leave = n.hub.Read(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, project, job) })
 	queued := ringback.StreamEvent{
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}

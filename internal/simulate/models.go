@@ -77,10 +77,10 @@ func (r numberRule) allows(n int) bool {
 }
 
 var models = map[string]model{
-	"echo":  {noNumber, func(*habit, int) {}},
-	"slow":  {noNumber, func(h *habit, _ int) { h.answer = sayText }},
-	"think": {noNumber, func(h *habit, _ int) { h.answer = sayThought }},
-	"tool":  {noNumber, func(h *habit, _ int) { h.answer = sayTool }},
+	"echo":   {noNumber, func(*habit, int) {}},
+	"slow":   {noNumber, func(h *habit, _ int) { h.answer = sayText }},
+	"think":  {noNumber, func(h *habit, _ int) { h.answer = sayThought }},
+	"tool":   {noNumber, func(h *habit, _ int) { h.answer = sayTool }},
 	"blocks": {noNumber, func(h *habit, _ int) { h.answer = sayBlocks }},
 	"429": {noNumber, func(h *habit, _ int) {
 		h.refusal, h.times = &refusal{status: http.StatusTooManyRequests, retryAfter: "1"}, 2

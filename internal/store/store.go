@@ -222,6 +222,9 @@ type Reader interface {
 	JobDeliveries(ctx context.Context, project string, id uuid.UUID) ([]Delivery, [][]ringback.Try, error)
 	// Ended says which of these jobs, of any project, have ended or are gone.
 	Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
+	// Begun says which of these jobs, of any project, wait no more: they run, have
+	// ended or are gone.
+	Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 	// Payload reads the bytes and headers of a delivery; ErrGone.
 	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
 	// Waiting says what waits, exactly.

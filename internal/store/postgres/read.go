@@ -208,27 +208,37 @@ func triesFor(deliveries []store.Delivery, made map[uuid.UUID][]ringback.Try) []
 }
 
 // Ended implements store.Reader.
-func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) (ended []uuid.UUID, err error) {
+func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	return s.past(ctx, ids, cell.Statuses[ringback.Running])
+}
+
+// Begun implements store.Reader.
+func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	return s.past(ctx, ids, cell.Statuses[ringback.Queued])
+}
+
+// past are the jobs that are past a status.
+func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []uuid.UUID, err error) {
 	asked := make([][16]byte, len(ids))
-	live := make(map[uuid.UUID]bool, len(ids))
+	are := make(map[uuid.UUID]bool, len(ids))
 	for i, id := range ids {
 		asked[i] = id
 	}
-	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status < 2`, []any{asked}, func(rows pgx.Rows) error {
+	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status <= $2`, []any{asked, status}, func(rows pgx.Rows) error {
 		var id [16]byte
 		err := rows.Scan(&id)
-		live[id] = true
+		are[id] = true
 		return err
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("which jobs have ended: %w", err)
+		return nil, fmt.Errorf("which jobs have moved: %w", err)
 	}
 	for _, id := range ids {
-		if !live[id] {
-			ended = append(ended, id)
+		if !are[id] {
+			past = append(past, id)
 		}
 	}
-	return ended, nil
+	return past, nil
 }
 
 // Payload implements store.Reader.

@@ -196,23 +196,33 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 }
 
 // Ended implements store.Reader.
-func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) (ended []uuid.UUID, err error) {
+func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	return s.past(ctx, ids, cell.Statuses[ringback.Running])
+}
+
+// Begun implements store.Reader.
+func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	return s.past(ctx, ids, cell.Statuses[ringback.Queued])
+}
+
+// past are the jobs that are past a status.
+func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []uuid.UUID, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		for _, id := range ids {
-			var lives bool
-			if err := q.row(`SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND status < 2)`, id[:]).Scan(&lives); err != nil {
+			var isNot bool
+			if err := q.row(`SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND status <= ?)`, id[:], status).Scan(&isNot); err != nil {
 				return err
 			}
-			if !lives {
-				ended = append(ended, id)
+			if !isNot {
+				past = append(past, id)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("which jobs have ended: %w", err)
+		return nil, fmt.Errorf("which jobs have moved: %w", err)
 	}
-	return ended, nil
+	return past, nil
 }
 
 // JobDeliveries implements store.Reader.

@@ -6,24 +6,35 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"sync"
 	"time"
 )
 
 // readers is how many reads run at once.
 const readers = 4
 
-// readTimeout bounds a read transaction: a longer one would keep the log from
-// being truncated.
-const readTimeout = time.Second
+const (
+	// readTimeout bounds a read transaction: a longer one would keep the log from
+	// being truncated.
+	readTimeout = time.Second
+	// takeTimeout bounds the wait for a connection: many may want to read at once.
+	takeTimeout = 10 * time.Second
+)
 
 // reads are the connections that only read, each for one read at a time.
 type reads struct {
-	db   *sql.DB
-	idle chan *readConn
+	db      *sql.DB
+	idle    chan *readConn
+	workers sync.WaitGroup
 }
 
+// readConn has a goroutine of its own: SQLite's stack is deep, and those who read are
+// many, and often wait for something else for the rest of their life. Each of them
+// would keep such a stack.
 type readConn struct {
 	conn       *sql.Conn
+	work       chan func()
 	statements map[string]*sql.Stmt // text → prepared
 }
 
@@ -48,7 +59,13 @@ func (r *reads) open(ctx context.Context) (*readConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a connection for reads: %w", err)
 	}
-	return &readConn{conn: conn, statements: map[string]*sql.Stmt{}}, nil
+	c := &readConn{conn: conn, work: make(chan func()), statements: map[string]*sql.Stmt{}}
+	r.workers.Go(func() {
+		for do := range c.work {
+			do()
+		}
+	})
+	return c, nil
 }
 
 // close waits for the reads under way.
@@ -57,7 +74,9 @@ func (r *reads) close() error {
 	for range readers {
 		c := <-r.idle
 		errs = append(errs, c.close())
+		close(c.work)
 	}
+	r.workers.Wait()
 	return errors.Join(append(errs, r.db.Close())...)
 }
 
@@ -91,6 +110,7 @@ func (r *reads) give(c *readConn, ended error) error {
 			r.idle <- c // nothing better is there; it is replaced after the next read
 			return errors.Join(ended, err)
 		}
+		close(c.work)
 		c = fresh
 	}
 	r.idle <- c
@@ -104,14 +124,36 @@ func (s *Store) read(ctx context.Context, f func(q *reader) error) error {
 }
 
 func (s *Store) readFor(ctx context.Context, most time.Duration, f func(q *reader) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	c, err := s.reads.take(ctx)
+	c, err := s.take(ctx)
 	if err != nil {
 		return err
 	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	done := make(chan struct{})
+	c.work <- func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil { // of a caller, who answers for it
+				err = fmt.Errorf("panic in a read: %v\n%s", v, debug.Stack())
+			}
+		}()
+		err = s.transact(ctx, c, f)
+	}
+	<-done
+	return err
+}
+
+func (s *Store) take(ctx context.Context) (*readConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
+	defer cancel()
+	return s.reads.take(ctx)
+}
+
+// transact runs f in a transaction, and gives the connection back.
+func (s *Store) transact(ctx context.Context, c *readConn, f func(q *reader) error) (err error) {
 	always := &reader{ctx: context.WithoutCancel(ctx), conn: c}
 	if _, err := always.exec("BEGIN"); err != nil {
 		return fmt.Errorf("begin read: %w", s.reads.give(c, err))

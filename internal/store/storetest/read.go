@@ -96,6 +96,9 @@ func exerciseRead(s suite) {
 		got, err := w.Store().Ended(w.ctx(), append([]uuid.UUID{waiting.ID, running.ID, again.ID}, ended...))
 		w.ok(err)
 		w.same("Ended", sorted(got), sorted(ended))
+		got, err = w.Store().Begun(w.ctx(), append([]uuid.UUID{waiting.ID, running.ID, again.ID}, ended...))
+		w.ok(err)
+		w.same("Begun", sorted(got), sorted(append([]uuid.UUID{running.ID}, ended...)))
 		for _, none := range [][]uuid.UUID{nil, {waiting.ID, running.ID, again.ID}} {
 			got, err = w.Store().Ended(w.ctx(), none)
 			w.ok(err)
