@@ -56,7 +56,7 @@ func TestAWebhookIsTheJobAsItIsShown(t *testing.T) {
 		j := w.ask(model, "the same")
 		e, got := event(t, w.webhook(j.ID)).Job, w.end(j.ID)
 		got.Webhook, got.StreamURL = nil, "" // a token each time, and none in webhooks
-		if string(e.Response) != "" { // canonical there, verbatim here
+		if string(e.Response) != "" {        // canonical there, verbatim here
 			e.Response, got.Response = nil, nil
 		}
 		e.Usage, got.Usage = nil, nil
