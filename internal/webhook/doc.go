@@ -1,9 +1,9 @@
 // Package webhook speaks to receivers: it decides where a webhook may go, makes
 // its bytes, sends one try of it and judges what came back.
 //
-//   - May this URL be called? [Guard.CheckURL] (or [Guard.CheckStreamURL]) when it is submitted, [Guard.Control]
-//     when it is dialled (guard.go, url.go, ports.go). Neither replaces the other:
-//     the first sees spellings of an address that a dialler would map only later,
+//   - May this URL be called? [Guard.CheckURL] or [Guard.CheckStreamURL] when it is
+//     submitted, [Guard.Control] when it is dialled (guard.go, url.go, ports.go).
+//     Neither replaces the other: the first sees spellings of an address that a dialler would map only later,
 //     the second sees what a name resolves to at that moment.
 //   - What may the caller add? [Headers].
 //   - Which bytes are sent? [Body] and [Canonical]: what JavaScript would write.
