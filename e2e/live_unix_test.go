@@ -34,25 +34,23 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	id := door.submit(request)
 	c.call(func(call simulate.Call) bool { return call.Prompt == "half of it" && call.Words >= 10 })
 
-	readers := []*reader{{door: door.door, job: id}, {door: door.door, job: id}, {door: other.door, job: id}}
-	seen := make(chan struct{}, len(readers))
+	readers := []*viewer{
+		{door: door.door, job: id, over: transports}, {door: door.door, job: id, over: transports},
+		{door: other.door, job: id, over: transports},
+	}
 	var reading errgroup.Group
+	var begun sync.WaitGroup
 	for _, r := range readers {
-		reading.Go(func() error {
-			return r.readOnce(t.Context(), func(e ringback.StreamEvent) bool {
-				if e.Type == ringback.EventDelta && e.Attempt == 1 {
-					select {
-					case seen <- struct{}{}:
-					default:
-					}
-				}
-				return true
-			})
-		})
+		begun.Add(1)
+		reads := sync.OnceFunc(begun.Done)
+		r.see = func(e ringback.StreamEvent) {
+			if e.Delta != nil && e.Attempt == 1 {
+				reads()
+			}
+		}
+		reading.Go(func() error { return r.watchOnce(t.Context()) })
 	}
-	for range readers {
-		<-seen // the first attempt's words come through
-	}
+	begun.Wait() // the first attempt's words come through
 	runs.server.kill()
 	next.open("--roles", "worker")
 	halfway.lift()
@@ -62,14 +60,14 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 		t.Errorf("attempts: got %d, want 2", job.Attempts)
 	}
 	for _, r := range readers {
-		r.wantAnswer(t, job)
+		r.wantEnd(t, job)
 		if !slices.ContainsFunc(r.events, func(e ringback.StreamEvent) bool { return e.Type == ringback.EventRetrying }) {
 			t.Errorf("a reader was not told of the second attempt")
 		}
 	}
-	late := &reader{door: other.door, job: id}
-	must(t, late.read(t.Context()))
-	late.wantAnswer(t, job)
+	late := &viewer{door: other.door, job: id, over: transports}
+	must(t, late.watch(t.Context()))
+	late.wantEnd(t, job)
 }
 
 // A node that is frozen while it runs a job is a zombie when it wakes: another one has

@@ -14,6 +14,11 @@
 //	chaos_unix_test.go    they are killed and frozen; traffic_unix_test.go is the load
 //	rolling_unix_test.go  they are restarted one by one
 //	outage_unix_test.go   PostgreSQL is away; clock_unix_test.go  clocks are wrong
+//	viewer_unix_test.go   who watches a job, over any transport, however often he is cut off
+//	live_cuts_unix_test.go  cut anywhere, and the server killed; live_slow_unix_test.go  who
+//	                      reads no more, or vanishes; live_end_unix_test.go  cancel and leave
+//	live_unix_test.go     the node that runs the job dies, or is frozen
+//	live_browser_unix_test.go  pages in Chromium; live_push_unix_test.go  stream_to and progress
 //	faults_test.go     what an operator may get wrong, and what may be broken
 //	disk_test.go       a full disk
 //	million_test.go    a start on very many jobs, and work beside them

@@ -89,7 +89,11 @@ func (v *viewer) watchOnce(ctx context.Context) error {
 	defer cancel()
 	c := v.client()
 	defer c.CloseIdleConnections()
-	return v.over[rand.IntN(len(v.over))].watch(ctx, v, c)
+	over := v.over[rand.IntN(len(v.over))]
+	if err := over.watch(ctx, v, c); err != nil {
+		return fmt.Errorf("%s: %w", over.name, err)
+	}
+	return nil
 }
 
 // client makes a connection for each request.
@@ -120,6 +124,9 @@ func (v *viewer) last() string {
 
 // mostEvent bounds an event in bytes.
 const mostEvent = 64 << 20
+
+// errUnended is what another connection may mend.
+var errUnended = errors.New("the stream ended before the job")
 
 // errWrong is what another connection would not mend.
 var errWrong = errors.New("what came is wrong")
