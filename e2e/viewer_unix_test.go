@@ -119,7 +119,7 @@ func (v *viewer) last() string {
 	if len(v.events) == 0 {
 		return ""
 	}
-	return v.events[len(v.events)-1].EventID.String()
+	return v.events[len(v.events)-1].String()
 }
 
 // mostEvent bounds an event in bytes.
@@ -176,7 +176,7 @@ func (v *viewer) overWebSocket(ctx context.Context, c *http.Client) error {
 		}
 		return err
 	}
-	defer conn.CloseNow() //nolint:errcheck // it has served
+	defer conn.CloseNow()
 	conn.SetReadLimit(mostEvent)
 	for {
 		kind, data, err := conn.Read(ctx)

@@ -331,7 +331,7 @@ func (l *Log) Encode() []byte {
 		} else {
 			s.Text = l.event(i).Text
 		}
-		_ = enc.Encode(s) // a buffer takes everything
+		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
 	}
 	return b.Bytes()
 }
