@@ -78,7 +78,7 @@ func (l *listener) overWebSocket(w http.ResponseWriter, r *http.Request) {
 		l.t.Errorf("accept a WebSocket: %v", err)
 		return
 	}
-	defer conn.CloseNow() //nolint:errcheck // it has served
+	defer conn.CloseNow()
 	conn.SetReadLimit(mostEvent)
 	for {
 		_, data, err := conn.Read(r.Context())

@@ -158,7 +158,7 @@ func (v *viewer) overSSE(ctx context.Context, c *http.Client, query string, head
 		switch {
 		case err != nil:
 			return err
-		case e.ID != event.EventID.String() || e.Type != string(event.Type):
+		case e.ID != event.String() || e.Type != string(event.Type):
 			return fmt.Errorf("%w: event %s %s came as %s %s", errWrong, event.Type, event.EventID, e.Type, e.ID)
 		}
 	}

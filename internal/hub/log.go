@@ -128,7 +128,7 @@ func (l *Log) Append(events ...ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range events {
-		if e.EventID.Compare(l.last()) > 0 {
+		if e.Compare(l.last()) > 0 {
 			e.JobID = l.job
 			l.add(e)
 		}

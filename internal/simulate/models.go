@@ -134,9 +134,10 @@ func habitOf(name string, pace time.Duration) (habit, bool, error) {
 func (h *habit) goesWrong() bool { return h.refusal != nil || h.trouble != noTrouble || h.cut >= 0 }
 
 // well is the habit of a call that goes well.
-func (h habit) well() habit {
-	h.refusal, h.trouble, h.cut = nil, noTrouble, -1
-	return h
+func (h *habit) well() habit {
+	well := *h
+	well.refusal, well.trouble, well.cut = nil, noTrouble, -1
+	return well
 }
 
 // turn applies the knobs after the question mark.
