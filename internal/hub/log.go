@@ -128,7 +128,7 @@ func (l *Log) Append(events ...ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range events {
-		if e.EventID.Compare(l.last()) > 0 {
+		if e.Compare(l.last()) > 0 {
 			e.JobID = l.job
 			l.add(e)
 		}
@@ -331,7 +331,7 @@ func (l *Log) Encode() []byte {
 		} else {
 			s.Text = l.event(i).Text
 		}
-		_ = enc.Encode(s) // a buffer takes everything
+		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
 	}
 	return b.Bytes()
 }

@@ -91,7 +91,7 @@ func TestWhoeverResumesGetsTheRest(t *testing.T) {
 			rt.Fatalf("text: got %q, want %q", got, text)
 		}
 		for i, e := range all {
-			if i > 0 && e.EventID.Compare(all[i-1].EventID) <= 0 {
+			if i > 0 && e.Compare(all[i-1].EventID) <= 0 {
 				rt.Fatalf("event %s stands behind %s", e.EventID, all[i-1].EventID)
 			}
 			if diff := cmp.Diff(all[i+1:], readAll(t, l, e.EventID), equateEmpty); diff != "" {

@@ -135,9 +135,9 @@ func (h *habit) goesWrong() bool { return h.refusal != nil || h.trouble != noTro
 
 // well is the habit of a call that goes well.
 func (h *habit) well() habit {
-	w := *h
-	w.refusal, w.trouble, w.cut = nil, noTrouble, -1
-	return w
+	well := *h
+	well.refusal, well.trouble, well.cut = nil, noTrouble, -1
+	return well
 }
 
 // turn applies the knobs after the question mark.
