@@ -38,7 +38,7 @@ main() {
     check_format
     go vet ./...
     go -C bench vet ./...
-    set -- -count=1 ./... # afresh: Go's cache of results knows nothing of the programs that tests start
+    set -- -count=1 -timeout 15m ./... # afresh: Go's cache of results knows nothing of the programs that tests start
   fi
   run_tests "$@" | summarise
 }
