@@ -58,7 +58,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 	queued := ringback.StreamEvent{
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}
-	if queued.EventID.Compare(after) > 0 {
+	if queued.Compare(after) > 0 {
 		s.first = []ringback.StreamEvent{queued}
 	}
 	return s, nil
