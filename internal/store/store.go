@@ -27,6 +27,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -260,6 +261,13 @@ type Keeper interface {
 
 // KeyBytes is the length of Keeper.Key.
 const KeyBytes = 32
+
+// NewKey makes a key for Keeper.Key.
+func NewKey() []byte {
+	key := make([]byte, KeyBytes)
+	rand.Read(key) // it never fails
+	return key
+}
 
 // Ref names a claim: of a job or of a delivery.
 type Ref struct {

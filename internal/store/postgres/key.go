@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -38,8 +37,7 @@ const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1)
 
 // makeKey stores a key, unless another node has.
 func (s *Store) makeKey(ctx context.Context) error {
-	key := make([]byte, store.KeyBytes)
-	rand.Read(key) // it never fails
+	key := store.NewKey()
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {

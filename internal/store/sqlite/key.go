@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -38,8 +37,7 @@ func (s *Store) StoredKey(ctx context.Context) (key []byte, err error) {
 
 // makeKey stores a key, unless another caller has.
 func (s *Store) makeKey(ctx context.Context) error {
-	key := make([]byte, store.KeyBytes)
-	rand.Read(key) // it never fails
+	key := store.NewKey()
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
