@@ -148,7 +148,7 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 	if diff := cmp.Diff([2]float64{0, jobs + 1}, [2]float64{door.webhooksSent(), worker.webhooksSent()}); diff != "" {
 		t.Errorf("webhooks that the door and the worker have sent (-want +got):\n%s", diff)
 	}
-	for path, want := range map[string]int{"/api/jobs": http.StatusNotFound, "/api/nodes": http.StatusNotFound, "/readyz": http.StatusOK, "/healthz": http.StatusOK} {
+	for path, want := range map[string]int{"/api/jobs": http.StatusNotFound, "/api/jobs/" + slow + "/stream": http.StatusNotFound, "/api/nodes": http.StatusNotFound, "/readyz": http.StatusOK, "/healthz": http.StatusOK} {
 		if got := worker.status(path); got != want {
 			t.Errorf("GET %s at the worker: got %d, want %d", path, got, want)
 		}

@@ -197,10 +197,13 @@ func (s *Server) mount(table []route) {
 // unknownPath is where there is nothing.
 func (s *Server) unknownPath() route {
 	if s.worker {
-		return nothingHere("this node is a worker, which takes no requests; send them to a node with the role api")
+		return nothingHere(onlyWorks)
 	}
 	return nothingHere("there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}")
 }
+
+// onlyWorks is what a client hears of a node that takes no requests.
+const onlyWorks = "this node is a worker, which takes no requests; send them to a node with the role api"
 
 func nothingHere(why string) route {
 	return route{door: func(context.Context, *call) (reply, error) {

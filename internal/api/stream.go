@@ -63,6 +63,10 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 
 // watch opens the events of a job for a reader. Its leave must be called.
 func (s *Server) watch(ctx context.Context, c *call, by transport) (*reader, error) {
+	relay := c.header.Get(node.RelayHeader) == "1"
+	if s.worker && !relay { // it says what it runs, to other nodes
+		return nil, &ringback.Error{Code: ringback.NotFound, Message: onlyWorks}
+	}
 	after, err := resumesAfter(c)
 	if err != nil {
 		return nil, err
@@ -72,7 +76,7 @@ func (s *Server) watch(ctx context.Context, c *call, by transport) (*reader, err
 		return nil, err
 	}
 	r.after = after
-	if r.Stream, err = s.node.Stream(ctx, project, c.id, after, c.header.Get(node.RelayHeader) == "1"); err != nil {
+	if r.Stream, err = s.node.Stream(ctx, project, c.id, after, relay); err != nil {
 		r.leave()
 		return nil, err
 	}
