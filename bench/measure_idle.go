@@ -40,12 +40,12 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 	if err != nil {
 		return err
 	}
-	jobs := max(50, int(rate*b.seconds/2))
-	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
-		return err
-	}
 	ids, err := b.putOff(ctx, u, n)
 	if err != nil {
+		return err
+	}
+	jobs := max(50, int(rate*b.seconds))
+	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
 		return err
 	}
 	b.holds(u, "before")
@@ -60,15 +60,25 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 		return err
 	}
 	b.profile.snapshot(ctx, u, live+"-idle")
-	w := watch(200*time.Millisecond, u.processes...)
-	err = b.profile.during(ctx, u, live+"-beside", func() error {
-		return b.floods(ctx, u, "jobs beside them", jobs, 3)
-	})
-	b.note(idle, c.Name, "memory, at most", "MB", max(memory, float64(w.end().peak)/1e6))
-	if err != nil {
+	if err := b.beside(ctx, u, jobs, memory); err != nil {
 		return err
 	}
 	return b.vanish(ctx, u, crowd, jobs)
+}
+
+// beside notes what is got through beside readers, and what memory that takes at most.
+// The latter is looked at in a flood of its own: to look takes its time too.
+func (b *bench) beside(ctx context.Context, u *up, jobs int, before float64) error {
+	err := b.profile.during(ctx, u, live+"-beside", func() error {
+		return b.floods(ctx, u, "jobs beside them", jobs, 3)
+	})
+	if err != nil {
+		return err
+	}
+	w := watch(200*time.Millisecond, u.processes...)
+	_, err = b.flood(ctx, u, atOnce, promptSize, jobs)
+	b.note(idle, u.Name, "memory, at most", "MB", max(before, float64(w.end().peak)/1e6))
+	return err
 }
 
 // rests notes what readers cost who wait.
