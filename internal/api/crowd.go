@@ -19,6 +19,10 @@ type crowd struct {
 	net.Listener
 	most int
 
+	back chan *guest    // those that come back with a further request
+	over chan struct{}  // closed at the end
+	rest sync.WaitGroup // of those that may come back
+
 	mu     sync.Mutex
 	moved  sync.Cond // signalled when somebody leaves or falls quiet, and at the end
 	inside int
@@ -30,6 +34,7 @@ type crowd struct {
 type guest struct {
 	net.Conn
 	crowd *crowd
+	ahead []byte // of its next request, that was read already
 
 	// The crowd's lock guards these.
 	place  *linked.Element // in quiet; nil: it is in a handler
@@ -40,7 +45,7 @@ type guest struct {
 type guestKey struct{}
 
 func newCrowd(l net.Listener, most int) *crowd {
-	c := &crowd{Listener: l, most: most}
+	c := &crowd{Listener: l, most: most, back: make(chan *guest), over: make(chan struct{})}
 	c.moved.L = &c.mu
 	return c
 }
@@ -93,9 +98,13 @@ func (c *crowd) enter() bool {
 // Close stops accepting. The connections stay.
 func (c *crowd) Close() error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
 	c.closed = true
+	close(c.over)
 	c.moved.Broadcast()
-	c.mu.Unlock()
 	return c.Listener.Close()
 }
 
@@ -134,6 +143,68 @@ func (c *crowd) leave(g *guest) {
 	c.inside--
 	c.moved.Signal()
 }
+
+// comeBack waits for a further request of a guest that net/http had given up, as
+// net/http does between two requests, and gives it back.
+func (g *guest) comeBack() {
+	c := g.crowd
+	if !c.mayRest(g) {
+		_ = g.Close() // its answer is complete
+		return
+	}
+	defer c.rest.Done()
+	first := make([]byte, 1)
+	if n, _ := g.Conn.Read(first); n == 0 {
+		_ = g.Close() // there is no more to come
+		return
+	}
+	c.busy(g)
+	g.ahead = first
+	select {
+	case c.back <- g:
+	case <-c.over:
+		_ = g.Close() // as one whose request comes in this moment
+	}
+}
+
+// mayRest tells whether a guest may wait for a further request.
+func (c *crowd) mayRest(g *guest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || g.left {
+		return false
+	}
+	_ = g.Conn.SetReadDeadline(time.Now().Add(idleTimeout)) // it fails where reading will
+	c.rest.Add(1)
+	g.silent = true
+	g.place = c.quiet.PushBack(g)
+	c.moved.Signal()
+	return true
+}
+
+func (g *guest) Read(p []byte) (int, error) {
+	if len(g.ahead) > 0 {
+		n := copy(p, g.ahead)
+		g.ahead = g.ahead[n:]
+		return n, nil
+	}
+	return g.Conn.Read(p)
+}
+
+// returning is a listener whose connections are those that come back.
+type returning struct{ *crowd }
+
+func (r returning) Accept() (net.Conn, error) {
+	select {
+	case g := <-r.back:
+		return g, nil
+	case <-r.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close does nothing: the crowd's end is the end of it.
+func (returning) Close() error { return nil }
 
 // hurrySilent has connections that never sent a byte end soon after the server's
 // end has begun. Clients open some ahead of need, and Shutdown alone would wait

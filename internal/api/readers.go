@@ -39,9 +39,10 @@ type reader struct {
 	*node.Stream
 
 	by    transport
-	after ringback.EventID // the last event that was written
+	after ringback.EventID // the last event that was written; over WebSocket
 	all   *readers
 	conn  net.Conn // that no http.Server knows any more; nil: there is none
+	seat  *seat    // over SSE; nil: it has none yet
 }
 
 func newReaders(most int, r *prometheus.Registry) *readers {
@@ -115,11 +116,12 @@ func slim(r *http.Request) net.Conn {
 	return g
 }
 
-// onto tells which connection a reader has that no http.Server looks after.
-func (r *reader) onto(conn net.Conn) {
+// onto tells which connection a reader has that no http.Server looks after, and over
+// SSE its seat.
+func (r *reader) onto(conn net.Conn, t *seat) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
-	r.conn = conn
+	r.conn, r.seat = conn, t
 }
 
 // breakOff ends the connection under a reader, whatever is being said there.
@@ -133,6 +135,21 @@ func (r *reader) breakOff() {
 func (r *reader) breakConn() {
 	if r.conn != nil {
 		_ = r.conn.Close() // it may have ended
+	}
+}
+
+// dismiss ends the waiting of all that have a seat: the server closes.
+func (all *readers) dismiss() {
+	all.mu.Lock()
+	var seats []*seat
+	for r := range all.here {
+		if r.seat != nil {
+			seats = append(seats, r.seat)
+		}
+	}
+	all.mu.Unlock()
+	for _, t := range seats {
+		t.audience.end(t, errClosing)
 	}
 }
 

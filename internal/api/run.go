@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -50,6 +51,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	guests.watch(server)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(guests) }()
+	var again sync.WaitGroup
+	again.Go(func() { _ = server.Serve(returning{guests}) }) // until guests close
+	defer func() {
+		_ = guests.Close() // where it is not closed yet
+		again.Wait()
+		guests.rest.Wait()
+	}()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve HTTP: %w", err)

@@ -77,6 +77,7 @@ type Server struct {
 	maxConns     int
 	bodyGrace    time.Duration
 	readers      *readers
+	audiences    audiences
 	beat         time.Duration                                 // between two signs of life to a reader
 	readerGrace  time.Duration                                 // that a reader gets to take what is written to it
 	reserve      func(bytes int64) (release func(), err error) // of the node's memory
@@ -113,7 +114,9 @@ func New(c Config, n *node.Node) (*Server, error) {
 		s.metrics = prometheus.NewRegistry()
 	}
 	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), c.Metrics)
+	s.audiences.all = map[audienceKey]*audience{}
 	s.closing, s.close = context.WithCancel(context.Background())
+	context.AfterFunc(s.closing, s.readers.dismiss)
 	table := s.routes()
 	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table) })
 	s.mount(table)

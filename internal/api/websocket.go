@@ -41,9 +41,9 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		if err != nil {
 			return http.StatusBadRequest
 		}
-		reader.onto(slim(r))
+		reader.onto(slim(r), nil)
 		conn.SetReadLimit(saidAtMost)
-		s.tellReader(r, s.overWebSocket(context.WithoutCancel(r.Context()), reader, conn))
+		s.tellReader(r.URL.Path, s.overWebSocket(context.WithoutCancel(r.Context()), reader, conn))
 		return http.StatusSwitchingProtocols
 	}}, nil
 }
@@ -128,6 +128,38 @@ func pingOnce(ctx context.Context, conn *websocket.Conn) error {
 	return nil
 }
 
+var errBeat = errors.New("it is time for a sign of life")
+
+// follow brings all events to a reader until its job ends (io.EOF), ctx ends, the
+// server closes (errClosing) or the reader takes no more.
+func (s *Server) follow(ctx context.Context, r *reader, to *messageWriter) error {
+	ctx, stop := s.waiting(ctx)
+	defer stop()
+	for {
+		err := s.followForABeat(ctx, r, to)
+		if !errors.Is(err, errBeat) {
+			return err
+		}
+		to.ping()
+	}
+}
+
+// followForABeat has one timer for all that it waits for.
+func (s *Server) followForABeat(ctx context.Context, r *reader, to *messageWriter) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.beat, errBeat)
+	defer cancel()
+	for ctx.Err() == nil { // also while there is always a next one
+		events, err := r.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := to.carry(events); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
 // A messageWriter writes the messages of a WebSocket.
 type messageWriter struct {
 	server *Server
@@ -136,31 +168,31 @@ type messageWriter struct {
 	ping   func()
 }
 
-func (m *messageWriter) beat() error {
-	m.ping()
-	return nil
-}
-
 // carry writes each event as a message.
 func (m *messageWriter) carry(events []ringback.StreamEvent) error {
-	b := newBatch()
-	defer b.free()
 	for i := range events {
-		if err := m.server.render(b, &events[i], renderMessage); err != nil {
-			return err
-		}
-		late, err := m.write(b.Bytes())
-		if err != nil {
+		if err := m.carryOne(&events[i]); err != nil {
 			return err
 		}
 		m.reader.after = events[i].EventID
-		if late {
-			m.reader.slow()
-			return errSlow
-		}
-		b.clear()
 	}
 	return nil
+}
+
+func (m *messageWriter) carryOne(event *ringback.StreamEvent) error {
+	b := newBatch()
+	defer b.drop()
+	b.last = event
+	if err := m.server.render(b, renderMessage); err != nil {
+		return err
+	}
+	late, err := m.write(b.events)
+	if late {
+		m.reader.after = event.EventID
+		m.reader.slow()
+		return errSlow
+	}
+	return err
 }
 
 // write sends a message. One that is taken too late still arrives: only between two

@@ -27,10 +27,11 @@ type Log struct {
 	entries []entry
 	text    []byte // of all deltas, one behind the other
 	held    ringback.Delta
-	heldBy  int64         // the attempt of held; 0: nothing is held
-	moved   chan struct{} // closed when something changes; nil: nobody waits
-	fed     bool          // an attempt of this process writes it
-	whole   bool          // all is here but the end
+	heldBy  int64                // the attempt of held; 0: nothing is held
+	moved   chan struct{}        // closed when something changes; nil: nobody waits
+	waiting map[*func()]struct{} // called when something changes, once
+	fed     bool                 // an attempt of this process writes it
+	whole   bool                 // all is here but the end
 	end     *ringback.StreamEvent
 	err     error
 }
@@ -209,6 +210,10 @@ func (l *Log) wake() {
 		close(l.moved)
 		l.moved = nil
 	}
+	for f := range l.waiting {
+		go (*f)()
+	}
+	clear(l.waiting)
 }
 
 // wait gives the channel that is closed at the next change. The caller holds the lock.
@@ -253,6 +258,42 @@ func (l *Log) Next(ctx context.Context, after ringback.EventID, only bool) ([]ri
 func (l *Log) read(after ringback.EventID, only bool) (events []ringback.StreamEvent, changed <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if events, err = l.behind(after, only); len(events) == 0 && err == nil {
+		changed = l.wait()
+	}
+	return events, changed, err
+}
+
+// Ready is Next where there is something; nil where Next would wait.
+func (l *Log) Ready(after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.behind(after, only)
+}
+
+// Await has f called once, in a goroutine of its own, as soon as Next would not wait.
+// Stop takes that back, if it has not begun.
+func (l *Log) Await(after ringback.EventID, only bool, f func()) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if events, err := l.behind(after, only); len(events) > 0 || err != nil {
+		go f()
+		return func() {}
+	}
+	if l.waiting == nil {
+		l.waiting = map[*func()]struct{}{}
+	}
+	l.waiting[&f] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.waiting, &f)
+	}
+}
+
+// behind are the events behind after; none, where Next would wait. The caller holds the
+// lock.
+func (l *Log) behind(after ringback.EventID, only bool) (events []ringback.StreamEvent, err error) {
 	from, _ := slices.BinarySearchFunc(l.entries, after, func(e entry, id ringback.EventID) int {
 		if e.id.Compare(id) <= 0 {
 			return -1
@@ -260,7 +301,7 @@ func (l *Log) read(after ringback.EventID, only bool) (events []ringback.StreamE
 		return 1
 	})
 	if l.end != nil && after == l.end.EventID {
-		return nil, nil, io.EOF
+		return nil, io.EOF
 	}
 	for i, bytes := from, 0; i < len(l.entries) && len(events) < mostEvents && bytes < mostBytes; i++ {
 		e := l.event(i)
@@ -275,14 +316,11 @@ func (l *Log) read(after ringback.EventID, only bool) (events []ringback.StreamE
 		events = append(events, *l.end)
 	case len(events) > 0:
 	case l.err != nil:
-		return nil, nil, l.err
+		return nil, l.err
 	case only && !l.fed:
-		return nil, nil, io.EOF
+		return nil, io.EOF
 	}
-	if len(events) > 0 {
-		return events, nil, nil
-	}
-	return nil, l.wait(), nil
+	return events, nil
 }
 
 // event is what the entry i says. The caller holds the lock.

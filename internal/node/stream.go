@@ -67,20 +67,47 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 // Next waits for events, and gives those that are there, some hundred at most. Behind
 // the one that ends the job it gives io.EOF.
 func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
-	if s.first != nil {
-		first := s.first
-		s.first = nil
+	if first := s.opening(); first != nil {
 		return first, nil
 	}
 	events, err := s.log.Next(ctx, s.after, s.local)
+	return s.read(events, err)
+}
+
+// Ready is Next where there is something; nil where Next would wait.
+func (s *Stream) Ready() ([]ringback.StreamEvent, error) {
+	if first := s.opening(); first != nil {
+		return first, nil
+	}
+	events, err := s.log.Ready(s.after, s.local)
+	return s.read(events, err)
+}
+
+// opening is what stands in no log, once.
+func (s *Stream) opening() []ringback.StreamEvent {
+	first := s.first
+	s.first = nil
+	return first
+}
+
+// read notes what is given to the reader.
+func (s *Stream) read(events []ringback.StreamEvent, err error) ([]ringback.StreamEvent, error) {
 	if err != nil {
 		s.ended = s.ended || errors.Is(err, io.EOF)
 		return nil, err
 	}
-	last := &events[len(events)-1]
-	s.after, s.ended = last.EventID, last.Job != nil
+	if len(events) > 0 {
+		s.Pass(&events[len(events)-1])
+	}
 	return events, nil
 }
+
+// Pass goes on behind an event that the reader has from another stream of the job.
+func (s *Stream) Pass(e *ringback.StreamEvent) { s.after, s.ended = e.EventID, e.Job != nil }
+
+// Await has f called once, in a goroutine of its own, as soon as Next would not wait.
+// Stop takes that back, if it has not begun.
+func (s *Stream) Await(f func()) (stop func()) { return s.log.Await(s.after, s.local, f) }
 
 // Over tells whether the job had ended when the stream was opened: Next then waits for
 // nothing but the store.

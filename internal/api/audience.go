@@ -1,0 +1,196 @@
+package api
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// An audience is those who read the events of one job over SSE. Who has seen all that
+// there is waits in it; what comes next is rendered once for all who wait, and written
+// to each as far as its connection takes it at once. Who has not taken all goes on by
+// itself until it has, and nobody waits for it.
+type audience struct {
+	server  *Server
+	key     audienceKey
+	members int // the lock of all audiences guards it
+
+	mu      sync.Mutex
+	waiting map[*seat]struct{} // all have seen the same
+	forget  func()             // the log's promise to call show; nil: there is none
+}
+
+// audienceKey tells apart who reads a job from who relays what this node writes of it.
+type audienceKey struct {
+	job   string
+	relay bool
+}
+
+// audiences are those of the jobs that are read now.
+type audiences struct {
+	mu  sync.Mutex
+	all map[audienceKey]*audience
+}
+
+// enter counts a reader in. It must leave before it closes its stream: while one is in,
+// all that are in share one log.
+func (as *audiences) enter(s *Server, key audienceKey) *audience {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	a := as.all[key]
+	if a == nil {
+		a = &audience{server: s, key: key, waiting: map[*seat]struct{}{}}
+		as.all[key] = a
+	}
+	a.members++
+	return a
+}
+
+func (as *audiences) leave(a *audience) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	if a.members--; a.members == 0 {
+		delete(as.all, a.key)
+	}
+}
+
+// join lets a reader wait, if it has seen all that there is; otherwise it gives what
+// comes next.
+func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.showNext() { // or the others would have seen less than this one
+		a.mu.Unlock()
+		a.mu.Lock()
+	}
+	if a.server.closing.Err() != nil {
+		return nil, errClosing
+	}
+	events, err := t.Ready()
+	if len(events) > 0 || err != nil {
+		return events, err
+	}
+	t.waits, a.waiting[t] = true, struct{}{}
+	a.listen(t)
+	return nil, nil
+}
+
+// listen has the log say when there is more than a reader who waits has seen. The
+// caller holds the lock.
+func (a *audience) listen(t *seat) {
+	if a.forget == nil {
+		a.forget = t.Await(a.show)
+	}
+}
+
+// show brings what has come to all who wait.
+func (a *audience) show() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget = nil
+	for a.showNext() {
+		a.mu.Unlock() // others want to come and go
+		a.mu.Lock()
+	}
+}
+
+// showNext brings some of what has come to all who wait; false, if there is nothing.
+// The caller holds the lock.
+func (a *audience) showNext() bool {
+	one := a.anyone()
+	if one == nil {
+		return false
+	}
+	events, err := one.Ready()
+	switch {
+	case err != nil:
+		a.dismissAll(err)
+		return false
+	case len(events) == 0:
+		a.listen(one)
+		return false
+	}
+	for b, err := range a.server.batched(events) {
+		if err != nil {
+			a.dismissAll(err)
+			return false
+		}
+		for t := range a.waiting {
+			t.Pass(b.last)
+			a.tell(t, b.as(t.chunked), b)
+		}
+		b.drop()
+	}
+	return true
+}
+
+func (a *audience) anyone() *seat {
+	for t := range a.waiting {
+		return t
+	}
+	return nil
+}
+
+// tell writes text to a reader who waits. If it takes only some of it, it waits no
+// longer, and writes the rest by itself; b is what the text is part of, if of any. The
+// caller holds the lock.
+func (a *audience) tell(t *seat, text []byte, b *batch) {
+	n, err := t.eager.write(text)
+	switch {
+	case err != nil:
+		a.dismiss(t, lost(err))
+	case n < len(text):
+		if b != nil {
+			b.hold()
+		}
+		t.rest, t.restOf = text[n:], b
+		a.dismiss(t, nil)
+	}
+}
+
+// beat tells a reader who waits that the server lives.
+func (a *audience) beat(t *seat) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t.waits {
+		a.tell(t, t.alive(), nil)
+	}
+}
+
+// end has a reader who waits leave.
+func (a *audience) end(t *seat, why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t.waits {
+		a.dismiss(t, why)
+	}
+}
+
+func (a *audience) dismissAll(why error) {
+	for t := range a.waiting {
+		a.dismiss(t, why)
+	}
+}
+
+// dismiss has a reader wait no longer: its goroutine goes on, or ends if why is not
+// nil. The caller holds the lock.
+func (a *audience) dismiss(t *seat, why error) {
+	delete(a.waiting, t)
+	t.waits, t.why = false, why
+	_ = t.conn.SetReadDeadline(time.Unix(1, 0)) // it reads
+	if len(a.waiting) == 0 && a.forget != nil {
+		a.forget()
+		a.forget = nil
+	}
+}
+
+// waitsUntil gives a reader who waits a time to look up; false, if it waits no longer.
+func (a *audience) waitsUntil(t *seat, at time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t.waits {
+		_ = t.conn.SetReadDeadline(at) // it fails where reading will
+	}
+	return t.waits
+}

@@ -1,0 +1,45 @@
+//go:build unix
+
+package api
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// eager writes to a connection what it takes at once, and never waits.
+type eager struct {
+	raw syscall.RawConn // nil: it takes nothing at once
+}
+
+func newEager(conn net.Conn) (e eager) {
+	if g, ok := conn.(*guest); ok {
+		conn = g.Conn
+	}
+	if c, ok := conn.(syscall.Conn); ok {
+		e.raw, _ = c.SyscallConn() // nil, if there is none
+	}
+	return e
+}
+
+// write tells how much was taken.
+func (e eager) write(p []byte) (n int, err error) {
+	if e.raw == nil {
+		return 0, nil
+	}
+	var wrong error
+	err = e.raw.Write(func(fd uintptr) bool {
+		n, wrong = syscall.Write(int(fd), p)
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(wrong, syscall.EAGAIN), errors.Is(wrong, syscall.EINTR):
+		return 0, nil
+	case wrong != nil:
+		return 0, wrong
+	}
+	return n, nil
+}
