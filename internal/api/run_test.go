@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -163,6 +164,86 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// givesUp has a door that answers over a connection of its own, and gives that back,
+// and one that reads a body.
+func givesUp(s *Server) {
+	s.reserve = func(int64) (func(), error) { return func() {}, nil }
+	s.handle("POST /test/body", route{method: "POST", open: true, body: jsonBody, door: func(_ context.Context, c *call) (reply, error) {
+		return reply{body: string(c.body)}, nil
+	}})
+	s.handle("GET /test/own", route{method: "GET", open: true, door: func(context.Context, *call) (reply, error) {
+		return reply{stream: func(w http.ResponseWriter, _ *http.Request) int {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+				go conn.(*guest).comeBack()
+			}
+			return http.StatusNoContent
+		}}, nil
+	}})
+}
+
+const ownRequest = "GET /test/own HTTP/1.1\r\nHost: x\r\n\r\n"
+
+func TestAConnectionThatComesBackIsLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	inBubble(t, givesUp, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		c := dial()
+		defer c.Close()
+		for range 2 {
+			_, _ = io.WriteString(c, ownRequest)
+			if got := status(c); got != "204 No Content" {
+				t.Fatalf("got %s, want 204", got)
+			}
+			time.Sleep(idleTimeout - time.Second)
+		}
+		go func() {
+			_, _ = io.WriteString(c, "POST /test/body HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n")
+			time.Sleep(bodyGrace / 2)
+			_, _ = io.WriteString(c, "[]")
+		}()
+		if got := status(c); got != "200 OK" {
+			t.Errorf("a slow request: got %s, want 200", got)
+		}
+		_, _ = io.WriteString(c, ownRequest)
+		if got := status(c); got != "204 No Content" {
+			t.Fatalf("got %s, want 204", got)
+		}
+		start := time.Now()
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(start) != idleTimeout {
+			t.Errorf("after %v: got %v, want its end after %v", time.Since(start), err, idleTimeout)
+		}
+	})
+}
+
+func TestConnectionsThatMayComeBackHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	prepare := func(s *Server) { givesUp(s); s.maxConns = 2 }
+	inBubble(t, prepare, func(t *testing.T, stop context.CancelFunc, dial func() net.Conn) {
+		start := time.Now()
+		var rest []net.Conn
+		for range 3 { // for the third, the first has to go
+			c := dial()
+			defer c.Close()
+			_, _ = io.WriteString(c, ownRequest)
+			if got := status(c); got != "204 No Content" {
+				t.Fatalf("got %s, want 204", got)
+			}
+			synctest.Wait()
+			rest = append(rest, c)
+		}
+		if _, err := rest[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(start) > 0 {
+			t.Errorf("the first, after %v: got %v, want its end at once", time.Since(start), err)
+		}
+		stop()
+		for _, c := range rest[1:] {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(start) > firstWord {
+				t.Errorf("at the server's end, after %v: got %v", time.Since(start), err)
+			}
+		}
+	})
 }
 
 func TestHeadersAreBounded(t *testing.T) {

@@ -328,3 +328,41 @@ func BenchmarkDelta(b *testing.B) {
 		}
 	}
 }
+
+func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
+	t.Parallel()
+	l := NewLog("a-job")
+	called := make(chan string, 10)
+	await := func(name string, after ringback.EventID, only bool) (stop func()) {
+		return l.Await(after, only, func() { called <- name })
+	}
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-called:
+			if got != want {
+				t.Errorf("%s is called, want %s", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s is not called", want)
+		}
+	}
+	await("the follower of nothing", ringback.EventID{}, true)
+	next("the follower of nothing")
+	await("the one who has left", ringback.EventID{}, false)()
+	await("the one who waits", ringback.EventID{}, false)
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	next("the one who waits")
+	await("the one who is late", ringback.EventID{}, false)
+	next("the one who is late")
+	last := l.Last()
+	await("the one who waits for the end", last, false)
+	l.End(ringback.StreamEvent{Type: ringback.EventCompleted, EventID: ringback.EventID{Attempt: 1, Number: 9}, Job: &ringback.Job{}})
+	next("the one who waits for the end")
+	if len(called) > 0 {
+		t.Errorf("%s is called again", <-called)
+	}
+	if events, err := l.Ready(last, false); len(events) != 1 || err != nil {
+		t.Errorf("ready are %v, %v", events, err)
+	}
+}

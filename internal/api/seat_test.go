@@ -1,0 +1,164 @@
+package api_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/api"
+)
+
+// wire is a connection on which a test writes HTTP itself.
+type wire struct {
+	t *testing.T
+	net.Conn
+	in *bufio.Reader
+}
+
+func (w *world) wire() *wire {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.addr)
+	must(w.t, err)
+	w.t.Cleanup(func() { _ = conn.Close() })
+	must(w.t, conn.SetDeadline(time.Now().Add(patience)))
+	return &wire{w.t, conn, bufio.NewReader(conn)}
+}
+
+// ask sends the lines of a request.
+func (c *wire) ask(lines ...string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, strings.Join(lines, "\r\n")+"\r\nHost: localhost\r\n\r\n")
+	must(c.t, err)
+}
+
+func (c *wire) answer() *http.Response {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.in, nil)
+	must(c.t, err)
+	return resp
+}
+
+func (c *wire) atEnd() {
+	c.t.Helper()
+	if rest, err := io.ReadAll(c.in); len(rest) > 0 || err != nil {
+		c.t.Errorf("on the connection that should have ended: got %q, %v", rest, err)
+	}
+}
+
+func TestAConnectionServesFurtherRequestsBehindAStream(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	c := w.wire()
+	for range 3 {
+		id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=5&pace=5ms"`)
+		c.ask("GET /api/jobs/" + id + "/stream HTTP/1.1")
+		resp := c.answer()
+		if resp.Close || resp.Header.Get("Date") == "" || resp.Header.Get("X-Request-Id") == "" {
+			t.Errorf("the headers are %v", resp.Header)
+		}
+		if events := sseEvents(t, resp.Body); grown(events) != *w.end(id).Result {
+			t.Errorf("the deltas make %q", grown(events))
+		}
+		body := `{"prompt":"Hi","callback_url":"` + w.callback + `"}`
+		c.ask("POST /api/generate HTTP/1.1", fmt.Sprintf("Content-Length: %d", len(body)), "Content-Type: application/json")
+		_, err := io.WriteString(c, body)
+		must(t, err)
+		resp = c.answer()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusAccepted {
+			t.Errorf("behind the stream: got %s, %v", resp.Status, err)
+		}
+	}
+}
+
+func TestAStreamEndsWithItsConnectionWhereTheReaderWantsThat(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	for _, how := range []string{"HTTP/1.0", "HTTP/1.1\r\nConnection: close"} {
+		id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=5&pace=5ms"`)
+		c := w.wire()
+		c.ask("GET /api/jobs/" + id + "/stream " + how)
+		resp := c.answer()
+		if chunked := resp.TransferEncoding != nil; !resp.Close || chunked == strings.HasPrefix(how, "HTTP/1.0") {
+			t.Errorf("%q: got %v, %v", how, resp.Header, resp.TransferEncoding)
+		}
+		if events := sseEvents(t, resp.Body); grown(events) != *w.end(id).Result {
+			t.Errorf("%q: the deltas make %q", how, grown(events))
+		}
+		c.atEnd()
+	}
+}
+
+// A request that is sent ahead of a stream's end is not answered: the connection ends,
+// and its client has to send it again.
+func TestARequestAheadOfAStreamsEndIsNotLostInSilence(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	for name, ask := range map[string]func(c *wire, stream string){
+		"with it": func(c *wire, stream string) { c.ask(stream + "\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1") },
+		"behind it": func(c *wire, stream string) {
+			c.ask(stream)
+			_, err := c.in.Peek(1)
+			must(t, err)
+			c.ask("GET /healthz HTTP/1.1")
+		},
+	} {
+		id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=20&pace=5ms"`)
+		c := w.wire()
+		ask(c, "GET /api/jobs/"+id+"/stream HTTP/1.1")
+		if events := sseEvents(t, c.answer().Body); grown(events) != *w.end(id).Result {
+			t.Errorf("%s: the deltas make %q", name, grown(events))
+		}
+		c.atEnd()
+	}
+}
+
+func TestAReaderThatTalksIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{api: api.Config{Metrics: prometheus.NewRegistry()}})
+	id := w.submit(`"prompt":"Hi","model":"sim/mute"`)
+	c := w.wire()
+	c.ask("GET /api/jobs/" + id + "/stream HTTP/1.1")
+	_, err := c.in.Peek(1)
+	must(t, err)
+	_, _ = c.Write(make([]byte, 64<<10)) // it may be cut off already
+	_, _ = io.Copy(io.Discard, c.in)
+	w.metric(`ringback_stream_readers{transport="sse"} 0`)
+}
+
+// Those who keep up and those who don't see the same, and the latter hold up nobody:
+// these begin to read when all others have read all.
+func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{server: func(s *api.Server) { s.Hurry(10*time.Millisecond, patience) }})
+	id := w.submit(manyEvents + `,"run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
+	late := make([]func() []ringback.StreamEvent, 5)
+	for i := range late {
+		late[i] = w.narrow(id, "sse")
+	}
+	seen := make([][]ringback.StreamEvent, 20)
+	var quick sync.WaitGroup
+	for i := range seen {
+		quick.Go(func() { seen[i] = sseEvents(t, w.open("/api/jobs/"+id+"/stream").Body) })
+	}
+	quick.Wait()
+	for _, read := range late {
+		seen = append(seen, read())
+	}
+	want, result := overSSE(w, id, ""), *w.end(id).Result
+	for i, events := range append(seen, want) {
+		same := slices.EqualFunc(want, events, func(a, b ringback.StreamEvent) bool { return a.EventID == b.EventID && a.Type == b.Type })
+		if text := grown(events); text != result || !same {
+			t.Errorf("reader %d has %d bytes of %d, in %d events of %d", i, len(text), len(result), len(events), len(want))
+		}
+	}
+}
