@@ -26,24 +26,24 @@ func newScribe(t *rapid.T) *scribe { return &scribe{T: t, since: time.Now()} }
 // followed by another of the same step.
 func (s *scribe) begin(move string) {
 	s.since = time.Now()
-	s.note("step %d: %s", s.steps, move)
+	s.notef("step %d: %s", s.steps, move)
 }
 
 // Logf implements rapid.TB.
 func (s *scribe) Logf(format string, args ...any) {
 	s.Helper()
-	s.note("    "+format, args...)
+	s.notef("    "+format, args...)
 	s.T.Logf(format, args...)
 }
 
 // Fatalf implements rapid.TB.
 func (s *scribe) Fatalf(format string, args ...any) {
 	s.Helper()
-	s.note("failed, %s after that began: "+format, append([]any{time.Since(s.since)}, args...)...)
+	s.notef("failed, %s after that began: "+format, append([]any{time.Since(s.since)}, args...)...)
 	s.T.Fatalf(format, args...)
 }
 
-func (s *scribe) note(format string, args ...any) {
+func (s *scribe) notef(format string, args ...any) {
 	s.lines = append(s.lines, fmt.Sprintf(format, args...))
 }
 
