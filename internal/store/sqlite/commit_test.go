@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,6 +73,25 @@ func TestAReaderThatIsAlwaysThereDoesNotLetTheLogGrow(t *testing.T) {
 	if limit := s.maxLog + 8<<20; largest > limit {
 		t.Errorf("write-ahead log: got %d bytes at its largest, want at most %d", largest, limit)
 	}
+}
+
+func TestAReadOnABusyMachineHasSecondsButNotForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir())
+		for _, c := range []struct {
+			waits time.Duration // for a processor
+			want  error
+		}{{4 * time.Second, nil}, {6 * time.Second, context.DeadlineExceeded}, {0, nil}} {
+			err := s.read(t.Context(), func(q *reader) error {
+				time.Sleep(c.waits)
+				var n int
+				return q.row("SELECT count(*) FROM jobs").Scan(&n)
+			})
+			if !errors.Is(err, c.want) {
+				t.Errorf("read that waits for %s: got error %v, want %v", c.waits, err, c.want)
+			}
+		}
+	})
 }
 
 func TestCallersThatLeaveDoNotBreakReads(t *testing.T) {

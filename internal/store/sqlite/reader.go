@@ -16,8 +16,10 @@ const readers = 4
 
 const (
 	// readTimeout bounds a read transaction: a longer one would keep the log from
-	// being truncated.
-	readTimeout = time.Second
+	// being truncated. It is far more than any read needs, since it runs on while the
+	// process waits for a processor: on a machine with ten times more to do than it
+	// can, milliseconds become a second.
+	readTimeout = 5 * time.Second
 	// takeTimeout bounds the wait for a connection: many may want to read at once.
 	takeTimeout = 10 * time.Second
 )

@@ -11,7 +11,7 @@
 //
 // The package knows no SQL and no files: whatever a store must do to crash, to
 // lose the answer to a commit or to run out of space is the [Harness]'s affair.
-// It reads no clock: every move is told the time.
+// No move reads a clock: each is told the time.
 package storetest
 
 import (

@@ -40,18 +40,24 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 				if walked >= walks && !failed {
 					return
 				}
+				s := newScribe(r)
 				arrived := false
 				// After a failure rapid looks for a shorter walk that fails, and takes the
 				// shortest once more to tell of it.
-				defer func() { failed = failed || !arrived }()
-				takeWalk(t, r, open(t))
+				defer func() {
+					if !arrived && !failed {
+						s.publish(t, walked+1)
+					}
+					failed = failed || !arrived
+				}()
+				takeWalk(t, s, open(t))
 				walked, arrived = walked+1, true
 			})
 		})
 	}
 }
 
-func takeWalk(t *testing.T, r *rapid.T, h Harness) {
+func takeWalk(t *testing.T, r *scribe, h Harness) {
 	defer func() { _ = h.Store().Close() }() // also after a failure: the next walk is about to begin
 	w := &walk{
 		world: newWorld(r, t, h), t: r, m: newModel(), time: start, witness: newWitness(),
@@ -87,7 +93,7 @@ func (w *walk) restart(h Harness) {
 // walk is one walk: the store, the model beside it, and the time.
 type walk struct {
 	*world
-	t *rapid.T
+	t *scribe
 	m *model
 	witness
 
@@ -141,16 +147,18 @@ func (w *walk) step() (more bool) {
 			names = append(names, slices.Repeat([]string{m.name}, m.often)...)
 		}
 		w.time = w.time.Add(time.Millisecond)
+		w.t.steps++
 		for made := false; !made; {
 			name := pick(w, names, "move")
 			if name == "the end" {
 				return false
 			}
+			w.t.begin(name)
 			made = possible(moves[slices.IndexFunc(moves, func(m move) bool { return m.name == name })].make)
 		}
 		w.check()
 		return true
-	}).Draw(w.t, "more")
+	}).Draw(w.t.T, "more")
 }
 
 // jobs of the model that are as the caller wants, oldest first.

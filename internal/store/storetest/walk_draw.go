@@ -28,7 +28,7 @@ func pick[T any](w *walk, from []T, what string) T {
 			}
 		}
 		return from[i%len(from)]
-	}).Draw(w.t, what)
+	}).Draw(w.t.T, what)
 }
 
 func (w *walk) number(from, to int, what string) int {
