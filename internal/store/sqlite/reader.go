@@ -16,8 +16,10 @@ const readers = 4
 
 const (
 	// readTimeout bounds a read transaction: a longer one would keep the log from
-	// being truncated.
-	readTimeout = time.Second
+	// being truncated. No read looks at so much that it takes a second, unless it
+	// gets no processor for as long, and then it is to succeed all the same. So it is
+	// what the other store's reads have.
+	readTimeout = 10 * time.Second
 	// takeTimeout bounds the wait for a connection: many may want to read at once.
 	takeTimeout = 10 * time.Second
 )
