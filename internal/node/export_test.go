@@ -51,6 +51,15 @@ func (n *Node) InLine() (all int) {
 	return all
 }
 
+// ForgetHowLongTriesTook lets all hosts count as quick, until their next tries end.
+func (n *Node) ForgetHowLongTriesTook() {
+	n.deliveries.mu.Lock()
+	defer n.deliveries.mu.Unlock()
+	for _, to := range n.deliveries.hosts {
+		to.took = 0
+	}
+}
+
 // Alive is how many nodes the last renewal showed.
 func (n *Node) Alive() int { return n.life.Load().alive() }
 
