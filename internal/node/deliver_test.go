@@ -166,12 +166,12 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
 	var inside crowd
 	dead := tarpit(t, &inside)
-	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: longestTry}})
-	for range 50 {
+	w := start(t, setup{node: impatient})
+	for range 20 {
 		w.submit(ringback.Request{CallbackURL: dead.URL})
 	}
 	w.eventually("all slots of the dead host", func() bool { now, _ := inside.there(); return now == 8 })
-	for i := range 5 {
+	for i := range 3 {
 		j := w.ask("sim/echo", fmt.Sprint("living ", i))
 		w.webhook(j.ID)
 		if now, _ := inside.there(); now != 8 {
@@ -186,7 +186,7 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	t.Parallel()
 	var inside crowd
-	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: longestTry}})
+	w := start(t, setup{node: impatient})
 	w.webhook(w.ask("sim/echo", "proves the host").ID)
 	for range 20 { // 20 × 8 tries are more than half of 256
 		dead := tarpit(t, &inside)

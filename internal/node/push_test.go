@@ -283,7 +283,7 @@ var veryLong = strings.Repeat(" very long", 30_000)
 func TestAStalledStreamIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	to := stalledReceiver(t)
-	w := start(t, setup{sender: webhook.SenderConfig{Timeout: longestTry}})
+	w := start(t, setup{})
 	const jobs = 2
 	for i := range jobs {
 		w.submit(ringback.Request{Model: "sim/echo", Prompt: fmt.Sprint("stalled ", i, veryLong), StreamTo: to})

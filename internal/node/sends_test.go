@@ -67,7 +67,7 @@ func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 
 func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 	t.Parallel()
-	w, b, ids := startBusy(t, 40)
+	w, b, ids := startBusy(t, 20)
 	close(b.letGo)
 	for _, id := range ids {
 		if d := w.settledDelivery(id); d.Status != ringback.DeliveryDelivered || len(d.Tries) != 1 {
@@ -90,7 +90,7 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 // at a time that take half a second each, that is 16.
 func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	t.Parallel()
-	const jobs, most = 60, 16
+	const jobs, most = 40, 16
 	var proven atomic.Bool
 	b := newBusy(t)
 	w := start(t, setup{receiver: simulate.ReceiverConfig{Answer: func(d simulate.Delivery) simulate.Answer {
@@ -123,10 +123,10 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 // store, and has lost nothing: no try, and not the wish to be sent once more.
 func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
-	w, b, ids := startBusy(t, 30)
+	w, b, ids := startBusy(t, 20)
 	_, err := w.node.Redeliver(t.Context(), "default", ids[0])
 	must(t, err)
-	w.eventually("the redelivery in line", func() bool { return w.node.InLine() == 30-8+1 })
+	w.eventually("the redelivery in line", func() bool { return w.node.InLine() == 20-8+1 })
 	b.refuse.Store(8)
 	close(b.letGo)
 	w.eventually("an empty line", func() bool { return w.node.InLine() == 0 })
