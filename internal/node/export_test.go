@@ -6,6 +6,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -71,6 +72,9 @@ func (n *Node) Leased() bool { return n.leased() }
 
 // Watched is how many jobs somebody waits for.
 func (n *Node) Watched() int { return len(n.hub.Watched()) }
+
+// AwaitsBegin is how many jobs are read of which nothing is to be had before they begin.
+func (n *Node) AwaitsBegin() int { return len(n.hub.Awaiting(hub.AwaitBegin)) }
 
 // Pushed is how often something was pushed, by kind and outcome.
 func (n *Node) Pushed(kind, outcome string) int {
