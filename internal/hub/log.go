@@ -82,6 +82,9 @@ func (l *Log) last() ringback.EventID {
 func (l *Log) Add(attempt int64, e ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.isVoid(attempt) {
+		return
+	}
 	l.flush()
 	if e.Type == ringback.EventStarted {
 		l.forget(attempt)
@@ -98,6 +101,9 @@ func (l *Log) Delta(attempt int64, d ringback.Delta) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.isVoid(attempt) {
+		return
+	}
 	if len(l.entries) < manyEvents {
 		l.add(ringback.StreamEvent{Type: ringback.EventDelta, EventID: l.next(attempt), Delta: &d})
 		l.wake()
@@ -111,6 +117,11 @@ func (l *Log) Delta(attempt int64, d ringback.Delta) {
 		l.flush()
 	}
 }
+
+// isVoid tells whether a later attempt writes the log already: this one was taken
+// away while its call goes on, and what it says now would stand behind events with
+// higher ids, where no reader finds its way. The caller holds the lock.
+func (l *Log) isVoid(attempt int64) bool { return attempt < l.last().Attempt }
 
 // flush makes an event of what is held. The caller holds the lock.
 func (l *Log) flush() {

@@ -198,6 +198,29 @@ func TestMuchTextOfAnAttemptThatBrokeGoes(t *testing.T) {
 	}
 }
 
+// An attempt that was taken away may still write when the next one has begun.
+func TestWhatComesOfAnAttemptThatWasTakenAwayIsVoid(t *testing.T) {
+	l := NewLog("a-job")
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+	l.Add(3, ringback.StreamEvent{Type: ringback.EventRetrying})
+	l.Add(3, ringback.StreamEvent{Type: ringback.EventStarted})
+	for range 100 {
+		l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: "old"})
+		l.Delta(3, ringback.Delta{Kind: ringback.DeltaText, Text: "x"})
+	}
+	l.Add(1, ringback.StreamEvent{Type: ringback.EventRetrying})
+	end(l)
+	all := readAll(t, l, ringback.EventID{})
+	if got := textOf(all); got != strings.Repeat("x", 100) || len(all) != 104 {
+		t.Errorf("got %d events with %q", len(all), got)
+	}
+	for i, e := range all {
+		if rest := readAll(t, l, e.EventID); len(rest) != len(all)-1-i {
+			t.Fatalf("behind %s: got %d events, want %d", e.EventID, len(rest), len(all)-1-i)
+		}
+	}
+}
+
 func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	var h Hub
 	job := uuid.New()

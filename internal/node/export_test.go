@@ -6,6 +6,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -51,6 +52,15 @@ func (n *Node) InLine() (all int) {
 	return all
 }
 
+// ForgetHowLongTriesTook lets all hosts count as quick, until their next tries end.
+func (n *Node) ForgetHowLongTriesTook() {
+	n.deliveries.mu.Lock()
+	defer n.deliveries.mu.Unlock()
+	for _, to := range n.deliveries.hosts {
+		to.took = 0
+	}
+}
+
 // Alive is how many nodes the last renewal showed.
 func (n *Node) Alive() int { return n.life.Load().alive() }
 
@@ -62,6 +72,9 @@ func (n *Node) Leased() bool { return n.leased() }
 
 // Watched is how many jobs somebody waits for.
 func (n *Node) Watched() int { return len(n.hub.Watched()) }
+
+// AwaitsBegin is how many jobs are read of which nothing is to be had before they begin.
+func (n *Node) AwaitsBegin() int { return len(n.hub.Awaiting(hub.AwaitBegin)) }
 
 // Pushed is how often something was pushed, by kind and outcome.
 func (n *Node) Pushed(kind, outcome string) int {

@@ -113,6 +113,7 @@ func (n *Node) pause(d time.Duration) bool {
 // next attempt.
 func (n *Node) settled(after store.Job, born *send) {
 	if after.Status == ringback.Queued {
+		n.hub.Publish(after.ID) // another node may begin it next
 		poke(n.wakeJobs)
 		return
 	}

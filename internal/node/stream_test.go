@@ -183,7 +183,7 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 		case ringback.EventCancelled:
 			took := time.Since(began)
 			t.Logf("the end showed %s after the cancel", took)
-			if took > 5*time.Second {
+			if took >= 10*time.Second { // when all that is looked at now and then has been
 				t.Errorf("that is no more at once")
 			}
 			return

@@ -84,6 +84,8 @@ func (n *Node) passOn(freed []store.Job) {
 	for _, j := range freed {
 		if j.Status.Terminal() {
 			n.ended(j)
+		} else {
+			n.hub.Publish(j.ID) // another node may begin it next
 		}
 	}
 	poke(n.wakeJobs)
