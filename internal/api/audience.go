@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback"
 )
 
@@ -23,7 +25,7 @@ type audience struct {
 
 // audienceKey tells apart who reads a job from who relays what this node writes of it.
 type audienceKey struct {
-	job   string
+	job   uuid.UUID
 	relay bool
 }
 

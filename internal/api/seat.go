@@ -29,7 +29,6 @@ type seat struct {
 	eager    eager  // the same, for what it takes at once
 	chunked  bool   // an answer of HTTP/1.1, which tells where it ends
 	guest    *guest // that may send another request behind the answer; nil: it may not
-	path     string
 
 	// The audience's lock guards these.
 	waits  bool
@@ -44,11 +43,11 @@ func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader) (t *se
 	if err != nil {
 		return nil, nil, err
 	}
-	t = &seat{reader: by, server: s, conn: conn, eager: newEager(conn), chunked: r.ProtoAtLeast(1, 1), path: r.URL.Path}
+	t = &seat{reader: by, server: s, conn: conn, eager: newEager(conn), chunked: r.ProtoAtLeast(1, 1)}
 	if g, _ := slim(r).(*guest); t.chunked && !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
 		t.guest = g
 	}
-	t.audience = s.audiences.enter(s, audienceKey{r.PathValue("id"), r.Header.Get(node.RelayHeader) == "1"})
+	t.audience = s.audiences.enter(s, audienceKey{by.Job(), r.Header.Get(node.RelayHeader) == "1"})
 	by.onto(conn, t)
 	return t, t.head(w.Header()), nil
 }
@@ -87,16 +86,26 @@ func (t *seat) piece(text string) []byte {
 // lastChunk ends an answer that consists of chunks.
 const lastChunk = "0\r\n\r\n"
 
-// serve brings a reader all events of its job, from those that are first on, and the
-// server's signs of life, until there are no more or it leaves.
-func (t *seat) serve(head []byte, first []ringback.StreamEvent) {
+// begin sends the answer's head, the events that are first, and what there is beside
+// them, in the request's own goroutine. What follows is for one that never had as much
+// to do, with a stack to match.
+func (t *seat) begin(head []byte, first []ringback.StreamEvent) {
 	err := t.write(head)
 	if err == nil {
 		err = t.carry(first)
 	}
+	if err == nil {
+		err = t.catchUp()
+	}
+	go t.serve(err)
+}
+
+// serve brings a reader the events of its job and the server's signs of life, from where
+// it waits for them on, until there are no more or it leaves. An error ends it at once.
+func (t *seat) serve(err error) {
 	for err == nil {
-		if err = t.catchUp(); err == nil {
-			err = t.wait()
+		if err = t.wait(); err == nil {
+			err = t.catchUp()
 		}
 	}
 	t.end(err)
@@ -203,7 +212,7 @@ var (
 // end ends the answer, where the reader is still there: it is told when to come again
 // where it is the server that leaves.
 func (t *seat) end(why error) {
-	t.server.tellReader(t.path, why)
+	t.server.tellReader(t.reader, why)
 	if errors.Is(why, errSlow) {
 		t.slow()
 	}

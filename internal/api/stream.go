@@ -45,7 +45,7 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 			s.log.Error("connection is not given up for a stream", slog.Any("err", err))
 			return http.StatusInternalServerError
 		}
-		go t.serve(head, first)
+		t.begin(head, first)
 		return http.StatusOK
 	}}, nil
 }
@@ -107,13 +107,13 @@ func first(ctx context.Context, r *reader) ([]ringback.StreamEvent, error) {
 }
 
 // tellReader logs why a stream broke off, where that is our fault.
-func (s *Server) tellReader(path string, err error) {
+func (s *Server) tellReader(r *reader, err error) {
 	known, _ := outsideError(err)
 	switch {
 	case err == nil, known != nil, errors.Is(err, io.EOF), errors.Is(err, errClosing), errors.Is(err, errReader):
 		return
 	}
-	s.log.Error("stream broke off", slog.String("path", path), slog.Any("err", err))
+	s.log.Error("stream broke off", slog.Any("job_id", r.Job()), slog.String("transport", string(r.by)), slog.Any("err", err))
 }
 
 var (

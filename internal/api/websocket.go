@@ -43,7 +43,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		}
 		reader.onto(slim(r), nil)
 		conn.SetReadLimit(saidAtMost)
-		s.tellReader(r.URL.Path, s.overWebSocket(context.WithoutCancel(r.Context()), reader, conn))
+		s.tellReader(reader, s.overWebSocket(context.WithoutCancel(r.Context()), reader, conn))
 		return http.StatusSwitchingProtocols
 	}}, nil
 }

@@ -27,11 +27,11 @@ type Log struct {
 	entries []entry
 	text    []byte // of all deltas, one behind the other
 	held    ringback.Delta
-	heldBy  int64                // the attempt of held; 0: nothing is held
-	moved   chan struct{}        // closed when something changes; nil: nobody waits
-	waiting map[*func()]struct{} // called when something changes, once
-	fed     bool                 // an attempt of this process writes it
-	whole   bool                 // all is here but the end
+	heldBy  int64         // the attempt of held; 0: nothing is held
+	moved   chan struct{} // closed when something changes; nil: nobody waits
+	waiting []*func()     // called when something changes, once
+	fed     bool          // an attempt of this process writes it
+	whole   bool          // all is here but the end
 	end     *ringback.StreamEvent
 	err     error
 }
@@ -221,10 +221,10 @@ func (l *Log) wake() {
 		close(l.moved)
 		l.moved = nil
 	}
-	for f := range l.waiting {
+	for _, f := range l.waiting {
 		go (*f)()
 	}
-	clear(l.waiting)
+	l.waiting = nil
 }
 
 // wait gives the channel that is closed at the next change. The caller holds the lock.
@@ -291,14 +291,11 @@ func (l *Log) Await(after ringback.EventID, only bool, f func()) (stop func()) {
 		go f()
 		return func() {}
 	}
-	if l.waiting == nil {
-		l.waiting = map[*func()]struct{}{}
-	}
-	l.waiting[&f] = struct{}{}
+	l.waiting = append(l.waiting, &f)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.waiting, &f)
+		l.waiting = slices.DeleteFunc(l.waiting, func(g *func()) bool { return g == &f })
 	}
 }
 

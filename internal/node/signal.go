@@ -63,14 +63,22 @@ func (n *Node) publishEnds(ctx context.Context) error {
 
 // beginsPause is the time between two questions about jobs that are to be seen growing:
 // nothing tells that another node has begun them.
-const beginsPause = 200 * time.Millisecond
+//
+// Where very many wait, to ask takes its time too: it is at most one part in beginsShare
+// of all time.
+const (
+	beginsPause = 200 * time.Millisecond
+	beginsShare = 20
+)
 
 // watchBegins tells those who watch jobs that wait when other nodes begin them.
 func (n *Node) watchBegins(ctx context.Context) error {
-	for sleep(ctx, beginsPause) {
-		if n.life.Load().shared() {
+	for pause := beginsPause; sleep(ctx, pause); {
+		asked := time.Now()
+		if n.life.Load().alive() > 1 {
 			n.complain(ctx, "watch begins", n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun))
 		}
+		pause = max(beginsPause, beginsShare*time.Since(asked))
 	}
 	return nil
 }

@@ -113,8 +113,8 @@ func (s *Stream) Await(f func()) (stop func()) { return s.log.Await(s.after, s.l
 // nothing but the store.
 func (s *Stream) Over() bool { return s.over }
 
-// After is the id of the last event that was read: where a reader goes on.
-func (s *Stream) After() ringback.EventID { return s.after }
+// Job is the id of the job.
+func (s *Stream) Job() uuid.UUID { return s.job }
 
 // Close must be called once. Who closes it before the end has left: see
 // ringback.DisconnectCancel.
