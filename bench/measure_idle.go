@@ -45,6 +45,11 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 		return err
 	}
 	jobs := max(50, int(rate*b.seconds))
+	for range 2 { // until the store is larger than what its processes keep of it
+		if _, err := b.flood(ctx, u, atOnce, promptSize, jobs); err != nil {
+			return err
+		}
+	}
 	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
 		return err
 	}

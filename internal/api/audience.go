@@ -1,12 +1,14 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/hub"
 )
 
 // An audience is those who read the events of one job over SSE. Who has seen all that
@@ -19,8 +21,9 @@ type audience struct {
 	members int // the lock of all audiences guards it
 
 	mu      sync.Mutex
-	waiting map[*seat]struct{} // all have seen the same
-	forget  func()             // the log's promise to call show; nil: there is none
+	waiting []*seat    // all have seen the same
+	waiter  hub.Waiter // shows what comes
+	listens bool       // the log will wake it
 }
 
 // audienceKey tells apart who reads a job from who relays what this node writes of it.
@@ -42,7 +45,8 @@ func (as *audiences) enter(s *Server, key audienceKey) *audience {
 	defer as.mu.Unlock()
 	a := as.all[key]
 	if a == nil {
-		a = &audience{server: s, key: key, waiting: map[*seat]struct{}{}}
+		a = &audience{server: s, key: key}
+		a.waiter.Wake = a.show
 		as.all[key] = a
 	}
 	a.members++
@@ -73,16 +77,18 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 	if len(events) > 0 || err != nil {
 		return events, err
 	}
-	t.waits, a.waiting[t] = true, struct{}{}
-	a.listen(t)
+	t.waits, t.place = true, len(a.waiting)
+	a.waiting = append(a.waiting, t)
+	a.listen()
 	return nil, nil
 }
 
-// listen has the log say when there is more than a reader who waits has seen. The
-// caller holds the lock.
-func (a *audience) listen(t *seat) {
-	if a.forget == nil {
-		a.forget = t.Await(a.show)
+// listen has the log wake the audience when there is more than those who wait have
+// seen. The caller holds the lock.
+func (a *audience) listen() {
+	if !a.listens {
+		a.listens = true
+		a.waiting[0].Await(&a.waiter)
 	}
 }
 
@@ -90,7 +96,7 @@ func (a *audience) listen(t *seat) {
 func (a *audience) show() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.forget = nil
+	a.listens = false
 	for a.showNext() {
 		a.mu.Unlock() // others want to come and go
 		a.mu.Lock()
@@ -100,17 +106,16 @@ func (a *audience) show() {
 // showNext brings some of what has come to all who wait; false, if there is nothing.
 // The caller holds the lock.
 func (a *audience) showNext() bool {
-	one := a.anyone()
-	if one == nil {
+	if len(a.waiting) == 0 {
 		return false
 	}
-	events, err := one.Ready()
+	events, err := a.waiting[0].Ready()
 	switch {
 	case err != nil:
 		a.dismissAll(err)
 		return false
 	case len(events) == 0:
-		a.listen(one)
+		a.listen()
 		return false
 	}
 	for b, err := range a.server.batched(events) {
@@ -118,20 +123,13 @@ func (a *audience) showNext() bool {
 			a.dismissAll(err)
 			return false
 		}
-		for t := range a.waiting {
+		for _, t := range slices.Backward(a.waiting) { // some may go
 			t.Pass(b.last)
 			a.tell(t, b.as(t.chunked), b)
 		}
 		b.drop()
 	}
 	return true
-}
-
-func (a *audience) anyone() *seat {
-	for t := range a.waiting {
-		return t
-	}
-	return nil
 }
 
 // tell writes text to a reader who waits. If it takes only some of it, it waits no
@@ -170,7 +168,7 @@ func (a *audience) end(t *seat, why error) {
 }
 
 func (a *audience) dismissAll(why error) {
-	for t := range a.waiting {
+	for _, t := range slices.Backward(a.waiting) {
 		a.dismiss(t, why)
 	}
 }
@@ -178,12 +176,15 @@ func (a *audience) dismissAll(why error) {
 // dismiss has a reader wait no longer: its goroutine goes on, or ends if why is not
 // nil. The caller holds the lock.
 func (a *audience) dismiss(t *seat, why error) {
-	delete(a.waiting, t)
+	last := len(a.waiting) - 1
+	a.waiting[t.place], a.waiting[last].place = a.waiting[last], t.place
+	a.waiting[last] = nil
+	a.waiting = a.waiting[:last]
 	t.waits, t.why = false, why
 	_ = t.conn.SetReadDeadline(time.Unix(1, 0)) // it reads
-	if len(a.waiting) == 0 && a.forget != nil {
-		a.forget()
-		a.forget = nil
+	if last == 0 && a.listens {
+		a.listens = false
+		t.Forget(&a.waiter)
 	}
 }
 

@@ -32,6 +32,7 @@ type seat struct {
 
 	// The audience's lock guards these.
 	waits  bool
+	place  int    // in the audience, while it waits
 	why    error  // it no longer waits; nil: it has something to write
 	rest   []byte // that it has to write
 	restOf *batch // what that is part of; nil: of nothing that must be dropped

@@ -29,7 +29,7 @@ type Log struct {
 	held    ringback.Delta
 	heldBy  int64         // the attempt of held; 0: nothing is held
 	moved   chan struct{} // closed when something changes; nil: nobody waits
-	waiting []*func()     // called when something changes, once
+	waiting []*Waiter     // woken when something changes, once
 	fed     bool          // an attempt of this process writes it
 	whole   bool          // all is here but the end
 	end     *ringback.StreamEvent
@@ -221,10 +221,11 @@ func (l *Log) wake() {
 		close(l.moved)
 		l.moved = nil
 	}
-	for _, f := range l.waiting {
-		go (*f)()
+	for _, w := range l.waiting {
+		go w.Wake()
 	}
-	l.waiting = nil
+	clear(l.waiting)
+	l.waiting = l.waiting[:0]
 }
 
 // wait gives the channel that is closed at the next change. The caller holds the lock.
@@ -282,21 +283,27 @@ func (l *Log) Ready(after ringback.EventID, only bool) ([]ringback.StreamEvent, 
 	return l.behind(after, only)
 }
 
-// Await has f called once, in a goroutine of its own, as soon as Next would not wait.
-// Stop takes that back, if it has not begun.
-func (l *Log) Await(after ringback.EventID, only bool, f func()) (stop func()) {
+// A Waiter is woken in a goroutine of its own.
+type Waiter struct{ Wake func() }
+
+// Await has w woken once, as soon as Next would not wait, however often it is asked to.
+func (l *Log) Await(after ringback.EventID, only bool, w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if events, err := l.behind(after, only); len(events) > 0 || err != nil {
-		go f()
-		return func() {}
+		go w.Wake()
+		return
 	}
-	l.waiting = append(l.waiting, &f)
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.waiting = slices.DeleteFunc(l.waiting, func(g *func()) bool { return g == &f })
+	if !slices.Contains(l.waiting, w) {
+		l.waiting = append(l.waiting, w)
 	}
+}
+
+// Forget takes back an Await. The waiter may be on its way.
+func (l *Log) Forget(w *Waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = slices.DeleteFunc(l.waiting, func(other *Waiter) bool { return other == w })
 }
 
 // behind are the events behind after; none, where Next would wait. The caller holds the

@@ -356,8 +356,10 @@ func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
 	t.Parallel()
 	l := NewLog("a-job")
 	called := make(chan string, 10)
-	await := func(name string, after ringback.EventID, only bool) (stop func()) {
-		return l.Await(after, only, func() { called <- name })
+	await := func(name string, after ringback.EventID, only bool) *Waiter {
+		w := &Waiter{func() { called <- name }}
+		l.Await(after, only, w)
+		return w
 	}
 	next := func(want string) {
 		t.Helper()
@@ -372,7 +374,7 @@ func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
 	}
 	await("the follower of nothing", ringback.EventID{}, true)
 	next("the follower of nothing")
-	await("the one who has left", ringback.EventID{}, false)()
+	l.Forget(await("the one who has left", ringback.EventID{}, false))
 	await("the one who waits", ringback.EventID{}, false)
 	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
 	next("the one who waits")

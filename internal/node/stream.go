@@ -105,16 +105,19 @@ func (s *Stream) read(events []ringback.StreamEvent, err error) ([]ringback.Stre
 // Pass goes on behind an event that the reader has from another stream of the job.
 func (s *Stream) Pass(e *ringback.StreamEvent) { s.after, s.ended = e.EventID, e.Job != nil }
 
-// Await has f called once, in a goroutine of its own, as soon as Next would not wait.
-// Stop takes that back, if it has not begun.
-func (s *Stream) Await(f func()) (stop func()) { return s.log.Await(s.after, s.local, f) }
+// Await has w woken once, as soon as Next would not wait.
+func (s *Stream) Await(w *hub.Waiter) { s.log.Await(s.after, s.local, w) }
+
+// Forget takes back an Await, of any stream of the job that is open. The waiter may be
+// on its way.
+func (s *Stream) Forget(w *hub.Waiter) { s.log.Forget(w) }
+
+// Job is the id of the job.
+func (s *Stream) Job() uuid.UUID { return s.job }
 
 // Over tells whether the job had ended when the stream was opened: Next then waits for
 // nothing but the store.
 func (s *Stream) Over() bool { return s.over }
-
-// Job is the id of the job.
-func (s *Stream) Job() uuid.UUID { return s.job }
 
 // Close must be called once. Who closes it before the end has left: see
 // ringback.DisconnectCancel.
