@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/hub"
 )
 
-// An audience is those who read the events of one job over SSE. Who has seen all that
+// An audience is those who read the events of one job in one way. Who has seen all that
 // there is waits in it; what comes next is rendered once for all who wait, and written
 // to each as far as its connection takes it at once. Who has not taken all goes on by
 // itself until it has, and nobody waits for it.
@@ -29,6 +29,7 @@ type audience struct {
 // audienceKey tells apart who reads a job from who relays what this node writes of it.
 type audienceKey struct {
 	job   uuid.UUID
+	by    transport
 	relay bool
 }
 
@@ -118,14 +119,14 @@ func (a *audience) showNext() bool {
 		a.listen()
 		return false
 	}
-	for b, err := range a.server.batched(events) {
+	for b, err := range a.server.batched(events, a.key.by) {
 		if err != nil {
 			a.dismissAll(err)
 			return false
 		}
 		for _, t := range slices.Backward(a.waiting) { // some may go
 			t.Pass(b.last)
-			a.tell(t, b.as(t.chunked), b)
+			a.tell(t, t.of(b), b)
 		}
 		b.drop()
 	}
@@ -149,17 +150,17 @@ func (a *audience) tell(t *seat, text []byte, b *batch) {
 	}
 }
 
-// beat tells a reader who waits that the server lives.
-func (a *audience) beat(t *seat) {
+// say tells a reader something else, if it waits and there is something to say.
+func (a *audience) say(t *seat, text []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.waits {
-		a.tell(t, t.alive(), nil)
+	if t.waits && len(text) > 0 {
+		a.tell(t, text, nil)
 	}
 }
 
-// end has a reader who waits leave.
-func (a *audience) end(t *seat, why error) {
+// dismissed has a reader leave, if it waits.
+func (a *audience) dismissed(t *seat, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {

@@ -8,16 +8,18 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gobwas/ws"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
 )
 
 // A batch is events as they are written in one go, to one reader or many.
 type batch struct {
-	text    bytes.Buffer // room for a chunk's head, then the events
+	text    bytes.Buffer // over SSE room for a chunk's head, then the events
 	json    bytes.Buffer // of one event, on its way
-	events  []byte       // as they are written, when it is sealed
-	chunk   []byte       // the same, as a chunk
+	events  []byte       // as they are written: SSE, or the frames of a WebSocket
+	chunk   []byte       // SSE as a chunk of HTTP/1.1
 	last    *ringback.StreamEvent
 	release func() // of the memory of a large one; nil: it is not counted
 	holders atomic.Int32
@@ -30,15 +32,11 @@ const (
 	headRoom = 10
 )
 
-var (
-	batches = sync.Pool{New: func() any { return new(batch) }}
-	lineEnd = []byte("\n")
-)
+var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // newBatch makes a batch with one holder.
 func newBatch() *batch {
 	b := batches.Get().(*batch)
-	b.text.Write(make([]byte, headRoom))
 	b.holders.Store(1)
 	return b
 }
@@ -62,18 +60,27 @@ func (b *batch) drop() {
 	batches.Put(b)
 }
 
-// batched renders events as SSE, together as far as they are small. Each batch must be
-// dropped.
-func (s *Server) batched(events []ringback.StreamEvent) iter.Seq2[*batch, error] {
+// batched renders events for readers over a transport, together as far as they are
+// small. Each batch must be dropped.
+func (s *Server) batched(events []ringback.StreamEvent, by transport) iter.Seq2[*batch, error] {
+	fill := (*batch).asSSE
+	if by == overWebSocket {
+		fill = (*batch).asFrames
+	}
 	return func(yield func(*batch, error) bool) {
 		for len(events) > 0 {
+			n := s.fitting(events)
 			b := newBatch()
-			n, err := s.fill(b, events)
+			err := s.account(b, events[:n])
+			if err == nil {
+				err = fill(b, events[:n])
+			}
 			if err != nil {
 				b.drop()
 				yield(nil, err)
 				return
 			}
+			b.last = &events[n-1]
 			if events = events[n:]; !yield(b, nil) {
 				return
 			}
@@ -81,85 +88,85 @@ func (s *Server) batched(events []ringback.StreamEvent) iter.Seq2[*batch, error]
 	}
 }
 
-// fill renders the first events into a batch, and tells how many.
-func (s *Server) fill(b *batch, events []ringback.StreamEvent) (n int, err error) {
-	for n < len(events) && b.text.Len() < batchBytes {
-		b.last = &events[n]
-		if err := s.render(b, renderSSE); err != nil {
-			return n, err
-		}
-		n++
+// fitting is how many of the first events make a batch, one at least.
+func (s *Server) fitting(events []ringback.StreamEvent) (n int) {
+	for size := 0; n < len(events) && size < batchBytes; n++ {
+		size += sizeOf(&events[n])
 	}
-	b.seal()
-	return n, nil
+	return n
 }
 
-// render writes the last event behind what is there. A large one counts as memory, as
-// other large answers do.
-func (s *Server) render(b *batch, form func(*batch) error) (err error) {
-	if size := sizeOf(b.last); size > batchBytes {
-		if b.release, err = s.reserve(int64(size)); err != nil {
-			return err
-		}
+// account has a large batch count as memory, as other large answers do.
+func (s *Server) account(b *batch, events []ringback.StreamEvent) (err error) {
+	size := 0
+	for i := range events {
+		size += sizeOf(&events[i])
 	}
-	return form(b)
-}
-
-// renderSSE writes the last event as SSE.
-func renderSSE(b *batch) error {
-	b.json.Reset()
-	if err := encodeEvent(&b.json, b.last); err != nil {
-		return err
+	if size >= 2*batchBytes {
+		b.release, err = s.reserve(int64(size))
 	}
-	b.text.Write(sse.Append(b.text.AvailableBuffer(), b.last.String(), string(b.last.Type), bytes.TrimSuffix(b.json.Bytes(), lineEnd)))
-	return nil
-}
-
-// renderMessage writes the last event as a message.
-func renderMessage(b *batch) error {
-	err := encodeEvent(&b.text, b.last)
-	b.events = bytes.TrimSuffix(b.text.Bytes()[headRoom:], lineEnd)
 	return err
 }
 
-func encodeEvent(b *bytes.Buffer, event *ringback.StreamEvent) error {
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(event); err != nil {
-		return fmt.Errorf("encode event %s of job %s: %w", event.EventID, event.JobID, err)
-	}
-	return nil
-}
-
-// sizeOf is about how many bytes an event has.
-func sizeOf(event *ringback.StreamEvent) int {
-	size := 0
-	if event.Delta != nil {
-		size = len(event.Text)
-	}
-	if event.Job != nil {
-		size = len(event.Job.PartialResult) + len(event.Job.Metadata)
-		if event.Job.Result != nil {
-			size += len(*event.Job.Result)
+// asSSE renders events as SSE, and makes a chunk of that, RFC 9112 section 7.1.
+func (b *batch) asSSE(events []ringback.StreamEvent) error {
+	b.text.Write(make([]byte, headRoom))
+	for i := range events {
+		e := &events[i]
+		if err := b.encode(e); err != nil {
+			return err
 		}
+		b.text.Write(sse.Append(b.text.AvailableBuffer(), e.String(), string(e.Type), b.json.Bytes()))
 	}
-	return size
-}
-
-// seal makes a chunk of the events, RFC 9112 section 7.1.
-func (b *batch) seal() {
 	size := b.text.Len() - headRoom
 	head := fmt.Appendf(make([]byte, 0, headRoom), "%x\r\n", size)
 	b.text.WriteString("\r\n")
 	text := b.text.Bytes()
 	copy(text[headRoom-len(head):], head)
 	b.chunk, b.events = text[headRoom-len(head):], text[headRoom:headRoom+size]
+	return nil
 }
 
-// as is a sealed batch as it is written, as a chunk or not.
-func (b *batch) as(chunk bool) []byte {
-	if chunk {
-		return b.chunk
+// asFrames renders each event as a message of a WebSocket.
+func (b *batch) asFrames(events []ringback.StreamEvent) error {
+	for i := range events {
+		if err := b.encode(&events[i]); err != nil {
+			return err
+		}
+		if err := ws.WriteFrame(&b.text, ws.NewTextFrame(b.json.Bytes())); err != nil {
+			return fmt.Errorf("frame an event: %w", err)
+		}
 	}
-	return b.events
+	b.events = b.text.Bytes()
+	return nil
+}
+
+// encode puts an event into b.json.
+func (b *batch) encode(event *ringback.StreamEvent) error {
+	b.json.Reset()
+	e := json.NewEncoder(&b.json)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(event); err != nil {
+		return fmt.Errorf("encode event %s of job %s: %w", event.EventID, event.JobID, err)
+	}
+	b.json.Truncate(b.json.Len() - 1) // the line's end
+	return nil
+}
+
+// eventFrame is about how many bytes stand around an event's text.
+const eventFrame = 200
+
+// sizeOf is about how many bytes an event has.
+func sizeOf(event *ringback.StreamEvent) int {
+	size := eventFrame
+	if event.Delta != nil {
+		size += len(event.Text)
+	}
+	if event.Job != nil {
+		size += len(event.Job.PartialResult) + len(event.Job.Metadata)
+		if event.Job.Result != nil {
+			size += len(*event.Job.Result)
+		}
+	}
+	return size
 }

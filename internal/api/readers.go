@@ -38,11 +38,9 @@ type readers struct {
 type reader struct {
 	*node.Stream
 
-	by    transport
-	after ringback.EventID // the last event that was written; over WebSocket
-	all   *readers
-	conn  net.Conn // that no http.Server knows any more; nil: there is none
-	seat  *seat    // over SSE; nil: it has none yet
+	by   transport
+	all  *readers
+	seat *seat // nil: it has none yet, its connection is net/http's
 }
 
 func newReaders(most int, r *prometheus.Registry) *readers {
@@ -116,25 +114,18 @@ func slim(r *http.Request) net.Conn {
 	return g
 }
 
-// onto tells which connection a reader has that no http.Server looks after, and over
-// SSE its seat.
-func (r *reader) onto(conn net.Conn, t *seat) {
+// takes tells which seat a reader has.
+func (r *reader) takes(t *seat) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
-	r.conn, r.seat = conn, t
+	r.seat = t
 }
 
-// breakOff ends the connection under a reader, whatever is being said there.
+// breakOff ends the connection under a reader, whatever is being said there. The caller
+// holds the lock.
 func (r *reader) breakOff() {
-	r.all.mu.Lock()
-	defer r.all.mu.Unlock()
-	r.breakConn()
-}
-
-// breakConn is breakOff for one who holds the lock.
-func (r *reader) breakConn() {
-	if r.conn != nil {
-		_ = r.conn.Close() // it may have ended
+	if r.seat != nil {
+		_ = r.seat.conn.Close() // it may have ended
 	}
 }
 
@@ -149,7 +140,7 @@ func (all *readers) dismiss() {
 	}
 	all.mu.Unlock()
 	for _, t := range seats {
-		t.audience.end(t, errClosing)
+		t.audience.dismissed(t, errClosing)
 	}
 }
 
@@ -159,7 +150,7 @@ func (all *readers) end(ctx context.Context) {
 		all.mu.Lock()
 		defer all.mu.Unlock()
 		for r := range all.here {
-			r.breakConn()
+			r.breakOff()
 		}
 	})()
 	all.mu.Lock()

@@ -1,16 +1,20 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/sse"
 )
 
 // What an EventSource is told about when to come again, in milliseconds: at first,
@@ -29,7 +33,7 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	first, err := first(ctx, reader)
+	err = isThere(ctx, reader)
 	switch {
 	case errors.Is(err, io.EOF):
 		reader.leave()
@@ -38,16 +42,19 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 		reader.leave()
 		return reply{}, err
 	}
+	return s.streamed(reader, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
+}
+
+// streamed is a reply that a reader gets over a connection of its own.
+func (s *Server) streamed(by *reader, speaks func(r *http.Request) protocol) reply {
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
-		t, head, err := s.seat(w, r, reader)
-		if err != nil {
-			reader.leave()
+		if err := s.seat(w, r, by, speaks(r)); err != nil {
+			by.leave()
 			s.log.Error("connection is not given up for a stream", slog.Any("err", err))
 			return http.StatusInternalServerError
 		}
-		t.begin(head, first)
 		return http.StatusOK
-	}}, nil
+	}}
 }
 
 // watch opens the events of a job for a reader. Its leave must be called.
@@ -64,7 +71,6 @@ func (s *Server) watch(ctx context.Context, c *call, by transport) (*reader, err
 	if err != nil {
 		return nil, err
 	}
-	r.after = after
 	if r.Stream, err = s.node.Stream(ctx, project, c.id, after, relay); err != nil {
 		r.leave()
 		return nil, err
@@ -94,16 +100,16 @@ func resumesAfter(c *call) (ringback.EventID, error) {
 // lookFor bounds how long the events of a job that has ended may take to be read.
 const lookFor = 20 * time.Second
 
-// first are the first events of a job that has ended; io.EOF, if the reader has seen
-// all. Of another job there may be none for long, and the reader is to know that it
-// is heard.
-func first(ctx context.Context, r *reader) ([]ringback.StreamEvent, error) {
+// isThere waits until the events of a job that has ended can be read; io.EOF, if the
+// reader has seen all. Of another job there may be none for long, and the reader is to
+// know that it is heard.
+func isThere(ctx context.Context, r *reader) error {
 	if !r.Over() {
-		return nil, nil
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
-	return r.Next(ctx)
+	return r.Wait(ctx)
 }
 
 // tellReader logs why a stream broke off, where that is our fault.
@@ -118,7 +124,98 @@ func (s *Server) tellReader(r *reader, err error) {
 
 var (
 	// errReader is what goes wrong on the reader's side.
-	errReader = errors.New("the reader is gone")
-	// errSlow is a reader that does not take what is written in time.
-	errSlow = fmt.Errorf("%w: it took too long to take its events", errReader)
+	errReader = errors.New("it is the reader's doing")
+	// errGone is a reader that can't be told anything more.
+	errGone = fmt.Errorf("%w: it is gone", errReader)
+	// errSlow is a reader that does not take what is written in time, errStuck one that
+	// has not done so when its connection is given up.
+	errSlow  = fmt.Errorf("%w: it took too long to take its events", errReader)
+	errStuck = fmt.Errorf("%w, and still does: %w", errSlow, errGone)
+	errTalks = fmt.Errorf("%w: it talks", errGone)
 )
+
+// lost is what goes wrong with the connection. It is no io.EOF, whatever err is: that is
+// the end of the job.
+func lost(err error) error {
+	return fmt.Errorf("%w: %v", errGone, err) //nolint:errorlint // see above
+}
+
+// serverSentEvents is SSE over HTTP, for one reader.
+type serverSentEvents struct {
+	chunked bool // HTTP/1.1, which tells where an answer ends
+	said    int  // by the reader behind its request, in bytes
+}
+
+func (p *serverSentEvents) head(h http.Header) []byte {
+	h.Set("Content-Type", eventStream)
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // to nginx, and those who follow it
+	if p.chunked {
+		h.Set("Transfer-Encoding", "chunked")
+	} else {
+		h.Set("Connection", "close")
+	}
+	return append(answerHead(http.StatusOK, h), p.piece(retry(retryAfter))...)
+}
+
+// answerHead is how an answer begins.
+func answerHead(status int, h http.Header) []byte {
+	var b bytes.Buffer
+	_, _ = fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	_ = h.Write(&b) // a buffer takes everything
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// retry tells an EventSource when to come again, in milliseconds.
+func retry(after int) string { return "retry: " + strconv.Itoa(after) + "\n\n" }
+
+// piece is text as the answer has it.
+func (p *serverSentEvents) piece(text string) []byte {
+	if !p.chunked {
+		return []byte(text)
+	}
+	return fmt.Appendf(nil, "%x\r\n%s\r\n", len(text), text)
+}
+
+func (p *serverSentEvents) of(b *batch) []byte {
+	if p.chunked {
+		return b.chunk
+	}
+	return b.events
+}
+
+// slack is 1: a reader that is cut off comes again with the last id that it has whole.
+func (p *serverSentEvents) slack() int { return 1 }
+
+func (p *serverSentEvents) alive() ([]byte, error) { return p.piece(sse.Comment), nil }
+
+// mostTalk is what a reader may say behind its request, in bytes. It would be a request
+// that is sent ahead: its client has to send it again, over another connection, as RFC
+// 9112 has it in section 9.3.2.
+const mostTalk = 4 << 10
+
+func (p *serverSentEvents) hear(said []byte) (reply []byte, err error) {
+	if p.said += len(said); p.said > mostTalk {
+		return nil, errTalks
+	}
+	return nil, nil
+}
+
+// lastChunk ends an answer that consists of chunks.
+const lastChunk = "0\r\n\r\n"
+
+// end tells when to come again where it is the server that leaves.
+func (p *serverSentEvents) end(t *seat, why error) (again bool) {
+	if errors.Is(why, errGone) {
+		return false
+	}
+	var text []byte
+	if errors.Is(why, errClosing) {
+		text = p.piece(retry(retryAfter + rand.IntN(retrySpread)))
+	}
+	if p.chunked {
+		text = append(text, lastChunk...)
+	}
+	return t.write(text) == nil && p.chunked
+}

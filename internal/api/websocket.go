@@ -1,17 +1,18 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha1" //nolint:gosec // see acceptKey
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 
 	"github.com/ringback/ringback"
 )
@@ -34,18 +35,8 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
-		defer reader.leave()
-		// check has judged the origin.
-		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled})
-		if err != nil {
-			return http.StatusBadRequest
-		}
-		reader.onto(slim(r), nil)
-		conn.SetReadLimit(saidAtMost)
-		s.tellReader(reader, s.overWebSocket(context.WithoutCancel(r.Context()), reader, conn))
-		return http.StatusSwitchingProtocols
-	}}, nil
+	key := c.header.Get("Sec-Websocket-Key")
+	return s.streamed(reader, func(*http.Request) protocol { return &messages{key: key} }), nil
 }
 
 // wantsWebSocket refuses what is no handshake.
@@ -78,167 +69,182 @@ func hasToken(h http.Header, name, token string) bool {
 	return false
 }
 
-// overWebSocket brings all events to a reader, and closes conn with a code that says
-// why there are no more.
-func (s *Server) overWebSocket(ctx context.Context, r *reader, conn *websocket.Conn) error {
-	ctx, gone := context.WithCancelCause(ctx)
-	defer gone(nil)
-	var helpers sync.WaitGroup
-	helpers.Go(func() { gone(readAndForget(conn)) })
-	to := &messageWriter{server: s, reader: r, conn: conn, ping: func() {
-		helpers.Go(func() {
-			if err := pingOnce(ctx, conn); err != nil {
-				gone(err)
-			}
-		})
-	}}
-	err := s.follow(ctx, r, to)
-	gone(err)
-	to.close(err)
-	helpers.Wait()
-	return err
+// messages is a WebSocket, RFC 6455, for one reader: each event is a message.
+type messages struct {
+	key    string    // of the handshake
+	heard  []byte    // of frames that are not complete
+	state  ws.State  // whether a message goes on
+	length int64     // of the message that the reader is sending, so far
+	pinged time.Time // when a ping was sent that is not answered; zero: there is none
 }
 
-// readAndForget takes what a reader says, which a ping's answer is among, until it
-// leaves.
-func readAndForget(conn *websocket.Conn) error {
+func (m *messages) head(h http.Header) []byte {
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", "websocket")
+	h.Set("Sec-Websocket-Accept", acceptKey(m.key))
+	return answerHead(http.StatusSwitchingProtocols, h)
+}
+
+// acceptKey is that of RFC 6455, section 4.2.2.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // what the standard wants; it protects nothing
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func (*messages) of(b *batch) []byte { return b.events }
+
+// slack is 2: only between two messages can a reader be told why there are no more, so
+// one that is late may still take what has begun.
+func (*messages) slack() int { return 2 }
+
+var (
+	ping    = ws.MustCompileFrame(ws.NewPingFrame(nil))
+	errMute = fmt.Errorf("%w: it answers no ping", errGone)
+	errBye  = fmt.Errorf("%w: it says goodbye", errGone)
+)
+
+func (m *messages) alive() ([]byte, error) {
+	switch {
+	case m.pinged.IsZero():
+		m.pinged = time.Now()
+		return ping, nil
+	case time.Since(m.pinged) > pongFor:
+		return nil, errMute
+	default:
+		return nil, nil
+	}
+}
+
+func (m *messages) hear(said []byte) (reply []byte, err error) {
+	m.heard = append(m.heard, said...)
+	for err == nil {
+		var frame ws.Frame
+		var whole bool
+		if frame, whole, err = m.next(); err != nil || !whole {
+			break
+		}
+		switch frame.Header.OpCode {
+		case ws.OpPing:
+			reply = append(reply, ws.MustCompileFrame(ws.NewPongFrame(frame.Payload))...)
+		case ws.OpPong:
+			m.pinged = time.Time{}
+		case ws.OpClose:
+			code, _ := ws.ParseCloseFrameData(frame.Payload)
+			reply, err = append(reply, closeFrame(code, "")...), errBye
+		}
+	}
+	if len(m.heard) == 0 {
+		m.heard = nil // most say nothing more
+	}
+	return reply, err
+}
+
+// next takes a frame from what was heard, if it is there to its end.
+func (m *messages) next() (frame ws.Frame, whole bool, err error) {
+	in := bytes.NewReader(m.heard)
+	h, err := ws.ReadHeader(in)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return frame, false, nil
+	case err != nil:
+		return frame, false, &refusal{ws.StatusProtocolError, err.Error()}
+	}
+	if err := m.check(h); err != nil {
+		return frame, false, err
+	}
+	if int64(in.Len()) < h.Length {
+		return frame, false, nil
+	}
+	begin := len(m.heard) - in.Len()
+	end := begin + int(h.Length)
+	frame = ws.UnmaskFrameInPlace(ws.Frame{Header: h, Payload: m.heard[begin:end:end]})
+	m.heard = m.heard[end:]
+	if h.OpCode.IsData() {
+		m.length, m.state = m.length+h.Length, ws.StateFragmented
+		if h.Fin {
+			m.length, m.state = 0, 0
+		}
+	}
+	return frame, true, nil
+}
+
+// check refuses what is no frame of a client, or too long.
+func (m *messages) check(h ws.Header) error {
+	if err := ws.CheckHeader(h, m.state.Set(ws.StateServerSide)); err != nil {
+		return &refusal{ws.StatusProtocolError, err.Error()}
+	}
+	if h.OpCode.IsData() && m.length+h.Length > saidAtMost {
+		return &refusal{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", saidAtMost)}
+	}
+	return nil
+}
+
+// refusal is why a WebSocket is closed that its reader has misused.
+type refusal struct {
+	code   ws.StatusCode
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+func (*refusal) Unwrap() error   { return errReader }
+
+// closeFrame has no code where that is none which may be said: the other side gave none,
+// or nonsense.
+func closeFrame(code ws.StatusCode, reason string) []byte {
+	if code < 1000 || code > 4999 || code.IsProtocolReserved() {
+		return ws.MustCompileFrame(ws.NewCloseFrame(nil))
+	}
+	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
+}
+
+// end closes the WebSocket with a code that says why there are no more events, and
+// waits for the reader's goodbye.
+func (m *messages) end(t *seat, why error) (again bool) {
+	if errors.Is(why, errGone) {
+		return false
+	}
+	if t.write(closeFrame(closing(why, t.After()))) != nil {
+		return false
+	}
+	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // it fails where reading will
 	for {
-		_, message, err := conn.Reader(context.Background()) // the connection's end ends it
+		n, err := t.conn.Read(t.word[:])
 		if err == nil {
-			_, err = io.Copy(io.Discard, message)
+			_, err = m.hear(t.word[:n])
 		}
-		if err != nil {
-			return lost(err)
+		if errors.As(err, new(*refusal)) { // what it says leads nowhere, but would break the connection where nobody reads it
+			_, err = io.Copy(io.Discard, t.conn)
 		}
-	}
-}
-
-// lost is what goes wrong with the connection. It is no io.EOF, whatever err is: that is
-// the end of the job.
-func lost(err error) error {
-	return fmt.Errorf("%w: %v", errReader, err) //nolint:errorlint // see above
-}
-
-func pingOnce(ctx context.Context, conn *websocket.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, pongFor)
-	defer cancel()
-	if err := conn.Ping(ctx); err != nil {
-		return lost(err)
-	}
-	return nil
-}
-
-var errBeat = errors.New("it is time for a sign of life")
-
-// follow brings all events to a reader until its job ends (io.EOF), ctx ends, the
-// server closes (errClosing) or the reader takes no more.
-func (s *Server) follow(ctx context.Context, r *reader, to *messageWriter) error {
-	ctx, stop := s.waiting(ctx)
-	defer stop()
-	for {
-		err := s.followForABeat(ctx, r, to)
-		if !errors.Is(err, errBeat) {
-			return err
-		}
-		to.ping()
-	}
-}
-
-// followForABeat has one timer for all that it waits for.
-func (s *Server) followForABeat(ctx context.Context, r *reader, to *messageWriter) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.beat, errBeat)
-	defer cancel()
-	for ctx.Err() == nil { // also while there is always a next one
-		events, err := r.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := to.carry(events); err != nil {
-			return err
+		if err != nil || n == 0 {
+			return false
 		}
 	}
-	return context.Cause(ctx)
 }
 
-// A messageWriter writes the messages of a WebSocket.
-type messageWriter struct {
-	server *Server
-	reader *reader
-	conn   *websocket.Conn
-	ping   func()
-}
+const (
+	// statusTryAgainLater is of the registry that RFC 6455 has made.
+	statusTryAgainLater ws.StatusCode = 1013
+	// mostReason is how long the reason of a close may be, in bytes.
+	mostReason = 123
+)
 
-// carry writes each event as a message.
-func (m *messageWriter) carry(events []ringback.StreamEvent) error {
-	for i := range events {
-		if err := m.carryOne(&events[i]); err != nil {
-			return err
-		}
-		m.reader.after = events[i].EventID
-	}
-	return nil
-}
-
-func (m *messageWriter) carryOne(event *ringback.StreamEvent) error {
-	b := newBatch()
-	defer b.drop()
-	b.last = event
-	if err := m.server.render(b, renderMessage); err != nil {
-		return err
-	}
-	late, err := m.write(b.events)
-	if late {
-		m.reader.after = event.EventID
-		m.reader.slow()
-		return errSlow
-	}
-	return err
-}
-
-// write sends a message. One that is taken too late still arrives: only between two
-// messages can the reader be told why there are no more. One that is not taken by
-// twice that time is given up, and the connection with it.
-func (m *messageWriter) write(text []byte) (late bool, err error) {
-	patience := m.server.patience(len(text))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	defer cancel()
-	begun := time.Now()
-	err = m.conn.Write(ctx, websocket.MessageText, text)
+// closing says why there are no more events behind after.
+func closing(why error, after ringback.EventID) (code ws.StatusCode, reason string) {
+	resume := "resume with ?after=" + after.String()
+	known, _ := outsideError(why)
+	refused := new(refusal)
 	switch {
-	case err == nil:
-		return time.Since(begun) > patience, nil
-	case ctx.Err() != nil:
-		m.reader.slow()
-		return false, errSlow
-	default:
-		return false, lost(err)
-	}
-}
-
-// close ends the connection. What can't be said to the reader is not: it may have
-// left.
-func (m *messageWriter) close(err error) {
-	code, reason := m.closing(err)
-	defer time.AfterFunc(byeFor, m.reader.breakOff).Stop()
-	_ = m.conn.Close(code, reason)
-}
-
-// mostReason is how long the reason of a close may be, in bytes.
-const mostReason = 123
-
-func (m *messageWriter) closing(err error) (websocket.StatusCode, string) {
-	resume := "resume with ?after=" + m.reader.after.String()
-	known, _ := outsideError(err)
-	switch {
-	case errors.Is(err, io.EOF):
-		return websocket.StatusNormalClosure, ""
-	case errors.Is(err, errClosing):
-		return websocket.StatusGoingAway, "the server is stopping; " + resume
-	case errors.Is(err, errReader), known != nil && known.Code == ringback.Unavailable:
-		return websocket.StatusTryAgainLater, resume
+	case errors.Is(why, io.EOF):
+		return ws.StatusNormalClosure, ""
+	case errors.Is(why, errClosing):
+		return ws.StatusGoingAway, "the server is stopping; " + resume
+	case errors.As(why, &refused):
+		return refused.code, refused.reason
+	case errors.Is(why, errReader), known != nil && known.Code == ringback.Unavailable:
+		return statusTryAgainLater, resume
 	case known != nil:
-		return websocket.StatusPolicyViolation, strings.ToValidUTF8(known.Message[:min(len(known.Message), mostReason)], "")
+		return ws.StatusPolicyViolation, strings.ToValidUTF8(known.Message[:min(len(known.Message), mostReason)], "")
 	default:
-		return websocket.StatusInternalError, "internal error"
+		return ws.StatusInternalServerError, "internal error"
 	}
 }

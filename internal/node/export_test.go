@@ -6,6 +6,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -16,6 +17,18 @@ func (n *Node) Remembered() int {
 	n.running.mu.Lock()
 	defer n.running.mu.Unlock()
 	return len(n.running.attempts) + len(n.running.cancelled)
+}
+
+// Next waits for events, and passes them.
+func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
+	if err := s.Wait(ctx); err != nil {
+		return nil, err
+	}
+	events, err := s.Ready()
+	if len(events) > 0 {
+		s.Pass(&events[len(events)-1])
+	}
+	return events, err
 }
 
 // MemoryUsed is how much of the memory for bodies and answers is taken, in bytes.

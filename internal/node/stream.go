@@ -64,48 +64,36 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 	return s, nil
 }
 
-// Next waits for events, and gives those that are there, some hundred at most. Behind
-// the one that ends the job it gives io.EOF.
-func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
-	if first := s.opening(); first != nil {
-		return first, nil
-	}
-	events, err := s.log.Next(ctx, s.after, s.local)
-	return s.read(events, err)
-}
-
-// Ready is Next where there is something; nil where Next would wait.
+// Ready are the events behind the one that the reader has passed, some hundred at most;
+// none, if there are none yet. Behind the one that ends the job it gives io.EOF.
 func (s *Stream) Ready() ([]ringback.StreamEvent, error) {
-	if first := s.opening(); first != nil {
-		return first, nil
+	if s.first != nil {
+		return s.first, nil
 	}
 	events, err := s.log.Ready(s.after, s.local)
-	return s.read(events, err)
+	s.ended = s.ended || errors.Is(err, io.EOF)
+	return events, err
 }
 
-// opening is what stands in no log, once.
-func (s *Stream) opening() []ringback.StreamEvent {
-	first := s.first
-	s.first = nil
-	return first
-}
-
-// read notes what is given to the reader.
-func (s *Stream) read(events []ringback.StreamEvent, err error) ([]ringback.StreamEvent, error) {
-	if err != nil {
-		s.ended = s.ended || errors.Is(err, io.EOF)
-		return nil, err
+// Wait waits until Ready gives something.
+func (s *Stream) Wait(ctx context.Context) error {
+	if s.first != nil {
+		return nil
 	}
-	if len(events) > 0 {
-		s.Pass(&events[len(events)-1])
-	}
-	return events, nil
+	_, err := s.log.Next(ctx, s.after, s.local)
+	s.ended = s.ended || errors.Is(err, io.EOF)
+	return err
 }
 
-// Pass goes on behind an event that the reader has from another stream of the job.
-func (s *Stream) Pass(e *ringback.StreamEvent) { s.after, s.ended = e.EventID, e.Job != nil }
+// Pass goes on behind an event, which the reader has.
+func (s *Stream) Pass(e *ringback.StreamEvent) {
+	s.first, s.after, s.ended = nil, e.EventID, e.Job != nil
+}
 
-// Await has w woken once, as soon as Next would not wait.
+// After is the id of the event that the reader has passed.
+func (s *Stream) After() ringback.EventID { return s.after }
+
+// Await has w woken once, as soon as Ready gives something.
 func (s *Stream) Await(w *hub.Waiter) { s.log.Await(s.after, s.local, w) }
 
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
@@ -115,7 +103,7 @@ func (s *Stream) Forget(w *hub.Waiter) { s.log.Forget(w) }
 // Job is the id of the job.
 func (s *Stream) Job() uuid.UUID { return s.job }
 
-// Over tells whether the job had ended when the stream was opened: Next then waits for
+// Over tells whether the job had ended when the stream was opened: Wait then waits for
 // nothing but the store.
 func (s *Stream) Over() bool { return s.over }
 
