@@ -174,7 +174,7 @@ func (c *crowd) mayRest(g *guest) bool {
 	if c.closed || g.left {
 		return false
 	}
-	_ = g.Conn.SetReadDeadline(time.Now().Add(idleTimeout)) // it fails where reading will
+	_ = g.SetReadDeadline(time.Now().Add(idleTimeout)) // it fails where reading will
 	c.rest.Add(1)
 	g.silent = true
 	g.place = c.quiet.PushBack(g)

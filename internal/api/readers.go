@@ -164,7 +164,8 @@ const (
 	// beat is how often a reader hears that the server lives, where nothing happens.
 	beat = 15 * time.Second
 	// readerGrace is what a reader gets to take what is written to it, beside the time
-	// that its size takes at slowestRate. Then it is cut off, and may resume.
+	// that its size takes at slowestRate, and to answer a ping. Then it is cut off, and
+	// may resume.
 	readerGrace = 10 * time.Second
 )
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback"
@@ -135,6 +136,34 @@ func TestAReaderThatTalksIsCutOff(t *testing.T) {
 	w.metric(`ringback_stream_readers{transport="sse"} 0`)
 }
 
+func TestAReaderThatAnswersNoPingIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{server: func(s *api.Server) { s.Hurry(20*time.Millisecond, 100*time.Millisecond) }})
+	id := w.submit(`"prompt":"Hi","run_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"`)
+	c := w.wire()
+	c.ask("GET /api/jobs/"+id+"/ws HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+	if resp := c.answer(); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %s", resp.Status)
+	}
+	var heard []string
+	for {
+		h, err := ws.ReadHeader(c.in)
+		must(t, err)
+		payload := make([]byte, h.Length)
+		_, err = io.ReadFull(c.in, payload)
+		must(t, err)
+		if h.OpCode == ws.OpClose {
+			code, reason := ws.ParseCloseFrameData(payload)
+			heard = append(heard, fmt.Sprint(code, " ", reason))
+			break
+		}
+		heard = append(heard, map[ws.OpCode]string{ws.OpText: "an event", ws.OpPing: "a ping"}[h.OpCode])
+	}
+	if want := []string{"an event", "a ping", "1013 resume with ?after=0-1"}; !slices.Equal(heard, want) {
+		t.Errorf("got %q, want %q", heard, want)
+	}
+}
+
 // Those who keep up and those who don't see the same, and the latter hold up nobody:
 // these begin to read when all others have read all.
 func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
@@ -145,17 +174,18 @@ func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 	for i := range late {
 		late[i] = w.narrow(id, "sse")
 	}
-	seen := make([][]ringback.StreamEvent, 20)
+	const quickOnes = 20
+	seen := make([][]ringback.StreamEvent, quickOnes+len(late))
 	var quick sync.WaitGroup
-	for i := range seen {
+	for i := range quickOnes {
 		quick.Go(func() { seen[i] = sseEvents(t, w.open("/api/jobs/"+id+"/stream").Body) })
 	}
 	quick.Wait()
-	for _, read := range late {
-		seen = append(seen, read())
+	for i, read := range late {
+		seen[quickOnes+i] = read()
 	}
 	want, result := overSSE(w, id, ""), *w.end(id).Result
-	for i, events := range append(seen, want) {
+	for i, events := range seen {
 		same := slices.EqualFunc(want, events, func(a, b ringback.StreamEvent) bool { return a.EventID == b.EventID && a.Type == b.Type })
 		if text := grown(events); text != result || !same {
 			t.Errorf("reader %d has %d bytes of %d, in %d events of %d", i, len(text), len(result), len(events), len(want))

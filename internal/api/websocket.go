@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// pongFor is for how long an answer to a ping may take.
-	pongFor = 10 * time.Second
 	// saidAtMost bounds a message of a reader, which nobody wants, in bytes.
 	saidAtMost = 4 << 10
 	// byeFor is for how long a reader may take to say goodbye.
@@ -36,7 +34,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		return reply{}, err
 	}
 	key := c.header.Get("Sec-Websocket-Key")
-	return s.streamed(reader, func(*http.Request) protocol { return &messages{key: key} }), nil
+	return s.streamed(reader, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
 }
 
 // wantsWebSocket refuses what is no handshake.
@@ -71,11 +69,12 @@ func hasToken(h http.Header, name, token string) bool {
 
 // messages is a WebSocket, RFC 6455, for one reader: each event is a message.
 type messages struct {
-	key    string    // of the handshake
-	heard  []byte    // of frames that are not complete
-	state  ws.State  // whether a message goes on
-	length int64     // of the message that the reader is sending, so far
-	pinged time.Time // when a ping was sent that is not answered; zero: there is none
+	key    string        // of the handshake
+	heard  []byte        // of frames that are not complete
+	state  ws.State      // whether a message goes on
+	length int64         // of the message that the reader is sending, so far
+	pinged time.Time     // when a ping was sent that is not answered; zero: there is none
+	grace  time.Duration // for an answer to it
 }
 
 func (m *messages) head(h http.Header) []byte {
@@ -99,7 +98,7 @@ func (*messages) slack() int { return 2 }
 
 var (
 	ping    = ws.MustCompileFrame(ws.NewPingFrame(nil))
-	errMute = fmt.Errorf("%w: it answers no ping", errGone)
+	errMute = fmt.Errorf("%w: it answers no ping", errReader)
 	errBye  = fmt.Errorf("%w: it says goodbye", errGone)
 )
 
@@ -108,7 +107,7 @@ func (m *messages) alive() ([]byte, error) {
 	case m.pinged.IsZero():
 		m.pinged = time.Now()
 		return ping, nil
-	case time.Since(m.pinged) > pongFor:
+	case time.Since(m.pinged) > m.grace:
 		return nil, errMute
 	default:
 		return nil, nil
