@@ -1,6 +1,7 @@
 package api
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -124,28 +125,54 @@ func (a *audience) showNext() bool {
 			a.dismissAll(err)
 			return false
 		}
-		for _, t := range slices.Backward(a.waiting) { // some may go
-			t.Pass(b.last)
-			a.tell(t, t.of(b), b)
-		}
+		a.tellAll(b)
 		b.drop()
 	}
 	return true
 }
 
-// tell writes text to a reader who waits. If it takes only some of it, it waits no
-// longer, and writes the rest by itself; b is what the text is part of, if of any. The
-// caller holds the lock.
-func (a *audience) tell(t *seat, text []byte, b *batch) {
-	n, err := t.eager.write(text)
+// tellEach is how many readers one goroutine writes to, where there are processors for
+// several: a write takes a few microseconds.
+const tellEach = 64
+
+// tellAll writes a batch to all who wait. The caller holds the lock.
+func (a *audience) tellAll(b *batch) {
+	told := make([]taken, len(a.waiting))
+	tell := func(from, to int) {
+		for i := from; i < to; i++ {
+			told[i].n, told[i].err = a.waiting[i].eager.write(a.waiting[i].of(b))
+		}
+	}
+	parts := max(1, min(runtime.GOMAXPROCS(0), len(told)/tellEach))
+	var others sync.WaitGroup
+	for i := 1; i < parts; i++ {
+		others.Go(func() { tell(i*len(told)/parts, (i+1)*len(told)/parts) })
+	}
+	tell(0, len(told)/parts)
+	others.Wait()
+	for i, t := range slices.Backward(a.waiting) { // some may go
+		t.Pass(b.last)
+		a.took(t, told[i], t.of(b), b)
+	}
+}
+
+// taken is how much of a text a reader has taken at once.
+type taken struct {
+	n   int
+	err error
+}
+
+// took has a reader who has not taken all of a text wait no longer: it writes the rest by
+// itself. The text is part of b, if that is not nil. The caller holds the lock.
+func (a *audience) took(t *seat, all taken, text []byte, b *batch) {
 	switch {
-	case err != nil:
-		a.dismiss(t, lost(err))
-	case n < len(text):
+	case all.err != nil:
+		a.dismiss(t, lost(all.err))
+	case all.n < len(text):
 		if b != nil {
 			b.hold()
 		}
-		t.rest, t.restOf = text[n:], b
+		t.rest, t.restOf = text[all.n:], b
 		a.dismiss(t, nil)
 	}
 }
@@ -155,7 +182,8 @@ func (a *audience) say(t *seat, text []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits && len(text) > 0 {
-		a.tell(t, text, nil)
+		n, err := t.eager.write(text)
+		a.took(t, taken{n, err}, text, nil)
 	}
 }
 
