@@ -150,20 +150,25 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		must(t, err)
 		return accepted.JobID
 	}
-	// look watches until some pieces have come, and leaves.
-	look := func(t *testing.T, d *door, job string, over transport) {
+	// glance watches until some events have come, and leaves.
+	glance := func(t *testing.T, d *door, job string, over transport, events int) {
 		t.Helper()
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
 		v := &viewer{door: d, job: job, over: []transport{over}}
 		v.see = func(ringback.StreamEvent) {
-			if len(v.events) > 10 {
+			if len(v.events) >= events {
 				leave()
 			}
 		}
 		if err := v.watch(ctx); ctx.Err() == nil {
 			t.Errorf("the job ended while it was watched: %v", err)
 		}
+	}
+	// look does so when some pieces have come.
+	look := func(t *testing.T, d *door, job string, over transport) {
+		t.Helper()
+		glance(t, d, job, over, 11)
 	}
 	wantCancelled := func(t *testing.T, job string, left time.Time) {
 		t.Helper()
@@ -255,6 +260,33 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
 		} else {
 			v.wantEnd(t, job)
+		}
+	})
+
+	t.Run("one of two readers of a job that waits leaves, at nodes of their own", func(t *testing.T) {
+		t.Parallel()
+		later := func(in time.Duration) string {
+			r := request(t, "sim/echo")
+			r.CallbackURL, r.RunAt = c.callback, &ringback.Time{Time: time.Now().Add(in)}
+			accepted, err := runs.api.Submit(t.Context(), r)
+			must(t, err)
+			return accepted.JobID
+		}
+		watched, left := later(8*time.Second), later(time.Hour)
+		v := &viewer{door: other, job: watched, over: []transport{webSocket}}
+		var g errgroup.Group
+		g.Go(func() error { return v.watch(t.Context()) })
+		glance(t, other, left, sseByHeader, 1)
+		glance(t, one, watched, sseByHeader, 1)
+		glance(t, one, left, sseByHeader, 1)
+		eventually(t, "the cancel of the job that nobody watches", func() bool { // who waited for it would watch it
+			job, err := runs.api.Get(t.Context(), left)
+			must(t, err)
+			return job.Status == ringback.Cancelled
+		})
+		must(t, g.Wait())
+		if job := c.in(t).ended(watched); job.Status != ringback.Completed {
+			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
 		}
 	})
 

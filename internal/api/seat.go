@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
 )
 
 // A seat is a reader with a connection that net/http has given up: ten thousand who
@@ -65,7 +64,7 @@ func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks
 	if g, _ := slim(r).(*guest); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
 		t.guest = g
 	}
-	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, r.Header.Get(node.RelayHeader) == "1"})
+	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, isRelay(r.Header)})
 	by.takes(t)
 	t.begin(w.Header())
 	return nil

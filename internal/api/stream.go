@@ -27,7 +27,7 @@ const (
 // GET /api/jobs/{id}/stream
 func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	if c.method == http.MethodHead {
-		return reply{raw: &rawBody{contentType: eventStream}}, nil
+		return s.headOfStream(c)
 	}
 	reader, err := s.watch(ctx, c, overSSE)
 	if err != nil {
@@ -45,6 +45,17 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	return s.streamed(reader, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
 }
 
+// headOfStream tells another node whether there are readers here.
+func (s *Server) headOfStream(c *call) (reply, error) {
+	if isRelay(c.header) && !s.node.HasReaders(c.id) {
+		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: "nobody watches this job here"}
+	}
+	return reply{raw: &rawBody{contentType: eventStream}}, nil
+}
+
+// isRelay tells whether it is another node that asks.
+func isRelay(h http.Header) bool { return h.Get(node.RelayHeader) == "1" }
+
 // streamed is a reply that a reader gets over a connection of its own.
 func (s *Server) streamed(by *reader, speaks func(r *http.Request) protocol) reply {
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
@@ -59,7 +70,7 @@ func (s *Server) streamed(by *reader, speaks func(r *http.Request) protocol) rep
 
 // watch opens the events of a job for a reader. Its leave must be called.
 func (s *Server) watch(ctx context.Context, c *call, by transport) (*reader, error) {
-	relay := c.header.Get(node.RelayHeader) == "1"
+	relay := isRelay(c.header)
 	if s.worker && !relay { // it says what it runs, to other nodes
 		return nil, &ringback.Error{Code: ringback.NotFound, Message: onlyWorks}
 	}

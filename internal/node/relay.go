@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/sse"
@@ -67,12 +69,11 @@ func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 	if url == "" {
 		return errNoURL
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/jobs/"+j.ID.String()+"/stream?token="+n.token(j.ID.String(), n.now().Add(relayToken)), nil)
+	req, err := n.relayed(ctx, http.MethodGet, url, j.ID)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Last-Event-ID", l.Last().String())
-	req.Header.Set(RelayHeader, "1")
 	silence := time.AfterFunc(relaySilence, func() { end(errSilent) })
 	defer silence.Stop()
 	stop := n.whileAlive(ctx, j.Node, func() { end(errDied) })
@@ -96,6 +97,32 @@ func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 		l.Append(event)
 	}
 	return nil
+}
+
+// relayed is a request for the events of a job that stand at a node itself.
+func (n *Node) relayed(ctx context.Context, method, url string, job uuid.UUID) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url+"/api/jobs/"+job.String()+"/stream?token="+n.token(job.String(), n.now().Add(relayToken)), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set(RelayHeader, "1")
+	return req, nil
+}
+
+// isWatchedAt tells whether another node has readers of a job. One that can't be asked
+// may have some.
+func (n *Node) isWatchedAt(ctx context.Context, url string, job uuid.UUID) bool {
+	req, err := n.relayed(ctx, http.MethodHead, url, job)
+	if err != nil {
+		return false
+	}
+	resp, err := n.peers.RoundTrip(req)
+	if err != nil {
+		n.log.Debug("a node can't be asked whether it has readers of a job", "job_id", job, "err", err)
+		return true
+	}
+	_ = resp.Body.Close() // it has none
+	return resp.StatusCode == http.StatusOK
 }
 
 // maxRelayed bounds an event in bytes: a piece of an answer may be all of it.
@@ -131,6 +158,18 @@ func (n *Node) whileAlive(ctx context.Context, node string, died func()) (stop f
 		}
 	}()
 	return func() { end(); <-done }
+}
+
+// others are the URLs of the other nodes that live and can be reached.
+func (l *life) others() (urls []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, n := range l.nodes {
+		if n.ID != l.id && n.URL != "" {
+			urls = append(urls, n.URL)
+		}
+	}
+	return urls
 }
 
 // urlOf is where a node that lives is reached; "" if it does not, or can't be.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -119,11 +120,25 @@ func (s *Stream) Close() {
 // left: who resumes has not left.
 const goneFor = 5 * time.Second
 
-// isSeenElsewhere tells whether another node runs a job: that one knows of all who
-// watch it, since each of their nodes asks it, and cancels the job when none does.
+// HasReaders tells whether anybody watches a job here, or waits for it.
+func (n *Node) HasReaders(id string) bool {
+	job, err := parseID(id)
+	return err == nil && n.hub.Readers(job) > 0
+}
+
+// isSeenElsewhere tells whether other nodes have readers of a job. The node that runs it
+// knows of all, since each of their nodes asks it, and cancels the job when there are
+// none; of a job that waits each node knows its own.
 func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) bool {
 	j, _, err := n.store.Job(ctx, project, job, 0)
-	return err == nil && j.Status == ringback.Running && j.Node != n.ID() && n.life.Load().urlOf(j.Node) != ""
+	if err != nil {
+		return false
+	}
+	life := n.life.Load()
+	if j.Status == ringback.Running {
+		return j.Node != n.ID() && life.urlOf(j.Node) != ""
+	}
+	return slices.ContainsFunc(life.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) })
 }
 
 // abandoned cancels a job if nobody comes back to it in time.
