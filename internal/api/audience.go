@@ -21,9 +21,10 @@ type audience struct {
 	members int // the lock of all audiences guards it
 
 	mu      sync.Mutex
-	waiting []*seat    // all have seen the same
-	waiter  hub.Waiter // shows what comes
-	listens bool       // the log will wake it
+	waiting []*seat
+	seen    ringback.EventID // by all who wait; some may have seen more, elsewhere
+	waiter  hub.Waiter       // shows what comes
+	listens bool             // the log will wake it
 }
 
 // audienceKey tells apart who reads a job from who relays what this node writes of it.
@@ -78,6 +79,9 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 	if len(events) > 0 || err != nil {
 		return events, err
 	}
+	if len(a.waiting) == 0 || t.After().Compare(a.seen) < 0 {
+		a.seen = t.After()
+	}
 	t.waits, t.place = true, len(a.waiting)
 	a.waiting = append(a.waiting, t)
 	a.listen()
@@ -89,7 +93,7 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 func (a *audience) listen() {
 	if !a.listens {
 		a.listens = true
-		a.waiting[0].Await(&a.waiter)
+		a.waiting[0].Await(a.seen, &a.waiter)
 	}
 }
 
@@ -110,10 +114,10 @@ func (a *audience) showNext() bool {
 	if len(a.waiting) == 0 {
 		return false
 	}
-	events, err := a.waiting[0].Ready()
+	events, err := a.waiting[0].ReadyBehind(a.seen)
 	switch {
 	case err != nil:
-		a.dismissAll(err)
+		a.dismissAll(nil) // each hears it by itself
 		return false
 	case len(events) == 0:
 		a.listen()
@@ -125,12 +129,24 @@ func (a *audience) showNext() bool {
 			return false
 		}
 		for _, t := range slices.Backward(a.waiting) { // some may go
-			t.Pass(b.last)
-			a.tell(t, t.of(b), b)
+			a.bring(t, b)
 		}
+		a.seen = b.last.EventID
 		b.drop()
 	}
 	return true
+}
+
+// bring writes a batch to a reader who waits. One that has seen some of it goes on by
+// itself: it came here from another node, say, which knew more. The caller holds the lock.
+func (a *audience) bring(t *seat, b *batch) {
+	switch {
+	case b.first.Compare(t.After()) > 0:
+		t.Pass(b.last)
+		a.tell(t, t.of(b), b)
+	case b.last.Compare(t.After()) > 0, b.last.Job != nil:
+		a.dismiss(t, nil)
+	}
 }
 
 // tell writes text to a reader who waits. If it takes only some of it, it waits no
@@ -150,13 +166,19 @@ func (a *audience) tell(t *seat, text []byte, b *batch) {
 	}
 }
 
-// say tells a reader something else, if it waits and there is something to say.
-func (a *audience) say(t *seat, text []byte) {
+// say tells a reader who waits something else, if it is not empty; false, if it waits no
+// longer. An error is why it ends.
+func (a *audience) say(t *seat, text []byte, over error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.waits && len(text) > 0 {
+	waits := t.waits
+	if waits && len(text) > 0 {
 		a.tell(t, text, nil)
 	}
+	if t.over = over; t.waits && over != nil {
+		a.dismiss(t, nil)
+	}
+	return waits
 }
 
 // dismissed has a reader leave, if it waits.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback"
@@ -190,5 +191,35 @@ func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 		if text := grown(events); text != result || !same {
 			t.Errorf("reader %d has %d bytes of %d, in %d events of %d", i, len(text), len(result), len(events), len(want))
 		}
+	}
+}
+
+// Who claims to have seen what is still to come gets no more than what is behind that,
+// and takes nothing from others, whoever came first.
+func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]string{{"", "1-4", "9-9"}, {"9-9", "1-4", ""}} {
+		t.Run(order[0], func(t *testing.T) {
+			t.Parallel()
+			w := start(t, setup{})
+			id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=10&pace=5ms","run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
+			bodies := map[string]io.Reader{}
+			for _, after := range order {
+				body := w.open("/api/jobs/" + id + "/stream?after=" + after).Body
+				defer body.Close()
+				bodies[after] = body
+			}
+			seen := map[string][]ringback.StreamEvent{}
+			for after, body := range bodies {
+				seen[after] = sseEvents(t, body)
+			}
+			all := overSSE(w, id, "")
+			behind := slices.IndexFunc(all, func(e ringback.StreamEvent) bool { return e.Attempt == 1 && e.Number > 4 })
+			for after, want := range map[string][]ringback.StreamEvent{"": all, "1-4": all[behind:], "9-9": all[len(all)-1:]} {
+				if diff := cmp.Diff(want, seen[after]); diff != "" {
+					t.Errorf("after %q (-want +got):\n%.2000s", after, diff)
+				}
+			}
+		})
 	}
 }

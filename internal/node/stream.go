@@ -70,9 +70,14 @@ func (s *Stream) Ready() ([]ringback.StreamEvent, error) {
 	if s.first != nil {
 		return s.first, nil
 	}
-	events, err := s.log.Ready(s.after, s.local)
+	events, err := s.ReadyBehind(s.after)
 	s.ended = s.ended || errors.Is(err, io.EOF)
 	return events, err
+}
+
+// ReadyBehind is Ready for one who has passed the event with this id.
+func (s *Stream) ReadyBehind(after ringback.EventID) ([]ringback.StreamEvent, error) {
+	return s.log.Ready(after, s.local)
 }
 
 // Wait waits until Ready gives something.
@@ -93,8 +98,8 @@ func (s *Stream) Pass(e *ringback.StreamEvent) {
 // After is the id of the event that the reader has passed.
 func (s *Stream) After() ringback.EventID { return s.after }
 
-// Await has w woken once, as soon as Ready gives something.
-func (s *Stream) Await(w *hub.Waiter) { s.log.Await(s.after, s.local, w) }
+// Await has w woken once, as soon as ReadyBehind gives something.
+func (s *Stream) Await(after ringback.EventID, w *hub.Waiter) { s.log.Await(after, s.local, w) }
 
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
 // on its way.
