@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -61,10 +62,10 @@ type protocol interface {
 func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks protocol) error {
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return err
+		return fmt.Errorf("take the connection for a stream: %w", err)
 	}
 	t := &seat{reader: by, protocol: speaks, server: s, conn: conn, eager: newEager(conn)}
-	if g, _ := slim(r).(*guest); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
+	if g := slim(r); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
 		t.guest = g
 	}
 	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, r.Header.Get(node.RelayHeader) == "1"})

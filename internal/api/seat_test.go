@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -222,4 +223,18 @@ func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhereAConnectionIsNotGivenUpTheReaderIsTold(t *testing.T) {
+	t.Parallel()
+	var server *api.Server
+	w := start(t, setup{api: api.Config{Metrics: prometheus.NewRegistry()}, server: func(s *api.Server) { server = s }})
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/jobs/"+w.submit(`"prompt":"Hi"`)+"/stream", nil)
+	r.Host = "localhost"
+	rec := httptest.NewRecorder()
+	server.ServeHTTP(rec, r)
+	if rec.Code != http.StatusInternalServerError || !strings.Contains(rec.Body.String(), "internal") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	w.metric(`ringback_stream_readers{transport="sse"} 0`)
 }

@@ -50,8 +50,7 @@ func (s *Server) streamed(by *reader, speaks func(r *http.Request) protocol) rep
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
 		if err := s.seat(w, r, by, speaks(r)); err != nil {
 			by.leave()
-			s.log.Error("connection is not given up for a stream", slog.Any("err", err))
-			return http.StatusInternalServerError
+			return s.write(w, r, s.refuse(r, w.Header().Get(headerRequestID), err))
 		}
 		return http.StatusOK
 	}}

@@ -98,7 +98,7 @@ func (s *Stream) Pass(e *ringback.StreamEvent) {
 // After is the id of the event that the reader has passed.
 func (s *Stream) After() ringback.EventID { return s.after }
 
-// Await has w woken once, as soon as ReadyBehind gives something.
+// Await has w woken once, as soon as ReadyBehind gives something, or before in vain.
 func (s *Stream) Await(after ringback.EventID, w *hub.Waiter) { s.log.Await(after, s.local, w) }
 
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
