@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +74,7 @@ func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	if err == nil {
 		err = waiter.catchUp()
 	}
-	if want := append(text, answers...); !bytes.Equal(<-heard, want) || err != errBye { //nolint:errorlint // exactly that
+	if want := slices.Concat(text, answers); !bytes.Equal(<-heard, want) || err != errBye { //nolint:errorlint // exactly that
 		t.Errorf("ended with %v", err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // wire is a connection on which a test writes HTTP itself.
@@ -237,4 +238,33 @@ func TestWhereAConnectionIsNotGivenUpTheReaderIsTold(t *testing.T) {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
 	w.metric(`ringback_stream_readers{transport="sse"} 0`)
+}
+
+// Nodes whose readers watch a job ask again behind the end of an attempt: none of them has
+// left, and the job goes on though nobody asks meanwhile.
+func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	id := w.submit(`"prompt":"Hi","stream":true,"on_disconnect":"cancel","model":"sim/429?times=1&retry_after=7&first=1s"`)
+	var relays []io.Reader
+	for len(relays) < 4 {
+		resp := w.open("/api/jobs/"+id+"/stream", node.RelayHeader, "1")
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusOK { // the attempt has begun
+			relays = append(relays, resp.Body)
+		}
+	}
+	for _, r := range relays {
+		if events := sseEvents(t, r); len(events) == 0 || events[len(events)-1].Type != ringback.EventRetrying {
+			t.Errorf("a relay got %v", events)
+		}
+	}
+	var job ringback.Job
+	for !job.Status.Terminal() { // who waits for it would be one who has not left
+		time.Sleep(50 * time.Millisecond)
+		job = read[ringback.Job](t, w.do("GET", "/api/jobs/"+id, ""))
+	}
+	if job.Status != ringback.Completed {
+		t.Errorf("the job is %s", job.Status)
+	}
 }
