@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // An audience is those who read the events of one job in one way. Who has seen all that
@@ -23,7 +23,7 @@ type audience struct {
 	mu      sync.Mutex
 	waiting []*seat
 	seen    ringback.EventID // by all who wait; some may have seen more, elsewhere
-	waiter  hub.Waiter       // shows what comes
+	waiter  node.Waiter      // shows what comes
 	listens bool             // the log will wake it
 }
 

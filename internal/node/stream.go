@@ -98,12 +98,15 @@ func (s *Stream) Pass(e *ringback.StreamEvent) {
 // After is the id of the event that the reader has passed.
 func (s *Stream) After() ringback.EventID { return s.after }
 
+// A Waiter is woken, in a goroutine of its own, when there is more of a job.
+type Waiter = hub.Waiter
+
 // Await has w woken once, as soon as ReadyBehind gives something, or before in vain.
-func (s *Stream) Await(after ringback.EventID, w *hub.Waiter) { s.log.Await(after, s.local, w) }
+func (s *Stream) Await(after ringback.EventID, w *Waiter) { s.log.Await(after, s.local, w) }
 
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
 // on its way.
-func (s *Stream) Forget(w *hub.Waiter) { s.log.Forget(w) }
+func (s *Stream) Forget(w *Waiter) { s.log.Forget(w) }
 
 // Job is the id of the job.
 func (s *Stream) Job() uuid.UUID { return s.job }
