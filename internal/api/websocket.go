@@ -34,7 +34,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		return reply{}, err
 	}
 	key := c.header.Get("Sec-Websocket-Key")
-	return s.streamed(reader, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
+	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
 }
 
 // wantsWebSocket refuses what is no handshake.
