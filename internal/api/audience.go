@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // An audience is those who read the events of one job in one way. Who has seen all that
@@ -22,9 +22,10 @@ type audience struct {
 	members int // the lock of all audiences guards it
 
 	mu      sync.Mutex
-	waiting []*seat    // all have seen the same
-	waiter  hub.Waiter // shows what comes
-	listens bool       // the log will wake it
+	waiting []*seat
+	seen    ringback.EventID // by all who wait; some may have seen more, elsewhere
+	waiter  node.Waiter      // shows what comes
+	listens bool             // the log will wake it
 }
 
 // audienceKey tells apart who reads a job from who relays what this node writes of it.
@@ -79,6 +80,9 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 	if len(events) > 0 || err != nil {
 		return events, err
 	}
+	if len(a.waiting) == 0 || t.After().Compare(a.seen) < 0 {
+		a.seen = t.After()
+	}
 	t.waits, t.place = true, len(a.waiting)
 	a.waiting = append(a.waiting, t)
 	a.listen()
@@ -90,7 +94,7 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 func (a *audience) listen() {
 	if !a.listens {
 		a.listens = true
-		a.waiting[0].Await(&a.waiter)
+		a.waiting[0].Await(a.seen, &a.waiter)
 	}
 }
 
@@ -111,10 +115,10 @@ func (a *audience) showNext() bool {
 	if len(a.waiting) == 0 {
 		return false
 	}
-	events, err := a.waiting[0].Ready()
+	events, err := a.waiting[0].ReadyBehind(a.seen)
 	switch {
 	case err != nil:
-		a.dismissAll(err)
+		a.dismissAll(nil) // each hears it by itself
 		return false
 	case len(events) == 0:
 		a.listen()
@@ -125,34 +129,43 @@ func (a *audience) showNext() bool {
 			a.dismissAll(err)
 			return false
 		}
-		a.tellAll(b)
+		a.bring(b)
+		a.seen = b.last.EventID
 		b.drop()
 	}
 	return true
 }
 
-// tellEach is how many readers one goroutine writes to, where there are processors for
+// bringEach is how many readers one goroutine writes to, where there are processors for
 // several: a write takes a few microseconds.
-const tellEach = 64
+const bringEach = 64
 
-// tellAll writes a batch to all who wait. The caller holds the lock.
-func (a *audience) tellAll(b *batch) {
-	told := make([]taken, len(a.waiting))
+// bring writes a batch to those who wait. One that has seen some of it goes on by itself:
+// it came here from another node, say, which knew more. The caller holds the lock.
+func (a *audience) bring(b *batch) {
+	took := make([]taken, len(a.waiting))
 	tell := func(from, to int) {
-		for i := from; i < to; i++ {
-			told[i].n, told[i].err = a.waiting[i].eager.write(a.waiting[i].of(b))
+		for i, t := range a.waiting[from:to] {
+			if b.first.Compare(t.After()) > 0 {
+				took[from+i] = t.take(t.of(b))
+			}
 		}
 	}
-	parts := max(1, min(runtime.GOMAXPROCS(0), len(told)/tellEach))
+	parts := max(1, min(runtime.GOMAXPROCS(0), len(took)/bringEach))
 	var others sync.WaitGroup
 	for i := 1; i < parts; i++ {
-		others.Go(func() { tell(i*len(told)/parts, (i+1)*len(told)/parts) })
+		others.Go(func() { tell(i*len(took)/parts, (i+1)*len(took)/parts) })
 	}
-	tell(0, len(told)/parts)
+	tell(0, len(took)/parts)
 	others.Wait()
 	for i, t := range slices.Backward(a.waiting) { // some may go
-		t.Pass(b.last)
-		a.took(t, told[i], t.of(b), b)
+		switch {
+		case b.first.Compare(t.After()) > 0:
+			t.Pass(b.last)
+			a.took(t, took[i], t.of(b), b)
+		case b.last.Compare(t.After()) > 0, b.last.Job != nil:
+			a.dismiss(t, nil)
+		}
 	}
 }
 
@@ -160,6 +173,11 @@ func (a *audience) tellAll(b *batch) {
 type taken struct {
 	n   int
 	err error
+}
+
+func (t *seat) take(text []byte) (all taken) {
+	all.n, all.err = t.eager.write(text)
+	return all
 }
 
 // took has a reader who has not taken all of a text wait no longer: it writes the rest by
@@ -177,18 +195,23 @@ func (a *audience) took(t *seat, all taken, text []byte, b *batch) {
 	}
 }
 
-// say tells a reader something else, if it waits and there is something to say.
-func (a *audience) say(t *seat, text []byte) {
+// say tells a reader who waits something else, if it is not empty; false, if it waits no
+// longer. An error is why it ends.
+func (a *audience) say(t *seat, text []byte, over error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t.waits && len(text) > 0 {
-		n, err := t.eager.write(text)
-		a.took(t, taken{n, err}, text, nil)
+	waits := t.waits
+	if waits && len(text) > 0 {
+		a.took(t, t.take(text), text, nil)
 	}
+	if t.over = over; t.waits && over != nil {
+		a.dismiss(t, nil)
+	}
+	return waits
 }
 
-// dismissed has a reader leave, if it waits.
-func (a *audience) dismissed(t *seat, why error) {
+// letGo has a reader leave, if it waits.
+func (a *audience) letGo(t *seat, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {

@@ -20,6 +20,7 @@ type batch struct {
 	json    bytes.Buffer // of one event, on its way
 	events  []byte       // as they are written: SSE, or the frames of a WebSocket
 	chunk   []byte       // SSE as a chunk of HTTP/1.1
+	first   *ringback.StreamEvent
 	last    *ringback.StreamEvent
 	release func() // of the memory of a large one; nil: it is not counted
 	holders atomic.Int32
@@ -56,7 +57,7 @@ func (b *batch) drop() {
 		b.text, b.json = bytes.Buffer{}, bytes.Buffer{}
 	}
 	b.text.Reset()
-	b.events, b.chunk, b.last = nil, nil, nil
+	b.events, b.chunk, b.first, b.last = nil, nil, nil, nil
 	batches.Put(b)
 }
 
@@ -80,7 +81,7 @@ func (s *Server) batched(events []ringback.StreamEvent, by transport) iter.Seq2[
 				yield(nil, err)
 				return
 			}
-			b.last = &events[n-1]
+			b.first, b.last = &events[0], &events[n-1]
 			if events = events[n:]; !yield(b, nil) {
 				return
 			}

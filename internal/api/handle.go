@@ -27,8 +27,8 @@ type call struct {
 }
 
 // A reply is what a door answers: a status, and what is encoded as JSON; or raw,
-// which is sent as it is; or stream, which writes all of the answer, and comes back
-// with its status when that is over.
+// which is sent as it is; or stream, which begins the answer over a connection that it
+// takes, and comes back with its status.
 type reply struct {
 	status int // 0 means 200
 	header http.Header
@@ -69,10 +69,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	}
 }
 
-// tellRequest is on its own since ten thousand readers wait in serve, each with all
-// that it has on its stack.
-//
-//go:noinline
 func (s *Server) tellRequest(r *http.Request, id string, status int, start time.Time) {
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "request", slog.String("request_id", id), slog.String("method", r.Method),
 		slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -103,7 +102,7 @@ const sendBuffer = 64 << 10
 
 // slim bounds what a reader's connection may hold, and gives that connection; nil in
 // a test without one.
-func slim(r *http.Request) net.Conn {
+func slim(r *http.Request) *guest {
 	g, _ := r.Context().Value(guestKey{}).(*guest)
 	if g == nil {
 		return nil
@@ -140,7 +139,7 @@ func (all *readers) dismiss() {
 	}
 	all.mu.Unlock()
 	for _, t := range seats {
-		t.audience.dismissed(t, errClosing)
+		t.audience.letGo(t, errClosing)
 	}
 }
 

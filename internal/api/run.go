@@ -44,7 +44,8 @@ func (s *Server) HTTPServer() *http.Server {
 
 // Run serves l until ctx is done. Then it takes no more requests, has those
 // that wait for a job answered as the job stands, those that watch one told to come
-// again, and returns nil when all are answered, or after 5 s. It closes l. A Server runs once.
+// again, and returns nil when all are answered, or after 5 s. It does the same, and returns
+// an error, when l fails. It closes l. A Server runs once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
 	server, guests := s.HTTPServer(), newCrowd(l, s.maxConns)
@@ -58,9 +59,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		again.Wait()
 		guests.rest.Wait()
 	}()
+	var served error
 	select {
-	case err := <-ended:
-		return fmt.Errorf("serve HTTP: %w", err)
+	case served = <-ended:
 	case <-ctx.Done():
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -71,8 +72,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		err = server.Close()
 	}
 	s.readers.end(patience)
-	if e := <-ended; err == nil && !errors.Is(e, http.ErrServerClosed) {
-		err = e
+	if served == nil {
+		served = <-ended
+	}
+	if !errors.Is(served, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", served)
 	}
 	if err != nil {
 		return fmt.Errorf("close HTTP: %w", err)

@@ -246,6 +246,38 @@ func TestConnectionsThatMayComeBackHoldUpNobody(t *testing.T) {
 	})
 }
 
+// failing is a listener that fails as soon as its pipes are done.
+type failing struct{ *pipes }
+
+func (failing) Close() error { return nil }
+
+func TestWhereTheListenerFailsAllAreLedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{APIKey: "k"}, new(node.Node))
+		if err != nil {
+			t.Fatal(err)
+		}
+		givesUp(s)
+		l := failing{newPipes()}
+		ended := make(chan error)
+		go func() { ended <- s.Run(t.Context(), l) }()
+		for _, request := range []string{ownRequest, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"} {
+			c := l.dial()
+			defer c.Close()
+			_, _ = io.WriteString(c, request)
+			if got := status(c); got[0] != '2' {
+				t.Fatalf("got %s", got)
+			}
+		}
+		begun := time.Now()
+		close(l.done)
+		if err := <-ended; !errors.Is(err, net.ErrClosed) || time.Since(begun) > time.Second {
+			t.Errorf("after %v: got %v", time.Since(begun), err)
+		}
+	})
+}
+
 func TestHeadersAreBounded(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {

@@ -2,9 +2,11 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -29,9 +31,10 @@ type seat struct {
 	// The audience's lock guards these.
 	waits  bool
 	place  int    // in the audience, while it waits
-	why    error  // it no longer waits; nil: it has something to write
-	rest   []byte // that it has to write
+	why    error  // it no longer waits; nil: it goes on by itself
+	rest   []byte // that it has to write then
 	restOf *batch // what that is part of; nil: of nothing that must be dropped
+	over   error  // why it ends behind the rest; nil: it does not
 }
 
 // A protocol is how a reader is written to, and heard.
@@ -58,10 +61,10 @@ type protocol interface {
 func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks protocol) error {
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return err
+		return fmt.Errorf("take the connection for a stream: %w", err)
 	}
 	t := &seat{reader: by, protocol: speaks, server: s, conn: conn, eager: newEager(conn)}
-	if g, _ := slim(r).(*guest); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
+	if g := slim(r); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
 		t.guest = g
 	}
 	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, isRelay(r.Header)})
@@ -111,6 +114,9 @@ func (t *seat) catchUp() error {
 	for {
 		if err := t.writeRest(); err != nil {
 			return err
+		}
+		if t.over != nil {
+			return t.over
 		}
 		events, err := t.audience.join(t)
 		if err != nil || len(events) == 0 {
@@ -170,38 +176,29 @@ func (t *seat) write(text []byte) error {
 }
 
 // wait listens whether the reader is still there, while others write to it; nil when it
-// has something to write by itself.
+// goes on by itself.
 func (t *seat) wait() error {
-	for t.audience.waitsUntil(t, time.Now().Add(t.server.beat)) {
+	for woken := false; t.audience.waitsUntil(t, time.Now().Add(t.server.beat)); {
+		if woken { // by the time: who is woken by others waits no longer, and must not be asked for a pong
+			t.answer(t.alive())
+		}
 		n, err := t.conn.Read(t.word[:])
 		if n > 0 {
 			t.guest = nil // whoever speaks has to come again with its next request
-			t.listen(t.word[:n])
+			t.answer(t.hear(t.word[:n]))
 		}
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			t.beat()
-		case err != nil:
-			t.audience.dismissed(t, lost(err))
+		woken = errors.Is(err, os.ErrDeadlineExceeded)
+		if err != nil && !woken {
+			t.audience.letGo(t, lost(err))
 		}
 	}
 	return t.why
 }
 
-// listen does what the reader's words ask for.
-func (t *seat) listen(said []byte) {
-	reply, err := t.hear(said)
-	t.audience.say(t, reply)
-	if err != nil {
-		t.audience.dismissed(t, err)
-	}
-}
-
-// beat tells the reader that the server lives.
-func (t *seat) beat() {
-	text, err := t.alive()
-	t.audience.say(t, text)
-	if err != nil {
-		t.audience.dismissed(t, err)
+// answer tells the reader something, and has it end if there is an error. Where it has
+// fallen out of the audience meanwhile, that comes behind the rest.
+func (t *seat) answer(text []byte, over error) {
+	if !t.audience.say(t, text, over) {
+		t.rest = append(slices.Clip(t.rest), text...) // nobody else writes to it now
 	}
 }

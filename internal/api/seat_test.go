@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -13,10 +14,12 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // wire is a connection on which a test writes HTTP itself.
@@ -190,5 +193,78 @@ func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 		if text := grown(events); text != result || !same {
 			t.Errorf("reader %d has %d bytes of %d, in %d events of %d", i, len(text), len(result), len(events), len(want))
 		}
+	}
+}
+
+// Who claims to have seen what is still to come gets no more than what is behind that,
+// and takes nothing from others, whoever came first.
+func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]string{{"", "1-4", "9-9"}, {"9-9", "1-4", ""}} {
+		t.Run(order[0], func(t *testing.T) {
+			t.Parallel()
+			w := start(t, setup{})
+			id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=10&pace=5ms","run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
+			bodies := map[string]io.Reader{}
+			for _, after := range order {
+				body := w.open("/api/jobs/" + id + "/stream?after=" + after).Body
+				defer body.Close()
+				bodies[after] = body
+			}
+			seen := map[string][]ringback.StreamEvent{}
+			for after, body := range bodies {
+				seen[after] = sseEvents(t, body)
+			}
+			all := overSSE(w, id, "")
+			behind := slices.IndexFunc(all, func(e ringback.StreamEvent) bool { return e.Attempt == 1 && e.Number > 4 })
+			for after, want := range map[string][]ringback.StreamEvent{"": all, "1-4": all[behind:], "9-9": all[len(all)-1:]} {
+				if diff := cmp.Diff(want, seen[after]); diff != "" {
+					t.Errorf("after %q (-want +got):\n%.2000s", after, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestWhereAConnectionIsNotGivenUpTheReaderIsTold(t *testing.T) {
+	t.Parallel()
+	var server *api.Server
+	w := start(t, setup{api: api.Config{Metrics: prometheus.NewRegistry()}, server: func(s *api.Server) { server = s }})
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/jobs/"+w.submit(`"prompt":"Hi"`)+"/stream", nil)
+	r.Host = "localhost"
+	rec := httptest.NewRecorder()
+	server.ServeHTTP(rec, r)
+	if rec.Code != http.StatusInternalServerError || !strings.Contains(rec.Body.String(), "internal") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	w.metric(`ringback_stream_readers{transport="sse"} 0`)
+}
+
+// Nodes whose readers watch a job ask again behind the end of an attempt: none of them has
+// left, and the job goes on though nobody asks meanwhile.
+func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{})
+	id := w.submit(`"prompt":"Hi","stream":true,"on_disconnect":"cancel","model":"sim/429?times=1&retry_after=7&first=1s"`)
+	var relays []io.Reader
+	for len(relays) < 4 {
+		resp := w.open("/api/jobs/"+id+"/stream", node.RelayHeader, "1")
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusOK { // the attempt has begun
+			relays = append(relays, resp.Body)
+		}
+	}
+	for _, r := range relays {
+		if events := sseEvents(t, r); len(events) == 0 || events[len(events)-1].Type != ringback.EventRetrying {
+			t.Errorf("a relay got %v", events)
+		}
+	}
+	var job ringback.Job
+	for !job.Status.Terminal() { // who waits for it would be one who has not left
+		time.Sleep(50 * time.Millisecond)
+		job = read[ringback.Job](t, w.do("GET", "/api/jobs/"+id, ""))
+	}
+	if job.Status != ringback.Completed {
+		t.Errorf("the job is %s", job.Status)
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 		reader.leave()
 		return reply{}, err
 	}
-	return s.streamed(reader, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
+	return s.streamed(reader, http.StatusOK, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
 }
 
 // headOfStream tells another node whether there are readers here.
@@ -56,15 +56,15 @@ func (s *Server) headOfStream(c *call) (reply, error) {
 // isRelay tells whether it is another node that asks.
 func isRelay(h http.Header) bool { return h.Get(node.RelayHeader) == "1" }
 
-// streamed is a reply that a reader gets over a connection of its own.
-func (s *Server) streamed(by *reader, speaks func(r *http.Request) protocol) reply {
+// streamed is a reply that a reader gets over a connection of its own. It begins with a
+// status.
+func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) protocol) reply {
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
 		if err := s.seat(w, r, by, speaks(r)); err != nil {
 			by.leave()
-			s.log.Error("connection is not given up for a stream", slog.Any("err", err))
-			return http.StatusInternalServerError
+			return s.write(w, r, s.refuse(r, w.Header().Get(headerRequestID), err))
 		}
-		return http.StatusOK
+		return status
 	}}
 }
 

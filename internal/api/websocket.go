@@ -34,7 +34,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		return reply{}, err
 	}
 	key := c.header.Get("Sec-Websocket-Key")
-	return s.streamed(reader, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
+	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
 }
 
 // wantsWebSocket refuses what is no handshake.
@@ -172,7 +172,7 @@ func (m *messages) check(h ws.Header) error {
 	if err := ws.CheckHeader(h, m.state.Set(ws.StateServerSide)); err != nil {
 		return &refusal{ws.StatusProtocolError, err.Error()}
 	}
-	if h.OpCode.IsData() && m.length+h.Length > saidAtMost {
+	if h.OpCode.IsData() && h.Length > saidAtMost-m.length { // a sum could overflow
 		return &refusal{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", saidAtMost)}
 	}
 	return nil

@@ -50,6 +50,7 @@ func TestAReaderOverWebSocketIsAnswered(t *testing.T) {
 		"a goodbye that nobody may say": {said: spoken(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNoStatusRcvd, ""))), reply: ws.NewCloseFrame(nil), err: errBye},
 		"too many words":                {said: spoken(ws.NewTextFrame(append(long, 'x'))), code: ws.StatusMessageTooBig},
 		"too many, in pieces":           {said: spoken(ws.NewFrame(ws.OpText, false, long), ws.NewFrame(ws.OpContinuation, true, []byte("x"))), code: ws.StatusMessageTooBig},
+		"endless words":                 {said: append(spoken(ws.NewFrame(ws.OpText, false, long[:1])), 0x80, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4), code: ws.StatusMessageTooBig},
 		"unmasked words":                {said: ws.MustCompileFrame(ws.NewTextFrame([]byte("hello"))), code: ws.StatusProtocolError},
 		"a reserved bit":                {said: spoken(ws.Frame{Header: ws.Header{Fin: true, Rsv: 4, OpCode: ws.OpText}}), code: ws.StatusProtocolError},
 		"a reserved op code":            {said: spoken(ws.NewFrame(3, true, nil)), code: ws.StatusProtocolError},

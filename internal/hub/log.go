@@ -286,7 +286,8 @@ func (l *Log) Ready(after ringback.EventID, only bool) ([]ringback.StreamEvent, 
 // A Waiter is woken in a goroutine of its own.
 type Waiter struct{ Wake func() }
 
-// Await has w woken once, as soon as Next would not wait, however often it is asked to.
+// Await has w woken once, however often it is asked to: now, if Next would not wait, or
+// at the next change, even if Next goes on to wait then.
 func (l *Log) Await(after ringback.EventID, only bool, w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -71,9 +71,14 @@ func (s *Stream) Ready() ([]ringback.StreamEvent, error) {
 	if s.first != nil {
 		return s.first, nil
 	}
-	events, err := s.log.Ready(s.after, s.local)
+	events, err := s.ReadyBehind(s.after)
 	s.ended = s.ended || errors.Is(err, io.EOF)
 	return events, err
+}
+
+// ReadyBehind is Ready for one who has passed the event with this id.
+func (s *Stream) ReadyBehind(after ringback.EventID) ([]ringback.StreamEvent, error) {
+	return s.log.Ready(after, s.local)
 }
 
 // Wait waits until Ready gives something.
@@ -94,12 +99,15 @@ func (s *Stream) Pass(e *ringback.StreamEvent) {
 // After is the id of the event that the reader has passed.
 func (s *Stream) After() ringback.EventID { return s.after }
 
-// Await has w woken once, as soon as Ready gives something.
-func (s *Stream) Await(w *hub.Waiter) { s.log.Await(s.after, s.local, w) }
+// A Waiter is woken, in a goroutine of its own, when there is more of a job.
+type Waiter = hub.Waiter
+
+// Await has w woken once, as soon as ReadyBehind gives something, or before in vain.
+func (s *Stream) Await(after ringback.EventID, w *Waiter) { s.log.Await(after, s.local, w) }
 
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
 // on its way.
-func (s *Stream) Forget(w *hub.Waiter) { s.log.Forget(w) }
+func (s *Stream) Forget(w *Waiter) { s.log.Forget(w) }
 
 // Job is the id of the job.
 func (s *Stream) Job() uuid.UUID { return s.job }
