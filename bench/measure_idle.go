@@ -21,7 +21,12 @@ const (
 
 // measureIdle: what readers hold who wait, and what they cost those who work.
 func measureIdle(ctx context.Context, b *bench) error {
-	return b.withStores(func(c contender) error { return b.idle(ctx, c, idlers) }, idle)
+	for range b.rounds {
+		if err := b.withStores(func(c contender) error { return b.idle(ctx, c, idlers) }, idle); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // idle: n readers of as many jobs that are not due, of whom half vanish at once. What do
