@@ -103,9 +103,15 @@ func (a *audience) show() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listens = false
-	for a.showNext() {
-		a.mu.Unlock() // others want to come and go
-		a.mu.Lock()
+	err := guard(func() error {
+		for a.showNext() {
+			a.mu.Unlock() // others want to come and go
+			a.mu.Lock()
+		}
+		return nil
+	})
+	if err != nil {
+		a.dismissAll(nil) // each meets it by itself
 	}
 }
 

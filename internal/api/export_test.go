@@ -7,3 +7,13 @@ func (s *Server) Hurry(beat, readerGrace time.Duration) { s.beat, s.readerGrace 
 
 // LogTo is a logger, and what it has written so far.
 var LogTo = logTo
+
+// PanicOverLarge has a server panic over what is large: an answer of 64 KiB, say.
+func (s *Server) PanicOverLarge() {
+	s.reserve = func(bytes int64) (func(), error) {
+		if bytes >= 2*batchBytes {
+			panic("this is large")
+		}
+		return func() {}, nil
+	}
+}

@@ -74,14 +74,26 @@ func (s *Server) tellRequest(r *http.Request, id string, status int, start time.
 		slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 }
 
-// reply lets a request in, reads it and asks the door. A panic on the way is an
-// error like any other.
-func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
+// guard makes of a panic an error like any other.
+func guard(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	return do()
+}
+
+// reply lets a request in, reads it and asks the door.
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
+	err = guard(func() (err error) {
+		rep, err = s.answer(w, r, rt)
+		return err
+	})
+	return rep, err
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
 	if err := s.admit(r); err != nil {
 		return reply{}, err
 	}

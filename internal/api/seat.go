@@ -80,10 +80,12 @@ func (t *seat) begin(h http.Header) {
 		h.Set("Connection", "close")
 	}
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	err := t.write(t.head(h))
-	if err == nil {
-		err = t.catchUp()
-	}
+	err := guard(func() error {
+		if err := t.write(t.head(h)); err != nil {
+			return err
+		}
+		return t.catchUp()
+	})
 	go t.serve(err)
 }
 
@@ -92,7 +94,7 @@ func (t *seat) begin(h http.Header) {
 func (t *seat) serve(err error) {
 	for err == nil {
 		if err = t.wait(); err == nil {
-			err = t.catchUp()
+			err = guard(t.catchUp)
 		}
 	}
 	if errors.Is(err, errSlow) {

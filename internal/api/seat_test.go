@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/gobwas/ws"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -266,5 +267,28 @@ func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
 	}
 	if job.Status != ringback.Completed {
 		t.Errorf("the job is %s", job.Status)
+	}
+}
+
+// Our own fault costs those whom it meets, and nobody else.
+func TestAPanicOverAReaderEndsThatReader(t *testing.T) {
+	t.Parallel()
+	logger, logged := api.LogTo(t)
+	w := start(t, setup{api: api.Config{Logger: logger}, server: (*api.Server).PanicOverLarge})
+	id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/echo?words=20000","run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
+	conn := w.dial("/api/jobs/" + id + "/ws")
+	waits := w.open("/api/jobs/" + id + "/stream")
+	defer waits.Body.Close()
+	events, end := messages(t, conn)
+	if end.Code != websocket.StatusInternalError || len(events) == 0 || events[len(events)-1].Job != nil {
+		t.Errorf("over WebSocket, after %d events: got %v", len(events), end)
+	}
+	for _, events := range [][]ringback.StreamEvent{sseEvents(t, waits.Body), overSSE(w, id, "")} {
+		if len(events) == 0 || events[len(events)-1].Job != nil {
+			t.Errorf("over SSE: got %d events", len(events))
+		}
+	}
+	if !strings.Contains(logged(), "this is large") {
+		t.Errorf("it is not in the log:\n%.2000s", logged())
 	}
 }
