@@ -100,6 +100,10 @@ func (r *reader) slow() { r.all.cut.WithLabelValues(string(r.by)).Inc() }
 // bytes: by itself it would take megabytes.
 const sendBuffer = 64 << 10
 
+// missedAfter is for how long a reader's side may be silent that should have
+// acknowledged something: its network is gone, and nobody says so.
+const missedAfter = 30 * time.Second
+
 // slim bounds what a reader's connection may hold, and gives that connection; nil in
 // a test without one.
 func slim(r *http.Request) *guest {
@@ -110,6 +114,7 @@ func slim(r *http.Request) *guest {
 	if c, ok := g.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = c.SetWriteBuffer(sendBuffer) // a hint
 	}
+	_ = missAfter(g.Conn, missedAfter) // not everywhere
 	return g
 }
 

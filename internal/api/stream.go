@@ -27,7 +27,7 @@ const (
 // GET /api/jobs/{id}/stream
 func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	if c.method == http.MethodHead {
-		return s.headOfStream(c)
+		return s.headOfStream(ctx, c)
 	}
 	reader, err := s.watch(ctx, c, overSSE)
 	if err != nil {
@@ -45,12 +45,20 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	return s.streamed(reader, http.StatusOK, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
 }
 
-// headOfStream tells another node whether there are readers here.
-func (s *Server) headOfStream(c *call) (reply, error) {
+// headOfStream is the head of what GET would give, without a reader. It tells another
+// node whether there are readers here.
+func (s *Server) headOfStream(ctx context.Context, c *call) (reply, error) {
 	if isRelay(c.header) && !s.node.HasReaders(c.id) {
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: "nobody watches this job here"}
 	}
-	return reply{raw: &rawBody{contentType: eventStream}}, nil
+	if _, err := s.node.Job(ctx, project, c.id, false); err != nil {
+		return reply{}, err
+	}
+	return reply{stream: func(w http.ResponseWriter, _ *http.Request) int {
+		w.Header().Set("Content-Type", eventStream) // and no length
+		w.WriteHeader(http.StatusOK)
+		return http.StatusOK
+	}}, nil
 }
 
 // isRelay tells whether it is another node that asks.

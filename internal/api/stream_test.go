@@ -216,8 +216,11 @@ func TestAStreamIsNotHeldUpOnItsWay(t *testing.T) {
 	// A reader that has seen all is heard at once, too.
 	again := w.open("/api/jobs/" + id + "/stream?after=0-1")
 	must(t, again.Body.Close())
-	if got := w.do("HEAD", "/api/jobs/"+id+"/stream", ""); got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != "text/event-stream" {
-		t.Errorf("HEAD: got %s, %s", got.Status, got.Header.Get("Content-Type"))
+	if got := w.do("HEAD", "/api/jobs/"+id+"/stream", ""); got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != "text/event-stream" || got.ContentLength != -1 {
+		t.Errorf("HEAD: got %s, %v", got.Status, got.Header)
+	}
+	if got := w.do("HEAD", "/api/jobs/0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d/stream", ""); got.StatusCode != http.StatusNotFound {
+		t.Errorf("HEAD of a job that is not there: got %s", got.Status)
 	}
 }
 
