@@ -85,6 +85,15 @@ func TestReadersAreMeasured(t *testing.T) {
 	if err := b.direct(ctx, all, over); err != nil {
 		t.Errorf("direct: %v", err)
 	}
+	err := b.floor(ctx, all[1], func(_ context.Context, addr string, s shape) error {
+		return writeTexts(addr, s.readers, s.behaviour.pieces, time.Millisecond)
+	})
+	if err != nil {
+		t.Errorf("floor: %v", err)
+	}
+	if v := b.results.median(live, floor, "few readers: p50"); !(v > 0) {
+		t.Errorf("the floor is %v", v)
+	}
 	for _, c := range b.present {
 		if err := b.live(ctx, c, all, over); err != nil {
 			t.Errorf("%s: %v", c.Name, err)

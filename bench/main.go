@@ -43,6 +43,9 @@ func main() {
 }
 
 func command(ctx context.Context, args []string) error {
+	if len(args) == 5 && args[0] == floor {
+		return writeFloor(args[1:])
+	}
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
 	b := &bench{seconds: 2.5, results: &results{Started: time.Now().UTC(), Missing: map[string]string{}}}
 	only := f.String("only", "", "contenders to measure, by name and divided by commas; all if empty")
@@ -292,7 +295,7 @@ var workloadList = []workload{
 		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase lives on. They are started again at once, with their defaults.\nOf `ringback-pg-2` the node with the ten jobs is killed, and not started again: the other one has to take them over.", ""},
 	}},
 	{name: "live", measure: measureLive, sections: []page{
-		{live, "Live", "From the moment at which the provider writes a piece of an answer to the one at which a reader has read its\nevent, by server-sent events. `direct` reads the provider's own stream, with nothing between: the ceiling. At `ringback-pg-2`\nreaders are at the node that does not run the job. One job with one reader has 50 pieces a second. 1,000 jobs with\na reader each have 10 pieces a second each, so 10,000 in all. One job with 1,000 readers has 10 pieces a second, so 10,000 events;\nits pieces come to all at once, and the last of them waits for the others. Each reader's text was the answer. Last, 2,000\nreaders come at once to a job that has ended: the time until all have read all of it, in 100 pieces.", "one job: p50"},
+		{live, "Live", "From the moment at which the provider writes a piece of an answer to the one at which a reader has read its\nevent, by server-sent events. `direct` reads the provider's own stream, with nothing between: the ceiling. `floor` is a process\nthat does nothing but write a text that is there to 1,000 connections: what the system and the readers themselves take. At\n`ringback-pg-2` readers are at the node that does not run the job. One job with one reader has 50 pieces a second. 1,000 jobs\nwith a reader each have 10 pieces a second each, so 10,000 in all. One job with 1,000 readers has 10 pieces a second, so 10,000 events;\nits pieces come to all at once, and the last of them waits for the others. Each reader's text was the answer. Last, 2,000\nreaders come at once to a job that has ended: the time until all have read all of it, in 100 pieces.", "one job: p50"},
 	}},
 	{name: "idle", measure: measureIdle, sections: []page{
 		{idle, "10,000 idle readers", "Each watches a job of its own that is not due for a day; half of them vanish at once, then the others. Figures are of Ringback's\nown process. Throughput is measured as above, beside them and without them, before they came and after they left.", ""},

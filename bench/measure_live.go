@@ -68,6 +68,9 @@ func measureLive(ctx context.Context, b *bench) error {
 	if err := b.direct(ctx, shapes, stormy); err != nil {
 		b.failed(live, direct, err)
 	}
+	if err := b.floor(ctx, shapes[len(shapes)-1], writeElsewhere); err != nil {
+		b.failed(live, floor, err)
+	}
 	for _, c := range b.present {
 		if !c.profiled || ctx.Err() != nil {
 			continue

@@ -109,7 +109,11 @@ func delays(contender string, most float64) func(*results) (string, bool) {
 				return notMeasured, false
 			}
 			met = met && v < most
-			text += fmt.Sprintf("%s %s ms (direct %s); ", s.name, short(v), short(ceiling))
+			text += fmt.Sprintf("%s %s ms (direct %s", s.name, short(v), short(ceiling))
+			if least := r.median(live, floor, s.name+": p50"); !math.IsNaN(least) {
+				text += ", floor " + short(least)
+			}
+			text += "); "
 		}
 		return text[:len(text)-2], met
 	}
