@@ -109,8 +109,10 @@ func TestReadersAreMeasured(t *testing.T) {
 	if err := b.withStores(func(c contender) error { return b.idle(ctx, c, 100) }, idle); err != nil {
 		t.Error(err)
 	}
-	if got := b.results.median(idle, "ringback", "descriptors with them") - b.results.median(idle, "ringback", "descriptors when all have left"); got < 90 {
-		t.Errorf("of 100 readers %v descriptors were given back", got)
+	before := b.results.median(idle, "ringback", "descriptors before")
+	with, after := b.results.median(idle, "ringback", "descriptors with them")-before, b.results.median(idle, "ringback", "descriptors when all have left")-before
+	if with < 60 || after > 40 { // connections to the provider come and go
+		t.Errorf("100 readers had %v descriptors, and left %v", with, after)
 	}
 	for _, f := range b.results.Failures {
 		t.Errorf("%s, %s: %s", f.Workload, f.Contender, f.Why)
