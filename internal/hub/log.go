@@ -255,32 +255,45 @@ const (
 // writes the log, it gives io.EOF.
 func (l *Log) Next(ctx context.Context, after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
 	for {
-		events, changed, err := l.read(after, only)
-		if len(events) > 0 || err != nil {
-			return events, err
+		if err := l.Wait(ctx, after, only); err != nil {
+			return nil, err
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if events, err := l.Ready(after, only); len(events) > 0 || err != nil {
+			return events, err
 		}
 	}
 }
 
-func (l *Log) read(after ringback.EventID, only bool) (events []ringback.StreamEvent, changed <-chan struct{}, err error) {
+// Wait waits until Next would not, and gives the error that Next would give.
+func (l *Log) Wait(ctx context.Context, after ringback.EventID, only bool) error {
+	for {
+		changed, err := l.watch(after, only)
+		if changed == nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watch gives what is closed at the next change; nil where Next would not wait.
+func (l *Log) watch(after ringback.EventID, only bool) (changed <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if events, err = l.behind(after, only); len(events) == 0 && err == nil {
-		changed = l.wait()
+	if events, err := l.behind(after, only, 1); len(events) > 0 || err != nil {
+		return nil, err
 	}
-	return events, changed, err
+	return l.wait(), nil
 }
 
 // Ready is Next where there is something; nil where Next would wait.
 func (l *Log) Ready(after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.behind(after, only)
+	return l.behind(after, only, mostEvents)
 }
 
 // A Waiter is woken in a goroutine of its own.
@@ -291,7 +304,7 @@ type Waiter struct{ Wake func() }
 func (l *Log) Await(after ringback.EventID, only bool, w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if events, err := l.behind(after, only); len(events) > 0 || err != nil {
+	if events, err := l.behind(after, only, 1); len(events) > 0 || err != nil {
 		go w.Wake()
 		return
 	}
@@ -307,9 +320,9 @@ func (l *Log) Forget(w *Waiter) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(other *Waiter) bool { return other == w })
 }
 
-// behind are the events behind after; none, where Next would wait. The caller holds the
-// lock.
-func (l *Log) behind(after ringback.EventID, only bool) (events []ringback.StreamEvent, err error) {
+// behind are the first events behind after, about as many as most; none, where Next
+// would wait. The caller holds the lock.
+func (l *Log) behind(after ringback.EventID, only bool, most int) (events []ringback.StreamEvent, err error) {
 	from, _ := slices.BinarySearchFunc(l.entries, after, func(e entry, id ringback.EventID) int {
 		if e.id.Compare(id) <= 0 {
 			return -1
@@ -319,7 +332,7 @@ func (l *Log) behind(after ringback.EventID, only bool) (events []ringback.Strea
 	if l.end != nil && after == l.end.EventID {
 		return nil, io.EOF
 	}
-	for i, bytes := from, 0; i < len(l.entries) && len(events) < mostEvents && bytes < mostBytes; i++ {
+	for i, bytes := from, 0; i < len(l.entries) && len(events) < most && bytes < mostBytes; i++ {
 		e := l.event(i)
 		if e.Delta != nil {
 			bytes += len(e.Text)

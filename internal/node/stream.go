@@ -86,7 +86,7 @@ func (s *Stream) Wait(ctx context.Context) error {
 	if s.first != nil {
 		return nil
 	}
-	_, err := s.log.Next(ctx, s.after, s.local)
+	err := s.log.Wait(ctx, s.after, s.local)
 	s.ended = s.ended || errors.Is(err, io.EOF)
 	return err
 }
