@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
 	"internal/postgrestest":      {},
+	"internal/chromiumtest":      {},
 	"internal/store/groupcommit": {},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
@@ -54,8 +55,8 @@ var mayImport = map[string][]string{
 // forTests is what every package's tests may import too, with all that those
 // packages import.
 var forTests = []string{
-	".", "client", "internal/simulate", "internal/postgrestest", "internal/store/sqlite", "internal/store/postgres",
-	"internal/store/storetest",
+	".", "client", "internal/simulate", "internal/postgrestest", "internal/chromiumtest", "internal/store/sqlite",
+	"internal/store/postgres", "internal/store/storetest",
 }
 
 // theServer is what the tests of the client may import: they talk to the real one.

@@ -7,8 +7,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +14,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/chromiumtest"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -70,28 +69,6 @@ for (const type of ['job.queued', 'job.started', 'job.delta', 'job.retrying', ..
 {{end}}
 </script>`))
 
-// chromium is a running browser.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("pages are tested in Chromium, which is not here; this installs it: sudo apt-get install -y chromium")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-	)
-	allocated, release := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, end := chromedp.NewContext(allocated)
-	t.Cleanup(func() {
-		must(t, chromedp.Cancel(ctx))
-		end()
-		release()
-	})
-	must(t, chromedp.Do(ctx))
-	return ctx
-}
-
 // tab is a page that is being looked at.
 type tab struct {
 	t   *testing.T
@@ -126,7 +103,7 @@ func (p *tab) text() string { return asked[string](p, `document.getElementById('
 // and end with the right one.
 func TestPagesInABrowserShowTheAnswerAsItGrows(t *testing.T) {
 	t.Parallel()
-	browser := chromium(t)
+	browser := chromiumtest.Start(t)
 	prompt := utterance("shown in a browser", 120)
 	halfway := newBarrier(60, prompt)
 	w := newWorld(t, setup{barrier: halfway})

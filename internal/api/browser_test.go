@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,28 +15,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
-
-// chromium is a running browser, without a tab of its own to look at.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal("the page is tested in Chromium, which is not here; this installs it: sudo apt-get install -y chromium")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-	)
-	allocated, release := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, end := chromedp.NewContext(allocated)
-	t.Cleanup(func() {
-		must(t, chromedp.Cancel(ctx))
-		end()
-		release()
-	})
-	must(t, chromedp.Do(ctx))
-	return ctx
-}
 
 // A browser is a tab, which takes down what its page says and asks for.
 type browser struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/chromiumtest"
 )
 
 // open shows the page, with all operations listed.
@@ -32,7 +33,7 @@ const generate = "#operations-Jobs-generate"
 
 func TestThePage(t *testing.T) {
 	t.Parallel()
-	chromium := chromium(t)
+	chromium := chromiumtest.Start(t)
 	for promise, test := range map[string]func(*testing.T, *browser){
 		"it shows every operation, and talks to nobody else": showsEveryOperation,
 		"a request is tried out on it":                       triesOut,

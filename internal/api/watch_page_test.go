@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/chromiumtest"
 )
 
 // What a page does to show an answer while it grows: as docs/api.md has it.
@@ -48,7 +49,7 @@ const finish = e => { end.textContent = e.job.result === text.textContent ? 'rig
 // server, to its right end.
 func TestAPageShowsAnAnswerWhileItGrows(t *testing.T) {
 	t.Parallel()
-	chromium := chromium(t)
+	chromium := chromiumtest.Start(t)
 	for name, watch := range watchers {
 		t.Run(name, func(t *testing.T) {
 			var page string
@@ -98,7 +99,7 @@ func TestAPageOfAnotherOriginSeesNothing(t *testing.T) {
 	w.end(id)
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(elsewhere.Close)
-	b := browse(chromium(t), t)
+	b := browse(chromiumtest.Start(t), t)
 	b.do(chromedp.Navigate(elsewhere.URL))
 	for name, script := range map[string]string{
 		"EventSource": `new Promise(done => { const e = new EventSource(%q); e.addEventListener('job.queued', () => done('seen')); e.onerror = () => done('nothing') })`,
