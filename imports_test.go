@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"examples/receivers/go":      {"."},
 	"internal/sse":               {},
 	"internal/hub":               {"."},
+	"internal/backoff":           {},
 	"internal/limit":             {},
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
@@ -34,8 +35,8 @@ var mayImport = map[string][]string{
 	"internal/store/cell":        {"."},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
-	"internal/provider":          {".", "internal/sse"},
-	"internal/webhook":           {".", "internal/sse"},
+	"internal/provider":          {".", "internal/sse", "internal/backoff"},
+	"internal/webhook":           {".", "internal/sse", "internal/backoff"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 		"internal/telemetry", "internal/sse",

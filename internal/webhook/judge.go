@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/ringback/ringback/internal/backoff"
 )
 
 // Verdict is what a try means for its delivery.
@@ -77,34 +78,12 @@ func judge(code int) Result {
 	return r
 }
 
-// maxRetryAfter bounds what is read of a Retry-After; the schedule bounds what is
-// made of it.
-const maxRetryAfter = 1000 * time.Hour
-
-// retryAfter gives what a failing answer asks for, 0 for nothing.
+// retryAfter returns what a failing answer asks for, 0 for nothing. The schedule
+// bounds what is made of it.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp.StatusCode < 300 {
 		return 0
 	}
-	d, _ := ParseRetryAfter(resp.Header.Get("Retry-After"), now)
-	return d
-}
-
-// ParseRetryAfter reads a Retry-After header: seconds or an HTTP date (RFC 9110,
-// 10.2.3). It gives false for anything else, 0 for a time that is past, and at
-// most 1000 h.
-func ParseRetryAfter(value string, now time.Time) (time.Duration, bool) {
-	value = strings.TrimSpace(value)
-	if value != "" && strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
-			return maxRetryAfter, true
-		}
-		return time.Duration(seconds) * time.Second, true
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0, false
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), true
+	wait, _ := backoff.RetryAfter(resp.Header, now)
+	return wait
 }

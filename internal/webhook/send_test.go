@@ -99,6 +99,7 @@ func TestATryIsOfTheClockOfItsMessage(t *testing.T) {
 	stamps := make(chan string, 1)
 	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
 		stamps <- req.Header.Get("webhook-timestamp")
+		w.Header()["Date"] = nil // by which it would go, else
 		w.Header().Set("Retry-After", at.Add(10*time.Minute).UTC().Format(http.TimeFormat))
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
