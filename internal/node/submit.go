@@ -350,7 +350,10 @@ func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 		}
 		return
 	}
-	to, err := n.cfg.Guard.CheckURL(r.CallbackURL)
+	if c.err != nil {
+		return // a request that is refused anyway needs no look-up
+	}
+	to, err := n.cfg.Guard.CheckNewURL(r.CallbackURL)
 	if err != nil {
 		c.fault("callback_url", err.Error())
 		return
@@ -363,10 +366,10 @@ func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
 
 // streamTo checks where the job's events are pushed.
 func (n *Node) streamTo(c *checks, r ringback.Request, o *store.Options) {
-	if r.StreamTo == "" {
+	if r.StreamTo == "" || c.err != nil {
 		return
 	}
-	to, err := n.cfg.Guard.CheckStreamURL(r.StreamTo)
+	to, err := n.cfg.Guard.CheckNewStreamURL(r.StreamTo)
 	if err != nil {
 		c.fault("stream_to", err.Error())
 		return

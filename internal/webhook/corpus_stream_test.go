@@ -83,7 +83,7 @@ func TestARefusalOfAStreamSaysWhatWouldBeRight(t *testing.T) {
 	for raw, want := range map[string]string{
 		"ftp://example.com/":     "stream_to must begin with http:// or https://, for one request that is held open, or with ws:// or wss://, for messages",
 		"wss://example.com:22/":  "the port of stream_to must be 80, 443 or 1024 to 65535, and not one of another protocol",
-		"ws://127.0.0.1/":        "127.0.0.1 is loopback; the operator can open it with --allow-callback",
+		"ws://127.0.0.1/":        "127.0.0.1 is loopback; the operator can open it with --allow-callback 127.0.0.0/8",
 		"wss://u@example.com/":   "stream_to must hold no user name or password; callback_headers can carry a credential",
 		"https://example.com/#x": "stream_to must have no fragment; percent-encode # as %23",
 	} {

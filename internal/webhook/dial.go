@@ -18,10 +18,16 @@ type dialer struct {
 var errUnreachable = errors.New("some addresses of the host are closed and the others could not be reached")
 
 func newDialer(g *Guard, resolver *net.Resolver) *dialer {
-	if resolver == nil {
-		resolver = &net.Resolver{PreferGo: true}
+	return &dialer{resolver: orGo(resolver), control: g.Control}
+}
+
+// orGo is Go's own resolver where none is given: a look-up of the C library cannot
+// be broken off.
+func orGo(r *net.Resolver) *net.Resolver {
+	if r == nil {
+		return &net.Resolver{PreferGo: true}
 	}
-	return &dialer{resolver: resolver, control: g.Control}
+	return r
 }
 
 // DialContext opens a connection to the first address of a host that the guard

@@ -1,8 +1,8 @@
 // Package webhook speaks to receivers: it decides where a webhook may go, makes
 // its bytes, sends one try of it and judges what came back.
 //
-//   - May this URL be called? [Guard.CheckURL] or [Guard.CheckStreamURL] when it is
-//     submitted, [Guard.Control] when it is dialled (guard.go, url.go, ports.go).
+//   - May this URL be called? [Guard.CheckNewURL] or [Guard.CheckNewStreamURL] when it is
+//     submitted, [Guard.Control] when it is dialled (guard.go, url.go, names.go, ports.go).
 //     Neither replaces the other: the first sees spellings of an address that a dialler would map only later,
 //     the second sees what a name resolves to at that moment.
 //   - What may the caller add? [Headers].

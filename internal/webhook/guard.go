@@ -20,6 +20,9 @@ type GuardConfig struct {
 	// Own gives the addresses of this machine; nil asks its network interfaces,
 	// once.
 	Own func() ([]netip.Addr, error)
+	// Resolver looks up the names of URLs that are submitted; nil is the default of
+	// [SenderConfig].
+	Resolver *net.Resolver
 }
 
 // Guard knows which addresses a webhook may go to: public ones and those that
@@ -29,6 +32,7 @@ type Guard struct {
 	closed []closedRange  // checked before all else
 	open   *ssrf.Guardian // with what the operator opened
 	public *ssrf.Guardian // without
+	names  *names         // of URLs that were submitted
 }
 
 // closedRange is a range that only a range inside it opens.
@@ -40,6 +44,7 @@ type closedRange struct {
 const (
 	kindMetadata = "a cloud metadata address"
 	kindOwn      = "an address of this server"
+	kindLoopback = "loopback"
 )
 
 // metadata are the addresses that give a cloud's machines their credentials. All
@@ -80,6 +85,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 	if err := g.closeOwn(c.Own); err != nil {
 		return nil, err
 	}
+	g.names = newNames(orGo(c.Resolver), func(a netip.Addr) bool { return g.refuse(a) != "" })
 	return g, nil
 }
 
@@ -195,7 +201,7 @@ var kinds = []struct {
 	kind     string
 	prefixes []netip.Prefix
 }{
-	{"loopback", prefixes("127.0.0.0/8", "::1/128")},
+	{kindLoopback, prefixes("127.0.0.0/8", "::1/128")},
 	{"private", prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")},
 	{"link-local", prefixes("169.254.0.0/16", "fe80::/10")},
 	{"shared address space", prefixes("100.64.0.0/10")},

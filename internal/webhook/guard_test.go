@@ -36,8 +36,9 @@ func TestARefusalSaysWhatWouldBeRight(t *testing.T) {
 	for raw, want := range map[string]string{
 		"http://10.0.0.7/":                          "10.0.0.7 is private; the operator can open it with --allow-callback",
 		"http://[fd00::1]/":                         "fd00::1 is private; the operator can open it with --allow-callback",
-		"http://127.0.0.1/":                         "127.0.0.1 is loopback; the operator can open it with --allow-callback",
-		"http://LOCALHOST/":                         "localhost is loopback; the operator can open it with --allow-callback",
+		"http://127.0.0.1/":                         "127.0.0.1 is loopback; the operator can open it with --allow-callback 127.0.0.0/8",
+		"http://[::1]/":                             "::1 is loopback; the operator can open it with --allow-callback ::1/128",
+		"http://LOCALHOST/":                         "localhost is loopback; the operator can open it with --allow-callback 127.0.0.0/8",
 		"http://169.254.1.1/":                       "169.254.1.1 is link-local; the operator can open it with --allow-callback",
 		"http://100.64.0.1/":                        "100.64.0.1 is shared address space; the operator can open it with --allow-callback",
 		"http://0.0.0.0/":                           "0.0.0.0 is unspecified; the operator can open it with --allow-callback",

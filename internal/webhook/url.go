@@ -25,26 +25,47 @@ type Target struct {
 	Host string
 }
 
-// CheckURL checks a callback URL when it is submitted: its form, its port and, if
-// its host is an address, that address. It looks up no name: what a name resolves
-// to now says nothing about later, so [Guard.Control] judges it at each dial.
+// CheckURL checks the form of a callback URL, its port and, if its host is an
+// address, that address. It looks up no name; [Guard.Control] judges what a name
+// resolves to at each dial.
 //
 // The text of an error is one sentence for the API's user that says what would
 // be right.
 func (g *Guard) CheckURL(raw string) (Target, error) {
-	return g.check(raw, func(scheme string) error {
-		if scheme != "http" && scheme != "https" {
-			return errScheme
-		}
-		return nil
-	})
+	t, _, err := g.check(raw, callbackScheme)
+	return t, err
+}
+
+// CheckNewURL checks a callback URL that is submitted, as CheckURL does, and refuses
+// a name that resolves to closed addresses only. It takes up to 200 ms if the name
+// was not looked up within the last five minutes.
+func (g *Guard) CheckNewURL(raw string) (Target, error) {
+	return g.checkNew(g.check(raw, callbackScheme))
+}
+
+func callbackScheme(scheme string) error {
+	if scheme != "http" && scheme != "https" {
+		return errScheme
+	}
+	return nil
 }
 
 // CheckStreamURL checks a stream_to as CheckURL does a callback_url; it may be of the
 // schemes ws and wss too. Host is of the scheme http or https: what goes there shares
 // slots and holds, however it is spoken to.
 func (g *Guard) CheckStreamURL(raw string) (Target, error) {
-	t, err := g.check(raw, func(scheme string) error {
+	t, _, err := g.checkStream(raw)
+	return t, err
+}
+
+// CheckNewStreamURL checks a stream_to that is submitted, as CheckNewURL does a
+// callback_url.
+func (g *Guard) CheckNewStreamURL(raw string) (Target, error) {
+	return g.checkNew(g.checkStream(raw))
+}
+
+func (g *Guard) checkStream(raw string) (Target, string, error) {
+	t, host, err := g.check(raw, func(scheme string) error {
 		switch scheme {
 		case "http", "https", "ws", "wss":
 			return nil
@@ -52,32 +73,46 @@ func (g *Guard) CheckStreamURL(raw string) (Target, error) {
 		return errStreamScheme
 	})
 	if f, ok := errors.AsType[fault](err); ok {
-		return Target{}, errors.New(f.of("stream_to"))
+		err = errors.New(f.of("stream_to"))
 	}
-	return t, err
+	return t, host, err
 }
 
-func (g *Guard) check(raw string, scheme func(string) error) (Target, error) {
-	if err := checkCharacters(raw); err != nil {
+// checkNew judges the host of a target that passed the check of its form.
+func (g *Guard) checkNew(t Target, host string, err error) (Target, error) {
+	if err != nil {
 		return Target{}, err
+	}
+	if _, err := netip.ParseAddr(host); err == nil { // it has been judged
+		return t, nil
+	}
+	if err := g.names.check(host); err != nil {
+		return Target{}, err
+	}
+	return t, nil
+}
+
+// check returns the host as it will be dialled, too.
+func (g *Guard) check(raw string, scheme func(string) error) (t Target, host string, err error) {
+	if err := checkCharacters(raw); err != nil {
+		return Target{}, "", err
 	}
 	u, err := parseURL(raw, scheme)
 	if err != nil {
-		return Target{}, err
+		return Target{}, "", err
 	}
 	port, err := portOf(u)
 	if err != nil {
-		return Target{}, err
+		return Target{}, "", err
 	}
-	host, err := g.checkHost(u)
-	if err != nil {
-		return Target{}, err
+	if host, err = g.checkHost(u); err != nil {
+		return Target{}, "", err
 	}
-	t := Target{URL: rewrite(u, host, port), Host: carrier(u.Scheme) + "://" + net.JoinHostPort(strings.TrimSuffix(host, "."), port)}
+	t = Target{URL: rewrite(u, host, port), Host: carrier(u.Scheme) + "://" + net.JoinHostPort(strings.TrimSuffix(host, "."), port)}
 	if len(t.URL) > maxURLBytes {
-		return Target{}, errTooLong
+		return Target{}, "", errTooLong
 	}
-	return t, nil
+	return t, host, nil
 }
 
 // carrier is the scheme by which a WebSocket is opened; another one is its own.
@@ -211,9 +246,19 @@ func (g *Guard) checkLiteral(a netip.Addr) error {
 		return fmt.Errorf("%s is multicast; a callback goes to one host", a)
 	case kindMetadata, kindOwn:
 		return fmt.Errorf("%s is %s; the operator can open it with --allow-callback, but only by its own range", a, kind)
+	case kindLoopback:
+		return fmt.Errorf("%s is loopback; the operator can open it with --allow-callback %s", a, loopbackRange(a))
 	default:
 		return fmt.Errorf("%s is %s; the operator can open it with --allow-callback", a, kind)
 	}
+}
+
+// loopbackRange is what opens a loopback address.
+func loopbackRange(a netip.Addr) string {
+	if a.Is4() {
+		return "127.0.0.0/8"
+	}
+	return "::1/128"
 }
 
 var (
@@ -227,7 +272,7 @@ func (g *Guard) checkName(name string) error {
 	}
 	local := name == "localhost" || strings.HasSuffix(name, ".localhost") // RFC 6761
 	if local && g.refuse(loopback4) != "" && g.refuse(loopback6) != "" {
-		return fmt.Errorf("%s is loopback; the operator can open it with --allow-callback", name)
+		return fmt.Errorf("%s is loopback; the operator can open it with --allow-callback %s", name, loopbackRange(loopback4))
 	}
 	return nil
 }

@@ -1,0 +1,117 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// lookUpTimeout is how long a submission waits for a name at most.
+	lookUpTimeout = 200 * time.Millisecond
+	// judgedFor is how long a name that was looked up is not asked for again,
+	// unknownFor how long one that did not resolve.
+	judgedFor  = 5 * time.Minute
+	unknownFor = 10 * time.Second
+	// maxJudged bounds the names that are remembered, maxLookUps the look-ups that
+	// run at once: one that finds no place is left to the dial.
+	maxJudged  = 10_000
+	maxLookUps = 64
+)
+
+// names remembers of host names whether all their addresses are closed. It only
+// spares a submission that could not be delivered: what a name resolves to may
+// change at any time, so [Guard.Control] judges each dial anew. It is safe for
+// concurrent use.
+type names struct {
+	resolver *net.Resolver
+	closed   func(netip.Addr) bool
+	lookUps  singleflight.Group
+	running  chan struct{} // holds one element for each look-up
+
+	mu     sync.Mutex
+	judged map[string]judgement // at most maxJudged
+}
+
+type judgement struct {
+	closed bool
+	until  time.Time
+}
+
+var errClosedName = errors.New("leads to a private address; the operator can open it with --allow-callback")
+
+func newNames(resolver *net.Resolver, closed func(netip.Addr) bool) *names {
+	return &names{
+		resolver: resolver, closed: closed,
+		running: make(chan struct{}, maxLookUps),
+		judged:  map[string]judgement{},
+	}
+}
+
+// check refuses a name all of whose addresses are closed: the dial would find no
+// address to try. A name that does not resolve, or not in time, passes. The error
+// does not say which address it was, since names could else be looked up through us.
+func (n *names) check(name string) error {
+	closed, known := n.recall(name)
+	if !known {
+		v, _, _ := n.lookUps.Do(name, func() (any, error) { return n.lookUp(name), nil })
+		closed, _ = v.(bool)
+	}
+	if closed {
+		return fmt.Errorf("%s %w", strings.TrimSuffix(name, "."), errClosedName)
+	}
+	return nil
+}
+
+func (n *names) recall(name string) (closed, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	j, ok := n.judged[name]
+	if !ok || !time.Now().Before(j.until) {
+		return false, false
+	}
+	return j.closed, true
+}
+
+// lookUp reports whether a name is closed. It has a deadline of its own, not that
+// of the request that happens to ask first: others wait for its result too.
+func (n *names) lookUp(name string) bool {
+	select {
+	case n.running <- struct{}{}:
+		defer func() { <-n.running }()
+	default:
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTimeout)
+	defer cancel()
+	addrs, err := n.resolver.LookupNetIP(ctx, "ip", name)
+	if err != nil || len(addrs) == 0 {
+		n.remember(name, judgement{closed: false, until: time.Now().Add(unknownFor)})
+		return false
+	}
+	closed := true
+	for _, a := range addrs {
+		closed = closed && n.closed(a.Unmap().WithZone(""))
+	}
+	n.remember(name, judgement{closed, time.Now().Add(judgedFor)})
+	return closed
+}
+
+func (n *names) remember(name string, j judgement) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, known := n.judged[name]; !known && len(n.judged) >= maxJudged {
+		for other := range n.judged { // any one: a name that is in use is soon back
+			delete(n.judged, other)
+			break
+		}
+	}
+	n.judged[name] = j
+}
