@@ -14,7 +14,7 @@ app.disable('etag');
 app.use(express.json({ limit: '3mb' }));
 
 app.post('/api/generate', async (req, res) => {
-  const { prompt, model = 'claude-sonnet-4-5', max_tokens = 4096, callback_url } = req.body ?? {};
+  const { prompt, model = 'claude-sonnet-5-5', max_tokens = 4096, callback_url } = req.body ?? {};
   if (!prompt || !URL.canParse(callback_url)) {
     return res.status(400).json({ error: 'prompt and callback_url required' });
   }

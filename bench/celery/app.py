@@ -19,7 +19,7 @@ def submit():
     generate.apply_async(
         (
             body["prompt"],
-            body.get("model", "claude-sonnet-4-5"),
+            body.get("model", "claude-sonnet-5-5"),
             body.get("max_tokens", 4096),
             body["callback_url"],
         ),

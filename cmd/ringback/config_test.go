@@ -177,6 +177,8 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 		{[]string{"--public-url", "example.com"}, nil, "--public-url: is not the address of a server; write it like https://"},
 		{[]string{"--data", " "}, nil, "--data: is empty"},
 		{nil, []string{"RINGBACK_API_KEY=a b"}, "RINGBACK_API_KEY: the key must be printable ASCII"},
+		{nil, []string{"RINGBACK_API_KEY=a,b"}, "RINGBACK_API_KEY: holds a comma, which no key has: it takes one key"},
+		{[]string{"--config", write(t, "api_key: a,b\n")}, nil, ".yaml:1: api_key: holds a comma"},
 		{[]string{"--roles", "worker"}, nil, "--roles: a node of one role needs others beside it"},
 		{nil, []string{"RINGBACK_ROLES=both"}, `RINGBACK_ROLES: "both" is not one of api, worker`},
 		{[]string{"--roles", ","}, nil, "--roles: is empty"},

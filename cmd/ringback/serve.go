@@ -165,6 +165,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	if c.apiKey == "" && !isLoopback(c.addr) {
 		log.Warn("anybody who reaches this address may spend your money: no API key is set", "addr", c.addr)
 	}
+	c.warnOfRetired(log)
 	url := urlOf(listener.Addr())
 	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
 	up(url)

@@ -89,7 +89,7 @@ var settings = []setting{
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, dead and nodes send it; there is no flag for it, since ps would show it",
+		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, dead and nodes send it; there is no flag for it, since ps would show it",
 		set:  one(setAPIKey),
 	},
 	{
@@ -98,8 +98,8 @@ var settings = []setting{
 		set:  one(setWebhookSecret),
 	},
 	{
-		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: the node's has another model behind it
-		help: "the model of requests that name none; unset: claude-sonnet-4-5, with claude-sonnet-5-5 behind it, or sim/echo with --simulate alone",
+		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: with --simulate alone it is another one
+		help: "the model of requests that name none; unset: claude-sonnet-5-5, or sim/echo with --simulate alone; the log warns at the start if its maker retires it",
 		set:  one(func(c *config, s string) error { return setText(&c.defaultModel, s) }),
 	},
 	{
@@ -232,6 +232,9 @@ func setServerURL(to *string, s string) error {
 }
 
 func setAPIKey(c *config, s string) error {
+	if strings.Contains(s, ",") {
+		return errors.New("holds a comma, which no key has: it takes one key, not a list of them")
+	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the key must be printable ASCII without spaces (is there a line break at its end?)")
 	}

@@ -5,7 +5,7 @@
 // RINGBACK_URL       where Ringback is       (http://127.0.0.1:8080)
 // RINGBACK_API_KEY   only if the server has one
 // CALLBACK_URL       where the result goes   (http://127.0.0.1:9099/hook)
-// MODEL              who answers             (claude-sonnet-4-5)
+// MODEL              who answers             (claude-sonnet-5-5)
 import { randomUUID } from 'node:crypto';
 
 const { RINGBACK_URL = 'http://127.0.0.1:8080', RINGBACK_API_KEY, CALLBACK_URL, MODEL } = process.env;
@@ -15,7 +15,7 @@ const { RINGBACK_URL = 'http://127.0.0.1:8080', RINGBACK_API_KEY, CALLBACK_URL, 
 const key = randomUUID();
 const body = JSON.stringify({
   prompt: process.argv[2] ?? 'What is a webhook?',
-  model: MODEL ?? 'claude-sonnet-4-5',
+  model: MODEL ?? 'claude-sonnet-5-5',
   callback_url: CALLBACK_URL ?? 'http://127.0.0.1:9099/hook',
   metadata: { from: 'node' },
 });

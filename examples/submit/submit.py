@@ -5,7 +5,7 @@
 RINGBACK_URL       where Ringback is       (http://127.0.0.1:8080)
 RINGBACK_API_KEY   only if the server has one
 CALLBACK_URL       where the result goes   (http://127.0.0.1:9099/hook)
-MODEL              who answers             (claude-sonnet-4-5)
+MODEL              who answers             (claude-sonnet-5-5)
 """
 
 import json
@@ -31,7 +31,7 @@ submission = urllib.request.Request(
     data=json.dumps(
         {
             "prompt": sys.argv[1] if len(sys.argv) > 1 else "What is a webhook?",
-            "model": env("MODEL", "claude-sonnet-4-5"),
+            "model": env("MODEL", "claude-sonnet-5-5"),
             "callback_url": env("CALLBACK_URL", "http://127.0.0.1:9099/hook"),
             "metadata": {"from": "python"},
         }

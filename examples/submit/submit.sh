@@ -6,7 +6,7 @@
 # RINGBACK_URL       where Ringback is       (http://127.0.0.1:8080)
 # RINGBACK_API_KEY   only if the server has one
 # CALLBACK_URL       where the result goes   (http://127.0.0.1:9099/hook)
-# MODEL              who answers             (claude-sonnet-4-5)
+# MODEL              who answers             (claude-sonnet-5-5)
 # IDEMPOTENCY_KEY    (a new one each time)
 set -eu
 
@@ -27,7 +27,7 @@ curl "${RINGBACK_URL:-http://127.0.0.1:8080}/api/generate" \
   --data @- <<JSON || status=$?
 {
   "prompt": "What is a webhook?",
-  "model": "${MODEL:-claude-sonnet-4-5}",
+  "model": "${MODEL:-claude-sonnet-5-5}",
   "callback_url": "${CALLBACK_URL:-http://127.0.0.1:9099/hook}",
   "metadata": {"from": "curl"}
 }

@@ -17,7 +17,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 	t.Parallel()
 	got, err := decode([]byte(`{
 		"prompt": "Hi \u00e9", "messages": [ {"role":"user","content":12345678901234567890} ], "callback_url": "https://example.com/hook",
-		"model": "claude-sonnet-4-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
+		"model": "claude-sonnet-5-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
 		"provider": "anthropic", "events": ["job.completed"], "webhook_body": "thin", "metadata": {"b": 1, "a": [1e400]},
 		"callback_headers": {"X-Team": "blue"}, "timeout_seconds": 10, "max_attempts": 2, "max_wait_seconds": 60,
 		"result_ttl_seconds": 120, "expires_at": "2026-01-31T18:00:00+01:00", "retry_uncertain": "never", "stream": true, "stream_to": "wss://example.com/", "on_disconnect": "cancel"}`), readGenerate)
@@ -27,7 +27,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 	events := []ringback.EventType{"job.completed"}
 	want := &ringback.Request{
 		Prompt: "Hi é", Messages: json.RawMessage(`[ {"role":"user","content":12345678901234567890} ]`),
-		CallbackURL: "https://example.com/hook", Model: "claude-sonnet-4-5", MaxTokens: new(100), System: json.RawMessage(`"Be brief."`),
+		CallbackURL: "https://example.com/hook", Model: "claude-sonnet-5-5", MaxTokens: new(100), System: json.RawMessage(`"Be brief."`),
 		Params:   map[string]json.RawMessage{"temperature": json.RawMessage("0.10"), "tools": json.RawMessage("[ ]")},
 		Provider: "anthropic", Events: &events, WebhookBody: "thin", Metadata: json.RawMessage(`{"b": 1, "a": [1e400]}`),
 		CallbackHeaders: map[string]string{"X-Team": "blue"}, TimeoutSeconds: new(10), MaxAttempts: new(2),

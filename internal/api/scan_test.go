@@ -151,7 +151,7 @@ func BenchmarkDecode(b *testing.B) {
 		"1 MiB of lines": strings.Repeat("if err != nil {\n\treturn \"\"\n}\n", 1<<20/30),
 	} {
 		body, err := json.Marshal(map[string]any{
-			"prompt": prompt, "model": "claude-sonnet-4-5", "callback_url": "https://example.com/hook",
+			"prompt": prompt, "model": "claude-sonnet-5-5", "callback_url": "https://example.com/hook",
 		})
 		if err != nil {
 			b.Fatal(err)

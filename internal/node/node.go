@@ -94,8 +94,7 @@ type Config struct {
 	Providers map[string]Provider
 	// Routes are tried in order, before the built-in ones.
 	Routes []Route
-	// DefaultModel is asked when a request names none; "" means
-	// claude-sonnet-4-5, with claude-sonnet-5-5 behind it.
+	// DefaultModel is asked when a request names none; "" means claude-sonnet-5-5.
 	DefaultModel string
 	// Guard says where webhooks may go. Required.
 	Guard *webhook.Guard
@@ -164,8 +163,7 @@ const (
 	maxUncertain    = 10 // attempts of a job that may end uncertain
 	laneShare       = 4  // a lane starts only while it holds fewer than this times the free slots
 	otherModels     = "other"
-	defaultModel    = "claude-sonnet-4-5"
-	defaultFallback = "claude-sonnet-5-5"
+	defaultModel    = "claude-sonnet-5-5"
 )
 
 // Node runs jobs. Make one with [New], then [Node.Run] it.

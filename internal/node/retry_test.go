@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -305,7 +304,7 @@ func TestManyFailuresMakeJobsWaitInsteadOfBurningAttempts(t *testing.T) {
 	}
 }
 
-func TestTheModelBehindTheDefaultOneIsAskedOnceItsMakerHasRetiredIt(t *testing.T) {
+func TestAJobThatNamesNoModelAsksForTheBuiltInOne(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{
 		aliases: map[string]string{"claude-sonnet-5-5": "sim/echo"},
@@ -314,30 +313,43 @@ func TestTheModelBehindTheDefaultOneIsAskedOnceItsMakerHasRetiredIt(t *testing.T
 		},
 	})
 	j := w.end(w.submit(ringback.Request{}).ID)
-	if j.Status != ringback.Completed || j.RequestedModel != "claude-sonnet-4-5" {
-		t.Errorf("got %s for %s, want completed for claude-sonnet-4-5", j.Status, j.RequestedModel)
+	if j.Status != ringback.Completed || j.RequestedModel != "claude-sonnet-5-5" || len(j.FallbackModels) > 0 {
+		t.Errorf("got %s for %s, want completed for claude-sonnet-5-5", j.Status, j.RequestedModel)
 	}
-	w.wantOutcomes(j.ID, failed, answered)
-	ledger := w.ledger(j.ID)
-	if ledger[0].Model != "claude-sonnet-4-5" || ledger[0].StatusCode != http.StatusNotFound || ledger[1].Model != "claude-sonnet-5-5" {
-		t.Errorf("ledger: got %+v", ledger)
+	if r, known := provider.RetirementOf(j.RequestedModel); known {
+		t.Errorf("the maker of the built-in default model retires it on %s: choose its successor", r.Date)
 	}
-	// Whoever names the model means it.
-	j = w.end(w.submit(ringback.Request{Model: "claude-sonnet-4-5"}).ID)
+}
+
+func TestTheErrorOfARetiredModelNamesItsSuccessor(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) {
+		c.Providers = map[string]node.Provider{"anthropic": c.Providers["simulated"]}
+	}})
+	j := w.end(w.submit(ringback.Request{Model: "claude-sonnet-4-5"}).ID)
 	if j.Status != ringback.Failed || j.ErrorDetail.Code != ringback.CodeModelNotFound {
-		t.Errorf("named: got %s %+v, want failed as model_not_found", j.Status, j.ErrorDetail)
+		t.Fatalf("got %s %+v, want failed as model_not_found", j.Status, j.ErrorDetail)
+	}
+	for _, said := range []string{j.Error, w.ledger(j.ID)[0].Error} {
+		if !strings.Contains(said, "claude-sonnet-4-5 on 2026-11-30; ask for its successor, claude-sonnet-5-5") {
+			t.Errorf("got %q, want the day and the successor", said)
+		}
+	}
+	j = w.end(w.submit(ringback.Request{Model: "claude-9"}).ID)
+	if strings.Contains(j.Error, "retire") {
+		t.Errorf("of a model that no table knows: %q", j.Error)
 	}
 }
 
 func TestTheNextModelIsAskedWhenAttemptsAreUsedUp(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{
-		aliases: map[string]string{"claude-sonnet-4-5": "sim/status-500", "claude-sonnet-5-5": "sim/flaky-1"},
+		aliases: map[string]string{"claude-first": "sim/status-500", "claude-next": "sim/flaky-1"},
 		node: func(c *node.Config) {
 			c.DefaultModel, c.Providers = "", map[string]node.Provider{"anthropic": c.Providers["simulated"]}
 		},
 	})
-	j := w.end(w.submit(ringback.Request{MaxAttempts: new(2)}).ID)
+	j := w.end(w.submit(ringback.Request{Model: "claude-first", FallbackModels: []string{"claude-next"}, MaxAttempts: new(2)}).ID)
 	if j.Status != ringback.Completed || j.Attempts != 4 {
 		t.Errorf("got %s after %d attempts, want completed: max_attempts counts for each model", j.Status, j.Attempts)
 	}
@@ -347,13 +359,13 @@ func TestTheNextModelIsAskedWhenAttemptsAreUsedUp(t *testing.T) {
 func TestTheNextModelIsAskedAtMaxWait(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{
-		aliases: map[string]string{"claude-sonnet-4-5": "sim/status-429", "claude-sonnet-5-5": "sim/echo"},
+		aliases: map[string]string{"claude-first": "sim/status-429", "claude-next": "sim/echo"},
 		node: func(c *node.Config) {
 			holdsFor(time.Hour)(c)
 			c.DefaultModel, c.Providers = "", map[string]node.Provider{"anthropic": c.Providers["simulated"]}
 		},
 	})
-	j := w.end(w.submit(ringback.Request{MaxWaitSeconds: new(1)}).ID)
+	j := w.end(w.submit(ringback.Request{Model: "claude-first", FallbackModels: []string{"claude-next"}, MaxWaitSeconds: new(1)}).ID)
 	if j.Status != ringback.Completed || j.Attempts != 1 {
 		t.Errorf("got %s after %d attempts, want completed by the first of the next model", j.Status, j.Attempts)
 	}

@@ -63,7 +63,7 @@ func (n *Node) providerNames() string {
 
 // namedModels are the models that have a lane of their own.
 func namedModels(cfg Config) map[string]bool {
-	named := map[string]bool{cfg.DefaultModel: true, defaultModel: true, defaultFallback: true}
+	named := map[string]bool{cfg.DefaultModel: true, defaultModel: true}
 	for _, r := range cfg.Routes {
 		named[r.Model] = true
 	}

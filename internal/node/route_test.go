@@ -26,7 +26,7 @@ func TestAModelGoesToItsProvider(t *testing.T) {
 		w                      *world
 		model, wanted, routeTo string
 	}{
-		{all, "claude-sonnet-4-5", "", "anthropic"},
+		{all, "claude-sonnet-5-5", "", "anthropic"},
 		{all, "claude-exact", "", "private"},
 		{all, "claude-exactly", "", "anthropic"},
 		{all, "local/llama", "", "private"},
@@ -35,7 +35,7 @@ func TestAModelGoesToItsProvider(t *testing.T) {
 		{all, "sim/echo", "", "simulated"},
 		{all, "sim/echo", "ezai", "ezai"},
 		{all, "anything", "private", "private"},
-		{gateway, "claude-sonnet-4-5", "", "ezai"},
+		{gateway, "claude-sonnet-5-5", "", "ezai"},
 		{gateway, "gpt-5", "", "ezai"},
 		{gateway, "o3", "", "ezai"},
 		{gateway, "local/llama", "", "ezai"},

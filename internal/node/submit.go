@@ -245,13 +245,7 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 
 // models are the model that is asked first, and those behind it.
 func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []string) {
-	model, fallbacks = r.Model, r.FallbackModels
-	if model == "" {
-		model = cmp.Or(n.cfg.DefaultModel, defaultModel)
-		if n.cfg.DefaultModel == "" && fallbacks == nil {
-			fallbacks = []string{defaultFallback}
-		}
-	}
+	model, fallbacks = cmp.Or(r.Model, n.cfg.DefaultModel, defaultModel), r.FallbackModels
 	if len(model) > maxModel {
 		c.fault("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
 	}

@@ -67,7 +67,7 @@ func (e *eventByEvent) Read(p []byte) (int, error) {
 
 // BenchmarkEncodeRequest makes the request of a prompt of 1 KiB.
 func BenchmarkEncodeRequest(b *testing.B) {
-	prompt := Prompt{Model: "claude-sonnet-4-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
+	prompt := Prompt{Model: "claude-sonnet-5-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
 	for _, d := range dialects {
 		b.Run(d.protocol, func(b *testing.B) {
 			b.ReportAllocs()

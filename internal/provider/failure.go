@@ -141,6 +141,9 @@ func (c *call) complained(verdict Verdict, code ringback.ErrorDetailCode, said c
 	if said.message != "" {
 		message += ": " + said.message
 	}
+	if r, known := RetirementOf(c.request.Model); known && verdict == ModelMissing {
+		message += "; " + r.sentence(c.request.Model, c.now())
+	}
 	failure := c.fail(verdict, code, message, nil)
 	failure.Type = kind
 	return failure

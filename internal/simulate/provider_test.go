@@ -321,7 +321,7 @@ func TestRefusals(t *testing.T) {
 		t.Parallel()
 		s := newStage(t, ProviderConfig{})
 		for _, model := range []string{
-			"sim/nothing", "claude-sonnet-4-5", "sim/echo-3", "sim/flaky", "sim/status", "sim/status-200",
+			"sim/nothing", "claude-sonnet-5-5", "sim/echo-3", "sim/flaky", "sim/status", "sim/status-200",
 			"sim/status-999", "sim/", "echo", "sim/flaky-9999999999",
 		} {
 			resp := s.call(t, model, "x", true)

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/ringback/ringback/internal/provider"
+)
+
+// warnOfRetired logs a warning for each model in the configuration whose maker has
+// announced its end.
+func (c config) warnOfRetired(log *slog.Logger) {
+	warn := func(setting, model string) {
+		r, known := provider.RetirementOf(model)
+		if !known {
+			return
+		}
+		about := []any{"setting", setting, "model", model, "retired_on", r.Date.Format(time.DateOnly)}
+		if r.Successor != "" {
+			about = append(about, "successor", r.Successor)
+		}
+		log.Warn("the maker of this model retires it; from that day on requests for it fail", about...)
+	}
+	warn("default_model", c.defaultModel)
+	for i, r := range c.routes {
+		warn("routes["+strconv.Itoa(i)+"].model", r.Model)
+	}
+}
