@@ -22,6 +22,7 @@
 //	faults_test.go     what an operator may get wrong, and what may be broken
 //	disk_test.go       a full disk
 //	million_test.go    a start on very many jobs, and work beside them
+//	provider_answers_test.go  what real providers answer, byte for byte
 //	receivers_test.go  the example receivers; seed_test.go  receivers as web teams have them
 //	submit_test.go     the example clients; local_model_test.go  the recipe of a local model
 //
