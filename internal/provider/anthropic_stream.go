@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -51,16 +52,12 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 			kind = string(named)
 		}
 	}
-	if kind == "message" && valueOf(event, "error") != nil { // a gateway's error, of neither name nor type
+	if complains(event) { // in whatever event
 		kind = "error"
 	}
 	switch kind {
 	case "error":
-		c, ok := anthropicComplaint(e.Data)
-		if !ok {
-			c.message = "no reason given"
-		}
-		return false, c
+		return false, complaintOf(e.Data)
 	case "message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop":
 		if kind != "message_start" && a.head == nil {
 			return false, fmt.Errorf("%s came before message_start", kind)
@@ -128,6 +125,9 @@ func (a *anthropicAnswer) take(kind string, event []byte) error {
 		return err
 	case "message_delta":
 		a.amend(event)
+		if c := finishComplaint("stop_reason", member(valueOf(event, "delta"), "stop_reason").Str); c != nil {
+			return *c
+		}
 	}
 	return nil
 }
@@ -188,14 +188,21 @@ func (a *anthropicAnswer) replace(message []byte) error {
 	if !utf8.Valid(message) {
 		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
 	}
-	if gjson.GetBytes(message, "content").IsArray() {
+	content := member(message, "content")
+	if complains(message) || !content.IsArray() {
+		if c, ok := readComplaint(http.StatusOK, message); ok {
+			return c
+		}
+		return errors.New("the answer is not a message")
+	}
+	failure := finishComplaint("stop_reason", member(message, "stop_reason").Str)
+	if failure == nil || len(content.Array()) > 0 {
 		a.head, a.whole, a.held = message, true, len(message)
-		return nil
 	}
-	if c, ok := anthropicComplaint(message); ok {
-		return c
+	if failure != nil {
+		return *failure
 	}
-	return errors.New("the answer is not a message")
+	return nil
 }
 
 func (a *anthropicAnswer) ended() bool { return false }

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,13 +66,16 @@ func (c *call) broken(err error) *Error {
 func (c *call) spoiled(err error) *Error {
 	var said complaint
 	if !errors.As(err, &said) {
-		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is not of its protocol", c.client.name), err)
+		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is not of its protocol: %s", c.client.name, err), err)
 	}
-	verdict, code := judge(said.status, said, false, c.answer.begun())
+	wait, named := said.wait(said.status, nil, c.now())
+	verdict, code := judge(said.status, said, named, c.answer.begun())
 	if said.status != 0 {
 		c.status = said.status
 	}
-	return c.complained(verdict, code, said)
+	failure := c.complained(verdict, code, said)
+	failure.RetryAfter = wait
+	return failure
 }
 
 // refused is a response with another status than 2xx.
@@ -79,24 +83,30 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	const maxError, patience = 64 << 10, 10 * time.Second
 	body.watch(min(c.client.idle, patience))
 	text, _ := io.ReadAll(io.LimitReader(body, maxError)) // the status alone would do
-	said, understood := c.client.protocol.complaint(text)
-	now := c.now()
-	wait, named := retryAfter(header, now)
+	said, understood := readComplaint(c.status, text)
+	if !understood {
+		said = plainComplaint(c.status, text)
+	}
+	if said.subject == "" && c.status == http.StatusForbidden && c.names(said.message) {
+		said.subject = ofModel
+	}
 	status := effective(c.status, said)
+	wait, named := said.wait(status, header, c.now())
 	verdict, code := judge(status, said, named, false)
 	if verdict == Reject && c.refusedExtra(text) {
 		c.client.plain.Store(true) // for all calls from now on
 		verdict, code = Retry, ringback.CodeProviderError
 	}
-	if !named && status == http.StatusTooManyRequests {
-		wait = bounded(c.client.protocol.reset(header, now))
-	}
-	if !understood {
-		said.message = plainWords(c.status)
-	}
 	failure := c.complained(verdict, code, said)
 	failure.RetryAfter = wait
 	return failure
+}
+
+// names reports whether a message speaks of the model that was asked.
+func (c *call) names(message string) bool {
+	const telling = 4 // bytes; a shorter name may be part of any word
+	model := cmp.Or(c.request.Model, member(c.request.Body, "model").Str)
+	return len(model) >= telling && strings.Contains(message, model)
 }
 
 // now is the time by which times are taken that the provider names.
@@ -114,15 +124,25 @@ func (c *call) refusedExtra(text []byte) bool {
 	return len(extra) > 0 && !c.plain && bytes.Contains(text, extra) && !bytes.Contains(c.request.Body, extra)
 }
 
-// plainWords stand for a refusal that is not in the protocol's form.
-func plainWords(status int) string {
+// plainComplaint is a refusal that is not in the words of a protocol: a page, a line
+// of text, or nothing.
+func plainComplaint(status int, body []byte) complaint {
+	reason := plainReason(body)
+	c := complaint{message: cmp.Or(reason, strings.ToLower(http.StatusText(status))), header: http.Header{}}
+	c.judge(status, nil)
 	switch {
 	case status/100 == 3:
-		return "a redirect, which is not followed; the provider's base_url should name the right address"
+		c.message = "a redirect, which is not followed; the provider's base_url should name the right address"
 	case status == http.StatusNotFound:
-		return "not found, and not in the words of its protocol; is the provider's base_url right?"
+		c.namesModel = false // a wrong address has no model
+		c.message = "not found, and not in the words of its protocol; is the provider's base_url right?"
+		if reason != "" {
+			c.message += " It says: " + reason
+		}
+	case status == http.StatusForbidden && c.subject == "" && reason != "":
+		c.subject = ofRequest // a firewall's page: a provider that refuses a key says so in its protocol
 	}
-	return strings.ToLower(http.StatusText(status))
+	return c
 }
 
 // complained tells in the provider's words what it said.

@@ -63,7 +63,7 @@ func TestWhatTheProviderSays(t *testing.T) {
 		{401, "", said("authentication_error", "invalid x-api-key"), HoldKey, badKey, 0, "authentication_error"},
 		{402, "", said("billing_error", "Pay"), HoldKey, badKey, 0, "billing_error"},
 		{403, "", said("permission_error", "Not allowed"), HoldKey, badKey, 0, "permission_error"},
-		{403, "", "<html>Forbidden</html>", HoldKey, badKey, 0, ""},
+		{403, "", "<html>Forbidden</html>", Reject, rejected, 0, ""}, // a firewall's
 		{400, "", credit, HoldKey, badKey, 0, "invalid_request_error"},
 		{400, "", said("invalid_request_error", "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."), HoldKey, badKey, 0, "invalid_request_error"},
 		{400, "", said("invalid_request_error", "You have reached your specified workspace API usage limits."), HoldKey, badKey, 0, "invalid_request_error"},
@@ -72,7 +72,7 @@ func TestWhatTheProviderSays(t *testing.T) {
 		{400, "", said("invalid_request_error", "tools.0.name: 'Your credit balance is too low' is too long"), Reject, rejected, 0, "invalid_request_error"},
 
 		{404, "", said("not_found_error", "model: claude-9"), ModelMissing, noModel, 0, "not_found_error"},
-		{404, "", `{"error":{"message":"The model x does not exist","type":"invalid_request_error","code":"model_not_found"}}`, ModelMissing, noModel, 0, "invalid_request_error"},
+		{404, "", `{"error":{"message":"The model x does not exist","type":"invalid_request_error","code":"model_not_found"}}`, ModelMissing, noModel, 0, "model_not_found"},
 		{404, "", `{"error":"model 'x' not found"}`, ModelMissing, noModel, 0, ""},
 		{404, "", "404 page not found", Reject, rejected, 0, ""}, // a wrong base URL has no model
 		{404, "", `{"detail":"Not Found"}`, Reject, rejected, 0, ""},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -28,8 +29,9 @@ type openaiAnswer struct {
 	wanted  int // choices
 	head    grownObject
 	choices []*openaiChoice
-	spoken  bool   // some piece of an answer has come
-	whole   []byte // the message of a provider that did not stream
+	spoken  bool       // some piece of an answer has come
+	failure *complaint // of a choice
+	whole   []byte     // the message of a provider that did not stream
 }
 
 type openaiChoice struct {
@@ -61,32 +63,14 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	}
 	switch {
 	case e.Type == "error", complains(data):
-		c, ok := openaiComplaint(data)
-		if !ok {
-			c.message = "no reason given"
+		if firstByte(data) == '{' {
+			_ = a.take(data) // what came beside the error has been paid for
 		}
-		return false, c
+		return false, complaintOf(data)
 	case !isJSON || firstByte(data) != '{':
 		return false, errors.New("an event is not a JSON object")
 	}
 	return false, a.take(data)
-}
-
-// complains says whether a chunk is an error.
-func complains(chunk []byte) bool {
-	for member := range pairs(chunk) {
-		switch string(member.name) {
-		case "error":
-			if member.value[0] != 'n' {
-				return true
-			}
-		case "object":
-			if string(meaning(member.value)) == "error" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // done is the end that a provider says itself.
@@ -124,6 +108,9 @@ func (a *openaiAnswer) take(chunk []byte) (err error) {
 		if err != nil {
 			return err
 		}
+	}
+	if a.failure != nil {
+		return *a.failure
 	}
 	return nil
 }
@@ -198,7 +185,9 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 	if err == nil && firstByte(whole) == '{' {
 		err = a.hear(choice, whole)
 	}
-	if len(meaning(valueOf(piece, "finish_reason"))) > 0 {
+	if c := choiceComplaint(piece); c != nil {
+		a.failure = c
+	} else if len(meaning(valueOf(piece, "finish_reason"))) > 0 {
 		choice.over, a.spoken = true, true
 	}
 	return err
@@ -275,14 +264,48 @@ func (a *openaiAnswer) replace(message []byte) error {
 	if !utf8.Valid(message) {
 		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
 	}
-	if gjson.GetBytes(message, "choices.0").IsObject() {
+	failure := wholeComplaint(message)
+	switch {
+	case !gjson.GetBytes(message, "choices.0").IsObject():
+		if failure != nil {
+			return *failure
+		}
+		return errors.New("the answer is not a chat completion")
+	case failure == nil, saysAnything(message):
 		a.whole, a.held = message, len(message)
-		return nil
 	}
-	if c, ok := openaiComplaint(message); ok {
-		return c
+	if failure != nil {
+		return *failure
 	}
-	return errors.New("the answer is not a chat completion")
+	return nil
+}
+
+// wholeComplaint is the error that a whole answer is, or that it has in one of its
+// choices; nil if there is none.
+func wholeComplaint(message []byte) *complaint {
+	if complains(message) || !member(message, "choices").Exists() {
+		if c, ok := readComplaint(http.StatusOK, message); ok {
+			return &c
+		}
+	}
+	for choice := range items(valueOf(message, "choices")) {
+		if c := choiceComplaint(choice); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// saysAnything reports whether a whole answer has a message that is more than its form.
+func saysAnything(message []byte) bool {
+	for choice := range items(valueOf(message, "choices")) {
+		for piece := range pairs(valueOf(choice, "message")) {
+			if says(piece) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *openaiAnswer) begun() bool { return a.whole != nil || a.spoken }

@@ -158,7 +158,7 @@ func TestWhatAChatCompletionsProviderSays(t *testing.T) {
 		{404, `{"object":"error","message":"The model x does not exist.","type":"NotFoundError","param":null,"code":404}`, ModelMissing, noModel, "NotFoundError"},
 		{400, `{"error":{"message":"Model Not Exist","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}`, ModelMissing, noModel, "invalid_request_error"},
 		{400, `{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}`, ModelMissing, noModel, "1500"},
-		{404, `[{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}]`, ModelMissing, noModel, ""},
+		{404, `[{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}]`, ModelMissing, noModel, "NOT_FOUND"},
 		{404, `{"code":"Some requested entity was not found","error":"The model x does not exist"}`, ModelMissing, noModel, "Some requested entity was not found"},
 		{404, `{"detail":"Not Found"}`, Reject, rejected, ""}, // a wrong base URL has no model
 		{404, "404 page not found", Reject, rejected, ""},

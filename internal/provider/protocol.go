@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -40,12 +39,6 @@ type protocol struct {
 	assemble func(request []byte) assembler
 	// text gives the text of a whole message.
 	text func(message []byte) (string, error)
-	// complaint reads the body of an error; ok is false if it is not of the
-	// protocol's form.
-	complaint func(body []byte) (c complaint, ok bool)
-	// reset reads the headers of a refusal that has no Retry-After; 0 if they
-	// name no time.
-	reset func(header http.Header, now time.Time) time.Duration
 }
 
 // assembler puts one answer together. It is an interface because each protocol
@@ -73,24 +66,6 @@ type assembler interface {
 	model() string
 	usage() json.RawMessage
 }
-
-// complaint is what a provider says of an error.
-type complaint struct {
-	kind      string // its own name of the error
-	message   string
-	requestID string
-	// status is the HTTP status that the kind stands for, 0 if unknown.
-	status int
-	// account: it speaks of our credit, whatever its status says.
-	account bool
-	// model: it says that there is no such model.
-	model bool
-	// request: it speaks of this request alone, whatever its status says.
-	request bool
-}
-
-// Error makes a complaint the error that ends a stream.
-func (c complaint) Error() string { return c.kind + ": " + c.message }
 
 var protocols = map[string]protocol{"anthropic": anthropic(), "openai": openai()}
 

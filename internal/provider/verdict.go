@@ -71,8 +71,8 @@ func (e *Error) Unwrap() error { return e.Cause }
 const statusOverloaded = 529
 
 // judge is the design's table of what a provider says: status is what it
-// answered, retryAfter whether it named a time by that header, begun whether
-// something of an answer had come.
+// answered, retryAfter whether it named a time to wait, begun whether something
+// of an answer had come.
 func judge(status int, c complaint, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
 	verdict, code := judgeRefusal(status, c, retryAfter)
 	if begun && verdict != Reject {
@@ -85,11 +85,11 @@ func judge(status int, c complaint, retryAfter, begun bool) (Verdict, ringback.E
 
 func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
 	switch {
-	case c.account:
+	case c.subject == ofAccount:
 		return HoldKey, ringback.CodeProviderRefusedKey
-	case c.request:
+	case c.subject == ofRequest:
 		return Reject, ringback.CodeProviderRejected
-	case status == http.StatusNotFound && c.model:
+	case c.subject == ofModel, status == http.StatusNotFound && c.namesModel:
 		return ModelMissing, ringback.CodeModelNotFound
 	case status == http.StatusServiceUnavailable && retryAfter:
 		return Hold, ringback.CodeProviderError
@@ -109,13 +109,9 @@ func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.E
 }
 
 // effective is the status to judge by. Gateways pass refusals on under a 5xx of
-// their own; the type tells them from a failure. That there is no such model is a
-// bad or a forbidden request to some.
+// their own; the name tells them from a failure.
 func effective(status int, c complaint) int {
-	hidden := c.status == http.StatusTooManyRequests || c.status == statusOverloaded
-	missing := c.status == http.StatusNotFound && c.model
-	switch {
-	case status >= 500 && hidden, status >= 400 && status < 500 && missing:
+	if hidden := c.status == http.StatusTooManyRequests || c.status == statusOverloaded; status >= 500 && hidden {
 		return c.status
 	}
 	return status

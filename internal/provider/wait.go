@@ -1,7 +1,10 @@
 package provider
 
 import (
+	"cmp"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/ringback/ringback/internal/backoff"
@@ -19,26 +22,57 @@ func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 
 func bounded(wait time.Duration) time.Duration { return min(max(wait, 0), maxWait) }
 
-// rateLimit is a limit as the headers of a refusal tell of it.
-type rateLimit struct {
-	used  bool          // nothing is left of it
-	reset time.Duration // until there is
+// wait finds for how long a refusal asks to stay away: in its headers, in its body,
+// in the headers that a gateway passes on within the body; at last in those that tell
+// when a limit is reset. named is false for these: every answer has them.
+func (c complaint) wait(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
+	for _, header := range []http.Header{header, c.header} {
+		if wait, ok := retryAfter(header, now); ok {
+			return wait, true
+		}
+	}
+	if wait := cmp.Or(c.delay, delayInText(c.message)); wait > 0 {
+		return wait, true
+	}
+	if status == http.StatusTooManyRequests || status == statusOverloaded {
+		return bounded(cmp.Or(untilReset(header, now), untilReset(c.header, now))), false
+	}
+	return 0, false
 }
 
-// untilReset finds the end of a refusal that has no Retry-After: the latest
-// reset of the limits that are used up, else the first reset of all.
-func untilReset(limits []rateLimit) time.Duration {
+var namesDelay = regexp.MustCompile(`(?i)\b(?:try(?:ing)? again|retry(?:ing)?|retried|wait|resets?|available)(?: again)?(?: (?:in|after|for|within))?(?: about| approximately)? (\d)`)
+
+// delayInText finds "try again in 5.3s" and the like in a message.
+func delayInText(message string) time.Duration {
+	at := namesDelay.FindStringSubmatchIndex(message)
+	if at == nil {
+		return 0
+	}
+	wait, _, _ := backoff.Duration(message[at[2]:])
+	return bounded(wait)
+}
+
+// untilReset finds the end of a refusal that names no time of its own, by headers
+// such as X-Ratelimit-Reset-Tokens and Anthropic-Ratelimit-Tokens-Reset: the latest
+// reset of the limits that are used up, else the first reset of all. Makers tell it
+// as a duration, seconds, a date or a Unix time.
+func untilReset(header http.Header, now time.Time) time.Duration {
 	var used, first time.Duration
-	for _, limit := range limits {
-		if limit.used {
-			used = max(used, limit.reset)
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		if !strings.Contains(lower, "ratelimit-") && !strings.Contains(lower, "rate-limit-") || !strings.Contains(lower, "reset") {
+			continue
 		}
-		if first == 0 || limit.reset < first {
-			first = limit.reset
+		reset, ok := backoff.Parse(values[0], now)
+		if !ok || reset == 0 {
+			continue
+		}
+		if remaining := header.Get(strings.Replace(lower, "reset", "remaining", 1)); strings.TrimSpace(remaining) == "0" {
+			used = max(used, reset)
+		}
+		if first == 0 || reset < first {
+			first = reset
 		}
 	}
-	if used > 0 {
-		return used
-	}
-	return max(first, 0)
+	return cmp.Or(used, first)
 }

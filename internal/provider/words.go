@@ -1,0 +1,225 @@
+package provider
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// normal is a word as it is looked up: makers write the same as insufficient_balance,
+// INSUFFICIENT_BALANCE, InsufficientBalance or "Insufficient Balance".
+func normal(word string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, word)
+}
+
+// statusOfWord is the HTTP status that an error's name stands for. Within a stream it
+// comes after the status 200 and is often all there is.
+var statusOfWord = map[string]int{
+	"invalidrequesterror":   http.StatusBadRequest,
+	"badrequesterror":       http.StatusBadRequest, // vLLM
+	"invalidargument":       http.StatusBadRequest, // Google's, as those below
+	"failedprecondition":    http.StatusBadRequest,
+	"invalidapikey":         http.StatusUnauthorized,
+	"authenticationerror":   http.StatusUnauthorized,
+	"unauthenticated":       http.StatusUnauthorized,
+	"billingerror":          http.StatusPaymentRequired,
+	"permissionerror":       http.StatusForbidden,
+	"permissiondenied":      http.StatusForbidden,
+	"notfounderror":         http.StatusNotFound,
+	"notfound":              http.StatusNotFound,
+	"conflicterror":         http.StatusConflict,
+	"requesttoolarge":       http.StatusRequestEntityTooLarge,
+	"ratelimitexceeded":     http.StatusTooManyRequests,
+	"ratelimiterror":        http.StatusTooManyRequests,
+	"ratelimitreached":      http.StatusTooManyRequests,
+	"resourceexhausted":     http.StatusTooManyRequests,
+	"throttling":            http.StatusTooManyRequests,
+	"throttlingexception":   http.StatusTooManyRequests,
+	"throttlingratequota":   http.StatusTooManyRequests, // DashScope
+	"throttlingburstrate":   http.StatusTooManyRequests,
+	"limitrequests":         http.StatusTooManyRequests,
+	"requests":              http.StatusTooManyRequests, // the type names the limit
+	"tokens":                http.StatusTooManyRequests,
+	"toomanyrequests":       http.StatusTooManyRequests,
+	"1302":                  http.StatusTooManyRequests, // Zhipu
+	"1303":                  http.StatusTooManyRequests,
+	"1304":                  http.StatusTooManyRequests,
+	"1305":                  http.StatusTooManyRequests,
+	"1308":                  http.StatusTooManyRequests,
+	"1310":                  http.StatusTooManyRequests,
+	"servererror":           http.StatusInternalServerError,
+	"apierror":              http.StatusInternalServerError,
+	"internalservererror":   http.StatusInternalServerError,
+	"internal":              http.StatusInternalServerError,
+	"unavailable":           http.StatusServiceUnavailable,
+	"timeout":               http.StatusGatewayTimeout,
+	"timeouterror":          http.StatusGatewayTimeout,
+	"deadlineexceeded":      http.StatusGatewayTimeout,
+	"overloaded":            statusOverloaded,
+	"overloadederror":       statusOverloaded,
+	"engineoverloaded":      statusOverloaded,
+	"engineoverloadederror": statusOverloaded, // Moonshot
+	"serveroverloaded":      statusOverloaded, // Volcengine
+	"unavailableerror":      statusOverloaded, // llama.cpp, while it loads the model
+	"1312":                  statusOverloaded, // Zhipu
+}
+
+// subjects are the names of errors that say what they are about, whatever their
+// status is.
+var subjects = map[subject][]string{
+	ofAccount: {
+		// Credit.
+		"insufficientquota", "insufficientbalance", "insufficientcredit", "insufficientcredits", "insufficientfunds",
+		"insufficientuserquota", "insufficientaccountbalance", "insufficientaccountquota", "pretokenquotafailed",
+		"preconsumetokenquotafailed", "exceededcurrentquotaerror", "billingerror", "billingdisabled", "billinghardlimitreached",
+		"billinglimitreached", "billingnotactive", "paymentrequired", "arrearage", "accountarrearage", "accountoverdue", "accountoverdueerror",
+		"overdue", "overduepayment", "balancenotenough", "creditlimitexceeded", "creditsexhausted", "outofcredits", "nocredits", "notenoughcredits",
+		"spendlimitexceeded", "spendinglimitexceeded", "enforcedspendlimitreached", "monthlyspendinglimitexceeded", "budgetexceeded",
+		"keylimitexceeded", "apikeylimitexceeded", "projectbudgetexceeded",
+		"1113", "1309", // Zhipu
+		// The account itself.
+		"accountdeactivated", "accountsuspended", "accountdisabled", "accountlocked", "invalidaccountstatus", "userdeactivated",
+		"organizationrestricted", "organizationdeactivated", "organizationdisabled", "consumersuspended", "consumerinvalid", "servicedisabled",
+		"1110", "1111", "1112", "1120", "1121", // Zhipu
+		// The key.
+		"invalidapikey", "apikeyinvalid", "apikeyexpired", "expiredapikey", "incorrectapikey", "incorrectapikeyerror", "missingapikey",
+		"apikeyserviceblocked", "apikeyipaddressblocked", "apikeyhttpreferrerblocked", "authenticationerror", "autherror",
+		"invalidauthenticationerror", "invalidauthentication", "unauthenticated", "unrecognizedclientexception", "expiredtokenexception",
+		"invalidsignatureexception",
+	},
+	ofModel: {
+		"modelnotfound", "modelnotavailable", "modelnotexist", "modelnotsupported", "invalidmodel", "unknownmodel", "unavailablemodel", "unsupportedmodel",
+		"deploymentnotfound", "modeldecommissioned", "modeldeprecated", "modeltermsrequired", "modelpermissionblockedproject",
+		"modelpermissionblockedorg", "modelnotopen", "modelnotactivated", "modelaccessdenied", "unpurchased", "freetieronly", "invalidendpointormodelnotfound",
+		"1211", "1311", // Zhipu
+	},
+	ofRequest: {
+		"contextlengthexceeded", "exceedcontextsizeerror", "stringabovemaxlength", "invalidprompt", "promptblocked",
+		"contentfilter", "contentfiltererror", "contentpolicyviolation", "contentmoderation", "contentblocked", "contentviolation", "responsibleaipolicyviolation",
+		"datainspectionfailed", "moderationblocked", "moderationerror", "moderation", "sensitivewordsdetected", "sensitivecontentdetected",
+		"inputtextsensitivecontentdetected", "outputtextsensitivecontentdetected", "inputimagesensitivecontentdetected", "safetyerror",
+		"1261", "1301", // Zhipu
+	},
+}
+
+var subjectOf = func() map[string]subject {
+	of := make(map[string]subject)
+	for subject, words := range subjects {
+		for _, word := range words {
+			of[word] = subject
+		}
+	}
+	return of
+}()
+
+// ofMiniMax are the codes of base_resp.
+var ofMiniMax = map[int64]struct {
+	status  int
+	subject subject
+}{
+	1001: {status: http.StatusGatewayTimeout},
+	1002: {status: http.StatusTooManyRequests},
+	1004: {http.StatusUnauthorized, ofAccount},
+	1008: {http.StatusPaymentRequired, ofAccount},
+	1026: {http.StatusBadRequest, ofRequest}, // what was sent is sensitive
+	1027: {http.StatusBadRequest, ofRequest}, // what would be answered is
+	1039: {status: http.StatusTooManyRequests},
+	1041: {status: http.StatusTooManyRequests},
+	1042: {http.StatusBadRequest, ofRequest},
+	2013: {http.StatusBadRequest, ofRequest},
+	2045: {status: http.StatusTooManyRequests},
+	2049: {http.StatusUnauthorized, ofAccount},
+	2056: {status: http.StatusTooManyRequests},
+	2061: {http.StatusNotFound, ofModel},
+}
+
+// What messages say, matched from their beginning: further on they may quote the
+// request, whose author must not be able to hold the key for everybody.
+var (
+	spokenOfAccount = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+		`(?:sorry, )?(?:you have |your |the )?(?:account |current |api key |user |team )*(?:has )?insufficient (?:account )?(?:balance|credit|fund|quota|user quota)`,
+		`(?:sorry, )?(?:your |the )?(?:account |current |credit |user )*balance (?:is )?(?:too low|not enough|insufficient|exhausted|negative)`,
+		`(?:your |the )?(?:prepaid |prepayment |free )?(?:credit|credits|credit limit) (?:is |are |has been |have been |was )?(?:exceeded|depleted|exhausted|used up|expired)`,
+		`(?:you |your team |your account |your organization |team |account |organization )[^.:]{0,80}(?:run out of|out of|used all(?: of)?|exceeded|exhausted|no) (?:your |its |the |available |monthly |included |remaining )*(?:credit|spending limit|spend limit|budget)`,
+		`you have reached your specified`,
+		`(?:not enough|no|out of|insufficient) credits?\b`,
+		`this request requires more credits`,
+		`(?:your |the |this )?account '?[^ .:]{0,80}'? ?(?:is|has been) (?:suspended|deactivated|disabled|overdue|in arrears|blocked|not active)`,
+		`your account is (?:suspended|deactivated|disabled|overdue|in arrears|blocked|not active)`,
+		`(?:this |your |the )?organi[sz]ation has been (?:disabled|restricted|deactivated|suspended)`,
+		`access denied, please make sure your account is in good standing`,
+		`(?:the )?billing (?:hard limit has been reached|is not enabled|has not been enabled)`,
+		`(?:key|api key|monthly|spending|spend) limit (?:has been )?(?:exceeded|reached)`,
+		`budget has been exceeded|exceededbudget`,
+		`payment required`,
+		`(?:the |your |this )*(?:api[ -]?key|x-api-key|(?:access|auth|bearer|api) token)[^.:]{0,40}(?:is |was |has )?(?:not valid|invalid|incorrect|expired|not found|revoked|disabled)`,
+		`(?:invalid|incorrect|expired|missing|wrong|unknown|no) (?:api[ -]?key|x-api-key|access token|authentication|credentials?)\b`,
+		`the security token included in the request is`,
+		`用户额度不足|余额不足|账户余额不足|您的账户已欠费|账户已欠费|账号已欠费|欠费|令牌额度|该令牌额度`,
+	}, "|") + `)`)
+
+	spokenOfModel = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+		`(?:sorry, )?(?:the |this |that |requested |selected )*models?\b.{0,120}?(?:\bnot exist|doesn't exist|not found|is not available|is not a valid model|has been (?:deprecated|retired|decommissioned|removed|shut down)|is blocked at the|is not accessible)`,
+		`(?:invalid|unknown|unsupported) model\b`,
+		`no (?:such model|access to model|endpoints found|available channel for model)`,
+		`\S{1,120} is not a valid model`,
+	}, "|") + `)`)
+
+	// forbiddenModel is a permission for one model. It may stand anywhere: whom it
+	// holds is the request alone.
+	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)`)
+
+	spokenOfRequest = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+		`(?:sorry, )?(?:the |this |your |an? )*(?:request|prompt|input|output|content|response|message|text)s?\b[^:]{0,60}(?:blocked|flagged|moderat|filtered|violat|inappropriate|high risk|rejected (?:by|as a result of) (?:the |our )?(?:content|safety|moderation))`,
+		`(?:content exists risk|sorry, you have been blocked|attention required|access denied \||request blocked|error code: 10\d\d)`,
+		`\S{1,120} requires moderation`,
+	}, "|") + `)`)
+
+	// overloadedNow says that a model has no room.
+	overloadedNow = regexp.MustCompile(`(?i)^(?:the engine|the server|the model|that model|this model) is (?:currently )?(?:overloaded|experiencing high demand)`)
+)
+
+// judge finds out what the error is about: by its names first, then by what its
+// message begins with.
+func (c *complaint) judge(status int, words []string) {
+	for _, word := range words {
+		for _, name := range []string{word, word[strings.LastIndexAny(word, ".#")+1:]} {
+			if subject := subjectOf[normal(name)]; c.subject == "" {
+				c.subject = subject
+			}
+		}
+	}
+	message := wrapping.ReplaceAllString(c.message, "")
+	limited := slices.Contains([]int{http.StatusTooManyRequests, statusOverloaded}, status)
+	switch {
+	case c.subject != "":
+	case spokenOfAccount.MatchString(message):
+		c.subject = ofAccount
+	case strings.HasPrefix(strings.ToLower(message), "request too large for"): // a limit by the minute that the request alone is over
+		c.subject = ofRequest
+	case limited:
+	case spokenOfModel.MatchString(message), isPermission(status, c) && forbiddenModel.MatchString(message):
+		c.subject = ofModel
+	case spokenOfRequest.MatchString(message):
+		c.subject = ofRequest
+	}
+	switch {
+	case c.subject == ofModel:
+		c.status = http.StatusNotFound
+	case overloadedNow.MatchString(message):
+		c.status = statusOverloaded
+	}
+	c.namesModel = strings.Contains(strings.ToLower(message), "model") || normal(c.kind) == "notfounderror"
+}
+
+// isPermission reports whether an error says that something is forbidden.
+func isPermission(status int, c *complaint) bool {
+	return status == http.StatusForbidden || status == http.StatusUnauthorized || c.status == http.StatusForbidden
+}
