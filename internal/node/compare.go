@@ -126,7 +126,7 @@ func (n *Node) freeUnknown(ctx context.Context, l *life, jobs, deliveries []stor
 	now := n.stamped()
 	if len(jobs) > 0 {
 		seen := witness{}
-		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(func(j store.Job) store.Outcome { return n.released(j, now, now) }))
+		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) }))
 		if err != nil {
 			return fmt.Errorf("free jobs: %w", err)
 		}

@@ -65,7 +65,7 @@ func (n *Node) unanswered(j store.Job, res result, now time.Time) store.Outcome 
 	}
 	if res.stopped != nil {
 		if !res.sent {
-			return n.released(j, now, now)
+			return n.released(j, now, turn(j, now))
 		}
 		return n.uncertain(j, res, now)
 	}
@@ -132,10 +132,16 @@ func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
 	case j.Uncertain+1 >= maxUncertain:
 		return n.failed(j, o, reason{code: ringback.CodeUncertain,
 			sentence: fmt.Sprintf("%d attempts ended without an outcome because the process died; the job may be what killed it", maxUncertain)})
-	default:
+	case j.Uncertain+1 >= store.SuspectAfter: // it waits behind all others
 		return waitUntil(o, now)
+	default:
+		return waitUntil(o, turn(j, now))
 	}
 }
+
+// turn is the run_at of a job whose attempt was interrupted: the one it had, so that it
+// runs again before whatever came later.
+func turn(j store.Job, now time.Time) time.Time { return earlier(j.RunAt, now) }
 
 // released puts back a job of which no byte was sent.
 func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
@@ -143,7 +149,7 @@ func (n *Node) released(j store.Job, now, until time.Time) store.Outcome {
 	if j.CancelRequested {
 		return n.end(j, o, ringback.Cancelled, byCaller)
 	}
-	return waitUntil(o, later(now, until))
+	return waitUntil(o, until)
 }
 
 func (n *Node) cancelled(j store.Job, res result, now time.Time) store.Outcome {

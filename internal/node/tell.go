@@ -72,12 +72,22 @@ func (n *Node) tellAccepted(j *store.Job) {
 
 // tellStart tells and counts that an attempt begins.
 func (n *Node) tellStart(j *store.Job, t *ticket) {
-	waited := max(0, j.StartedAt.Sub(j.RunAt))
-	n.metrics.queueWait.Observe(waited.Seconds())
-	n.tell("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
+	if resumed(j) {
+		n.tell("attempt started", j, slog.Bool("resumed", true))
+	} else {
+		waited := max(0, j.StartedAt.Sub(j.RunAt))
+		n.metrics.queueWait.Observe(waited.Seconds())
+		n.tell("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
+	}
 	if t.probes() {
 		n.tellProbe("provider", j.Provider, "model", j.Model)
 	}
+}
+
+// resumed reports whether an earlier attempt was interrupted and its job kept its turn:
+// the time since its run_at is not the time that it waited.
+func resumed(j *store.Job) bool {
+	return j.StartedAt.After(j.FirstStartedAt) && !j.RunAt.After(j.FirstStartedAt)
 }
 
 // tell logs an event in a job's life, which is for those who look for it: at

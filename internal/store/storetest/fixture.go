@@ -336,7 +336,11 @@ func freed(t time.Time) store.Decide {
 		if j.CancelRequested {
 			return cancelled(t)(j)
 		}
-		return uncertain(t)
+		o := uncertain(t)
+		if j.Uncertain+1 < store.SuspectAfter {
+			o.RunAt = earlier(j.RunAt, t) // it keeps its turn
+		}
+		return o
 	}
 }
 

@@ -259,13 +259,20 @@ func exerciseSweep(s suite) {
 		waiting := w.submitNew(at(0))
 		running := w.running(at(0), in(slowLane))
 		w.crash()
-		want := waitingAgain(running, at(5))
+		want := waitingAgain(running, at(0))
 		want.DurationMS, want.Attempts, want.Uncertain = 5000, 1, 1
 		w.same("Sweep", w.sweep(at(5)).Jobs, []store.Job{want})
 		w.same("Job", w.read(running.ID), want)
 		w.same("Attempts", w.ledger(running.ID), []ringback.Attempt{entry(running, uncertain(at(5)))})
 		w.same("a waiting job", w.read(waiting.ID), waiting)
 		w.same("Sweep again", w.sweep(at(6)).Jobs, []store.Job(nil))
+	})
+
+	s.promise("what a restart frees keeps its turn: it is claimed before what came later", func(w *world) {
+		w.keepTheirTurn(func(running []store.Job) {
+			w.crash()
+			w.same("Sweep", len(w.sweep(at(9)).Jobs), len(running))
+		})
 	})
 
 	s.promise("what a living node holds goes on undisturbed", func(w *world) {

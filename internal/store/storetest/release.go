@@ -13,7 +13,7 @@ func exerciseRelease(s suite) {
 	s.promise("what a node gives back waits again, and its attempt is on record", func(w *world) {
 		waiting := w.submitNew(at(0))
 		running := w.running(at(0), in(slowLane))
-		want := waitingAgain(running, at(5))
+		want := waitingAgain(running, at(0))
 		want.DurationMS, want.Attempts, want.Uncertain = 5000, 1, 1
 		w.same("Release", w.release(running, freed(at(5))), want)
 		w.crash()
@@ -63,6 +63,12 @@ func exerciseRelease(s suite) {
 		w.same("Fence", w.claimOne(at(2)).Fence, running.Fence+2)
 	})
 
+	s.promise("what is given back keeps its turn: it is claimed before what came later", func(w *world) {
+		w.keepTheirTurn(func(running []store.Job) {
+			w.same("Release", len(w.releaseRefs(w.node, at(9), refsOfJobs(running)...)), len(running))
+		})
+	})
+
 	s.promise("decide may end the job instead, with its webhook", func(w *world) {
 		running := w.running(at(0))
 		w.release(running, func(j store.Job) store.Outcome {
@@ -91,4 +97,33 @@ func (w *world) releaseRefs(node string, now time.Time, refs ...store.Ref) []uui
 	jobs, err := w.Store().Release(w.ctx(), node, refs, freed(now))
 	w.ok(err)
 	return ids(jobs)
+}
+
+// keepTheirTurn wants running jobs that interrupt sends back to be claimed first, in
+// the order in which they were claimed before. Of a higher priority others come first.
+func (w *world) keepTheirTurn(interrupt func(running []store.Job)) {
+	w.Helper()
+	var early, late []uuid.UUID
+	for i := range 3 {
+		early = append(early, w.submitNew(at(i)).ID)
+	}
+	running := w.claim(at(3), lane, 3)
+	for i := range 30 {
+		late = append(late, w.submitNew(at(3+i%3)).ID)
+	}
+	interrupt(running)
+	high := w.submitNew(at(10), priority(1))
+	jobs, err := w.Store().DueJobs(w.ctx(), at(11))
+	w.ok(err)
+	w.same("DueJobs", jobs.Lanes, []store.LaneWaiting{{Lane: lane, Count: 34, Due: at(0)}})
+	w.same("Claim", ids(w.claim(at(11), lane, 4)), append([]uuid.UUID{high.ID}, early...))
+	w.same("Claim of the rest", sorted(ids(w.claim(at(11), lane, 40))), sorted(late))
+}
+
+func refsOfJobs(jobs []store.Job) []store.Ref {
+	var refs []store.Ref
+	for _, j := range jobs {
+		refs = append(refs, j.Ref())
+	}
+	return refs
 }

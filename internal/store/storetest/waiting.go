@@ -32,13 +32,13 @@ func exerciseWaiting(s suite) {
 		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(3)}}})
 	})
 
-	s.promise("a job that comes back is counted from then on", func(w *world) {
+	s.promise("a job that comes back is counted from its run_at on", func(w *world) {
 		w.settle(w.running(at(0)), retried(at(1), at(9)))
 		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(9)}}})
 		j := w.claimOne(at(9))
 		w.waits(store.Waiting{})
 		w.release(j, freed(at(10)))
-		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(10)}}})
+		w.waits(store.Waiting{Jobs: 1, Lanes: []store.LaneWaiting{{Lane: lane, Count: 1, Due: at(9)}}})
 	})
 
 	s.promise("a job that ends while it waits is counted no more", func(w *world) {

@@ -295,6 +295,7 @@ func (w *walk) anyOutcome() store.Decide {
 			o = refused(now, again)
 		case kind == "release":
 			o = released(now)
+			o.RunAt = earlier(j.RunAt, now)
 		case kind == "uncertain":
 			o = afterCrash(now, "")(j)
 		default:
