@@ -84,6 +84,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	if err != nil {
 		return next, err
 	}
+	n.names.wait(w.Lanes)
 	n.jobs.wait(w.Lanes)
 	p, next := n.plan(w, l, now)
 	if len(p.tickets) == 0 {
@@ -97,6 +98,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	}
 	n.metrics.claims.WithLabelValues(kindJob).Add(float64(len(jobs)))
 	for _, j := range jobs {
+		n.names.used(j.Model)
 		n.jobs.claimed(j.Lane())
 		n.start(j, nil, p.ticketFor(j))
 	}

@@ -34,41 +34,53 @@ func TestWhatWaitsInALaneStartsInItsOrder(t *testing.T) {
 	}
 }
 
-// With ten slots, a lane that holds eight leaves two free: it may not start
-// while it holds 4 × 2.
-func TestASlowLaneCannotTakeAllSlots(t *testing.T) {
+func TestALaneThatIsAloneTakesAllSlots(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) {
+		impatient(c)
+		c.Concurrency = 20
+	}})
+	for range 30 {
+		w.ask("sim/mute", "slow")
+	}
+	w.called("slow", 20)
+	w.wantCalls("slow", 20)
+}
+
+func TestASlowLaneCannotTakeAllSlotsWhileThereAreOthers(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {
 		impatient(c)
 		c.Concurrency = 10
-		c.Routes = []node.Route{{Model: "sim/mute", Provider: "simulated"}}
 	}})
+	w.end(w.ask("sim/echo", "the first").ID)
 	for range 20 {
 		w.ask("sim/mute", "slow")
 	}
-	w.called("slow", 8)
+	w.called("slow", 9)
 	for i := range 5 {
 		if j := w.end(w.ask("sim/echo", fmt.Sprint("quick ", i)).ID); j.Status != ringback.Completed {
 			t.Errorf("another lane: got %s, want completed", j.Status)
 		}
 	}
-	w.wantCalls("slow", 8)
+	w.wantCalls("slow", 9)
 }
 
-func TestModelsThatTheConfigurationDoesNotNameShareOneLane(t *testing.T) {
+func TestModelsThatOnlyAPatternNamesHaveLanesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {
 		impatient(c)
 		c.Concurrency = 10
 	}})
-	for i := range 20 {
-		w.ask(fmt.Sprintf("sim/mute?words=%d", i+1), "unnamed")
+	w.end(w.ask("sim/slow?words=1", "the first").ID)
+	for range 20 {
+		w.ask("sim/mute?words=1", "slow")
 	}
-	w.called("unnamed", 8)
-	if j := w.end(w.ask("sim/echo", "named").ID); j.Status != ringback.Completed {
-		t.Errorf("a lane that is named: got %s, want completed", j.Status)
+	w.called("slow", 9)
+	if j := w.end(w.ask("sim/slow?words=1", "quick").ID); j.Status != ringback.Completed {
+		t.Errorf("another model of the pattern: got %s, want completed", j.Status)
 	}
-	w.wantCalls("unnamed", 8)
+	w.wantCalls("slow", 9)
 }
 
 func TestAProvidersOwnLimitOfCallsHolds(t *testing.T) {
@@ -163,10 +175,12 @@ func TestASuspectStartsLast(t *testing.T) {
 	for life := 1; life <= 3; life++ {
 		w.called("poison", life)
 		if life == 3 {
+			w.ask("sim/mute?words=1", "of another lane")
+			w.called("of another lane", 1)
 			for range 20 {
 				others = append(others, w.ask("sim/mute", "innocent"))
 			}
-			w.called("innocent", 7) // the eighth slot of their lane is the suspect's
+			w.called("innocent", 7) // one slot stays free, and one is the suspect's
 		}
 		w = start(t, setup{dir: w.kill(), from: w, node: ten})
 	}

@@ -193,7 +193,7 @@ func (s *slots) holds() []store.Hold {
 	for provider, g := range s.keys {
 		note(store.Target{Provider: provider}, g)
 	}
-	for t, g := range s.models {
+	for t, g := range s.gates {
 		note(store.Target{Provider: t.provider, Model: t.model}, g)
 	}
 	return holds

@@ -81,7 +81,7 @@ func TestTheJobsOfANodeThatDiesRunOnAnother(t *testing.T) {
 	}
 	b.wantValues(metrics, map[string]float64{
 		`ringback_sweeps_total`: 1, `ringback_swept_jobs_total`: 5, `ringback_nodes`: 1,
-		`ringback_attempts_total{model="other",outcome="uncertain",provider="simulated"}`: 5,
+		`ringback_attempts_total{model="sim/mute",outcome="uncertain",provider="simulated"}`: 5,
 	})
 	toA.down.Store(false)
 }

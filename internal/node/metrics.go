@@ -16,8 +16,7 @@ import (
 )
 
 // metrics counts what happens to jobs and deliveries. Labels are bounded: never
-// an id, a URL or a host; models that the configuration does not name are
-// otherModels.
+// an id, a URL or a host; models without a name of their own are otherModels.
 type metrics struct {
 	submitted *prometheus.CounterVec // project, model
 	rejected  *prometheus.CounterVec // reason
@@ -141,8 +140,8 @@ func (m *metrics) settled(before, after *store.Delivery, end store.TryEnd) {
 	}
 }
 
-// modelLabel is the model as a label: bounded by the configuration.
-func (n *Node) modelLabel(l store.Lane) string { return n.jobs.sharing(l).Model }
+// modelLabel is a job's model as a label, of which there is a bounded number.
+func (n *Node) modelLabel(l store.Lane) string { return n.names.name(l.Model) }
 
 // gauges are what is read when somebody looks.
 type gauges struct {
@@ -248,8 +247,8 @@ func (s *slots) heldBack() map[target]int {
 	for provider, g := range s.keys {
 		held[target{provider, anyModel}] = isHeld(g)
 	}
-	for t, g := range s.models {
-		held[target{t.provider, s.sharing(store.Lane{Model: t.model}).Model}] += isHeld(g)
+	for t, g := range s.gates {
+		held[target{t.provider, s.names.name(t.model)}] += isHeld(g)
 	}
 	return held
 }

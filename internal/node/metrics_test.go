@@ -100,31 +100,36 @@ func TestWhatBecomesOfJobsIsCounted(t *testing.T) {
 
 	usage := w.job(echo.ID).Usage
 	w.wantValues(metrics, map[string]float64{
-		`ringback_jobs_submitted_total{model="sim/echo",project="default"}`:                 1,
-		`ringback_jobs_submitted_total{model="other",project="default"}`:                    3,
-		`ringback_jobs_finished_total{model="sim/echo",status="completed"}`:                 1,
-		`ringback_jobs_finished_total{model="other",status="completed"}`:                    2,
-		`ringback_jobs_finished_total{model="other",status="failed"}`:                       1,
-		`ringback_attempts_total{model="sim/echo",outcome="answered",provider="simulated"}`: 1,
-		`ringback_attempts_total{model="other",outcome="answered",provider="simulated"}`:    2,
-		`ringback_attempts_total{model="other",outcome="failed",provider="simulated"}`:      2,
-		`ringback_attempts_total{model="other",outcome="refused",provider="simulated"}`:     1,
-		`ringback_attempt_duration_seconds{model="other",provider="simulated"}`:             5,
-		`ringback_time_to_first_token_seconds{model="sim/echo",provider="simulated"}`:       1,
-		`ringback_tokens_total{model="sim/echo",provider="simulated",type="input"}`:         number(t, usage, "input_tokens"),
-		`ringback_tokens_total{model="sim/echo",provider="simulated",type="output"}`:        number(t, usage, "output_tokens"),
-		`ringback_queue_wait_seconds`:                                                       6,
-		`ringback_deliveries_total{outcome="failed"}`:                                       4,
-		`ringback_deliveries_total{outcome="delivered"}`:                                    4,
-		`ringback_deliveries_total{outcome="dead"}`:                                         0,
-		`ringback_delivery_attempt_seconds`:                                                 8,
-		`ringback_delivery_lag_seconds`:                                                     4,
-		`ringback_submit_rejected_total{reason="invalid_request"}`:                          1,
-		`ringback_submit_rejected_total{reason="queue"}`:                                    0,
-		`ringback_jobs{state="queued"}`:                                                     0,
-		`ringback_jobs{state="running"}`:                                                    0,
-		`ringback_queue_oldest_seconds`:                                                     0,
-		`ringback_ready`:                                                                    1,
+		`ringback_jobs_submitted_total{model="sim/echo",project="default"}`:                               1,
+		`ringback_jobs_submitted_total{model="sim/flaky-1",project="default"}`:                            1,
+		`ringback_jobs_submitted_total{model="sim/status-400",project="default"}`:                         1,
+		`ringback_jobs_submitted_total{model="sim/status-429?times=1",project="default"}`:                 1,
+		`ringback_jobs_finished_total{model="sim/echo",status="completed"}`:                               1,
+		`ringback_jobs_finished_total{model="sim/flaky-1",status="completed"}`:                            1,
+		`ringback_jobs_finished_total{model="sim/status-429?times=1",status="completed"}`:                 1,
+		`ringback_jobs_finished_total{model="sim/status-400",status="failed"}`:                            1,
+		`ringback_attempts_total{model="sim/echo",outcome="answered",provider="simulated"}`:               1,
+		`ringback_attempts_total{model="sim/flaky-1",outcome="answered",provider="simulated"}`:            1,
+		`ringback_attempts_total{model="sim/status-429?times=1",outcome="answered",provider="simulated"}`: 1,
+		`ringback_attempts_total{model="sim/flaky-1",outcome="failed",provider="simulated"}`:              1,
+		`ringback_attempts_total{model="sim/status-400",outcome="failed",provider="simulated"}`:           1,
+		`ringback_attempts_total{model="sim/status-429?times=1",outcome="refused",provider="simulated"}`:  1,
+		`ringback_attempt_duration_seconds{model="sim/flaky-1",provider="simulated"}`:                     2,
+		`ringback_time_to_first_token_seconds{model="sim/echo",provider="simulated"}`:                     1,
+		`ringback_tokens_total{model="sim/echo",provider="simulated",type="input"}`:                       number(t, usage, "input_tokens"),
+		`ringback_tokens_total{model="sim/echo",provider="simulated",type="output"}`:                      number(t, usage, "output_tokens"),
+		`ringback_queue_wait_seconds`:                              6,
+		`ringback_deliveries_total{outcome="failed"}`:              4,
+		`ringback_deliveries_total{outcome="delivered"}`:           4,
+		`ringback_deliveries_total{outcome="dead"}`:                0,
+		`ringback_delivery_attempt_seconds`:                        8,
+		`ringback_delivery_lag_seconds`:                            4,
+		`ringback_submit_rejected_total{reason="invalid_request"}`: 1,
+		`ringback_submit_rejected_total{reason="queue"}`:           0,
+		`ringback_jobs{state="queued"}`:                            0,
+		`ringback_jobs{state="running"}`:                           0,
+		`ringback_queue_oldest_seconds`:                            0,
+		`ringback_ready`:                                           1,
 	})
 }
 
@@ -141,8 +146,8 @@ func TestACancelIsCountedOnce(t *testing.T) {
 		w.end(j.ID)
 	}
 	w.wantValues(metrics, map[string]float64{
-		`ringback_jobs_finished_total{model="other",status="cancelled"}`:                  1,
-		`ringback_attempts_total{model="other",outcome="cancelled",provider="simulated"}`: 1,
+		`ringback_jobs_finished_total{model="sim/mute",status="cancelled"}`:                  1,
+		`ringback_attempts_total{model="sim/mute",outcome="cancelled",provider="simulated"}`: 1,
 	})
 }
 
@@ -168,10 +173,10 @@ func TestWhatADeadProcessLeftIsCountedAtTheStart(t *testing.T) {
 	w := start(t, s)
 	w.called("lost", 2)
 	w.wantValues(metrics, map[string]float64{
-		`ringback_attempts_total{model="other",outcome="uncertain",provider="simulated"}`: 1,
+		`ringback_attempts_total{model="sim/mute",outcome="uncertain",provider="simulated"}`: 1,
 		`ringback_jobs{state="running"}`: 1,
 	})
-	if all := values(t, metrics); all[`ringback_attempt_duration_seconds{model="other",provider="simulated"}`] != 0 {
+	if all := values(t, metrics); all[`ringback_attempt_duration_seconds{model="sim/mute",provider="simulated"}`] != 0 {
 		t.Errorf("the time that the process was away counts as an attempt's, job %s: %v", j.ID, all)
 	}
 }
@@ -195,9 +200,9 @@ func TestHoldsAreSeenWhileTheyStand(t *testing.T) {
 	w.ask("sim/echo", "b")
 	w.ask("sim/status-429", "refused")
 	w.wantValues(metrics, map[string]float64{
-		`ringback_held_back{model="other",provider="simulated"}`: 1,
-		`ringback_held_back{model="*",provider="simulated"}`:     0,
-		`ringback_breaker_open{host_class="address"}`:            1,
+		`ringback_held_back{model="sim/status-429",provider="simulated"}`: 1,
+		`ringback_held_back{model="*",provider="simulated"}`:              0,
+		`ringback_breaker_open{host_class="address"}`:                     1,
 	})
 	w.ask("sim/status-401", "no key")
 	w.wantValues(metrics, map[string]float64{`ringback_held_back{model="*",provider="simulated"}`: 1})

@@ -161,8 +161,6 @@ const (
 	slotsPerHost    = 8
 	maxSlotsPerHost = 64
 	maxUncertain    = 10 // attempts of a job that may end uncertain
-	laneShare       = 4  // a lane starts only while it holds fewer than this times the free slots
-	otherModels     = "other"
 	defaultModel    = "claude-sonnet-5-5"
 )
 
@@ -181,6 +179,7 @@ type Node struct {
 	budget   *budget
 	schedule *webhook.Schedule
 
+	names      modelNames
 	jobs       slots
 	deliveries sends
 	running    running // attempts
@@ -277,7 +276,8 @@ func New(cfg Config) (*Node, error) {
 	n.life.Store(first)
 	n.lines = newLines(cfg.Logger.Handler(), first.id)
 	n.log = slog.New(n.lines)
-	n.jobs.init(cfg)
+	n.names.init(cfg)
+	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
 	n.running.init()
 	n.metrics = newMetrics(cfg.Metrics)

@@ -61,7 +61,7 @@ func (n *Node) providerNames() string {
 	return strings.Join(slices.Sorted(maps.Keys(n.cfg.Providers)), ", ")
 }
 
-// namedModels are the models that have a lane of their own.
+// namedModels are the models that the configuration names, and the defaults.
 func namedModels(cfg Config) map[string]bool {
 	named := map[string]bool{cfg.DefaultModel: true, defaultModel: true}
 	for _, r := range cfg.Routes {

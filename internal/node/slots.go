@@ -17,15 +17,16 @@ type slots struct {
 	size      int
 	gate      limit.Config
 	providers map[string]Provider
-	named     map[string]bool
+	names     *modelNames
 
 	mu      sync.Mutex
 	taken   int
 	lanes   map[store.Lane]int     // slots that each lane holds
-	models  map[target]*limit.Gate // made at the first use, dropped when idle
+	gates   map[target]*limit.Gate // of models: made at the first use, dropped when idle
 	keys    map[string]*limit.Gate // by provider
 	parts   map[string]int         // of each provider's limit, this node's
 	backlog map[store.Lane]int     // about how many jobs that are due wait in each lane
+	working [2]lately              // the lane that had work last, and the last one that is not that
 	suspect bool                   // a suspect job is running
 	barred  bool                   // this node has no part of some provider's limit
 }
@@ -33,7 +34,7 @@ type slots struct {
 // ticket is the right to make one call of a provider.
 type ticket struct {
 	slots *slots
-	lane  store.Lane // as it shares slots: with the model "other" where the configuration does not name it
+	lane  store.Lane // as it shares slots: with the model "other" where it has no name of its own
 	model *limit.Pass
 	key   *limit.Pass
 	life  *life         // under which the claim is made
@@ -42,11 +43,11 @@ type ticket struct {
 	suspect bool
 }
 
-func (s *slots) init(cfg Config) {
-	s.size, s.gate, s.providers, s.named = cfg.Concurrency, cfg.Gate, cfg.Providers, namedModels(cfg)
+func (s *slots) init(cfg Config, names *modelNames) {
+	s.size, s.gate, s.providers, s.names = cfg.Concurrency, cfg.Gate, cfg.Providers, names
 	s.gate.Slots, s.gate.PerMinute = 0, 0
 	s.lanes = map[store.Lane]int{}
-	s.models = map[target]*limit.Gate{}
+	s.gates = map[target]*limit.Gate{}
 	s.keys = map[string]*limit.Gate{}
 	s.parts = map[string]int{}
 	s.backlog = map[store.Lane]int{}
@@ -61,9 +62,7 @@ func (s *slots) init(cfg Config) {
 
 // sharing is the lane as it shares slots.
 func (s *slots) sharing(l store.Lane) store.Lane {
-	if !s.named[l.Model] {
-		l.Model = otherModels
-	}
+	l.Model = s.names.name(l.Model)
 	return l
 }
 
@@ -81,13 +80,57 @@ func (s *slots) take(l store.Lane) *ticket {
 	}
 	s.taken++
 	s.lanes[shared]++
+	s.works(shared, time.Now())
 	return t
 }
 
-// room tells whether a lane may take one more slot. The caller holds the lock.
+const (
+	// laneShare bounds a lane beside others: it takes a slot only while it holds fewer
+	// than this times the free ones. So one in sixteen stays free.
+	laneShare = 15
+	// laneMemory is how long slots are kept free for lanes that have no work any more.
+	laneMemory = time.Minute
+)
+
+// room reports whether a lane may take one more slot. One that holds some leaves
+// others room, as long as there are others. The caller holds the lock.
 func (s *slots) room(shared store.Lane) bool {
-	free := s.size - s.taken
-	return free > 0 && s.lanes[shared] < laneShare*free
+	free, held := s.size-s.taken, s.lanes[shared]
+	if held == 0 || !s.contended(shared) {
+		return free > 0
+	}
+	return free > 1 && held < laneShare*free
+}
+
+// contended reports whether lanes other than one that holds slots have work, or had some
+// lately. The caller holds the lock.
+func (s *slots) contended(shared store.Lane) bool {
+	others := len(s.lanes) - 1
+	if s.suspect {
+		others--
+	}
+	if others > 0 {
+		return true
+	}
+	last := s.working[0]
+	if last.lane == shared {
+		last = s.working[1]
+	}
+	return !last.at.IsZero() && time.Since(last.at) < laneMemory
+}
+
+// lately is when a lane had work.
+type lately struct {
+	lane store.Lane
+	at   time.Time
+}
+
+// works notes that a lane has work. The caller holds the lock.
+func (s *slots) works(shared store.Lane, now time.Time) {
+	if s.working[0].lane != shared {
+		s.working[1] = s.working[0]
+	}
+	s.working[0] = lately{shared, now}
 }
 
 // takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the
@@ -175,6 +218,8 @@ func (t *ticket) give() {
 	}
 	if t.suspect {
 		s.suspect = false
+	} else {
+		s.works(t.lane, time.Now())
 	}
 }
 
@@ -189,10 +234,10 @@ func (t *ticket) report(model, key limit.Report) {
 // modelGate gives the gate of a lane's model. The caller holds the lock.
 func (s *slots) modelGate(l store.Lane) *limit.Gate {
 	k := target{l.Provider, l.Model}
-	g := s.models[k]
+	g := s.gates[k]
 	if g == nil {
 		g = limit.New(s.gate)
-		s.models[k] = g
+		s.gates[k] = g
 	}
 	return g
 }
@@ -224,6 +269,28 @@ func (s *slots) wait(due []store.LaneWaiting) {
 	for _, l := range due {
 		s.backlog[l.Lane] = l.Count
 	}
+	s.workFor(due)
+}
+
+// workFor notes that those of some lanes have work that nothing holds back. Two are
+// enough to know that each has others beside it. The caller holds the lock.
+func (s *slots) workFor(due []store.LaneWaiting) {
+	now, noted := time.Now(), 0
+	var first store.Lane
+	for _, l := range due {
+		shared := s.sharing(l.Lane)
+		if noted == 1 && shared == first || s.keys[l.Lane.Provider] == nil {
+			continue
+		}
+		if _, held := s.holdOn(l.Lane); held {
+			continue
+		}
+		s.works(shared, now)
+		if noted++; noted == 2 {
+			return
+		}
+		first = shared
+	}
 }
 
 // waits notes one more job that waits.
@@ -231,6 +298,7 @@ func (s *slots) waits(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backlog[l]++
+	s.workFor([]store.LaneWaiting{{Lane: l}})
 }
 
 // claimed notes a job that waits no longer.
@@ -246,12 +314,17 @@ func (s *slots) claimed(l store.Lane) {
 func (s *slots) held(l store.Lane) (reason string, held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.holdOn(l)
+}
+
+// holdOn is held for those who hold the lock.
+func (s *slots) holdOn(l store.Lane) (reason string, held bool) {
 	if key := s.keys[l.Provider]; key != nil {
 		if _, reason, held := key.Held(); held {
 			return reason, true
 		}
 	}
-	if g := s.models[target{l.Provider, l.Model}]; g != nil {
+	if g := s.gates[target{l.Provider, l.Model}]; g != nil {
 		if _, reason, held := g.Held(); held {
 			return reason, true
 		}
@@ -264,7 +337,7 @@ func (s *slots) held(l store.Lane) (reason string, held bool) {
 func (s *slots) heldUntil(l store.Lane) (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range []*limit.Gate{s.keys[l.Provider], s.models[target{l.Provider, l.Model}]} {
+	for _, g := range []*limit.Gate{s.keys[l.Provider], s.gates[target{l.Provider, l.Model}]} {
 		if g == nil {
 			continue
 		}
@@ -279,9 +352,9 @@ func (s *slots) heldUntil(l store.Lane) (at time.Time) {
 func (s *slots) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, g := range s.models {
+	for k, g := range s.gates {
 		if g.Idle(gateMemory) {
-			delete(s.models, k)
+			delete(s.gates, k)
 		}
 	}
 }

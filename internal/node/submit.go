@@ -57,6 +57,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 // tells that another one is there in its place.
 func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
 	job := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
+	n.names.used(job.Job.Model)
 	t := n.bear(&job.Job)
 	stored, replayed, err = put(ctx, job)
 	if t != nil && n.noLease(err) { // then it is not born, but queued

@@ -68,6 +68,9 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
+		for _, j := range swept.Jobs {
+			n.names.used(j.Model)
+		}
 		n.tellSwept(swept)
 		n.tellMoves(seen, swept.Jobs...)
 		n.passOn(swept.Jobs)

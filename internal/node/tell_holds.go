@@ -111,7 +111,7 @@ func (s *slots) gateOf(t target) *limit.Gate {
 	if t.model == anyModel {
 		return s.keys[t.provider]
 	}
-	return s.models[t]
+	return s.gates[t]
 }
 
 // gateOf is a host's gate, nil if there is none.

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ringback/ringback/internal/store"
+)
+
+var (
+	slowLane  = store.Lane{Project: "default", Provider: "p", Model: "slow"}
+	quickLane = store.Lane{Project: "default", Provider: "p", Model: "quick"}
+)
+
+// newSlots are those of a node with a concurrency, whose one provider has one too.
+func newSlots(concurrency, ofProvider int) *slots {
+	s := &slots{}
+	s.init(Config{Concurrency: concurrency, Providers: map[string]Provider{"p": {Concurrency: ofProvider}}}, newNames("slow", "quick"))
+	return s
+}
+
+// fill takes slots for a lane as long as there are any.
+func (s *slots) fill(l store.Lane) (tickets []*ticket) {
+	for t := s.take(l); t != nil; t = s.take(l) {
+		tickets = append(tickets, t)
+	}
+	return tickets
+}
+
+func giveAll(tickets []*ticket) {
+	for _, t := range tickets {
+		t.give()
+	}
+}
+
+func TestALaneAloneHasAllSlotsOfServerAndProvider(t *testing.T) {
+	for _, c := range []struct{ concurrency, ofProvider, want int }{
+		{1, 0, 1}, {2, 0, 2}, {20, 0, 20}, {256, 0, 256}, {256, 20, 20}, {20, 256, 20},
+	} {
+		if got := len(newSlots(c.concurrency, c.ofProvider).fill(slowLane)); got != c.want {
+			t.Errorf("of %d, and %d of the provider, a lane took %d, want %d", c.concurrency, c.ofProvider, got, c.want)
+		}
+	}
+}
+
+func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
+	for _, c := range []struct{ concurrency, want int }{{2, 1}, {10, 9}, {20, 19}, {32, 30}, {256, 240}} {
+		s := newSlots(c.concurrency, 0)
+		s.take(quickLane).give()
+		if got := len(s.fill(slowLane)); got != c.want {
+			t.Errorf("of %d slots a lane beside another took %d, want %d", c.concurrency, got, c.want)
+		}
+		if s.take(quickLane) == nil {
+			t.Errorf("of %d slots none was left for the other lane", c.concurrency)
+		}
+	}
+	s := newSlots(1, 0)
+	s.take(quickLane).give()
+	if got := len(s.fill(slowLane)); got != 1 {
+		t.Errorf("of the only slot a lane beside another took %d, want 1", got)
+	}
+}
+
+func TestSlotsAreKeptFreeForAMinuteAfterOthersHadWork(t *testing.T) {
+	for name, work := range map[string]func(*slots){
+		"a call":         func(s *slots) { s.take(quickLane).give() },
+		"jobs that wait": func(s *slots) { s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 9}, {Lane: quickLane, Count: 1}}) },
+		"a submission":   func(s *slots) { s.waits(quickLane) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSlots(20, 0)
+				work(s)
+				time.Sleep(time.Minute - time.Millisecond)
+				tickets := s.fill(slowLane)
+				if len(tickets) != 19 {
+					t.Errorf("within the minute: got %d, want 19", len(tickets))
+				}
+				time.Sleep(time.Millisecond)
+				tickets = append(tickets, s.fill(slowLane)...)
+				if len(tickets) != 20 {
+					t.Errorf("after the minute: got %d, want 20", len(tickets))
+				}
+				giveAll(tickets)
+				if got := len(s.fill(quickLane)); got != 19 {
+					t.Errorf("the other lane, after the first had work: got %d, want 19", got)
+				}
+			})
+		})
+	}
+}
+
+func TestWorkThatGoesOnKeepsSlotsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(20, 0)
+		long := s.take(quickLane)
+		time.Sleep(time.Hour)
+		tickets := s.fill(slowLane)
+		if len(tickets) != 18 {
+			t.Errorf("beside a call of an hour: got %d, want 18", len(tickets))
+		}
+		long.give()
+		tickets = append(tickets, s.fill(slowLane)...)
+		if len(tickets) != 19 {
+			t.Errorf("after the call: got %d, want 19", len(tickets))
+		}
+	})
+}
+
+func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
+	s := newSlots(20, 0)
+	gone := store.Lane{Project: "default", Provider: "gone", Model: "quick"}
+	s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 30}, {Lane: gone, Count: 1}})
+	if got := len(s.fill(slowLane)); got != 20 {
+		t.Errorf("beside a lane without a provider: got %d, want 20", got)
+	}
+}
