@@ -11,6 +11,12 @@ const (
 	DeliveryDead      DeliveryStatus = "dead"
 )
 
+// DeliveryStatuses lists every state.
+var DeliveryStatuses = []DeliveryStatus{DeliveryPending, DeliveryDelivered, DeliveryDead}
+
+// NoDelivery selects, in a list of jobs, those without a webhook.
+const NoDelivery DeliveryStatus = "none"
+
 // Webhook is a job's delivery in short.
 type Webhook struct {
 	URL            string         `json:"url"`
@@ -34,7 +40,11 @@ type Delivery struct {
 	EndedAt   Time `json:"ended_at,omitzero"`
 	// Reason is why a dead one died.
 	Reason DeadReason `json:"reason,omitempty"`
-	Tries  []Try      `json:"tries"`
+	// LastStatusCode is the receiver's last answer, 0 if there was none.
+	LastStatusCode int `json:"last_status_code,omitempty"`
+	// LastError is the error class of the last try.
+	LastError string `json:"last_error,omitempty"`
+	Tries     []Try  `json:"tries"`
 }
 
 // DeadReason is why a delivery is a dead letter.

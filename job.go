@@ -194,6 +194,12 @@ const (
 	CodeInternal           ErrorDetailCode = "internal"
 )
 
+// ErrorDetailCodes lists every code.
+var ErrorDetailCodes = []ErrorDetailCode{
+	CodeProviderError, CodeProviderRejected, CodeModelNotFound, CodeTimeout, CodeIdle, CodeStreamBroken,
+	CodeTooLarge, CodeMaxWait, CodeUncertain, CodeProviderRefusedKey, CodeInternal,
+}
+
 // Attempt is one call of a provider for a job, a row of its ledger.
 type Attempt struct {
 	// Number is the fence under which the attempt ran: it grows, and may have gaps.

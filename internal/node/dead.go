@@ -81,6 +81,10 @@ func deadQuery(project string, f ringback.DeadFilter, cursor string) (store.Dead
 	q := store.DeadQuery{Project: project, Filter: f}
 	c := checks{}
 	q.Filter.Kind = oneOf(&c, "kind", f.Kind, ringback.DeadJob, ringback.DeadDelivery)
+	if f.Code != "" {
+		oneOf(&c, "code", f.Code, ringback.ErrorDetailCodes...)
+	}
+	q.Hosts = c.hosts(f.Host)
 	if f.Kind == ringback.DeadDelivery {
 		const message = " is about dead jobs; dead deliveries are selected by host and time"
 		for field, given := range map[string]bool{

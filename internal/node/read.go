@@ -101,6 +101,8 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 type JobQuery struct {
 	Status        ringback.Status // "" for all
 	Model         string          // "" for all
+	// Webhook is the state of the job's last webhook, or ringback.NoDelivery; "" for all.
+	Webhook       ringback.DeliveryStatus
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	Metadata      map[string]string
@@ -112,7 +114,7 @@ type JobQuery struct {
 func (n *Node) Jobs(ctx context.Context, project string, q JobQuery) (ringback.Page[ringback.Job], error) {
 	page := ringback.Page[ringback.Job]{Data: []ringback.Job{}}
 	query := store.Query{
-		Project: project, Status: q.Status, Model: q.Model, CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore,
+		Project: project, Status: q.Status, Model: q.Model, Webhook: q.Webhook, CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore,
 		Metadata: q.Metadata, Limit: q.Limit + 1, // one more, to know whether there is a next page
 	}
 	if q.Cursor != "" {
@@ -130,13 +132,39 @@ func (n *Node) Jobs(ctx context.Context, project string, q JobQuery) (ringback.P
 		jobs = jobs[:q.Limit]
 		next = &jobs[q.Limit-1].ID
 	}
+	webhooks, err := n.webhooksOf(ctx, jobs)
+	if err != nil {
+		return page, err
+	}
 	for i := range jobs {
-		page.Data = append(page.Data, n.view(&jobs[i]))
+		v := n.view(&jobs[i])
+		v.Webhook = webhooks[jobs[i].ID]
+		page.Data = append(page.Data, v)
 	}
-	if next != nil {
-		page.NextCursor = new(next.String())
-	}
+	page.NextCursor = cursor(next)
 	return page, nil
+}
+
+// webhooksOf reads how the webhooks of jobs that have ended stand.
+func (n *Node) webhooksOf(ctx context.Context, jobs []store.Job) (map[uuid.UUID]*ringback.Webhook, error) {
+	var ended []uuid.UUID
+	for i := range jobs {
+		if jobs[i].Status.Terminal() {
+			ended = append(ended, jobs[i].ID)
+		}
+	}
+	if ended == nil {
+		return nil, nil
+	}
+	last, err := n.store.Webhooks(ctx, ended)
+	if err != nil {
+		return nil, err
+	}
+	views := make(map[uuid.UUID]*ringback.Webhook, len(last))
+	for id, d := range last {
+		views[id] = viewWebhook(&d)
+	}
+	return views, nil
 }
 
 // Attempts lists a job's ledger, oldest first.

@@ -95,8 +95,16 @@ func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	return ringback.Delivery{
 		ID: d.ID.String(), JobID: d.JobID.String(), Event: d.Event, URL: d.URL, Status: d.Status,
 		CreatedAt: ringback.Time{Time: d.MadeAt}, NextTryAt: ringback.Time{Time: d.NextAt}, EndedAt: ringback.Time{Time: d.EndedAt},
-		Reason: reason, Tries: tries,
+		Reason: reason, LastStatusCode: d.LastStatusCode, LastError: lastError(tries), Tries: tries,
 	}
+}
+
+// lastError is the error class of the last of some tries.
+func lastError(tries []ringback.Try) string {
+	if len(tries) == 0 {
+		return ""
+	}
+	return tries[len(tries)-1].Error
 }
 
 func viewWebhook(d *store.Delivery) *ringback.Webhook {

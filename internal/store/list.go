@@ -12,9 +12,12 @@ import (
 
 // Query selects jobs for a list.
 type Query struct {
-	Project       string
-	Status        ringback.Status // "" for all
-	Model         string          // the requested one or the answer's; "" for all
+	Project string
+	Status  ringback.Status // "" for all
+	Model   string          // the requested one or the answer's; "" for all
+	// Webhook is the state of the last delivery whose bytes are kept, or
+	// ringback.NoDelivery; "" for all.
+	Webhook       ringback.DeliveryStatus
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	// Metadata holds key → value, compared as text.
@@ -27,12 +30,32 @@ type Query struct {
 // DeadQuery selects dead letters.
 type DeadQuery struct {
 	Project string
-	// Filter's Metadata is compared as in Query.
+	// Filter's Metadata is compared as in Query. Its Host is not read.
 	Filter ringback.DeadFilter
+	// Hosts are the hosts of dead deliveries; nil for all.
+	Hosts []string
 	// Before continues a list: only those older than this one.
 	Before *uuid.UUID
 	Limit  int
 }
+
+// DeliveryQuery selects deliveries for a list.
+type DeliveryQuery struct {
+	Project string
+	Status  ringback.DeliveryStatus // "" for all
+	Hosts   []string                // nil for all
+	Job     uuid.UUID               // uuid.Nil for all
+	// LastCode bounds the code of the last answer; nil for all.
+	LastCode      *CodeRange
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	// Before continues a list: only those older than this one.
+	Before *uuid.UUID
+	Limit  int
+}
+
+// CodeRange is status codes from the one to the other; 0 is no answer.
+type CodeRange struct{ From, To int }
 
 // listFor is how long a list goes on looking before it gives what it has.
 const listFor = 500 * time.Millisecond
@@ -66,24 +89,39 @@ func InWindows(q Query, look func(before uuid.UUID, limit int) ([]Job, *uuid.UUI
 	}
 }
 
-// DeadInWindows is InWindows for dead letters. look gives how many it has found, and
-// the last row of its window. next is where to go on; nil if there is nothing behind.
-func DeadInWindows(q DeadQuery, look func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error)) (next *uuid.UUID, err error) {
-	start := time.Now()
+// Windows is InWindows for what the caller collects itself. look gives how many it
+// has found, and the last row of its window. next is where to go on; nil if there is
+// nothing behind, or limit are found.
+func Windows(start *uuid.UUID, limit int, look func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error)) (next *uuid.UUID, err error) {
+	began := time.Now()
 	before := uuid.Max
-	if q.Before != nil {
-		before = *q.Before
+	if start != nil {
+		before = *start
 	}
 	for found := 0; ; {
-		n, last, err := look(before, q.Limit-found)
+		n, last, err := look(before, limit-found)
 		found += n
-		if err != nil || last == nil || found >= q.Limit {
+		if err != nil || last == nil || found >= limit {
 			return nil, err
 		}
-		if before = *last; time.Since(start) > listFor {
+		if before = *last; time.Since(began) > listFor {
 			return last, nil
 		}
 	}
+}
+
+// The deliveries of a job have the first half of its id. FirstOf and PastOf bound the
+// ids of those of one job, and of all jobs before it: FirstOf <= id < PastOf.
+func FirstOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0) }
+
+// PastOf is FirstOf's other end.
+func PastOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0xff) }
+
+func withHalf(id uuid.UUID, fill byte) uuid.UUID {
+	for i := 8; i < len(id); i++ {
+		id[i] = fill
+	}
+	return id
 }
 
 // HasMetadata tells whether a job's metadata has the values that a query wants,

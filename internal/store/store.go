@@ -221,6 +221,17 @@ type Reader interface {
 	Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) ([]ringback.Attempt, error)
 	// JobDeliveries lists a job's deliveries with their tries.
 	JobDeliveries(ctx context.Context, project string, id uuid.UUID) ([]Delivery, [][]ringback.Try, error)
+	// Deliveries lists deliveries whose bytes are kept, with their tries, in the
+	// order of their jobs, newest first. It pages as List does.
+	Deliveries(ctx context.Context, q DeliveryQuery) ([]Delivery, [][]ringback.Try, *uuid.UUID, error)
+	// Delivery reads one with its tries; ErrNotFound.
+	Delivery(ctx context.Context, project string, id uuid.UUID) (Delivery, []ringback.Try, error)
+	// Webhooks reads the last delivery of each of these jobs, of any project, as far
+	// as its bytes are kept.
+	Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]Delivery, error)
+	// PendingDeliveries says how many deliveries of all projects have not arrived,
+	// from counters.
+	PendingDeliveries(ctx context.Context) (PendingDeliveries, error)
 	// Ended says which of these jobs, of any project, have ended or are gone.
 	Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 	// Begun says which of these jobs, of any project, wait no more: they run, have
@@ -574,6 +585,13 @@ type Content struct {
 
 // DeadLetters counts dead letters of all projects.
 type DeadLetters struct{ Jobs, Deliveries int }
+
+// PendingDeliveries are those that are to be sent, or are being sent.
+type PendingDeliveries struct {
+	Count int // with redeliveries
+	// Oldest is when the oldest of those that are pending was made; zero if none is.
+	Oldest time.Time
+}
 
 // Waiting is what waits in the store.
 type Waiting struct {

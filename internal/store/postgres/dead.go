@@ -44,29 +44,17 @@ func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.
 // DeadDeliveries implements store.Reader.
 func (s *Store) DeadDeliveries(ctx context.Context, q store.DeadQuery) (found []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, err error) {
 	next, err = s.eachDead(ctx, q, func(ctx context.Context, where condition, limit int) (n int, err error) {
-		var some []store.Delivery
 		where.args = append(where.args, limit)
-		err = s.read(ctx, question{
-			fmt.Sprintf(`SELECT %s FROM ringback.deliveries t WHERE %s ORDER BY t.id DESC LIMIT $%d`, deliveryColumns, where.text, len(where.args)),
-			where.args,
-			func(rows pgx.Rows) error {
-				d, err := scanDelivery(rows)
-				some = append(some, d.Delivery)
-				return err
-			},
-		})
+		some, err := s.selectDeliveries(ctx,
+			fmt.Sprintf(`SELECT %s FROM ringback.deliveries t WHERE %s ORDER BY t.id DESC LIMIT $%d`, deliveryColumns, where.text, len(where.args)), where.args...)
 		if err != nil {
 			return 0, err
 		}
-		made := map[uuid.UUID][]ringback.Try{}
-		ids := make([][16]byte, len(some))
-		for i := range some {
-			ids[i] = some[i].ID
-		}
-		if err := s.read(ctx, askTries(made, `delivery = ANY ($1)`, ids)); err != nil {
+		made, err := s.triesOf(ctx, some)
+		if err != nil {
 			return 0, err
 		}
-		found, tries = append(found, some...), append(tries, triesFor(some, made)...)
+		found, tries = append(found, some...), append(tries, made...)
 		return len(some), nil
 	})
 	if err != nil {
@@ -119,7 +107,7 @@ func (s *Store) countWindow(ctx context.Context, q store.DeadQuery, where condit
 // Limit are found, all have been looked at, or it has taken long. next is where to
 // go on; nil if there is nothing behind.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(ctx context.Context, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
-	return store.DeadInWindows(q, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
+	return store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
 		bottom, more, err := s.bottomOf(ctx, deadTable(q)+` t WHERE `+isDead(q)+` AND`, before)
 		if err != nil {
 			return 0, nil, err
@@ -159,7 +147,7 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 	f := q.Filter
 	if f.Kind == ringback.DeadDelivery {
 		made = "t.made_at"
-		c.equal("t.host", f.Host)
+		c.among("t.host", q.Hosts)
 	} else {
 		c.equal("t.requested_model", f.Model)
 		c.equal("t.provider", f.Provider)
@@ -181,6 +169,13 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 func (c *condition) equal(column, value string) {
 	if value != "" {
 		c.and(column+` = ?`, value)
+	}
+}
+
+// among takes the rows whose column has one of some values; nil: any value.
+func (c *condition) among(column string, values []string) {
+	if values != nil {
+		c.and(column+` = ANY (?)`, values)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/cell"
 )
@@ -29,30 +30,18 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUI
 // listWindow looks at the rows before an id. last is the last row of the
 // window; nil if there are no more behind it.
 func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
-	bottom, more, err := s.bottomOf(ctx, "jobs t WHERE", before)
-	if err != nil {
-		return nil, nil, err
-	}
 	if q.CreatedAfter.After(store.IDTime(before)) {
 		return nil, nil, nil // all that follow are older
 	}
-	if more {
-		last = &bottom
+	look := s.jobsWindow
+	if q.Webhook == ringback.DeliveryPending || q.Webhook == ringback.DeliveryDead {
+		look = s.undeliveredWindow
 	}
-	c := condition{}
-	c.and(`t.id < ? AND t.id >= ? AND t.project = ?`, before, bottom, q.Project)
-	if q.Status != "" {
-		c.and(`t.status = ?`, cell.Statuses[q.Status])
+	c, last, err := look(ctx, q, before)
+	if err != nil {
+		return nil, nil, err
 	}
-	if q.Model != "" {
-		c.and(`? IN (t.requested_model, t.answer_model)`, q.Model)
-	}
-	if !q.CreatedAfter.IsZero() {
-		c.and(`t.created_at > ?`, cell.MS(q.CreatedAfter))
-	}
-	if !q.CreatedBefore.IsZero() {
-		c.and(`t.created_at < ?`, cell.MS(q.CreatedBefore))
-	}
+	wants(&c, q)
 	tail := ` ORDER BY t.id DESC`
 	if len(q.Metadata) == 0 {
 		tail += fmt.Sprintf(" LIMIT %d", limit)
@@ -65,6 +54,81 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 		return err
 	}})
 	return found, last, err
+}
+
+// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if it has
+// none.
+const webhookOf = `coalesce((
+	SELECT d.status FROM ringback.deliveries d
+	WHERE d.id >= (left(t.id::text, 18) || '-0000-000000000000')::uuid AND d.id < (left(t.id::text, 18) || '-ffff-ffffffffffff')::uuid
+		AND d.job = t.id AND NOT d.gone
+	ORDER BY d.made_at DESC, d.id DESC LIMIT 1), -1)`
+
+// wants adds what a query wants of a job, but for its metadata.
+func wants(c *condition, q store.Query) {
+	c.and(`t.project = ?`, q.Project)
+	if q.Status != "" {
+		c.and(`t.status = ?`, cell.Statuses[q.Status])
+	}
+	if q.Model != "" {
+		c.and(`? IN (t.requested_model, t.answer_model)`, q.Model)
+	}
+	if !q.CreatedAfter.IsZero() {
+		c.and(`t.created_at > ?`, cell.MS(q.CreatedAfter))
+	}
+	if !q.CreatedBefore.IsZero() {
+		c.and(`t.created_at < ?`, cell.MS(q.CreatedBefore))
+	}
+	switch q.Webhook {
+	case "":
+	case ringback.NoDelivery:
+		c.and(webhookOf + ` = -1`)
+	default:
+		c.and(webhookOf+` = ?`, cell.DeliveryStatuses[q.Webhook])
+	}
+}
+
+// jobsWindow selects the jobs of a window.
+func (s *Store) jobsWindow(ctx context.Context, _ store.Query, before uuid.UUID) (c condition, last *uuid.UUID, err error) {
+	bottom, more, err := s.bottomOf(ctx, "jobs t WHERE", before)
+	if more {
+		last = &bottom
+	}
+	c.and(`t.id < ? AND t.id >= ?`, before, bottom)
+	return c, last, err
+}
+
+// undeliveredWindow selects the jobs of a window of deliveries that have not arrived,
+// which are few among many jobs.
+func (s *Store) undeliveredWindow(ctx context.Context, q store.Query, before uuid.UUID) (c condition, last *uuid.UUID, err error) {
+	top := store.PastOf(before)
+	if before == store.FirstOf(before) { // where the window before has ended
+		top = before
+	}
+	bottom, more, err := s.bottomOf(ctx, windowsOf(q.Webhook), top)
+	if err != nil {
+		return c, nil, err
+	}
+	if more {
+		bottom = store.FirstOf(bottom)
+		last = &bottom
+	}
+	var jobs [][16]byte
+	var asked []question
+	for _, where := range sources(q.Webhook) {
+		asked = append(asked, question{
+			`SELECT t.job FROM ringback.deliveries t WHERE ` + where + ` AND t.id >= $1 AND t.id < $2`, []any{bottom, top},
+			func(rows pgx.Rows) error {
+				var id [16]byte
+				err := rows.Scan(&id)
+				jobs = append(jobs, id)
+				return err
+			},
+		})
+	}
+	err = s.read(ctx, asked...)
+	c.and(`t.id = ANY (?) AND t.id < ?`, jobs, before)
+	return c, last, err
 }
 
 // bottomOf is the last id of the next window of a table; more tells whether there

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -158,9 +159,9 @@ func countWindow(r *reader, q store.DeadQuery, where condition) (n int, err erro
 // a read transaction of its own, until Limit are found, all have been looked at,
 // or it has taken long. next is where to go on; nil if there is nothing behind.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *reader, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
-	return store.DeadInWindows(q, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
+	return store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
 		err = s.read(ctx, func(r *reader) error {
-			bottom, more, err := bottomOf(r, q, before)
+			bottom, more, err := bottomOf(r, deadTable(q)+` WHERE `+isDead(q)+` AND`, before)
 			if err != nil {
 				return err
 			}
@@ -174,11 +175,11 @@ func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *re
 	})
 }
 
-// bottomOf is the last of the next window of dead letters, whatever the filter;
-// more tells whether there may be others behind it.
-func bottomOf(r *reader, q store.DeadQuery, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
+// bottomOf is the last id of the next window of a table, as FROM and a beginning of
+// WHERE name it; more tells whether there may be others behind it.
+func bottomOf(r *reader, from string, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
 	var id []byte
-	err = r.row(`SELECT id FROM `+deadTable(q)+` WHERE `+isDead(q)+` AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id)
+	err = r.row(`SELECT id FROM `+from+` id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return uuid.Nil, false, nil
 	}
@@ -208,7 +209,7 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 	f := q.Filter
 	if f.Kind == ringback.DeadDelivery {
 		made = "made_at"
-		equal(&c, "host", f.Host)
+		c.among("host", q.Hosts)
 	} else {
 		equal(&c, "requested_model", f.Model)
 		equal(&c, "provider", f.Provider)
@@ -231,6 +232,18 @@ func equal(c *condition, column, value string) {
 	if value != "" {
 		c.and(column+` = ?`, value)
 	}
+}
+
+// among takes the rows whose column has one of some values; nil: any value.
+func (c *condition) among(column string, values []string) {
+	if values == nil {
+		return
+	}
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	c.and(column+` IN (?`+strings.Repeat(`, ?`, len(values)-1)+`)`, args...)
 }
 
 func deadTable(q store.DeadQuery) string {

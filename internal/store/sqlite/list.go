@@ -3,11 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/cell"
 )
@@ -31,29 +32,17 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUI
 // listWindow looks at the rows before an id. last is the last row of the
 // window; nil if there are no more behind it.
 func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
-	err = s.read(ctx, func(tx *reader) error {
-		bottom := uuid.Nil
-		var id []byte
-		switch err := tx.row(`SELECT id FROM jobs WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id); {
-		case err == nil:
-			bottom = uuid.UUID(id)
-			last = &bottom
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
-		if q.CreatedAfter.After(store.IDTime(before)) {
-			last = nil // all that follow are older
-			return nil
-		}
-		rows, err := tx.rows(`
-			SELECT `+jobColumns+` FROM jobs
-			WHERE id < ?1 AND id >= ?2 AND project = ?3
-				AND (?4 < 0 OR status = ?4)
-				AND (?5 = '' OR requested_model = ?5 OR answer_model = ?5)
-				AND created_at > ?6 AND (?7 = 0 OR created_at < ?7)
-			ORDER BY id DESC`,
-			before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), cell.MS(q.CreatedBefore))
-		if err != nil {
+	if q.CreatedAfter.After(store.IDTime(before)) {
+		return nil, nil, nil // all that follow are older
+	}
+	look := jobsWindow
+	if q.Webhook == ringback.DeliveryPending || q.Webhook == ringback.DeliveryDead {
+		look = undeliveredWindow
+	}
+	err = s.read(ctx, func(r *reader) error {
+		var rows *sql.Rows
+		var err error
+		if rows, last, err = look(r, q, before); err != nil {
 			return err
 		}
 		defer rows.Close()
@@ -69,6 +58,75 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 		return rows.Err()
 	})
 	return found, last, err
+}
+
+// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if it has
+// none.
+const webhookOf = `coalesce((
+	SELECT d.status FROM deliveries d
+	WHERE d.id >= substr(jobs.id, 1, 8) AND d.id < CAST(substr(jobs.id, 1, 8) || x'ffffffffffffffff' AS BLOB) AND d.job = jobs.id AND d.gone = 0
+	ORDER BY d.made_at DESC, d.id DESC LIMIT 1), -1)`
+
+// wanted is what a query wants of a job, but for its metadata; ?1 is the id before
+// which it is.
+const wanted = `
+	id < ?1 AND project = ?3
+	AND (?4 < 0 OR status = ?4)
+	AND (?5 = '' OR requested_model = ?5 OR answer_model = ?5)
+	AND created_at > ?6 AND (?7 = 0 OR created_at < ?7)
+	AND (?8 < -1 OR ` + webhookOf + ` = ?8)`
+
+// jobsWindow reads the jobs of a window.
+func jobsWindow(r *reader, q store.Query, before uuid.UUID) (rows *sql.Rows, last *uuid.UUID, err error) {
+	bottom, more, err := bottomOf(r, "jobs WHERE", before)
+	if err != nil {
+		return nil, nil, err
+	}
+	if more {
+		last = &bottom
+	}
+	rows, err = r.rows(`SELECT `+jobColumns+` FROM jobs WHERE `+wanted+` AND id >= ?2 ORDER BY id DESC`, wantedArgs(q, before, bottom)...)
+	return rows, last, err
+}
+
+// undeliveredWindow reads the jobs of a window of deliveries that have not arrived,
+// which are few among many jobs.
+func undeliveredWindow(r *reader, q store.Query, before uuid.UUID) (rows *sql.Rows, last *uuid.UUID, err error) {
+	top := store.PastOf(before)
+	if before == store.FirstOf(before) { // where the window before has ended
+		top = before
+	}
+	bottom, more, err := bottomOf(r, windowsOf(q.Webhook), top)
+	if err != nil {
+		return nil, nil, err
+	}
+	if more {
+		bottom = store.FirstOf(bottom)
+		last = &bottom
+	}
+	var parts []string
+	for _, src := range sources(q.Webhook) {
+		parts = append(parts, `SELECT job FROM `+src.from+` WHERE `+src.where+` AND id >= ?2 AND id < ?9`)
+	}
+	rows, err = r.rows(`SELECT `+jobColumns+` FROM (`+strings.Join(parts, ` UNION `)+`) CROSS JOIN jobs ON jobs.id = job WHERE `+wanted+` ORDER BY id DESC`,
+		append(wantedArgs(q, before, bottom), top[:])...)
+	return rows, last, err
+}
+
+func wantedArgs(q store.Query, before, bottom uuid.UUID) []any {
+	return []any{before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), cell.MS(q.CreatedBefore), webhookFilter(q)}
+}
+
+// webhookFilter is a value of webhookOf; -2 for any.
+func webhookFilter(q store.Query) int {
+	switch q.Webhook {
+	case "":
+		return -2
+	case ringback.NoDelivery:
+		return -1
+	default:
+		return cell.DeliveryStatuses[q.Webhook]
+	}
 }
 
 func statusFilter(q store.Query) int {

@@ -29,7 +29,7 @@ func (w *world) deadJobs(f ringback.DeadFilter) []uuid.UUID {
 func (w *world) deadDeliveries(f ringback.DeadFilter) []uuid.UUID {
 	w.Helper()
 	f.Kind = ringback.DeadDelivery
-	q := store.DeadQuery{Project: project, Filter: f, Limit: 2}
+	q := store.DeadQuery{Project: project, Filter: f, Hosts: hostsOf(f), Limit: 2}
 	var found []store.Delivery
 	for {
 		page, tries, next, err := w.Store().DeadDeliveries(w.ctx(), q)
@@ -49,9 +49,16 @@ func (w *world) deadDeliveries(f ringback.DeadFilter) []uuid.UUID {
 
 func (w *world) counts(f ringback.DeadFilter, want int) {
 	w.Helper()
-	n, err := w.Store().CountDead(w.ctx(), store.DeadQuery{Project: project, Filter: f, Limit: 1})
+	n, err := w.Store().CountDead(w.ctx(), store.DeadQuery{Project: project, Filter: f, Hosts: hostsOf(f), Limit: 1})
 	w.ok(err)
 	w.same("CountDead", n, want)
+}
+
+func hostsOf(f ringback.DeadFilter) []string {
+	if f.Host == "" {
+		return nil
+	}
+	return []string{f.Host}
 }
 
 // deadLetters wants these counters, before and after a crash.

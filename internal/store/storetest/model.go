@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -362,6 +363,38 @@ func (m *model) dead() (dead store.DeadLetters) {
 		}
 	}
 	return dead
+}
+
+// webhook is the state of the job's webhook whose bytes are kept.
+func (j *modelJob) webhook() ringback.DeliveryStatus {
+	if j.delivery == nil || j.delivery.row.Gone {
+		return ringback.NoDelivery
+	}
+	return j.delivery.row.Status
+}
+
+// deliveriesThatAre in a state and have their bytes, newest first.
+func (m *model) deliveriesThatAre(status ringback.DeliveryStatus) (ids []uuid.UUID) {
+	for id, d := range m.deliveries {
+		if d.row.Status == status && !d.row.Gone {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return bytes.Compare(b[:], a[:]) })
+	return ids
+}
+
+// pending counts what has not arrived.
+func (m *model) pending() (p store.PendingDeliveries) {
+	for _, d := range m.deliveries {
+		if d.open() {
+			p.Count++
+		}
+		if d.row.Status == ringback.DeliveryPending {
+			p.Oldest = first(p.Oldest, d.row.MadeAt)
+		}
+	}
+	return p
 }
 
 // forget deletes a job, row and all.

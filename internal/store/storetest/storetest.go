@@ -88,6 +88,8 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"holds", exerciseHolds},
 		{"read", exerciseRead},
 		{"list", exerciseList},
+		{"list deliveries", exerciseListDeliveries},
+		{"list jobs by webhook", exerciseListByWebhook},
 		{"waiting", exerciseWaiting},
 		{"retain", exerciseRetain},
 		{"key", exerciseKey},

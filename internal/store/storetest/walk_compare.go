@@ -34,6 +34,9 @@ func (w *walk) check() {
 	dead, err := w.Store().DeadLetters(w.ctx())
 	w.ok(err)
 	w.same("DeadLetters", dead, w.m.dead())
+	pending, err := w.Store().PendingDeliveries(w.ctx())
+	w.ok(err)
+	w.same("PendingDeliveries", pending, w.m.pending())
 	if len(w.touched) > 0 {
 		w.checkTouched()
 	}
@@ -47,12 +50,32 @@ func (w *walk) checkTouched() {
 	w.same("dead deliveries in the list", len(w.deadDeliveries(ringback.DeadFilter{})), want.Deliveries)
 	w.sameHeld()
 	w.sameEnded()
+	w.sameLists()
 	for _, j := range w.jobs(anyJob) {
 		if w.touched[j.row.ID] {
 			w.sameJob(j)
 		}
 	}
 	clear(w.touched)
+}
+
+// sameLists compares what is listed by the state of its webhook.
+func (w *walk) sameLists() {
+	w.Helper()
+	for _, status := range ringback.DeliveryStatuses {
+		w.same("deliveries that are "+string(status), deliveryIDs(w.listDeliveries(store.DeliveryQuery{Status: status, Limit: 3})), w.m.deliveriesThatAre(status))
+	}
+	for _, status := range append([]ringback.DeliveryStatus{ringback.NoDelivery}, ringback.DeliveryStatuses...) {
+		var want []uuid.UUID
+		for _, j := range w.jobs(anyJob) {
+			if j.webhook() == status {
+				want = append(want, j.row.ID)
+			}
+		}
+		got := ids(w.list(store.Query{Project: project, Webhook: status, Limit: 3}))
+		slices.Reverse(want)
+		w.same("jobs with a webhook that is "+string(status), got, want)
+	}
 }
 
 // sameEnded compares which of the jobs that were touched have ended, or are gone.
