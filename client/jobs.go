@@ -99,8 +99,10 @@ func (c *Client) Erase(ctx context.Context, id string) error {
 
 // Query selects jobs for a list; its zero value selects all.
 type Query struct {
-	Status        ringback.Status
-	Model         string
+	Status ringback.Status
+	Model  string
+	// Webhook is the state of a job's webhook, or [ringback.NoDelivery].
+	Webhook       ringback.DeliveryStatus
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	// Metadata holds values that the jobs' metadata must have, as text.
@@ -123,6 +125,7 @@ func (q Query) values() url.Values {
 	v := parameters{}
 	v.text("status", string(q.Status))
 	v.text("model", q.Model)
+	v.text("webhook", string(q.Webhook))
 	v.text("cursor", q.Cursor)
 	v.time("created_after", q.CreatedAfter)
 	v.time("created_before", q.CreatedBefore)

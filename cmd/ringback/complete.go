@@ -56,6 +56,18 @@ func completeDead() cobra.CompletionFunc {
 	})
 }
 
+// completeDeliveries lets the shell complete the ids of webhooks that have not arrived.
+func completeDeliveries() cobra.CompletionFunc {
+	return completeIDs(func(ctx context.Context, s *session) ([]cobra.Completion, error) {
+		page, err := s.ListDeliveries(ctx, client.DeliveryQuery{Status: ringback.DeliveryPending, Limit: 50})
+		var ids []cobra.Completion
+		for _, d := range page.Data {
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, string(d.Status)+" to "+hostOf(d.URL)))
+		}
+		return ids, err
+	})
+}
+
 func completeIDs(list func(context.Context, *session) ([]cobra.Completion, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		s, err := newSession(cmd)

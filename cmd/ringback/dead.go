@@ -8,12 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/client"
 )
 
 func newDead() *cobra.Command {
@@ -50,16 +48,7 @@ func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` of death, as above")
 }
 
-func deadCodes() []string {
-	var words []string
-	for _, code := range []ringback.ErrorDetailCode{
-		ringback.CodeProviderError, ringback.CodeProviderRejected, ringback.CodeModelNotFound, ringback.CodeTimeout, ringback.CodeIdle,
-		ringback.CodeStreamBroken, ringback.CodeTooLarge, ringback.CodeMaxWait, ringback.CodeUncertain, ringback.CodeProviderRefusedKey, ringback.CodeInternal,
-	} {
-		words = append(words, string(code))
-	}
-	return words
-}
+func deadCodes() []string { return words(ringback.ErrorDetailCodes) }
 
 // completeDeadFilter lets the shell complete the flags of a filter.
 func completeDeadFilter(cmd *cobra.Command) {
@@ -137,38 +126,9 @@ func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 		return deadLetter{}, err
 	}
 	unknown := fail(exitNotFound, "there is no job and no dead delivery %q; what is dead: %s", printable(id), s.ours("dead list"))
-	parsed, err := uuid.Parse(id)
-	if err != nil {
+	d, err := s.Delivery(ctx, id)
+	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.NotFound || err == nil && d.Status != ringback.DeliveryDead {
 		return deadLetter{}, unknown
 	}
-	d, err := s.findDelivery(ctx, parsed)
-	switch {
-	case err != nil:
-		return deadLetter{}, err
-	case d == nil:
-		return deadLetter{}, unknown
-	}
-	return deadLetter{ringback.DeadDelivery, d.JobID}, nil
-}
-
-// findDelivery looks for a dead delivery; nil if there is none. Its id tells when
-// its job was accepted, which bounds the search.
-func (s *session) findDelivery(ctx context.Context, id uuid.UUID) (*ringback.Delivery, error) {
-	seconds, nanoseconds := id.Time().UnixTime()
-	q := client.DeadQuery{DeadFilter: ringback.DeadFilter{CreatedAfter: &ringback.Time{Time: time.Unix(seconds-1, nanoseconds)}}, Limit: pageSize}
-	for {
-		page, err := s.DeadDeliveries(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range page.Data {
-			if d.ID == id.String() {
-				return &d, nil
-			}
-		}
-		if page.NextCursor == nil {
-			return nil, nil
-		}
-		q.Cursor = *page.NextCursor
-	}
+	return deadLetter{ringback.DeadDelivery, d.JobID}, err
 }

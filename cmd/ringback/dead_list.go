@@ -101,7 +101,7 @@ func (s *session) showDeadJobs() func([]ringback.Job) error {
 
 // showDeadDeliveries prints them, after an empty line if something was printed.
 func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error {
-	t := &table{title: []string{"DEAD DELIVERY", "EVENT", "TO", "DIED", "TRIES", "WHY"}}
+	t := &table{title: []string{"DEAD DELIVERY", "JOB", "TO", "DIED", "TRIES", "WHY"}}
 	return func(deliveries []ringback.Delivery) error {
 		now := time.Now()
 		if after && len(deliveries) > 0 && !s.json {
@@ -116,7 +116,7 @@ func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error
 				if n := len(d.Tries); n > 0 {
 					why += "; the last " + tryWords(d.Tries[n-1])
 				}
-				t.row(d.ID, string(d.Event), hostOf(d.URL), span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
+				t.row(d.ID, d.JobID, hostOf(d.URL), span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
 				continue
 			}
 			err := s.printJSON(struct {

@@ -29,7 +29,7 @@ func TestTheCommandLinePageHasTheFlagsOfTheCode(t *testing.T) {
 	common := []string{"json", "quiet", "url", "config"}
 	for _, path := range []string{
 		"submit", "jobs list", "jobs show", "jobs watch", "jobs cancel", "jobs retry", "jobs redeliver", "jobs erase",
-		"dead list", "dead show", "dead replay", "dead purge", "listen", "migrate",
+		"deliveries list", "deliveries show", "dead list", "dead show", "dead replay", "dead purge", "listen", "migrate",
 	} {
 		cmd, _, err := root.Find(strings.Fields(path))
 		if err != nil {

@@ -43,7 +43,7 @@ var exitCodes = []exitCode{
 	{exitDiskDied, "the disk failed while the server ran; nothing accepted is lost unless the disk lost it"},
 	{exitJobEnded, "the job that was waited for ended without an answer: failed, cancelled or expired"},
 	{exitAuth, "the server refused the API key, or wants one"},
-	{exitNotFound, "the server has no such job or dead letter, or no longer its content"},
+	{exitNotFound, "the server has no such job, webhook or dead letter, or no longer its content"},
 	{exitWaitTime, "the time to wait was over before the job ended; it goes on"},
 	{exitUnavailable, "the server could not be reached, or cannot take the request now"},
 	{exitTorn, "the answer is on stdout, but behind text of an attempt that broke off, which could not be taken back"},

@@ -23,8 +23,10 @@ func newJobsList() *cobra.Command {
 		Use:   "list [FLAGS]",
 		Short: "List jobs, newest first",
 		Long: `List jobs, newest first: a table, or with --json one job a line, without answers.
-The last column says why a job waits, or why it ended without an answer.`,
+WEBHOOK is the state of the job's webhook. The last column says why a job waits, why it
+ended without an answer, or why its webhook has not arrived.`,
 		Example: `  ringback jobs list
+  ringback jobs list --webhook pending
   ringback jobs list --status failed --created-after 24h --all
   ringback jobs list --metadata team=blue --json | jq -r .job_id`,
 		Args:              cobra.NoArgs,
@@ -33,7 +35,7 @@ The last column says why a job waits, or why it ended without an answer.`,
 	cmd.Flags().SortFlags = false
 	q.addFlags(cmd.Flags(), true)
 	n.addFlags(cmd.Flags())
-	completeWords(cmd, map[string][]string{"status": statusWords()})
+	completeWords(cmd, map[string][]string{"status": words(ringback.Statuses), "webhook": webhookStates()})
 	return remote(cmd, func(ctx context.Context, s *session, _ []string) error {
 		query, err := q.read(time.Now())
 		if err == nil {
@@ -46,23 +48,21 @@ The last column says why a job waits, or why it ended without an answer.`,
 	})
 }
 
-func statusWords() []string {
-	var words []string
-	for _, status := range ringback.Statuses {
-		words = append(words, string(status))
-	}
-	return words
+// webhookStates are those of a job's webhook.
+func webhookStates() []string {
+	return append(words(ringback.DeliveryStatuses), string(ringback.NoDelivery))
 }
 
 // jobQuery is a client.Query as flags say it.
 type jobQuery struct {
-	status, model, after, before string
-	metadata                     []string
+	status, model, webhook, after, before string
+	metadata                              []string
 }
 
 func (q *jobQuery) addFlags(flags *pflag.FlagSet, withStatus bool) {
 	if withStatus {
-		flags.StringVar(&q.status, "status", "", "`STATUS`: "+strings.Join(statusWords(), ", "))
+		flags.StringVar(&q.status, "status", "", "`STATUS`: "+strings.Join(words(ringback.Statuses), ", "))
+		flags.StringVar(&q.webhook, "webhook", "", "`STATUS` of the job's webhook: "+strings.Join(webhookStates(), ", "))
 	}
 	flags.StringVar(&q.model, "model", "", "`MODEL` that was requested, or that answered")
 	flags.StringArrayVar(&q.metadata, "metadata", nil, "`KEY=VALUE` that the job's metadata has; repeat it")
@@ -71,7 +71,7 @@ func (q *jobQuery) addFlags(flags *pflag.FlagSet, withStatus bool) {
 }
 
 func (q *jobQuery) read(now time.Time) (client.Query, error) {
-	query := client.Query{Status: ringback.Status(q.status), Model: q.model}
+	query := client.Query{Status: ringback.Status(q.status), Model: q.model, Webhook: ringback.DeliveryStatus(q.webhook)}
 	var err error
 	if query.Metadata, err = keyValues("metadata", q.metadata); err != nil {
 		return query, err
@@ -179,9 +179,9 @@ func (s *session) listJobs(ctx context.Context, q client.Query, n listLength) er
 
 // jobTable is a table of jobs without rows.
 func (s *session) jobTable() *table {
-	t := &table{title: []string{"JOB", "STATUS", "MODEL", "AGE", "TOOK", "WHY"}}
+	t := &table{title: []string{"JOB", "STATUS", "MODEL", "AGE", "TOOK", "WEBHOOK", "WHY"}}
 	t.paint = func(column int, cell string) string {
-		if column == 1 {
+		if column == 1 || column == 5 {
 			return statusPaint(s.paint(), cell)
 		}
 		return cell
@@ -195,7 +195,7 @@ func (s *session) showJobs(t *table) func([]ringback.Job) error {
 		now := time.Now()
 		for _, job := range jobs {
 			if !s.json {
-				t.row(job.ID, string(job.Status), job.RequestedModel, span(now.Sub(job.CreatedAt.Time)), took(job), inShort(job, now))
+				t.row(job.ID, string(job.Status), job.RequestedModel, span(now.Sub(job.CreatedAt.Time)), took(job), webhookWord(job), inShort(job, now))
 			} else if err := s.printJSON(job); err != nil {
 				return err
 			}
@@ -211,13 +211,23 @@ func took(job ringback.Job) string {
 	return span(job.EndedAt.Sub(job.CreatedAt.Time))
 }
 
-// inShort says why a job waits, or why it ended without an answer.
+func webhookWord(job ringback.Job) string {
+	if job.Webhook == nil {
+		return "–"
+	}
+	return string(job.Webhook.Status)
+}
+
+// inShort says why a job waits, why it ended without an answer, or why its webhook has
+// not arrived.
 func inShort(job ringback.Job, now time.Time) string {
 	switch {
 	case job.ErrorDetail != nil:
 		return string(job.ErrorDetail.Code) + ": " + job.Error
 	case job.Error != "":
 		return job.Error
+	case job.Webhook != nil && job.Webhook.Status != ringback.DeliveryDelivered:
+		return "webhook " + webhookWords(*job.Webhook, now)
 	case job.StatusReason == "":
 		return ""
 	case job.RunAt.After(now):

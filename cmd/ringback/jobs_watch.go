@@ -27,10 +27,12 @@ has both then. Late or again, it is the same text. --events prints each event, J
 
 Of several, or with --delivered, there is a line for each change; --json prints the
 job as it is then, also of one. Without ids those are followed that wait or run, the
-newest 100 of each, and those that come meanwhile; the filters are for these.
+newest 100 of each, and those that come meanwhile; the filters are for these. With
+--delivered a job is followed until its webhook is delivered or dead, and without ids
+also those that have ended and whose webhook is pending.
 
-The exit code is 10 if one that was named ended without an answer. While the server
-is away, it is asked on.`,
+The exit code is 10 if one that was named ended without an answer, else with --delivered
+1 if its webhook is dead. While the server is away, it is asked on.`,
 		Example: `  ringback jobs watch 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --delivered 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --forever --metadata team=blue`,
@@ -58,7 +60,7 @@ is away, it is asked on.`,
 		if len(ids) > 0 {
 			return w.named(ctx, ids)
 		}
-		s.sayf("no job is named: following all that wait or run")
+		s.sayf("no job is named: following all that wait or run%s", w.orPending(", or whose webhook is pending"))
 		return w.recent(ctx, query, forever)
 	})
 }
@@ -77,7 +79,7 @@ type watcher struct {
 
 // named follows some jobs until all have ended.
 func (w *watcher) named(ctx context.Context, ids []string) error {
-	unanswered := 0
+	unanswered, lost := 0, 0
 	for left := slices.Clone(ids); len(left) > 0; {
 		var rest []string
 		for _, id := range left {
@@ -89,6 +91,8 @@ func (w *watcher) named(ctx context.Context, ids []string) error {
 				rest = append(rest, id)
 			case job.Status != ringback.Completed:
 				unanswered++
+			case w.delivered && job.Webhook != nil && job.Webhook.Status == ringback.DeliveryDead:
+				lost++
 			}
 		}
 		if left = rest; len(left) == 0 {
@@ -99,8 +103,12 @@ func (w *watcher) named(ctx context.Context, ids []string) error {
 		}
 	}
 	switch {
-	case unanswered == 0:
+	case unanswered == 0 && lost == 0:
 		return nil
+	case unanswered == 0 && len(ids) == 1:
+		return fail(exitFailure, "its webhook is a dead letter. What to do: %s", w.ours("jobs show %s", oneLine(ids[0])))
+	case unanswered == 0:
+		return fail(exitFailure, "the webhooks of %d of %d are dead letters. What to do: %s", lost, len(ids), w.ours("jobs show JOB"))
 	case len(ids) == 1:
 		return fail(exitJobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", oneLine(ids[0])))
 	}
@@ -183,7 +191,7 @@ func (w *watcher) recent(ctx context.Context, q client.Query, forever bool) erro
 		}
 		if len(followed) == 0 && !forever && !w.away {
 			if first {
-				w.sayf("no job waits or runs; what has ended: %s", w.ours("jobs list"))
+				w.sayf("no job waits or runs%s; what has ended: %s", w.orPending(", and no webhook is pending"), w.ours("jobs list"))
 			}
 			return nil
 		}
@@ -193,10 +201,22 @@ func (w *watcher) recent(ctx context.Context, q client.Query, forever bool) erro
 	}
 }
 
+// orPending is what is said besides of jobs that are followed to their delivery.
+func (w *watcher) orPending(words string) string {
+	if !w.delivered {
+		return ""
+	}
+	return words
+}
+
 // sweep looks at the jobs that are followed, and at those that have come.
 func (w *watcher) sweep(ctx context.Context, q client.Query, followed map[string]bool) error {
-	for _, status := range []ringback.Status{ringback.Queued, ringback.Running} {
-		q.Status, q.Limit = status, pageSize
+	looks := []client.Query{{Status: ringback.Queued}, {Status: ringback.Running}}
+	if w.delivered {
+		looks = append(looks, client.Query{Webhook: ringback.DeliveryPending})
+	}
+	for _, look := range looks {
+		q.Status, q.Webhook, q.Limit = look.Status, look.Webhook, pageSize
 		page, err := w.List(ctx, q)
 		if err = w.missedOr(ctx, err); err != nil {
 			return err

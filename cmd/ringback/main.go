@@ -104,7 +104,7 @@ meanwhile to the client, the worker or the receiver.`,
 			return nil
 		},
 	}
-	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDeliveries(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
 	root.PersistentFlags().Bool("no-color", false, "no colours, as NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)

@@ -84,12 +84,12 @@ var settings = []setting{
 	},
 	{
 		key: "url", flag: "url", variable: "RINGBACK_URL", meta: "URL", def: client.DefaultURL, remote: true,
-		help: "the server that submit, jobs, dead and nodes talk to",
+		help: "the server that submit, jobs, deliveries, dead and nodes talk to",
 		set:  one(func(c *config, s string) error { return setServerURL(&c.url, s) }),
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, dead and nodes send it; there is no flag for it, since ps would show it",
+		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, deliveries, dead and nodes send it; there is no flag for it, since ps would show it",
 		set:  one(setAPIKey),
 	},
 	{

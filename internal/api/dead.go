@@ -32,7 +32,9 @@ func deadPage(q query) (p node.DeadPage, err error) {
 	if f.Kind, err = oneOf(q, "kind", []ringback.DeadKind{ringback.DeadJob, ringback.DeadDelivery}); err != nil {
 		return p, err
 	}
-	f.Code = ringback.ErrorDetailCode(q.text("code"))
+	if f.Code, err = oneOf(q, "code", ringback.ErrorDetailCodes); err != nil {
+		return p, err
+	}
 	for name, into := range map[string]**ringback.Time{
 		"created_after": &f.CreatedAfter, "created_before": &f.CreatedBefore, "ended_after": &f.EndedAfter, "ended_before": &f.EndedBefore,
 	} {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
@@ -23,6 +24,9 @@ func jobQuery(q query) (jobs node.JobQuery, err error) {
 		return jobs, err
 	}
 	if jobs.Status, err = oneOf(q, "status", ringback.Statuses); err != nil {
+		return jobs, err
+	}
+	if jobs.Webhook, err = oneOf(q, "webhook", append(slices.Clone(ringback.DeliveryStatuses), ringback.NoDelivery)); err != nil {
 		return jobs, err
 	}
 	if jobs.CreatedAfter, err = q.time("created_after"); err != nil {

@@ -53,7 +53,7 @@ func (s *Server) routes() []route {
 		},
 		{
 			method: "GET", path: "/api/jobs", door: s.jobs, query: []string{
-				"limit", "cursor", "status", "model", "created_after", "created_before", metadataPrefix,
+				"limit", "cursor", "status", "model", "webhook", "created_after", "created_before", metadataPrefix,
 			},
 			about: openapi.About{ID: "jobs", Summary: "List jobs", Gives: one[ringback.Page[ringback.Job]]()},
 		},
@@ -81,9 +81,9 @@ func (s *Server) routes() []route {
 			about:  openapi.About{ID: "attempts", Summary: "List the provider calls of a job", Gives: one[ringback.Page[ringback.Attempt]]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.deliveries, query: pages,
+			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.jobDeliveries, query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
-			about:  openapi.About{ID: "deliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
+			about:  openapi.About{ID: "jobDeliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
 		{
 			method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, door: decoded(readNothing, s.cancel),
@@ -108,6 +108,16 @@ func (s *Server) routes() []route {
 		{
 			method: "DELETE", path: "/api/jobs/{id}", door: s.erase, errors: codes{ringback.NotFound, ringback.Conflict},
 			about: openapi.About{ID: "erase", Summary: "Erase a job", Status: 204},
+		},
+		{
+			method: "GET", path: "/api/deliveries", door: s.deliveries, query: []string{
+				"limit", "cursor", "status", "host", "status_code", "older_than", "created_after", "created_before", "job",
+			},
+			about: openapi.About{ID: "deliveries", Summary: "List webhooks", Gives: one[ringback.Page[ringback.Delivery]]()},
+		},
+		{
+			method: "GET", path: "/api/deliveries/{id}", door: s.delivery, errors: codes{ringback.NotFound},
+			about: openapi.About{ID: "delivery", Summary: "Read a webhook with its tries", Gives: one[ringback.Delivery]()},
 		},
 		{
 			method: "GET", path: "/api/dead", door: s.dead, query: []string{

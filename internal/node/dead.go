@@ -58,15 +58,7 @@ func (n *Node) DeadDeliveries(ctx context.Context, project string, p DeadPage) (
 	if err != nil {
 		return page, err
 	}
-	if len(deliveries) > p.Limit {
-		deliveries = deliveries[:p.Limit]
-		next = &deliveries[p.Limit-1].ID
-	}
-	for i := range deliveries {
-		page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
-	}
-	page.NextCursor = cursor(next)
-	return page, nil
+	return deliveryPage(deliveries, tries, next, p.Limit), nil
 }
 
 func cursor(next *uuid.UUID) *string {

@@ -99,8 +99,8 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 
 // JobQuery selects jobs for a list.
 type JobQuery struct {
-	Status        ringback.Status // "" for all
-	Model         string          // "" for all
+	Status ringback.Status // "" for all
+	Model  string          // "" for all
 	// Webhook is the state of the job's last webhook, or ringback.NoDelivery; "" for all.
 	Webhook       ringback.DeliveryStatus
 	CreatedAfter  time.Time
@@ -235,10 +235,15 @@ func parseID(id string) (uuid.UUID, error) {
 }
 
 func noSuchJob(id string) error {
+	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no job %q", shortened(id))}
+}
+
+// shortened is the beginning of what a stranger calls an id.
+func shortened(id string) string {
 	if len(id) > 64 {
 		id = id[:64] + "…"
 	}
-	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no job %q", id)}
+	return id
 }
 
 // userError turns a store's fact into the sentence for the API's user.

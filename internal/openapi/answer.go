@@ -134,6 +134,15 @@ var pathParameters = map[string]parameter{
 	"file": {Description: "the name of the file", Schema: &schema{Type: "string"}, Example: "page.js"},
 }
 
+// pathParameter describes a parameter of a path.
+func pathParameter(path, name string) parameter {
+	p := pathParameters[name]
+	if strings.HasPrefix(path, "/api/deliveries/") {
+		p.Description, p.Example = "the `delivery_id`", "0193c1a7-5e6f-7a8b-a1b2-c3d4e5f60718"
+	}
+	return p
+}
+
 var queryParameters = map[string]*schema{
 	"limit":          {Type: "integer", Minimum: new(1), Maximum: new(100), Default: 20},
 	"cursor":         {Type: "string"},
@@ -142,7 +151,11 @@ var queryParameters = map[string]*schema{
 	"provider":       {Type: "string"},
 	"code":           {Type: "string", Enum: wordsOf[ringback.ErrorDetailCode]()},
 	"kind":           {Type: "string", Enum: wordsOf[ringback.DeadKind](), Default: "job"},
-	"host":           {Type: "string", Format: "uri"},
+	"host":           {Type: "string"},
+	"webhook":        {Type: "string", Enum: append(wordsOf[ringback.DeliveryStatus](), string(ringback.NoDelivery))},
+	"job":            {Type: "string", Format: "uuid"},
+	"status_code":    {Type: "string", Pattern: "^([1-9][0-9]{2}|[1-9][xX]{2}|none|0)$"},
+	"older_than":     {Type: "string", Pattern: "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"},
 	"created_after":  {Type: "string", Format: "date-time"},
 	"created_before": {Type: "string", Format: "date-time"},
 	"ended_after":    {Type: "string", Format: "date-time"},
@@ -151,6 +164,14 @@ var queryParameters = map[string]*schema{
 	"after":          {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
 	"token":          {Type: "string"},
 	"include":        {Type: "string", Enum: words("request")},
+}
+
+// queryParameter is the schema of a parameter of a route.
+func queryParameter(path, name string) *schema {
+	if name == "status" && path == "/api/deliveries" {
+		return &schema{Type: "string", Enum: wordsOf[ringback.DeliveryStatus]()}
+	}
+	return queryParameters[name]
 }
 
 // requestHeaders are those of our requests, and of a webhook.

@@ -140,12 +140,12 @@ var inPath = regexp.MustCompile(`\{(\w+)\}`)
 func (w *writer) parameters(r Route, s *section) []*parameter {
 	var all []*parameter
 	for _, m := range inPath.FindAllStringSubmatch(r.Path, -1) {
-		p := pathParameters[m[1]]
+		p := pathParameter(r.Path, m[1])
 		p.Name, p.In, p.Required = m[1], "path", true
 		all = append(all, &p)
 	}
 	for _, name := range r.Query {
-		p := &parameter{Name: name, In: "query", Description: w.manual.parameter(s, name), Schema: queryParameters[name]}
+		p := &parameter{Name: name, In: "query", Description: w.manual.parameter(s, name), Schema: queryParameter(r.Path, name)}
 		if prefix, isPrefix := strings.CutSuffix(name, "."); isPrefix {
 			// An exploded form takes the name of each of its members as it is.
 			p.Name, p.Style, p.Explode = prefix, "form", true

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+func newDeliveriesList() *cobra.Command {
+	var f deliveryFilter
+	var n listLength
+	cmd := &cobra.Command{
+		Use:   "list [FLAGS]",
+		Short: "List webhooks, newest first",
+		Long: `List webhooks, newest first: a table, or with --json one delivery a line, with its tries.
+AGE is the time since the job ended. LAST is what the receiver answered last, or why it
+did not: dns, connect, refused, reset, tls, timeout, blocked. NEXT is the time until the
+next try. The same in words, and what to do: ringback jobs show JOB.`,
+		Example: `  ringback deliveries list --status pending
+  ringback deliveries list --status pending --host https://example.com --older-than 10m
+  ringback deliveries list --code 5xx --all --json | jq -r .url | sort | uniq -c`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f.addFlags(cmd.Flags())
+	n.addFlags(cmd.Flags())
+	completeWords(cmd, map[string][]string{"status": words(ringback.DeliveryStatuses), "code": {"4xx", "5xx", "none"}})
+	return remote(cmd, func(ctx context.Context, s *session, _ []string) error {
+		query, err := f.read(time.Now())
+		if err == nil {
+			err = n.check()
+		}
+		if err != nil {
+			return &failure{exitUsage, err}
+		}
+		return s.listDeliveries(ctx, query, n)
+	})
+}
+
+func words[T ~string](all []T) []string {
+	list := make([]string, len(all))
+	for i, w := range all {
+		list[i] = string(w)
+	}
+	return list
+}
+
+// deliveryFilter is a client.DeliveryQuery as flags say it.
+type deliveryFilter struct {
+	status, host, code, job, olderThan, after, before string
+}
+
+func (f *deliveryFilter) addFlags(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&f.status, "status", "", "`STATUS`: "+strings.Join(words(ringback.DeliveryStatuses), ", "))
+	flags.StringVar(&f.host, "host", "", "`HOST` of the receiver: https://example.com, with the port if it is not the scheme's own")
+	flags.StringVar(&f.olderThan, "older-than", "", "`DURATION` for which it has not arrived, such as 90s, 10m or 36h")
+	flags.StringVar(&f.code, "code", "", "`CODE` that the receiver answered last: 503, 5xx, or none for no answer")
+	flags.StringVar(&f.job, "job", "", "`JOB`: those of one job")
+	flags.StringVar(&f.after, "created-after", "", "`TIME` when the webhook was caused: RFC 3339, or ago: 90m, 36h")
+	flags.StringVar(&f.before, "created-before", "", "`TIME` when the webhook was caused, likewise")
+}
+
+func (f *deliveryFilter) read(now time.Time) (client.DeliveryQuery, error) {
+	q := client.DeliveryQuery{Status: ringback.DeliveryStatus(f.status), Host: f.host, StatusCode: f.code, Job: f.job}
+	if q.Status != "" && !slices.Contains(ringback.DeliveryStatuses, q.Status) {
+		return q, fmt.Errorf("--status: %q is not one of %s", f.status, strings.Join(words(ringback.DeliveryStatuses), ", "))
+	}
+	if f.olderThan != "" {
+		var err error
+		if q.OlderThan, err = time.ParseDuration(f.olderThan); err != nil || q.OlderThan < 0 {
+			return q, fmt.Errorf("--older-than: %q is not a duration like 90s, 10m or 36h", f.olderThan)
+		}
+	}
+	after, err := past("created-after", f.after, now)
+	if err != nil {
+		return q, err
+	}
+	before, err := past("created-before", f.before, now)
+	q.CreatedAfter, q.CreatedBefore = after.Time, before.Time
+	return q, err
+}
+
+func (s *session) listDeliveries(ctx context.Context, q client.DeliveryQuery, n listLength) error {
+	undelivered := 0
+	show := s.showDeliveries()
+	shown, more, err := listed(n, func(limit int, cursor string) (ringback.Page[ringback.Delivery], error) {
+		q.Limit, q.Cursor = limit, cursor
+		return s.ListDeliveries(ctx, q)
+	}, func(page []ringback.Delivery) error {
+		for _, d := range page {
+			if d.Status != ringback.DeliveryDelivered {
+				undelivered++
+			}
+		}
+		return show(page)
+	})
+	if err != nil {
+		return err
+	}
+	s.sayMore(shown, more, "webhooks")
+	switch {
+	case shown == 0:
+		s.sayf("no webhook matches")
+	case undelivered > 0 && !s.json:
+		s.sayf("why one has not arrived, in words: %s; send it now: %s", s.ours("jobs show JOB"), s.ours("jobs redeliver JOB"))
+	}
+	return nil
+}
+
+func (s *session) showDeliveries() func([]ringback.Delivery) error {
+	t := &table{title: []string{"JOB", "STATUS", "AGE", "TRIES", "LAST", "NEXT", "TO"}}
+	t.paint = func(column int, cell string) string {
+		if column == 1 {
+			return statusPaint(s.paint(), cell)
+		}
+		return cell
+	}
+	return func(deliveries []ringback.Delivery) error {
+		now := time.Now()
+		for _, d := range deliveries {
+			if !s.json {
+				t.row(d.JobID, string(d.Status), span(now.Sub(d.CreatedAt.Time)), strconv.Itoa(len(d.Tries)), lastAnswer(d), untilNext(d, now), receiverOf(d.URL))
+			} else if err := s.printJSON(d); err != nil {
+				return err
+			}
+		}
+		return t.flush(s.out, s.outTo.width)
+	}
+}
+
+// lastAnswer is the code of a receiver's last answer, or why it gave none.
+func lastAnswer(d ringback.Delivery) string {
+	switch {
+	case d.LastStatusCode != 0:
+		return strconv.Itoa(d.LastStatusCode)
+	case d.LastError != "":
+		return d.LastError
+	}
+	return "–"
+}
+
+func untilNext(d ringback.Delivery, now time.Time) string {
+	switch {
+	case d.Status != ringback.DeliveryPending:
+		return "–"
+	case d.NextTryAt.After(now):
+		return span(d.NextTryAt.Sub(now))
+	}
+	return "now"
+}
+
+// receiverOf is a URL's host and port; its path may hold a secret.
+func receiverOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "–"
+	}
+	return u.Host
+}

@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
+)
+
+// DeliveryQuery selects deliveries for a list; what is zero selects all.
+type DeliveryQuery struct {
+	Status        ringback.DeliveryStatus
+	Host          string // of the receiver, as a URL or alone
+	Job           string
+	LastCode      *store.CodeRange
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	OlderThan     time.Duration
+	Cursor        string // of the page before; "" for the first
+	Limit         int    // 1 to 100
+}
+
+// ListDeliveries lists the deliveries of all jobs with their tries, newest first.
+func (n *Node) ListDeliveries(ctx context.Context, project string, q DeliveryQuery) (ringback.Page[ringback.Delivery], error) {
+	query, err := n.deliveryQuery(project, q)
+	if err != nil {
+		return ringback.Page[ringback.Delivery]{}, err
+	}
+	deliveries, tries, next, err := n.store.Deliveries(ctx, query)
+	return deliveryPage(deliveries, tries, next, q.Limit), err
+}
+
+// deliveryQuery asks for one more than a page has, to know whether there is a next one.
+func (n *Node) deliveryQuery(project string, q DeliveryQuery) (store.DeliveryQuery, error) {
+	c := checks{}
+	query := store.DeliveryQuery{
+		Project: project, Status: q.Status, Hosts: c.hosts(q.Host), LastCode: q.LastCode,
+		CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore, Limit: q.Limit + 1,
+	}
+	if q.OlderThan > 0 {
+		if before := n.now().Add(-q.OlderThan); query.CreatedBefore.IsZero() || before.Before(query.CreatedBefore) {
+			query.CreatedBefore = before
+		}
+	}
+	if q.Job != "" {
+		query.Job = c.id("job", q.Job, "the id of a job")
+	}
+	if q.Cursor != "" {
+		before, err := uuid.Parse(q.Cursor)
+		if err != nil {
+			return query, badCursor()
+		}
+		query.Before = &before
+	}
+	if c.err != nil {
+		return query, c.err
+	}
+	return query, nil
+}
+
+// hosts reads the host of a receiver that selects webhooks; "" selects all.
+func (c *checks) hosts(text string) []string {
+	if text == "" {
+		return nil
+	}
+	hosts, err := webhook.HostsOf(text)
+	if err != nil {
+		c.fault("host", "host "+err.Error())
+	}
+	return hosts
+}
+
+func (c *checks) id(field, text, what string) uuid.UUID {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		c.fault(field, field+" must be "+what+", like 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d")
+	}
+	return id
+}
+
+// deliveryPage is a page of deliveries, of which there may be one too many.
+func deliveryPage(deliveries []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, limit int) ringback.Page[ringback.Delivery] {
+	if len(deliveries) > limit {
+		deliveries = deliveries[:limit]
+		next = &deliveries[limit-1].ID
+	}
+	page := ringback.Page[ringback.Delivery]{NextCursor: cursor(next)}
+	for i := range deliveries {
+		page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
+	}
+	return page
+}
+
+// Delivery gives a delivery with its tries.
+func (n *Node) Delivery(ctx context.Context, project, id string) (ringback.Delivery, error) {
+	unknown := &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no delivery %q", shortened(id))}
+	parsed, err := uuid.Parse(id)
+	if err != nil || len(id) != 36 {
+		return ringback.Delivery{}, unknown
+	}
+	d, tries, err := n.store.Delivery(ctx, project, parsed)
+	if errors.Is(err, store.ErrNotFound) {
+		return ringback.Delivery{}, unknown
+	}
+	if err != nil {
+		return ringback.Delivery{}, err
+	}
+	return viewDelivery(&d, tries), nil
+}
