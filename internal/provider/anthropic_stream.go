@@ -21,8 +21,8 @@ import (
 //	content_block_start  a block as it begins; an index tells it from others
 //	content_block_delta  a piece of it, see anthropicBlock.add
 //	content_block_stop   nothing that we need
-//	message_delta        how the message ended, and its usage so far
-//	message_stop         the answer is whole
+//	message_delta        how the message ended, and its usage so far: the answer is whole
+//	message_stop         nothing follows
 //	ping                 nothing
 //	error                the provider breaks off
 //
@@ -35,6 +35,7 @@ type anthropicAnswer struct {
 	blocks  []*anthropicBlock
 	byIndex map[int64]*anthropicBlock
 	touched *anthropicBlock // has grown since it was told
+	over    bool            // it has said why it stopped: the answer is whole
 	whole   bool            // head has the blocks too: the provider did not stream
 	held    int
 }
@@ -55,6 +56,13 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 	if complains(event) { // in whatever event
 		kind = "error"
 	}
+	switch {
+	case firstByte(e.Data) != 0, kind == "error":
+	case kind != "message_stop" || a.head == nil: // a keep-alive
+		return false, nil
+	default:
+		return true, nil
+	}
 	switch kind {
 	case "error":
 		return false, complaintOf(e.Data)
@@ -64,11 +72,11 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		}
 		return kind == "message_stop", a.take(kind, event)
 	case "message":
-		if event == nil {
+		if event == nil && beginsAsJSON(e.Data) {
 			return false, errors.New("an event is not JSON")
 		}
 	}
-	return false, nil
+	return false, nil // a keep-alive, or what the protocol has added since
 }
 
 // What stands around the index and the text of a piece as the maker itself writes it.
@@ -170,7 +178,9 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 // of the message; the usage is cumulative, member by member.
 func (a *anthropicAnswer) amend(event []byte) {
 	before := len(a.head)
-	a.head = merge(a.head, valueOf(event, "delta"))
+	delta := valueOf(event, "delta")
+	a.over = a.over || len(meaning(valueOf(delta, "stop_reason"))) > 0
+	a.head = merge(a.head, delta)
 	a.head = merge(a.head, event, "type", "delta", "usage")
 	if usage := valueOf(event, "usage"); firstByte(usage) == '{' {
 		if known := valueOf(a.head, "usage"); firstByte(known) == '{' {
@@ -205,7 +215,7 @@ func (a *anthropicAnswer) replace(message []byte) error {
 	return nil
 }
 
-func (a *anthropicAnswer) ended() bool { return false }
+func (a *anthropicAnswer) ended() bool { return a.over }
 func (a *anthropicAnswer) begun() bool { return a.whole || len(a.blocks) > 0 }
 func (a *anthropicAnswer) size() int   { return a.held }
 

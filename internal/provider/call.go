@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"mime"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"runtime/debug"
@@ -82,17 +83,13 @@ func (c *call) run() (*Answer, *Error) {
 func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	c.status = response.StatusCode
 	c.requestID = c.client.clean(requestID(response.Header), maxName)
-	body := &wire{body: response.Body, left: c.client.maxAnswer, cancel: c.cancel}
+	body := newWire(response, c.client.maxAnswer, c.cancel)
 	defer body.stop()
 	if c.status/100 != 2 {
 		return nil, c.refused(response.Header, body)
 	}
 	c.request.Body = nil // the answer may stream for minutes; net/http keeps the copy that was sent
-	read := c.readStream
-	if isJSON(response.Header) {
-		read = c.readWhole
-	}
-	if failure := read(body); failure != nil {
+	if failure := c.read(body); failure != nil {
 		return nil, failure
 	}
 	c.tell(true)
@@ -108,6 +105,21 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 		RequestID:    c.requestID,
 		FirstTokenAt: c.firstToken,
 	}, nil
+}
+
+// read reads the answer. What it is says its first byte: servers send JSON as a
+// stream, a stream as JSON, and either as anything else.
+func (c *call) read(body *wire) *Error {
+	first, err := body.begin()
+	switch {
+	case errors.Is(err, io.EOF):
+		return c.broken(errEnded)
+	case err != nil:
+		return c.broken(err)
+	case first == '{', first == '[':
+		return c.readWhole(body)
+	}
+	return c.readStream(body)
 }
 
 // send makes the call and waits for the response's headers. It uses the
@@ -129,6 +141,7 @@ func (c *call) send() (*http.Response, *Error) {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "text/event-stream, application/json")
+	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", c.client.userAgent)
 	c.client.protocol.authorize(request.Header, c.client.key())
 	response, err := c.client.transport.RoundTrip(request)
@@ -150,11 +163,6 @@ func requestID(header http.Header) string {
 		}
 	}
 	return ""
-}
-
-func isJSON(header http.Header) bool {
-	media, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	return media == "application/json"
 }
 
 // withTokens gives a usage that always has its two main counts.

@@ -54,7 +54,7 @@ func TestTheRequestAsItIsSent(t *testing.T) {
 			}
 			want := map[string]string{
 				"X-Api-Key": testKey, "Anthropic-Version": "2023-06-01", "Content-Type": "application/json",
-				"User-Agent": "Ringback", "Idempotency-Key": "", "Authorization": "", "Accept-Encoding": "", "Accept": "text/event-stream, application/json",
+				"User-Agent": "Ringback", "Idempotency-Key": "", "Authorization": "", "Accept-Encoding": "identity", "Accept": "text/event-stream, application/json",
 			}
 			for header, value := range want {
 				if got.Header.Get(header) != value {

@@ -24,7 +24,7 @@ type dialect struct {
 	arrived func(t *testing.T, prefix string) (text, usage string)
 	// counted adds our two counts to a usage in the protocol's words.
 	counted func(usage string) string
-	// mayEnd says whether a prefix that ends between two events is an answer.
+	// mayEnd says whether the finish is in a prefix, which makes it an answer.
 	mayEnd  func(prefix string) bool
 	garbage map[string]string
 }
@@ -33,7 +33,7 @@ var dialects = []dialect{
 	{
 		protocol: "anthropic", texts: anthropicTexts, begin: begin + block, ping: ping, some: some, finish: finish,
 		whole:  `{"content":[{"type":"text","text":"$text"}]$more}`,
-		speaks: "content_block_start", arrived: arrived, counted: func(usage string) string { return usage }, mayEnd: func(string) bool { return false }, garbage: anthropicGarbage(),
+		speaks: "content_block_start", arrived: arrived, counted: func(usage string) string { return usage }, mayEnd: anthropicMayEnd, garbage: anthropicGarbage(),
 	},
 	{
 		protocol: "openai", texts: openaiTexts, begin: chunkBegin, ping: ": ping\n\n", some: chunkSome, finish: chunkFinish,
@@ -160,7 +160,6 @@ func openaiGarbage() map[string]string {
 		"an end without a beginning":            event("[DONE]"),
 		"an end in the middle":                  chunkBegin + chunkSome + event("[DONE]"),
 		"an end of one choice of two":           chunkBegin + strings.ReplaceAll(chunkBegin, `"index":0`, `"index":1`) + chunkFinish,
-		"a chunk that is no object":             chunkBegin + event("1") + chunkFinish,
 		"choices that are no list":              chunkBegin + event(`{"choices":{}}`) + chunkFinish,
 		"a choice that is no object":            chunkBegin + event(`{"choices":["a"]}`) + chunkFinish,
 		"a delta that is no object":             chunkBegin + delta(`"Some"`) + chunkFinish,

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -80,9 +79,7 @@ func (c *call) spoiled(err error) *Error {
 
 // refused is a response with another status than 2xx.
 func (c *call) refused(header http.Header, body *wire) *Error {
-	const maxError, patience = 64 << 10, 10 * time.Second
-	body.watch(min(c.client.idle, patience))
-	text, _ := io.ReadAll(io.LimitReader(body, maxError)) // the status alone would do
+	text := body.refusal(c.client.idle)
 	said, understood := readComplaint(c.status, text)
 	if !understood {
 		said = plainComplaint(c.status, text)

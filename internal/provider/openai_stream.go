@@ -58,19 +58,33 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 		return a.done()
 	}
 	isJSON := valid(data)
-	if !isJSON && e.Type != "message" && e.Type != "error" {
-		return false, nil // a gateway's own, such as a ping
-	}
 	switch {
 	case e.Type == "error", complains(data):
-		if firstByte(data) == '{' {
+		if firstByte(data) == '{' && !a.ended() {
 			_ = a.take(data) // what came beside the error has been paid for
 		}
 		return false, complaintOf(data)
-	case !isJSON || firstByte(data) != '{':
-		return false, errors.New("an event is not a JSON object")
+	case !isJSON && e.Type == "message" && beginsAsJSON(data):
+		return false, errors.New("an event is not JSON")
+	case !isJSON || !isChunk(e.Type, data):
+		return false, nil // a keep-alive
 	}
 	return false, a.take(data)
+}
+
+// isChunk tells a chunk from a keep-alive, which may be JSON too: a number, an object
+// with the time.
+func isChunk(kind string, event []byte) bool {
+	choices := valueOf(event, "choices")
+	empty := len(choices) == 0 || choices[0] == 'n' || choices[0] == '[' && firstByte(behind('[', choices)) == ']'
+	switch {
+	case !empty:
+		return true
+	case kind != "message": // a chunk has no name
+		return false
+	}
+	return choices != nil || firstByte(valueOf(event, "usage")) == '{' ||
+		string(meaning(valueOf(event, "object"))) == "chat.completion.chunk"
 }
 
 // done is the end that a provider says itself.
@@ -87,8 +101,12 @@ func (a *openaiAnswer) done() (bool, error) {
 }
 
 func (a *openaiAnswer) ended() bool {
-	whole, _ := a.done()
-	return whole && len(a.choices) >= a.wanted
+	for _, choice := range a.choices {
+		if !choice.over {
+			return false
+		}
+	}
+	return len(a.choices) >= a.wanted
 }
 
 var null = []byte("null")

@@ -1,9 +1,8 @@
 package provider
 
 import (
-	"context"
+	"bytes"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/ringback/ringback/internal/sse"
@@ -20,43 +19,96 @@ type growError struct{ error }
 
 func (e growError) Unwrap() error { return e.error }
 
-// readStream assembles the answer from its events.
+// readStream assembles the answer from its events, until the provider says that it is
+// done or nothing more comes. Once the answer is whole, nothing that becomes of the
+// connection takes it back.
 func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))
 	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow}
-	for event, err := range sse.Read(body, limits) {
-		if err != nil {
-			return c.broken(err)
-		}
-		body.watch(c.client.idle)
-		if err := c.lookUp(); err != nil {
-			return c.broken(err)
-		}
-		if err := c.reserve(c.answer.size() + len(event.Data)); err != nil {
-			return c.broken(err)
-		}
-		done, err := c.answer.add(event)
-		c.noteFirstToken()
-		if err != nil {
-			return c.spoiled(err)
-		}
-		c.tell(done)
-		if done {
-			body.drain()
+	for event, broke := range sse.Read(body, limits) {
+		whole := c.answer.ended()
+		done, failure := c.step(body, event, broke)
+		switch {
+		case failure != nil && whole:
 			return nil
+		case failure != nil || done:
+			return failure
 		}
 	}
+	return c.unlessWhole(errEnded)
+}
+
+// step takes what a step of the stream brought: an event, or the stream's end.
+func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failure *Error) {
+	if broke != nil {
+		return true, c.cut(event, broke)
+	}
+	body.watch(c.client.idle)
+	if err := c.lookUp(); err != nil {
+		return false, c.broken(err)
+	}
+	held := c.answer.size()
+	if err := c.reserve(held + len(event.Data)); err != nil {
+		return false, c.broken(err)
+	}
+	done, err := c.take(event)
+	c.noteFirstToken()
+	if err != nil {
+		return false, c.spoiled(err)
+	}
+	c.tell(done)
+	switch {
+	case done:
+		body.drain()
+	case c.answer.ended() && (!body.settling() || c.answer.size() != held): // what adds nothing is a keep-alive
+		body.settle()
+	}
+	return done, nil
+}
+
+// take adds an event. Where the blank lines between events are missing, they come as
+// one, with a line of data each.
+func (c *call) take(event sse.Event) (done bool, err error) {
+	if bytes.IndexByte(event.Data, '\n') < 0 || valid(event.Data) {
+		return c.answer.add(event)
+	}
+	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
+		if done, err = c.answer.add(event); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// cut ends a stream that broke off inside an event, which counts in so far as it is
+// whole: its blank line may be all that was missing.
+func (c *call) cut(event sse.Event, broke error) *Error {
+	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
+		if !valid(event.Data) || c.reserve(c.answer.size()+len(event.Data)) != nil {
+			break
+		}
+		if _, err := c.answer.add(event); err != nil {
+			return c.spoiled(err)
+		}
+	}
+	return c.unlessWhole(broke)
+}
+
+// unlessWhole fails the call for what became of the connection, if there is still
+// something that could have come.
+func (c *call) unlessWhole(err error) *Error {
 	if c.answer.ended() {
 		return nil
 	}
-	return c.broken(errEnded)
+	return c.broken(err)
 }
 
 // readWhole takes the answer of a provider that does not stream although it was
-// asked to.
+// asked to. It is over where its JSON is, whatever becomes of the connection.
 func (c *call) readWhole(body *wire) *Error {
 	message := make([]byte, 0, min(4<<10, c.client.maxAnswer+1))
-	for {
+	var value openValue
+	for over := false; !over; {
 		if len(message) == cap(message) {
 			size := int(min(2*int64(cap(message)), c.client.maxAnswer+1)) // body ends before that is full
 			if err := c.reserve(size); err != nil {
@@ -65,11 +117,10 @@ func (c *call) readWhole(body *wire) *Error {
 			message = append(make([]byte, 0, size), message...)
 		}
 		n, err := body.Read(message[len(message):cap(message)])
+		piece := message[len(message) : len(message)+n]
+		n, over = value.read(piece)
 		message = message[:len(message)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+		if err != nil && !over {
 			return c.broken(err)
 		}
 	}
@@ -77,6 +128,7 @@ func (c *call) readWhole(body *wire) *Error {
 		return c.spoiled(err)
 	}
 	c.noteFirstToken()
+	body.drain()
 	return nil
 }
 
@@ -131,49 +183,4 @@ func (c *call) grow(n int) error {
 		return growError{err}
 	}
 	return nil
-}
-
-// wire is a response's body as it comes: bounded, and watched for silence.
-type wire struct {
-	body   io.Reader
-	left   int64
-	cancel context.CancelCauseFunc
-	idle   time.Duration
-	timer  *time.Timer // runs only while a read waits; nil before watch
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	if w.left <= 0 {
-		return 0, errTooLarge
-	}
-	if w.timer != nil {
-		w.timer.Reset(w.idle)
-		defer w.timer.Stop()
-	}
-	n, err := w.body.Read(p[:min(int64(len(p)), w.left)])
-	w.left -= int64(n)
-	return n, err
-}
-
-// watch cancels the call if a read waits for longer than idle, from now on.
-func (w *wire) watch(idle time.Duration) {
-	if w.timer == nil {
-		w.timer = time.AfterFunc(idle, func() { w.cancel(errIdle) })
-		w.timer.Stop()
-	}
-	w.idle = idle
-}
-
-// drain reads what little follows a whole answer, so that the connection can be
-// used again; a server that keeps it open loses it.
-func (w *wire) drain() {
-	const most, patience = 4 << 10, 100 * time.Millisecond
-	w.watch(patience)
-	_, _ = io.CopyN(io.Discard, w, most)
-}
-
-func (w *wire) stop() {
-	if w.timer != nil {
-		w.timer.Stop()
-	}
 }

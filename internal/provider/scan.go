@@ -139,3 +139,31 @@ func extentOfNest(text []byte) int {
 	}
 	return len(text)
 }
+
+// openValue finds the end of an object or an array that comes in pieces.
+type openValue struct {
+	depth             int
+	inString, escaped bool
+}
+
+// read gives how many bytes of the next piece belong to the value, and whether it is
+// over with them.
+func (v *openValue) read(piece []byte) (n int, over bool) {
+	for i, b := range piece {
+		switch {
+		case v.escaped:
+			v.escaped = false
+		case v.inString:
+			v.escaped, v.inString = b == '\\', b != '"'
+		case b == '"':
+			v.inString = true
+		case b == '{', b == '[':
+			v.depth++
+		case b == '}', b == ']':
+			if v.depth--; v.depth == 0 {
+				return i + 1, true
+			}
+		}
+	}
+	return len(piece), false
+}

@@ -129,8 +129,8 @@ func TestAPieceIsToldAtOnce(t *testing.T) {
 				var h heard
 				read := 0
 				stream := readerFunc(func(p []byte) (int, error) {
-					got := h.all(ringback.DeltaText)
-					if want, _ := d.arrived(t, recorded[:read]); got != want && got+"\uFFFD" != want {
+					got, blank := h.all(ringback.DeltaText), strings.LastIndex(lines(recorded[:read]), "\n\n")
+					if want, _ := d.arrived(t, lines(recorded[:read])[:blank+1]); got != want && got+"\uFFFD" != want {
 						t.Fatalf("after %d bytes: told %q, want %q", read, got, want)
 					}
 					if read == len(recorded) {

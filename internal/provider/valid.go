@@ -16,3 +16,10 @@ func valid(text []byte) bool {
 	}
 	return gjson.ValidBytes(text)
 }
+
+// beginsAsJSON reports whether a text that is not JSON may have been meant to be: it
+// may have lost something, so it must not be passed over as a text may.
+func beginsAsJSON(text []byte) bool {
+	first := firstByte(text)
+	return first == '{' || first == '['
+}

@@ -4,10 +4,10 @@
 // It gives an event no meaning: what a type or a payload says, and when a
 // stream is over, is the business of its callers. What it promises them:
 //
-//   - An event is yielded as soon as its blank line has been read, and only
-//     then; half an event is never yielded.
+//   - An event is yielded as soon as its blank line has been read, and without an
+//     error only then.
 //   - A stream that stops between two events ends the iteration; one that stops
-//     inside an event ends it with ErrCut.
+//     inside an event ends it with ErrCut, and with what there was of that event.
 //   - Memory is bounded by Limits, whatever the sender does.
 package sse
 
@@ -64,7 +64,8 @@ const (
 
 // Read yields the events of r until r ends. The last pair has an error unless r
 // ended between two events: ErrCut, ErrTooLarge, an error of Limits.Grow, or
-// whatever r returned, wrapped. Nothing is read beyond what Read needs to know
+// whatever r returned, wrapped. Where the stream stopped inside an event, that pair
+// has what there was of it, as if its blank line had come. Nothing is read beyond what Read needs to know
 // that an event is complete, but for what one call of r.Read brings.
 func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
 	if limits.Line <= 0 {
@@ -111,9 +112,9 @@ func (p *parser) next() (Event, error) {
 		line, err := p.lines.next()
 		switch {
 		case errors.Is(err, errEnd) && p.open:
-			return Event{}, ErrCut
+			return p.cut(), ErrCut
 		case err != nil:
-			return Event{}, err
+			return p.cut(), err
 		case len(line) > 0:
 			if err := p.field(line); err != nil {
 				return Event{}, err
@@ -138,6 +139,15 @@ func (p *parser) dispatch() Event {
 	}
 	p.kind, p.data, p.hasData, p.open = "", p.data[:0], false, false
 	return event
+}
+
+// cut hands out what there is of an event that will not end.
+func (p *parser) cut() Event {
+	line := p.lines.cut()
+	if len(line) > p.lines.limits.Line || len(line) > 0 && p.field(line) != nil || !p.hasData {
+		return Event{}
+	}
+	return p.dispatch()
 }
 
 // field takes one line that is not blank.
@@ -253,6 +263,9 @@ func (l *lines) next() ([]byte, error) {
 		}
 	}
 }
+
+// cut returns the line that has no end.
+func (l *lines) cut() []byte { return l.buf[l.start:l.end] }
 
 // take returns the line of n bytes at the front of the buffer.
 func (l *lines) take(n int) []byte {
