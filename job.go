@@ -24,6 +24,10 @@ type Request struct {
 	Params map[string]json.RawMessage `json:"params,omitempty"`
 	// Provider names the provider; default: by the model.
 	Provider string `json:"provider,omitempty"`
+	// ProviderHeaders go to the provider with each call: anthropic-beta,
+	// anthropic-version, openai-beta, openai-organization, openai-project, and those
+	// that the server's configuration adds.
+	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
 	// Events are the webhooks wanted; nil means the four that end a job.
 	Events *[]EventType `json:"events,omitempty"`
 	// WebhookBody is how much a webhook carries; default WebhookFull.
@@ -164,6 +168,8 @@ type Job struct {
 	Webhook   *Webhook `json:"webhook,omitempty"`
 	// Request is the provider's request as stored, with ?include=request only.
 	Request json.RawMessage `json:"request,omitempty"`
+	// ProviderHeaders are those of the request, with ?include=request only.
+	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
 }
 
 // ErrorDetail is what a program reads of a job's error.

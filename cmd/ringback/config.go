@@ -41,6 +41,7 @@ type config struct {
 	defaultModel  string
 	allowCallback []netip.Prefix
 	allowOrigins  []string
+	allowHeaders  []string // that requests may pass on, beside the usual ones
 	concurrency   int
 	maxQueued     int
 	drainTimeout  time.Duration

@@ -41,12 +41,13 @@ var samples = map[string]struct {
 		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
 	"allow_origin": {"https://a.example.com,http://localhost:3000", func(c config) any { return c.allowOrigins },
 		[]string{"https://a.example.com", "http://localhost:3000"}},
-	"concurrency":   {"7", func(c config) any { return c.concurrency }, 7},
-	"max_queued":    {"8", func(c config) any { return c.maxQueued }, 8},
-	"drain_timeout": {"1m30s", func(c config) any { return c.drainTimeout }, 90 * time.Second},
-	"simulate":      {"true", func(c config) any { return c.simulate }, true},
-	"insecure":      {"true", func(c config) any { return c.insecure }, true},
-	"log_level":     {"debug", func(c config) any { return c.logLevel }, slog.LevelDebug},
+	"allow_provider_header": {"X-Team,openai-beta,x-trace", func(c config) any { return c.allowHeaders }, []string{"x-team", "x-trace"}},
+	"concurrency":           {"7", func(c config) any { return c.concurrency }, 7},
+	"max_queued":            {"8", func(c config) any { return c.maxQueued }, 8},
+	"drain_timeout":         {"1m30s", func(c config) any { return c.drainTimeout }, 90 * time.Second},
+	"simulate":              {"true", func(c config) any { return c.simulate }, true},
+	"insecure":              {"true", func(c config) any { return c.insecure }, true},
+	"log_level":             {"debug", func(c config) any { return c.logLevel }, slog.LevelDebug},
 }
 
 // beside is what some settings need beside them.
@@ -179,6 +180,8 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 		{nil, []string{"RINGBACK_API_KEY=a b"}, "RINGBACK_API_KEY: the key must be printable ASCII"},
 		{nil, []string{"RINGBACK_API_KEY=a,b"}, "RINGBACK_API_KEY: holds a comma, which no key has: it takes one key"},
 		{[]string{"--config", write(t, "api_key: a,b\n")}, nil, ".yaml:1: api_key: holds a comma"},
+		{nil, []string{"RINGBACK_ALLOW_PROVIDER_HEADER=X-Api-Key"}, "RINGBACK_ALLOW_PROVIDER_HEADER: x-api-key cannot be passed on"},
+		{[]string{"--allow-provider-header", "a:b"}, nil, `--allow-provider-header: "a:b" is not the name of a header`},
 		{[]string{"--roles", "worker"}, nil, "--roles: a node of one role needs others beside it"},
 		{nil, []string{"RINGBACK_ROLES=both"}, `RINGBACK_ROLES: "both" is not one of api, worker`},
 		{[]string{"--roles", ","}, nil, "--roles: is empty"},

@@ -22,9 +22,9 @@ request and callback URL, which runs at once. stdout has the new ids.
 --patch changes the request: a JSON merge patch (RFC 7396), as text or @FILE, on what
 "ringback jobs show --request JOB" prints; null removes a field. These fields of
 POST /api/generate are not in there, and may be patched too: callback_url,
-callback_headers, events, webhook_body, timeout_seconds, max_attempts,
-max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, run_at, expires_at,
-fallback_models, provider.`,
+callback_headers, provider_headers, events, webhook_body, timeout_seconds,
+max_attempts, max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, run_at,
+expires_at, fallback_models, provider.`,
 		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
   ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,

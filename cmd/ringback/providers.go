@@ -19,6 +19,7 @@ type upstream struct {
 	protocol          string
 	baseURL           string
 	apiKey            provider.Key
+	version           string // of the protocol anthropic; "" is the default
 	concurrency       int
 	requestsPerMinute int
 	origin            string // for an error
@@ -111,6 +112,7 @@ func (r *reader) upstream(e entry) (upstream, error) {
 		"protocol":            func(s string) error { return setText(&u.protocol, s) },
 		"base_url":            func(s string) error { return setText(&u.baseURL, s) },
 		"api_key_env":         func(s string) error { return setText(&keyVariable, s) },
+		"anthropic_version":   func(s string) error { return setText(&u.version, s) },
 		"concurrency":         func(s string) error { return setCount(&u.concurrency, s, 100_000) },
 		"requests_per_minute": func(s string) error { return setCount(&u.requestsPerMinute, s, 10_000_000) },
 	})

@@ -75,7 +75,7 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 			return serve(cmd.Context(), c, log, newRegistry(), func(string) {})
 		},
 	}
-	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "allow-origin", "concurrency", "max-queued",
+	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "allow-origin", "allow-provider-header", "concurrency", "max-queued",
 		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "advertise-url", "simulate", "insecure", "log-level")
 	return cmd
 }
@@ -145,7 +145,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	}
 	defer closeTraces()
 	n, err := node.New(node.Config{
-		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel,
+		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel, ProviderHeaders: c.allowHeaders,
 		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.watchedDir(),
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
@@ -296,7 +296,7 @@ func openProviders(c config) (map[string]node.Provider, func(), error) {
 	}
 	for _, u := range all {
 		client, err := provider.New(provider.Config{
-			Name: u.name, Protocol: u.protocol, BaseURL: u.baseURL, APIKey: u.apiKey, UserAgent: userAgent(),
+			Name: u.name, Protocol: u.protocol, BaseURL: u.baseURL, APIKey: u.apiKey, Version: u.version, UserAgent: userAgent(),
 		})
 		if err != nil {
 			closeAll()

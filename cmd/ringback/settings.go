@@ -18,6 +18,7 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/api"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/provider"
 )
 
 // setting is one line of the table: what may be set, by which names, and how its
@@ -106,6 +107,11 @@ var settings = []setting{
 		key: "allow_callback", flag: "allow-callback", variable: "RINGBACK_ALLOW_CALLBACK", meta: "CIDR", list: true,
 		help: "let webhooks go to these addresses too, such as 127.0.0.0/8 or 10.0.0.0/8; repeat it, or divide by commas",
 		set:  setAllowCallback,
+	},
+	{
+		key: "allow_provider_header", flag: "allow-provider-header", variable: "RINGBACK_ALLOW_PROVIDER_HEADER", meta: "NAME", list: true,
+		help: "let requests pass this header on to their provider, too, in provider_headers or as a header of their own; repeat it, or divide by commas",
+		set:  setAllowProviderHeader,
 	},
 	{
 		key: "allow_origin", flag: "allow-origin", variable: "RINGBACK_ALLOW_ORIGIN", meta: "ORIGIN", list: true,
@@ -271,6 +277,21 @@ func setAllowOrigin(c *config, values []string) error {
 				return err
 			}
 			c.allowOrigins = append(c.allowOrigins, s)
+		}
+	}
+	return nil
+}
+
+func setAllowProviderHeader(c *config, values []string) error {
+	c.allowHeaders = nil
+	for _, v := range values {
+		for _, s := range strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if err := provider.CheckHeaderName(s); err != nil {
+				return err
+			}
+			if name := strings.ToLower(s); !slices.Contains(provider.HeaderNames, name) && !slices.Contains(c.allowHeaders, name) {
+				c.allowHeaders = append(c.allowHeaders, name)
+			}
 		}
 	}
 	return nil

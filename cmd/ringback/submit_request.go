@@ -39,6 +39,7 @@ var requestFlags = []requestFlag{
 	{"fallback-model", "fallback_models", "MODEL", "asked when the one before has no answer; repeat it", list},
 	{"param", "params", "KEY=JSON", "a further field of the provider's request, such as temperature=0.2; repeat it", jsonPairs},
 	{"provider", "provider", "NAME", "the provider; default: by the model", lastText},
+	{"provider-header", "provider_headers", "NAME=VALUE", "a header for the provider, such as anthropic-beta; repeat it", textPairs},
 	{"timeout-seconds", "timeout_seconds", "N", "bounds one attempt", number},
 	{"max-attempts", "max_attempts", "N", "how many attempts may fail", number},
 	{"max-wait-seconds", "max_wait_seconds", "N", "how long the provider may refuse it", number},

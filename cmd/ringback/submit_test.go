@@ -19,7 +19,7 @@ var requestSamples = map[string]struct{ text, want string }{
 	"model": {"m", `"m"`}, "callback-url": {"https://e.com/", `"https://e.com/"`}, "max-tokens": {"5", `5`}, "system": {"Be brief.", `"Be brief."`},
 	"metadata": {"a=b=c", `{"a":"b=c"}`}, "priority": {"9", `9`}, "run-at": {"90m", `"2026-11-23T10:30:00.000Z"`},
 	"expires-at": {"2026-11-24T09:00:00+01:00", `"2026-11-24T08:00:00.000Z"`}, "fallback-model": {"n", `["n"]`}, "param": {"top_k=3", `{"top_k":3}`},
-	"provider": {"p", `"p"`}, "timeout-seconds": {"6", `6`}, "max-attempts": {"7", `7`}, "max-wait-seconds": {"8", `8`}, "retry-uncertain": {"never", `"never"`},
+	"provider": {"p", `"p"`}, "provider-header": {"openai-beta=b", `{"openai-beta":"b"}`}, "timeout-seconds": {"6", `6`}, "max-attempts": {"7", `7`}, "max-wait-seconds": {"8", `8`}, "retry-uncertain": {"never", `"never"`},
 	"stream-to": {"wss://e.com/", `"wss://e.com/"`}, "on-disconnect": {"cancel", `"cancel"`},
 	"result-ttl-seconds": {"60", `60`}, "event": {"job.failed", `["job.failed"]`}, "webhook-body": {"thin", `"thin"`}, "callback-header": {"X-A=b", `{"X-A":"b"}`},
 }

@@ -19,7 +19,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 		"prompt": "Hi \u00e9", "messages": [ {"role":"user","content":12345678901234567890} ], "callback_url": "https://example.com/hook",
 		"model": "claude-sonnet-5-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
 		"provider": "anthropic", "events": ["job.completed"], "webhook_body": "thin", "metadata": {"b": 1, "a": [1e400]},
-		"callback_headers": {"X-Team": "blue"}, "timeout_seconds": 10, "max_attempts": 2, "max_wait_seconds": 60,
+		"callback_headers": {"X-Team": "blue"}, "provider_headers": {"openai-beta": "b"}, "timeout_seconds": 10, "max_attempts": 2, "max_wait_seconds": 60,
 		"result_ttl_seconds": 120, "expires_at": "2026-01-31T18:00:00+01:00", "retry_uncertain": "never", "stream": true, "stream_to": "wss://example.com/", "on_disconnect": "cancel"}`), readGenerate)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 		CallbackURL: "https://example.com/hook", Model: "claude-sonnet-5-5", MaxTokens: new(100), System: json.RawMessage(`"Be brief."`),
 		Params:   map[string]json.RawMessage{"temperature": json.RawMessage("0.10"), "tools": json.RawMessage("[ ]")},
 		Provider: "anthropic", Events: &events, WebhookBody: "thin", Metadata: json.RawMessage(`{"b": 1, "a": [1e400]}`),
-		CallbackHeaders: map[string]string{"X-Team": "blue"}, TimeoutSeconds: new(10), MaxAttempts: new(2),
+		CallbackHeaders: map[string]string{"X-Team": "blue"}, ProviderHeaders: map[string]string{"openai-beta": "b"}, TimeoutSeconds: new(10), MaxAttempts: new(2),
 		MaxWaitSeconds: new(60), ResultTTLSeconds: new(120),
 		ExpiresAt:      &ringback.Time{Time: time.Date(2026, 1, 31, 17, 0, 0, 0, time.UTC)},
 		RetryUncertain: "never",
@@ -94,7 +94,7 @@ func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
 		_, err := decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
-			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, on_disconnect, params, priority, prompt, provider, "+
+			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, on_disconnect, params, priority, prompt, provider, provider_headers, "+
 			"result_ttl_seconds, retry_uncertain, run_at, stream, stream_to, system, timeout_seconds, webhook_body")
 	}
 	_, err := decode([]byte(`{"reason":"why"}`), readNothing)

@@ -12,7 +12,7 @@ import (
 
 // POST /api/generate
 func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (reply, error) {
-	sub, err := submission(c, req)
+	sub, err := s.submission(c, req)
 	if err != nil {
 		return reply{}, err
 	}
@@ -41,13 +41,16 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 }
 
 // submission adds to the body what the headers say.
-func submission(c *call, req *ringback.Request) (node.Submission, error) {
+func (s *Server) submission(c *call, req *ringback.Request) (node.Submission, error) {
 	var sub node.Submission
 	url, err := callbackURL(c.header, req.CallbackURL)
 	if err != nil {
 		return sub, err
 	}
 	req.CallbackURL = url
+	if req.ProviderHeaders, err = providerHeaders(c.header, req.ProviderHeaders, s.node.ProviderHeaders()); err != nil {
+		return sub, err
+	}
 	key, err := idempotencyKey(c.header)
 	if err != nil {
 		return sub, err
@@ -90,6 +93,8 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 		return verbatimFields(v, &r.Params)
 	case "provider":
 		return text(v, &r.Provider)
+	case "provider_headers":
+		return texts(v, &r.ProviderHeaders)
 	case "events":
 		return list(v, &r.Events)
 	case "webhook_body":

@@ -104,3 +104,36 @@ func callbackURL(h http.Header, inBody string) (string, error) {
 	}
 	return inBody, nil
 }
+
+// providerHeaders are those of the body and, beside them, those of the request
+// itself that may be passed on.
+func providerHeaders(h http.Header, inBody map[string]string, allowed []string) (map[string]string, error) {
+	for _, name := range allowed {
+		value := strings.Join(h.Values(name), ", ")
+		if value == "" {
+			continue
+		}
+		field, given := named(inBody, name)
+		switch {
+		case !given:
+			if inBody == nil {
+				inBody = map[string]string{}
+			}
+			inBody[name] = value
+		case inBody[field] != value:
+			return nil, ringback.Invalid("provider_headers."+field,
+				"provider_headers."+field+" and the header "+name+" of this request differ; give one of them")
+		}
+	}
+	return inBody, nil
+}
+
+// named finds a header in an object of headers, whose names have no case.
+func named(headers map[string]string, name string) (field string, found bool) {
+	for field := range headers {
+		if strings.EqualFold(field, name) {
+			return field, true
+		}
+	}
+	return "", false
+}

@@ -17,11 +17,15 @@ type origins struct {
 	public     string          // origin of the public URL; "" if there is none
 	allowed    map[string]bool // by the configuration
 	any        bool            // it allows all
+	sent       string          // the headers that an allowed page may send
 }
 
 // newOrigins returns an error that names the field that is wrong.
-func newOrigins(publicURL string, allowed []string) (*origins, error) {
-	o := &origins{protection: http.NewCrossOriginProtection(), allowed: map[string]bool{}}
+func newOrigins(publicURL string, allowed, providerHeaders []string) (*origins, error) {
+	o := &origins{
+		protection: http.NewCrossOriginProtection(), allowed: map[string]bool{},
+		sent: corsSent + ", " + strings.Join(providerHeaders, ", "),
+	}
 	if publicURL != "" {
 		u, err := url.Parse(publicURL)
 		if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
@@ -133,7 +137,7 @@ func (o *origins) preflight(r *http.Request) (h http.Header, asked bool) {
 	}
 	return http.Header{
 		"Access-Control-Allow-Methods": {corsMethods},
-		"Access-Control-Allow-Headers": {corsSent},
+		"Access-Control-Allow-Headers": {o.sent},
 		"Access-Control-Max-Age":       {corsMaxAge},
 	}, true
 }

@@ -93,7 +93,7 @@ type Server struct {
 // New makes the API of n. It returns an error that names the field of c that is
 // wrong.
 func New(c Config, n *node.Node) (*Server, error) {
-	allowed, err := newOrigins(c.PublicURL, c.AllowOrigins)
+	allowed, err := newOrigins(c.PublicURL, c.AllowOrigins, n.ProviderHeaders())
 	if err != nil {
 		return nil, err
 	}

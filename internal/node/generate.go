@@ -95,6 +95,8 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *fee
 		Grow:  held.grow,
 		Sent:  func() { sent.Store(true) },
 		Delta: f.delta(),
+
+		Header: j.Options.ProviderHeaders,
 		FirstToken: func(at time.Time) {
 			first = at
 			t.key.Accepted()

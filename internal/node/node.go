@@ -70,6 +70,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,6 +97,9 @@ type Config struct {
 	Routes []Route
 	// DefaultModel is asked when a request names none; "" means claude-sonnet-5-5.
 	DefaultModel string
+	// ProviderHeaders are further headers that requests may pass on to their
+	// provider, beside provider.HeaderNames; in lower case.
+	ProviderHeaders []string
 	// Guard says where webhooks may go. Required.
 	Guard *webhook.Guard
 	// Sender sends them. Required. The node closes it when it stops.
@@ -246,6 +250,7 @@ func New(cfg Config) (*Node, error) {
 	cfg.DiskReserve = cmp.Or(cfg.DiskReserve, 512<<20)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 20*time.Second)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	cfg.ProviderHeaders = slices.Concat(provider.HeaderNames, cfg.ProviderHeaders)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -42,6 +42,9 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 	v, cancels = n.view(&j), j.Options.OnDisconnect == ringback.DisconnectCancel
 	v.StreamURL = n.streamURL(v.ID)
 	v.Webhook, v.Request, v.PartialResult = viewWebhook(c.Webhook), c.Request, string(c.Partial)
+	if includeRequest {
+		v.ProviderHeaders = j.Options.ProviderHeaders
+	}
 	if j.Status == ringback.Completed {
 		text, err := provider.Text(j.Protocol, c.Answer)
 		if err != nil {

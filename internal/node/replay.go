@@ -30,6 +30,7 @@ type Patch struct {
 var settings = map[string]func(to, from *ringback.Request){
 	"callback_url":       func(to, from *ringback.Request) { to.CallbackURL = from.CallbackURL },
 	"callback_headers":   func(to, from *ringback.Request) { to.CallbackHeaders = from.CallbackHeaders },
+	"provider_headers":   func(to, from *ringback.Request) { to.ProviderHeaders = from.ProviderHeaders },
 	"events":             func(to, from *ringback.Request) { to.Events = from.Events },
 	"webhook_body":       func(to, from *ringback.Request) { to.WebhookBody = from.WebhookBody },
 	"timeout_seconds":    func(to, from *ringback.Request) { to.TimeoutSeconds = from.TimeoutSeconds },
@@ -142,6 +143,7 @@ func requestOf(j store.Job) ringback.Request {
 	return ringback.Request{
 		CallbackURL:      o.CallbackURL,
 		CallbackHeaders:  o.CallbackHeaders,
+		ProviderHeaders:  o.ProviderHeaders,
 		Events:           new(slices.Clone(o.Events)),
 		WebhookBody:      o.WebhookBody,
 		Metadata:         j.Metadata,

@@ -38,6 +38,7 @@ func TestADeadJobIsReplayedAsItWasAndLinkedBothWays(t *testing.T) {
 	dead := w.died(ringback.Request{
 		Prompt: "once more", Model: "sim/flaky-1", MaxAttempts: new(1), Metadata: []byte(`{"order":17}`), MaxTokens: new(77), Priority: new(3),
 		CallbackHeaders: map[string]string{"X-Tenant": "blue"}, TimeoutSeconds: new(99),
+		ProviderHeaders: map[string]string{"anthropic-beta": "new"},
 	})
 	again := w.replay(dead.ID, node.Patch{})
 	if again.ReplayOf != dead.ID || again.ID == dead.ID || again.Priority != 3 || string(again.Metadata) != `{"order":17}` || again.MaxAttempts != 1 {
@@ -58,8 +59,8 @@ func TestADeadJobIsReplayedAsItWasAndLinkedBothWays(t *testing.T) {
 		t.Errorf("the dead one changed:\n%s\n%s", got, want)
 	}
 	calls := w.called("once more", 2)
-	if !strings.Contains(string(calls.Body), `"max_tokens":77`) {
-		t.Errorf("the request: got %s", calls.Body)
+	if !strings.Contains(string(calls.Body), `"max_tokens":77`) || calls.Header.Get("anthropic-beta") != "new" {
+		t.Errorf("the request: got %s with %v", calls.Body, calls.Header)
 	}
 }
 

@@ -215,6 +215,7 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 		OnDisconnect:   oneOf(c, "on_disconnect", r.OnDisconnect, ringback.DisconnectContinue, ringback.DisconnectCancel),
 	}
 	n.callback(c, r, &options)
+	options.ProviderHeaders = n.providerHeaders(c, r)
 	n.streamTo(c, r, &options)
 	priority := c.number("priority", r.Priority)
 	run := runAt(c, r.RunAt, now)

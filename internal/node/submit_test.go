@@ -86,6 +86,8 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 			t.Errorf("provider: got %q, %d calls of the second one", j.Provider, len(log.Calls()))
 		}
 	},
+	"ProviderHeaders": storedAs(ringback.Request{ProviderHeaders: map[string]string{"Anthropic-Beta": "a,b"}},
+		func(o store.Options) any { return o.ProviderHeaders }, map[string]string{"anthropic-beta": "a,b"}, map[string]string(nil)),
 	"Events": func(t *testing.T, w *world) {
 		j := w.end(w.submit(ringback.Request{CallbackURL: w.callback, Events: &[]ringback.EventType{ringback.EventFailed}}).ID)
 		if j.Webhook != nil {
@@ -276,6 +278,11 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"callback_headers", "reserved", ringback.Request{CallbackHeaders: map[string]string{"Webhook-Id": "1"}}},
 		{"callback_headers", "need a callback_url", ringback.Request{Events: &[]ringback.EventType{}, CallbackHeaders: map[string]string{"X-A": "1"}}},
 		{"callback_headers", "at most 10", ringback.Request{CallbackHeaders: manyHeaders(11)}},
+		{"provider_headers.Authorization", "there are anthropic-beta, ", ringback.Request{ProviderHeaders: map[string]string{"Authorization": "Bearer x"}}},
+		{"provider_headers.anthropic-beta", "no control", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": "a\nb"}}},
+		{"provider_headers.anthropic-beta", "is empty", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": " "}}},
+		{"provider_headers.openai-beta", "4096", ringback.Request{ProviderHeaders: map[string]string{"openai-beta": strings.Repeat("x", 4097)}}},
+		{"provider_headers.openai-beta", "twice", ringback.Request{ProviderHeaders: map[string]string{"OpenAI-Beta": "x", "openai-beta": "x"}}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(0)}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(3601)}},
 		{"max_attempts", "from 1 to 20", ringback.Request{MaxAttempts: new(0)}},

@@ -181,6 +181,11 @@ var requestHeaders = map[string]*schema{
 	"X-Request-Id":        {Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"},
 	"Last-Event-ID":       {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
 	"Prefer":              {Type: "string"},
+	"anthropic-beta":      passedOn,
+	"anthropic-version":   passedOn,
+	"openai-beta":         passedOn,
+	"openai-organization": passedOn,
+	"openai-project":      passedOn,
 	"traceparent":         {Type: "string", Pattern: "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?$"},
 	"tracestate":          {Type: "string"},
 	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
@@ -189,6 +194,9 @@ var requestHeaders = map[string]*schema{
 	"webhook-signature":   {Type: "string", Pattern: "^v1,[A-Za-z0-9+/]{43}=$"},
 	"X-Webhook-Signature": {Type: "string", Pattern: "^sha256=[0-9a-f]{64}$"},
 }
+
+// passedOn is a header that goes to the provider.
+var passedOn = &schema{Type: "string", MaxLength: new(4096)}
 
 var answerHeaders = map[string]*parameter{
 	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: requestHeaders["X-Request-Id"]},

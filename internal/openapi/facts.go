@@ -39,7 +39,7 @@ var kinds = map[string]string{
 var requests = map[string]bool{"Request": true, "DeadAction": true}
 
 // without are fields that a struct shares with another, and never has.
-var without = map[string][]string{"Event": {"webhook", "request", "stream_url"}}
+var without = map[string][]string{"Event": {"webhook", "request", "provider_headers", "stream_url"}}
 
 // enums are the types that are one word of several.
 var enums = map[reflect.Type][]any{
@@ -137,7 +137,10 @@ var facts = map[string]fact{
 	"Request.callback_url":     func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
 	"Request.model":            func(s *schema) { s.MaxLength = new(256) },
 	"Request.callback_headers": func(s *schema) { s.MaxProperties = new(10) },
-	"Request.stream":           byDefault(false),
+	"Request.provider_headers": func(s *schema) {
+		s.AdditionalProperties = &schema{Type: "string", MinLength: new(1), MaxLength: new(4096)}
+	},
+	"Request.stream": byDefault(false),
 	"Request.stream_to": func(s *schema) {
 		s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://`
 	},

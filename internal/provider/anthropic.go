@@ -18,11 +18,11 @@ func anthropic() protocol {
 			base = strings.TrimSuffix(strings.TrimSuffix(base, "/messages"), "/v1")
 			return base + "/v1/messages"
 		},
-		authorize: func(header http.Header, key string) {
+		authorize: func(header http.Header, key, version string) {
 			if key != "" { // a private server may need none
 				header.Set("x-api-key", key)
 			}
-			header.Set("anthropic-version", "2023-06-01")
+			header.Set(headerAnthropicVersion, version)
 		},
 		encode:   encodeAnthropic,
 		streamed: func(request []byte, model string, _ bool) ([]byte, error) { return askStream(request, model) },

@@ -143,7 +143,8 @@ func (c *call) send() (*http.Response, *Error) {
 	request.Header.Set("Accept", "text/event-stream, application/json")
 	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", c.client.userAgent)
-	c.client.protocol.authorize(request.Header, c.client.key())
+	c.client.protocol.authorize(request.Header, c.client.key(), c.client.version)
+	passOn(request.Header, c.request.Header)
 	response, err := c.client.transport.RoundTrip(request)
 	switch {
 	case err == nil:

@@ -46,6 +46,9 @@ type Config struct {
 	BaseURL string
 	// APIKey is sent with each call; "" for a server that needs none.
 	APIKey Key
+	// Version is the anthropic-version that calls are made with; "" means 2023-06-01.
+	// It is of the protocol anthropic alone.
+	Version string
 	// IdleTimeout bounds the silence within a stream, after its first event; 0
 	// means 120 s.
 	IdleTimeout time.Duration
@@ -67,6 +70,7 @@ type Client struct {
 	language  string
 	protocol  protocol
 	endpoint  *url.URL
+	version   string
 	userAgent string
 	idle      time.Duration
 	maxAnswer int64
@@ -96,6 +100,9 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return fault("base_url", err)
 	}
+	if err := checkVersion(config.Version, config.Protocol); err != nil {
+		return fault("anthropic_version", err)
+	}
 	key := string(config.APIKey)
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return fault("api_key", errors.New("must be printable ASCII without spaces (is there a line break at its end?)"))
@@ -105,6 +112,7 @@ func New(config Config) (*Client, error) {
 		language:  config.Protocol,
 		protocol:  language,
 		endpoint:  endpoint,
+		version:   cmp.Or(config.Version, defaultAnthropicVersion),
 		userAgent: cmp.Or(config.UserAgent, "Ringback"),
 		idle:      cmp.Or(max(config.IdleTimeout, 0), defaultIdleTimeout),
 		maxAnswer: cmp.Or(max(config.MaxAnswer, 0), defaultMaxAnswer),
@@ -178,6 +186,9 @@ type Request struct {
 	Body []byte
 	// Model, if set, takes the place of the model in Body.
 	Model string
+	// Header are the caller's headers for the provider, as CheckHeaders returned
+	// them; nil for none.
+	Header map[string]string
 	// Now, if set, is the clock by which times that the provider names are taken; nil
 	// means this machine's.
 	Now func() time.Time

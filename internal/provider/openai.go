@@ -19,7 +19,7 @@ import (
 func openai() protocol {
 	return protocol{
 		endpoint: openaiEndpoint,
-		authorize: func(header http.Header, key string) {
+		authorize: func(header http.Header, key, _ string) {
 			if key != "" { // a private server may need none
 				header.Set("Authorization", "Bearer "+key)
 			}

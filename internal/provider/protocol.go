@@ -25,7 +25,7 @@ type protocol struct {
 	// its end.
 	endpoint func(base string) string
 	// authorize sets the headers that carry the key and the protocol's version.
-	authorize func(header http.Header, key string)
+	authorize func(header http.Header, key, version string)
 	// encode makes the provider's request of a checked prompt.
 	encode func(Prompt) (json.RawMessage, error)
 	// streamed turns a stored request into one that asks for a stream, and for

@@ -306,6 +306,8 @@ type Options struct {
 	RetryUncertain  ringback.RetryUncertain `json:"retry_uncertain"`
 	// Provider is the one that the caller named; "" leaves it to the routes.
 	Provider string `json:"provider,omitempty"`
+	// ProviderHeaders are sent with each call of a provider.
+	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
 	// Fallbacks are all that were to be asked when the job was new.
 	Fallbacks   []string `json:"fallbacks,omitempty"`
 	TraceParent string   `json:"traceparent,omitempty"`

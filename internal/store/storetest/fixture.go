@@ -65,6 +65,7 @@ func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.New
 			CallbackURL:     host + "/hook",
 			Host:            host,
 			CallbackHeaders: map[string]string{"X-Tenant": "7"},
+			ProviderHeaders: map[string]string{"anthropic-beta": "one,two"},
 			Events:          ringback.TerminalEvents,
 			WebhookBody:     ringback.WebhookFull,
 			Timeout:         10 * time.Minute,
