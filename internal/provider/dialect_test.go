@@ -179,8 +179,8 @@ func openaiGarbage() map[string]string {
 
 func manyCalls() string {
 	var b strings.Builder
-	for i := range maxParts {
-		fmt.Fprintf(&b, `,{"index":%d}`, i+1)
+	for i := range maxCalls + 1 {
+		fmt.Fprintf(&b, `,{"index":%d,"id":"c%d","function":{"name":"f"}}`, i+1, i+1)
 	}
 	return b.String()
 }

@@ -45,8 +45,9 @@ type grownItem struct {
 	index int64 // noIndex: value.raw are items, joined by commas
 	id    string
 	value grown
-	told  int // bytes: of a run, or of the string that is told of an item
-	parts int // that have been told of a run
+	told  int        // bytes: of a run, or of the string that is told of an item
+	parts int        // that have been told of a run
+	call  *grownCall // of a tool call
 }
 
 const noIndex = -1
@@ -187,7 +188,9 @@ func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 // extend adds the items of a list to a list.
 func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) {
 	for item := range items(piece) {
-		if index := member(item, "index"); index.Type == gjson.Number && index.Int() >= 0 {
+		if index := member(item, "index"); string(name) == "tool_calls" {
+			err = p.addCall(v, item)
+		} else if index.Type == gjson.Number && index.Int() >= 0 {
 			err = p.addItem(v, name, item, message)
 		} else {
 			err = p.loose(v, item)
@@ -200,13 +203,9 @@ func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) 
 }
 
 // addItem adds a piece of an item that tells its index. Some servers give all
-// items the same one: what has another id is another item. The index of a tool
-// call is of the stream alone.
+// items the same one: what has another id is another item.
 func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
 	index, id := member(piece, "index").Int(), member(piece, "id").Str
-	if string(name) == "tool_calls" {
-		piece = without(piece, "index")
-	}
 	for _, item := range slices.Backward(v.items) {
 		if item.index == index && (id == "" || item.id == "" || item.id == id) {
 			item.id = cmp.Or(item.id, id)

@@ -232,7 +232,7 @@ func TestWhatIsToldOfChunks(t *testing.T) {
 		},
 		"calls that come whole, or as objects": {
 			delta(`{"tool_calls":[{"function":{"arguments":"{}"}},{"function":{"arguments":{"a":1}}}]}`, `{"tool_calls":[{"index":0,"function":{"arguments":{"b":2}}}]}`, `{"tool_calls":[{"function":{"arguments":"3"}}]}`),
-			[]ringback.Delta{{Kind: toolInput, Text: "{}"}, {Kind: toolInput, Index: 1, Text: `{"a":1}`}, {Kind: toolInput, Index: 3, Text: "3"}, {Kind: toolInput, Index: 2, Text: `{"b":2}`}},
+			[]ringback.Delta{{Kind: toolInput, Text: "{}"}, {Kind: toolInput, Index: 1, Text: `{"a":1}`}, {Kind: toolInput, Index: 2, Text: `{"b":2}`}, {Kind: toolInput, Index: 3, Text: "3"}},
 		},
 		"thoughts under two names": {
 			delta(`{"reasoning":"H","reasoning_content":"H"}`, `{"reasoning":"m","reasoning_content":"m"}`),

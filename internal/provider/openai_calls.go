@@ -1,0 +1,200 @@
+package provider
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// maxCalls bounds the tool calls of a message: more than any answer has.
+const maxCalls = 2000
+
+// grownCall is what is known of a tool call, to find the call that a piece goes on
+// with.
+type grownCall struct {
+	id, name string
+	index    int64 // that it began with; noIndex if it had none
+	turn     int   // the last piece that it got
+	input    balance
+}
+
+// callPiece is a piece of a tool call. The protocol's own have an index, and id and
+// name in the first; servers leave each of these out, repeat it, or change it from
+// piece to piece.
+type callPiece struct {
+	id, name string
+	index    int64
+	input    []byte // the contents of a JSON string
+	isObject bool   // the input came as an object
+}
+
+func readCall(piece []byte) callPiece {
+	p := callPiece{id: member(piece, "id").Str, index: callIndex(member(piece, "index"))}
+	function := valueOf(piece, "function")
+	p.name = member(function, "name").Str
+	input := valueOf(function, "arguments")
+	switch firstByte(input) {
+	case '"':
+		p.input = inner(input)
+	case '{':
+		p.isObject = true
+		p.input = inner(quote(string(input)))
+	}
+	return p
+}
+
+func callIndex(index gjson.Result) int64 {
+	if n, err := strconv.ParseInt(index.String(), 10, 64); err == nil && n >= 0 {
+		return n
+	}
+	return noIndex
+}
+
+// addCall adds a piece of a tool call. The index is of the stream alone; the id and
+// the name are those that came first.
+func (p *pieces) addCall(v *grown, piece []byte) error {
+	if piece[0] == 'n' {
+		return nil
+	}
+	if piece[0] != '{' {
+		return errors.New("a tool call is not a JSON object")
+	}
+	came := readCall(piece)
+	if came.isObject { // the protocol has a string
+		function := appendObject(nil, valueOf(piece, "function"), field{"arguments", slices.Concat([]byte{'"'}, came.input, []byte{'"'})})
+		piece = appendObject(nil, piece, field{"function", function})
+	}
+	piece = without(piece, "index")
+	item := callOf(v.items, came)
+	if item == nil {
+		return p.beginCall(v, piece, came)
+	}
+	return p.goOn(item, piece, came, lastTurn(v.items)+1)
+}
+
+func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
+	if len(v.items) >= maxCalls {
+		return errors.New("the answer is of too many parts")
+	}
+	if err := p.part(); err != nil {
+		return err
+	}
+	item := &grownItem{index: int64(len(v.items)), call: &grownCall{id: came.id, name: came.name, index: came.index, turn: lastTurn(v.items) + 1}}
+	item.call.input.add(came.input)
+	v.items = append(v.items, item)
+	return p.set(&item.value, []byte("tool_calls"), piece, true)
+}
+
+func (p *pieces) goOn(item *grownItem, piece []byte, came callPiece, turn int) error {
+	call := item.call
+	call.turn = turn
+	if call.id != "" {
+		piece = without(piece, "id")
+	}
+	call.id, call.name = cmp.Or(call.id, came.id), cmp.Or(call.name, came.name)
+	switch {
+	case repeats(item, came):
+		return nil
+	case came.isObject && call.input.begun:
+		return errors.New("a piece of arguments is of another kind than those before it")
+	}
+	call.input.add(came.input)
+	return p.add(&item.value, []byte("tool_calls"), piece, true)
+}
+
+func lastTurn(items []*grownItem) (turn int) {
+	for _, item := range items {
+		turn = max(turn, item.call.turn)
+	}
+	return turn
+}
+
+// callOf finds the call that a piece goes on with; nil if it begins a new one.
+func callOf(items []*grownItem, came callPiece) *grownItem {
+	var byID, byIndex, last *grownItem
+	for _, item := range items {
+		if came.id != "" && item.call.id == came.id {
+			byID = item
+		}
+		if came.index != noIndex && item.call.index == came.index {
+			byIndex = item
+		}
+		if last == nil || item.call.turn > last.call.turn {
+			last = item
+		}
+	}
+	for _, item := range []*grownItem{byID, byIndex, last} {
+		if item != nil && goesOn(item, came, item == byID, byIndex) {
+			return item
+		}
+	}
+	return nil
+}
+
+// goesOn reports whether a piece may belong to a call: one of its id or its index, or
+// the one that grew last.
+func goesOn(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bool {
+	call := item.call
+	switch {
+	case !takes(item, came), came.name != "" && call.name != "" && came.name != call.name:
+		return false
+	case came.name == "", sameID:
+		return true
+	case came.id != "" && call.id != "" && came.id != call.id: // an id and a name begin a call
+		return call.input.begun && len(bytes.TrimSpace(came.input)) > 0 && !opens(came.input)
+	case call.name == "": // it came without its name before
+		return true
+	case byIndex == nil && came.index != noIndex: // the name again, under another index
+		return call.input.begun && !opens(came.input) && len(came.input) > 0
+	}
+	return true
+}
+
+// takes reports whether a call has room for the input of a piece: not once it is whole,
+// unless it is repeated.
+func takes(item *grownItem, came callPiece) bool {
+	return !item.call.input.closed() || len(bytes.TrimSpace(came.input)) == 0 || repeats(item, came)
+}
+
+// repeats reports whether a piece brings the whole input again.
+func repeats(item *grownItem, came callPiece) bool {
+	return item.call.input.closed() && bytes.Equal(item.value.member("function").member("arguments").contents(), came.input)
+}
+
+// opens reports whether input is the beginning of an object.
+func opens(input []byte) bool { return firstByte(input) == '{' }
+
+// balance follows the brackets of a tool's input as it grows, so that one need not
+// read all of it with each piece.
+type balance struct {
+	begun            bool
+	depth            int
+	inString, escape bool
+}
+
+// closed reports whether the input is whole: all that was opened has been closed.
+func (b *balance) closed() bool { return b.begun && b.depth == 0 && !b.inString }
+
+func (b *balance) add(input []byte) {
+	for _, c := range strings.TrimSpace(unescape(input)) {
+		b.begun = true
+		switch {
+		case b.escape:
+			b.escape = false
+		case c == '\\' && b.inString:
+			b.escape = true
+		case c == '"':
+			b.inString = !b.inString
+		case b.inString:
+		case c == '{', c == '[':
+			b.depth++
+		case c == '}', c == ']':
+			b.depth--
+		}
+	}
+}
