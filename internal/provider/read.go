@@ -24,7 +24,7 @@ func (e growError) Unwrap() error { return e.error }
 // connection takes it back.
 func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))
-	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow}
+	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow, Loose: true}
 	for event, broke := range sse.Read(body, limits) {
 		whole := c.answer.ended()
 		done, failure := c.step(body, event, broke)

@@ -55,6 +55,10 @@ type Limits struct {
 	// Grow, if set, is asked before n further bytes are held beyond the first
 	// 2 KiB. Its error ends the iteration.
 	Grow func(n int) error
+	// Loose is for servers that leave the framing when they fail: their field error
+	// is taken as an event of that type, and a JSON object outside of any field as
+	// an event. Else both are ignored, as the standard says.
+	Loose bool
 }
 
 const (
@@ -104,6 +108,7 @@ type parser struct {
 	data    []byte // each line with its LF
 	hasData bool
 	open    bool // a field has come since the last blank line
+	bare    bool // data is an object outside of any field
 }
 
 // next returns the next event, or errEnd if the stream ended between two.
@@ -118,6 +123,9 @@ func (p *parser) next() (Event, error) {
 		case len(line) > 0:
 			if err := p.field(line); err != nil {
 				return Event{}, err
+			}
+			if p.bare && line[len(line)-1] == '}' && (line[0] == '{' || len(line) == 1) {
+				return p.dispatch(), nil // no blank line needs to follow
 			}
 		case p.hasData:
 			return p.dispatch(), nil
@@ -137,7 +145,7 @@ func (p *parser) dispatch() Event {
 	if event.Type == "" {
 		event.Type = "message"
 	}
-	p.kind, p.data, p.hasData, p.open = "", p.data[:0], false, false
+	p.kind, p.data, p.hasData, p.open, p.bare = "", p.data[:0], false, false, false
 	return event
 }
 
@@ -152,6 +160,10 @@ func (p *parser) cut() Event {
 
 // field takes one line that is not blank.
 func (p *parser) field(line []byte) error {
+	if p.lines.limits.Loose && (p.bare || line[0] == '{' && !p.hasData) {
+		p.open, p.bare = true, true
+		return p.append(line)
+	}
 	name, value, _ := bytes.Cut(line, []byte{':'})
 	if len(name) == 0 {
 		return nil // a comment
@@ -172,6 +184,11 @@ func (p *parser) field(line []byte) error {
 		}
 	case "retry":
 		p.setRetry(value)
+	case "error": // llama.cpp
+		if p.lines.limits.Loose {
+			p.kind = "error"
+			return p.append(value)
+		}
 	}
 	return nil
 }

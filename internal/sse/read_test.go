@@ -84,6 +84,27 @@ func TestRead(t *testing.T) {
 
 // A stream cut after each byte gives the events that are whole, and says
 // whether the cut hit one that was not.
+// What servers send beside the framing when they fail.
+func TestALooseStreamHasErrorsOutsideOfTheFraming(t *testing.T) {
+	failed := Event{Type: "error", Data: []byte(`{"code":400}`)}
+	for stream, want := range map[string][]Event{
+		"data: a\n\nerror: {\"code\":400}\n\ndata: b\n\n":  {message("a"), failed, message("b")},
+		"data: a\n\n{\"code\":400}\n\n":                    {message("a"), message(`{"code":400}`)},
+		"{\"code\":400}\ndata: b\n\n":                      {message(`{"code":400}`), message("b")},
+		"data: a\n\n{\n  \"code\": {\n  }\n}\ndata: b\n\n": {message("a"), message("{\n  \"code\": {\n  }\n}"), message("b")},
+		"event: error\n{\"code\":400}\n\n":                 {failed},
+		"data: {\ndata: }\n\n":                             {message("{\n}")},
+		"id\nfoo: {}\n\ndata: a\n\n":                       {message("a")},
+	} {
+		if got, err := read(strings.NewReader(stream), Limits{Loose: true}); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%q (-want +got):\n%s%v", stream, cmp.Diff(want, got), err)
+		}
+	}
+	if got, err := read(strings.NewReader("error: {}\n\n{}\n\ndata: a\n\n"), Limits{}); err != nil || !cmp.Equal(got, []Event{message("a")}) {
+		t.Errorf("a strict one: got %v, %v, want the one event", got, err)
+	}
+}
+
 func TestCutAnywhere(t *testing.T) {
 	for _, end := range []string{"\n", "\r", "\r\n"} {
 		stream := strings.ReplaceAll("event: a\ndata: 1\n\n: comment\n\nid: 7\ndata: 2\ndata: 3\n\ndata: 4\n\n", "\n", end)
