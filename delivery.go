@@ -15,7 +15,7 @@ const (
 var DeliveryStatuses = []DeliveryStatus{DeliveryPending, DeliveryDelivered, DeliveryDead}
 
 // NoDelivery selects, in a list of jobs, those without a webhook.
-const NoDelivery DeliveryStatus = "none"
+const NoDelivery = "none"
 
 // Webhook is a job's delivery in short.
 type Webhook struct {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
-	"github.com/ringback/ringback/internal/store"
 )
 
 // GET /api/jobs/{id}/deliveries
@@ -59,13 +58,13 @@ func deliveryQuery(q query) (d node.DeliveryQuery, err error) {
 }
 
 // statusCode reads ?status_code=503, 5xx or none.
-func (q query) statusCode() (*store.CodeRange, error) {
+func (q query) statusCode() (*node.CodeRange, error) {
 	text := q.text("status_code")
 	switch text {
 	case "":
 		return nil, nil
 	case "none", "0":
-		return &store.CodeRange{}, nil
+		return &node.CodeRange{}, nil
 	}
 	low, high := text, text
 	if hundreds, ok := strings.CutSuffix(strings.ToLower(text), "xx"); ok {
@@ -76,7 +75,7 @@ func (q query) statusCode() (*store.CodeRange, error) {
 	if len(low) != 3 || errFrom != nil || errTo != nil || from < 100 || to > 999 {
 		return nil, invalidParameter("status_code", "must be a status code like 503, a class of them like 5xx, or none for no answer")
 	}
-	return &store.CodeRange{From: from, To: to}, nil
+	return &node.CodeRange{From: from, To: to}, nil
 }
 
 // age reads a duration such as 10m, 36h or 1h30m.

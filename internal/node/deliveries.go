@@ -18,13 +18,16 @@ type DeliveryQuery struct {
 	Status        ringback.DeliveryStatus
 	Host          string // of the receiver, as a URL or alone
 	Job           string
-	LastCode      *store.CodeRange
+	LastCode      *CodeRange
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	OlderThan     time.Duration
 	Cursor        string // of the page before; "" for the first
 	Limit         int    // 1 to 100
 }
+
+// CodeRange is status codes from the one to the other; 0 is no answer.
+type CodeRange = store.CodeRange
 
 // ListDeliveries lists the deliveries of all jobs with their tries, newest first.
 func (n *Node) ListDeliveries(ctx context.Context, project string, q DeliveryQuery) (ringback.Page[ringback.Delivery], error) {

@@ -94,8 +94,11 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 		must(t, err)
 		for _, j := range page.Data {
 			got = append(got, j.ID)
-			if j.Result != nil || j.Response != nil || j.Request != nil || j.Webhook != nil {
+			if j.Result != nil || j.Response != nil || j.Request != nil {
 				t.Errorf("an item has a body: %+v", j)
+			}
+			if j.Webhook == nil || j.Webhook.URL == "" {
+				t.Errorf("an item does not show its webhook: %+v", j)
 			}
 		}
 		if page.NextCursor == nil {
