@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,6 +95,30 @@ func ParseSecret(s string) (Secret, error) {
 	return hide(s, key), nil
 }
 
+// ParseSecrets takes one secret or several, divided by commas, the newest first: while
+// a secret is being replaced the old one is used beside it. Spaces around a comma mean
+// nothing. It returns an error that says which of them is at fault, as [ParseSecret]
+// does, and for one that is listed twice.
+func ParseSecrets(list string) ([]Secret, error) {
+	texts := strings.Split(list, ",")
+	if len(texts) == 1 {
+		s, err := ParseSecret(list)
+		return []Secret{s}, err
+	}
+	secrets := make([]Secret, len(texts))
+	for i, text := range texts {
+		texts[i] = strings.TrimSpace(text)
+		if first := slices.Index(texts[:i], texts[i]); first >= 0 && texts[i] != "" {
+			return nil, fmt.Errorf("secrets %d and %d of %d are the same", first+1, i+1, len(texts))
+		}
+		var err error
+		if secrets[i], err = ParseSecret(texts[i]); err != nil {
+			return nil, fmt.Errorf("secret %d of %d: %w", i+1, len(texts), err)
+		}
+	}
+	return secrets, nil
+}
+
 // NewSecret makes a secret of 32 random bytes in the whsec_ form.
 func NewSecret() Secret {
 	key := make([]byte, newKeyBytes)
@@ -148,14 +173,20 @@ func whsec(key []byte) string {
 
 // Sign gives the four headers of a try: webhook-id, webhook-timestamp,
 // webhook-signature and X-Webhook-Signature. The id is the delivery's, the same
-// on every try, and must hold no dot; at is the time of this try. It panics on
-// the zero Secret, whose signatures anybody could make.
-func Sign(s Secret, id string, at time.Time, body []byte) http.Header {
+// on every try, and must hold no dot; at is the time of this try. While a secret
+// is being replaced, older are those that receivers may still have: webhook-signature
+// holds a signature of each, X-Webhook-Signature has room for that of s alone. It
+// panics on the zero Secret, whose signatures anybody could make.
+func Sign(s Secret, id string, at time.Time, body []byte, older ...Secret) http.Header {
 	seconds := strconv.FormatInt(at.Unix(), 10)
+	signatures := signMessage(s, id, seconds, body)
+	for _, o := range older {
+		signatures += " " + signMessage(o, id, seconds, body)
+	}
 	return http.Header{ // by their canonical names, as Set would write them
 		"Webhook-Id":        {id},
 		"Webhook-Timestamp": {seconds},
-		"Webhook-Signature": {signMessage(s, id, seconds, body)},
+		"Webhook-Signature": {signatures},
 		HeaderBodySignature: {SignBody(s, body)},
 	}
 }

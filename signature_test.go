@@ -366,3 +366,49 @@ func headers(signature string) http.Header {
 	h.Set(ringback.HeaderBodySignature, vectorOfBody)
 	return h
 }
+
+func TestWhileASecretIsReplacedReceiversVerifyByEither(t *testing.T) {
+	secrets, err := ringback.ParseSecrets(vectorSecret + ", a plain old one")
+	if err != nil || len(secrets) != 2 {
+		t.Fatalf("ParseSecrets: %d secrets, %v", len(secrets), err)
+	}
+	body := []byte(vectorBody)
+	h := ringback.Sign(secrets[0], vectorID, time.Now(), body, secrets[1:]...)
+	for i, s := range secrets {
+		if err := ringback.Verify(h, body, s); err != nil {
+			t.Errorf("webhook-signature by secret %d: %v", i+1, err)
+		}
+	}
+	if err := ringback.VerifyBody(h, body, secrets[0]); err != nil {
+		t.Errorf("X-Webhook-Signature by the new secret: %v", err)
+	}
+	if err := ringback.VerifyBody(h, body, secrets[1]); !errors.Is(err, ringback.ErrNoMatchingSignature) {
+		t.Errorf("X-Webhook-Signature by the old secret: %v; it has room for one signature", err)
+	}
+	if err := ringback.Verify(h, body, ringback.NewSecret()); !errors.Is(err, ringback.ErrNoMatchingSignature) {
+		t.Errorf("by another secret: %v", err)
+	}
+	official, err := standardwebhooks.NewWebhookRaw([]byte("a plain old one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := official.Verify(body, h); err != nil {
+		t.Errorf("the official library, by the old secret: %v", err)
+	}
+}
+
+func TestAListOfSecretsSaysWhichIsAtFault(t *testing.T) {
+	for list, want := range map[string]string{
+		"":                        "the webhook secret is empty",
+		"new,":                    "secret 2 of 2: the webhook secret is empty",
+		",,":                      "secret 1 of 3: ",
+		"new,whsec_short,old":     "secret 2 of 3: what follows whsec_",
+		"new, whsec_AAAA":         "secret 2 of 2: the webhook secret holds 3 bytes",
+		"the-old-one,the-old-one": "secrets 1 and 2 of 2 are the same",
+	} {
+		_, err := ringback.ParseSecrets(list)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "short") || strings.Contains(err.Error(), "the-old-one") {
+			t.Errorf("ParseSecrets(%q): got %v, want %q and no secret", list, err, want)
+		}
+	}
+}

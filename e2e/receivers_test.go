@@ -55,6 +55,13 @@ func TestExampleReceivers(t *testing.T) {
 					refuses(t, r, parseSecret(t, secret))
 				})
 			}
+			r := startReceiver(t, example.command(t), whsecSecret+","+plainSecret)
+			t.Run("accepts the new secret while one is being replaced", func(t *testing.T) {
+				acceptsOnce(t, r, parseSecret(t, whsecSecret))
+			})
+			t.Run("accepts the old secret while one is being replaced, and no other", func(t *testing.T) {
+				refuses(t, r, parseSecret(t, plainSecret))
+			})
 		})
 	}
 }

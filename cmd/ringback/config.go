@@ -33,11 +33,11 @@ type config struct {
 	databaseConnections int
 	roles               node.Roles
 
-	publicURL     string // without a slash at its end, as url
-	advertiseURL  string // as publicURL; "" leaves it to advertised
-	url           string // of the server that a command talks to
-	apiKey        string // "": none
-	secret        ringback.Secret
+	publicURL     string            // without a slash at its end, as url
+	advertiseURL  string            // as publicURL; "" leaves it to advertised
+	url           string            // of the server that a command talks to
+	apiKey        string            // "": none
+	secrets       []ringback.Secret // the newest first
 	defaultModel  string
 	allowCallback []netip.Prefix
 	allowOrigins  []string
@@ -267,7 +267,7 @@ func (r *reader) checkCluster(c config) error {
 		return fmt.Errorf("%s: it goes with --database-url, which is not set", r.originOf("database_direct_url"))
 	case c.databaseURL == "" && c.advertiseURL != "":
 		return fmt.Errorf("%s: it goes with --database-url, which is not set; where clients reach the server is --public-url", r.originOf("advertise_url"))
-	case c.databaseURL != "" && c.secret.IsZero():
+	case c.databaseURL != "" && len(c.secrets) == 0:
 		return errors.New("WEBHOOK_SECRET is not set: all nodes of one database must sign alike, so each of them needs the same one; make one as whsec_$(openssl rand -base64 32)")
 	}
 	return nil

@@ -35,7 +35,7 @@ var samples = map[string]struct {
 	"url":                  {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
 	"api_key":              {"k1", func(c config) any { return c.apiKey }, "k1"},
 	// It ends in an equals sign, as such secrets do.
-	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secret.Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
+	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secrets[0].Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
 	"default_model":  {"sim/echo", func(c config) any { return c.defaultModel }, "sim/echo"},
 	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config) any { return c.allowCallback },
 		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
@@ -118,8 +118,8 @@ func TestASwitchCanBeTurnedOffAgain(t *testing.T) {
 func TestWhatIsSetToNothingSaysNothing(t *testing.T) {
 	file := write(t, "# nothing\nconcurrency: 5\ndata:\nproviders:\nroutes:\n")
 	c := mustLoad(t, []string{"--config", file}, []string{"RINGBACK_CONCURRENCY=", "WEBHOOK_SECRET=", "RINGBACK_DATABASE_URL="})
-	if c.concurrency != 5 || !c.secret.IsZero() || c.data != "./ringback-data" {
-		t.Errorf("got concurrency %d, secret set %v, data %q", c.concurrency, !c.secret.IsZero(), c.data)
+	if c.concurrency != 5 || len(c.secrets) > 0 || c.data != "./ringback-data" {
+		t.Errorf("got concurrency %d, secret set %v, data %q", c.concurrency, len(c.secrets) > 0, c.data)
 	}
 	mustLoad(t, []string{"--config", write(t, "")}, nil)
 	mustLoad(t, []string{"--config", write(t, "# only this\n")}, nil)

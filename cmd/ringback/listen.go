@@ -45,7 +45,9 @@ answers, or 502 if it does not. With both, the receiver gets each webhook and
 Ringback the codes: so it sees what your receiver makes of duplicates.
 
 The secret is kept in your configuration directory, so it stays the same when you
-start again; WEBHOOK_SECRET or --secret set another. The line that starts a server
+start again; WEBHOOK_SECRET or --secret set another, or several, divided by commas,
+each of which may verify. While the server replaces its secret (it signs with NEW,OLD),
+a receiver that has the old one verifies webhook-signature alone. The line that starts a server
 with this secret is printed, to be pasted into another terminal. What is received
 goes to stdout, all else to stderr.`,
 		Example: `  ringback listen
@@ -95,7 +97,7 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
 	}
-	fmt.Fprint(talk, c.greeting(l.Addr(), receiver.secret))
+	fmt.Fprint(talk, c.greeting(l.Addr(), receiver.secrets))
 	stopped := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() {
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -127,11 +129,11 @@ func (c listenConfig) receiver(out io.Writer) (*receiver, error) {
 			return nil, fail(exitUsage, "--events: %q is not one of %s", event, strings.Join(eventWords(), ", "))
 		}
 	}
-	secret, err := listenSecret(c)
+	secrets, err := listenSecrets(c)
 	if err != nil {
 		return nil, err
 	}
-	r := newReceiver(secret, newPrinter(out, c.json))
+	r := newReceiver(secrets, newPrinter(out, c.json))
 	r.answers, r.forward, r.events = answers, forward, c.events
 	return r, nil
 }
@@ -144,14 +146,14 @@ func eventWords() []string {
 	return words
 }
 
-// listenSecret is the secret that was given, or the one that is kept.
-func listenSecret(c listenConfig) (ringback.Secret, error) {
+// listenSecrets are those that were given, or the one that is kept.
+func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 	if c.secret != "" {
-		s, err := ringback.ParseSecret(c.secret)
+		secrets, err := ringback.ParseSecrets(c.secret)
 		if err != nil {
-			return s, fail(exitUsage, "--secret or WEBHOOK_SECRET: %w", err)
+			return nil, fail(exitUsage, "--secret or WEBHOOK_SECRET: %w", err)
 		}
-		return s, nil
+		return secrets, nil
 	}
 	dir, err := os.UserConfigDir()
 	if err == nil {
@@ -159,17 +161,21 @@ func listenSecret(c listenConfig) (ringback.Secret, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return ringback.Secret{}, fail(exitFailure, "there is no place to keep the secret in (%w); set WEBHOOK_SECRET", err)
+		return nil, fail(exitFailure, "there is no place to keep the secret in (%w); set WEBHOOK_SECRET", err)
 	}
-	s, _, err := keepSecret(filepath.Join(dir, "listen-secret"))
+	secrets, err := keepSecrets(filepath.Join(dir, "listen-secret"))
 	if err != nil {
-		return s, fail(exitFailure, "%w; or set WEBHOOK_SECRET", err)
+		return nil, &failure{exitFailure, err}
 	}
-	return s, nil
+	return secrets, nil
 }
 
 // greeting says what happens, and what to paste.
-func (c listenConfig) greeting(addr net.Addr, secret ringback.Secret) string {
+func (c listenConfig) greeting(addr net.Addr, secrets []ringback.Secret) string {
+	var list []string
+	for _, s := range secrets {
+		list = append(list, s.Reveal())
+	}
 	url, answer := urlOf(addr), "answers 200"
 	switch {
 	case c.forwardTo != "" && c.respond != "":
@@ -190,7 +196,7 @@ A job for it:
 
 With a provider's key in the server's environment, leave out --simulate and the model.
 
-`, url, answer, shellQuote(secret.Reveal()), callbackRange(addr), url)
+`, url, answer, shellQuote(strings.Join(list, ",")), callbackRange(addr), url)
 }
 
 // callbackRange is what a server has to allow to reach addr.
@@ -206,7 +212,7 @@ func callbackRange(addr net.Addr) string {
 }
 
 // plainInShell are the characters that mean nothing to a shell.
-const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=.:"
+const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=.:,"
 
 // shellQuote makes one word of s for a shell.
 func shellQuote(s string) string {

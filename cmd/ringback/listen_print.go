@@ -72,6 +72,10 @@ func (p *printer) forwarded(r received) string {
 }
 
 func (p *printer) verdict(r received) string {
+	verified := "both signatures verified"
+	if r.rotating {
+		verified = "webhook-signature verified (X-Webhook-Signature has a newer secret)"
+	}
 	switch {
 	case r.message != nil && r.simple != nil:
 		return p.paint.red(fmt.Sprintf("NOT VERIFIED: %v. Does the server have the same WEBHOOK_SECRET?", r.message))
@@ -80,11 +84,11 @@ func (p *printer) verdict(r received) string {
 	case r.simple != nil:
 		return p.paint.red(fmt.Sprintf("NOT VERIFIED: X-Webhook-Signature: %v", r.simple))
 	case r.changed:
-		return p.paint.red(fmt.Sprintf("both signatures verified · same webhook-id, OTHER BYTES than before (try %d)", r.try))
+		return p.paint.red(fmt.Sprintf("%s · same webhook-id, OTHER BYTES than before (try %d)", verified, r.try))
 	case r.try > 1:
-		return p.paint.green("both signatures verified") + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
+		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
 	default:
-		return p.paint.green("both signatures verified")
+		return p.paint.green(verified)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,17 +25,20 @@ type received struct {
 	changed bool   // the same id came with other bytes before: this must never happen
 	message error  // what is wrong with the three headers of Standard Webhooks
 	simple  error  // what is wrong with X-Webhook-Signature
-	body    []byte
-	event   string     // its type; "" if it has none
-	status  int        // that it was answered
-	sent    *forwarded // nil if it was not handed on
+	// rotating: the server signs with several secrets, and only webhook-signature was
+	// made with one of ours.
+	rotating bool
+	body     []byte
+	event    string     // its type; "" if it has none
+	status   int        // that it was answered
+	sent     *forwarded // nil if it was not handed on
 }
 
 func (r received) verified() bool { return r.message == nil && r.simple == nil }
 
 // receiver verifies webhooks and remembers their ids.
 type receiver struct {
-	secret  ringback.Secret
+	secrets []ringback.Secret
 	to      *printer
 	answers *answers   // nil: 200
 	forward *forwarder // nil: webhooks are not handed on
@@ -56,8 +60,8 @@ const (
 	maxSeen     = 10_000    // ids that are remembered
 )
 
-func newReceiver(secret ringback.Secret, p *printer) *receiver {
-	return &receiver{secret: secret, to: p, seen: map[string]seen{}}
+func newReceiver(secrets []ringback.Secret, p *printer) *receiver {
+	return &receiver{secrets: secrets, to: p, seen: map[string]seen{}}
 }
 
 // ServeHTTP takes one webhook.
@@ -109,9 +113,12 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request, got *received)
 func (r *receiver) judge(req *http.Request, body []byte) received {
 	got := received{
 		at: time.Now(), method: req.Method, path: req.URL.Path, id: req.Header.Get(ringback.HeaderWebhookID),
-		message: ringback.Verify(req.Header, body, r.secret),
-		simple:  ringback.VerifyBody(req.Header, body, r.secret),
+		message: ringback.Verify(req.Header, body, r.secrets...),
+		simple:  ringback.VerifyBody(req.Header, body, r.secrets...),
 		body:    body, event: gjson.GetBytes(body, "type").String(), status: http.StatusOK,
+	}
+	if got.message == nil && errors.Is(got.simple, ringback.ErrNoMatchingSignature) && strings.Contains(req.Header.Get(ringback.HeaderWebhookSignature), " ") {
+		got.simple, got.rotating = nil, true // it is keyed with the newest secret, of several
 	}
 	if !got.verified() {
 		got.status = http.StatusBadRequest

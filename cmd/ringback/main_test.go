@@ -144,11 +144,11 @@ func scriptWebhook(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 5 {
 		ts.Fatalf("usage: webhook URL STATUS ID SECRET BODY")
 	}
-	secret, err := ringback.ParseSecret(args[3])
+	secrets, err := ringback.ParseSecrets(args[3])
 	ts.Check(err)
 	req, err := http.NewRequest(http.MethodPost, args[0], strings.NewReader(args[4]))
 	ts.Check(err)
-	req.Header = ringback.Sign(secret, args[2], time.Now(), []byte(args[4]))
+	req.Header = ringback.Sign(secrets[0], args[2], time.Now(), []byte(args[4]), secrets[1:]...)
 	resp, err := scriptClient.Do(req)
 	ts.Check(err)
 	ts.Check(resp.Body.Close())

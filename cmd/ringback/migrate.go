@@ -216,7 +216,7 @@ func (m *migration) finish(ctx context.Context, has store.Amount) error {
 		return err
 	}
 	m.sayf("do not serve from %s again: keep it as a backup, or remove it", m.data)
-	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && m.secret.IsZero() {
+	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && len(m.secrets) == 0 {
 		m.sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", shellQuote(m.data))
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,11 @@ nodes need the same WEBHOOK_SECRET.
 
 X-Webhook-Signature is keyed with the secret as it is printed. The libraries of
 Standard Webhooks take its whsec_ form: the same, if it begins with whsec_; of a
-plain secret that form is said on stderr, and stands in --json.`,
+plain secret that form is printed to stderr, and is in --json.
+
+While a secret is replaced (WEBHOOK_SECRET=NEW,OLD) the new one is printed, which
+verifies both headers, and the older ones go to stderr. docs/webhooks.md has the
+procedure.`,
 		Example: `  WEBHOOK_SECRET=$(ringback secret) node receiver.js
   ringback secret --data /var/lib/ringback
   ringback secret --json`,
@@ -41,45 +46,65 @@ plain secret that form is said on stderr, and stands in --json.`,
 		},
 	}
 	addFlags(cmd.Flags(), "config", "data")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: secret, whsec, and where it comes from")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: secret, whsec, older ones, and where they come from")
 	return cmd
 }
 
+// secretJSON is a secret as --json prints it.
+type secretJSON struct {
+	Secret string `json:"secret"`
+	Whsec  string `json:"whsec"`
+}
+
+func revealed(s ringback.Secret) secretJSON { return secretJSON{s.Reveal(), s.Whsec()} }
+
+// printSecret prints the newest secret alone on out, so that a script can take it.
 func printSecret(c config, asJSON bool, out, talk io.Writer) error {
-	s, origin, err := knownSecret(c)
+	secrets, origin, err := knownSecrets(c)
 	if err != nil {
 		return err
 	}
+	newest, older := secrets[0], secrets[1:]
 	if asJSON {
-		return json.NewEncoder(out).Encode(struct { //nolint:gosec // to print it is what this command is for
-			Secret string `json:"secret"`
-			Whsec  string `json:"whsec"`
-			Origin string `json:"origin"`
-		}{s.Reveal(), s.Whsec(), origin})
+		object := struct {
+			secretJSON
+
+			Older  []secretJSON `json:"older,omitempty"`
+			Origin string       `json:"origin"`
+		}{secretJSON: revealed(newest), Origin: origin}
+		for _, s := range older {
+			object.Older = append(object.Older, revealed(s))
+		}
+		return json.NewEncoder(out).Encode(object) //nolint:gosec // to print it is what this command is for
 	}
-	if _, err := fmt.Fprintln(out, s.Reveal()); err != nil {
+	if _, err := fmt.Fprintln(out, newest.Reveal()); err != nil {
 		return err
 	}
-	if s.Whsec() != s.Reveal() {
-		_, err = fmt.Fprintln(talk, "for libraries of Standard Webhooks:", s.Whsec())
+	var b strings.Builder
+	if newest.Whsec() != newest.Reveal() {
+		fmt.Fprintln(&b, "for libraries of Standard Webhooks:", newest.Whsec())
 	}
+	for _, s := range older {
+		fmt.Fprintln(&b, "the server signs webhook-signature with this older one too:", s.Reveal())
+	}
+	_, err = io.WriteString(talk, b.String())
 	return err
 }
 
-// knownSecret is the secret that serve would use, and where it comes from. It
+// knownSecrets are the secrets that serve would use, and where they come from. It
 // makes none.
-func knownSecret(c config) (ringback.Secret, string, error) {
-	if !c.secret.IsZero() {
-		return c.secret, "configuration", nil
+func knownSecrets(c config) ([]ringback.Secret, string, error) {
+	if len(c.secrets) > 0 {
+		return c.secrets, "configuration", nil
 	}
 	file := filepath.Join(c.data, secretFile)
-	s, err := readSecret(file)
+	secrets, err := readSecrets(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s, "", fail(exitFailure, "there is no secret yet: %s does not exist; ringback serve makes it at its first start, "+
+		return nil, "", fail(exitFailure, "there is no secret yet: %s does not exist; ringback serve makes it at its first start, "+
 			"--data names another directory, and WEBHOOK_SECRET sets a secret of your own", file)
 	case err != nil:
-		return s, "", &failure{exitDataDir, err}
+		return nil, "", &failure{exitDataDir, err}
 	}
-	return s, file, nil
+	return secrets, file, nil
 }

@@ -14,27 +14,27 @@ import (
 // secretFile is where serve keeps a secret that it made, in the data directory.
 const secretFile = "webhook-secret"
 
-// keepSecret reads the secret in a file and makes one where there is no file. It
-// returns true if it made it.
-func keepSecret(file string) (ringback.Secret, bool, error) {
-	s, err := readSecret(file)
+// keepSecrets reads the secrets in a file and makes one where there is no file.
+func keepSecrets(file string) ([]ringback.Secret, error) {
+	secrets, err := readSecrets(file)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return s, false, err
+		return secrets, err
 	}
-	s = ringback.NewSecret()
-	return s, true, writeSecret(file, s)
+	s := ringback.NewSecret()
+	return []ringback.Secret{s}, writeSecret(file, s)
 }
 
-func readSecret(file string) (ringback.Secret, error) {
+// readSecrets reads the one line of a file, which is written as WEBHOOK_SECRET is.
+func readSecrets(file string) ([]ringback.Secret, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return ringback.Secret{}, fmt.Errorf("read the webhook secret: %w", err)
+		return nil, fmt.Errorf("read the webhook secret: %w", err)
 	}
-	s, err := ringback.ParseSecret(strings.TrimRight(string(text), "\r\n"))
+	secrets, err := ringback.ParseSecrets(strings.TrimRight(string(text), "\r\n"))
 	if err != nil {
-		return s, fmt.Errorf("%s: %w; restore the file, or remove it to have a new secret made", file, err)
+		return nil, fmt.Errorf("%s: %w; restore the file, or set WEBHOOK_SECRET", file, err)
 	}
-	return s, nil
+	return secrets, nil
 }
 
 // writeSecret writes the file whole or not at all: a crash leaves no half secret
@@ -43,7 +43,7 @@ func writeSecret(file string, s ringback.Secret) (err error) {
 	dir := filepath.Dir(file)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("keep the webhook secret: %w", err)
+			err = fmt.Errorf("keep the webhook secret: %w; make the directory writable, or set WEBHOOK_SECRET", err)
 		}
 	}()
 	tmp, err := os.CreateTemp(dir, "."+secretFile+"-*") // mode 0600

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -131,7 +132,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	defer listener.Close() // the API has closed it, unless something failed before
-	secret, err := signingSecret(c, log)
+	secrets, err := signingSecrets(ctx, c, store, log)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	defer closeTraces()
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel, ProviderHeaders: c.allowHeaders,
-		Guard: guard, Sender: sender, Secret: secret, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
+		Guard: guard, Sender: sender, Secrets: secrets, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
 		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.watchedDir(),
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
@@ -256,22 +257,35 @@ func dieOf(log *slog.Logger, dir string) func(error) {
 	}
 }
 
-// signingSecret is the operator's secret, or the one in the data directory.
-func signingSecret(c config, log *slog.Logger) (ringback.Secret, error) {
-	if !c.secret.IsZero() {
-		return c.secret, nil
+// signingSecrets are the operator's, or those in the data directory. Where there are
+// jobs none is made: their receivers know another one, and would refuse all that comes.
+func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.Logger) ([]ringback.Secret, error) {
+	if len(c.secrets) > 0 {
+		return c.secrets, nil
 	}
 	file := filepath.Join(c.data, secretFile)
-	s, made, err := keepSecret(file)
-	if err != nil {
-		return s, &failure{exitDataDir, err}
-	}
-	if made {
-		log.Info("a webhook secret was made; ringback secret prints it", "file", file)
-	} else {
+	secrets, err := readSecrets(file)
+	switch {
+	case err == nil:
 		log.Info("webhooks are signed with the secret in this file; ringback secret prints it", "file", file)
+		return secrets, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, &failure{exitDataDir, err}
 	}
-	return s, nil
+	list, next, err := jobs.List(ctx, store.Query{Project: "default", Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs: %w", err)
+	}
+	if len(list) > 0 || next != nil {
+		return nil, fail(exitDataDir, "%s is missing, but the directory holds jobs, whose receivers verify with a secret that they know; "+
+			"set WEBHOOK_SECRET to the secret that was used so far, or restore the file; to begin with a new one, set WEBHOOK_SECRET=whsec_$(openssl rand -base64 32)", file)
+	}
+	secret := ringback.NewSecret()
+	if err := writeSecret(file, secret); err != nil {
+		return nil, &failure{exitDataDir, err}
+	}
+	log.Info("a webhook secret was made; ringback secret prints it", "file", file)
+	return []ringback.Secret{secret}, nil
 }
 
 // openProviders makes the clients of all providers, the simulated one among them.

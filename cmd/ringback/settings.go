@@ -95,8 +95,9 @@ var settings = []setting{
 	},
 	{
 		key: "webhook_secret", variable: "WEBHOOK_SECRET",
-		help: "signs the webhooks; without one a whsec_ secret is made and kept in DIR/webhook-secret; no flag, as above",
-		set:  one(setWebhookSecret),
+		help: "signs the webhooks; NEW,OLD signs with both while you replace it; without one a whsec_ secret is made and kept in DIR/webhook-secret; no flag, as above",
+		list: true,
+		set:  setWebhookSecret,
 	},
 	{
 		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: with --simulate alone it is another one
@@ -247,8 +248,8 @@ func setAPIKey(c *config, s string) error {
 	return setText(&c.apiKey, s)
 }
 
-func setWebhookSecret(c *config, s string) (err error) {
-	c.secret, err = ringback.ParseSecret(s)
+func setWebhookSecret(c *config, values []string) (err error) {
+	c.secrets, err = ringback.ParseSecrets(strings.Join(values, ","))
 	return err
 }
 

@@ -33,7 +33,7 @@ func BenchmarkSubmit(b *testing.B) {
 	must(b, err)
 	defer sender.Close()
 	n, err := node.New(node.Config{
-		Store: st, Guard: guard, Sender: sender, Secret: ringback.NewSecret(), MaxQueued: 1 << 40,
+		Store: st, Guard: guard, Sender: sender, Secrets: []ringback.Secret{ringback.NewSecret()}, MaxQueued: 1 << 40,
 		Providers: map[string]node.Provider{"simulated": {Client: client}},
 	})
 	must(b, err)

@@ -112,7 +112,7 @@ func (w *world) startNode(logger *slog.Logger, change func(*node.Config)) {
 	key, err := ringback.ParseSecret(secret)
 	must(t, err)
 	cfg := node.Config{
-		Store: w.store, Guard: guard, Sender: sender, Secret: key, DefaultModel: "sim/echo",
+		Store: w.store, Guard: guard, Sender: sender, Secrets: []ringback.Secret{key}, DefaultModel: "sim/echo",
 		Providers: map[string]node.Provider{"simulated": {Client: client}}, DrainTimeout: time.Millisecond, Logger: logger,
 	}
 	if change != nil {

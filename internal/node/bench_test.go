@@ -34,7 +34,7 @@ func BenchmarkJob(b *testing.B) {
 	sender, err := webhook.NewSender(webhook.SenderConfig{Guard: guard, UserAgent: "Ringback/bench"})
 	must(b, err)
 	n, err := node.New(node.Config{
-		Store: st, Guard: guard, Sender: sender, Secret: ringback.NewSecret(),
+		Store: st, Guard: guard, Sender: sender, Secrets: []ringback.Secret{ringback.NewSecret()},
 		Providers: map[string]node.Provider{"simulated": {Client: client}}, DefaultModel: "sim/echo",
 	})
 	must(b, err)

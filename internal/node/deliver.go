@@ -208,7 +208,7 @@ func (n *Node) deliver(s *send) {
 	}
 	traced := n.traceDelivery(&d, s.payload, headers)
 	res := n.cfg.Sender.Send(s.life.calls, webhook.Message{
-		At: n.now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secret: n.cfg.Secret, Blocked: d.Blocked,
+		At: n.now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
 	})
 	traced(res)
 	if res.Verdict == webhook.Interrupted {

@@ -106,8 +106,8 @@ type Config struct {
 	Sender *webhook.Sender
 	// Schedule of the tries of a delivery; nil means the design's 13 tries in 76 h.
 	Schedule *webhook.Schedule
-	// Secret signs them. Required.
-	Secret ringback.Secret
+	// Secrets sign them, the newest first. One is required.
+	Secrets []ringback.Secret
 	// URL is where other nodes reach this one's API, without a slash at its end; "" if
 	// they can't: then what runs here can't be watched there.
 	URL string
@@ -241,8 +241,8 @@ func New(cfg Config) (*Node, error) {
 		return nil, errors.New("node: Store is required")
 	case cfg.Guard == nil || cfg.Sender == nil:
 		return nil, errors.New("node: Guard and Sender are required")
-	case cfg.Secret.IsZero():
-		return nil, errors.New("node: Secret is required")
+	case len(cfg.Secrets) == 0:
+		return nil, errors.New("node: Secrets are required")
 	}
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)

@@ -214,7 +214,7 @@ func (s *stream) push() webhook.Result {
 	}
 	res := n.cfg.Sender.Push(s.ctx, webhook.Stream{
 		At: n.now(), ID: pushID(s.job.ID, "stream", ringback.EventID{Attempt: s.attempt.Load()}).String(), URL: o.StreamTo,
-		Last: s.resumed(), Header: pushHeader(s.job, o.StreamHost), Secret: n.cfg.Secret,
+		Last: s.resumed(), Header: pushHeader(s.job, o.StreamHost), Secrets: n.cfg.Secrets,
 		Next: s.reader(), Sent: func(id ringback.EventID) { s.sent = id },
 	})
 	return res

@@ -158,7 +158,7 @@ func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Re
 	defer cancel()
 	return t.node.cfg.Sender.Send(ctx, webhook.Message{
 		At: t.node.now(), ID: pushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
-		Header: pushHeader(t.job, t.job.Options.Host), Secret: t.node.cfg.Secret,
+		Header: pushHeader(t.job, t.job.Options.Host), Secrets: t.node.cfg.Secrets,
 	}), nil
 }
 

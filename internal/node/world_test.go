@@ -105,7 +105,7 @@ func start(t *testing.T, s setup) *world {
 	key, err := ringback.ParseSecret(secret)
 	must(t, err)
 	cfg := node.Config{
-		Store: w.store, Guard: guard, Sender: sender, Secret: key,
+		Store: w.store, Guard: guard, Sender: sender, Secrets: []ringback.Secret{key},
 		Providers:    map[string]node.Provider{"simulated": {Client: upstream}},
 		Schedule:     webhook.NewSchedule(webhook.ScheduleConfig{Steps: []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond}}),
 		DefaultModel: "sim/echo",

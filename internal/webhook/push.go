@@ -32,8 +32,8 @@ type Stream struct {
 	Last ringback.EventID
 	// Header are further headers, as [Headers] gave them; nil for none.
 	Header http.Header
-	// Secret signs the headers.
-	Secret ringback.Secret
+	// Secrets sign the headers, the newest first.
+	Secrets []ringback.Secret
 	// Next waits for the events behind the last ones that it gave. io.EOF ends the
 	// stream well; another error, but for that of its context, breaks it off.
 	Next func(context.Context) ([]ringback.StreamEvent, error)
@@ -97,7 +97,7 @@ func (s *Sender) push(ctx context.Context, m Stream) Result {
 // streamHeader has no body to sign: what is signed is that the stream is ours, and when
 // it was opened.
 func (s *Sender) streamHeader(m Stream) http.Header {
-	h := ringback.Sign(m.Secret, m.ID, m.At, nil)
+	h := ringback.Sign(m.Secrets[0], m.ID, m.At, nil, m.Secrets[1:]...)
 	h["User-Agent"] = []string{s.userAgent}
 	maps.Copy(h, m.Header)
 	if m.Last != (ringback.EventID{}) {

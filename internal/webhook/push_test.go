@@ -80,7 +80,7 @@ func streamTo(url string, s *script) Stream {
 	if s == nil {
 		s = say(1, false)
 	}
-	return Stream{ID: "job.1", URL: url, Secret: testSecret, Next: s.next, Sent: s.left}
+	return Stream{ID: "job.1", URL: url, Secrets: []ringback.Secret{testSecret}, Next: s.next, Sent: s.left}
 }
 
 // overWebSocket is the URL of a server for messages.

@@ -125,8 +125,8 @@ type Message struct {
 	Body []byte
 	// Header are the callback_headers as [Headers] gave them; nil for none.
 	Header http.Header
-	// Secret signs the message.
-	Secret ringback.Secret
+	// Secrets sign the message, the newest first.
+	Secrets []ringback.Secret
 	// Blocked is how many earlier tries ended as [ClassBlocked]; the one after
 	// three of them ends the delivery.
 	Blocked int
@@ -230,7 +230,7 @@ func (s *Sender) Close() {
 }
 
 func (s *Sender) header(m Message) http.Header {
-	h := ringback.Sign(m.Secret, m.ID, m.At, m.Body)
+	h := ringback.Sign(m.Secrets[0], m.ID, m.At, m.Body, m.Secrets[1:]...)
 	h["Content-Type"] = []string{"application/json"}
 	h["User-Agent"] = []string{s.userAgent}
 	maps.Copy(h, m.Header) // which has none of these names: they are reserved

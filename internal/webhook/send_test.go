@@ -37,7 +37,7 @@ func newSender(t testing.TB, c SenderConfig) *Sender {
 }
 
 func message(url string) Message {
-	return Message{ID: "dlv_1", URL: url, Body: []byte(`{"type":"job.completed"}`), Secret: testSecret}
+	return Message{ID: "dlv_1", URL: url, Body: []byte(`{"type":"job.completed"}`), Secrets: []ringback.Secret{testSecret}}
 }
 
 // receiver is a server of net/http on loopback.

@@ -1,6 +1,8 @@
 // Receives Ringback's webhooks with net/http: verifies, drops duplicates, answers fast.
 //
 //	WEBHOOK_SECRET=whsec_… PORT=9099 go run ./examples/receivers/go
+//
+// WEBHOOK_SECRET=NEW,OLD accepts either, while the secret is being replaced.
 package main
 
 import (
@@ -19,7 +21,7 @@ import (
 )
 
 func main() {
-	secret, err := ringback.ParseSecret(os.Getenv("WEBHOOK_SECRET"))
+	secrets, err := ringback.ParseSecrets(os.Getenv("WEBHOOK_SECRET"))
 	if err != nil {
 		log.Fatalf("receiver: set WEBHOOK_SECRET to what `ringback secret` prints: %v", err)
 	}
@@ -28,12 +30,12 @@ func main() {
 		log.Fatalf("receiver: %v", err)
 	}
 	log.Printf("receiver: listening on http://%s/hook", l.Addr())
-	http.Handle("POST /hook", receive(secret))
+	http.Handle("POST /hook", receive(secrets))
 	server := http.Server{ReadTimeout: time.Minute}
 	log.Fatal(server.Serve(l))
 }
 
-func receive(secret ringback.Secret) http.HandlerFunc {
+func receive(secrets []ringback.Secret) http.HandlerFunc {
 	// Ids of the deliveries that we have. In production: a table with webhook-id
 	// as its primary key, written in the transaction that keeps the job's result.
 	var seen sync.Map
@@ -45,7 +47,7 @@ func receive(secret ringback.Secret) http.HandlerFunc {
 			return
 		}
 		var job ringback.Event
-		if err = ringback.Verify(r.Header, body, secret); err == nil {
+		if err = ringback.Verify(r.Header, body, secrets...); err == nil {
 			err = json.Unmarshal(body, &job)
 		}
 		if err != nil {

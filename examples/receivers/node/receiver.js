@@ -1,18 +1,31 @@
 // Receives Ringback's webhooks with Express: verifies, drops duplicates, answers fast.
 //
 //   WEBHOOK_SECRET=whsec_… PORT=9099 node receiver.js
+//
+// WEBHOOK_SECRET=NEW,OLD accepts either, while the secret is being replaced.
 import express from 'express';
 import { Webhook } from 'standardwebhooks';
 
-const secret = process.env.WEBHOOK_SECRET;
-if (!secret) {
+const secrets = process.env.WEBHOOK_SECRET;
+if (!secrets) {
   console.error('receiver: set WEBHOOK_SECRET to what `ringback secret` prints');
   process.exit(2);
 }
 // A whsec_ secret is base64; any other is used as its bytes.
-const webhook = secret.startsWith('whsec_')
-  ? new Webhook(secret)
-  : new Webhook(Buffer.from(secret), { format: 'raw' });
+const webhooks = secrets.split(',').map((secret) =>
+  secret.startsWith('whsec_') ? new Webhook(secret) : new Webhook(Buffer.from(secret), { format: 'raw' }));
+
+// verify returns the job, or throws: constant time, five minutes either way.
+function verify(body, headers) {
+  for (const webhook of webhooks.slice(0, -1)) {
+    try {
+      return webhook.verify(body, headers);
+    } catch {
+      continue;
+    }
+  }
+  return webhooks.at(-1).verify(body, headers);
+}
 
 // Ids of the deliveries that we have. In production: a table with webhook-id as
 // its primary key, written in the transaction that keeps the job's result.
@@ -25,7 +38,7 @@ const app = express();
 app.post('/hook', express.raw({ type: () => true, limit: '16mb' }), (req, res) => {
   let job;
   try {
-    job = webhook.verify(req.body, req.headers); // constant time, five minutes either way
+    job = verify(req.body, req.headers);
   } catch (err) {
     console.error(`receiver: refused: ${err.message}`);
     return res.status(401).json({ error: 'the signature does not verify' });

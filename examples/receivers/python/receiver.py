@@ -1,6 +1,8 @@
 """Receives Ringback's webhooks with Flask: verifies, drops duplicates, answers fast.
 
 WEBHOOK_SECRET=whsec_… PORT=9099 python receiver.py
+
+WEBHOOK_SECRET=NEW,OLD accepts either, while the secret is being replaced.
 """
 
 import json
@@ -12,12 +14,23 @@ from flask import Flask, request
 from standardwebhooks import Webhook
 from werkzeug.serving import make_server
 
-secret = os.environ.get("WEBHOOK_SECRET")
-if not secret:
+secrets = os.environ.get("WEBHOOK_SECRET")
+if not secrets:
     print("receiver: set WEBHOOK_SECRET to what `ringback secret` prints", file=sys.stderr)
     sys.exit(2)
 # A whsec_ secret is base64; any other is used as its bytes.
-webhook = Webhook(secret if secret.startswith("whsec_") else secret.encode())
+webhooks = [Webhook(s if s.startswith("whsec_") else s.encode()) for s in secrets.split(",")]
+
+
+def verify(body, headers):
+    """Return the job, or raise: constant time, five minutes either way."""
+    for webhook in webhooks[:-1]:
+        try:
+            return webhook.verify(body, headers)
+        except Exception:  # a header that is not base64 raises another class than a wrong one
+            continue
+    return webhooks[-1].verify(body, headers)
+
 
 # Ids of the deliveries that we have. In production: a table with webhook-id as
 # its primary key, written in the transaction that keeps the job's result.
@@ -31,10 +44,12 @@ app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
 
 @app.post("/hook")
 def hook():
-    body = request.get_data()  # the signature is over the raw bytes
+    # The signature is over the raw bytes. What json.dumps(request.get_json()) writes does
+    # not verify: it puts spaces after , and : and escapes all that is not ASCII.
+    body = request.get_data()
     try:
-        job = webhook.verify(body, request.headers)  # constant time, five minutes either way
-    except Exception as err:  # a header that is not base64 raises another class than a wrong one
+        job = verify(body, request.headers)
+    except Exception as err:
         print(f"receiver: refused: {err}", file=sys.stderr)
         return {"error": "the signature does not verify"}, 401
     with seen_lock:
