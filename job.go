@@ -118,6 +118,8 @@ type Job struct {
 	Status Status `json:"status"`
 	// StatusReason says why a job waits, where there is something to say.
 	StatusReason string `json:"status_reason,omitempty"`
+	// HeldBy is the call that its provider refused or failed, so that the job waits.
+	HeldBy *HeldBy `json:"held_by,omitempty"`
 	// Result is all text blocks of the answer joined; nil until the job is
 	// completed, "" if the answer has no text.
 	Result *string `json:"result,omitempty"`
@@ -264,4 +266,15 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	return t.Time.UnmarshalJSON(b)
+}
+
+// HeldBy is a call that a provider refused, or failed to answer, by which others are
+// held back.
+type HeldBy struct {
+	// JobID is the job that was called for; "" where it is not the reader's.
+	JobID      string `json:"job_id,omitempty"`
+	Model      string `json:"model"`
+	StatusCode int    `json:"status_code,omitempty"`
+	// Error is what the provider said, in one sentence.
+	Error string `json:"error"`
 }

@@ -15,9 +15,15 @@ func (s *Server) healthz(context.Context, *call) (reply, error) {
 	return reply{body: health{"ok", s.version}}, nil
 }
 
-// GET /readyz: the node takes jobs, or why not.
-func (s *Server) readyz(context.Context, *call) (reply, error) {
+// GET /readyz: the node takes jobs, or why not. What providers said of which job is
+// for those with the key.
+func (s *Server) readyz(_ context.Context, c *call) (reply, error) {
 	ready := s.node.Readiness()
+	if s.keys.admit(c.header) != nil {
+		for i := range ready.Holds {
+			ready.Holds[i].HeldBy = nil
+		}
+	}
 	if !ready.Ready {
 		return reply{status: http.StatusServiceUnavailable, body: ready}, nil
 	}

@@ -62,11 +62,22 @@ type Config struct {
 	// begins one.
 	BreakAfter int
 
-	// HoldMin is the first pause where no time was named; 0 means 30 s. Each
-	// further one is twice as long, up to HoldMax; 0 means 15 min. Every pause
-	// is then moved by up to 20 % either way.
+	// HoldMin is the first pause where no time was named; 0 means 1 s. Each
+	// further one is twice as long. Every pause is then moved by up to 20 % either
+	// way, and none is longer than HoldMax; 0 means 60 s.
 	HoldMin, HoldMax time.Duration
 }
+
+func (c Config) pause() pause {
+	return pause{min: cmp.Or(c.HoldMin, time.Second), max: cmp.Or(c.HoldMax, time.Minute)}
+}
+
+// Pause is the nth pause in a row, from 1, as a gate makes them: for what has to
+// wait by itself, without a gate.
+func (c Config) Pause(n int) time.Duration { return c.pause().jittered(n) }
+
+// Longest is the longest pause.
+func (c Config) Longest() time.Duration { return c.pause().max }
 
 // Gate lets calls through or not. It is safe for concurrent use. Make one with
 // [New].
@@ -89,10 +100,7 @@ type Gate struct {
 func New(c Config) *Gate {
 	g := &Gate{
 		slots: cmp.Or(c.Slots, math.MaxInt),
-		pause: pause{
-			min: cmp.Or(c.HoldMin, 30*time.Second),
-			max: cmp.Or(c.HoldMax, 15*time.Minute),
-		},
+		pause: c.pause(),
 		tally: tally{breakAfter: cmp.Or(c.BreakAfter, 10), born: time.Now()},
 	}
 	if c.PerMinute > 0 {
@@ -199,15 +207,27 @@ func (g *Gate) Held() (until time.Time, reason string, held bool) {
 	return g.hold.until, g.hold.reason, g.hold.on
 }
 
+// Cause is that of the verdict that last set the time of the hold that stands; nil if
+// none stands.
+func (g *Gate) Cause() any {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hold.cause
+}
+
 // Resume begins a hold that a former process knew of, or another one knows of, up to
 // the time in r, which may be over: then only a probe is let through. It is at most
 // 1 h from now, and lengthens a hold that stands, if it is longer. Failed says that
-// something had failed, and not only been refused.
+// something had failed, and not only been refused: then no time was named, and it is
+// no longer than the longest pause.
 func (g *Gate) Resume(r Report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
-	g.holdUntil(now.Add(min(r.Until.Sub(now), namedMax)), r.Reason)
+	now, most := time.Now(), namedMax
+	if r.Verdict == Failed {
+		most = g.pause.max
+	}
+	g.holdUntil(now.Add(min(r.Until.Sub(now), most)), r)
 	g.hold.failed = g.hold.failed || r.Verdict == Failed
 	g.hold.pauses = max(g.hold.pauses, 1) // the next pause is longer than the first
 }

@@ -15,6 +15,7 @@ type hold struct {
 	on     bool
 	until  time.Time
 	reason string // of the verdict that set until
+	cause  any    // of the same
 	failed bool   // a failure has begun or lengthened it, not refusals alone
 
 	// How many times in a row, since the last success, a pause was made or a
@@ -35,9 +36,9 @@ func (g *Gate) judge(r Report, fresh bool, now time.Time) {
 		g.holdNamed(r, fresh, now)
 	case !fresh:
 	case r.Verdict == Refused:
-		g.holdPause(r.Reason, now)
+		g.holdPause(r, now)
 	case r.Verdict == Failed:
-		g.fail(r.Reason, now)
+		g.fail(r, now)
 	case r.Verdict == OK:
 		g.succeed(now)
 	}
@@ -56,17 +57,17 @@ func (g *Gate) succeed(now time.Time) {
 }
 
 // fail notes a failure. One in a hold is the probe's.
-func (g *Gate) fail(reason string, now time.Time) {
+func (g *Gate) fail(r Report, now time.Time) {
 	if g.hold.on || g.tally.failed(now) {
-		g.holdPause(reason, now)
+		g.holdPause(r, now)
 		g.hold.failed = true
 	}
 }
 
 // holdPause begins or lengthens the hold by the next growing pause.
-func (g *Gate) holdPause(reason string, now time.Time) {
+func (g *Gate) holdPause(r Report, now time.Time) {
 	g.hold.pauses++
-	g.holdUntil(now.Add(g.pause.jittered(g.hold.pauses)), reason)
+	g.holdUntil(now.Add(g.pause.jittered(g.hold.pauses)), r)
 }
 
 // holdNamed begins or lengthens the hold up to the time that was named. The
@@ -76,20 +77,20 @@ func (g *Gate) holdNamed(r Report, fresh bool, now time.Time) {
 	if fresh {
 		g.hold.named++
 	}
-	least := pause{min: namedMin, max: max(namedMin, g.pause.min)}.step(g.hold.named)
+	least := pause{min: namedMin, max: max(namedMin, g.pause.max)}.step(g.hold.named)
 	wait := min(max(r.Until.Sub(now), least), namedMax)
-	g.holdUntil(now.Add(wait), r.Reason)
+	g.holdUntil(now.Add(wait), r)
 }
 
 // holdUntil begins a hold or lengthens the one that stands; it never shortens.
-func (g *Gate) holdUntil(until time.Time, reason string) {
+func (g *Gate) holdUntil(until time.Time, r Report) {
 	if !g.hold.on {
 		g.hold.on = true
 		g.stretch++
 		g.tally.reset()
 	}
 	if until.After(g.hold.until) {
-		g.hold.until, g.hold.reason = until, reason
+		g.hold.until, g.hold.reason, g.hold.cause = until, r.Reason, r.Cause
 	}
 }
 
@@ -120,7 +121,7 @@ func (p pause) step(n int) time.Duration {
 }
 
 // jittered is the nth pause moved by up to 20 % either way, so that what failed
-// at one moment does not come back at one moment.
+// at one moment does not come back at one moment. None is longer than max.
 func (p pause) jittered(n int) time.Duration {
-	return time.Duration(float64(p.step(n)) * (0.8 + 0.4*rand.Float64()))
+	return time.Duration(float64(min(p.step(n), p.max*5/6)) * (0.8 + 0.4*rand.Float64()))
 }

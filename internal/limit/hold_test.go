@@ -41,7 +41,7 @@ func TestNamedTimes(t *testing.T) {
 
 	promise(t, "a side that says at once for ever is asked ever more seldom", func(t *testing.T) {
 		g := New(Config{})
-		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 			enter(t, g).Done(Report{Verdict: Refused, Until: time.Now()})
 			wantHold(t, g, want*time.Second, "")
 			time.Sleep(want * time.Second)
@@ -83,16 +83,27 @@ func TestNamedTimes(t *testing.T) {
 }
 
 func TestGrowingPauses(t *testing.T) {
-	promise(t, "pauses double from 30 s to 15 min, and a success makes them short again", func(t *testing.T) {
+	promise(t, "pauses double from 1 s, and a success makes them short again", func(t *testing.T) {
 		g := New(Config{})
 		for range 2 {
-			for _, want := range []time.Duration{30, 60, 120, 240, 480, 900, 900} {
+			for _, want := range []time.Duration{1, 2, 4, 8, 16, 32} {
 				enter(t, g).Done(Report{Verdict: Refused})
 				wantPause(t, g, want*time.Second)
 				time.Sleep(time.Until(g.Next()))
 			}
 			enter(t, g).Done(Report{Verdict: OK})
 			wantOpen(t, g)
+		}
+	})
+
+	promise(t, "no pause is longer than a minute, and none of the last much shorter", func(t *testing.T) {
+		g := New(Config{})
+		for n := range 200 {
+			enter(t, g).Done(Report{Verdict: []Verdict{Refused, Failed}[n%2]})
+			if wait := time.Until(g.Next()); wait > time.Minute || n > 6 && wait < 40*time.Second {
+				t.Fatalf("pause %d: got %s", n+1, wait)
+			}
+			time.Sleep(time.Until(g.Next()))
 		}
 	})
 
@@ -117,10 +128,10 @@ func TestGrowingPauses(t *testing.T) {
 		for _, p := range burst {
 			p.Done(Report{Verdict: Refused})
 		}
-		wantPause(t, g, 30*time.Second)
+		wantPause(t, g, time.Second)
 		time.Sleep(time.Until(g.Next()))
 		enter(t, g).Done(Report{Verdict: Refused})
-		wantPause(t, g, 60*time.Second)
+		wantPause(t, g, 2*time.Second)
 	})
 
 	promise(t, "a probe that fails lengthens the hold", func(t *testing.T) {
@@ -128,7 +139,7 @@ func TestGrowingPauses(t *testing.T) {
 		enter(t, g).Done(Report{Verdict: Refused, Reason: "overloaded"})
 		time.Sleep(time.Until(g.Next()))
 		enter(t, g).Done(Report{Verdict: Failed, Reason: "status 500"})
-		wantPause(t, g, 60*time.Second)
+		wantPause(t, g, 2*time.Second)
 		if _, reason, _ := g.Held(); reason != "status 500" {
 			t.Fatalf("reason: got %q, want that of the probe", reason)
 		}
@@ -161,7 +172,7 @@ func TestOldNews(t *testing.T) {
 		older.Done(Report{Verdict: OK})
 		refuseEntry(t, g)
 		probe.Done(Report{Verdict: Refused})
-		wantPause(t, g, 60*time.Second)
+		wantPause(t, g, 2*time.Second)
 	})
 
 	promise(t, "the stragglers of a burst begin no new hold after the probe has ended it", func(t *testing.T) {
@@ -203,7 +214,7 @@ func TestAccepted(t *testing.T) {
 		probe.Accepted()
 		wantOpen(t, g)
 		probe.Done(Report{Verdict: Failed})
-		wantPause(t, g, 30*time.Second)
+		wantPause(t, g, time.Second)
 	})
 
 	promise(t, "an accepted probe that is still being answered does not stand in the way of the next hold's", func(t *testing.T) {
@@ -259,7 +270,7 @@ func TestBreaker(t *testing.T) {
 		}
 		wantOpen(t, g)
 		fail(t, g, 1)
-		wantPause(t, g, 30*time.Second)
+		wantPause(t, g, time.Second)
 		if _, reason, _ := g.Held(); reason != "failures" {
 			t.Fatalf("reason: got %q, want that of the last failure", reason)
 		}
@@ -272,7 +283,7 @@ func TestBreaker(t *testing.T) {
 		wantOpen(t, g)
 		time.Sleep(50 * time.Second)
 		fail(t, g, 1)
-		wantPause(t, g, 30*time.Second)
+		wantPause(t, g, time.Second)
 	})
 
 	promise(t, "failures that are a minute old count no more", func(t *testing.T) {
@@ -315,7 +326,7 @@ func TestBreaker(t *testing.T) {
 		}
 		wantOpen(t, g)
 		fail(t, g, 1)
-		wantPause(t, g, 30*time.Second)
+		wantPause(t, g, time.Second)
 	})
 }
 
@@ -348,7 +359,7 @@ func wantPause(t *testing.T, g *Gate, want time.Duration) {
 
 func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Config{HoldMin: time.Minute})
+		g := New(Config{HoldMin: 10 * time.Second})
 		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(time.Minute), Reason: "refused"})
 		refuseEntry(t, g)
 		time.Sleep(time.Minute)
@@ -357,7 +368,7 @@ func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 			t.Fatalf("after its time: got a pass %v, want the probe", ok)
 		}
 		p.Done(Report{Verdict: Refused, Reason: "refused"})
-		wantPause(t, g, 2*time.Minute) // it goes on growing
+		wantPause(t, g, 20*time.Second) // it goes on growing
 	})
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{})
@@ -383,7 +394,7 @@ func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 // Two processes tell each other of their holds.
 func TestAHoldOfAnotherProcessLengthensOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Config{HoldMin: time.Minute, BreakAfter: 1})
+		g := New(Config{HoldMin: time.Minute, HoldMax: 2 * time.Minute, BreakAfter: 1})
 		enter(t, g).Done(Report{Verdict: Failed, Reason: "failing"})
 		g.Resume(Report{Verdict: Refused, Until: time.Now().Add(time.Second), Reason: "refused"})
 		if until, reason, _ := g.Held(); time.Until(until) < 40*time.Second || reason != "failing" {

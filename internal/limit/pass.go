@@ -33,13 +33,15 @@ type Report struct {
 	// Until is the time before which the other side does not want to be called,
 	// with Refused: Retry-After. It is cut to 1 h from now, and taken as at
 	// least 1 s from now, twice that after each further refusal with a time and
-	// without success between, up to Config.HoldMin: a side that says "at once"
+	// without success between, up to Config.HoldMax: a side that says "at once"
 	// for ever is not believed for ever. The zero time means that none was
 	// named: a growing pause.
 	Until time.Time
 
-	// Reason is shown by [Gate.Held], for Failed and Refused.
+	// Reason is shown by [Gate.Held] and Cause by [Gate.Cause], for Failed and
+	// Refused: in one word, and all that the caller knows of the call.
 	Reason string
+	Cause  any
 }
 
 // Pass is the right to make one call.

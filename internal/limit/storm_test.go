@@ -57,8 +57,8 @@ func (s storm) verdict(n int, now time.Time) Report {
 // is sick: the first burst, and one probe for each pause.
 func (s storm) most() int {
 	return s.config.Slots + s.config.BreakAfter +
-		pausesWithin(s.sick, 0.8, s.config.HoldMin, s.config.HoldMax) +
-		pausesWithin(s.sick, 1, time.Second, s.config.HoldMin)
+		pausesWithin(s.sick, 0.8, min(s.config.HoldMin, s.config.HoldMax*5/6), s.config.HoldMax*5/6) +
+		pausesWithin(s.sick, 1, time.Second, s.config.HoldMax)
 }
 
 // pausesWithin counts doubling pauses that begin within d.
@@ -171,7 +171,7 @@ func TestNoRetryStorm(t *testing.T) {
 		if most := s.most() + s.config.Slots; passes > most {
 			rt.Fatalf("%d passes in %v of refusals, the pauses allow %d", passes, s.sick, most)
 		}
-		longest := max(s.config.HoldMax*12/10, 10*time.Second)
+		longest := max(s.config.HoldMax, 10*time.Second)
 		if most := longest + 2*longestCall + 10*time.Second; open > most {
 			rt.Fatalf("open for all %v after it was well, want within %v", open, most)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,10 @@ type result struct {
 	firstTokenAt time.Time
 	partial      store.Blob // of failed's text
 	events       store.Blob // the job's log, where it is streamed
-	// heldUntil is when the gate that refused opens again, on the one clock.
+	// heldUntil is when a refused job may come again, on the one clock.
 	heldUntil time.Time
+	// fault: the job was refused again and again while others were answered.
+	fault bool
 }
 
 // What stops a job before its first byte.
@@ -101,7 +104,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *fee
 			first = at
 			t.key.Accepted()
 			t.model.Accepted()
-			if t.key.Probe() || t.model.Probe() {
+			if n.jobs.answeredKey(t) || t.key.Probe() || t.model.Probe() {
 				poke(n.wakeJobs) // the hold may be over long before the answer is
 				poke(n.wakeHolds)
 				n.tellHolds(j.Lane())
@@ -186,28 +189,68 @@ func internalError(err error) *provider.Error {
 // report tells the gates what the call says about model and key, and learns
 // from them when a refused job may come again.
 func (n *Node) report(j *store.Job, res *result, t *ticket) {
+	f := res.failed
 	model, key := limit.Report{Verdict: limit.OK}, limit.Report{Verdict: limit.OK}
-	if f := res.failed; f != nil {
-		model, key = reports(f, time.Now())
-	}
-	if res.stopped != nil {
+	var refusal keyRefusal
+	freed := false
+	switch {
+	case res.stopped != nil:
 		model, key = limit.Report{}, limit.Report{}
+	case f == nil:
+		freed = n.jobs.answeredKey(t)
+	default:
+		model, key = reports(causeOf(j, f), f, time.Now())
+		if f.Verdict == provider.HoldKey {
+			refusal = n.jobs.refusedKey(t, causeOf(j, f), key.Until)
+			res.fault = refusal.fault
+			if !refusal.hold {
+				key = limit.Report{}
+			}
+		}
+	}
+	if res.stopped == nil && (f == nil || f.Verdict != provider.HoldKey || res.fault) {
+		n.jobs.forget(j.ID)
 	}
 	t.report(model, key)
 	n.tellHolds(j.Lane())
-	if f := res.failed; f != nil && f.Verdict == provider.HoldKey {
-		n.log.Error("the provider refuses the key; its jobs wait", "provider", j.Provider, "status_code", f.StatusCode, "err", f)
-	}
-	res.heldUntil = n.shared(n.jobs.heldUntil(j.Lane()))
-	if t.probes() || complains(model) || complains(key) {
+	res.heldUntil = n.shared(n.comesAgain(j, refusal))
+	n.tellKeyRefusal(j, f, refusal)
+	if freed || t.probes() || complains(model) || complains(key) {
 		poke(n.wakeHolds)
 	}
+}
+
+// comesAgain is when a refused job may be called again, in local time. One that was
+// refused for its key does not wait in its row for as long as the key's hold may
+// last: that would outlast a restart with a new key.
+func (n *Node) comesAgain(j *store.Job, refusal keyRefusal) time.Time {
+	held := n.jobs.heldUntil(j.Lane())
+	if refusal.until.IsZero() {
+		return held
+	}
+	if longest := time.Now().Add(n.jobs.gate.Longest()); held.After(longest) {
+		held = longest
+	}
+	return later(refusal.until, held)
+}
+
+// tellKeyRefusal tells that a call was refused as if for its key.
+func (n *Node) tellKeyRefusal(j *store.Job, f *provider.Error, refusal keyRefusal) {
+	if refusal.until.IsZero() {
+		return
+	}
+	attrs := []any{"provider", j.Provider, "model", j.Model, "job_id", j.ID, "status_code", f.StatusCode, "err", f}
+	if refusal.hold {
+		n.log.Error("the provider refuses the key; its jobs wait", attrs...)
+		return
+	}
+	n.log.Warn("the provider refuses the key for a job, which alone waits", attrs...)
 }
 
 // complains tells whether a report may begin a hold.
 func complains(r limit.Report) bool { return r.Verdict == limit.Failed || r.Verdict == limit.Refused }
 
-func reports(f *provider.Error, now time.Time) (model, key limit.Report) {
+func reports(why cause, f *provider.Error, now time.Time) (model, key limit.Report) {
 	var until time.Time
 	if f.RetryAfter > 0 {
 		until = now.Add(f.RetryAfter)
@@ -215,15 +258,20 @@ func reports(f *provider.Error, now time.Time) (model, key limit.Report) {
 	ok, void := limit.Report{Verdict: limit.OK}, limit.Report{}
 	switch f.Verdict {
 	case provider.Hold:
-		return limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonRefused}, void
+		return limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonRefused, Cause: why}, void
 	case provider.HoldKey:
-		return void, limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonKey}
+		return void, limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonKey, Cause: why}
 	case provider.Retry:
 		if f.Code == ringback.CodeInternal {
 			return void, void
 		}
-		return limit.Report{Verdict: limit.Failed, Reason: reasonFailing}, void
-	default: // it answered: the model is missing, or the request is wrong
+		return limit.Report{Verdict: limit.Failed, Reason: reasonFailing, Cause: why}, void
+	case provider.Reject:
+		if f.StatusCode == http.StatusForbidden {
+			return void, void // a firewall, which may stand in front of the provider
+		}
+		return ok, ok
+	default: // it answered: the model is missing
 		return ok, ok
 	}
 }

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -29,13 +31,19 @@ type Hold struct {
 	Reason string `json:"reason"`
 	// Until is when a probe finds out whether it is over.
 	Until time.Time `json:"until"`
+	// HeldBy is the call that was refused or failed, for those who may see jobs.
+	HeldBy *ringback.HeldBy `json:"held_by,omitempty"`
 }
 
 // Holds are the holds that stand against providers now.
 func (n *Node) Holds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.jobs.holds() {
-		holds = append(holds, Hold{h.Provider, h.Model, h.Reason, n.shared(h.Until).UTC().Truncate(time.Millisecond)})
+		shown := Hold{Provider: h.Provider, Model: h.Model, Reason: h.Reason, Until: n.shared(h.Until).UTC().Truncate(time.Millisecond)}
+		if c, known := unpackCause(h.Cause); known {
+			shown.HeldBy = c.show(c.Project)
+		}
+		holds = append(holds, shown)
 	}
 	return holds
 }
@@ -187,7 +195,7 @@ func (s *slots) holds() []store.Hold {
 	var holds []store.Hold
 	note := func(t store.Target, g *limit.Gate) {
 		if until, reason, held := g.Held(); held {
-			holds = append(holds, store.Hold{Target: t, Until: until, Reason: reason})
+			holds = append(holds, store.Hold{Target: t, Until: until, Reason: reason, Cause: packCause(g.Cause())})
 		}
 	}
 	for provider, g := range s.keys {
@@ -197,6 +205,24 @@ func (s *slots) holds() []store.Hold {
 		note(store.Target{Provider: t.provider, Model: t.model}, g)
 	}
 	return holds
+}
+
+// packCause is what the store keeps of a gate's cause; "" where there is none.
+func packCause(c any) string {
+	known, ok := c.(cause)
+	if !ok {
+		return ""
+	}
+	packed, err := json.Marshal(known)
+	if err != nil {
+		return ""
+	}
+	return string(packed)
+}
+
+// unpackCause reads what packCause wrote; an older version stored none.
+func unpackCause(packed string) (c cause, known bool) {
+	return c, packed != "" && json.Unmarshal([]byte(packed), &c) == nil
 }
 
 // knows tells whether a provider is set up.
@@ -236,7 +262,11 @@ func (s *slots) hold(h store.Hold) bool {
 		verdict = limit.Failed
 	}
 	before, _, _ := g.Held()
-	g.Resume(limit.Report{Verdict: verdict, Until: h.Until, Reason: h.Reason})
+	r := limit.Report{Verdict: verdict, Until: h.Until, Reason: h.Reason}
+	if c, known := unpackCause(h.Cause); known {
+		r.Cause = c
+	}
+	g.Resume(r)
 	after, _, _ := g.Held()
 	return after.After(before)
 }

@@ -76,11 +76,13 @@ func (n *Node) unanswered(j store.Job, res result, now time.Time) store.Outcome 
 		o.Attempt.Outcome = ringback.AttemptRefused
 		return n.refused(j, o, f, res.heldUntil)
 	case provider.HoldKey:
-		// It speaks of our account, not of this job: the job waits until the key
-		// works, or until it expires. The key's hold, in memory, stands in front of
-		// it; a time in its row would outlast a restart with a new key.
+		// It speaks of our account, unless others are answered: the job waits until
+		// the key works, or until it expires, behind those not refused.
 		o.Attempt.Outcome = ringback.AttemptRefused
-		return waitUntil(o, now)
+		if res.fault {
+			return n.nextModel(j, o, atFault(f))
+		}
+		return waitUntil(o, later(now, res.heldUntil))
 	case provider.ModelMissing:
 		return n.nextModel(j, o, failure(f))
 	case provider.Reject:

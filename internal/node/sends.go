@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -82,6 +83,8 @@ type send struct {
 
 func (s *sends) init(cfg Config) {
 	s.gate = cfg.HostGate
+	s.gate.HoldMin = cmp.Or(s.gate.HoldMin, 5*time.Second)
+	s.gate.HoldMax = cmp.Or(s.gate.HoldMax, 5*time.Minute)
 	s.gate.Slots, s.gate.PerMinute = slotsPerHost, 0
 	s.hosts = map[store.Host]*host{}
 	s.backlog = map[store.Host]int{}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -24,11 +26,13 @@ type slots struct {
 	lanes   map[store.Lane]int     // slots that each lane holds
 	gates   map[target]*limit.Gate // of models: made at the first use, dropped when idle
 	keys    map[string]*limit.Gate // by provider
-	parts   map[string]int         // of each provider's limit, this node's
-	backlog map[store.Lane]int     // about how many jobs that are due wait in each lane
-	working [2]lately              // the lane that had work last, and the last one that is not that
-	suspect bool                   // a suspect job is running
-	barred  bool                   // this node has no part of some provider's limit
+	records map[string]*keyRecord
+	own     map[uuid.UUID]*ownRefusals // of jobs that a key refused
+	parts   map[string]int             // of each provider's limit, this node's
+	backlog map[store.Lane]int         // about how many jobs that are due wait in each lane
+	working [2]lately                  // the lane that had work last, and the last one that is not that
+	suspect bool                       // a suspect job is running
+	barred  bool                       // this node has no part of some provider's limit
 }
 
 // ticket is the right to make one call of a provider.
@@ -37,8 +41,11 @@ type ticket struct {
 	lane  store.Lane // as it shares slots: with the model "other" where it has no name of its own
 	model *limit.Pass
 	key   *limit.Pass
-	life  *life         // under which the claim is made
-	trace *attemptTrace // nil: none is made
+	// provider is that of the call, and call its number among those with that key.
+	provider string
+	call     int64
+	life     *life         // under which the claim is made
+	trace    *attemptTrace // nil: none is made
 	// suspect marks the one ticket for jobs that may kill the process.
 	suspect bool
 }
@@ -49,6 +56,8 @@ func (s *slots) init(cfg Config, names *modelNames) {
 	s.lanes = map[store.Lane]int{}
 	s.gates = map[target]*limit.Gate{}
 	s.keys = map[string]*limit.Gate{}
+	s.records = map[string]*keyRecord{}
+	s.own = map[uuid.UUID]*ownRefusals{}
 	s.parts = map[string]int{}
 	s.backlog = map[store.Lane]int{}
 	for name, p := range cfg.Providers {
@@ -57,6 +66,7 @@ func (s *slots) init(cfg Config, names *modelNames) {
 		// What fails for one model says nothing about the key.
 		gate.BreakAfter = math.MaxInt
 		s.keys[name] = limit.New(gate)
+		s.records[name] = &keyRecord{refused: map[uuid.UUID]int64{}}
 	}
 }
 
@@ -173,6 +183,9 @@ func (s *slots) enter(t *ticket, l store.Lane) bool {
 		return false
 	}
 	t.key, t.model = keyPass, modelPass
+	rec := s.records[l.Provider]
+	rec.calls++
+	t.provider, t.call = l.Provider, rec.calls
 	return true
 }
 
@@ -357,4 +370,5 @@ func (s *slots) tidy() {
 			delete(s.gates, k)
 		}
 	}
+	s.tidyOwn()
 }

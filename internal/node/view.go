@@ -48,6 +48,7 @@ func (n *Node) view(j *store.Job) ringback.Job {
 	if j.Status == ringback.Queued {
 		now := n.now()
 		v.StatusReason = n.waitReason(j, now)
+		v.HeldBy = n.heldBy(j, v.StatusReason)
 		if j.RunAt.After(now) {
 			v.RunAt = ringback.Time{Time: j.RunAt}
 		}
@@ -76,10 +77,25 @@ func (n *Node) waitReason(j *store.Job, now time.Time) string {
 	if reason, held := n.jobs.held(j.Lane()); held {
 		return reason
 	}
+	if n.jobs.refusedAlone(j) {
+		return reasonKey
+	}
 	if j.Failures > 0 {
 		return "retrying"
 	}
 	return ""
+}
+
+// heldBy is the call that was refused or failed so that a job waits; nil if it waits
+// for something else.
+func (n *Node) heldBy(j *store.Job, reason string) *ringback.HeldBy {
+	switch reason {
+	case reasonRefused, reasonKey, reasonFailing:
+		if c, known := n.jobs.heldBy(j); known {
+			return c.show(j.Project)
+		}
+	}
+	return nil
 }
 
 func (n *Node) statusURL(id uuid.UUID) string { return n.cfg.PublicURL + "/api/jobs/" + id.String() }

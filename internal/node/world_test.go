@@ -61,6 +61,8 @@ type setup struct {
 	hold func(simulate.Call) <-chan struct{}
 	// aliases are models that the provider knows by another name.
 	aliases map[string]string
+	// upstream puts something in front of the provider; nil: nothing.
+	upstream func(http.Handler) http.Handler
 	// unsigned has the receiver look at no signature.
 	unsigned bool
 	// early is called while the node still starts.
@@ -160,7 +162,11 @@ func (w *world) serve(s setup) {
 			}
 		}
 	}
-	upstream := httptest.NewServer(renamed(s.aliases, simulate.NewProvider(s.provider)))
+	provider := renamed(s.aliases, simulate.NewProvider(s.provider))
+	if s.upstream != nil {
+		provider = s.upstream(provider)
+	}
+	upstream := httptest.NewServer(provider)
 	w.t.Cleanup(upstream.Close)
 	w.upstream = upstream.URL
 	if !s.unsigned {

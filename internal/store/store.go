@@ -202,6 +202,8 @@ type Hold struct {
 	// Key names the key that a hold of a key is about, by a hash: another key
 	// is not held.
 	Key string
+	// Cause is what the node noted of the call that caused it.
+	Cause string
 }
 
 // Reader reads. No read holds up a move.

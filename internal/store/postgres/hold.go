@@ -14,9 +14,9 @@ import (
 // PutHold implements store.Holds.
 func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
 	return s.writeHold(ctx, `
-		INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (provider, model) DO UPDATE SET until = excluded.until, reason = excluded.reason, key = excluded.key`,
-		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key)
+		INSERT INTO ringback.holds (provider, model, until, reason, key, cause) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (provider, model) DO UPDATE SET until = excluded.until, reason = excluded.reason, key = excluded.key, cause = excluded.cause`,
+		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key, h.Cause)
 }
 
 // DropHold implements store.Holds.
@@ -42,11 +42,11 @@ func (s *Store) writeHold(ctx context.Context, query string, args ...any) error 
 // Holds implements store.Holds.
 func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 	err = s.read(ctx, question{
-		sql: `SELECT provider, model, until, reason, key FROM ringback.holds ORDER BY provider, model`,
+		sql: `SELECT provider, model, until, reason, key, cause FROM ringback.holds ORDER BY provider, model`,
 		scan: func(rows pgx.Rows) error {
 			var h store.Hold
 			var until int64
-			err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key)
+			err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key, &h.Cause)
 			h.Until = cell.Time(until)
 			holds = append(holds, h)
 			return err

@@ -245,8 +245,8 @@ func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.
 	}
 	b := &pgx.Batch{}
 	for _, h := range holds {
-		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, model) DO NOTHING`,
-			clean(h.Provider), clean(h.Model), cell.MS(h.Until), clean(h.Reason), h.Key)
+		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key, cause) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (provider, model) DO NOTHING`,
+			clean(h.Provider), clean(h.Model), cell.MS(h.Until), clean(h.Reason), h.Key, clean(h.Cause))
 	}
 	if key != nil {
 		b.Queue(insertKey, key)

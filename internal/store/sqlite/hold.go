@@ -11,8 +11,8 @@ import (
 
 // PutHold implements store.Holds.
 func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
-	return s.writeHold(ctx, `INSERT OR REPLACE INTO holds (provider, model, until, reason, key) VALUES (?,?,?,?,?)`,
-		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key)
+	return s.writeHold(ctx, `INSERT OR REPLACE INTO holds (provider, model, until, reason, key, cause) VALUES (?,?,?,?,?,?)`,
+		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key, h.Cause)
 }
 
 // DropHold implements store.Holds.
@@ -37,7 +37,7 @@ func (s *Store) writeHold(ctx context.Context, query string, args ...any) error 
 // Holds implements store.Holds.
 func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 	err = s.read(ctx, func(r *reader) error {
-		rows, err := r.rows(`SELECT provider, model, until, reason, key FROM holds ORDER BY provider, model`)
+		rows, err := r.rows(`SELECT provider, model, until, reason, key, cause FROM holds ORDER BY provider, model`)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 		for rows.Next() {
 			var h store.Hold
 			var until int64
-			if err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key); err != nil {
+			if err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key, &h.Cause); err != nil {
 				return err
 			}
 			h.Until = cell.Time(until)

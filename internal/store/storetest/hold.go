@@ -17,7 +17,7 @@ func exerciseHolds(s suite) {
 	s.promise("holds of models and keys survive a crash", func(w *world) {
 		w.holds()
 		model := store.Hold{Target: store.Target{Provider: "sim", Model: "sim/429"}, Until: at(60), Reason: "provider_refused"}
-		key := store.Hold{Target: store.Target{Provider: "sim"}, Until: at(30), Reason: "provider_refused_key", Key: "a hash"}
+		key := store.Hold{Target: store.Target{Provider: "sim"}, Until: at(30), Reason: "provider_refused_key", Key: "a hash", Cause: `{"model":"sim/echo"}`}
 		w.ok(w.Store().PutHold(w.ctx(), model))
 		w.ok(w.Store().PutHold(w.ctx(), key))
 		w.holds(key, model)
@@ -26,7 +26,7 @@ func exerciseHolds(s suite) {
 	s.promise("of one target there is one hold, the last", func(w *world) {
 		h := store.Hold{Target: store.Target{Provider: "sim", Model: "sim/429"}, Until: at(60), Reason: "provider_refused"}
 		w.ok(w.Store().PutHold(w.ctx(), h))
-		h.Until, h.Reason = at(90), "provider_failing"
+		h.Until, h.Reason, h.Cause = at(90), "provider_failing", `{"model":"sim/429"}`
 		w.ok(w.Store().PutHold(w.ctx(), h))
 		w.holds(h)
 	})

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// A refusal that looks as if it were about the account may be about one request: a
+// firewall that dislikes a prompt answers 403, too. So one job alone never holds a
+// key. Its own tries wait, each longer than the last, while all others go on.
+// The key is held when different jobs are refused in a row, and freed as soon as a
+// call that began after them is answered. A job that is refused again and again
+// while others are answered in between is at fault itself.
+//
+// Only refusals of the account count like this. A model that asks to stay away (429,
+// 529, 503) may well refuse the same job three times and answer others in between:
+// that is what a rate limit is. Such a job ends at its max_wait at the latest.
+const (
+	// heldAfter is how many different jobs are refused in a row when a key is held.
+	heldAfter = 3
+	// faultAfter is how many refusals of a job, with answers to others in between, are
+	// its own fault.
+	faultAfter = 3
+	// refusedKept bounds the refused jobs that a record keeps.
+	refusedKept = 64
+	// ownMemory is how long the refusals of a job that does not come back are kept.
+	ownMemory = 2 * time.Hour
+)
+
+// keyRecord is what a provider's answers say about its key. Calls are numbered in the
+// order in which they begin.
+type keyRecord struct {
+	calls    int64
+	answered int64               // the latest call that was answered
+	refused  map[uuid.UUID]int64 // jobs whose call was refused after that one began
+}
+
+// ownRefusals are those of one job.
+type ownRefusals struct {
+	provider string
+	count    int   // the pauses grow with it
+	against  int   // those with an answer to another job's call before each
+	call     int64 // the last one
+	at       time.Time
+	until    time.Time
+	cause    cause
+}
+
+// cause is the call by whose end a hold was begun or last lengthened. It is stored
+// with the hold.
+type cause struct {
+	Project    string    `json:"project"`
+	Job        uuid.UUID `json:"job_id"`
+	Model      string    `json:"model"`
+	StatusCode int       `json:"status_code,omitempty"`
+	Error      string    `json:"error"`
+}
+
+func causeOf(j *store.Job, f *provider.Error) cause {
+	return cause{Project: j.Project, Job: j.ID, Model: j.Model, StatusCode: f.StatusCode, Error: f.Message}
+}
+
+// show gives the cause to those who may see jobs of a project.
+func (c cause) show(project string) *ringback.HeldBy {
+	shown := &ringback.HeldBy{Model: c.Model, StatusCode: c.StatusCode, Error: c.Error}
+	if c.Project == project && c.Job != uuid.Nil {
+		shown.JobID = c.Job.String()
+	}
+	return shown
+}
+
+// keyRefusal is what follows from the refusal of a key.
+type keyRefusal struct {
+	hold  bool // the key is held, or this call was to find out whether it still is
+	fault bool // the job is at fault
+	until time.Time
+}
+
+// refusedKey notes that a job's call was refused as if for its key.
+func (s *slots) refusedKey(t *ticket, c cause, named time.Time) keyRefusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec, now := s.records[t.provider], time.Now()
+	if _, again := rec.refused[c.Job]; t.call > rec.answered && (again || len(rec.refused) < refusedKept) {
+		rec.refused[c.Job] = t.call
+	}
+	_, _, held := s.keys[t.provider].Held()
+
+	own := s.own[c.Job]
+	if own == nil || own.provider != t.provider {
+		own = &ownRefusals{provider: t.provider}
+		s.own[c.Job] = own
+	}
+	if own.against == 0 || rec.answered > own.call {
+		own.against++
+	}
+	own.count++
+	own.call, own.at, own.cause = t.call, now, c
+	own.until = later(now.Add(s.gate.Pause(own.count)), named)
+	return keyRefusal{hold: held || len(rec.refused) >= heldAfter, fault: own.against >= faultAfter, until: own.until}
+}
+
+// answeredKey notes that a call was accepted: its key works. It tells whether that
+// ended a hold, which refusals of earlier calls had begun.
+func (s *slots) answeredKey(t *ticket) (freed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.records[t.provider]
+	rec.answered = max(rec.answered, t.call)
+	held := len(rec.refused) >= heldAfter
+	for job, call := range rec.refused {
+		if call < rec.answered {
+			delete(rec.refused, job)
+		}
+	}
+	if held && len(rec.refused) < heldAfter {
+		s.keys[t.provider].Free()
+		return true
+	}
+	return false
+}
+
+// forget drops the refusals of a job whose call ended otherwise.
+func (s *slots) forget(job uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.own, job)
+}
+
+// tidyOwn drops the refusals of jobs that did not come back. The caller holds the lock.
+func (s *slots) tidyOwn() {
+	for job, own := range s.own {
+		if time.Since(later(own.at, own.until)) > ownMemory {
+			delete(s.own, job)
+		}
+	}
+}
+
+// heldBy is the cause of the hold for which a job waits.
+func (s *slots) heldBy(j *store.Job) (cause, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range []*limit.Gate{s.keys[j.Provider], s.gates[target{j.Provider, j.Model}]} {
+		if g == nil {
+			continue
+		}
+		if _, _, held := g.Held(); held {
+			c, known := g.Cause().(cause)
+			return c, known
+		}
+	}
+	if own := s.own[j.ID]; own != nil && own.provider == j.Provider {
+		return own.cause, true
+	}
+	return cause{}, false
+}
+
+// refusedAlone tells whether a job waits because it alone was refused.
+func (s *slots) refusedAlone(j *store.Job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.own[j.ID]
+	return own != nil && own.provider == j.Provider
+}
+
+// atFault is why a job fails that was refused while others were answered.
+func atFault(f *provider.Error) reason {
+	r := failure(f)
+	r.code = ringback.CodeProviderRejected
+	r.sentence = fmt.Sprintf("the provider refused this request %d times, and answered others with the same key in between; the last time: %s", faultAfter, f.Message)
+	return r
+}
