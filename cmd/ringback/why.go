@@ -61,13 +61,13 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 	case "retrying":
 		d.sayf("It had %s; the last failed%s. It is tried again by itself.%s", attempts(job.Attempts), lastError(h), until)
 	case "provider_refused":
-		d.sayf("The provider %s asks to stay away from %s for a while%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, lastError(h), until)
+		d.sayf("The provider %s asks to stay away from %s for a while%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, heldBy(h), until)
 		elsewhere = true
 	case "provider_failing":
-		d.sayf("The provider %s fails call after call for %s%s, so its jobs are held back. A probe finds out when it is well again.%s", job.Provider, job.Model, lastError(h), until)
+		d.sayf("The provider %s fails call after call for %s%s, so its jobs are held back. A probe finds out when it is well again.%s", job.Provider, job.Model, heldBy(h), until)
 		elsewhere = true
 	case "provider_refused_key":
-		d.sayf("The provider %s refuses the server's key or account%s. All its jobs wait for that; none fails.%s", job.Provider, lastError(h), until)
+		d.sayf("The provider %s refuses the server's key or account%s. Its jobs wait for that; none fails, unless it alone is refused while others are answered.%s", job.Provider, heldBy(h), until)
 		d.do(fmt.Sprintf("give the server a good key (%s, in its environment), or the account credit, and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
 	case "provider_not_configured":
 		d.sayf("No provider %q is set up on this server any more.", job.Provider)
@@ -90,6 +90,24 @@ func lastError(h history) string {
 		}
 	}
 	return ""
+}
+
+// heldBy is the call that holds a job back, as a part of a sentence: of this job or of
+// another one.
+func heldBy(h history) string {
+	by := h.Job.HeldBy
+	if by == nil {
+		return lastError(h)
+	}
+	called := "when it was called for " + by.Model
+	switch by.JobID {
+	case "":
+	case h.Job.ID:
+		called += ", for this job"
+	default:
+		called += ", for job " + by.JobID
+	}
+	return fmt.Sprintf(" (%s: %s)", called, strings.TrimSuffix(by.Error, "."))
 }
 
 // keyVariable names the variable that holds a provider's key.

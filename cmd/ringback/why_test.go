@@ -23,6 +23,11 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 	waits := func(reason string) history {
 		return job(ringback.Queued, func(j *ringback.Job) { j.StatusReason, j.RunAt = reason, in(30*time.Second) })
 	}
+	heldFor := func(by ringback.HeldBy) history {
+		h := waits("provider_refused_key")
+		h.Job.HeldBy = &by
+		return h
+	}
 	fails := func(code ringback.ErrorDetailCode) history {
 		return job(ringback.Failed, func(j *ringback.Job) {
 			j.Error, j.ErrorDetail = "it went wrong", &ringback.ErrorDetail{Code: code}
@@ -47,6 +52,8 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"rate limit":         {waits("provider_refused"), "ezai asks to stay away from m for a while (ezai said no). That costs no attempt", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
 		"breaker":            {waits("provider_failing"), "fails call after call", "jobs retry j1 --patch"},
 		"refused key":        {waits("provider_refused_key"), "ezai refuses the server's key or account", "a good key (EZAI_API_KEY, in its environment"},
+		"held by another":    {heldFor(ringback.HeldBy{JobID: "j7", Model: "m7", Error: "ezai answered 403: no."}), "refuses the server's key or account (when it was called for m7, for job j7: ezai answered 403: no)", "EZAI_API_KEY"},
+		"held by itself":     {heldFor(ringback.HeldBy{JobID: "j1", Model: "m", Error: "no"}), "(when it was called for m, for this job: no)", "EZAI_API_KEY"},
 		"no provider":        {waits("provider_not_configured"), `No provider "ezai" is set up`, "providers.ezai in its file"},
 		"its turn":           {waits(""), "waits for its turn", "jobs watch j1"},
 		"being cancelled":    {job(ringback.Running, func(j *ringback.Job) { j.StatusReason = "cancel_requested" }), "is being cancelled", ""},

@@ -123,12 +123,16 @@ func TestAProbesSuccessFreesTheOtherNodes(t *testing.T) {
 	t.Parallel()
 	nodes := bySignals()
 	a, b, _, _ := nodes.pair(t, setup{}, gates)
-	first := a.ask("sim/status-401", "refused")
+	a.refuseKey("sim/status-401")
 	for _, w := range []*world{a, b} {
 		w.eventually("the hold", func() bool { return len(w.node.Readiness().Holds) == 1 })
 	}
-	a.cancel(first.ID)
-	a.end(first.ID)
+	waiting, err := a.node.Jobs(t.Context(), "default", node.JobQuery{Limit: 100})
+	must(t, err)
+	for _, j := range waiting.Data {
+		a.cancel(j.ID)
+		a.end(j.ID)
+	}
 	j := b.ask("sim/echo", "mended by now")
 	var toC *link
 	c := start(t, setup{beside: a, node: nodes.joining(&toC, gates)})

@@ -21,6 +21,9 @@ func (n *Node) recover(ctx context.Context) error {
 		if err := n.restoreHolds(ctx); err != nil {
 			return err
 		}
+		if err := n.hasten(ctx); err != nil {
+			return err
+		}
 		w, err := n.store.Waiting(ctx)
 		if err != nil {
 			return err

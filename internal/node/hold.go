@@ -31,6 +31,9 @@ type Hold struct {
 	Reason string `json:"reason"`
 	// Until is when a probe finds out whether it is over.
 	Until time.Time `json:"until"`
+	// JobOnly: the key is in doubt, since all calls since the last answer were refused.
+	// Until different jobs were, only the refused ones wait.
+	JobOnly bool `json:"job_only,omitempty"`
 	// HeldBy is the call that was refused or failed, for those who may see jobs.
 	HeldBy *ringback.HeldBy `json:"held_by,omitempty"`
 }
@@ -44,6 +47,12 @@ func (n *Node) Holds() []Hold {
 			shown.HeldBy = c.show(c.Project)
 		}
 		holds = append(holds, shown)
+	}
+	for _, d := range n.jobs.doubted() {
+		holds = append(holds, Hold{
+			Provider: d.provider, Reason: reasonKey, Until: n.shared(d.until).UTC().Truncate(time.Millisecond),
+			JobOnly: true, HeldBy: d.cause.show(d.cause.Project),
+		})
 	}
 	return holds
 }
@@ -72,6 +81,20 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 		n.takeHold(h)
 	}
 	return nil
+}
+
+// hasten lets jobs that a key refused come again at once: whoever restarts has mended
+// something.
+func (n *Node) hasten(ctx context.Context) error {
+	for {
+		now := n.stamped()
+		jobs, err := n.store.Hasten(ctx, now, releaseBatch, func(store.Job) store.Outcome {
+			return waitUntil(store.Outcome{At: now}, now)
+		})
+		if err != nil || len(jobs) < releaseBatch {
+			return err
+		}
+	}
 }
 
 // takeHold begins a hold that the store has, or lengthens the one that stands.
@@ -242,6 +265,9 @@ func (s *slots) free(t store.Target, until time.Time) bool {
 		return false
 	}
 	g.Free()
+	if t.Model == "" {
+		s.answeredElsewhere(t.Provider)
+	}
 	return true
 }
 

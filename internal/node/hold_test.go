@@ -18,6 +18,19 @@ func (w *world) keepsHold() {
 	})
 }
 
+// refuseKey has as many jobs refused as it takes to hold a key, and gives the first.
+func (w *world) refuseKey(model string) (first ringback.Job) {
+	w.t.Helper()
+	first = w.ask(model, "refused")
+	w.ask(model, "refused")
+	w.ask(model, "refused")
+	w.eventually("the hold of the key", func() bool {
+		holds := w.node.Holds()
+		return len(holds) == 1 && holds[0].Model == "" && !holds[0].JobOnly
+	})
+	return first
+}
+
 func TestAHoldOfAModelSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	first := start(t, setup{node: holdsFor(time.Hour)})
@@ -56,14 +69,13 @@ func TestARestartWithANewKeyFreesIt(t *testing.T) {
 		return func(c *provider.Config) { c.APIKey = key }
 	}
 	first := start(t, setup{node: holdsFor(time.Hour), client: withKey("old")})
-	j := first.ask("sim/status-401", "refused")
-	first.called("refused", 1)
+	j := first.refuseKey("sim/status-401")
 	first.keepsHold()
 	dir := first.kill()
 
 	// The same key is not trusted, but probed: whoever restarts has mended something.
 	same := start(t, setup{dir: dir, from: first, node: holdsFor(time.Hour), client: withKey("old")})
-	same.called("refused", 2)
+	same.called("refused", 4)
 	same.eventually("the job waits for the key again", func() bool { return same.job(j.ID).StatusReason == "provider_refused_key" })
 	same.eventually("the hold stands again", func() bool {
 		h := same.node.Readiness().Holds
@@ -72,7 +84,7 @@ func TestARestartWithANewKeyFreesIt(t *testing.T) {
 	dir = same.kill()
 
 	w := start(t, setup{dir: dir, from: first, node: holdsFor(time.Hour), client: withKey("new")})
-	w.called("refused", 3) // at once, and by its own word once more
+	w.called("refused", 5) // at once, and by its own word once more
 }
 
 func TestAFallbackOfAnotherProtocolOrOfNobodyIsRefused(t *testing.T) {

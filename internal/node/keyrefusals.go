@@ -32,6 +32,9 @@ const (
 	refusedKept = 64
 	// ownMemory is how long the refusals of a job that does not come back are kept.
 	ownMemory = 2 * time.Hour
+	// doubtFor is how long the refusal of a job that does not come back speaks against
+	// its key.
+	doubtFor = 2 * time.Minute
 )
 
 // keyRecord is what a provider's answers say about its key. Calls are numbered in the
@@ -127,6 +130,39 @@ func (s *slots) answeredKey(t *ticket) (freed bool) {
 	return false
 }
 
+// answeredElsewhere notes that another node was answered with a key, after all that
+// was refused here.
+func (s *slots) answeredElsewhere(provider string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.records[provider]
+	rec.calls++
+	rec.answered = rec.calls
+	clear(rec.refused)
+}
+
+// doubted are the last refusals of each key that is not held, although nobody was
+// answered since.
+func (s *slots) doubted() (last []ownRefusals) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for provider, rec := range s.records {
+		if _, _, held := s.keys[provider].Held(); held {
+			continue
+		}
+		var latest ownRefusals
+		for job := range rec.refused {
+			if own := s.own[job]; own != nil && own.call > latest.call {
+				latest = *own
+			}
+		}
+		if latest.call > 0 {
+			last = append(last, latest)
+		}
+	}
+	return last
+}
+
 // forget drops the refusals of a job whose call ended otherwise.
 func (s *slots) forget(job uuid.UUID) {
 	s.mu.Lock()
@@ -134,11 +170,19 @@ func (s *slots) forget(job uuid.UUID) {
 	delete(s.own, job)
 }
 
-// tidyOwn drops the refusals of jobs that did not come back. The caller holds the lock.
+// tidyOwn drops the refusals of jobs that did not come back: they were cancelled, or
+// another node has them. The caller holds the lock.
 func (s *slots) tidyOwn() {
 	for job, own := range s.own {
 		if time.Since(later(own.at, own.until)) > ownMemory {
 			delete(s.own, job)
+		}
+	}
+	for _, rec := range s.records {
+		for job := range rec.refused {
+			if own := s.own[job]; own == nil || time.Since(own.until) > doubtFor {
+				delete(rec.refused, job)
+			}
 		}
 	}
 }

@@ -239,13 +239,14 @@ func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error)
 }
 
 // heldBack counts the holds that stand, by provider and by the label of the model.
-// Keys, and models that are called, count 0 when they are not.
+// Keys, and models that are called, count 0 when they are not. A key counts too while
+// every call since the last answer was refused.
 func (s *slots) heldBack() map[target]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := map[target]int{}
 	for provider, g := range s.keys {
-		held[target{provider, anyModel}] = isHeld(g)
+		held[target{provider, anyModel}] = max(isHeld(g), min(1, len(s.records[provider].refused)))
 	}
 	for t, g := range s.gates {
 		held[target{t.provider, s.names.name(t.model)}] += isHeld(g)

@@ -231,8 +231,7 @@ func TestARefusedKeyHoldsAllItsModelsUntilAnotherKeyIsThere(t *testing.T) {
 		client:   func(c *provider.Config) { c.APIKey = "wrong" },
 		node:     holdsFor(time.Hour),
 	})
-	first := w.ask("sim/echo", "first")
-	w.eventually("the hold", func() bool { return w.job(first.ID).StatusReason == "provider_refused_key" })
+	first := w.refuseKey("sim/echo")
 	ids := []string{first.ID}
 	for _, model := range []string{"sim/echo", "sim/think", "sim/tool"} {
 		j := w.ask(model, "another")
@@ -241,9 +240,8 @@ func TestARefusedKeyHoldsAllItsModelsUntilAnotherKeyIsThere(t *testing.T) {
 		}
 		ids = append(ids, j.ID)
 	}
-	if calls := len(w.calls.Calls()); calls != 1 {
-		t.Errorf("calls with a key that is refused: got %d, want 1", calls)
-	}
+	w.wantCalls("another", 0)
+	w.wantCalls("refused", 3)
 	w.stop()
 
 	w = start(t, setup{dir: w.dir, from: w, client: func(c *provider.Config) { c.APIKey = "right" }})
@@ -258,8 +256,7 @@ func TestWhatSpeaksOfOurAccountHoldsTheKey(t *testing.T) {
 	t.Parallel()
 	for _, status := range []string{"401", "402", "403"} {
 		w := start(t, setup{node: holdsFor(time.Hour)})
-		j := w.ask("sim/status-"+status, "account")
-		w.eventually("the hold", func() bool { return w.job(j.ID).StatusReason == "provider_refused_key" })
+		j := w.refuseKey("sim/status-" + status)
 		if got := w.job(w.ask("sim/echo", "another model").ID); got.Status != ringback.Queued || got.StatusReason != "provider_refused_key" {
 			t.Errorf("%s: another model is %s %q, want waiting too", status, got.Status, got.StatusReason)
 		}

@@ -140,7 +140,10 @@ func TestTheLogSaysWhenHoldsBeginAreProbedAndEnd(t *testing.T) {
 	})
 	w := start(t, s)
 	w.settledDelivery(w.ask("sim/status-429?times=1", "refused").ID)
-	w.settledDelivery(w.ask("sim/status-401?times=1", "no key").ID)
+	noKey := []string{w.ask("sim/status-401?times=1", "no key 1").ID, w.ask("sim/status-401?times=1", "no key 2").ID, w.ask("sim/status-401?times=1", "no key 3").ID}
+	for _, id := range noKey {
+		w.settledDelivery(id)
+	}
 	want := []string{"calls are held back", "a call finds out whether the hold is over", "calls are no longer held back"}
 	for _, hold := range [][2]string{{"model", "sim/status-429?times=1"}, {"model", "*"}, {"host", strings.TrimSuffix(w.callback, "/hook")}} {
 		w.eventually("the hold on "+hold[1], func() bool {

@@ -25,6 +25,7 @@ var headings = map[string][]string{
 	"StreamEvent": {"Watching a job"},
 	"Error":       {"Errors"},
 	"Hold":        {"A hold"},
+	"HeldBy":      {"What holds back"},
 	"Node":        {"A node"},
 }
 

@@ -133,6 +133,12 @@ type Jobs interface {
 	// Expire ends at most limit waiting jobs whose EndBy is not after now.
 	Expire(ctx context.Context, now time.Time, limit int, decide Decide) ([]Job, error)
 
+	// Hasten moves, as decide says, at most limit jobs that wait for a time to come
+	// since their provider refused its key: they began once, no attempt of the present
+	// model failed, and it never asked to stay away. Those that are scheduled, and
+	// suspects, are left as they are.
+	Hasten(ctx context.Context, now time.Time, limit int, decide Decide) ([]Job, error)
+
 	// Release ends, in one transaction, the attempts that refs name, as far as the
 	// node still holds them, and returns their jobs. What drains gives back what it
 	// broke off; what finds a claim that nobody knows of frees it.

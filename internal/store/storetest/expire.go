@@ -69,6 +69,48 @@ func exerciseExpire(s suite) {
 	})
 }
 
+func exerciseHasten(s suite) {
+	due := func(t time.Time) store.Decide {
+		return func(store.Job) store.Outcome { return store.Outcome{At: t, Status: ringback.Queued, RunAt: t} }
+	}
+	hasten := func(w *world, now time.Time, limit int) []uuid.UUID {
+		w.Helper()
+		jobs, err := w.Store().Hasten(w.ctx(), now, limit, due(now))
+		w.ok(err)
+		return ids(jobs)
+	}
+	forItsKey := func(t, again time.Time) store.Outcome {
+		o := refused(t, again)
+		o.Refused = false
+		return o
+	}
+
+	s.promise("what a key refused can be claimed at once after it was hastened", func(w *world) {
+		j := w.settle(w.running(at(0)), forItsKey(at(1), at(60)))
+		w.same("Claim before", w.claim(at(2), lane, 1), []store.Job(nil))
+		w.same("Hasten", hasten(w, at(2), 10), []uuid.UUID{j.ID})
+		w.same("Hasten again", hasten(w, at(2), 10), []uuid.UUID(nil))
+		w.same("Claim", w.claimOne(at(2)).ID, j.ID)
+	})
+
+	s.promise("what waits for another reason is not hastened", func(w *world) {
+		w.settle(w.running(at(0)), refused(at(1), at(60)))
+		w.settle(w.running(at(0)), retried(at(1), at(60)))
+		w.submitNew(at(0), func(j *store.Job) { j.RunAt = at(60) })
+		suspect := w.suspect(at(0))
+		w.settle(w.claimSuspects(at(0), 1)[0], forItsKey(at(1), at(60)))
+		w.same("Hasten", hasten(w, at(2), 10), []uuid.UUID(nil))
+		w.same("suspect", w.read(suspect.ID).RunAt, at(60))
+	})
+
+	s.promise("no more are hastened at once than the limit", func(w *world) {
+		for i := range 3 {
+			w.settle(w.running(at(0)), forItsKey(at(1), at(60+i)))
+		}
+		w.same("at once", []int{len(hasten(w, at(2), 2)), len(hasten(w, at(2), 2))}, []int{2, 1})
+	})
+}
+
 func (w *world) expire(now time.Time, limit int, decide store.Decide) []store.Job {
 	w.Helper()
 	jobs, err := w.Store().Expire(w.ctx(), now, limit, decide)

@@ -76,6 +76,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"fences", exerciseFences},
 		{"cancel", exerciseCancel},
 		{"expire", exerciseExpire},
+		{"hasten", exerciseHasten},
 		{"release", exerciseRelease},
 		{"nodes", exerciseNodes},
 		{"claim deliveries", exerciseClaimDeliveries},
