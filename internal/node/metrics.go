@@ -149,6 +149,8 @@ type gauges struct {
 	ready       *prometheus.Desc
 	jobs        *prometheus.Desc // state
 	oldest      *prometheus.Desc
+	pending     *prometheus.Desc
+	pendingAge  *prometheus.Desc
 	deadLetters *prometheus.Desc // kind
 	held        *prometheus.Desc // provider, model
 	breaker     *prometheus.Desc // host_class
@@ -169,6 +171,8 @@ func newGauges(n *Node) *gauges {
 		ready:       desc("ringback_ready", "1 if the node takes jobs, as /readyz says."),
 		jobs:        desc("ringback_jobs", "Jobs that wait or run.", "state"),
 		oldest:      desc("ringback_queue_oldest_seconds", "For how long the oldest job that is due has been due; 0 if none is."),
+		pending:     desc("ringback_deliveries_pending", "Webhooks that have not arrived: to be sent, redeliveries too, or being sent."),
+		pendingAge:  desc("ringback_deliveries_pending_oldest_seconds", "Age of the oldest webhook that is pending; 0 if none is."),
 		deadLetters: desc("ringback_dead_letters", "Dead letters that are kept.", "kind"),
 		held:        desc("ringback_held_back", "Holds that stand against a provider's models, or against its key (model *).", "provider", "model"),
 		breaker:     desc("ringback_breaker_open", "Hosts of receivers that are held back.", "host_class"),
@@ -180,7 +184,7 @@ func newGauges(n *Node) *gauges {
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes, g.streams} {
+	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.pending, g.pendingAge, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes, g.streams} {
 		out <- d
 	}
 }
@@ -208,6 +212,10 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	if oldest, err := g.n.oldest(ctx, g.n.now()); err == nil {
 		give(g.oldest, oldest.Seconds())
 	}
+	if p, err := g.n.store.PendingDeliveries(ctx); err == nil {
+		give(g.pending, float64(p.Count))
+		give(g.pendingAge, age(p.Oldest, g.n.now()).Seconds())
+	}
 	if dead, err := g.n.store.DeadLetters(ctx); err == nil {
 		give(g.deadLetters, float64(dead.Jobs), "job")
 		give(g.deadLetters, float64(dead.Deliveries), "delivery")
@@ -218,6 +226,14 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	for class, count := range g.n.deliveries.holds() {
 		give(g.breaker, float64(count), class)
 	}
+}
+
+// age is the time since something was made; 0 for the zero time.
+func age(made, now time.Time) time.Duration {
+	if made.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(made))
 }
 
 // oldest is for how long the oldest job that is due has been due.

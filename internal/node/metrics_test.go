@@ -129,6 +129,8 @@ func TestWhatBecomesOfJobsIsCounted(t *testing.T) {
 		`ringback_jobs{state="queued"}`:                            0,
 		`ringback_jobs{state="running"}`:                           0,
 		`ringback_queue_oldest_seconds`:                            0,
+		`ringback_deliveries_pending`:                              0,
+		`ringback_deliveries_pending_oldest_seconds`:               0,
 		`ringback_ready`:                                           1,
 	})
 }
