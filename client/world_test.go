@@ -71,7 +71,7 @@ func (w *world) serve() {
 	secret, err := ringback.ParseSecret(webhookSecret)
 	must(t, err)
 	n, err := node.New(node.Config{
-		Store: store, Guard: guard, Sender: sender, Secret: secret, DefaultModel: "sim/echo",
+		Store: store, Guard: guard, Sender: sender, Secrets: []ringback.Secret{secret}, DefaultModel: "sim/echo",
 		Providers: map[string]node.Provider{"simulated": {Client: upstream}}, DrainTimeout: time.Millisecond, Logger: logger,
 	})
 	must(t, err)
