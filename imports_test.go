@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"client":                     {".", "internal/sse"},
 	"examples/receivers/go":      {"."},
 	"internal/sse":               {},
+	"internal/earlyanswer":       {},
 	"internal/hub":               {"."},
 	"internal/backoff":           {},
 	"internal/limit":             {},
@@ -35,8 +36,8 @@ var mayImport = map[string][]string{
 	"internal/store/cell":        {"."},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
-	"internal/provider":          {".", "internal/sse", "internal/backoff"},
-	"internal/webhook":           {".", "internal/sse", "internal/backoff"},
+	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer"},
+	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 		"internal/telemetry", "internal/sse",

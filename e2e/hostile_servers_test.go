@@ -121,7 +121,7 @@ var liars = []liar{
 	{"a gigabyte in a stream", forever(streamHead+firstEvent, inputEvent(strings.Repeat("x", 256<<10)), time.Second/32), 0, ringback.CodeTooLarge, "over the limit of 67108864 bytes", true},
 	{"a gigabyte in one event", forever(streamHead+"data: ", strings.Repeat("x", 256<<10), time.Second/32), 0, ringback.CodeTooLarge, "over the limit of 67108864 bytes", false},
 	{"a gigabyte of JSON", forever("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1073741824\r\n\r\n{\"content\":[\"", strings.Repeat("x", 256<<10), time.Second/32), 0, ringback.CodeTooLarge, "over the limit of 67108864 bytes", false},
-	{"a gigabyte of an error", forever("HTTP/1.1 400 No\r\nContent-Length: 1073741824\r\n\r\n", strings.Repeat("x", 64<<10), 10*time.Millisecond), 0, ringback.CodeProviderRejected, "bad request", false},
+	{"a gigabyte of an error", forever("HTTP/1.1 400 No\r\nContent-Length: 1073741824\r\n\r\n", strings.Repeat("x", 64<<10), 10*time.Millisecond), 0, ringback.CodeProviderRejected, "answered 400: xxx", false},
 	{"a stream without end", forever(streamHead+firstEvent, textEvent("x"), 50*time.Millisecond), 5, ringback.CodeTimeout, "within the time limit", false},
 	{"pings without end", forever(streamHead, "data: {\"type\":\"ping\"}\n\n", 50*time.Millisecond), 5, ringback.CodeTimeout, "within the time limit", false},
 	{"a stream that falls silent", mute(streamHead + firstEvent + textEvent("x")), 5, ringback.CodeTimeout, "within the time limit", false},

@@ -16,6 +16,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/earlyanswer"
 )
 
 // Generate calls the provider once and waits for the whole answer. The error is
@@ -130,7 +131,8 @@ func (c *call) send() (*http.Response, *Error) {
 	if err != nil {
 		return nil, c.fail(Reject, ringback.CodeInternal, "the stored request cannot be sent", err)
 	}
-	ctx := httptrace.WithClientTrace(c.inner, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+	ctx := httptrace.WithClientTrace(c.inner, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		earlyanswer.Begin(info.Conn)
 		if c.sent.CompareAndSwap(false, true) && c.request.Sent != nil {
 			c.request.Sent()
 		}
@@ -145,7 +147,7 @@ func (c *call) send() (*http.Response, *Error) {
 	request.Header.Set("User-Agent", c.client.userAgent)
 	c.client.protocol.authorize(request.Header, c.client.key(), c.client.version)
 	passOn(request.Header, c.request.Header)
-	response, err := c.client.transport.RoundTrip(request)
+	response, err := earlyanswer.RoundTrip(c.client.transport, request)
 	switch {
 	case err == nil:
 		return response, nil

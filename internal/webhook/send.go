@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/earlyanswer"
 )
 
 const (
@@ -99,7 +100,8 @@ func (s *Sender) newTransport(c SenderConfig) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  nil, // behind a proxy the guard would see the proxy's address only
-		DialContext:            s.dialer.DialContext,
+		DialContext:            earlyanswer.Dial(s.dialer.DialContext),
+		ExpectContinueTimeout:  earlyanswer.ExpectTimeout,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxResponseHeaderBytes: maxHeaderReadBytes,
@@ -257,13 +259,14 @@ func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response
 		return nil, err
 	}
 	req.Header = t.header // a transport changes none
-	return transport.RoundTrip(req)
+	return earlyanswer.RoundTrip(transport, req)
 }
 
 // watch has the transport tell what happens on the way.
 func (t *try) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
+			earlyanswer.Begin(info.Conn)
 			t.reused = info.Reused
 			if a, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
 				t.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
