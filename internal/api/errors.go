@@ -50,6 +50,9 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 			slog.String("path", r.URL.Path), slog.Any("err", err))
 	}
 	e.RequestID = requestID
+	if isProviderPath(r.URL.Path) {
+		return inProvidersForm(r, &e, errorReply(&e))
+	}
 	return errorReply(&e)
 }
 

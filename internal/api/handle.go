@@ -104,7 +104,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 		return reply{}, err
 	}
 	if rt.method == "" { // no such path or method: the door says so
-		return rt.door(r.Context(), &call{answer: w.Header()})
+		return rt.door(r.Context(), &call{path: r.URL.Path, answer: w.Header()})
 	}
 	if err := s.origins.check(r); err != nil {
 		return reply{}, err

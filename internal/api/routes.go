@@ -209,7 +209,13 @@ func (s *Server) unknownPath() route {
 	if s.worker {
 		return nothingHere(onlyWorks)
 	}
-	return nothingHere("there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}")
+	return route{door: func(_ context.Context, c *call) (reply, error) {
+		why := "there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}"
+		if isProviderPath(c.path) {
+			why = notServed
+		}
+		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: why}
+	}}
 }
 
 // onlyWorks is what a client hears of a node that takes no requests.
