@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,16 +23,26 @@ const (
 	bodyChunk   = 256 << 10
 )
 
+// charsets are the names of UTF-8, and of the part of it that is ASCII.
+var charsets = []string{"utf-8", "utf8", "us-ascii", "ascii"}
+
+// byteOrderMark begins what some programs write as UTF-8.
+const byteOrderMark = "\uFEFF"
+
 // jsonOnly refuses bodies of other types.
 func jsonOnly(h http.Header) error {
-	mediaType, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	charset := params["charset"]
+	given := h.Get("Content-Type")
+	mediaType, params, err := mime.ParseMediaType(given)
+	if err != nil { // of its parameters perhaps, which decide nothing
+		mediaType, _, _ = strings.Cut(given, ";")
+	}
+	charset := strings.ToLower(params["charset"])
 	switch {
-	case err != nil || mediaType != "application/json":
+	case !strings.EqualFold(strings.TrimSpace(mediaType), "application/json"):
 		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send JSON, with Content-Type: application/json"}
-	case charset != "" && !strings.EqualFold(charset, "utf-8"):
+	case charset != "" && !slices.Contains(charsets, charset):
 		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send JSON as UTF-8, with Content-Type: application/json"}
-	case h.Get("Content-Encoding") != "":
+	case h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
 		return &ringback.Error{Code: ringback.UnsupportedMediaType, Message: "send the body uncompressed, without Content-Encoding"}
 	}
 	return nil
@@ -64,7 +76,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 	if err := b.read(r.ContentLength); err != nil {
 		return nil, b.release, err
 	}
-	return b.text, b.release, nil
+	return bytes.TrimPrefix(b.text, []byte(byteOrderMark)), b.release, nil
 }
 
 // What is refused is read all the same, so far and so long, and forgotten: to a

@@ -8,8 +8,8 @@ import (
 
 // appendCanonical appends the one form that all spellings of a JSON value
 // share: no space, members sorted by name, no needless escapes, no null at the
-// top, where it is an absence. Numbers stay as they were written. The text was
-// found valid before.
+// top, where it is an absence, and one spelling of each number. The text was found
+// valid before.
 //
 // It is what idempotency compares. The members of each object are written first
 // and put in order afterwards, so that memory stays within a few times the text.
@@ -34,11 +34,24 @@ func (c *canonical) value() {
 	case '"':
 		c.string()
 	default:
-		for c.at < len(c.text) && strings.IndexByte(",]} \n\r\t", c.text[c.at]) < 0 {
-			c.out = append(c.out, c.text[c.at])
-			c.at++
+		c.word()
+	}
+}
+
+// word is a number, true, false or null.
+func (c *canonical) word() {
+	from := c.at
+	for c.at < len(c.text) && strings.IndexByte(",]} \n\r\t", c.text[c.at]) < 0 {
+		c.at++
+	}
+	word := c.text[from:c.at]
+	if len(word) > 0 && (word[0] == '-' || isDigit(word[0])) {
+		if d, ok := parseDecimal(string(word)); ok {
+			c.out = d.appendTo(c.out)
+			return
 		}
 	}
+	c.out = append(c.out, word...)
 }
 
 // written is a member in its canonical form: out[from:to], its name ends at name.

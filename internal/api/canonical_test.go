@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"reflect"
 	"testing"
 )
 
 func TestSpellingsOfOneBodyShareACanonicalForm(t *testing.T) {
 	t.Parallel()
-	want := `{"a":[1,{"x":"é\"\u000a/","y":{}}],"b":[],"c":1.0}`
+	want := `{"a":[1,{"x":"é\"\u000a/","y":{}}],"b":[],"c":1}`
 	for _, text := range []string{
 		want,
 		"\n{ \"c\" : 1.0,\t\"b\":[ ], \"a\":[ 1 , { \"y\":{ } , \"x\" : \"\\u00e9\\u0022\\n\\/\" } ] }\n",
-		`{"\u0061":[1,{"y":{},"x":"é\"\n/"}],"b":[],"c":1.0,"gone":null}`,
+		`{"\u0061":[10e-1,{"y":{},"x":"é\"\n/"}],"b":[],"c":1.0,"gone":null}`,
 	} {
 		if got := string(appendCanonical(nil, []byte(text))); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", text, got, want)
@@ -26,7 +27,7 @@ func TestDifferentBodiesStayDifferent(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
 	for _, text := range []string{
-		``, `{}`, `{"a":1}`, `{"a":1.0}`, `{"a":"1"}`, `{"a":[1,2]}`, `{"a":[2,1]}`, `{"a":{"b":null}}`, `{"a":{}}`,
+		``, `{}`, `{"a":1}`, `{"a":1.01}`, `{"a":-1}`, `{"a":10}`, `{"a":1e99999999999}`, `{"a":1e99999999998}`, `{"a":"1"}`, `{"a":[1,2]}`, `{"a":[2,1]}`, `{"a":{"b":null}}`, `{"a":{}}`,
 		`{"a":true}`, `{"b":true}`, `{"a":" "}`, `{"a":"  "}`, `{"a":[]}`, `{"a":[[]]}`, `{"a":"\\u0061"}`, `{"a":"a"}`,
 	} {
 		canonical := string(appendCanonical(nil, []byte(text)))
@@ -61,9 +62,45 @@ func meaning(t *testing.T, text []byte) map[string]any {
 	for name, v := range m {
 		if v == nil {
 			delete(m, name)
+			continue
 		}
+		m[name] = valued(v)
 	}
 	return m
+}
+
+// valued puts the value of each number in the place of its spelling.
+func valued(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name := range v {
+			v[name] = valued(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = valued(v[i])
+		}
+	case json.Number:
+		if f, _, err := big.ParseFloat(v.String(), 10, 4096, big.ToNearestEven); err == nil {
+			return f.Text('g', 1000)
+		}
+	}
+	return v
+}
+
+func TestSpellingsOfOneNumberAreOne(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"1": "1", "1.0": "1", "1e0": "1", "10E-1": "1", "0.1e+1": "1", "100": "100", "1e2": "100", "1.50e1": "15",
+		"0": "0", "-0": "0", "0.0": "0", "0e99": "0", "-0.0e-5": "0", "-1.0": "-1",
+		"0.7": "0.7", "0.70": "0.7", "7e-1": "0.7", "12.340": "12.34", "0.0001": "0.0001", "1E-4": "0.0001",
+		"12345678901234567890.5": "12345678901234567890.5", "1e400": "1e400", "10e399": "1e400", "1e-400": "1e-400",
+		"1e99999999999": "1e99999999999",
+	} {
+		if got := string(appendCanonical(nil, []byte(`{"n":`+text+`}`))); got != `{"n":`+want+`}` {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
 }
 
 // BenchmarkCanonical is what an idempotency key costs a large request: its body is

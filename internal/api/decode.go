@@ -94,12 +94,13 @@ func wholeNumber(v value, into **int) error {
 	if v[0] != '-' && !isDigit(v[0]) {
 		return v.notA(wanted)
 	}
-	n, err := strconv.Atoi(string(v))
-	if errors.Is(err, strconv.ErrRange) {
-		return &formError{message: "is out of range"}
+	d, ok := parseDecimal(string(v))
+	if ok && d.exp < 0 {
+		return &formError{message: "must be " + wanted + ", without a fraction"}
 	}
-	if err != nil {
-		return &formError{message: "must be " + wanted + ", written without point and exponent"}
+	n, err := strconv.Atoi(string(d.appendTo(nil)))
+	if !ok || err != nil {
+		return &formError{message: "is out of range"}
 	}
 	*into = &n
 	return nil
@@ -118,8 +119,14 @@ func moment(v value, into **ringback.Time) error {
 	return nil
 }
 
+// parseTime reads a time of RFC 3339, which also allows lower case, and a space in
+// the place of the T.
 func parseTime(s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, s)
+	exact := strings.ToUpper(s)
+	if day, clock, ok := strings.Cut(exact, " "); ok {
+		exact = day + "T" + clock
+	}
+	t, err := time.Parse(time.RFC3339, exact)
 	if err != nil {
 		return t, &formError{message: "must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"}
 	}

@@ -73,11 +73,20 @@ func (q query) time(name string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := parseTime(s)
+	t, err := parseTime(restorePlus(s))
 	if err != nil {
 		return t, within(name, err)
 	}
 	return t, nil
+}
+
+// restorePlus puts back the plus sign of a time's offset. Unescaped, it means a
+// space in a query.
+func restorePlus(s string) string {
+	if at := strings.LastIndexByte(s, ' '); at == len(s)-len(" 01:00") && at > 0 && strings.ContainsAny(s[:at], "Tt ") {
+		return s[:at] + "+" + s[at+1:]
+	}
+	return s
 }
 
 // oneOf reads a word out of a list.

@@ -15,13 +15,16 @@ var listParameters = []string{"limit", "cursor", "status", "model", "webhook", "
 func TestAListIsSelectedByItsQuery(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]node.JobQuery{
-		"":                                   {Limit: 20},
-		"limit=&cursor=&status=&model=":      {Limit: 20},
-		"limit=100&cursor=abc":               {Limit: 100, Cursor: "abc"},
-		"status=failed&model=a%2Fb":          {Limit: 20, Status: ringback.Failed, Model: "a/b"},
-		"webhook=none":                       {Limit: 20, Webhook: ringback.NoDelivery},
-		"metadata.team=blue&metadata.a.b=":   {Limit: 20, Metadata: map[string]string{"team": "blue", "a.b": ""}},
-		"created_after=2026-01-31T18:00:00Z": {Limit: 20, CreatedAfter: time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)},
+		"":                                             {Limit: 20},
+		"limit=&cursor=&status=&model=":                {Limit: 20},
+		"limit=100&cursor=abc":                         {Limit: 100, Cursor: "abc"},
+		"status=failed&model=a%2Fb":                    {Limit: 20, Status: ringback.Failed, Model: "a/b"},
+		"webhook=none":                                 {Limit: 20, Webhook: ringback.NoDelivery},
+		"metadata.team=blue&metadata.a.b=":             {Limit: 20, Metadata: map[string]string{"team": "blue", "a.b": ""}},
+		"created_after=2026-01-31T18:00:00Z":           {Limit: 20, CreatedAfter: time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)},
+		"created_after=2026-01-31T19:00:00+01:00":      {Limit: 20, CreatedAfter: time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)},
+		"created_after=2026-01-31t18:00:00z":           {Limit: 20, CreatedAfter: time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)},
+		"created_after=2026-01-31+19:00:00+01:00":      {Limit: 20, CreatedAfter: time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)},
 		"created_before=2026-01-31T18:00:00.5%2B00:00": {Limit: 20, CreatedBefore: time.Date(2026, 1, 31, 18, 0, 0, 5e8, time.UTC)},
 	} {
 		q, err := readQuery(raw, listParameters)
@@ -42,18 +45,19 @@ func TestAListIsSelectedByItsQuery(t *testing.T) {
 func TestAQueryIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]struct{ field, message string }{
-		"page=2":               {"page", "page is not a query parameter here; there are limit, cursor, status, model, webhook, created_after, created_before, metadata.KEY"},
-		"metadata.=x":          {"metadata.", "metadata. is not a query parameter here; there are limit, cursor, status, model, webhook, created_after, created_before, metadata.KEY"},
-		"limit=1&limit=2":      {"limit", "limit is given more than once; give it once"},
-		"limit=0":              {"limit", "limit must be a whole number from 1 to 100"},
-		"limit=101":            {"limit", "limit must be a whole number from 1 to 100"},
-		"limit=all":            {"limit", "limit must be a whole number from 1 to 100"},
-		"status=done":          {"status", "status must be one of queued, running, completed, failed, cancelled, expired"},
-		"webhook=lost":         {"webhook", "webhook must be one of pending, delivered, dead, none"},
-		"created_after=monday": {"created_after", "created_after must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
-		"created_before=1":     {"created_before", "created_before must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
-		"a=%zz":                {"", "the query is not valid: write special characters as %XX, and join parameters by &"},
-		"a;b":                  {"", "the query is not valid: write special characters as %XX, and join parameters by &"},
+		"page=2":                         {"page", "page is not a query parameter here; there are limit, cursor, status, model, webhook, created_after, created_before, metadata.KEY"},
+		"metadata.=x":                    {"metadata.", "metadata. is not a query parameter here; there are limit, cursor, status, model, webhook, created_after, created_before, metadata.KEY"},
+		"limit=1&limit=2":                {"limit", "limit is given more than once; give it once"},
+		"limit=0":                        {"limit", "limit must be a whole number from 1 to 100"},
+		"limit=101":                      {"limit", "limit must be a whole number from 1 to 100"},
+		"limit=all":                      {"limit", "limit must be a whole number from 1 to 100"},
+		"status=done":                    {"status", "status must be one of queued, running, completed, failed, cancelled, expired"},
+		"webhook=lost":                   {"webhook", "webhook must be one of pending, delivered, dead, none"},
+		"created_after=monday":           {"created_after", "created_after must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		"created_after=2026-01-31+10:00": {"created_after", "created_after must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		"created_before=1":               {"created_before", "created_before must be a time as RFC 3339 has it, such as 2026-01-31T18:00:00Z"},
+		"a=%zz":                          {"", "the query is not valid: write special characters as %XX, and join parameters by &"},
+		"a;b":                            {"", "the query is not valid: write special characters as %XX, and join parameters by &"},
 	} {
 		q, err := readQuery(raw, listParameters)
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -211,11 +212,20 @@ func (s *Server) unknownPath() route {
 	}
 	return route{door: func(_ context.Context, c *call) (reply, error) {
 		why := "there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}"
-		if isProviderPath(c.path) {
+		switch path, slash := strings.CutSuffix(c.path, "/"); {
+		case isProviderPath(c.path):
 			why = notServed
+		case slash && s.serves(path):
+			why = "there is nothing at this path; write it without the slash at its end: " + path
 		}
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: why}
 	}}
+}
+
+// serves reports whether there is a route at a path.
+func (s *Server) serves(path string) bool {
+	_, pattern := s.mux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
+	return pattern != "/"
 }
 
 // onlyWorks is what a client hears of a node that takes no requests.
