@@ -36,16 +36,16 @@ type deadFilter struct {
 
 func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	flags.StringVar(&f.kind, "kind", "", "`KIND`: job or delivery; the filters for one kind alone imply it")
-	flags.StringVar(&f.model, "model", "", "`MODEL` that was requested, of jobs")
-	flags.StringVar(&f.provider, "provider", "", "`NAME` of the provider, of jobs")
-	flags.StringVar(&f.code, "code", "", "`CODE` of the error, of jobs: "+strings.Join(deadCodes(), ", "))
-	flags.StringArrayVar(&f.metadata, "metadata", nil, "`KEY=VALUE` that the metadata has, of jobs; repeat it")
-	flags.StringVar(&f.host, "host", "", "`HOST` of the receiver, of deliveries: https://example.com, with the port if it is not the scheme's own")
-	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` when the job was accepted, or the webhook caused: RFC 3339, or ago: 90m, 36h")
-	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME`, as above")
-	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` of death, as above")
-	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` of death, as above")
+	flags.StringVar(&f.kind, "kind", "", "`KIND` the kind of dead letter: job or delivery; the filters for one kind alone imply it")
+	flags.StringVar(&f.model, "model", "", "`MODEL` only jobs that requested this model")
+	flags.StringVar(&f.provider, "provider", "", "`NAME` only jobs of this provider")
+	flags.StringVar(&f.code, "code", "", "`CODE` only jobs whose error has this code: "+strings.Join(deadCodes(), ", "))
+	flags.StringArrayVar(&f.metadata, "metadata", nil, "`KEY=VALUE` only jobs whose metadata has this; repeat it")
+	flags.StringVar(&f.host, "host", "", "`HOST` only deliveries to this receiver: https://example.com, with the port if it is not the scheme's own")
+	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` only jobs accepted, or webhooks caused, after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME` only jobs accepted, or webhooks caused, before this")
+	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` only letters that died after this")
+	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` only letters that died before this")
 }
 
 func deadCodes() []string { return words(ringback.ErrorDetailCodes) }

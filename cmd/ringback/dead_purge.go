@@ -29,7 +29,7 @@ Ctrl-C stops after the part under way and says how far it got.`,
 	}
 	f.addFlags(cmd.Flags())
 	completeDeadFilter(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "all of --kind, without a filter")
+	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		action, err := f.action(ids, all, time.Now())
@@ -37,7 +37,7 @@ Ctrl-C stops after the part under way and says how far it got.`,
 			return &failure{exitUsage, err}
 		}
 		if len(ids) > 0 {
-			if err := s.confirm(yes, fmt.Sprintf("Delete request and answer of %d dead jobs for good?", len(ids))); err != nil {
+			if err := s.confirm(yes, fmt.Sprintf("Delete request and answer of %d dead jobs for good?", len(ids)), irreversible); err != nil {
 				return err
 			}
 			return s.each(ctx, ids, s.purgeOne)
@@ -46,7 +46,7 @@ Ctrl-C stops after the part under way and says how far it got.`,
 		if err != nil {
 			return err
 		}
-		if err := s.confirm(yes, question); err != nil {
+		if err := s.confirm(yes, question, irreversible); err != nil {
 			return err
 		}
 		return s.inParts(ctx, action, purging)

@@ -13,7 +13,7 @@ import (
 func newDeadReplay() *cobra.Command {
 	var f deadFilter
 	var patch string
-	var all bool
+	var all, again bool
 	cmd := &cobra.Command{
 		Use:   "replay (ID... | FILTERS | --kind KIND --all) [FLAGS]",
 		Short: "Repeat dead jobs, or send dead deliveries once more",
@@ -32,8 +32,9 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 	}
 	f.addFlags(cmd.Flags())
 	completeDeadFilter(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "all of --kind, without a filter")
-	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` that changes the requests of jobs")
+	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
+	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the requests of jobs")
+	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before a job is repeated that was repeated before")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		change, err := readPatch(patch)
 		if err != nil {
@@ -44,7 +45,7 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 			return &failure{exitUsage, err}
 		}
 		if len(ids) > 0 {
-			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change) })
+			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change, again) })
 		}
 		if change != nil && action.Kind == ringback.DeadDelivery {
 			return fail(exitUsage, "--patch changes the requests of jobs; the bytes of a delivery stay the same")
@@ -55,13 +56,13 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 }
 
 // replayOne replays one dead letter of either kind.
-func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessage) error {
+func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessage, again bool) error {
 	dead, err := s.findDead(ctx, id)
 	switch {
 	case err != nil:
 		return err
 	case dead.kind == ringback.DeadJob:
-		return s.replay(ctx, dead.job, patch)
+		return s.replay(ctx, dead.job, patch, again)
 	case patch != nil:
 		return fail(exitUsage, "%s is a delivery, whose bytes stay the same; leave --patch out", printable(id))
 	}

@@ -62,13 +62,13 @@ type deliveryFilter struct {
 
 func (f *deliveryFilter) addFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	flags.StringVar(&f.status, "status", "", "`STATUS`: "+strings.Join(words(ringback.DeliveryStatuses), ", "))
-	flags.StringVar(&f.host, "host", "", "`HOST` of the receiver: https://example.com, with the port if it is not the scheme's own")
-	flags.StringVar(&f.olderThan, "older-than", "", "`DURATION` for which it has not arrived, such as 90s, 10m or 36h")
-	flags.StringVar(&f.code, "code", "", "`CODE` that the receiver answered last: 503, 5xx, or none for no answer")
-	flags.StringVar(&f.job, "job", "", "`JOB`: those of one job")
-	flags.StringVar(&f.after, "created-after", "", "`TIME` when the webhook was caused: RFC 3339, or ago: 90m, 36h")
-	flags.StringVar(&f.before, "created-before", "", "`TIME` when the webhook was caused, likewise")
+	flags.StringVar(&f.status, "status", "", "`STATUS` only webhooks with this status: "+strings.Join(words(ringback.DeliveryStatuses), ", "))
+	flags.StringVar(&f.host, "host", "", "`HOST` only webhooks to this receiver: https://example.com, with the port if it is not the scheme's own")
+	flags.StringVar(&f.olderThan, "older-than", "", "`DURATION` only webhooks that have not arrived for this long, such as 90s, 10m or 36h")
+	flags.StringVar(&f.code, "code", "", "`CODE` only webhooks that the receiver last answered with this: 503, 5xx, or none for no answer")
+	flags.StringVar(&f.job, "job", "", "`JOB` only webhooks of this job")
+	flags.StringVar(&f.after, "created-after", "", "`TIME` only webhooks caused after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&f.before, "created-before", "", "`TIME` only webhooks caused before this")
 }
 
 func (f *deliveryFilter) read(now time.Time) (client.DeliveryQuery, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +21,9 @@ import (
 )
 
 func newDemo() *cobra.Command {
-	return &cobra.Command{
-		Use:   "demo",
+	var addr string
+	cmd := &cobra.Command{
+		Use:   "demo [--addr HOST:PORT]",
 		Short: "Watch a job survive kill -9; needs no key and no network",
 		Long: `Watch a job survive kill -9. The server is the real one, a process of its own with
 a real data directory; model and receiver are simulated. It is killed in the middle
@@ -29,9 +32,10 @@ the same, once. What the lines say is checked at the end.
 
 Off a terminal the demo ends after the story: with 0 only if all of it held. On a
 terminal it stays up until Ctrl-C, to be played with. It uses ports 8080 and 9099,
-or free ones if those are taken, and removes its directory. Keys in the environment
-are not used.`,
+or free ones if those are taken, and removes its directory; --addr names another
+address for the server. Keys in the environment are not used.`,
 		Example: `  ringback demo
+  ringback demo --addr 127.0.0.1:8090
   ringback demo | cat      the story alone`,
 		Annotations: map[string]string{
 			titleVariables: "    NO_COLOR   no colours",
@@ -44,9 +48,16 @@ are not used.`,
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			return runDemo(cmd.Context(), program, cmd.OutOrStdout(), terminalOf(cmd.OutOrStdout()))
+			if addr != "" {
+				if err := setAddr(&addr, addr); err != nil {
+					return fail(exitUsage, "--addr: %w", err)
+				}
+			}
+			return runDemo(cmd.Context(), program, addr, cmd.OutOrStdout(), terminalOf(cmd.OutOrStdout()))
 		},
 	}
+	cmd.Flags().StringVar(&addr, "addr", "", "`HOST:PORT` serve here, or fail; unset: 127.0.0.1:8080, or a free port if that is taken")
+	return cmd
 }
 
 // demo is the world in which the story happens: a directory, a simulated model
@@ -55,7 +66,8 @@ type demo struct {
 	program  string // starts the server
 	screen   *screen
 	dir      string
-	addr     string // of the server
+	listen   string // where the server listens
+	addr     string // where it is reached
 	callback string // the receiver's URL
 	model    string // the provider's
 	secret   ringback.Secret
@@ -73,9 +85,9 @@ type demo struct {
 const storyTimeout = 2 * time.Minute
 
 // runDemo tells the story, and on a terminal stays up until ctx is done.
-func runDemo(ctx context.Context, program string, out io.Writer, term terminal) (err error) {
+func runDemo(ctx context.Context, program, addr string, out io.Writer, term terminal) (err error) {
 	d := &demo{program: program, screen: newScreen(out, term), secret: ringback.NewSecret()}
-	closeWorld, err := d.build()
+	closeWorld, err := d.build(addr)
 	defer func() { err = errors.Join(err, closeWorld()) }()
 	if err != nil {
 		return err
@@ -116,7 +128,7 @@ func (d *demo) tell(ctx context.Context) error {
 func (d *demo) serverDied() { d.stop(errors.New("the server ended by itself")) }
 
 // build makes the world. What it returns takes it down again, as far as it came.
-func (d *demo) build() (func() error, error) {
+func (d *demo) build(addr string) (func() error, error) {
 	var closers []func()
 	takeDown := func() error {
 		if d.server != nil {
@@ -147,16 +159,23 @@ func (d *demo) build() (func() error, error) {
 	closers = append(closers, serveHandler(hook, d.receiver))
 	d.callback = urlOf(hook.Addr()) + "/hook"
 	d.model = urlOf(model.Addr())
-	return takeDown, d.place("127.0.0.1:8080")
+	return takeDown, d.place(addr)
 }
 
-// place gives the server an address that is free, near the one that is wished.
-func (d *demo) place(wish string) error {
-	free, err := listenNear(wish)
-	if err != nil {
-		return fmt.Errorf("find a port for the server: %w", err)
+// place finds the server's address: the one that is asked for or, if that is "", one
+// that is free.
+func (d *demo) place(addr string) error {
+	var free net.Listener
+	var err error
+	if addr == "" {
+		free, err = listenNear("127.0.0.1:8080")
+	} else {
+		free, err = net.Listen("tcp", addr)
 	}
-	d.addr = free.Addr().String()
+	if err != nil {
+		return explainListen(err, cmp.Or(addr, "127.0.0.1:8080"), "")
+	}
+	d.listen, d.addr = free.Addr().String(), strings.TrimPrefix(urlOf(free.Addr()), "http://")
 	if err := errors.Join(free.Close(), d.writeConfig()); err != nil {
 		return err
 	}
@@ -181,11 +200,12 @@ func (d *demo) configFile() string { return filepath.Join(d.dir, "ringback.yaml"
 
 func (d *demo) writeConfig() error {
 	text := fmt.Sprintf(`addr: %q
+insecure: %v
 data: %q
 webhook_secret: %q
 allow_callback: [127.0.0.0/8]
 providers:
   simulated: {protocol: anthropic, base_url: %q}
-`, d.addr, filepath.Join(d.dir, "data"), d.secret.Reveal(), d.model)
+`, d.listen, !isLoopback(d.listen), filepath.Join(d.dir, "data"), d.secret.Reveal(), d.model)
 	return os.WriteFile(d.configFile(), []byte(text), 0o600)
 }

@@ -27,7 +27,7 @@ func TestOnATerminalTheDemoStaysUpAndShowsWhatIsPlayed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out, ended := &lockedBuffer{}, make(chan error, 1)
-	go func() { ended <- runDemo(ctx, program, out, terminal{is: true, color: true, width: 120}) }()
+	go func() { ended <- runDemo(ctx, program, "", out, terminal{is: true, color: true, width: 120}) }()
 	waitUntil(t, "the story is told", func() bool { return strings.Contains(out.String(), "Up until Ctrl-C") })
 	for _, live := range []string{"call 1: ", "call 2: 7"} {
 		if !strings.Contains(out.String(), clearLine) || strings.Count(out.String(), live) < 5 {
@@ -64,7 +64,7 @@ func TestADemoWhoseServerDoesNotStartShowsWhy(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 'ringback: the moon is in the wrong phase' >&2\nexit 5\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := runDemo(t.Context(), program, &bytes.Buffer{}, terminal{})
+	err := runDemo(t.Context(), program, "", &bytes.Buffer{}, terminal{})
 	if err == nil || !strings.Contains(err.Error(), "the moon is in the wrong phase") || !strings.Contains(err.Error(), "exit status 5") {
 		t.Errorf("got %v", err)
 	}

@@ -94,7 +94,7 @@ func flagsRows(flags *pflag.FlagSet, only, without []string) string {
 		if f.Name == "help" || only != nil && !slices.Contains(only, f.Name) || slices.Contains(without, f.Name) {
 			return
 		}
-		meta, help := pflag.UnquoteUsage(f)
+		meta, _ := pflag.UnquoteUsage(f)
 		name := code(strings.TrimSpace("--" + f.Name + " " + strings.ReplaceAll(meta, "|", "\\|")))
 		if f.Value.Type() == "bool" {
 			name = code("--" + f.Name)
@@ -102,11 +102,11 @@ func flagsRows(flags *pflag.FlagSet, only, without []string) string {
 		if f.Shorthand != "" {
 			name = code("-"+f.Shorthand) + ", " + name
 		}
-		help = strings.TrimSpace(strings.TrimPrefix(help, meta))
+		help := flagHelp(f)
 		if !slices.Contains([]string{"", "false", "[]", "0s"}, f.DefValue) {
 			help += " (default " + code(f.DefValue) + ")"
 		}
-		fmt.Fprintf(&b, "| %s | %s |\n", name, strings.TrimSpace(strings.TrimPrefix(help, ": ")))
+		fmt.Fprintf(&b, "| %s | %s |\n", name, help)
 	})
 	return b.String()
 }

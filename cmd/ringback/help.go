@@ -92,7 +92,7 @@ func exitCodesText(codes []exitCode) string {
 func flagsText(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	flags.VisitAll(func(f *pflag.Flag) {
-		meta, help := pflag.UnquoteUsage(f)
+		meta, _ := pflag.UnquoteUsage(f)
 		name := "--" + f.Name
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand + ", " + name
@@ -100,7 +100,7 @@ func flagsText(flags *pflag.FlagSet) string {
 		if f.Value.Type() != "bool" {
 			name += " " + meta
 		}
-		help = strings.TrimSpace(strings.TrimPrefix(help, meta))
+		help := flagHelp(f)
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
 			help += " (default " + f.DefValue + ")"
 		}
@@ -110,6 +110,12 @@ func flagsText(flags *pflag.FlagSet) string {
 		}
 	})
 	return b.String()
+}
+
+// flagHelp is what a flag does, without the name of its value in front.
+func flagHelp(f *pflag.Flag) string {
+	meta, help := pflag.UnquoteUsage(f)
+	return strings.TrimSpace(strings.TrimPrefix(help, meta))
 }
 
 // wrap breaks a text at its spaces into lines of at most so many characters.

@@ -28,7 +28,7 @@ deleted. This cannot be undone, so it asks first; a script says --yes.`,
 		if len(ids) > 1 {
 			what = fmt.Sprintf("%d jobs", len(ids))
 		}
-		if err := s.confirm(yes, "Delete request and answer of "+what+" for good?"); err != nil {
+		if err := s.confirm(yes, "Delete request and answer of "+what+" for good?", irreversible); err != nil {
 			return err
 		}
 		return s.each(ctx, ids, s.erase)
@@ -46,14 +46,17 @@ func (s *session) erase(ctx context.Context, id string) error {
 	return s.print(oneLine(id) + "\n")
 }
 
-// confirm asks before what cannot be undone. Off a terminal nobody can be asked,
-// so it must have been said.
-func (s *session) confirm(yes bool, question string) error {
+// irreversible is the refusal of what cannot be undone.
+const irreversible = "this cannot be undone, and nobody can be asked here; say --yes"
+
+// confirm asks a question before what may not be meant. Off a terminal nobody can be
+// asked: the refusal says what to say instead.
+func (s *session) confirm(yes bool, question, refusal string) error {
 	if yes {
 		return nil
 	}
 	if !isTerminal(s.in) {
-		return fail(exitUsage, "this cannot be undone, and nobody can be asked here; say --yes")
+		return fail(exitUsage, "%s", refusal)
 	}
 	fmt.Fprintf(s.talk, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')

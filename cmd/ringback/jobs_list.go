@@ -61,13 +61,13 @@ type jobQuery struct {
 
 func (q *jobQuery) addFlags(flags *pflag.FlagSet, withStatus bool) {
 	if withStatus {
-		flags.StringVar(&q.status, "status", "", "`STATUS`: "+strings.Join(words(ringback.Statuses), ", "))
-		flags.StringVar(&q.webhook, "webhook", "", "`STATUS` of the job's webhook: "+strings.Join(webhookStates(), ", "))
+		flags.StringVar(&q.status, "status", "", "`STATUS` only jobs with this status: "+strings.Join(words(ringback.Statuses), ", "))
+		flags.StringVar(&q.webhook, "webhook", "", "`STATUS` only jobs whose webhook has this status: "+strings.Join(webhookStates(), ", "))
 	}
-	flags.StringVar(&q.model, "model", "", "`MODEL` that was requested, or that answered")
-	flags.StringArrayVar(&q.metadata, "metadata", nil, "`KEY=VALUE` that the job's metadata has; repeat it")
-	flags.StringVar(&q.after, "created-after", "", "`TIME`: RFC 3339, or ago: 90m, 36h")
-	flags.StringVar(&q.before, "created-before", "", "`TIME`, as above")
+	flags.StringVar(&q.model, "model", "", "`MODEL` only jobs that requested this model, or that it answered")
+	flags.StringArrayVar(&q.metadata, "metadata", nil, "`KEY=VALUE` only jobs whose metadata has this; repeat it")
+	flags.StringVar(&q.after, "created-after", "", "`TIME` only jobs accepted after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&q.before, "created-before", "", "`TIME` only jobs accepted before this")
 }
 
 func (q *jobQuery) read(now time.Time) (client.Query, error) {
@@ -122,8 +122,8 @@ type listLength struct {
 }
 
 func (n *listLength) addFlags(flags *pflag.FlagSet) {
-	flags.IntVarP(&n.limit, "limit", "n", 20, "`N`: how many")
-	flags.BoolVar(&n.all, "all", false, "all of them, however many")
+	flags.IntVarP(&n.limit, "limit", "n", 20, "`N` show at most this many")
+	flags.BoolVar(&n.all, "all", false, "list all of them, however many")
 }
 
 func (n *listLength) check() error {

@@ -13,6 +13,7 @@ import (
 
 func newJobsRetry() *cobra.Command {
 	var patch string
+	var again bool
 	cmd := &cobra.Command{
 		Use:   "retry JOB... [FLAGS]",
 		Short: "Repeat jobs that ended without an answer, as new jobs",
@@ -24,25 +25,35 @@ request and callback URL, which runs at once. stdout has the new ids.
 POST /api/generate are not in there, and may be patched too: callback_url,
 callback_headers, provider_headers, events, webhook_body, timeout_seconds,
 max_attempts, max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, run_at,
-expires_at, fallback_models, provider.`,
+expires_at, fallback_models, provider.
+
+A job that was repeated before is repeated again only if you say so, since its provider
+is paid once more: on a terminal it asks; a script says --yes.`,
 		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
   ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,
 		Args:              ids(1, 0, "job", "ringback dead list"),
 		ValidArgsFunction: completeJobs(unanswered),
 	}
-	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` that changes the request")
+	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the request")
+	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before a job is repeated that was repeated before")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		change, err := readPatch(patch)
 		if err != nil {
 			return err
 		}
-		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replay(ctx, id, change) })
+		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replay(ctx, id, change, again) })
 	})
 }
 
-// replay repeats a job and prints the id of the new one.
-func (s *session) replay(ctx context.Context, id string, patch json.RawMessage) error {
+// replay repeats a job and prints the id of the new one. Unless again is set, it asks
+// first if the job was repeated before.
+func (s *session) replay(ctx context.Context, id string, patch json.RawMessage, again bool) error {
+	if !again {
+		if err := s.askToRepeatAgain(ctx, id); err != nil {
+			return err
+		}
+	}
 	job, err := s.Replay(ctx, id, patch)
 	if err != nil {
 		return err
@@ -52,6 +63,16 @@ func (s *session) replay(ctx context.Context, id string, patch json.RawMessage) 
 		return s.printJSON(job)
 	}
 	return s.print(job.ID + "\n")
+}
+
+func (s *session) askToRepeatAgain(ctx context.Context, id string) error {
+	job, err := s.Get(ctx, id)
+	if err != nil || job.ReplayedBy == "" {
+		return err
+	}
+	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider once more?", printable(id), job.ReplayedBy),
+		fmt.Sprintf("job %s was repeated before, by job %s; to call its provider once more, say --yes. How that one goes: %s",
+			printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
 }
 
 // readPatch reads --patch; nil if there is none.

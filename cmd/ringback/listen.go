@@ -68,11 +68,11 @@ goes to stdout, all else to stderr.`,
 			return listen(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` to listen on; with port 0, a free one")
-	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` to verify with; ps shows it to others: prefer WEBHOOK_SECRET")
-	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` to answer with, in turn, such as 500,500,200; the last repeats")
-	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` to hand on to what verifies")
-	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` that are wanted, such as job.completed,job.failed; others are answered 200 and not shown")
+	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` listen here; port 0 picks a free one")
+	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several divided by commas; ps shows it to others: prefer WEBHOOK_SECRET")
+	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` answer with these in turn, such as 500,500,200; the last repeats")
+	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
+	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others are answered 200")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
 	completeWords(cmd, map[string][]string{"events": eventWords()})
 	return cmd

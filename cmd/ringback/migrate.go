@@ -42,7 +42,7 @@ on both sides. No server may run on either meanwhile.`,
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; else that of RINGBACK_DATA, or ./ringback-data")
-	cmd.Flags().StringVar(&to, "to", "", "`URL` of the database, postgres://user@host/database; ps shows it, so give RINGBACK_DATABASE_URL where there is a password")
+	cmd.Flags().StringVar(&to, "to", "", "`URL` the database, postgres://user@host/database; ps shows it, so give RINGBACK_DATABASE_URL where there is a password")
 	addOutputFlags(cmd.Flags())
 	addFlags(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

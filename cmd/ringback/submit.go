@@ -53,15 +53,15 @@ Idempotency-Key, so that it is one job whatever happens.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVarP(&c.prompt.file, "file", "f", "", "`FILE` with the prompt's text; - is stdin")
-	cmd.Flags().StringVar(&c.prompt.request, "request", "", "`FILE` with a whole request, JSON; - is stdin")
+	cmd.Flags().StringVarP(&c.prompt.file, "file", "f", "", "`FILE` read the prompt from this file; - is stdin")
+	cmd.Flags().StringVar(&c.prompt.request, "request", "", "`FILE` read a whole request, JSON, from this file; - is stdin")
 	addRequestFlags(cmd.Flags())
-	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` under which this is one job, however often it is submitted; one is made where none is given")
-	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` for which to go on while the server cannot be reached or cannot take it")
+	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` submissions under the same key are one job; without it a key is made")
+	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` keep trying this long while the server cannot be reached or cannot take the job")
 	cmd.Flags().BoolVarP(&c.wait, "wait", "w", false, "wait for the job's end and print its answer")
 	cmd.Flags().BoolVar(&c.stream, "stream", false, "print the answer as it grows, up to the job's end; --json prints each event")
-	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "with --stream: print on stderr what the model thinks")
-	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` after which to wait no longer (exit code 13); 0 waits on")
+	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "print on stderr, with --stream, what the model thinks")
+	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` stop waiting after this long (exit code 13); 0 waits without a limit")
 	completeWords(cmd, map[string][]string{
 		"webhook-body":    {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)},
 		"on-disconnect":   {string(ringback.DisconnectContinue), string(ringback.DisconnectCancel)},
