@@ -266,6 +266,25 @@ func TestHEADIsGETWithoutItsBody(t *testing.T) {
 	}
 }
 
+// /readyz is open; what a provider said of whose job is not.
+func TestWhatCausedAHoldIsShownToThoseWithTheKeyOnly(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{api: api.Config{APIKey: "k-1"}, node: func(c *node.Config) { c.Gate.HoldMin, c.Gate.HoldMax = time.Hour, time.Hour }})
+	key := []string{"Authorization", "Bearer k-1"}
+	sent := read[ringback.Accepted](t, w.do("POST", "/api/generate", `{"prompt":"Hi","model":"sim/status-529","events":[]}`, key...))
+	var held []node.Hold
+	for until := time.Now().Add(20 * time.Second); len(held) == 0 && time.Now().Before(until); {
+		held = read[node.Readiness](t, w.do("GET", "/readyz", "", key...)).Holds
+	}
+	if len(held) != 1 || held[0].HeldBy == nil || held[0].HeldBy.JobID != sent.JobID || held[0].HeldBy.StatusCode != 529 || held[0].HeldBy.Error == "" {
+		t.Errorf("with the key: got %+v", held)
+	}
+	if got := w.do("GET", "/readyz", ""); strings.Contains(got.body, "held_by") || !strings.Contains(got.body, "provider_refused") {
+		t.Errorf("without: got %s", got.body)
+	}
+	w.do("POST", "/api/jobs/"+sent.JobID+"/cancel", "", key...)
+}
+
 func TestANodeThatStopsIsNotReadyButAlive(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
