@@ -129,7 +129,7 @@ func (n *Node) plan(w store.DueJobs, l *life, now time.Time) (p plan, next time.
 			if len(p.tickets[l.Lane]) >= l.Count {
 				return true
 			}
-			t := n.jobs.take(l.Lane)
+			t := n.jobs.takeWaiting(l.Lane)
 			if t == nil {
 				if at := n.shared(n.jobs.next(l.Lane)); at.After(now) {
 					next = earlier(next, at)

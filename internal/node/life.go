@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type life struct {
 	whole  time.Time // since when renewals have had no gap
 	lost   time.Time // since when they fail; zero: they don't
 	nodes  []store.Node
+	peers  map[string]peer // the other nodes, until they are swept or long gone
 	places []place
 	late   bool // other workers lived when it joined
 }
@@ -60,7 +62,55 @@ func (l *life) renewed(asked time.Time, lease store.Lease) {
 		l.whole = asked
 	}
 	l.asked, l.shown, l.lasts, l.lost, l.nodes = asked, lease.Now, lease.Lasts, time.Time{}, lease.Nodes
+	l.meet(lease)
 	l.stand(time.Now())
+}
+
+// peer is another node, as renewals have shown it.
+type peer struct {
+	until   time.Time // its lease, on the store's clock
+	renewed bool      // it renewed while this node lived
+}
+
+// meet notes the other nodes that a renewal shows. The caller holds the lock.
+func (l *life) meet(lease store.Lease) {
+	if l.peers == nil {
+		l.peers = map[string]peer{}
+	}
+	for _, other := range lease.Nodes {
+		if other.ID == l.id {
+			continue
+		}
+		p, known := l.peers[other.ID]
+		l.peers[other.ID] = peer{other.ExpiresAt, p.renewed || known && other.ExpiresAt.After(p.until)}
+	}
+	for id, p := range l.peers {
+		if lease.Now.Sub(p.until) > 2*lease.Lasts {
+			delete(l.peers, id)
+		}
+	}
+}
+
+// workedBeside reports whether another node has worked while this one did. One that died
+// before this one started has not: this may be its successor.
+func (l *life) workedBeside(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.peers[id].renewed
+}
+
+// outlived notes nodes that were swept. Their ids do not come back, so that this node's
+// part of the limits grows at once.
+func (l *life) outlived(ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := slices.DeleteFunc(slices.Clone(l.nodes), func(n store.Node) bool { return slices.Contains(ids, n.ID) })
+	if len(left) == len(l.nodes) {
+		return
+	}
+	l.nodes = left
+	l.stand(time.Now())
+	l.places = l.places[len(l.places)-1:]
 }
 
 // failed notes a renewal that failed.

@@ -50,3 +50,51 @@ func TestOnlyWhoRenewedWithoutAGapMayJudge(t *testing.T) {
 		want("swept", m, false)
 	})
 }
+
+// leases are a renewal that shows these nodes, all of whose leases run until then.
+func leases(until time.Time, ids ...string) store.Lease {
+	lease := store.Lease{Lasts: 8 * time.Second, Now: time.Now()}
+	for _, id := range ids {
+		lease.Nodes = append(lease.Nodes, store.Node{ID: id, Worker: true, ExpiresAt: until})
+	}
+	return lease
+}
+
+func TestANodeKnowsWhoWorkedBesideIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMember("me")
+		soon := time.Now().Add(8 * time.Second)
+		m.renewed(time.Now(), leases(soon, "me", "dead before", "beside"))
+		next()
+		both := leases(soon, "me", "dead before")
+		both.Nodes = append(both.Nodes, leases(soon.Add(2*time.Second), "beside").Nodes...)
+		m.renewed(time.Now(), both)
+		for id, want := range map[string]bool{"dead before": false, "beside": true, "never seen": false} {
+			if got := m.workedBeside(id); got != want {
+				t.Errorf("whether %q worked beside it: got %v, want %v", id, got, want)
+			}
+		}
+		next()
+		m.renewed(time.Now(), leases(soon, "me"))
+		if !m.workedBeside("beside") {
+			t.Error("whose lease is over is forgotten before it is swept")
+		}
+		time.Sleep(time.Minute)
+		m.renewed(time.Now(), leases(soon, "me"))
+		if len(m.peers) > 0 {
+			t.Errorf("nodes that are long gone are kept: %v", m.peers)
+		}
+	})
+}
+
+func TestWhoSweepsANodeHasItsPartAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newMember("a")
+		a.renew("a")
+		next()
+		a.renew("a", "b")
+		wantShares(t, "beside another", 2, a)
+		a.outlived([]string{"b"})
+		wantShares(t, "when that is swept", 4, a)
+	})
+}

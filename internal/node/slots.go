@@ -31,6 +31,8 @@ type slots struct {
 	parts   map[string]int             // of each provider's limit, this node's
 	backlog map[store.Lane]int         // about how many jobs that are due wait in each lane
 	working [2]lately                  // the lane that had work last, and the last one that is not that
+	lent    map[store.Lane]int         // slots beyond size for jobs that dead nodes had begun
+	lentTo  time.Time                  // when lent is void
 	suspect bool                       // a suspect job is running
 	barred  bool                       // this node has no part of some provider's limit
 }
@@ -60,6 +62,7 @@ func (s *slots) init(cfg Config, names *modelNames) {
 	s.own = map[uuid.UUID]*ownRefusals{}
 	s.parts = map[string]int{}
 	s.backlog = map[store.Lane]int{}
+	s.lent = map[store.Lane]int{}
 	for name, p := range cfg.Providers {
 		gate := cfg.Gate
 		gate.Slots, gate.PerMinute = p.Concurrency, p.RequestsPerMinute
@@ -80,10 +83,31 @@ func (s *slots) sharing(l store.Lane) store.Lane {
 func (s *slots) take(l store.Lane) *ticket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	shared := s.sharing(l)
-	if !s.room(shared) {
+	if !s.room(s.sharing(l)) {
 		return nil
 	}
+	return s.takeAnyway(l)
+}
+
+// takeWaiting is take for a job that waits in the store: also beyond the slots that
+// there are, where some are lent to its lane.
+func (s *slots) takeWaiting(l store.Lane) *ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lent := s.lent[l] > 0 && time.Now().Before(s.lentTo)
+	if !lent && !s.room(s.sharing(l)) {
+		return nil
+	}
+	t := s.takeAnyway(l)
+	if t != nil && lent {
+		s.lent[l]--
+	}
+	return t
+}
+
+// takeAnyway takes a ticket if the gates of the lane let it. The caller holds the lock.
+func (s *slots) takeAnyway(l store.Lane) *ticket {
+	shared := s.sharing(l)
 	t := &ticket{slots: s, lane: shared}
 	if !s.enter(t, l) {
 		return nil
@@ -141,6 +165,31 @@ func (s *slots) works(shared store.Lane, now time.Time) {
 		s.working[1] = s.working[0]
 	}
 	s.working[0] = lately{shared, now}
+}
+
+// lendFor is how long slots are lent: until then others may have run the jobs.
+const lendFor = 5 * time.Second
+
+// lend lends slots beyond those that there are: one for each job, given by its lane, that
+// a dead node had begun. Not more than there are, so that the node at most doubles its
+// calls.
+func (s *slots) lend(begun []store.Lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if !now.Before(s.lentTo) {
+		clear(s.lent)
+	}
+	out := max(0, s.taken-s.size)
+	for _, n := range s.lent {
+		out += n
+	}
+	for _, l := range begun[:min(len(begun), max(0, s.size-out))] {
+		s.lent[l]++
+	}
+	if len(begun) > 0 {
+		s.lentTo = now.Add(lendFor)
+	}
 }
 
 // takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,5 +115,61 @@ func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
 	s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 30}, {Lane: gone, Count: 1}})
 	if got := len(s.fill(slowLane)); got != 20 {
 		t.Errorf("beside a lane without a provider: got %d, want 20", got)
+	}
+}
+
+// fillWaiting is fill for jobs that wait in the store.
+func (s *slots) fillWaiting(l store.Lane) (tickets []*ticket) {
+	for t := s.takeWaiting(l); t != nil; t = s.takeWaiting(l) {
+		tickets = append(tickets, t)
+	}
+	return tickets
+}
+
+func TestSlotsAreLentForWhatADeadNodeHadBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(10, 0)
+		own := s.fill(slowLane)
+		s.lend([]store.Lane{slowLane, slowLane, quickLane})
+		if s.takeBorn(slowLane) != nil {
+			t.Error("a job that has just arrived got a slot that is lent to others")
+		}
+		lent := append(s.fillWaiting(slowLane), s.fillWaiting(quickLane)...)
+		if len(lent) != 3 {
+			t.Errorf("of three slots that are lent: got %d", len(lent))
+		}
+		giveAll(own[:3])
+		if got := s.fillWaiting(slowLane); len(got) != 0 {
+			t.Errorf("while as many calls run as there are slots: got %d more", len(got))
+		}
+		giveAll(lent)
+		giveAll(own[3:])
+
+		s.fill(slowLane)
+		s.lend(slices.Repeat([]store.Lane{slowLane}, 100))
+		if got := len(s.fillWaiting(slowLane)); got != 10 {
+			t.Errorf("of slots lent for 100 jobs: got %d, want no more than there are, 10", got)
+		}
+	})
+}
+
+func TestSlotsThatAreLentAreVoidAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(10, 0)
+		s.fill(slowLane)
+		s.lend([]store.Lane{slowLane})
+		time.Sleep(lendFor)
+		if s.takeWaiting(slowLane) != nil {
+			t.Error("a slot was still lent")
+		}
+	})
+}
+
+func TestALimitOfTheProviderHoldsAlsoForSlotsThatAreLent(t *testing.T) {
+	s := newSlots(10, 12)
+	s.fill(slowLane)
+	s.lend(slices.Repeat([]store.Lane{slowLane}, 10))
+	if got := len(s.fillWaiting(slowLane)); got != 2 {
+		t.Errorf("beside 10 calls of the provider's 12: got %d, want 2", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -27,14 +28,22 @@ func (n *Node) sweep(ctx context.Context) error {
 }
 
 // untilSweep is the time until the next sweep: about half that between two renewals,
-// and less where a lease runs out before. Who was killed is found out as soon as
+// and less where a lease runs out before. A node that was killed is swept as soon as
 // 8 s have passed since its last renewal, for its jobs are to run elsewhere within 10.
 func (n *Node) untilSweep(l *life) time.Duration {
-	pause := jitter(l.every(idleLook) / 2)
-	if left := time.Until(n.local(l.soonest())); left > 0 && left < pause {
-		return left + l.period()/20
+	pause, soonest := jitter(l.every(idleLook)/2), l.soonest()
+	if soonest.IsZero() {
+		return pause
 	}
-	return pause
+	left := time.Until(n.local(soonest))
+	switch {
+	case left > 0:
+		return min(pause, left+l.period()/100)
+	case left > -l.period(): // over by this clock, but not yet by the database's, or a claim has locked it
+		return l.period() / 20
+	default:
+		return pause
+	}
 }
 
 // soonest is when the first lease of another node runs out, on the one clock, as
@@ -68,9 +77,7 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
-		for _, j := range swept.Jobs {
-			n.names.used(j.Model)
-		}
+		n.takeOver(swept, seen)
 		n.tellSwept(swept)
 		n.tellMoves(seen, swept.Jobs...)
 		n.passOn(swept.Jobs)
@@ -79,6 +86,26 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		if len(swept.Jobs) < releaseBatch && swept.Deliveries < releaseBatch {
 			return nil
 		}
+	}
+}
+
+// takeOver makes room for what dead nodes had begun. They make calls no more, so this
+// node may make as many beyond its own slots, if it worked beside them: whoever waits for
+// these jobs has waited for a lease's time already. (A process that came after them may
+// run on the same machine, within the same limits.)
+func (n *Node) takeOver(s store.Swept, before witness) {
+	l := n.life.Load()
+	var begun []store.Lane
+	for _, j := range s.Jobs {
+		n.names.used(j.Model)
+		if j.Status == ringback.Queued && !j.Suspect() && l.workedBeside(before[j.ID].before.Node) {
+			begun = append(begun, j.Lane())
+		}
+	}
+	n.jobs.lend(begun)
+	if len(s.Nodes) > 0 {
+		l.outlived(s.Nodes)
+		n.jobs.share(l)
 	}
 }
 

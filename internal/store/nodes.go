@@ -96,6 +96,6 @@ const (
 	SignalCancel
 	// SignalHolds: a hold was stored or dropped.
 	SignalHolds
-	// SignalNodes: a node has joined or left.
+	// SignalNodes: a node has joined or left, or was swept.
 	SignalNodes
 )

@@ -263,6 +263,9 @@ func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (sw
 		return swept, err
 	}
 	t.writes += len(swept.Nodes)
+	if len(swept.Nodes) > 0 {
+		t.signals(store.SignalNodes)
+	}
 	orphaned, err := t.orphaned()
 	if err != nil {
 		return swept, err
