@@ -53,7 +53,7 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 	}
 	fill()
 	var took []time.Duration
-	interrupted := map[string]int{}
+	interrupted, evicted := map[string]int{}, 0
 	for range kills {
 		c.patiently()
 		if len(c.nodes[0].list(ringback.Queued)) < 2*takeoverSlots*len(c.nodes) {
@@ -62,6 +62,7 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 		victim := c.nodes[rand.IntN(len(c.nodes))]
 		witness := c.nodes[(slices.Index(c.nodes, victim)+1)%len(c.nodes)]
 		eventually(t, "a node that is full", func() bool { return len(witness.runningOn(victim.ids())) == takeoverSlots })
+		evicted += victim.server.counts("this node was swept")
 		died := time.Now()
 		victim.server.kill()
 		for _, id := range witness.runningOn(victim.ids()) {
@@ -79,9 +80,10 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 		victim.ready()
 	}
 	for _, n := range c.nodes {
-		if swept := n.server.counts("this node was swept"); swept > 0 {
-			t.Errorf("node %s lost its lease %d times while it lived", n.name, swept)
-		}
+		evicted += n.server.counts("this node was swept")
+	}
+	if evicted > 0 {
+		t.Errorf("nodes that lived lost their leases %d times", evicted)
 	}
 	t.Logf("%d kills, %d jobs: half ran again within %s, the last within %s", kills, len(took), quantile(took, .5), quantile(took, 1))
 	if worst := quantile(took, 1); len(took) == 0 || worst >= within {
