@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -116,6 +117,14 @@ func FirstOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0) }
 
 // PastOf is FirstOf's other end.
 func PastOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0xff) }
+
+// Earlier is the id that comes first in the order of ids.
+func Earlier(a, b uuid.UUID) uuid.UUID {
+	if bytes.Compare(b[:], a[:]) < 0 {
+		return b
+	}
+	return a
+}
 
 func withHalf(id uuid.UUID, fill byte) uuid.UUID {
 	for i := 8; i < len(id); i++ {

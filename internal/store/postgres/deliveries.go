@@ -58,10 +58,10 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []
 // nil if there are no more behind it.
 func (s *Store) deliveriesWindow(ctx context.Context, q store.DeliveryQuery, before uuid.UUID, limit int) (found []store.Delivery, tries [][]ringback.Try, last *uuid.UUID, err error) {
 	bottom, more := store.FirstOf(q.Job), false
-	if q.Job == uuid.Nil {
-		if bottom, more, err = s.bottomOf(ctx, windowsOf(q.Status), before); err != nil {
-			return nil, nil, nil, err
-		}
+	if q.Job != uuid.Nil {
+		before = store.Earlier(before, store.PastOf(q.Job))
+	} else if bottom, more, err = s.bottomOf(ctx, windowsOf(q.Status), before); err != nil {
+		return nil, nil, nil, err
 	}
 	if more {
 		last = &bottom
@@ -85,7 +85,7 @@ func (s *Store) deliveriesWindow(ctx context.Context, q store.DeliveryQuery, bef
 func filterDeliveries(c *condition, q store.DeliveryQuery) {
 	c.among("t.host", q.Hosts)
 	if q.Job != uuid.Nil {
-		c.and(`t.id < ? AND t.job = ?`, store.PastOf(q.Job), q.Job)
+		c.and(`t.job = ?`, q.Job)
 	}
 	if q.LastCode != nil {
 		c.and(`t.last_status BETWEEN ? AND ?`, q.LastCode.From, q.LastCode.To)

@@ -76,10 +76,10 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []
 // nil if there are no more behind it.
 func deliveriesWindow(r *reader, q store.DeliveryQuery, before uuid.UUID, limit int) (found []store.Delivery, last *uuid.UUID, err error) {
 	bottom, more := store.FirstOf(q.Job), false
-	if q.Job == uuid.Nil {
-		if bottom, more, err = bottomOf(r, windowsOf(q.Status), before); err != nil {
-			return nil, nil, err
-		}
+	if q.Job != uuid.Nil {
+		before = store.Earlier(before, store.PastOf(q.Job))
+	} else if bottom, more, err = bottomOf(r, windowsOf(q.Status), before); err != nil {
+		return nil, nil, err
 	}
 	if more {
 		last = &bottom
@@ -99,8 +99,7 @@ func deliveriesWindow(r *reader, q store.DeliveryQuery, before uuid.UUID, limit 
 func filterDeliveries(c *condition, q store.DeliveryQuery) {
 	c.among("host", q.Hosts)
 	if q.Job != uuid.Nil {
-		past := store.PastOf(q.Job)
-		c.and(`id < ? AND job = ?`, past[:], q.Job[:])
+		c.and(`job = ?`, q.Job[:])
 	}
 	if q.LastCode != nil {
 		c.and(`last_status BETWEEN ? AND ?`, q.LastCode.From, q.LastCode.To)
