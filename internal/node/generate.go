@@ -120,6 +120,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *fee
 		res.failed = internalError(err)
 	}
 	t.trace.called(nil, res.failed, first)
+	n.tellFailed(j, res.failed)
 	if res.failed.Verdict == provider.Stopped {
 		res.stopped = stopCause(ctx)
 		if res.stopped == nil {

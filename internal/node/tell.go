@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -88,6 +89,14 @@ func (n *Node) tellStart(j *store.Job, t *ticket) {
 // the time since its run_at is not the time that it waited.
 func resumed(j *store.Job) bool {
 	return j.StartedAt.After(j.FirstStartedAt) && !j.RunAt.After(j.FirstStartedAt)
+}
+
+// tellFailed tells what broke a call. The cause is for the log alone, since it may
+// name addresses.
+func (n *Node) tellFailed(j *store.Job, f *provider.Error) {
+	if f.Cause != nil {
+		n.tell("attempt failed", j, slog.String("code", string(f.Code)), slog.Any("err", f.Cause))
+	}
 }
 
 // tell logs an event in a job's life, which is for those who look for it: at

@@ -2,8 +2,8 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +12,6 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/earlyanswer"
@@ -154,9 +152,9 @@ func (c *call) send() (*http.Response, *Error) {
 	case c.ctx.Err() != nil:
 		return nil, c.ended(err)
 	case c.sent.Load():
-		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name), err)
+		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name)+because(err), err)
 	}
-	return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("%s could not be reached: %s", c.client.name, whyUnreachable(err)), err)
+	return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("%s could not be reached: %s", c.client.name, cmp.Or(why(err), "the connection failed")), err)
 }
 
 func requestID(header http.Header) string {
@@ -166,18 +164,4 @@ func requestID(header http.Header) string {
 		}
 	}
 	return ""
-}
-
-// withTokens gives a usage that always has its two main counts.
-func withTokens(usage json.RawMessage) json.RawMessage {
-	object := []byte(usage)
-	if object == nil {
-		object = []byte("{}")
-	}
-	for _, name := range []string{"input_tokens", "output_tokens"} {
-		if member(object, name).Type != gjson.Number {
-			object = appendObject(nil, object, field{name, []byte("0")})
-		}
-	}
-	return object
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -57,7 +54,7 @@ func (c *call) broken(err error) *Error {
 	case errors.Is(err, errTooLarge), errors.Is(err, sse.ErrTooLarge):
 		return c.fail(Retry, ringback.CodeTooLarge, fmt.Sprintf("the answer of %s is over the limit of %d bytes", c.client.name, c.client.maxAnswer), err)
 	}
-	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name), err)
+	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name)+because(err), err)
 }
 
 // spoiled is an answer in which something came that does not belong there: the
@@ -164,21 +161,4 @@ func (c *call) complained(verdict Verdict, code ringback.ErrorDetailCode, said c
 	failure := c.fail(verdict, code, message, nil)
 	failure.Type = kind
 	return failure
-}
-
-// whyUnreachable says what went wrong without naming an address.
-func whyUnreachable(err error) string {
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return "its host name does not resolve"
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "its TLS certificate is not trusted"
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return "the connection was refused"
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return "it does not answer"
-	}
-	return "the connection failed"
 }

@@ -253,9 +253,9 @@ func TestANetworkErrorIsRetried(t *testing.T) {
 		reason string
 	}{
 		"nobody listens":               {clientOf(t, Config{BaseURL: "http://" + closed.Addr().String()}), false, "the connection was refused"},
-		"the connection is closed":     {raw(t, func(net.Conn) {}), true, "broke before it answered"},
+		"the connection is closed":     {raw(t, func(net.Conn) {}), true, "broke before it answered: "},
 		"it does not speak HTTP":       {raw(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH_9.6\r\n\r\n") }), true, "broke before it answered"},
-		"it does not speak TLS":        {raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\n") }), false, "the connection failed"},
+		"it does not speak TLS":        {raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\n") }), false, "it does not speak TLS"},
 		"its headers are without end":  {raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); flood(c, "X-Y: z\r\n") }), true, "broke before it answered"},
 		"its status line never begins": {raw(t, func(c net.Conn) { flood(c, "x") }), true, "broke before it answered"},
 	} {

@@ -457,7 +457,7 @@ func (a *openaiAnswer) usage() json.RawMessage {
 	object := []byte(usage.Raw)
 	for _, name := range []struct{ ours, theirs string }{{"input_tokens", "prompt_tokens"}, {"output_tokens", "completion_tokens"}} {
 		count := member(object, name.theirs)
-		if count.Type == gjson.Number && member(object, name.ours).Type != gjson.Number {
+		if isCount(count) && !isCount(member(object, name.ours)) {
 			object = appendObject(nil, object, field{name.ours, []byte(count.Raw)})
 		}
 	}
