@@ -94,7 +94,7 @@ func resumed(j *store.Job) bool {
 // tellFailed tells what broke a call. The cause is for the log alone, since it may
 // name addresses.
 func (n *Node) tellFailed(j *store.Job, f *provider.Error) {
-	if f.Cause != nil {
+	if f.Cause != nil && f.Verdict != provider.Stopped {
 		n.tell("attempt failed", j, slog.String("code", string(f.Code)), slog.Any("err", f.Cause))
 	}
 }

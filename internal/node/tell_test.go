@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -101,6 +102,23 @@ func TestAJobsWholeLifeCanBeReadInTheLog(t *testing.T) {
 			t.Errorf("an attempt's end says %v", e)
 		}
 	}
+}
+
+func TestTheLogAndTheLedgerSayWhatBrokeAnAttempt(t *testing.T) {
+	t.Parallel()
+	s, log := journaled(setup{})
+	w := start(t, s)
+	j := w.ask("sim/break-off", "broken")
+	w.eventually("the line", func() bool { return slices.Contains(log.of(t, "job_id", j.ID), "attempt failed") })
+	for _, e := range log.entries(t) {
+		if e["msg"] == "attempt failed" && (e["code"] != string(ringback.CodeStreamBroken) || !strings.Contains(fmt.Sprint(e["err"]), "unexpected EOF")) {
+			t.Errorf("got %v, want the cause", e)
+		}
+	}
+	w.eventually("the ledger's row", func() bool {
+		ledger := w.ledger(j.ID)
+		return len(ledger) > 0 && strings.HasSuffix(ledger[0].Error, "broke off: unexpected EOF")
+	})
 }
 
 func TestTheLogSaysHowAJobEndedOtherwise(t *testing.T) {

@@ -3,6 +3,7 @@ package provider
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -43,7 +44,9 @@ func readCall(piece []byte) callPiece {
 		p.input = inner(input)
 	case '{':
 		p.isObject = true
-		p.input = inner(quote(string(input)))
+		var compact bytes.Buffer
+		_ = json.Compact(&compact, input) // it is valid
+		p.input = inner(quote(compact.String()))
 	}
 	return p
 }

@@ -63,7 +63,7 @@ func TestAPieceOfAToolCallGoesOnWithTheCallThatItBelongsTo(t *testing.T) {
 		"whole calls without index":          {[]string{`{"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}},{"id":"b","function":{"name":"g","arguments":"{\"y\":2}"}}`}, two},
 		"whole calls without id":             {[]string{`{"index":0,"function":{"name":"f","arguments":"{\"x\":1}"}}`, `{"index":0,"function":{"name":"f","arguments":"{\"x\":2}"}}`}, [][3]string{{"", "f", `{"x":1}`}, {"", "f", `{"x":2}`}}},
 		"one id for all":                     {[]string{`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}}`, `{"index":1,"id":"a","function":{"name":"g","arguments":"{\"y\":2}"}}`}, [][3]string{{"a", "f", `{"x":1}`}, {"a", "g", `{"y":2}`}}},
-		"input as an object":                 {[]string{`{"index":0,"id":"a","function":{"name":"f","arguments":{"x":1}}}`}, one},
+		"input as an object":                 {[]string{`{"index":0,"id":"a","function":{"name":"f","arguments":{"x": 1}}}`}, one},
 		"inputs as objects, without indices": {[]string{`{"id":"a","function":{"name":"f","arguments":{"x":1}}}`, `{"id":"b","function":{"name":"g","arguments":{"y":2}}}`}, two},
 		"input that comes before the name":   {[]string{`{"index":0,"id":"a"}`, `{"index":0,"function":{"name":"f"}}`, `{"index":0,"function":{"arguments":"{\"x\":1}"}}`}, one},
 		"brackets within strings":            {[]string{`{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":\"}\\\"}"}}`, `{"index":7,"function":{"arguments":"\"}"}}`}, [][3]string{{"a", "f", `{"x":"}\"}"}`}}},
