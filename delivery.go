@@ -38,8 +38,15 @@ type Delivery struct {
 	CreatedAt Time `json:"created_at"`
 	NextTryAt Time `json:"next_try_at,omitzero"`
 	EndedAt   Time `json:"ended_at,omitzero"`
-	// Reason is why a dead one died.
+	// WebhookBody is the form in which it is sent next, or was sent last.
+	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
+	// Redelivering is true while a redelivery waits or is being sent.
+	Redelivering bool `json:"redelivering,omitempty"`
+	// HostHold is set while the receiver's host is held, if it is to be sent there.
+	HostHold *HostHold `json:"host_hold,omitempty"`
+	// Reason is why a dead one died, and Error the same in one sentence.
 	Reason DeadReason `json:"reason,omitempty"`
+	Error  string     `json:"error,omitempty"`
 	// LastStatusCode is the receiver's last answer, 0 if there was none.
 	LastStatusCode int `json:"last_status_code,omitempty"`
 	// LastError is the error class of the last try.
@@ -47,15 +54,33 @@ type Delivery struct {
 	Tries     []Try  `json:"tries"`
 }
 
+// HostHold says that nothing but redeliveries and probes is sent to a receiver's host.
+type HostHold struct {
+	// Reason is receiver_failing or receiver_refused.
+	Reason string `json:"reason"`
+	// Until is when a probe finds out whether the host is well again.
+	Until Time `json:"until"`
+}
+
+// Redelivery says how a webhook is sent once more. The zero value sends it where it
+// went, and in the same form.
+type Redelivery struct {
+	// URL sends it elsewhere, as a delivery of its own.
+	URL string `json:"url,omitempty"`
+	// WebhookBody sends it in another form.
+	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
+}
+
 // DeadReason is why a delivery is a dead letter.
 type DeadReason string
 
 // The reasons.
 const (
-	DeadTries   DeadReason = "tries"   // all tries of the schedule failed
-	DeadRefused DeadReason = "refused" // the receiver wants it no more (410, 413), or its address is closed
-	DeadExpired DeadReason = "expired" // its time was over before a try succeeded
-	DeadErased  DeadReason = "erased"  // its bytes were deleted before a try succeeded
+	DeadTries    DeadReason = "tries"     // all tries of the schedule failed
+	DeadRefused  DeadReason = "refused"   // the receiver wants it no more (410), or its address is closed
+	DeadTooLarge DeadReason = "too_large" // the receiver answered 413 even to the smallest form
+	DeadExpired  DeadReason = "expired"   // its time was over before a try succeeded
+	DeadErased   DeadReason = "erased"    // its bytes were deleted before a try succeeded
 )
 
 // Try is one POST of a delivery.
@@ -64,6 +89,8 @@ type Try struct {
 	At     Time `json:"at"`
 	// Trigger is "schedule", "manual" or "probe".
 	Trigger string `json:"trigger"`
+	// WebhookBody is the form in which it was sent.
+	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
 	// StatusCode is the receiver's answer, 0 if there was none.
 	StatusCode int   `json:"status_code,omitempty"`
 	DurationMS int64 `json:"duration_ms"`

@@ -107,7 +107,7 @@ func (o *origins) mayConnect(origin, host string) bool {
 // pages may.
 const (
 	corsMethods = "GET, POST, DELETE"
-	corsSent    = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Callback-URL, X-Request-Id, traceparent, tracestate"
+	corsSent    = "Authorization, X-API-Key, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, Prefer, X-Callback-URL, X-Request-Id, X-Requested-With, traceparent, tracestate"
 	corsSeen    = "Location, X-Request-Id, Preference-Applied, Idempotency-Replayed, Retry-After"
 	corsMaxAge  = "600" // seconds
 )

@@ -35,6 +35,11 @@ func TestAPageOfAnAllowedOriginMayCallTheAPI(t *testing.T) {
 			!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Last-Event-ID") || h.Get("Access-Control-Allow-Methods") != "GET, POST, DELETE" {
 			t.Errorf("%s, preflight: got %d, %v", allowed, resp.StatusCode, h)
 		}
+		for _, sent := range []string{"Cache-Control", "Pragma", "X-Requested-With"} { // by what stands in for EventSource
+			if !strings.Contains(h.Get("Access-Control-Allow-Headers"), sent) {
+				t.Errorf("%s, preflight: %s is not allowed: %v", allowed, sent, h)
+			}
+		}
 		// What it asks for gets past the protection, and an error can be read, too.
 		resp, e := ask(t, s, http.MethodPost, "/api/generate", "", "Origin", app, "Sec-Fetch-Site", "cross-site", "X-Api-Key", "k")
 		if e.Code != ringback.UnsupportedMediaType || resp.Header.Get("Access-Control-Allow-Origin") != want ||

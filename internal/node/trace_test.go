@@ -307,7 +307,7 @@ func TestTheLinksHoldOverARestart(t *testing.T) {
 
 func (w *world) redeliver(delivery string) {
 	w.t.Helper()
-	must(w.t, w.store.Redeliver(w.t.Context(), "default", uuid.MustParse(delivery), time.Now()))
+	must(w.t, w.store.Redeliver(w.t.Context(), "default", uuid.MustParse(delivery), store.Redelivery{Now: time.Now()}))
 }
 
 func TestWhatTheClientDoesNotSampleIsNotTraced(t *testing.T) {

@@ -10,9 +10,13 @@ import (
 // due again: zero if it is not. It is pure, as Apply is.
 func Conclude(d Delivery, e TryEnd) (after Delivery, due time.Time) {
 	manual := d.Manual
-	d.InFlight, d.Node, d.Manual = false, "", manual && e.Unbegun
+	again := e.Unbegun || e.Smaller != ""
+	d.InFlight, d.Node, d.Manual = false, "", manual && again
 	d.Fence++
-	if !manual && !e.Free {
+	if e.Smaller != "" {
+		d.Form = e.Smaller
+	}
+	if !manual && !e.Free && !again {
 		d.Tries++
 		if e.Try.Error == "blocked" {
 			d.Blocked++
@@ -70,7 +74,7 @@ func died(d Delivery, now time.Time, why ringback.DeadReason) Delivery {
 // the delivery after it: due at once, and at the same place in its schedule. It is
 // pure. The try is written under the fence of d.
 func LostTry(d Delivery, now time.Time) (after Delivery, y ringback.Try) {
-	y = ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), Error: "unknown"}
+	y = ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), WebhookBody: d.Form, Error: "unknown"}
 	d.InFlight, d.Node = false, ""
 	d.Sent++
 	d.Fence++

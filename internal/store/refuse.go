@@ -44,6 +44,18 @@ func RefuseRedeliver(d Delivery, project string) error {
 	return nil
 }
 
+// RefuseAddDelivery is why a project may not have a job's end sent to one more place; nil
+// if it may.
+func RefuseAddDelivery(j Job, project string) error {
+	if err := RefuseErase(j, project); err != nil {
+		return err
+	}
+	if j.ContentGone {
+		return ErrGone
+	}
+	return nil
+}
+
 // RefuseEraseDelivery is why a project may not erase a delivery; nil if it may, or has.
 func RefuseEraseDelivery(d Delivery, project string) error {
 	switch {

@@ -155,7 +155,8 @@ type Jobs interface {
 // Cancel, Expire, Release and Sweep.
 type Deliveries interface {
 	// ClaimDeliveries marks due deliveries as in flight, at most Want.N of each
-	// host, those due longest first. It returns them without their payload. ErrNoLease.
+	// host, those due longest first, and the redeliveries that it names. It returns them
+	// without their payload. ErrNoLease.
 	ClaimDeliveries(ctx context.Context, c ClaimHosts) ([]Delivery, error)
 
 	// SettleDelivery ends the try that ref names: the try's row, and the state
@@ -164,7 +165,12 @@ type Deliveries interface {
 
 	// Redeliver makes a delivery due once more, outside its schedule. ErrInFlight
 	// while a try is made; ErrGone when its body is deleted; ErrNotFound.
-	Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error
+	Redeliver(ctx context.Context, project string, id uuid.UUID, r Redelivery) error
+
+	// AddDelivery stores one more delivery of a job that has ended, as a redelivery
+	// that is due. A second one with the same id is done already. ErrNotFound; ErrLive;
+	// ErrGone.
+	AddDelivery(ctx context.Context, project string, job uuid.UUID, d NewDelivery) error
 
 	// EraseDelivery deletes the bytes of a dead delivery, and with them a
 	// redelivery that is due; its row stays as it is. What is gone already is
@@ -254,6 +260,9 @@ type Reader interface {
 	// second later. A Count may fall short of what is there, never to zero.
 	DueJobs(ctx context.Context, now time.Time) (DueJobs, error)
 	DueDeliveries(ctx context.Context, now time.Time) (DueDeliveries, error)
+	// Redeliveries lists those that are due, of any project, those asked for first
+	// first: at most limit.
+	Redeliveries(ctx context.Context, now time.Time, limit int) ([]DueRedelivery, error)
 	// Queued is Waiting's Jobs alone, for those who ask often; also a second old.
 	Queued(ctx context.Context) (int, error)
 	// DeadJobs and DeadDeliveries list dead letters, newest first, and page as
@@ -326,6 +335,15 @@ type Options struct {
 	StreamTo     string                `json:"stream_to,omitempty"`
 	StreamHost   string                `json:"stream_host,omitempty"`
 	OnDisconnect ringback.OnDisconnect `json:"on_disconnect,omitempty"`
+}
+
+// HeadersFor are the caller's callback_headers, for the host that they are meant for
+// alone: they may hold what opens it.
+func (o *Options) HeadersFor(host string) map[string]string {
+	if host != o.Host {
+		return nil
+	}
+	return o.CallbackHeaders
 }
 
 // Job is the row of a job. Times have milliseconds; a zero time is unset.
@@ -481,8 +499,10 @@ type Outcome struct {
 
 // Payload is what a delivery sends.
 type Payload struct {
-	Body   []byte
-	Header map[string]string // the caller's callback_headers
+	Body []byte // as it was made
+	// Header are the caller's callback_headers; nil of a delivery to another host than
+	// that of the callback_url.
+	Header map[string]string
 	// TraceParent and TraceState are the job's.
 	TraceParent, TraceState string
 	// Attempt is the last of the job that has ended; 0 if none has.
@@ -491,12 +511,16 @@ type Payload struct {
 
 // NewDelivery is a delivery to be stored.
 type NewDelivery struct {
-	ID     uuid.UUID
-	Event  ringback.EventType
-	URL    string
-	Host   string
-	Body   Blob
+	ID    uuid.UUID
+	Event ringback.EventType
+	URL   string
+	Host  string
+	Body  Blob
+	// Form is the one that the body has.
+	Form   ringback.WebhookBody
 	MadeAt time.Time
+	// NextAt is the first try of the schedule of one for AddDelivery.
+	NextAt time.Time
 	// Node, if set, has it in flight already, with fence 1 (born claimed, which takes
 	// a lease); else it is due at once.
 	Node string
@@ -526,6 +550,9 @@ type Delivery struct {
 	Sent           int
 	Blocked        int // tries that ended at a closed address
 	LastStatusCode int
+	// Form is the one in which it is sent next: that in which it was made, or a smaller
+	// one. "" is that of a delivery from before there were forms.
+	Form ringback.WebhookBody
 	// Reason is why it is dead.
 	Reason ringback.DeadReason
 	// Gone: its bytes are deleted, and with its job's content URL and Host, too.
@@ -543,6 +570,25 @@ type ClaimHosts struct {
 	Node  string
 	Now   time.Time
 	Hosts []HostWant
+	// Redeliveries are claimed too, as far as they are due.
+	Redeliveries []uuid.UUID
+}
+
+// Redelivery makes a delivery due once more.
+type Redelivery struct {
+	Now time.Time
+	// Form, if set, is how it is sent from now on.
+	Form ringback.WebhookBody
+	// Body, if not empty, takes the place of what is stored: a larger form, of which the
+	// forms sent before are a part.
+	Body Blob
+}
+
+// DueRedelivery is a redelivery that waits since At.
+type DueRedelivery struct {
+	ID   uuid.UUID
+	Host Host
+	At   time.Time
 }
 
 // HostWant is how many deliveries to a host there is room for.
@@ -556,10 +602,13 @@ type HostWant struct {
 // unless Status is delivered.
 type TryEnd struct {
 	At     time.Time
-	Try    ringback.Try // Number and Trigger are filled in
+	Try    ringback.Try // Number, Trigger and WebhookBody are filled in
 	Status ringback.DeliveryStatus
 	NextAt time.Time           // for pending
 	Reason ringback.DeadReason // for dead
+	// Smaller, if set, has the same event sent in that form, at once and at the same place
+	// of its schedule, also if the try was manual.
+	Smaller ringback.WebhookBody
 	// Free costs the delivery no place in its schedule: a probe of a held host
 	// that never left, or a drain.
 	Free bool

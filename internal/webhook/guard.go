@@ -31,7 +31,6 @@ type Guard struct {
 	allow  []netip.Prefix
 	closed []closedRange  // checked before all else
 	open   *ssrf.Guardian // with what the operator opened
-	public *ssrf.Guardian // without
 	names  *names         // of URLs that were submitted
 }
 
@@ -64,7 +63,7 @@ var metadata = []netip.Prefix{
 // NewGuard makes a guard. It returns an error for an Allow that is no range or is
 // IPv4 written as IPv6, and when the addresses of this machine cannot be read.
 func NewGuard(c GuardConfig) (*Guard, error) {
-	g := &Guard{public: ssrf.New(ssrf.WithAnyPort())}
+	g := &Guard{}
 	var v4, v6 []netip.Prefix
 	for _, p := range c.Allow {
 		if !p.IsValid() || p.Addr().Is4In6() {
@@ -152,19 +151,6 @@ func (e *BlockedError) Error() string { return "callback address is not allowed"
 // LogValue gives the operator the address too.
 func (e *BlockedError) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprintf("%s: %s is %s", e.Error(), e.Addr, e.Kind))
-}
-
-// OpenByFlag says whether a is open only because the operator opened its range.
-// Of a receiver there nothing but the status code may be shown: whoever could
-// read more could read an internal network.
-func (g *Guard) OpenByFlag(a netip.Addr) bool {
-	a = a.Unmap()
-	for _, c := range g.closed {
-		if c.prefix.Contains(a) {
-			return true
-		}
-	}
-	return g.public.SafeAddr(a) != nil
 }
 
 // refuse says what a closed address is, and "" of an open one.

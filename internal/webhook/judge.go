@@ -20,6 +20,9 @@ const (
 	Retry
 	// Dead ends the delivery: another try would fail the same way.
 	Dead
+	// TooLarge asks for a smaller form of the message at once, see [Reduce]; if there
+	// is none, it ends the delivery.
+	TooLarge
 	// Interrupted means that we broke the try off: it says nothing about the
 	// receiver, which may have had the message, and costs no try.
 	Interrupted
@@ -33,6 +36,8 @@ func (v Verdict) String() string {
 		return "retry"
 	case Dead:
 		return "dead"
+	case TooLarge:
+		return "too large"
 	case Interrupted:
 		return "interrupted"
 	}
@@ -72,7 +77,7 @@ func judge(code int) Result {
 		r.Verdict = Dead
 		r.Error += ": it wants no more of this"
 	case code == http.StatusRequestEntityTooLarge:
-		r.Verdict = Dead
+		r.Verdict = TooLarge
 		r.Error += ": the body is too large for it; webhook_body result or thin makes it smaller"
 	}
 	return r

@@ -128,7 +128,7 @@ func TestJudge(t *testing.T) {
 		101: {Verdict: Retry, Class: ClassStatus},
 		300: {Verdict: Retry, Class: ClassRedirect}, 304: {Verdict: Retry, Class: ClassRedirect}, 399: {Verdict: Retry, Class: ClassRedirect},
 		400: {Verdict: Retry, Class: ClassStatus}, 401: {Verdict: Retry, Class: ClassStatus}, 404: {Verdict: Retry, Class: ClassStatus}, 429: {Verdict: Retry, Class: ClassStatus},
-		410: {Verdict: Dead, Class: ClassStatus}, 413: {Verdict: Dead, Class: ClassStatus},
+		410: {Verdict: Dead, Class: ClassStatus}, 413: {Verdict: TooLarge, Class: ClassStatus},
 		500: {Verdict: Retry, Class: ClassStatus}, 503: {Verdict: Retry, Class: ClassStatus}, 999: {Verdict: Retry, Class: ClassStatus},
 	} {
 		got := judge(code)

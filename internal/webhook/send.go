@@ -147,8 +147,7 @@ type Result struct {
 	Error string
 	// Cause is for the operator's log; nil where an answer came.
 	Cause error
-	// Response is the first 1 KiB of the answer as text without control
-	// characters; always "" where only --allow-callback opened the address.
+	// Response is the first 1 KiB of the answer as text without control characters.
 	Response string
 	// RetryAfter is what the receiver asked for, 0 for nothing; see
 	// [Schedule.Next].
@@ -301,7 +300,7 @@ func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc
 	}
 	head, _ := io.ReadAll(io.LimitReader(resp.Body, maxText))
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReadBytes-maxText)) // so that the connection can be used again
-	if resp.Header.Get("Content-Encoding") == "" && t.remote.IsValid() && !s.guard.OpenByFlag(t.remote.Addr()) {
+	if resp.Header.Get("Content-Encoding") == "" {
 		r.Response = text(head)
 	}
 	return r

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claime
 }
 
 func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
-	if len(c.Hosts) == 0 {
+	if len(c.Hosts) == 0 && len(c.Redeliveries) == 0 {
 		return nil, nil
 	}
 	t.claims(c.Node)
@@ -53,6 +54,17 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, cell.MS(c.Now))
 	if err != nil {
 		return nil, err
+	}
+	if len(c.Redeliveries) > 0 {
+		asked, err := t.lockDeliveries(`t.id = ANY ($1) AND t.manual AND t.due_at IS NOT NULL`, "ORDER BY t.id FOR UPDATE SKIP LOCKED", rawIDs(c.Redeliveries))
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range asked {
+			if !slices.ContainsFunc(found, func(f *deliveryRow) bool { return f.ID == row.ID }) {
+				found = append(found, row)
+			}
+		}
 	}
 	if len(found) == 0 {
 		err = t.leased(c.Node)
@@ -110,7 +122,7 @@ func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, erro
 	}
 	if !e.Try.At.IsZero() {
 		d.Sent++
-		e.Try.Number, e.Try.Trigger = d.Sent, d.Trigger(e.Try.Trigger)
+		e.Try.Number, e.Try.Trigger, e.Try.WebhookBody = d.Sent, d.Trigger(e.Try.Trigger), d.Form
 		t.insertTry(ref, e.Try)
 		d.LastStatusCode = e.Try.StatusCode
 	}
@@ -143,7 +155,7 @@ func (t *tx) keepContent(d *store.Delivery) {
 }
 
 // Redeliver implements store.Deliveries.
-func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
 	err := s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
@@ -157,15 +169,43 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 			if row.due >= 0 {
 				t.deliveriesLeave(row.Key(), 1)
 			}
+			if len(r.Body.Bytes) > 0 {
+				t.putBody(id, webhookPart, r.Body)
+			}
 			d := row.Delivery
-			d.Manual = true
-			t.updateDelivery(d, now)
+			d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
+			t.updateDelivery(d, r.Now)
 			t.signals(store.SignalDeliveries)
 			return nil
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("redeliver %s: %w", id, err)
+	}
+	return nil
+}
+
+// AddDelivery implements store.Deliveries.
+func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes + len(d.Body.Bytes),
+		Run: func(t *tx) error {
+			j, err := t.job(job)
+			if err == nil {
+				err = store.RefuseAddDelivery(j, project)
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
+				return err // nil: it is there already
+			}
+			t.addDelivery(&j, &d)
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("add a delivery to job %s: %w", job, err)
 	}
 	return nil
 }

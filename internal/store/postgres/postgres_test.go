@@ -212,7 +212,7 @@ func TestOthersHearWhatWasMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(store.SignalDeliveries)
-	if err := a.Redeliver(t.Context(), "default", deliveryOf(notified.ID), now()); err != nil {
+	if err := a.Redeliver(t.Context(), "default", deliveryOf(notified.ID), store.Redelivery{Now: now()}); err != nil {
 		t.Fatal(err)
 	}
 	await(store.SignalDeliveries)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -185,13 +186,13 @@ func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID)
 
 func askTries(made map[uuid.UUID][]ringback.Try, condition string, args ...any) question {
 	return question{
-		`SELECT delivery, number, at, trigger, status_code, duration_ms, error, response FROM ringback.tries WHERE ` + condition + ` ORDER BY delivery, fence`,
+		`SELECT delivery, number, at, trigger, status_code, duration_ms, error, response, form FROM ringback.tries WHERE ` + condition + ` ORDER BY delivery, fence`,
 		args,
 		func(rows pgx.Rows) error {
 			var id [16]byte
 			var y ringback.Try
 			var at int64
-			err := rows.Scan(&id, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response)
+			err := rows.Scan(&id, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody)
 			y.At = ringback.Time{Time: cell.Time(at)}
 			made[id] = append(made[id], y)
 			return err
@@ -219,12 +220,8 @@ func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 
 // past are the jobs that are past a status.
 func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []uuid.UUID, err error) {
-	asked := make([][16]byte, len(ids))
 	are := make(map[uuid.UUID]bool, len(ids))
-	for i, id := range ids {
-		asked[i] = id
-	}
-	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status <= $2`, []any{asked, status}, func(rows pgx.Rows) error {
+	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status <= $2`, []any{rawIDs(ids), status}, func(rows pgx.Rows) error {
 		var id [16]byte
 		err := rows.Scan(&id)
 		are[id] = true
@@ -241,20 +238,42 @@ func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []u
 	return past, nil
 }
 
+// Redeliveries implements store.Reader.
+func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due []store.DueRedelivery, err error) {
+	err = s.read(ctx, question{
+		`SELECT id, project, host, due_at FROM ringback.deliveries WHERE manual AND due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2`,
+		[]any{cell.MS(now), limit},
+		func(rows pgx.Rows) error {
+			var r store.DueRedelivery
+			var id [16]byte
+			var at int64
+			err := rows.Scan(&id, &r.Host.Project, &r.Host.Host, &at)
+			r.ID, r.At = id, cell.Time(at)
+			due = append(due, r)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("redeliveries that are due: %w", err)
+	}
+	return due, nil
+}
+
 // Payload implements store.Reader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
 	var body store.Blob
 	var options []byte
+	var host string
 	found := false
 	err = s.read(ctx, question{
-		`SELECT j.options, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
+		`SELECT j.options, d.host, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
 			FROM ringback.deliveries d JOIN ringback.jobs j ON j.id = d.job
 				LEFT JOIN ringback.bodies b ON b.owner = d.id AND b.part = $2
 			WHERE d.id = $1`,
 		[]any{id, int(webhookPart)},
 		func(rows pgx.Rows) error {
 			found = true
-			return rows.Scan(&options, &body.Zstd, &body.Bytes, &p.Attempt)
+			return rows.Scan(&options, &host, &body.Zstd, &body.Bytes, &p.Attempt)
 		},
 	})
 	switch {
@@ -266,7 +285,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	default:
 		var o store.Options
 		err = cell.Read(options, &o)
-		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
+		p.Header, p.TraceParent, p.TraceState = o.HeadersFor(host), o.TraceParent, o.TraceState
 	}
 	if err == nil {
 		p.Body, err = body.Open()

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
 	"github.com/ringback/ringback"
+
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -42,4 +44,13 @@ func idsOf(refs []store.Ref) [][16]byte {
 		ids[i] = r.ID
 	}
 	return ids
+}
+
+// rawIDs are ids as arguments of a statement.
+func rawIDs(ids []uuid.UUID) [][16]byte {
+	raw := make([][16]byte, len(ids))
+	for i, id := range ids {
+		raw[i] = id
+	}
+	return raw
 }

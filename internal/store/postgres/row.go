@@ -161,7 +161,7 @@ var insertAttempts = insertInto("attempts", "",
 
 // deliveryColumns as scanDelivery reads them, of the table t.
 const deliveryColumns = `t.id, t.job, t.project, t.host, t.url, t.event, t.status, t.fence, t.in_flight, t.node, t.manual,
-	t.made_at, t.next_at, t.ended_at, t.tries, t.sent, t.blocked, t.last_status, t.reason, t.gone, coalesce(t.due_at, -1)`
+	t.made_at, t.next_at, t.ended_at, t.tries, t.sent, t.blocked, t.last_status, t.reason, t.gone, t.form, coalesce(t.due_at, -1)`
 
 func scanDelivery(row pgx.Row) (deliveryRow, error) {
 	var d deliveryRow
@@ -169,7 +169,7 @@ func scanDelivery(row pgx.Row) (deliveryRow, error) {
 	var status int16
 	var made, next, ended int64
 	err := row.Scan(&id, &job, &d.Project, &d.Host, &d.URL, &d.Event, &status, &d.Fence, &d.InFlight, &d.Node, &d.Manual,
-		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone, &d.due)
+		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone, &d.Form, &d.due)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return d, store.ErrNotFound
 	}
@@ -204,6 +204,7 @@ var insertDeliveries = insertInto("deliveries", "",
 	integer("last_status", func(d *deliveryRow) int { return d.LastStatusCode }),
 	text("reason", func(d *deliveryRow) string { return string(d.Reason) }),
 	boolean("gone", func(d *deliveryRow) bool { return d.Gone }),
+	text("form", func(d *deliveryRow) string { return string(d.Form) }),
 )
 
 // updateDeliveries writes what the moves change, where the row is as it was.
@@ -224,6 +225,7 @@ var updateDeliveries = update("deliveries", "t.fence = d.was_fence",
 	integer("last_status", func(d **deliveryRow) int { return (*d).LastStatusCode }),
 	text("reason", func(d **deliveryRow) string { return string((*d).Reason) }),
 	boolean("gone", func(d **deliveryRow) bool { return (*d).Gone }),
+	text("form", func(d **deliveryRow) string { return string((*d).Form) }),
 )
 
 // tryRow is a try that has ended.
@@ -243,6 +245,7 @@ var insertTries = insertInto("tries", "",
 	bigint("duration_ms", func(y *tryRow) int64 { return y.DurationMS }),
 	text("error", func(y *tryRow) string { return clean(y.Error) }),
 	text("response", func(y *tryRow) string { return clean(y.Response) }),
+	text("form", func(y *tryRow) string { return string(y.WebhookBody) }),
 )
 
 // deliveryRange bounds the ids of a job's deliveries.

@@ -136,7 +136,7 @@ func (t *tx) knowDeliveries(query string, args ...any) (found []*deliveryRow, er
 func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
 	d := deliveryRow{due: cell.MS(n.MadeAt), Delivery: store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
-		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt,
+		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt, Form: n.Form,
 	}}
 	if n.Node != "" {
 		t.claims(n.Node)
@@ -146,9 +146,24 @@ func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
 		t.signals(store.SignalDeliveries)
 	}
 	d.was = d.Fence
+	t.newDelivery(d, n.Body)
+}
+
+// addDelivery writes one more delivery of a job that has ended, as a redelivery.
+func (t *tx) addDelivery(j *store.Job, n *store.NewDelivery) {
+	d := deliveryRow{due: cell.MS(n.MadeAt), Delivery: store.Delivery{
+		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
+		Status: ringback.DeliveryPending, Manual: true, MadeAt: n.MadeAt, NextAt: n.NextAt, Form: n.Form,
+	}}
+	t.deliveryWaits(d.Key(), n.MadeAt)
+	t.signals(store.SignalDeliveries)
+	t.newDelivery(d, n.Body)
+}
+
+func (t *tx) newDelivery(d deliveryRow, body store.Blob) {
 	t.deliveries[d.ID] = &d
 	t.newDeliveries = append(t.newDeliveries, d)
-	t.putBody(n.ID, webhookPart, n.Body)
+	t.putBody(d.ID, webhookPart, body)
 	t.wroteDelivery(d.Delivery)
 }
 

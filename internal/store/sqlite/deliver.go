@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -47,15 +48,12 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 		}
 		for _, id := range ids {
 			d, err := selectDelivery(t, id)
+			if err == nil {
+				d, err = s.claimDelivery(t, d, c.Node)
+			}
 			if err != nil {
 				return nil, err
 			}
-			if _, err := t.exec(`UPDATE deliveries SET in_flight = 1, node = ?, due_at = NULL, fence = fence + 1 WHERE id = ?`, c.Node, id[:]); err != nil {
-				return nil, err
-			}
-			d.InFlight, d.Node = true, c.Node
-			d.Fence++
-			s.flies(t, d)
 			claimed = append(claimed, d)
 		}
 		s.deliveriesLeave(t, want.Host, len(ids))
@@ -63,7 +61,39 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			return nil, err
 		}
 	}
+	asked, err := s.claimRedeliveries(t, c)
+	return append(claimed, asked...), err
+}
+
+func (s *Store) claimRedeliveries(t *tx, c store.ClaimHosts) (claimed []store.Delivery, err error) {
+	for _, id := range c.Redeliveries {
+		d, err := selectDelivery(t, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (!d.Manual || d.InFlight) {
+			continue // it has moved on
+		}
+		if err == nil {
+			d, err = s.claimDelivery(t, d, c.Node)
+		}
+		if err != nil {
+			return nil, err
+		}
+		claimed = append(claimed, d)
+		s.deliveriesLeave(t, d.Key(), 1)
+		if err := s.hostDue(t, d.Key()); err != nil {
+			return nil, err
+		}
+	}
 	return claimed, nil
+}
+
+func (s *Store) claimDelivery(t *tx, d store.Delivery, node string) (store.Delivery, error) {
+	if _, err := t.exec(`UPDATE deliveries SET in_flight = 1, node = ?, due_at = NULL, fence = fence + 1 WHERE id = ?`, node, d.ID[:]); err != nil {
+		return d, err
+	}
+	d.InFlight, d.Node = true, node
+	d.Fence++
+	s.flies(t, d)
+	return d, nil
 }
 
 // SettleDelivery implements store.Deliveries.
@@ -100,7 +130,7 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	}
 	if !e.Try.At.IsZero() {
 		d.Sent++
-		e.Try.Number, e.Try.Trigger = d.Sent, d.Trigger(e.Try.Trigger)
+		e.Try.Number, e.Try.Trigger, e.Try.WebhookBody = d.Sent, d.Trigger(e.Try.Trigger), d.Form
 		if err := insertTry(t, ref, e.Try); err != nil {
 			return d, err
 		}
@@ -128,9 +158,9 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 
 func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
 	_, err := t.exec(`
-		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response)
-		VALUES (?,?,?,?,?,?,?,?,?)`,
-		claim.ID[:], claim.Fence, y.Number, cell.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response)
+		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response, form)
+		VALUES (?,?,?,?,?,?,?,?,?,?)`,
+		claim.ID[:], claim.Fence, y.Number, cell.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response, string(y.WebhookBody))
 	if err != nil {
 		return fmt.Errorf("write a try: %w", err)
 	}
@@ -148,10 +178,10 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 	}
 	_, err := t.exec(`
 		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, node = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
-			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?
+			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?, form = ?
 		WHERE id = ?`,
 		cell.DeliveryStatuses[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, cell.MS(d.NextAt), cell.MS(d.EndedAt),
-		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), d.ID[:])
+		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), string(d.Form), d.ID[:])
 	if err != nil {
 		return fmt.Errorf("update delivery: %w", err)
 	}
@@ -169,7 +199,7 @@ func keepContent(t *tx, d *store.Delivery) error {
 }
 
 // Redeliver implements store.Deliveries.
-func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
+func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
 	err := s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
@@ -180,7 +210,7 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 			if err != nil {
 				return err
 			}
-			return s.redeliver(t, &d, now)
+			return s.redeliver(t, &d, r)
 		},
 	})
 	if err != nil {
@@ -189,7 +219,7 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, now
 	return nil
 }
 
-func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
+func (s *Store) redeliver(t *tx, d *store.Delivery, r store.Redelivery) error {
 	var due sql.NullInt64
 	if err := t.row(`SELECT due_at FROM deliveries WHERE id = ?`, d.ID[:]).Scan(&due); err != nil {
 		return err
@@ -197,8 +227,49 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, now time.Time) error {
 	if due.Valid {
 		s.deliveriesLeave(t, d.Key(), 1)
 	}
-	d.Manual = true
-	return s.updateDelivery(t, d, now)
+	if len(r.Body.Bytes) > 0 {
+		if err := putBody(t, d.ID, webhookPart, r.Body); err != nil {
+			return err
+		}
+	}
+	d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
+	return s.updateDelivery(t, d, r.Now)
+}
+
+// AddDelivery implements store.Deliveries.
+func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
+	err := s.write(ctx, groupcommit.Write[*tx]{
+		Bytes: rowBytes + len(d.Body.Bytes),
+		Run: func(t *tx) error {
+			j, err := selectJob(t, job)
+			if err == nil {
+				err = store.RefuseAddDelivery(j, project)
+			}
+			if err != nil {
+				return err
+			}
+			return s.addDelivery(t, &j, &d)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("add a delivery to job %s: %w", job, err)
+	}
+	return nil
+}
+
+func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
+	if _, err := selectDelivery(t, d.ID); !errors.Is(err, store.ErrNotFound) {
+		return err // nil: it is there already
+	}
+	_, err := t.exec(`
+		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
+		VALUES (?,?,?,?,?,?, 0,0,0,1, ?,?,0,0,0,0,0, '',0,'',?, ?)`,
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), cell.MS(d.MadeAt), cell.MS(d.NextAt), string(d.Form), cell.MS(d.MadeAt))
+	if err != nil {
+		return fmt.Errorf("insert delivery: %w", err)
+	}
+	s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
+	return putBody(t, d.ID, webhookPart, d.Body)
 }
 
 // ExpireDeliveries implements store.Deliveries.

@@ -162,7 +162,7 @@ func (e *export) read(q *reader) error {
 		}
 	}
 	err = q.each(e.try, `
-		SELECT delivery, fence, number, at, trigger, status_code, duration_ms, error, response
+		SELECT delivery, fence, number, at, trigger, status_code, duration_ms, error, response, form
 		FROM tries WHERE delivery BETWEEN ? AND ? ORDER BY delivery, fence`, from, to)
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ func (e *export) try(row scanner) error {
 	var delivery []byte
 	var y store.WholeTry
 	var at int64
-	err := row.Scan(&delivery, &y.Fence, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response)
+	err := row.Scan(&delivery, &y.Fence, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody)
 	y.At = ringback.Time{Time: cell.Time(at)}
 	if d := e.deliveries[uuid.UUID(delivery)]; err == nil && d != nil {
 		d.Tries = append(d.Tries, y)

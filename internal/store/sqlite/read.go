@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -251,7 +252,7 @@ func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID)
 
 func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	rows, err := q.rows(`
-		SELECT number, at, trigger, status_code, duration_ms, error, response
+		SELECT number, at, trigger, status_code, duration_ms, error, response, form
 		FROM tries WHERE delivery = ? ORDER BY fence`, delivery[:])
 	if err != nil {
 		return nil, err
@@ -261,7 +262,7 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	for rows.Next() {
 		var y ringback.Try
 		var at int64
-		if err := rows.Scan(&y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response); err != nil {
+		if err := rows.Scan(&y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody); err != nil {
 			return nil, err
 		}
 		y.At = ringback.Time{Time: cell.Time(at)}
@@ -270,18 +271,41 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	return tries, rows.Err()
 }
 
+// Redeliveries implements store.Reader.
+func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due []store.DueRedelivery, err error) {
+	err = s.read(ctx, func(q *reader) error {
+		return q.each(func(row scanner) error {
+			var r store.DueRedelivery
+			var id []byte
+			var at int64
+			err := row.Scan(&id, &r.Host.Project, &r.Host.Host, &at)
+			if err == nil {
+				r.ID, r.At = uuid.UUID(id), cell.Time(at)
+				due = append(due, r)
+			}
+			return err
+		}, `SELECT id, project, host, due_at FROM deliveries WHERE manual = 1 AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at, id LIMIT ?`,
+			cell.MS(now), limit)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("redeliveries that are due: %w", err)
+	}
+	return due, nil
+}
+
 // Payload implements store.Reader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
 	var body store.Blob
 	var options []byte
+	var host string
 	var zstd sql.NullBool // NULL where the content is deleted
 	err = s.read(ctx, func(q *reader) error {
 		err := q.row(`
-			SELECT jobs.options, bodies.zstd, bodies.bytes,
+			SELECT jobs.options, deliveries.host, bodies.zstd, bodies.bytes,
 				(SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.job = deliveries.job)
 			FROM deliveries JOIN jobs ON jobs.id = deliveries.job
 				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?
-			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &zstd, &body.Bytes, &p.Attempt)
+			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &host, &zstd, &body.Bytes, &p.Attempt)
 		if errors.Is(err, sql.ErrNoRows) {
 			return store.ErrNotFound
 		}
@@ -294,7 +318,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	if err == nil {
 		var o store.Options
 		err = cell.Read(options, &o)
-		p.Header, p.TraceParent, p.TraceState = o.CallbackHeaders, o.TraceParent, o.TraceState
+		p.Header, p.TraceParent, p.TraceState = o.HeadersFor(host), o.TraceParent, o.TraceState
 	}
 	if err == nil {
 		p.Body, err = body.Open()

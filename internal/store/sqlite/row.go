@@ -148,7 +148,7 @@ func selectIDs(t *tx, query string, args ...any) ([]uuid.UUID, error) {
 }
 
 const deliveryColumns = `id, job, project, host, url, event, status, fence, in_flight, manual,
-	made_at, next_at, ended_at, tries, sent, blocked, last_status, reason, gone, node`
+	made_at, next_at, ended_at, tries, sent, blocked, last_status, reason, gone, node, form`
 
 func scanDelivery(row scanner) (store.Delivery, error) {
 	var d store.Delivery
@@ -156,7 +156,7 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 	var status int
 	var made, next, ended int64
 	err := row.Scan(&id, &job, &d.Project, &d.Host, &d.URL, &d.Event, &status, &d.Fence, &d.InFlight, &d.Manual,
-		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone, &d.Node)
+		&made, &next, &ended, &d.Tries, &d.Sent, &d.Blocked, &d.LastStatusCode, &d.Reason, &d.Gone, &d.Node, &d.Form)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, store.ErrNotFound
 	}

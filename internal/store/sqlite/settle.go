@@ -174,8 +174,8 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
-		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, cell.MS(d.MadeAt), cell.MS(d.MadeAt), d.Node, due)
+		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?,?, ?)`,
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, cell.MS(d.MadeAt), cell.MS(d.MadeAt), d.Node, string(d.Form), due)
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)
 	}
@@ -188,7 +188,7 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 	}
 	s.flies(t, store.Delivery{
 		ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, Node: d.Node, MadeAt: d.MadeAt, NextAt: d.MadeAt,
+		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, Node: d.Node, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
 	})
 	return nil
 }

@@ -166,7 +166,7 @@ func exerciseSettleDelivery(s suite) {
 
 // numbered is a try's row as it must read.
 func numbered(n int, trigger string, t ringback.Try) ringback.Try {
-	t.Number, t.Trigger = n, trigger
+	t.Number, t.Trigger, t.WebhookBody = n, trigger, ringback.WebhookFull // as all jobs of most promises want it
 	return t
 }
 
@@ -298,7 +298,7 @@ func exerciseRedeliver(s suite) {
 	s.promise("a redelivery while a try is in flight is refused", func(w *world) {
 		w.delivering(at(0))
 		d := w.claimDelivery(at(1))
-		w.fails(w.Store().Redeliver(w.ctx(), project, d.ID, at(2)), store.ErrInFlight)
+		w.fails(w.Store().Redeliver(w.ctx(), project, d.ID, store.Redelivery{Now: at(2)}), store.ErrInFlight)
 		got := w.settleDelivery(d, tryAgain(at(3), at(9)))
 		w.same("Manual", got.Manual, false)
 		w.redeliver(d.ID, at(4))
@@ -306,8 +306,8 @@ func exerciseRedeliver(s suite) {
 
 	s.promise("only a delivery of the project can be redelivered", func(w *world) {
 		j := w.delivering(at(0))
-		w.fails(w.Store().Redeliver(w.ctx(), "other", deliveryID(j.ID, ringback.EventCompleted), at(1)), store.ErrNotFound)
-		w.fails(w.Store().Redeliver(w.ctx(), project, w.newID(at(0)), at(1)), store.ErrNotFound)
+		w.fails(w.Store().Redeliver(w.ctx(), "other", deliveryID(j.ID, ringback.EventCompleted), store.Redelivery{Now: at(1)}), store.ErrNotFound)
+		w.fails(w.Store().Redeliver(w.ctx(), project, w.newID(at(0)), store.Redelivery{Now: at(1)}), store.ErrNotFound)
 		d, _ := w.delivery(j.ID)
 		w.same("Manual", d.Manual, false)
 	})

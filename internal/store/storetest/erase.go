@@ -29,7 +29,7 @@ func exerciseErase(s suite) {
 		w.same("what the provider said", w.ledger(j.ID)[0].Error, "")
 		d, tries := w.delivery(j.ID)
 		w.same("what is left of the webhook", []any{d.Status, d.URL, d.Host, d.Gone, tries[0].Response}, []any{ringback.DeliveryDelivered, "", "", true, ""})
-		w.fails(w.Store().Redeliver(w.ctx(), project, d.ID, at(11)), store.ErrGone)
+		w.fails(w.Store().Redeliver(w.ctx(), project, d.ID, store.Redelivery{Now: at(11)}), store.ErrGone)
 		w.erase(j.ID, at(20)) // once more is success
 		w.same("RowUntil", w.gone(j.ID).RowUntil, gone.RowUntil)
 	})
@@ -79,7 +79,7 @@ func exerciseErase(s suite) {
 		w.ok(w.Store().EraseDelivery(w.ctx(), project, dead.ID))
 		_, err := w.Store().Payload(w.ctx(), dead.ID)
 		w.fails(err, store.ErrGone)
-		w.fails(w.Store().Redeliver(w.ctx(), project, dead.ID, at(3)), store.ErrGone)
+		w.fails(w.Store().Redeliver(w.ctx(), project, dead.ID, store.Redelivery{Now: at(3)}), store.ErrGone)
 		want := dead
 		want.Gone = true
 		got, _ := w.delivery(j.ID)

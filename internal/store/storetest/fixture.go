@@ -357,7 +357,7 @@ func newDelivery(j store.Job, s ringback.Status, made time.Time) *store.NewDeliv
 	return &store.NewDelivery{
 		ID: deliveryID(j.ID, ringback.EventOf(s)), Event: ringback.EventOf(s),
 		URL: j.Options.CallbackURL, Host: j.Options.Host,
-		Body:   store.Pack(webhookOf(j, s, made)),
+		Body: store.Pack(webhookOf(j, s, made)), Form: j.Options.WebhookBody,
 		MadeAt: made,
 	}
 }
@@ -427,7 +427,7 @@ func (w *world) releaseDelivery(d store.Delivery, now time.Time) {
 
 func (w *world) redeliver(id uuid.UUID, now time.Time) {
 	w.Helper()
-	w.ok(w.Store().Redeliver(w.ctx(), project, id, now))
+	w.ok(w.Store().Redeliver(w.ctx(), project, id, store.Redelivery{Now: now}))
 }
 
 // try is one POST that had an answer.

@@ -165,7 +165,7 @@ func exerciseWebhookHistories(s suite) {
 		j := w.delivering(at(0))
 		id := deliveryID(j.ID, ringback.EventCompleted)
 		lost := w.claimDelivery(at(1))
-		w.fails(w.Store().Redeliver(w.ctx(), project, lost.ID, at(1)), store.ErrInFlight)
+		w.fails(w.Store().Redeliver(w.ctx(), project, lost.ID, store.Redelivery{Now: at(1)}), store.ErrInFlight)
 		w.releaseDelivery(lost, at(2))
 		w.settleDelivery(w.claimDelivery(at(2)), delivered(at(3)))
 		w.redeliver(id, at(4))

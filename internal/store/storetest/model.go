@@ -223,7 +223,7 @@ func (d *modelDelivery) lose(now time.Time) {
 		trigger = "manual"
 	}
 	d.row.Sent++
-	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, Error: "unknown"})
+	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, WebhookBody: d.row.Form, Error: "unknown"})
 	d.row.InFlight, d.row.Node = false, ""
 	d.due = now
 }

@@ -97,7 +97,7 @@ func entry(running store.Job, o store.Outcome) ringback.Attempt {
 func deliveryOf(j store.Job, n *store.NewDelivery) store.Delivery {
 	return store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
-		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt,
+		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt, Form: n.Form,
 	}
 }
 

@@ -144,7 +144,7 @@ func (w *walk) inFlight(c claim) bool {
 func (w *walk) redeliverAny() {
 	d := latest(w, w.deliveries(func(*modelDelivery) bool { return true }), "webhook")
 	w.anybody()
-	err := w.Store().Redeliver(w.ctx(), project, d.row.ID, w.now)
+	err := w.Store().Redeliver(w.ctx(), project, d.row.ID, store.Redelivery{Now: w.now})
 	switch {
 	case d.row.InFlight:
 		w.fails(err, store.ErrInFlight)
