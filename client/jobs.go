@@ -82,12 +82,35 @@ func (c *Client) Replay(ctx context.Context, id string, patch json.RawMessage) (
 	return job, err
 }
 
-// Redeliver sends a job's webhook once more, now: the same id, the same bytes.
-// While a try is in flight, or if the job has no webhook, that is a
-// [ringback.Conflict]; if its bytes have been deleted, [ringback.Gone].
-func (c *Client) Redeliver(ctx context.Context, id string) (ringback.Delivery, error) {
+// A RedeliverOption says how a webhook is sent once more.
+type RedeliverOption func(*ringback.Redelivery)
+
+// ToURL sends the webhook elsewhere: a delivery of its own, with another id, for the same
+// URL always the same one. The job needs no webhook of its own for that.
+func ToURL(url string) RedeliverOption {
+	return func(r *ringback.Redelivery) { r.URL = url }
+}
+
+// InForm sends the webhook in that form, this time and from now on. Each form has the same
+// bytes whenever it is sent.
+func InForm(form ringback.WebhookBody) RedeliverOption {
+	return func(r *ringback.Redelivery) { r.WebhookBody = form }
+}
+
+// Redeliver sends a job's webhook once more, now, also while its host is held: the same
+// id, and without an option the same bytes. While a try is in flight, or if the job has no
+// webhook, that is a [ringback.Conflict]; if its bytes have been deleted, [ringback.Gone].
+func (c *Client) Redeliver(ctx context.Context, id string, options ...RedeliverOption) (ringback.Delivery, error) {
+	var body any
+	if len(options) > 0 {
+		r := new(ringback.Redelivery)
+		for _, set := range options {
+			set(r)
+		}
+		body = r
+	}
 	var delivery ringback.Delivery
-	err := c.call(ctx, http.MethodPost, jobPath(id)+"/redeliver", nil, nil, &delivery)
+	err := c.call(ctx, http.MethodPost, jobPath(id)+"/redeliver", nil, body, &delivery)
 	return delivery, err
 }
 

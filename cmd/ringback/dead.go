@@ -113,6 +113,7 @@ func isEmpty(f ringback.DeadFilter) bool {
 type deadLetter struct {
 	kind ringback.DeadKind
 	job  string // its id; of a delivery that of its job
+	url  string // where a delivery goes
 }
 
 // findDead finds out what an id is of: a job, whether it is dead or not, or a dead
@@ -120,7 +121,7 @@ type deadLetter struct {
 func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 	job, err := s.Get(ctx, id)
 	if err == nil {
-		return deadLetter{ringback.DeadJob, job.ID}, nil
+		return deadLetter{kind: ringback.DeadJob, job: job.ID}, nil
 	}
 	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
 		return deadLetter{}, err
@@ -130,5 +131,5 @@ func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.NotFound || err == nil && d.Status != ringback.DeliveryDead {
 		return deadLetter{}, unknown
 	}
-	return deadLetter{ringback.DeadDelivery, d.JobID}, err
+	return deadLetter{kind: ringback.DeadDelivery, job: d.JobID, url: d.URL}, err
 }

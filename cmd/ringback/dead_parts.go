@@ -41,6 +41,8 @@ type deadVerb struct {
 	whySkipped    string
 	afterJobs     string // the command that shows what has become of them
 	afterDelivery string
+	// outcome waits for what becomes of what was done; nil where there is nothing to wait for.
+	outcome func(s *session, ctx context.Context, f ringback.DeadFilter, done int) error
 }
 
 var (
@@ -103,7 +105,7 @@ func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb
 		}
 	}()
 	bar.end()
-	return s.partsDone(ctx, a.Kind, v, sum, err)
+	return s.partsDone(ctx, a.DeadFilter, v, sum, err)
 }
 
 func (s *session) onePart(ctx context.Context, a ringback.DeadAction, v deadVerb) (ringback.DeadDone, error) {
@@ -116,7 +118,8 @@ func (s *session) onePart(ctx context.Context, a ringback.DeadAction, v deadVerb
 }
 
 // partsDone says what was done, of all or of a part.
-func (s *session) partsDone(ctx context.Context, kind ringback.DeadKind, v deadVerb, sum ringback.DeadDone, err error) error {
+func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVerb, sum ringback.DeadDone, err error) error {
+	kind := f.Kind
 	if err != nil && sum.Matched == 0 {
 		return err // nothing was done
 	}
@@ -141,6 +144,9 @@ func (s *session) partsDone(ctx context.Context, kind ringback.DeadKind, v deadV
 			code = f.code
 		}
 		return fail(code, "%w\nBefore that: %s; the same command goes on with the rest", explained, text)
+	}
+	if v.outcome != nil && sum.Done > 0 {
+		return v.outcome(s, ctx, f, sum.Done)
 	}
 	after := v.afterJobs
 	if kind == ringback.DeadDelivery {

@@ -13,7 +13,7 @@ import (
 func newDeadReplay() *cobra.Command {
 	var f deadFilter
 	var patch string
-	var all, again bool
+	var all, again, noWait bool
 	cmd := &cobra.Command{
 		Use:   "replay (ID... | FILTERS | --kind KIND --all) [FLAGS]",
 		Short: "Repeat dead jobs, or send dead deliveries once more",
@@ -21,6 +21,10 @@ func newDeadReplay() *cobra.Command {
 or all that match the filters. --patch changes the requests of the repeated jobs, as
 for "ringback jobs retry". To replay a job calls its provider, which costs what it
 costs; to replay a delivery does not.
+
+Deliveries are sent now, also to a host that is held: one of them is its probe, and if
+that succeeds the others follow at once. The command waits for their outcome and prints
+it. Exit code 1: some did not arrive.
 
 Ctrl-C stops after the part under way and says how far it got; the same command goes
 on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped.`,
@@ -35,6 +39,7 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
 	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the requests of jobs")
 	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before a job is repeated that was repeated before")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for what becomes of deliveries")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		change, err := readPatch(patch)
 		if err != nil {
@@ -45,18 +50,22 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 			return &failure{exitUsage, err}
 		}
 		if len(ids) > 0 {
-			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change, again) })
+			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change, again, noWait) })
 		}
 		if change != nil && action.Kind == ringback.DeadDelivery {
 			return fail(exitUsage, "--patch changes the requests of jobs; the bytes of a delivery stay the same")
 		}
 		action.Patch = change
-		return s.inParts(ctx, action, replaying)
+		verb := replaying
+		if action.Kind == ringback.DeadDelivery && !noWait {
+			verb.outcome = (*session).replayed
+		}
+		return s.inParts(ctx, action, verb)
 	})
 }
 
 // replayOne replays one dead letter of either kind.
-func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessage, again bool) error {
+func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessage, again, noWait bool) error {
 	dead, err := s.findDead(ctx, id)
 	switch {
 	case err != nil:
@@ -66,5 +75,5 @@ func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessag
 	case patch != nil:
 		return fail(exitUsage, "%s is a delivery, whose bytes stay the same; leave --patch out", printable(id))
 	}
-	return s.redeliver(ctx, dead.job)
+	return s.redeliver(ctx, dead.job, redelivery{to: dead.url, noWait: noWait})
 }

@@ -8,60 +8,120 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
 )
 
 func newJobsRedeliver() *cobra.Command {
+	var r redelivery
 	cmd := &cobra.Command{
 		Use:   "redeliver JOB... [FLAGS]",
-		Short: "Send the webhooks of jobs once more, now",
-		Long: `Send the webhooks of jobs once more, now: the same webhook-id, the same bytes. It
-waits a few seconds for what the receiver says; if that is no 2xx, the exit code is
-1, and state and schedule of the webhook are as they were. The provider is not
-called.`,
-		Example:           `  ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
+		Short: "Send the webhooks of jobs once more, now, or elsewhere",
+		Long: `Send the webhooks of jobs once more, now: the same webhook-id, the same bytes. That
+is one try, also while the receiver's host is held. If it succeeds, the hold is over
+and all that waits for the host follows. The provider is not called.
+
+The command waits for the try and prints what the receiver said. Exit code 1: no 2xx;
+state and schedule of the webhook are then as they were.
+
+--to sends the answer of a job that has ended to another URL, also if the job wanted no
+webhook: a delivery with its own id and its own tries. To ask for the same URL again
+sends the same delivery again. --webhook-body sends less, or more, this time and from
+now on.`,
+		Example: `  ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs redeliver --to https://example.com/hook 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs redeliver --webhook-body thin 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
 		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(ended),
 	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&r.to, "to", "", "`URL` that gets the answer instead of the callback URL")
+	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin`: how much the webhook carries; default: as it was sent last")
+	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for what the receiver says")
+	completeWords(cmd, map[string][]string{"webhook-body": {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)}})
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
-		return s.each(ctx, ids, s.redeliver)
+		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.redeliver(ctx, id, r) })
 	})
+}
+
+// redelivery is how a webhook is sent once more.
+type redelivery struct {
+	to, form string
+	noWait   bool
+}
+
+func (r redelivery) options() (options []client.RedeliverOption) {
+	if r.to != "" {
+		options = append(options, client.ToURL(r.to))
+	}
+	if r.form != "" {
+		options = append(options, client.InForm(ringback.WebhookBody(r.form)))
+	}
+	return options
 }
 
 // redeliverPatience is how long a try may take that is worth to be waited for:
 // longer than a receiver has.
-const redeliverPatience = 15 * time.Second
+const redeliverPatience = 35 * time.Second
 
-func (s *session) redeliver(ctx context.Context, id string) error {
+func (s *session) redeliver(ctx context.Context, id string, r redelivery) error {
 	before, err := s.Deliveries(ctx, id) // the new try may be over before the call returns
 	if err != nil {
 		return err
 	}
-	d, err := s.Redeliver(ctx, id)
+	d, err := s.Redeliver(ctx, id, r.options()...)
 	if err != nil {
 		return err
 	}
 	s.sayf("the webhook of job %s is sent once more to %s", printable(id), printable(d.URL))
 	tries := triesOf(before, d.ID)
-	if d, err = s.nextTry(ctx, d, tries); err != nil {
-		return err
+	if !r.noWait {
+		if d, err = s.nextTry(ctx, d, tries); err != nil {
+			return err
+		}
 	}
 	if s.json {
 		err = s.printJSON(d)
 	} else {
 		err = s.print(d.ID + "\n")
 	}
-	switch {
-	case err != nil:
+	if err != nil || r.noWait {
 		return err
-	case len(d.Tries) <= tries:
-		return fail(exitFailure, "it was not sent within %s; what became of it: %s", redeliverPatience, s.ours("jobs show %s", oneLine(id)))
+	}
+	return s.outcome(id, d, tries)
+}
+
+// outcome says what a redelivery has led to.
+func (s *session) outcome(job string, d ringback.Delivery, before int) error {
+	show := s.ours("jobs show %s", oneLine(job))
+	if len(d.Tries) <= before {
+		return fail(exitFailure, "it was not sent within %s, and is still to be sent.%s What became of it: %s", redeliverPatience, heldWords(d, time.Now()), show)
 	}
 	last := d.Tries[len(d.Tries)-1]
 	if last.Error != "" {
-		return fail(exitFailure, "the receiver %s. What to do: %s", tryWords(last), s.ours("jobs show %s", oneLine(id)))
+		return fail(exitFailure, "the receiver %s.%s%s What to do: %s", tryWords(last), nextWords(d, time.Now()), heldWords(d, time.Now()), show)
 	}
-	s.sayf("delivered: the receiver %s", tryWords(last))
+	s.sayf("delivered: the receiver %s%s", tryWords(last), formWords(last))
 	return nil
+}
+
+// nextWords says when a webhook is tried next.
+func nextWords(d ringback.Delivery, now time.Time) string {
+	switch {
+	case d.Status == ringback.DeliveryDead:
+		return " It is a dead letter: nothing is tried by itself."
+	case d.Status == ringback.DeliveryPending && d.NextTryAt.After(now):
+		return " The next try is " + when(d.NextTryAt, now) + "."
+	}
+	return ""
+}
+
+// formWords names a form that is not the whole one.
+func formWords(try ringback.Try) string {
+	if try.WebhookBody == ringback.WebhookResult || try.WebhookBody == ringback.WebhookThin {
+		return " (as " + string(try.WebhookBody) + ")"
+	}
+	return ""
 }
 
 func triesOf(all []ringback.Delivery, id string) int {
@@ -73,12 +133,12 @@ func triesOf(all []ringback.Delivery, id string) int {
 	return 0
 }
 
-// nextTry waits until a delivery has more than so many tries, or patience ends. It
-// returns the delivery as it is then.
+// nextTry waits until a redelivery is over that comes after so many tries, or patience
+// ends. It returns the delivery as it is then.
 func (s *session) nextTry(ctx context.Context, d ringback.Delivery, tries int) (ringback.Delivery, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, redeliverPatience, errWaitedLongEnough)
 	defer cancel()
-	for len(d.Tries) <= tries {
+	for d.Redelivering || len(d.Tries) <= tries {
 		err := pause(ctx, 100*time.Millisecond)
 		all := []ringback.Delivery{}
 		if err == nil {

@@ -145,7 +145,7 @@ func timeline(h history, now time.Time) []happening {
 	for _, d := range h.Deliveries {
 		add(d.CreatedAt, "webhook", "%s to %s", d.Event, d.URL)
 		for _, try := range d.Tries {
-			add(try.At, "try", "%d: %s%s", try.Number, tryWords(try), trigger(try))
+			add(try.At, "try", "%d: %s%s%s", try.Number, tryWords(try), formWords(try), trigger(try))
 		}
 		switch d.Status {
 		case ringback.DeliveryDelivered:
@@ -253,8 +253,9 @@ func deadWords(reason ringback.DeadReason) string {
 }
 
 var deadReasons = map[ringback.DeadReason]string{
-	ringback.DeadTries:   "all tries of the schedule failed",
-	ringback.DeadRefused: "the receiver wants it no more, or its address is closed",
-	ringback.DeadExpired: "its time was over before a try succeeded",
-	ringback.DeadErased:  "its bytes were deleted before a try succeeded",
+	ringback.DeadTries:    "all tries of the schedule failed",
+	ringback.DeadRefused:  "the receiver wants it no more, or its address is closed",
+	ringback.DeadTooLarge: "it is too large for the receiver, even without the answer: 413 in every form",
+	ringback.DeadExpired:  "its time was over before a try succeeded",
+	ringback.DeadErased:   "its bytes were deleted before a try succeeded",
 }

@@ -194,26 +194,63 @@ func (d *diagnosis) webhook(h history, now time.Time, ours commandLine) {
 		d.sayf("No webhook was wanted for this end.")
 		return
 	}
-	last := h.Deliveries[len(h.Deliveries)-1]
-	again := ours("jobs redeliver %s", h.Job.ID)
+	for i, delivery := range h.Deliveries {
+		again := ours("jobs redeliver %s", h.Job.ID)
+		if i > 0 { // it was sent elsewhere
+			again += " --to '" + oneLine(delivery.URL) + "'"
+		}
+		d.delivery(delivery, again, now)
+	}
+}
+
+// delivery says what became of one delivery.
+func (d *diagnosis) delivery(last ringback.Delivery, again string, now time.Time) {
 	switch {
 	case last.Status == ringback.DeliveryDelivered:
 		d.sayf("Its webhook was delivered to %s.", hostOf(last.URL))
 	case last.Reason == ringback.DeadErased:
 		d.sayf("Its webhook was erased before it was delivered.")
 	case last.Status == ringback.DeliveryDead:
-		d.sayf("Its webhook is a dead letter: %s.%s", deadWords(last.Reason), lastTry(last))
+		d.sayf("Its webhook is a dead letter: %s.%s%s", deadWords(last.Reason), lastTry(last), heldWords(last, now))
 		d.do(mend(last), again)
+		d.elsewhere(last, again)
+	case len(last.Tries) == 0 && last.HostHold != nil:
+		d.sayf("Its webhook to %s has not been tried yet.%s", hostOf(last.URL), heldWords(last, now))
+		d.do("it is sent when the host is well again; to send it now, also while the host is held", again)
 	case len(last.Tries) == 0:
-		d.sayf("Its webhook to %s has not been tried yet: others to that host go first, or the host is held back after failures.", hostOf(last.URL))
+		d.sayf("Its webhook to %s has not been tried yet: others to that host go first.", hostOf(last.URL))
 	default:
 		next := ""
 		if last.NextTryAt.After(now) {
 			next = " The next try is " + when(last.NextTryAt, now) + "."
 		}
-		d.sayf("Its webhook has not arrived.%s%s", lastTry(last), next)
+		d.sayf("Its webhook has not arrived.%s%s%s", lastTry(last), next, heldWords(last, now))
 		d.do(mend(last), again)
+		d.elsewhere(last, again)
 	}
+}
+
+// elsewhere says how an answer gets to another place than one that does not take it.
+func (d *diagnosis) elsewhere(last ringback.Delivery, again string) {
+	if len(last.Tries) > 0 {
+		d.do("or send the answer to another URL", again+" --to https://…")
+	}
+}
+
+// heldWords says that the host of a delivery is held, why and until when.
+func heldWords(d ringback.Delivery, now time.Time) string {
+	if d.HostHold == nil {
+		return ""
+	}
+	why := "it failed time after time"
+	if d.HostHold.Reason == "receiver_refused" {
+		why = "it asked to stay away for a while"
+	}
+	until := "until a probe succeeds"
+	if d.HostHold.Until.After(now) {
+		until = "until " + clock(d.HostHold.Until, now)
+	}
+	return fmt.Sprintf(" %s is held %s, since %s; a probe then finds out whether it is well again.", hostOf(d.URL), until, why)
 }
 
 func lastTry(d ringback.Delivery) string {
@@ -233,6 +270,8 @@ func mend(d ringback.Delivery) string {
 		return "send it now"
 	}
 	switch last := d.Tries[len(d.Tries)-1]; {
+	case d.Reason == ringback.DeadTooLarge:
+		return "raise the limit of the receiver, or of the proxy in front of it; then send the webhook now, whole: add --webhook-body full"
 	case last.Error == "blocked":
 		return "start the server with --allow-callback for that address, if webhooks may go there; then send it now"
 	case last.Error == "dns" || last.Error == "connect" || last.Error == "refused" || last.Error == "tls":

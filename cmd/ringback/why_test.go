@@ -40,6 +40,8 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		return h
 	}
 	pending := ringback.Delivery{Status: ringback.DeliveryPending, NextTryAt: in(10 * time.Minute)}
+	held := pending
+	held.HostHold = &ringback.HostHold{Reason: "receiver_failing", Until: in(5 * time.Minute)}
 	dead := func(reason ringback.DeadReason) ringback.Delivery {
 		return ringback.Delivery{Status: ringback.DeliveryDead, Reason: reason}
 	}
@@ -63,7 +65,7 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"rejected":           {fails(ringback.CodeProviderRejected), "It failed: it went wrong", "will never answer this request"},
 		"no such model":      {fails(ringback.CodeModelNotFound), "It failed", `jobs retry j1 --patch '{"model": "…"}'`},
 		"timeout":            {fails(ringback.CodeTimeout), "It failed", `--patch '{"timeout_seconds": 1800}'`},
-		"too large":          {fails(ringback.CodeTooLarge), "It failed", `--patch '{"max_tokens": …}'`},
+		"answer too large":   {fails(ringback.CodeTooLarge), "It failed", `--patch '{"max_tokens": …}'`},
 		"max_wait":           {fails(ringback.CodeMaxWait), "It failed", `--patch '{"max_wait_seconds": 86400}'`},
 		"key, mid-answer":    {fails(ringback.CodeProviderRefusedKey), "It failed", "EZAI_API_KEY"},
 		"uncertain":          {fails(ringback.CodeUncertain), "It failed", "may be paid for twice"},
@@ -78,6 +80,9 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"wrong secret":       {rings(pending, ringback.Try{Error: "status", StatusCode: 401}), "answered 401", "ringback secret prints it"},
 		"a redirect":         {rings(pending, ringback.Try{Error: "redirect", StatusCode: 302}), "a redirect, which is not followed", "let the URL answer itself"},
 		"a closed address":   {rings(dead(ringback.DeadRefused), ringback.Try{Error: "blocked"}), "its address is closed to webhooks", "--allow-callback"},
+		"too large":          {rings(dead(ringback.DeadTooLarge), ringback.Try{Error: "status", StatusCode: 413, WebhookBody: "thin"}), "413 in every form", "--webhook-body full"},
+		"a held host":        {rings(held, ringback.Try{Error: "status", StatusCode: 500}), "https://example.com is held until", "ringback jobs redeliver j1 --to https://…"},
+		"held before a try":  {rings(held), "has not been tried yet. https://example.com is held until", "also while the host is held: ringback jobs redeliver j1"},
 		"no such host":       {rings(pending, ringback.Try{Error: "dns"}), "its name has no address", "An address that is wrong stays so"},
 		"out of tries":       {rings(dead(ringback.DeadTries), ringback.Try{Error: "timeout", DurationMS: 10000}), "is a dead letter: all tries of the schedule failed. After 1 try: https://example.com did not answer in time (10 s)", "ringback jobs redeliver j1"},
 		"too late":           {rings(dead(ringback.DeadExpired)), "its time was over", "send it now"},

@@ -15,11 +15,13 @@ func (s *Server) healthz(context.Context, *call) (reply, error) {
 	return reply{body: health{"ok", s.version}}, nil
 }
 
-// GET /readyz: the node takes jobs, or why not. What providers said of which job is
-// for those with the key.
+// GET /readyz: the node takes jobs, or why not. What providers said of which job, and
+// where webhooks go, is for those with the key.
 func (s *Server) readyz(_ context.Context, c *call) (reply, error) {
 	ready := s.node.Readiness()
-	if s.keys.admit(c.header) != nil {
+	if s.keys.admit(c.header) == nil {
+		ready.Holds = append(ready.Holds, s.node.HostHolds()...)
+	} else {
 		for i := range ready.Holds {
 			ready.Holds[i].HeldBy = nil
 		}

@@ -100,10 +100,10 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readNothing, s.redeliver),
+			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readRedelivery, s.redeliver),
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
-				ID: "redeliver", Summary: "Send the webhook of a job once more", Gives: one[ringback.Delivery](), Status: 202,
+				ID: "redeliver", Summary: "Send the webhook of a job once more, or elsewhere", Takes: a[ringback.Redelivery](), Gives: one[ringback.Delivery](), Status: 202,
 			},
 		},
 		{

@@ -13,9 +13,10 @@
 //
 //   - No more passes are out than there are slots.
 //   - While a hold stands, no pass is given before its time is over, and after
-//     it one at a time, the probe, until a probe has ended well.
+//     it one at a time, the probe, until a probe has ended well. What somebody asks
+//     for now, by [Gate.EnterNow], is a probe before that time.
 //   - No pass is given before a time that the other side named (cut to 1 h),
-//     unless the operator frees the gate.
+//     unless the operator frees the gate or asks for one now.
 //   - A pass that is given back restores what it took but for its token of the
 //     rate: the call may have been sent.
 //
@@ -124,6 +125,24 @@ func (g *Gate) Enter() (*Pass, bool) {
 		return nil, false
 	}
 	p := &Pass{gate: g, stretch: g.stretch, probe: g.hold.on}
+	if p.probe {
+		g.probe = p
+	}
+	g.out++
+	return p, true
+}
+
+// EnterNow is Enter for a call that somebody has asked for now: it does not wait for the
+// end of a hold, and takes no token of the rate. While a hold stands the call is the
+// probe, so it waits for one that is out.
+func (g *Gate) EnterNow() (*Pass, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+
+	if g.out >= g.slots || g.probe != nil {
+		return nil, false
+	}
+	p := &Pass{gate: g, stretch: g.stretch, probe: g.hold.on, early: g.hold.until}
 	if p.probe {
 		g.probe = p
 	}

@@ -49,6 +49,7 @@ type Pass struct {
 	gate    *Gate
 	stretch uint64 // the gate's when the pass was given; guarded by gate.mu
 	probe   bool
+	early   time.Time // the end of the hold that EnterNow did not wait for; zero for Enter
 	done    atomic.Bool
 }
 
@@ -70,7 +71,11 @@ func (p *Pass) Done(r Report) {
 	if g.probe == p {
 		g.probe = nil
 	}
-	g.judge(r, p.stretch == g.stretch, time.Now())
+	now := time.Now()
+	if p.probe && r.Verdict == OK && p.stretch == g.stretch && p.early.Equal(g.hold.until) {
+		g.hold.until = now // what it did not wait for is over; a later time that was named meanwhile stands
+	}
+	g.judge(r, p.stretch == g.stretch, now)
 }
 
 // Accepted says that the other side has taken the call, although its end is

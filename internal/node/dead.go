@@ -58,7 +58,7 @@ func (n *Node) DeadDeliveries(ctx context.Context, project string, p DeadPage) (
 	if err != nil {
 		return page, err
 	}
-	return deliveryPage(deliveries, tries, next, p.Limit), nil
+	return n.deliveryPage(deliveries, tries, next, p.Limit), nil
 }
 
 func cursor(next *uuid.UUID) *string {
@@ -115,9 +115,9 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
 	}
 	if a.Kind == ringback.DeadDelivery {
-		defer poke(n.wakeDeliveries)
+		defer n.askNow()
 		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-			return n.store.Redeliver(ctx, project, id, n.stamped())
+			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.stamped()})
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {

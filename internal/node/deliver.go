@@ -34,7 +34,11 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	}
 	due, next := n.deliveries.order(w.Hosts), w.Next
 	passes := map[store.Host][]*pass{}
-	taken := 0
+	asked, again, err := n.takeAsked(ctx, now, passes)
+	if err != nil {
+		return next, err
+	}
+	next, taken := earlier(next, again), len(asked)
 	for len(due) > 0 && taken < maxClaim {
 		due = slices.DeleteFunc(due, func(h store.HostWaiting) bool {
 			if len(passes[h.Host]) >= h.Count || taken == maxClaim {
@@ -52,12 +56,12 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 			return false
 		})
 	}
-	return next, n.sendClaimed(ctx, l, passes, now)
+	return next, n.sendClaimed(ctx, l, passes, asked, now)
 }
 
-// sendClaimed claims a delivery for each pass, sends what it got and gives back
-// the other passes.
-func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][]*pass, now time.Time) error {
+// sendClaimed claims what was asked for and a delivery for each further pass, sends what
+// it got and gives back the other passes.
+func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][]*pass, asked []store.DueRedelivery, now time.Time) error {
 	if len(passes) == 0 {
 		return nil
 	}
@@ -69,8 +73,15 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 		}
 	}()
 	claim := store.ClaimHosts{Node: l.id, Now: now}
+	promised := map[store.Host]int{}
+	for _, r := range asked {
+		claim.Redeliveries = append(claim.Redeliveries, r.ID)
+		promised[r.Host]++
+	}
 	for h, p := range passes {
-		claim.Hosts = append(claim.Hosts, store.HostWant{Host: h, N: len(p)})
+		if more := len(p) - promised[h]; more > 0 {
+			claim.Hosts = append(claim.Hosts, store.HostWant{Host: h, N: more})
+		}
 	}
 	defer underway(&n.claimingDeliveries)()
 	claimed, err := n.store.ClaimDeliveries(ctx, claim)
@@ -104,7 +115,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 		life: l,
 		delivery: store.Delivery{
 			ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.id, MadeAt: d.MadeAt, NextAt: d.MadeAt,
+			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.id, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
 		},
 		payload: &store.Payload{
 			Body: body, Header: j.Options.CallbackHeaders,
@@ -194,6 +205,7 @@ func (n *Node) deliver(s *send) {
 			n.settleDelivery(d, n.unreadable(d, err))
 			return
 		}
+		p.Body = webhook.Reduce(p.Body, d.Form)
 		s.payload = &p
 	}
 	if s.pass.slot.Probe() {
@@ -218,11 +230,12 @@ func (n *Node) deliver(s *send) {
 	poke(n.wakeDeliveries)
 	n.tellTry(s, res)
 	n.tellHold(d.Key())
-	n.settleDelivery(d, n.concluded(d, res, s.pass))
+	n.settleDelivery(d, n.concluded(s, res))
 }
 
 // concluded says what a try leads to.
-func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.TryEnd {
+func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {
+	d := s.delivery
 	end := store.TryEnd{
 		At: n.stamped(),
 		Try: ringback.Try{
@@ -230,7 +243,7 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 			Error: string(res.Class), Response: res.Response,
 		},
 	}
-	if p.slot.Probe() {
+	if s.pass.slot.Probe() {
 		end.Try.Trigger = "probe"
 	}
 	switch res.Verdict {
@@ -239,6 +252,14 @@ func (n *Node) concluded(d store.Delivery, res webhook.Result, p *pass) store.Tr
 		return end
 	case webhook.Dead:
 		end.Status, end.Reason = ringback.DeliveryDead, ringback.DeadRefused
+		return end
+	case webhook.TooLarge:
+		form, ok := webhook.Smaller(s.payload.Body, d.Form)
+		if !ok {
+			end.Status, end.Reason = ringback.DeliveryDead, ringback.DeadTooLarge
+			return end
+		}
+		end.Status, end.NextAt, end.Smaller = ringback.DeliveryPending, end.At, form
 		return end
 	}
 	next, ok := n.schedule.Next(d.MadeAt, d.Tries+1, end.At, res.RetryAfter, rand.Float64)
@@ -257,7 +278,7 @@ func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
 	if errors.Is(err, store.ErrGone) {
 		return store.TryEnd{At: now, Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
 	}
-	return store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: now.Add(n.cfg.RetryDelay), Free: true}
+	return store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: now.Add(n.cfg.RetryDelay), Free: true, Unbegun: true}
 }
 
 func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {

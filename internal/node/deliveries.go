@@ -36,7 +36,7 @@ func (n *Node) ListDeliveries(ctx context.Context, project string, q DeliveryQue
 		return ringback.Page[ringback.Delivery]{}, err
 	}
 	deliveries, tries, next, err := n.store.Deliveries(ctx, query)
-	return deliveryPage(deliveries, tries, next, q.Limit), err
+	return n.deliveryPage(deliveries, tries, next, q.Limit), err
 }
 
 // deliveryQuery asks for one more than a page has, to know whether there is a next one.
@@ -88,14 +88,14 @@ func (c *checks) id(field, text, what string) uuid.UUID {
 }
 
 // deliveryPage is a page of deliveries, of which there may be one too many.
-func deliveryPage(deliveries []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, limit int) ringback.Page[ringback.Delivery] {
+func (n *Node) deliveryPage(deliveries []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, limit int) ringback.Page[ringback.Delivery] {
 	if len(deliveries) > limit {
 		deliveries = deliveries[:limit]
 		next = &deliveries[limit-1].ID
 	}
 	page := ringback.Page[ringback.Delivery]{NextCursor: cursor(next)}
 	for i := range deliveries {
-		page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
+		page.Data = append(page.Data, n.viewDelivery(&deliveries[i], tries[i]))
 	}
 	return page
 }
@@ -114,5 +114,5 @@ func (n *Node) Delivery(ctx context.Context, project, id string) (ringback.Deliv
 	if err != nil {
 		return ringback.Delivery{}, err
 	}
-	return viewDelivery(&d, tries), nil
+	return n.viewDelivery(&d, tries), nil
 }

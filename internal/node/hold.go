@@ -23,9 +23,11 @@ const (
 	holdsAtOnce = 50
 )
 
-// Hold is a provider's key, or a model of it, that is not called.
+// Hold is a provider's key, or a model of it, that is not called; or a receiver's host.
 type Hold struct {
-	Provider string `json:"provider"`
+	Provider string `json:"provider,omitempty"`
+	// Host is that of a receiver: scheme, name and port.
+	Host string `json:"host,omitempty"`
 	// Model is "" where the key is held, and with it all models.
 	Model  string `json:"model,omitempty"`
 	Reason string `json:"reason"`
@@ -53,6 +55,18 @@ func (n *Node) Holds() []Hold {
 			Provider: d.provider, Reason: reasonKey, Until: n.shared(d.until).UTC().Truncate(time.Millisecond),
 			JobOnly: true, HeldBy: d.cause.show(d.cause.Project),
 		})
+	}
+	return holds
+}
+
+// shownHosts is how many held hosts are shown.
+const shownHosts = 100
+
+// HostHolds are the holds of receivers' hosts that this node knows of.
+func (n *Node) HostHolds() []Hold {
+	holds := []Hold{}
+	for _, h := range n.deliveries.heldHosts(shownHosts) {
+		holds = append(holds, Hold{Host: h.host.Host, Reason: h.reason, Until: n.shared(h.until).UTC().Truncate(time.Millisecond)})
 	}
 	return holds
 }

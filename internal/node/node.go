@@ -186,6 +186,7 @@ type Node struct {
 	names      modelNames
 	jobs       slots
 	deliveries sends
+	asked      asked   // of redeliveries
 	running    running // attempts
 	sending    hand    // deliveries in flight, or in line
 	streams    streams // that are pushed

@@ -73,43 +73,59 @@ func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
 		return nil
 	}
 	after := store.Apply(j, *o)
-	body, err := webhook.Body(n.event(event, &after, c, o.At))
+	body, form, err := n.body(event, &after, c, o.At, j.Options.WebhookBody)
 	if err != nil {
-		// A provider's message nested beyond all measure: the receiver fetches it.
-		n.log.Warn("webhook without the answer", "job_id", j.ID, "err", err)
-		after.Options.WebhookBody = ringback.WebhookThin
-		if body, err = webhook.Body(n.event(event, &after, c, o.At)); err != nil {
-			n.log.Error("no webhook", "job_id", j.ID, "err", err)
-			return nil
-		}
+		n.log.Error("no webhook", "job_id", j.ID, "err", err)
+		return nil
 	}
 	o.Delivery = &store.NewDelivery{
 		ID: deliveryID(j.ID, event), Event: event, URL: j.Options.CallbackURL, Host: j.Options.Host,
-		Body: store.Pack(body), MadeAt: o.At,
+		Body: store.Pack(body), Form: form, MadeAt: o.At,
 	}
 	return body
 }
 
-func (n *Node) event(event ringback.EventType, after *store.Job, c content, at time.Time) ringback.Event {
+// body makes the bytes of a webhook, and returns the form that they have: the one that is
+// wanted, or thin for a provider's message nested beyond all measure.
+func (n *Node) body(event ringback.EventType, after *store.Job, c content, at time.Time, form ringback.WebhookBody) ([]byte, ringback.WebhookBody, error) {
+	body, err := webhook.Body(n.event(event, after, c, at, form))
+	if err == nil {
+		return body, form, nil
+	}
+	n.log.Warn("webhook without the answer", "job_id", after.ID, "err", err)
+	body, err = webhook.Body(n.event(event, after, c, at, ringback.WebhookThin))
+	return body, ringback.WebhookThin, err
+}
+
+func (n *Node) event(event ringback.EventType, after *store.Job, c content, at time.Time, form ringback.WebhookBody) ringback.Event {
 	e := ringback.Event{Type: event, Timestamp: ringback.Time{Time: at}, Job: n.view(after)}
-	if after.Options.WebhookBody == ringback.WebhookThin {
-		return e
+	fill(&e, c, form)
+	return e
+}
+
+// fill puts into an event what its form carries of the job's content.
+func fill(e *ringback.Event, c content, form ringback.WebhookBody) {
+	if form == ringback.WebhookThin {
+		return
 	}
 	e.PartialResult = c.partial
-	if after.Status == ringback.Completed {
+	if e.Status == ringback.Completed {
 		e.Result = &c.text
-		if after.Options.WebhookBody == ringback.WebhookFull {
+		if form == ringback.WebhookFull {
 			e.Response = c.answer
 		}
 	}
-	return e
 }
 
 // deliveryID derives a delivery's id from its job and event, so that the outbox
 // cannot hold two. It begins like the job's, so that the deliveries of a job
 // are neighbours in the store.
 func deliveryID(job uuid.UUID, event ringback.EventType) uuid.UUID {
-	sum := sha256.Sum256(append(job[:], event...))
+	return derivedID(job, string(event))
+}
+
+func derivedID(job uuid.UUID, name string) uuid.UUID {
+	sum := sha256.Sum256(append(job[:], name...))
 	id := job
 	copy(id[8:], sum[:8])
 	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562; the version is the job's

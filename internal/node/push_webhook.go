@@ -163,7 +163,7 @@ func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Re
 }
 
 func (t *telling) event(event ringback.EventType) ringback.Event {
-	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.stamped())
+	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.stamped(), t.job.Options.WebhookBody)
 	e.Attempt, e.Number = t.after.Attempt, t.after.Number
 	return e
 }

@@ -215,7 +215,7 @@ func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit
 			page.NextCursor = new(page.Data[limit-1].ID)
 			return page, nil
 		default:
-			page.Data = append(page.Data, viewDelivery(&deliveries[i], tries[i]))
+			page.Data = append(page.Data, n.viewDelivery(&deliveries[i], tries[i]))
 		}
 	}
 	if !seen {

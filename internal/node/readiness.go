@@ -9,8 +9,8 @@ import (
 type Readiness struct {
 	Ready  bool              `json:"ready"`
 	Checks map[string]string `json:"checks"`
-	// Holds stand against providers. They make nobody unready: jobs are accepted,
-	// and wait.
+	// Holds stand against providers and, for those who have the key, against receivers'
+	// hosts. They make nobody unready: jobs are accepted, and wait.
 	Holds []Hold `json:"holds"`
 }
 

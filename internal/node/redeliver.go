@@ -1,18 +1,30 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+
+	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/webhook"
 )
 
-// Redeliver makes the webhook of a job's end due once more, outside its
-// schedule: the same id, the same bytes.
-func (n *Node) Redeliver(ctx context.Context, project, id string) (ringback.Delivery, error) {
+// Redeliver sends the webhook of a job's end once more, now and outside its schedule:
+// with the same id, to where it went or elsewhere, in the form that it has or in another
+// one. What is sent elsewhere is a delivery of its own.
+func (n *Node) Redeliver(ctx context.Context, project, id string, r ringback.Redelivery) (ringback.Delivery, error) {
 	job, err := parseID(id)
+	if err != nil {
+		return ringback.Delivery{}, err
+	}
+	to, err := n.checkRedelivery(r)
 	if err != nil {
 		return ringback.Delivery{}, err
 	}
@@ -20,27 +32,164 @@ func (n *Node) Redeliver(ctx context.Context, project, id string) (ringback.Deli
 	if err != nil {
 		return ringback.Delivery{}, userError(id, err)
 	}
-	if len(deliveries) == 0 {
-		return ringback.Delivery{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has no webhook to send: it has not ended, or wanted none", id)}
+	d, err := chosen(deliveries, id, job, to.URL)
+	switch {
+	case err != nil:
+		return ringback.Delivery{}, err
+	case d == nil:
+		d, err = n.sendElsewhere(ctx, project, job, to, r.WebhookBody)
+	default:
+		err = n.sendAgain(ctx, project, d, r.WebhookBody)
+		if to.URL != "" && errors.Is(err, store.ErrInFlight) && cmp.Or(r.WebhookBody, d.Form) == d.Form {
+			err = nil // asked for twice: it is on its way
+		}
 	}
-	last := deliveries[len(deliveries)-1]
-	if err := n.store.Redeliver(ctx, project, last.ID, n.stamped()); err != nil {
+	if err != nil {
 		return ringback.Delivery{}, n.redeliverError(id, err)
 	}
-	n.log.Debug("webhook is sent once more", "delivery_id", last.ID, "job_id", job)
-	poke(n.wakeDeliveries)
-	return n.delivery(ctx, project, id, last)
+	n.log.Debug("webhook is sent once more", "delivery_id", d.ID, "job_id", job, "host", d.Host)
+	n.askNow()
+	return n.delivery(ctx, project, id, d)
 }
 
-// delivery reads a delivery as it stands now.
-func (n *Node) delivery(ctx context.Context, project, id string, d store.Delivery) (ringback.Delivery, error) {
+// checkRedelivery returns where a webhook is to go, zero if to where it went.
+func (n *Node) checkRedelivery(r ringback.Redelivery) (to webhook.Target, err error) {
+	c := checks{}
+	if r.WebhookBody != "" {
+		oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin)
+	}
+	if c.err == nil && r.URL != "" {
+		if to, err = n.cfg.Guard.CheckNewURL(r.URL); err != nil {
+			c.fault("url", err.Error())
+		}
+	}
+	if c.err != nil {
+		return to, c.err
+	}
+	return to, nil
+}
+
+// chosen is the delivery of a job that goes to a URL: nil if there is none yet. Without
+// a URL it is the webhook that the job's end caused, or else the one that was added last.
+func chosen(deliveries []store.Delivery, id string, job uuid.UUID, url string) (*store.Delivery, error) {
+	for i := range deliveries {
+		d := &deliveries[i]
+		own := d.ID == deliveryID(job, d.Event)
+		if url == "" && own || url != "" && (own && d.URL == url || d.ID == elsewhereID(job, d.Event, url)) {
+			return d, nil
+		}
+	}
+	switch {
+	case url != "":
+		return nil, nil //nolint:nilnil // it is still to be made
+	case len(deliveries) == 0:
+		return nil, &ringback.Error{
+			Code:    ringback.Conflict,
+			Message: fmt.Sprintf("job %s has no webhook to send: it has not ended, or wanted none; of a job that has ended, url sends the answer there", id),
+		}
+	}
+	return &deliveries[len(deliveries)-1], nil
+}
+
+// elsewhereID derives the id of a delivery to another place than the callback_url, so that
+// to ask for it twice makes it once.
+func elsewhereID(job uuid.UUID, event ringback.EventType, url string) uuid.UUID {
+	return derivedID(job, string(event)+"\x00"+url)
+}
+
+// sendAgain makes a delivery due, in another form if one is given.
+func (n *Node) sendAgain(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) error {
+	r := store.Redelivery{Now: n.stamped(), Form: form}
+	if form == ringback.WebhookFull || form == ringback.WebhookResult {
+		larger, err := n.widened(ctx, project, d, form)
+		if err != nil {
+			return err
+		}
+		if larger != nil {
+			r.Body = store.Pack(larger)
+		}
+	}
+	return n.store.Redeliver(ctx, project, d.ID, r)
+}
+
+// widened returns the stored body of a delivery with what a form has and the body has not;
+// nil if nothing is missing. Reduced again it is the stored one, byte for byte.
+func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) ([]byte, error) {
+	p, err := n.store.Payload(ctx, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	var e ringback.Event
+	if err := json.Unmarshal(p.Body, &e); err != nil {
+		return nil, fmt.Errorf("read the webhook of job %s: %w", d.JobID, err)
+	}
+	if e.Result != nil && (form == ringback.WebhookResult || len(e.Response) > 0) || e.PartialResult != "" {
+		return nil, nil
+	}
+	_, c, err := n.contentOf(ctx, project, d.JobID)
+	if err != nil {
+		return nil, err
+	}
+	fill(&e, c, form)
+	body, err := webhook.Body(e)
+	if errors.Is(err, webhook.ErrTooDeep) {
+		return nil, ringback.Invalid("webhook_body", "webhook_body: the provider's message is nested too deep for a webhook; send it as thin, and read the answer at status_url")
+	}
+	if err != nil || len(body) <= len(p.Body) {
+		return nil, err
+	}
+	return body, nil
+}
+
+// contentOf reads a job with what its webhook carries.
+func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID) (j store.Job, c content, err error) {
+	j, stored, err := n.store.Job(ctx, project, id, store.PartAnswer|store.PartPartial)
+	if err != nil {
+		return j, c, err
+	}
+	c = content{answer: stored.Answer, partial: string(stored.Partial)}
+	if j.Status == ringback.Completed {
+		c.partial = ""
+		if c.text, err = provider.Text(j.Protocol, stored.Answer); err != nil {
+			err = fmt.Errorf("read the answer of job %s: %w", id, err)
+		}
+	}
+	return j, c, err
+}
+
+// sendElsewhere adds a delivery of a job's end to another place. Its first try is the one
+// that was asked for; the schedule goes on from there.
+func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID, to webhook.Target, form ringback.WebhookBody) (*store.Delivery, error) {
+	j, c, err := n.contentOf(ctx, project, job)
+	if err != nil {
+		return nil, err
+	}
+	event := ringback.EventOf(j.Status)
+	if event == "" {
+		return nil, store.ErrLive
+	}
+	body, form, err := n.body(event, &j, c, j.EndedAt, cmp.Or(form, j.Options.WebhookBody, ringback.WebhookFull))
+	if err != nil {
+		return nil, err
+	}
+	now := n.stamped()
+	next, _ := n.schedule.Next(now, 1, now, 0, rand.Float64)
+	added := store.NewDelivery{
+		ID: elsewhereID(j.ID, event, to.URL), Event: event, URL: to.URL, Host: to.Host,
+		Body: store.Pack(body), Form: form, MadeAt: now, NextAt: next,
+	}
+	return &store.Delivery{ID: added.ID, JobID: j.ID, Host: to.Host, Form: form}, n.store.AddDelivery(ctx, project, job, added)
+}
+
+// delivery reads a delivery as it is now.
+func (n *Node) delivery(ctx context.Context, project, id string, d *store.Delivery) (ringback.Delivery, error) {
 	deliveries, tries, err := n.store.JobDeliveries(ctx, project, d.JobID)
 	if err != nil {
 		return ringback.Delivery{}, userError(id, err)
 	}
 	for i := range deliveries {
 		if deliveries[i].ID == d.ID {
-			return viewDelivery(&deliveries[i], tries[i]), nil
+			return n.viewDelivery(&deliveries[i], tries[i]), nil
 		}
 	}
 	return ringback.Delivery{}, noSuchJob(id)
@@ -50,6 +199,8 @@ func (n *Node) redeliverError(id string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrInFlight):
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("the webhook of job %s is being sent at this moment", id)}
+	case errors.Is(err, store.ErrLive):
+		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has not ended: there is nothing to send yet", id)}
 	case errors.Is(err, store.ErrGone):
 		return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf("the webhook of job %s was deleted", id)}
 	}

@@ -147,7 +147,7 @@ func TestADeadWebhookIsSentOnceMore(t *testing.T) {
 	if d.Status != ringback.DeliveryDead || d.Reason != ringback.DeadRefused {
 		t.Fatalf("got %s, %q, want dead since the receiver refused", d.Status, d.Reason)
 	}
-	got, err := w.node.Redeliver(t.Context(), "default", j.ID)
+	got, err := w.node.Redeliver(t.Context(), "default", j.ID, ringback.Redelivery{})
 	must(t, err)
 	if got.ID != d.ID {
 		t.Errorf("redelivered: got %s, want %s", got.ID, d.ID)
@@ -156,10 +156,10 @@ func TestADeadWebhookIsSentOnceMore(t *testing.T) {
 	if again := w.delivery(j.ID); again.Tries[1].Trigger != "manual" || again.Status != ringback.DeliveryDead || again.Reason != ringback.DeadRefused {
 		t.Errorf("after it failed too: got %+v", again)
 	}
-	_, err = w.node.Redeliver(t.Context(), "default", w.end(w.submit(ringback.Request{Events: &[]ringback.EventType{}}).ID).ID)
+	_, err = w.node.Redeliver(t.Context(), "default", w.end(w.submit(ringback.Request{Events: &[]ringback.EventType{}}).ID).ID, ringback.Redelivery{})
 	fault(t, err, ringback.Conflict)
 	must(t, w.node.Erase(t.Context(), "default", j.ID))
-	_, err = w.node.Redeliver(t.Context(), "default", j.ID)
+	_, err = w.node.Redeliver(t.Context(), "default", j.ID, ringback.Redelivery{})
 	fault(t, err, ringback.Gone)
 }
 

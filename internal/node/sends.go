@@ -45,6 +45,7 @@ type host struct {
 	line   []*send
 	places int           // of the line, with those that are promised to a claim
 	took   time.Duration // a try, on a moving average
+	asked  time.Time     // when a redelivery last went out in spite of a hold
 }
 
 const (
@@ -114,11 +115,17 @@ func (s *sends) place(to *host, n int) {
 
 // enter gives a pass its slot, if there is one. The caller holds the lock.
 func (s *sends) enter(p *pass, to *host) bool {
+	return s.enterBy(p, to, to.gate.Enter)
+}
+
+// enterBy gives a pass the slot that a gate's way in gives, if there is room for it. The
+// caller holds the lock.
+func (s *sends) enterBy(p *pass, to *host, way func() (*limit.Pass, bool)) bool {
 	unproven := !to.gate.Proven()
 	if !s.room(unproven) || s.taken >= crowded && to.out >= slotsPerHost {
 		return false
 	}
-	slot, ok := to.gate.Enter()
+	slot, ok := way()
 	if !ok {
 		return false
 	}
@@ -129,6 +136,52 @@ func (s *sends) enter(p *pass, to *host) bool {
 		s.unproven++
 	}
 	return true
+}
+
+// takeNow takes a pass for a redelivery that was asked for at that time. If its host is
+// held it is the probe, at once; but a probe that went out since answers for all that
+// were asked for before it. soon reports whether there may be a pass as soon as one is
+// given back.
+func (s *sends) takeNow(h store.Host, asked time.Time) (p *pass, soon bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p = &pass{sends: s, host: h}
+	to := s.host(h)
+	_, _, held := to.gate.Held()
+	if held && !asked.After(to.asked) {
+		return nil, false
+	}
+	if !s.enterBy(p, to, to.gate.EnterNow) {
+		return nil, true
+	}
+	if held {
+		to.asked = time.Now()
+	}
+	return p, false
+}
+
+// heldHosts are the hosts that are held, those that are longest first: at most as many as
+// the limit says.
+func (s *sends) heldHosts(limit int) []hostHold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var holds []hostHold
+	for h, to := range s.hosts {
+		if until, reason, held := to.gate.Held(); held {
+			holds = append(holds, hostHold{h, until, reason})
+		}
+	}
+	slices.SortFunc(holds, func(a, b hostHold) int {
+		return cmp.Or(b.until.Compare(a.until), cmp.Compare(a.host.Host, b.host.Host))
+	})
+	return holds[:min(limit, len(holds))]
+}
+
+// hostHold is a hold of a host, in local time.
+type hostHold struct {
+	host   store.Host
+	until  time.Time
+	reason string
 }
 
 // uncount takes a pass out of the 256, once. The caller holds the lock.

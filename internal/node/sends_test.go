@@ -124,7 +124,7 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)
-	_, err := w.node.Redeliver(t.Context(), "default", ids[0])
+	_, err := w.node.Redeliver(t.Context(), "default", ids[0], ringback.Redelivery{})
 	must(t, err)
 	w.eventually("the redelivery in line", func() bool { return w.node.InLine() == 20-8+1 })
 	b.refuse.Store(8)

@@ -25,6 +25,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/simulate"
+	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
 )
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -100,7 +101,7 @@ func (n *Node) heldBy(j *store.Job, reason string) *ringback.HeldBy {
 
 func (n *Node) statusURL(id uuid.UUID) string { return n.cfg.PublicURL + "/api/jobs/" + id.String() }
 
-func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
+func (n *Node) viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	reason := d.Reason
 	if d.Gone && d.Status == ringback.DeliveryDead {
 		reason = ringback.DeadErased // whatever it died of, it can't be sent any more
@@ -108,11 +109,55 @@ func viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	if tries == nil {
 		tries = []ringback.Try{}
 	}
-	return ringback.Delivery{
+	v := ringback.Delivery{
 		ID: d.ID.String(), JobID: d.JobID.String(), Event: d.Event, URL: d.URL, Status: d.Status,
 		CreatedAt: ringback.Time{Time: d.MadeAt}, NextTryAt: ringback.Time{Time: d.NextAt}, EndedAt: ringback.Time{Time: d.EndedAt},
-		Reason: reason, LastStatusCode: d.LastStatusCode, LastError: lastError(tries), Tries: tries,
+		WebhookBody: d.Form, Redelivering: d.Manual, Reason: reason,
+		LastStatusCode: d.LastStatusCode, LastError: lastError(tries), Tries: tries,
 	}
+	if d.Status == ringback.DeliveryPending || d.Manual {
+		v.HostHold = n.hostHold(d.Key())
+	}
+	if d.Status == ringback.DeliveryDead {
+		v.Error = deathSentence(reason, tries)
+	}
+	return v
+}
+
+// hostHold is the hold of a receiver's host, as far as this node knows of one.
+func (n *Node) hostHold(h store.Host) *ringback.HostHold {
+	g := n.deliveries.gateOf(h)
+	if g == nil {
+		return nil
+	}
+	until, reason, held := g.Held()
+	if !held {
+		return nil
+	}
+	return &ringback.HostHold{Reason: reason, Until: ringback.Time{Time: n.shared(until)}}
+}
+
+// deathSentence says why a delivery is dead.
+func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
+	last := "there was no try"
+	if len(tries) > 0 {
+		y := tries[len(tries)-1]
+		if last = "the last try failed: " + y.Error; y.StatusCode != 0 {
+			last = fmt.Sprintf("the receiver answered the last try with %d", y.StatusCode)
+		}
+	}
+	switch reason {
+	case ringback.DeadTries:
+		return "all tries of the schedule failed; " + last
+	case ringback.DeadTooLarge:
+		return "the receiver answered 413 to the smallest form, too: even the webhook without the answer is too large for it; " +
+			"raise its limit and redeliver, or read the answer at status_url"
+	case ringback.DeadExpired:
+		return "its time was over before a try succeeded; " + last
+	case ringback.DeadErased:
+		return "its bytes were deleted"
+	}
+	return "another try would fail the same way; " + last
 }
 
 // lastError is the error class of the last of some tries.

@@ -51,7 +51,7 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.DeltaKind]():      words(ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput),
 	reflect.TypeFor[ringback.RetryUncertain](): words(ringback.RetryAlways, ringback.RetryNever),
 	reflect.TypeFor[ringback.DeliveryStatus](): words(ringback.DeliveryStatuses...),
-	reflect.TypeFor[ringback.DeadReason]():     words(ringback.DeadTries, ringback.DeadRefused, ringback.DeadExpired, ringback.DeadErased),
+	reflect.TypeFor[ringback.DeadReason]():     words(ringback.DeadTries, ringback.DeadRefused, ringback.DeadTooLarge, ringback.DeadExpired, ringback.DeadErased),
 	reflect.TypeFor[ringback.DeadKind]():       words(ringback.DeadJob, ringback.DeadDelivery),
 	reflect.TypeFor[ringback.AttemptOutcome](): words(
 		ringback.AttemptAnswered, ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptUncertain,

@@ -253,6 +253,7 @@ func TestViolations(t *testing.T) {
 		want []string    // a part of each violation
 	}{
 		"the same id with the same bytes is none":    {send: [][2]string{{"d1", completed}, {"d1", completed}}},
+		"the same id in a smaller form is none":      {send: [][2]string{{"d1", completed}, {"d1", `{"type":"job.completed","job_id":"j1"}`}, {"d1", completed}}},
 		"the same id with other bytes is one":        {[][2]string{{"d1", "{}"}, {"d1", "{ }"}, {"d1", "{}"}}, []string{"try 2 of d1"}},
 		"a job that ends under two ids is one":       {[][2]string{{"d1", completed}, {"d2", `{"type":"job.failed","job_id":"j1"}`}}, []string{"j1 ended twice"}},
 		"two jobs that end are none":                 {send: [][2]string{{"d1", completed}, {"d2", `{"type":"job.failed","job_id":"j2"}`}}},

@@ -260,8 +260,8 @@ type Reader interface {
 	// second later. A Count may fall short of what is there, never to zero.
 	DueJobs(ctx context.Context, now time.Time) (DueJobs, error)
 	DueDeliveries(ctx context.Context, now time.Time) (DueDeliveries, error)
-	// Redeliveries lists those that are due, of any project, those asked for first
-	// first: at most limit.
+	// Redeliveries lists, for each host, the redelivery that is due and was asked for last:
+	// of the newest ones, as many as limit says.
 	Redeliveries(ctx context.Context, now time.Time, limit int) ([]DueRedelivery, error)
 	// Queued is Waiting's Jobs alone, for those who ask often; also a second old.
 	Queued(ctx context.Context) (int, error)

@@ -55,16 +55,15 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Redeliveries) > 0 {
-		asked, err := t.lockDeliveries(`t.id = ANY ($1) AND t.manual AND t.due_at IS NOT NULL`, "ORDER BY t.id FOR UPDATE SKIP LOCKED", rawIDs(c.Redeliveries))
+	asked := slices.DeleteFunc(slices.Clone(c.Redeliveries), func(id uuid.UUID) bool {
+		return slices.ContainsFunc(found, func(f *deliveryRow) bool { return f.ID == id })
+	})
+	if len(asked) > 0 {
+		rows, err := t.lockDeliveries(`t.id = ANY ($1) AND t.manual AND t.due_at IS NOT NULL`, "ORDER BY t.id FOR UPDATE SKIP LOCKED", rawIDs(asked))
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range asked {
-			if !slices.ContainsFunc(found, func(f *deliveryRow) bool { return f.ID == row.ID }) {
-				found = append(found, row)
-			}
-		}
+		found = append(rows, found...)
 	}
 	if len(found) == 0 {
 		err = t.leased(c.Node)

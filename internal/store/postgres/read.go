@@ -241,7 +241,10 @@ func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []u
 // Redeliveries implements store.Reader.
 func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due []store.DueRedelivery, err error) {
 	err = s.read(ctx, question{
-		`SELECT id, project, host, due_at FROM ringback.deliveries WHERE manual AND due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2`,
+		`SELECT DISTINCT ON (project, host) id, project, host, due_at FROM (
+			SELECT id, project, host, due_at FROM ringback.deliveries
+			WHERE manual AND due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at DESC LIMIT $2) t
+			ORDER BY project, host, due_at DESC`,
 		[]any{cell.MS(now), limit},
 		func(rows pgx.Rows) error {
 			var r store.DueRedelivery

@@ -36,7 +36,10 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 	if err := s.nodes.mayClaim(c.Node); err != nil {
 		return nil, err
 	}
-	var claimed []store.Delivery
+	claimed, err := s.claimRedeliveries(t, c)
+	if err != nil {
+		return nil, err
+	}
 	for _, want := range c.Hosts {
 		ids, err := selectIDs(t, `
 			SELECT id FROM deliveries
@@ -61,8 +64,7 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			return nil, err
 		}
 	}
-	asked, err := s.claimRedeliveries(t, c)
-	return append(claimed, asked...), err
+	return claimed, nil
 }
 
 func (s *Store) claimRedeliveries(t *tx, c store.ClaimHosts) (claimed []store.Delivery, err error) {

@@ -71,24 +71,33 @@ func exerciseRedelivery(s suite) {
 		w.same("Form", w.claimDelivery(at(2)).Form, ringback.WebhookFull)
 	})
 
-	s.promise("redeliveries that are due are listed, the oldest first, and claimed by their ids", func(w *world) {
-		a, b, other := w.delivering(at(0)), w.delivering(at(0)), w.delivering(at(0))
-		for range 2 {
-			for _, d := range w.claimDeliveries(at(1), 3) {
-				w.settleDelivery(d, tryAgain(at(1), at(50)))
-			}
+	s.promise("the newest redelivery for each host is listed, and claimed by its id", func(w *world) {
+		const there = "https://there.example:443"
+		a, b, other, c := w.delivering(at(0)), w.delivering(at(0)), w.delivering(at(0)), w.delivering(at(0), to(there))
+		for _, d := range w.claimHosts(at(1), store.HostWant{Host: store.Host{Project: project, Host: host}, N: 9}, store.HostWant{Host: store.Host{Project: project, Host: there}, N: 9}) {
+			w.settleDelivery(d, tryAgain(at(1), at(50)))
 		}
 		idOf := func(j store.Job) uuid.UUID { return deliveryID(j.ID, ringback.EventCompleted) }
 		w.redeliver(idOf(b), at(3))
+		w.redeliver(idOf(c), at(2))
 		w.redeliver(idOf(a), at(4))
 		w.crash()
-		key := store.Host{Project: project, Host: host}
-		due, err := w.Store().Redeliveries(w.ctx(), at(5), 10)
-		w.ok(err)
-		w.same("Redeliveries", due, []store.DueRedelivery{{ID: idOf(b), Host: key, At: at(3)}, {ID: idOf(a), Host: key, At: at(4)}})
-		due, err = w.Store().Redeliveries(w.ctx(), at(3), 10)
-		w.ok(err)
-		w.same("those due by then", len(due), 1)
+		due := func(now time.Time, limit int) map[store.Host]store.DueRedelivery {
+			all, err := w.Store().Redeliveries(w.ctx(), now, limit)
+			w.ok(err)
+			by := map[store.Host]store.DueRedelivery{}
+			for _, r := range all {
+				by[r.Host] = r
+			}
+			w.same("one for each host", len(by), len(all))
+			return by
+		}
+		here, elsewhere := store.Host{Project: project, Host: host}, store.Host{Project: project, Host: there}
+		w.same("Redeliveries", due(at(5), 10), map[store.Host]store.DueRedelivery{
+			here: {ID: idOf(a), Host: here, At: at(4)}, elsewhere: {ID: idOf(c), Host: elsewhere, At: at(2)},
+		})
+		w.same("before the newest", due(at(3), 10)[here].ID, idOf(b))
+		w.same("of the newest two", len(due(at(5), 2)), 1)
 
 		claim := store.ClaimHosts{Node: w.node, Now: at(5), Redeliveries: []uuid.UUID{idOf(a), idOf(other), w.newID(at(0))}}
 		got, err := w.Store().ClaimDeliveries(w.ctx(), claim)
@@ -98,7 +107,7 @@ func exerciseRedelivery(s suite) {
 		got, err = w.Store().ClaimDeliveries(w.ctx(), claim)
 		w.ok(err)
 		w.same("claimed again", len(got), 0)
-		w.same("what waits", w.waiting().Deliveries, 2)
+		w.same("what waits", w.waiting().Deliveries, 3)
 	})
 }
 

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+)
+
+// outcomes are what has become of dead deliveries that were sent once more.
+type outcomes struct {
+	waiting int // are still to be sent
+	failed  int // are dead as before, after the try that was asked for
+	example ringback.Delivery
+}
+
+// replayed waits until the dead deliveries that match were sent once more, as long as
+// there is progress, and says how many arrived. What arrives leaves the list.
+func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int) error {
+	bar := s.newPartsBar("sending")
+	now, moved := outcomes{waiting: asked}, time.Now()
+	for now.waiting > 0 && time.Since(moved) < redeliverPatience {
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			bar.end()
+			return fail(exitInterrupted, "interrupted; the webhooks are still sent. What is left: %s", s.ours("dead list --kind delivery"))
+		}
+		next, err := s.outcomes(ctx, f)
+		if err != nil {
+			bar.end()
+			return err
+		}
+		if next.waiting != now.waiting {
+			moved = time.Now()
+		}
+		now = next
+		bar.show(asked-min(asked, now.waiting), asked)
+	}
+	bar.end()
+	arrived := max(0, asked-now.waiting-now.failed)
+	if now.waiting+now.failed == 0 {
+		s.sayf("all %d arrived", arrived)
+		return nil
+	}
+	example, words := now.example, ""
+	if n := len(example.Tries); n > 0 && now.failed > 0 {
+		words = " For instance " + hostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
+	}
+	return fail(exitFailure, "%d of %d arrived, %d failed once more, %d are still to be sent.%s%s What to do: %s",
+		arrived, asked, now.failed, now.waiting, words, heldWords(example, time.Now()), s.ours("jobs show %s", example.JobID))
+}
+
+// outcomes reads what is still dead, and tells what was sent once more.
+func (s *session) outcomes(ctx context.Context, f ringback.DeadFilter) (o outcomes, err error) {
+	q := client.DeadQuery{DeadFilter: f, Limit: pageSize}
+	for {
+		page, err := s.DeadDeliveries(ctx, q)
+		if err != nil {
+			return o, err
+		}
+		for _, d := range page.Data {
+			switch n := len(d.Tries); {
+			case d.Redelivering:
+				o.waiting++
+			case n > 0 && d.Tries[n-1].Trigger == "manual":
+				o.failed++
+			default:
+				continue
+			}
+			if o.example.ID == "" || !d.Redelivering && o.example.Redelivering {
+				o.example = d
+			}
+		}
+		if page.NextCursor == nil {
+			return o, nil
+		}
+		q.Cursor = *page.NextCursor
+	}
+}
