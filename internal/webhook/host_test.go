@@ -36,7 +36,7 @@ func TestAHostIsFoundHoweverItIsWritten(t *testing.T) {
 // What selects a webhook is what the guard has named its host.
 func TestAHostIsNamedAsTheGuardNamesIt(t *testing.T) {
 	t.Parallel()
-	g := &Guard{}
+	g := newGuard(t, GuardConfig{})
 	for _, raw := range []string{"https://example.com/hook", "http://example.com:8080/", "https://EXAMPLE.com.:443/x?y", "https://bücher.example/", "https://93.184.215.14/", "http://[2001:4860:4860::8888]:8080/a"} {
 		target, err := g.CheckURL(raw)
 		if err != nil {
