@@ -40,7 +40,7 @@ var exitCodes = []exitCode{
 	{exitLocked, "the data directory is in use by another process"},
 	{exitPort, "the address cannot be listened on: it is in use, or not of this machine"},
 	{exitDataDir, "the data directory or the database cannot be used: read-only, full, corrupt, of a newer ringback, or set up so that a commit may be lost; or the database refuses the user"},
-	{exitDiskDied, "the disk failed while the server ran; nothing accepted is lost unless the disk lost it"},
+	{exitDiskDied, "the disk failed while the server ran, or a file of the data directory was moved, removed or replaced; nothing accepted is lost unless the disk lost it"},
 	{exitJobEnded, "the job that was waited for ended without an answer: failed, cancelled or expired"},
 	{exitAuth, "the server refused the API key, or wants one"},
 	{exitNotFound, "the server has no such job, webhook or dead letter, or no longer its content"},

@@ -252,7 +252,7 @@ func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listene
 // committed was not promised, and a restart reads what is really there.
 func dieOf(log *slog.Logger, dir string) func(error) {
 	return func(err error) {
-		log.Error("the disk failed, so the server ends at once; look after the disk and start it again", "data", dir, "err", err)
+		log.Error("the data directory can't be trusted any more, so the server ends at once; look after the disk, put back what was moved, and start it again", "data", dir, "err", err)
 		os.Exit(exitDiskDied)
 	}
 }

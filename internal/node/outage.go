@@ -89,11 +89,17 @@ func jitter(d time.Duration) time.Duration {
 	return d/2 + time.Duration(rand.Int64N(int64(d)+1))
 }
 
-// Refusal is the error for users where the store can't be reached; nil for any
-// other error.
+// Refusal is the error for users where the store can't take or find anything for
+// now; nil for any other error.
 func Refusal(err error) *ringback.Error {
 	const again = 5
 	switch {
+	case errors.Is(err, store.ErrBusy):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "another program holds the server's database; try again in a moment", RetryAfterSeconds: again}
+	case errors.Is(err, store.ErrFull):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the server's disk is full; try again later", RetryAfterSeconds: 30}
+	case errors.Is(err, store.ErrClosed):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the server is stopping; try again in a moment", RetryAfterSeconds: again}
 	case errors.Is(err, store.ErrUnavailable):
 		return &ringback.Error{Code: ringback.Unavailable, Message: "the database can't be reached; try again in a moment", RetryAfterSeconds: again}
 	case errors.Is(err, store.ErrUnknown):

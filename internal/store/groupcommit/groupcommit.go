@@ -15,6 +15,8 @@
 //   - A member that returns an error without having written anything is
 //     refused alone; the batch goes on.
 //   - After an error that may be over at once (Config.Again) all of it runs again.
+//   - If the transaction cannot begin, that is no member's fault: all of them get
+//     the error, and none is tried alone, which would wait as long once more.
 //   - After any other error, a panic, or a commit that fails, the transaction
 //     is rolled back and its members run again, each in a transaction of its
 //     own. (Within the batch nothing may run after a failed statement: SQLite
@@ -242,7 +244,8 @@ func (q *Queue[T]) commit(batch []*member[T]) {
 		}
 		return
 	}
-	if q.died(err) || len(batch) == 1 || errors.Is(err, ErrUnknown) {
+	_, notBegun := errors.AsType[beginError](err)
+	if q.died(err) || len(batch) == 1 || notBegun || errors.Is(err, ErrUnknown) {
 		for _, m := range batch {
 			m.result <- err
 		}
@@ -273,7 +276,7 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	began := time.Now()
 	tx, err := q.cfg.Begin()
 	if err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
+		return nil, beginError{err}
 	}
 	refused = make([]error, len(members))
 	before := tx.Writes()
@@ -324,6 +327,12 @@ func rollback[T Tx](tx T) error {
 	}
 	return nil
 }
+
+// beginError is why a transaction could not begin.
+type beginError struct{ cause error }
+
+func (e beginError) Error() string { return "begin: " + e.cause.Error() }
+func (e beginError) Unwrap() error { return e.cause }
 
 // panicError is what a member's panic becomes: it stays inside its call.
 type panicError struct{ value any }

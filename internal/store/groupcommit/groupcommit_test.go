@@ -324,3 +324,28 @@ func TestCloseLetsWhatWaitsBeWritten(t *testing.T) {
 		t.Errorf("Do after Close: got %v, want ErrClosed", err)
 	}
 }
+
+func TestATransactionThatCannotBeginIsTriedOnceForAll(t *testing.T) {
+	d := newDisk()
+	held := errors.New("held from outside")
+	begins, failing := 0, false
+	q := open(t, d, func(c *Config[*memTx]) {
+		begin := c.Begin
+		c.Begin = func() (*memTx, error) {
+			tx, err := begin()
+			if begins++; failing {
+				return nil, held
+			}
+			failing = true
+			return tx, err
+		}
+	})
+	for i, err := range together(t, d, q, row("a"), row("b"), row("c")) {
+		if !errors.Is(err, held) {
+			t.Errorf("member %d: got %v, want %v", i, err, held)
+		}
+	}
+	if begins != 2 { // the one that held the writer, and the batch
+		t.Errorf("transactions begun: got %d, want 2", begins)
+	}
+}

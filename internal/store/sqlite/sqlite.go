@@ -42,8 +42,8 @@ type Config struct {
 	Dir string
 	// Logger; nil discards.
 	Logger *slog.Logger
-	// Die is called once when the disk can't be trusted any more (an I/O error,
-	// a corrupt file); the process must end then. Nil panics.
+	// Die is called when the disk can't be trusted any more (an I/O error, a corrupt
+	// file, a file that was moved or removed); the process must end then. Nil panics.
 	Die func(error)
 	// Metrics registers those of the store; nil registers none.
 	Metrics prometheus.Registerer
@@ -67,6 +67,8 @@ type Store struct {
 	checks  chan chan error // a Check that the writer is to make
 	maxLog  int64
 	died    func(error) // the disk can't be trusted any more
+	tasks   sync.WaitGroup
+	stop    chan struct{} // closed when the tasks are to end
 
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
@@ -92,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), maxLog: defaultMaxLog}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())
@@ -126,6 +128,9 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	if s.reads, err = openReads(ctx, s.file); err != nil {
 		return err
 	}
+	if s.writer.files, err = rememberFiles(s.file, s.file+"-wal", s.lock.Path()); err != nil {
+		return err
+	}
 	s.died = func(err error) {
 		s.log.Error("the store can't be written any more", "file", s.file, "err", err)
 		cfg.Die(err)
@@ -139,6 +144,7 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 		Between: s.between,
 		Metrics: cfg.Metrics,
 	})
+	s.tasks.Go(func() { s.watchFiles(s.stop) })
 	s.measure(cfg.Metrics)
 	return nil
 }
@@ -147,6 +153,8 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
+	close(s.stop)
+	s.tasks.Wait()
 	var errs []error
 	if s.commits != nil {
 		s.commits.Close()

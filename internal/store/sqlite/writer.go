@@ -46,6 +46,9 @@ type writer struct {
 	// is in the file, so that a commit of unknown outcome can be asked about.
 	commits int64
 
+	// files are checked after each commit, before its members are answered.
+	files openFiles
+
 	// afterCommit, if set, may replace the success of a commit (tests).
 	afterCommit func() error
 }
@@ -182,6 +185,9 @@ func (t *tx) Commit() error {
 		return err
 	}
 	t.w.commits = t.number
+	if err := t.w.files.inPlace(); err != nil {
+		return err
+	}
 	if t.w.afterCommit != nil {
 		return t.w.afterCommit()
 	}
@@ -234,6 +240,9 @@ func isBusy(err error) bool { return primaryCode(err) == sqlite3.SQLITE_BUSY }
 
 // isFatal tells whether the disk, or what is on it, can't be trusted any more.
 func isFatal(err error) bool {
+	if _, ok := errors.AsType[misplacedError](err); ok {
+		return true
+	}
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
 		return true
