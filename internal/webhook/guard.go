@@ -17,8 +17,8 @@ type GuardConfig struct {
 	// loopback, opens only to a range that lies wholly inside its own: 0.0.0.0/0
 	// does not open 169.254.169.254, 169.254.169.254/32 does.
 	Allow []netip.Prefix
-	// Own gives the addresses of this machine; nil asks its network interfaces,
-	// once.
+	// Own returns the addresses of this machine; nil asks its network interfaces. It
+	// is called again now and then, since they change.
 	Own func() ([]netip.Addr, error)
 	// Resolver looks up the names of URLs that are submitted; nil is the default of
 	// [SenderConfig].
@@ -29,7 +29,8 @@ type GuardConfig struct {
 // the operator opened. It is safe for concurrent use.
 type Guard struct {
 	allow  []netip.Prefix
-	closed []closedRange  // checked before all else
+	own    *ownAddresses
+	closed []closedRange  // checked before all else, as own is
 	open   *ssrf.Guardian // with what the operator opened
 	names  *names         // of URLs that were submitted
 }
@@ -81,44 +82,13 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 	for _, p := range metadata {
 		g.closed = append(g.closed, closedRange{p, kindMetadata})
 	}
-	if err := g.closeOwn(c.Own); err != nil {
-		return nil, err
+	own, err := newOwnAddresses(c.Own)
+	if err != nil {
+		return nil, fmt.Errorf("read the addresses of this machine: %w", err)
 	}
+	g.own = own
 	g.names = newNames(orGo(c.Resolver), func(a netip.Addr) bool { return g.refuse(a) != "" })
 	return g, nil
-}
-
-func (g *Guard) closeOwn(own func() ([]netip.Addr, error)) error {
-	if own == nil {
-		own = interfaceAddrs
-	}
-	addrs, err := own()
-	if err != nil {
-		return fmt.Errorf("read the addresses of this machine: %w", err)
-	}
-	for _, a := range addrs {
-		a = a.Unmap().WithZone("")
-		if !a.IsLoopback() { // closed as loopback, and opened as such for local work
-			g.closed = append(g.closed, closedRange{netip.PrefixFrom(a, a.BitLen()), kindOwn})
-		}
-	}
-	return nil
-}
-
-func interfaceAddrs() ([]netip.Addr, error) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	var own []netip.Addr
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				own = append(own, ip)
-			}
-		}
-	}
-	return own, nil
 }
 
 // Control passes or refuses a connection that is about to be opened; it is a
@@ -160,14 +130,18 @@ func (g *Guard) refuse(a netip.Addr) string {
 			return c.kind
 		}
 	}
+	if g.own.has(a) && !g.opensWithin(netip.PrefixFrom(a, a.BitLen()), a) {
+		return kindOwn
+	}
 	if g.open.SafeAddr(a) != nil {
 		return kindOf(a)
 	}
 	// An operator behind DNS64 opens 64:ff9b::/96, and with it, unless we look at
 	// the IPv4 address inside, 64:ff9b::127.0.0.1 and 64:ff9b::169.254.169.254.
-	if ssrf.IPv6NAT64Prefix.Contains(a) {
-		b := a.As16()
-		return g.refuse(netip.AddrFrom4([4]byte(b[12:])))
+	for _, inside := range embedded(a) {
+		if kind := g.refuse(inside); kind != "" {
+			return kind
+		}
 	}
 	return ""
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/net/idna"
 )
@@ -103,6 +105,10 @@ func TestWhatTheOperatorOpens(t *testing.T) {
 		{"link-local, but for metadata", prefixes("169.254.0.0/16"), []string{"169.254.1.1"}, []string{"169.254.169.254", "169.254.170.23"}},
 		{"metadata by its own range", prefixes("169.254.169.254/32", "169.254.170.2/32"), []string{"169.254.169.254", "169.254.170.2"}, []string{"169.254.170.3", "169.254.1.1"}},
 		{"itself by its own range", prefixes("93.184.215.20/32"), []string{"93.184.215.20"}, nil},
+		{"all of IPv6, but for metadata by another spelling", prefixes("::/0"), []string{"2001:4860:4860::8888", "fd00::9", "::1", "2002:5db8:d70e::1", "::ffff:93.184.215.14"},
+			[]string{"::ffff:169.254.169.254", "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b::169.254.169.254", "64:ff9b:1::169.254.169.254",
+				"2002:a9fe:a9fe::1", "2001:0:a9fe:a9fe::1", "2001:0:5db8:d70e:0:0:5601:5601", "2001:4860::5efe:169.254.169.254", "2001:4860::200:5efe:10.0.0.1",
+				"::ffff:10.0.0.1", "2002:7f00:1::1", "::ffff:93.184.215.20"}},
 		{"NAT64, but for what it hides", prefixes("64:ff9b::/96"), []string{"64:ff9b::93.184.215.14"}, []string{"64:ff9b::127.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b::10.0.0.1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,6 +162,28 @@ func TestTheOwnInterfacesAreClosed(t *testing.T) {
 			t.Errorf("own address %s: got %q", a, kind)
 		}
 	}
+}
+
+func TestAnAddressThatThisMachineGetsLaterIsClosedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		later := netip.MustParseAddr("93.184.215.21")
+		own := []netip.Addr{self}
+		var err error
+		g := newGuard(t, GuardConfig{Own: func() ([]netip.Addr, error) { return own, err }})
+		if kind := g.refuse(later); kind != "" {
+			t.Errorf("before: %s is %s, want it open", later, kind)
+		}
+		own = append(own, later)
+		time.Sleep(ownFor + time.Second)
+		if kind := g.refuse(later); kind != kindOwn {
+			t.Errorf("afterwards: %s is %q, want %q", later, kind, kindOwn)
+		}
+		own, err = nil, errors.New("no interfaces")
+		time.Sleep(ownFor + time.Second)
+		if kind := g.refuse(later); kind != kindOwn {
+			t.Errorf("when they cannot be read: %s is %q, want %q as before", later, kind, kindOwn)
+		}
+	})
 }
 
 func TestNewGuardRefuses(t *testing.T) {
