@@ -5,6 +5,7 @@ import (
 	"math"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,32 +39,48 @@ func machineMemory(root fs.FS) int64 {
 	return math.MaxInt64
 }
 
-// cgroupLimit is the lowest limit of the process's control group and those above
-// it (cgroup v2); MaxInt64 if there is none.
+// cgroupLimit is the lowest limit of the process's control group and those above it,
+// of either version; MaxInt64 if there is none.
 func cgroupLimit(root fs.FS) int64 {
 	lowest := int64(math.MaxInt64)
-	for group := ownGroup(root); ; group = path.Dir(group) {
-		if text, err := fs.ReadFile(root, path.Join("sys/fs/cgroup", group, "memory.max")); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // else it is "max"
-				lowest = min(lowest, n)
+	for _, g := range ownGroups(root) {
+		for group := g.path; ; group = path.Dir(group) {
+			if text, err := fs.ReadFile(root, path.Join(g.mount, group, g.file)); err == nil {
+				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // else it is "max"
+					lowest = min(lowest, n)
+				}
+			}
+			if group == "/" || group == "." {
+				break
 			}
 		}
-		if group == "/" || group == "." {
-			return lowest
-		}
 	}
+	return lowest
 }
 
-// ownGroup is the path of the process's control group: the line 0::/path.
-func ownGroup(root fs.FS) string {
+// controlGroup is the process's group in one hierarchy that limits memory.
+type controlGroup struct{ mount, path, file string }
+
+// ownGroups are the groups that /proc/self/cgroup names: a line 0::/path of version 2,
+// or 9:memory:/path of version 1, or both. A container often sees its own group at the
+// root of the mount though the line names it from outside; both are looked at, since
+// the way up ends at the root. Without /proc the roots alone are.
+func ownGroups(root fs.FS) []controlGroup {
+	v2 := controlGroup{"sys/fs/cgroup", "/", "memory.max"}
+	v1 := controlGroup{"sys/fs/cgroup/memory", "/", "memory.limit_in_bytes"} // without a limit a number near MaxInt64
 	text, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
-		return "/"
+		return []controlGroup{v2, v1}
 	}
 	for line := range strings.Lines(string(text)) {
-		if group, ok := strings.CutPrefix(line, "0::"); ok {
-			return path.Clean("/" + strings.TrimSpace(group))
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		switch {
+		case len(f) != 3:
+		case f[0] == "0" && f[1] == "":
+			v2.path = path.Clean("/" + f[2])
+		case slices.Contains(strings.Split(f[1], ","), "memory"):
+			v1.path = path.Clean("/" + f[2])
 		}
 	}
-	return "/"
+	return []controlGroup{v2, v1}
 }

@@ -19,12 +19,14 @@ func TestTheBudgetIsAQuarterOfTheMemoryThatThereIs(t *testing.T) {
 		root fstest.MapFS
 		want int64
 	}{
-		"the machine's":                 {files("proc/meminfo", meminfo), 4 << 30},
-		"that of a container":           {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/memory.max", "1073741824\n"), 256 << 20},
-		"that of a service":             {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/system.slice/r.service\n", "sys/fs/cgroup/system.slice/r.service/memory.max", "2147483648\n"), 512 << 20},
-		"that of the group above":       {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max", "max\n", "sys/fs/cgroup/a/memory.max", "1073741824\n"), 256 << 20},
-		"the machine's, without limits": {files("proc/meminfo", meminfo, "sys/fs/cgroup/memory.max", "max\n"), 4 << 30},
-		"unknown where nothing says it": {files(), 0},
+		"the machine's":                  {files("proc/meminfo", meminfo), 4 << 30},
+		"that of a container":            {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/memory.max", "1073741824\n"), 256 << 20},
+		"that of a service":              {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/system.slice/r.service\n", "sys/fs/cgroup/system.slice/r.service/memory.max", "2147483648\n"), 512 << 20},
+		"that of the group above":        {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max", "max\n", "sys/fs/cgroup/a/memory.max", "1073741824\n"), 256 << 20},
+		"that of a container, version 1": {files("proc/meminfo", meminfo, "proc/self/cgroup", "12:cpu,cpuacct:/docker/c\n9:memory:/docker/c\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"), 256 << 20},
+		"that of a service, version 1":   {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/x\n3:hugetlb,memory:/system.slice/r.service\n", "sys/fs/cgroup/memory/system.slice/r.service/memory.limit_in_bytes", "2147483648\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"), 512 << 20},
+		"the machine's, without limits":  {files("proc/meminfo", meminfo, "sys/fs/cgroup/memory.max", "max\n"), 4 << 30},
+		"unknown where nothing says it":  {files(), 0},
 	} {
 		if got := memoryBudget(c.root); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
