@@ -2,7 +2,7 @@
 // its bytes, sends one try of it and judges what came back.
 //
 //   - May this URL be called? [Guard.CheckNewURL] or [Guard.CheckNewStreamURL] when it is
-//     submitted, [Guard.Control] when it is dialled (guard.go, url.go, names.go, ports.go).
+//     submitted, [Guard.Control] when it is dialled (guard.go, own.go, embedded.go, url.go, names.go, ports.go).
 //     Neither replaces the other: the first sees spellings of an address that a dialler would map only later,
 //     the second sees what a name resolves to at that moment.
 //   - What may the caller add? [Headers].
@@ -10,7 +10,7 @@
 //   - One try: [Sender.Send] (send.go, dial.go), judged by judge.go and classify.go.
 //   - When is the next one? [Schedule.Next].
 //   - A stream of events, held open: [Sender.Push] (push.go), as one request
-//     (push_post.go) or as messages (push_messages.go).
+//     (push_post.go) or as messages (push_messages.go, push_socket.go).
 //
 // The package does not know jobs, stores, projects, slots or holds: a caller
 // brings a message and gets a [Result] that says what it means for the delivery.

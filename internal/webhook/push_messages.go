@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 
 	"github.com/ringback/ringback"
 )
@@ -20,15 +20,19 @@ func (p *pushing) messages() Result {
 	}
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer c.CloseNow() //nolint:errcheck // it is over
-	reader.Go(func() { p.end(p.listen(c)) })
+	defer c.conn.Close()
+	heard := make(chan struct{})
+	reader.Go(func() {
+		defer close(heard)
+		p.end(p.listen(c))
+	})
 	for {
 		events, err := p.await(p.ctx)
 		switch {
 		case p.ctx.Err() != nil:
 			return p.cut(err)
 		case errors.Is(err, io.EOF):
-			c.Close(websocket.StatusNormalClosure, "")
+			p.leave(c, heard)
 			return Result{Verdict: Delivered, StatusCode: http.StatusSwitchingProtocols}
 		case err != nil:
 			return Result{Verdict: Interrupted, Error: "the stream was broken off", Cause: err}
@@ -39,21 +43,29 @@ func (p *pushing) messages() Result {
 	}
 }
 
-// dial opens the WebSocket; without one the Result says why.
-func (p *pushing) dial() (*websocket.Conn, Result) {
+// leave says goodbye and waits for the receiver's.
+func (p *pushing) leave(c *socket, heard <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
-	c, resp, err := websocket.Dial(p.try.watch(ctx), p.try.url, &websocket.DialOptions{ //nolint:bodyclose // it closes it
-		HTTPHeader: p.try.header,
-		HTTPClient: &http.Client{
-			Transport:     p.sender.fresh,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	})
+	if c.goodbye(ctx) != nil {
+		return
+	}
+	select {
+	case <-heard:
+	case <-ctx.Done():
+	}
+}
+
+// dial opens the WebSocket; without one the Result says why.
+func (p *pushing) dial() (*socket, Result) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
+	defer cancel()
+	c, resp, err := upgrade(p.try.watch(ctx), p.sender.fresh, p.try.url, p.try.header)
 	switch {
-	case err == nil:
+	case c != nil:
 		return c, Result{}
-	case resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
+	case resp != nil:
+		defer resp.Body.Close()
 		return nil, p.refused(resp)
 	case p.ctx.Err() != nil:
 		return nil, p.broken(err)
@@ -64,16 +76,16 @@ func (p *pushing) dial() (*websocket.Conn, Result) {
 
 // say sends events, each as a message; without any it asks whether the receiver is
 // there.
-func (p *pushing) say(c *websocket.Conn, events []ringback.StreamEvent) error {
+func (p *pushing) say(c *socket, events []ringback.StreamEvent) error {
 	if len(events) == 0 {
-		return p.patiently(c.Ping)
+		return p.patiently(c.ping)
 	}
 	for i := range events {
 		data, err := encode(&events[i])
 		if err != nil {
 			return err
 		}
-		if err := p.patiently(func(ctx context.Context) error { return c.Write(ctx, websocket.MessageText, data) }); err != nil {
+		if err := p.patiently(func(ctx context.Context) error { return c.text(ctx, data) }); err != nil {
 			return err
 		}
 		p.Sent(events[i].EventID)
@@ -94,20 +106,13 @@ func (p *pushing) patiently(do func(context.Context) error) error {
 }
 
 // listen reads what the receiver says, for the sake of its pongs and its close, and
-// tells how that ended.
-func (p *pushing) listen(c *websocket.Conn) error {
-	for {
-		_, r, err := c.Reader(p.ctx)
-		if err == nil {
-			_, err = io.Copy(io.Discard, r)
-		}
-		switch {
-		case websocket.CloseStatus(err) == websocket.StatusNormalClosure:
-			return ErrHadEnough
-		case err != nil:
-			return lostError{err}
-		}
+// returns how that ended.
+func (p *pushing) listen(c *socket) error {
+	err := c.read()
+	if closed, ok := errors.AsType[closedError](err); ok && closed.code == ws.StatusNormalClosure {
+		return ErrHadEnough
 	}
+	return lostError{err}
 }
 
 // lostError ends a stream whose connection is lost. It is none of the errors that it
