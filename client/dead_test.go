@@ -95,6 +95,13 @@ func TestAWebhookIsSentOnceMore(t *testing.T) {
 	if again := <-ids; again != id {
 		t.Errorf("it came again as %s, want %s", again, id)
 	}
+	elsewhere, err := w.client.Redeliver(t.Context(), accepted.JobID, client.ToURL(receiver.URL+"/elsewhere"), client.InForm(ringback.WebhookThin))
+	if err != nil || elsewhere.ID == id || elsewhere.WebhookBody != ringback.WebhookThin {
+		t.Errorf("elsewhere: got %+v, %v", elsewhere, err)
+	}
+	if there := <-ids; there != elsewhere.ID {
+		t.Errorf("elsewhere it came as %s, want %s", there, elsewhere.ID)
+	}
 	eventually(t, "the list is empty", func() bool {
 		page, err := w.client.DeadDeliveries(t.Context(), client.DeadQuery{})
 		must(t, err)
