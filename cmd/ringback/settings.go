@@ -249,8 +249,10 @@ func setAPIKey(c *config, s string) error {
 }
 
 func setWebhookSecret(c *config, values []string) (err error) {
-	c.secrets, err = ringback.ParseSecrets(strings.Join(values, ","))
-	return err
+	if c.secrets, err = ringback.ParseSecrets(strings.Join(values, ",")); err != nil {
+		return fmt.Errorf("%w; whsec_$(openssl rand -base64 32) makes a secret", err)
+	}
+	return nil
 }
 
 func setAllowCallback(c *config, values []string) error {

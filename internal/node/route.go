@@ -51,7 +51,7 @@ func (n *Node) route(model, wanted string) (string, error) {
 			}
 		}
 	}
-	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s", model, n.providerNames()))
+	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s; the field provider names one of them for any model", model, n.routesText()))
 }
 
 func (n *Node) providerNames() string {
@@ -59,6 +59,27 @@ func (n *Node) providerNames() string {
 		return "none"
 	}
 	return strings.Join(slices.Sorted(maps.Keys(n.cfg.Providers)), ", ")
+}
+
+// routesText lists the providers that are set up, with the models that go to each.
+func (n *Node) routesText() string {
+	if len(n.cfg.Providers) == 0 {
+		return "none"
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(n.cfg.Providers)) {
+		var models []string
+		for _, r := range slices.Concat(n.cfg.Routes, builtinRoutes) {
+			if r.Provider == name {
+				models = append(models, r.Model)
+			}
+		}
+		if models != nil {
+			name += " (" + strings.Join(models, ", ") + ")"
+		}
+		list = append(list, name)
+	}
+	return strings.Join(list, ", ")
 }
 
 // namedModels are the models that the configuration names, and the defaults.

@@ -260,7 +260,7 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"callback_url", "http", ringback.Request{CallbackURL: "ftp://example.com/x"}},
 		{"callback_url", "--allow-callback", ringback.Request{CallbackURL: "http://10.0.0.7/x"}},
 		{"model", "256 bytes", ringback.Request{Model: "sim/" + strings.Repeat("x", 253)}},
-		{"model", "set up are: simulated", ringback.Request{Model: "unheard-of"}},
+		{"model", "set up are: simulated (sim/*); the field provider names one", ringback.Request{Model: "unheard-of"}},
 		{"max_tokens", "from 1 to 10000000", ringback.Request{MaxTokens: new(0)}},
 		{"max_tokens", "from 1 to 10000000", ringback.Request{MaxTokens: new(10_000_001)}},
 		{"system", "string or an array", ringback.Request{System: raw(`7`)}},

@@ -91,7 +91,7 @@ func New(config Config) (*Client, error) {
 	}
 	language, err := lookup(config.Protocol)
 	if err != nil {
-		return fault("protocol", err)
+		return nil, fmt.Errorf("provider %s: %w", config.Name, err)
 	}
 	base, err := checkBase(config.BaseURL)
 	if err != nil {

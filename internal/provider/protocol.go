@@ -75,7 +75,7 @@ func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
 func lookup(name string) (protocol, error) {
 	p, ok := protocols[name]
 	if !ok {
-		return p, fmt.Errorf("provider: protocol %q is not one of %s", name, strings.Join(Protocols(), ", "))
+		return p, fmt.Errorf("protocol %q is not one of %s", name, strings.Join(Protocols(), ", "))
 	}
 	return p, nil
 }
