@@ -66,6 +66,15 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 // transaction and under a lock: many nodes may start at once. A schema that is
 // newer than this binary is left alone if it says that this one may use it.
 func migrate(ctx context.Context, conn *pgx.Conn) error {
+	names, err := migrationNames()
+	if err != nil {
+		return err
+	}
+	return migrateTo(ctx, conn, names)
+}
+
+// migrateTo is migrate for a binary that knows only the migrations named.
+func migrateTo(ctx context.Context, conn *pgx.Conn, names []string) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
@@ -75,10 +84,6 @@ func migrate(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("lock the schema: %w", err)
 	}
 	version, oldest, err := schemaVersion(ctx, tx)
-	if err != nil {
-		return err
-	}
-	names, err := migrationNames()
 	if err != nil {
 		return err
 	}
