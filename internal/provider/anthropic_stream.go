@@ -193,6 +193,9 @@ func (a *anthropicAnswer) amend(event []byte) {
 
 func (a *anthropicAnswer) replace(message []byte) error {
 	if !valid(message) || firstByte(message) != '{' {
+		if c, ok := readComplaint(http.StatusOK, message); ok { // in a list
+			return c
+		}
 		return errors.New("the answer is not a JSON object")
 	}
 	if !utf8.Valid(message) {

@@ -12,6 +12,9 @@ import (
 // replace takes the answer of a server that did not stream.
 func (a *openaiAnswer) replace(message []byte) error {
 	if !valid(message) || firstByte(message) != '{' {
+		if c, ok := readComplaint(http.StatusOK, message); ok { // in a list
+			return c
+		}
 		return errors.New("the answer is not a JSON object")
 	}
 	if !utf8.Valid(message) {

@@ -38,6 +38,7 @@ func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
 			`403 [{"error":{"code":403,"message":"This API method requires billing to be enabled.","status":"PERMISSION_DENIED","details":[{"reason":"BILLING_DISABLED"}]}}]`,
 			// The key.
 			`400 [{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}]`,
+			`200 [{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`,
 			`400 {"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT"}}`,
 			`400 {"code":"Client specified an invalid argument","error":"Incorrect API key provided: xa***. You can obtain an API key."}`,
 			`200 {"base_resp":{"status_code":1004,"status_msg":"login fail"}}`,
