@@ -35,8 +35,8 @@ now on.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&r.to, "to", "", "`URL` that gets the answer instead of the callback URL")
-	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin`: how much the webhook carries; default: as it was sent last")
+	flags.StringVar(&r.to, "to", "", "`URL` send it here instead of to the callback URL")
+	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook carries; default: as it was sent last")
 	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for what the receiver says")
 	completeWords(cmd, map[string][]string{"webhook-body": {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)}})
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
