@@ -24,8 +24,9 @@ import (
 )
 
 // What real servers answer, byte for byte, and what is right for each. Those of the
-// first file come from public reports; the second has more of the same kinds.
-var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl"}
+// first file come from public reports; the others have more of the same kinds: of what
+// an answer means, and of how it is read.
+var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl", "testdata/provider-answers-read.jsonl"}
 
 // providerAnswer is a line of such a file: what a server says to each call.
 type providerAnswer struct {
@@ -91,9 +92,7 @@ func TestAnswersOfRealServersAreReadAsTheirUsersWant(t *testing.T) {
 		a.submit(t, w)
 	}
 	for _, a := range answers {
-		t.Run(a.Name, func(t *testing.T) {
-			a.check(t, w)
-		})
+		t.Run(a.Name, func(t *testing.T) { a.check(t, w) })
 	}
 }
 
