@@ -219,6 +219,11 @@ func (a *anthropicAnswer) replace(message []byte) error {
 }
 
 func (a *anthropicAnswer) ended() bool { return a.over }
+
+func (a *anthropicAnswer) finishes(data []byte) bool {
+	return a.head != nil && member(data, "type").Str == "message_delta" && gjson.GetBytes(data, "delta.stop_reason").Str != ""
+}
+
 func (a *anthropicAnswer) begun() bool { return a.whole || len(a.blocks) > 0 }
 func (a *anthropicAnswer) size() int   { return a.held }
 

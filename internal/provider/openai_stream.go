@@ -107,6 +107,10 @@ func (a *openaiAnswer) ended() bool {
 	return len(a.choices) >= a.wanted
 }
 
+func (a *openaiAnswer) finishes(data []byte) bool {
+	return a.wanted == 1 && len(a.choices) <= 1 && gjson.GetBytes(data, "choices.0.finish_reason").Str != ""
+}
+
 var null = []byte("null")
 
 // take handles a chunk.

@@ -51,6 +51,9 @@ type assembler interface {
 	// ended says whether the answer is whole if the stream ends here, in good
 	// order: some servers leave out the event that says so.
 	ended() bool
+	// finishes reports whether the answer is whole with the event of this data, which is
+	// JSON.
+	finishes(data []byte) bool
 	// replace takes the message of a provider that answered without streaming.
 	replace(message []byte) error
 	// begun says whether anything of the answer itself has come.

@@ -24,7 +24,7 @@ func (e growError) Unwrap() error { return e.error }
 // connection takes it back.
 func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))
-	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow, Loose: true}
+	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow, Loose: true, Waits: func(data []byte) { c.expectEnd(body, data) }}
 	for event, broke := range sse.Read(body, limits) {
 		whole := c.answer.ended()
 		done, failure := c.step(body, event, broke)
@@ -64,6 +64,15 @@ func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failur
 		body.settle()
 	}
 	return done, nil
+}
+
+// expectEnd looks at an event without an end. If it is the finish, its blank line may
+// never come.
+func (c *call) expectEnd(body *wire, data []byte) {
+	const large = 16 << 10 // bytes; a finish is not, and each read of a large event ends up here
+	if !body.settling() && len(data) < large && data[len(data)-1] == '}' && valid(data) && c.answer.finishes(data) {
+		body.settle()
+	}
 }
 
 // take adds an event. Where the blank lines between events are missing, they come as

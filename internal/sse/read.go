@@ -52,6 +52,9 @@ type Limits struct {
 	Line int
 	// Event is the most data of one event in bytes; 0 means 1 MiB.
 	Event int
+	// Waits, if set, is called before more is read while an event has data but no end,
+	// with that data, which is valid during the call only.
+	Waits func(data []byte)
 	// Grow, if set, is asked before n further bytes are held beyond the first
 	// 2 KiB. Its error ends the iteration.
 	Grow func(n int) error
@@ -82,6 +85,9 @@ func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
 		p := parser{
 			lines: lines{r: r, limits: limits, buf: make([]byte, min(firstBuffer, limits.Line+1))},
 			data:  make([]byte, 0, min(firstBuffer, limits.Event+1)),
+		}
+		if limits.Waits != nil {
+			p.lines.waits = p.waits
 		}
 		for {
 			event, err := p.next()
@@ -147,6 +153,18 @@ func (p *parser) dispatch() Event {
 	}
 	p.kind, p.data, p.hasData, p.open, p.bare = "", p.data[:0], false, false, false
 	return event
+}
+
+// waits tells of the event that more must be read for. The line that has no end yet may be
+// all of its data.
+func (p *parser) waits() {
+	data, begun := bytes.TrimSuffix(p.data, []byte{'\n'}), p.hasData
+	if !begun {
+		data, begun = bytes.CutPrefix(p.lines.cut(), []byte("data:"))
+	}
+	if data = bytes.TrimPrefix(data, []byte{' '}); begun && len(data) > 0 {
+		p.lines.limits.Waits(data)
+	}
 }
 
 // cut hands out what there is of an event that will not end.
@@ -249,7 +267,8 @@ type lines struct {
 	// It is not waited for: the event that this line completes may be the last
 	// thing to come for a long time.
 	afterCR bool
-	begun   bool  // the first line, which may carry a byte order mark, is over
+	begun   bool // the first line, which may carry a byte order mark, is over
+	waits   func()
 	err     error // what r returned together with its last bytes
 }
 
@@ -319,6 +338,9 @@ func (l *lines) fill() error {
 			return err
 		}
 		l.buf = append(make([]byte, 0, size), l.buf...)[:size]
+	}
+	if l.waits != nil {
+		l.waits()
 	}
 	const patience = 100 // reads of nothing without an error
 	for range patience {

@@ -285,3 +285,30 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// What is there of an event comes with the error that cuts it off, and is told before
+// more of it is waited for.
+func TestAnEventThatIsCutOffIsNotLost(t *testing.T) {
+	for stream, want := range map[string]string{
+		"data: a\n\ndata: b":          "b",
+		"data: a\n\ndata: b\n":        "b",
+		"data: a\n\ndata: b\r":        "b",
+		"data: a\n\ndata:b\nevent: x": "b",
+		"data: a\n\ndata: b\ndata: c": "b\nc",
+		"data: a\n\nevent: x\nda":     "",
+		"data: a\n\ndata: ":           "",
+	} {
+		var told string
+		var last Event
+		var broke error
+		for event, err := range Read(strings.NewReader(stream), Limits{Waits: func(data []byte) { told = string(data) }}) {
+			last, broke = event, err
+		}
+		if !errors.Is(broke, ErrCut) || string(last.Data) != want {
+			t.Errorf("%q: got %q and %v, want %q and ErrCut", stream, last.Data, broke, want)
+		}
+		if first, _, _ := strings.Cut(want, "\n"); told != first {
+			t.Errorf("%q: told %q, want %q", stream, told, first)
+		}
+	}
+}
