@@ -3,24 +3,37 @@ package main
 import (
 	"io/fs"
 	"math"
+	"os"
 	"path"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ringback/ringback/internal/memory"
 )
 
-// memoryShare is the part of the memory that bodies and answers may take.
-const memoryShare = 4
-
-// memoryBudget is what bodies being read and answers being assembled may take,
-// in bytes, given the root of the file system; 0 if it cannot be told.
-func memoryBudget(root fs.FS) int64 {
+// memoryParts is what bodies, answers and webhooks may take, given the root of the
+// file system; nothing if no limit is known.
+func memoryParts(root fs.FS) memory.Parts {
 	limit := min(machineMemory(root), cgroupLimit(root), debug.SetMemoryLimit(-1)) // GOMEMLIMIT, not changed by this
 	if limit == math.MaxInt64 {
-		return 0
+		return memory.Parts{}
 	}
-	return limit / memoryShare
+	return memory.Split(limit)
+}
+
+// limitCollector lets the collector work against the limit of the control group,
+// where GOMEMLIMIT does not say one. A part of it is left for what is not Go's: the
+// program itself, the kernel's buffers for its connections, the store's memory. stop
+// gives the old limit back.
+func limitCollector(root fs.FS) (stop func()) {
+	limit := cgroupLimit(root)
+	if os.Getenv("GOMEMLIMIT") != "" || limit >= machineMemory(root) {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(limit / 100 * 85)
+	return func() { debug.SetMemoryLimit(before) }
 }
 
 // machineMemory is the size of the memory; MaxInt64 where /proc does not say it.

@@ -4,9 +4,11 @@ import (
 	"runtime/debug"
 	"testing"
 	"testing/fstest"
+
+	"github.com/ringback/ringback/internal/memory"
 )
 
-func TestTheBudgetIsAQuarterOfTheMemoryThatThereIs(t *testing.T) {
+func TestTheBudgetsArePartsOfTheMemoryThatThereIs(t *testing.T) {
 	const meminfo = "MemTotal:       16777216 kB\nMemFree:         1000 kB\n" // 16 GiB
 	files := func(pairs ...string) fstest.MapFS {
 		m := fstest.MapFS{}
@@ -19,21 +21,40 @@ func TestTheBudgetIsAQuarterOfTheMemoryThatThereIs(t *testing.T) {
 		root fstest.MapFS
 		want int64
 	}{
-		"the machine's":                  {files("proc/meminfo", meminfo), 4 << 30},
-		"that of a container":            {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/memory.max", "1073741824\n"), 256 << 20},
-		"that of a service":              {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/system.slice/r.service\n", "sys/fs/cgroup/system.slice/r.service/memory.max", "2147483648\n"), 512 << 20},
-		"that of the group above":        {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max", "max\n", "sys/fs/cgroup/a/memory.max", "1073741824\n"), 256 << 20},
-		"that of a container, version 1": {files("proc/meminfo", meminfo, "proc/self/cgroup", "12:cpu,cpuacct:/docker/c\n9:memory:/docker/c\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"), 256 << 20},
-		"that of a service, version 1":   {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/x\n3:hugetlb,memory:/system.slice/r.service\n", "sys/fs/cgroup/memory/system.slice/r.service/memory.limit_in_bytes", "2147483648\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"), 512 << 20},
-		"the machine's, without limits":  {files("proc/meminfo", meminfo, "sys/fs/cgroup/memory.max", "max\n"), 4 << 30},
+		"the machine's":                  {files("proc/meminfo", meminfo), 16 << 30},
+		"that of a container":            {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/memory.max", "1073741824\n"), 1 << 30},
+		"that of a service":              {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/system.slice/r.service\n", "sys/fs/cgroup/system.slice/r.service/memory.max", "2147483648\n"), 2 << 30},
+		"that of the group above":        {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max", "max\n", "sys/fs/cgroup/a/memory.max", "1073741824\n"), 1 << 30},
+		"that of a container, version 1": {files("proc/meminfo", meminfo, "proc/self/cgroup", "12:cpu,cpuacct:/docker/c\n9:memory:/docker/c\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"), 1 << 30},
+		"that of a service, version 1":   {files("proc/meminfo", meminfo, "proc/self/cgroup", "0::/x\n3:hugetlb,memory:/system.slice/r.service\n", "sys/fs/cgroup/memory/system.slice/r.service/memory.limit_in_bytes", "2147483648\n", "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"), 2 << 30},
+		"the machine's, without limits":  {files("proc/meminfo", meminfo, "sys/fs/cgroup/memory.max", "max\n"), 16 << 30},
 		"unknown where nothing says it":  {files(), 0},
 	} {
-		if got := memoryBudget(c.root); got != c.want {
-			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		if got := memoryParts(c.root); got != memory.Split(c.want) {
+			t.Errorf("%s: got %+v, want the parts of %d", name, got, c.want)
 		}
 	}
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(400 << 20))
-	if got := memoryBudget(files("proc/meminfo", meminfo)); got != 100<<20 {
-		t.Errorf("with GOMEMLIMIT=400MiB: got %d, want 100 MiB", got)
+	if got := memoryParts(files("proc/meminfo", meminfo)); got != memory.Split(400<<20) {
+		t.Errorf("with GOMEMLIMIT=400MiB: got %+v, want its parts", got)
+	}
+}
+
+func TestTheCollectorWorksAgainstTheLimitOfTheControlGroup(t *testing.T) {
+	group := fstest.MapFS{
+		"proc/meminfo":             {Data: []byte("MemTotal: 16777216 kB\n")},
+		"sys/fs/cgroup/memory.max": {Data: []byte("1000000000\n")},
+	}
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetMemoryLimit(-1)
+	stop := limitCollector(group)
+	if got := debug.SetMemoryLimit(-1); got != 850_000_000 {
+		t.Errorf("got %d, want 85 %% of it", got)
+	}
+	stop()
+	t.Setenv("GOMEMLIMIT", "4GiB")
+	limitCollector(group)()
+	if got := debug.SetMemoryLimit(-1); got != before {
+		t.Errorf("with GOMEMLIMIT: got %d, want it unchanged", got)
 	}
 }

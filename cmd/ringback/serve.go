@@ -107,7 +107,9 @@ const msgUp = "server is up"
 // *failure says what the operator can do.
 func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
 	defer paceProcessors()()
+	parts := memoryParts(os.DirFS("/"))
 	defer paceCollector()()
+	defer limitCollector(os.DirFS("/"))()
 	providers, closeProviders, err := openProviders(c)
 	if err != nil {
 		return err
@@ -148,7 +150,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	n, err := node.New(node.Config{
 		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel, ProviderHeaders: c.allowHeaders,
 		Guard: guard, Sender: sender, Secrets: secrets, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
-		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: memoryBudget(os.DirFS("/")), DataDir: c.watchedDir(),
+		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: parts, DataDir: c.watchedDir(),
 		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
 		Roles: c.roles, Machine: hostname(), Version: buildVersion().Version,

@@ -312,7 +312,10 @@ func TestANodeThatStopsIsNotReadyButAlive(t *testing.T) {
 
 func TestABodyIsRefusedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory = 1 << 20 }})
+	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Door = 16 << 20 }})
+	if !w.node.DoorMemory().Take(8 << 20) {
+		t.Fatal("no memory")
+	}
 	for name, c := range map[string]struct {
 		length int
 		status string
@@ -338,7 +341,10 @@ func TestABodyIsRefusedBeforeItIsSent(t *testing.T) {
 
 func TestABodyOfUnknownLengthIsRefusedWhileItComes(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory = 2 << 20 }})
+	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Door = 16 << 20 }})
+	if !w.node.DoorMemory().Take(8 << 20) {
+		t.Fatal("no memory")
+	}
 	body := func(n int) io.Reader { // not of a type whose length net/http knows
 		return io.MultiReader(strings.NewReader(`{"prompt":"`), bytes.NewReader(bytes.Repeat([]byte("x"), n)), strings.NewReader(`","events":[]}`))
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 )
 
 // A sender may be slow, but not still: a body may take bodyGrace and, on top, a
@@ -22,6 +23,11 @@ const (
 	slowestRate = 32 << 10 // bytes a second
 	bodyChunk   = 256 << 10
 )
+
+// bodyCost is how many bytes of memory each byte of a body takes at most, until its
+// job is stored: the text, what is read from it, the provider's request, that
+// compressed, and the store's copy. TestWhatABodyCosts measures it.
+const bodyCost = 4
 
 // charsets are the names of UTF-8, and of the part of it that is ASCII.
 var charsets = []string{"utf-8", "utf8", "us-ascii", "ascii"}
@@ -53,30 +59,31 @@ func jsonOnly(h http.Header) error {
 type bodyReader struct {
 	in       io.Reader
 	most     int64
-	reserve  func(bytes int64) (release func(), err error)
+	budget   *memory.Budget
+	full     func() error          // the error where the budget has no room
 	deadline func(time.Time) error // of the connection's reads
 	grace    time.Duration
 	start    time.Time
 
-	text     []byte
-	releases []func()
+	text  []byte
+	grant *memory.Grant
 }
 
 // readBody reads the body of r. The caller calls release when it has no more
 // use for it, also after an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	b := &bodyReader{
-		in: r.Body, most: s.maxBody, reserve: s.reserve,
+		in: r.Body, most: min(s.maxBody, s.door.Largest()/bodyCost), budget: s.door, grant: s.door.Grant(), full: s.node.NoRoomForBody,
 		deadline: http.NewResponseController(w).SetReadDeadline,
 		grace:    s.bodyGrace, start: time.Now(),
 	}
 	if r.ContentLength > b.most {
-		return nil, b.release, b.tooLarge()
+		return nil, b.grant.Release, b.tooLarge()
 	}
 	if err := b.read(r.ContentLength); err != nil {
-		return nil, b.release, err
+		return nil, b.grant.Release, err
 	}
-	return bytes.TrimPrefix(b.text, []byte(byteOrderMark)), b.release, nil
+	return bytes.TrimPrefix(b.text, []byte(byteOrderMark)), b.grant.Release, nil
 }
 
 // What is refused is read all the same, so far and so long, and forgotten: to a
@@ -95,18 +102,21 @@ func passOver(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.CopyN(io.Discard, r.Body, passOverBytes)
 }
 
-// read takes all of in, whose length is -1 where it is not known. Memory is
-// taken as bytes come: a length that is only said takes nobody's room. One byte
-// more than is wanted is room for the end of the body to show.
+// read reads all of in, whose length is -1 where it is not known. Nothing but the
+// first chunk is charged before it has come: a length that is only announced takes
+// no room from others. One byte more than is wanted is room for the end of the body
+// to show.
 func (b *bodyReader) read(length int64) error {
-	if length < 0 {
-		length = b.most
-	} else if length > bodyChunk { // else the first room is all of it
+	if length > bodyChunk { // otherwise the first room is all of it
 		if err := b.fits(length); err != nil {
 			return err
 		}
 	}
-	if err := b.grow(min(length, bodyChunk) + 1); err != nil {
+	first := int64(bodyChunk)
+	if length >= 0 {
+		first = min(first, length)
+	}
+	if err := b.grow(first + 1); err != nil {
 		return err
 	}
 	for extended := 0; ; {
@@ -122,7 +132,7 @@ func (b *bodyReader) read(length int64) error {
 			return b.broken(err)
 		}
 		if len(b.text) == cap(b.text) {
-			if err := b.grow(min(2*int64(cap(b.text)), max(length, int64(cap(b.text)))+1)); err != nil {
+			if err := b.grow(b.next(length)); err != nil {
 				return err
 			}
 		}
@@ -135,21 +145,28 @@ func (b *bodyReader) read(length int64) error {
 
 // fits refuses at once what there is no room for now.
 func (b *bodyReader) fits(length int64) error {
-	release, err := b.reserve(length)
-	if err == nil {
-		release()
+	if !b.budget.Take(length * bodyCost) {
+		return b.full()
 	}
-	return err
+	b.budget.Give(length * bodyCost)
+	return nil
+}
+
+// next is the size of the room that follows a full one: that of the whole body,
+// where its length is known.
+func (b *bodyReader) next(length int64) int64 {
+	if size := int64(cap(b.text)); length < size {
+		return 2 * size
+	}
+	return length + 1
 }
 
 // grow makes room for size bytes in all, once the budget allows it.
 func (b *bodyReader) grow(size int64) error {
 	size = min(size, b.most+1)
-	release, err := b.reserve(size - int64(cap(b.text)))
-	if err != nil {
-		return err
+	if !b.grant.Take(size*bodyCost - b.grant.Taken()) {
+		return b.full()
 	}
-	b.releases = append(b.releases, release)
 	b.text = append(make([]byte, 0, size), b.text...)
 	return nil
 }
@@ -157,13 +174,6 @@ func (b *bodyReader) grow(size int64) error {
 func (b *bodyReader) extend() {
 	earned := time.Duration(len(b.text)) * time.Second / slowestRate
 	_ = b.deadline(b.start.Add(b.grace + earned)) // a connection without deadlines is a test's
-}
-
-func (b *bodyReader) release() {
-	for _, f := range b.releases {
-		f()
-	}
-	b.releases = nil
 }
 
 func (b *bodyReader) tooLarge() error {

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 )
 
 // bodyFrom reads a body that send writes, under the limits of a server; the
 // connection is one in memory, so that its deadlines go by the bubble's clock.
-// It returns how much of the budget the reader took, and whether it gave it back.
+// It returns how much of the budget the reader took.
 func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []byte, taken int64, err error) {
 	t.Helper()
 	theirs, ours := net.Pipe()
@@ -23,27 +24,19 @@ func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []by
 		defer theirs.Close()
 		send(theirs)
 	}()
-	held := int64(0)
+	budget := memory.New(1 << 30)
 	start := time.Now()
 	if err := ours.SetReadDeadline(start.Add(bodyGrace)); err != nil { // as the server's ReadTimeout does
 		t.Fatal(err)
 	}
 	b := &bodyReader{
 		in: ours, most: most, deadline: ours.SetReadDeadline, grace: bodyGrace, start: start,
-		reserve: func(n int64) (func(), error) {
-			held += n
-			taken = max(taken, held)
-			return func() { held -= n }, nil
-		},
+		budget: budget, grant: budget.Grant(),
 	}
 	err = b.read(length)
 	ours.Close()
 	<-sent
-	b.release()
-	if held != 0 {
-		t.Errorf("%d bytes of the budget were not given back", held)
-	}
-	return b.text, taken, err
+	return b.text, b.grant.Taken(), err
 }
 
 func TestABodyIsReadWhole(t *testing.T) {
@@ -59,7 +52,7 @@ func TestABodyIsReadWhole(t *testing.T) {
 			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%d bytes, length %d: got %d bytes, %v", size, length, len(got), err)
 			}
-			if known && taken > int64(max(size, 512)+1) {
+			if known && taken > int64(size+1)*bodyCost {
 				t.Errorf("%d bytes took %d of the budget", size, taken)
 			}
 		}
@@ -79,7 +72,7 @@ func TestABodyOfUnknownLengthIsBounded(t *testing.T) {
 	if e.Code != ringback.TooLarge || e.Message != "the body is larger than 10000 bytes" {
 		t.Errorf("got %+v, want too_large", e)
 	}
-	if len(text) > 10_001 || taken > 10_001 {
+	if len(text) > 10_001 || taken > 10_001*bodyCost {
 		t.Errorf("%d bytes were read and %d of the budget taken", len(text), taken)
 	}
 	if text, _, err := bodyFrom(t, -1, 10_000, func(w io.Writer) { _, _ = w.Write(make([]byte, 10_000)) }); err != nil || len(text) != 10_000 {

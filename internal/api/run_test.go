@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -169,7 +170,7 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 // givesUp has a door that answers over a connection of its own, and gives that back,
 // and one that reads a body.
 func givesUp(s *Server) {
-	s.reserve = func(int64) (func(), error) { return func() {}, nil }
+	s.door = memory.New(1 << 30)
 	s.handle("POST /test/body", route{method: "POST", open: true, body: jsonBody, door: func(_ context.Context, c *call) (reply, error) {
 		return reply{body: string(c.body)}, nil
 	}})

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -80,7 +81,8 @@ type Server struct {
 	audiences    audiences
 	beat         time.Duration                                 // between two signs of life to a reader
 	readerGrace  time.Duration                                 // that a reader gets to take what is written to it
-	reserve      func(bytes int64) (release func(), err error) // of the node's memory
+	door         *memory.Budget                                // for bodies
+	reserve      func(bytes int64) (release func(), err error) // of the memory for reads
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
 	worker       bool                   // the node takes no requests
@@ -104,7 +106,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, defaultMaxConns),
-		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, reserve: n.Reserve, mux: http.NewServeMux(),
+		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, door: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API),
 	}
 	if s.log == nil {

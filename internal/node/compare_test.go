@@ -15,8 +15,7 @@ func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
-	release, err := w.node.Reserve(1<<30 - w.node.MemoryUsed()) // so that it is not born
-	must(t, err)
+	release := w.node.FillAnswers() // so that it is not born
 	j := w.ask("sim/echo", "claimed unheard")
 	way.lose.Store(1)
 	release()
@@ -32,17 +31,12 @@ func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
-	full := func() (release func()) {
-		release, err := w.node.Reserve(1<<30 - w.node.MemoryUsed())
-		must(t, err)
-		return release
-	}
-	release := full() // so that it is not born
+	release := w.node.FillAnswers() // so that it is not born
 	id := w.submit(streamed("sim/echo")).ID
 	way.lose.Store(1)
 	release()
 	w.eventually("the claim", func() bool { return w.job(id).Status == ringback.Running })
-	release = full() // so that it waits when it is freed
+	release = w.node.FillAnswers() // so that it waits when it is freed
 	s := w.watch(id, ringback.EventID{})
 	defer s.Close()
 	w.eventually("somebody to wait for its begin", func() bool { return w.node.AwaitsBegin() == 1 })

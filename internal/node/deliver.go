@@ -28,6 +28,9 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	if n.draining.Load() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
+	if n.memory.webhooks.Full() {
+		return now.Add(10 * time.Millisecond), nil
+	}
 	w, err := n.store.DueDeliveries(ctx, now)
 	if err != nil {
 		return next, err
@@ -211,9 +214,9 @@ func (n *Node) deliver(s *send) {
 	if s.pass.slot.Probe() {
 		n.tellProbe("host", d.Host)
 	}
-	held := &share{b: n.budget}
-	held.force(int64(len(s.payload.Body))) // it is there already; what comes next has to wait
-	defer held.release()
+	held := n.memory.webhooks.Grant()
+	held.Force(int64(len(s.payload.Body))) // it is there already; what comes next has to wait
+	defer held.Release()
 	headers, err := webhook.Headers(s.payload.Header)
 	if err != nil {
 		headers = http.Header{} // they were checked when submitted, by another version

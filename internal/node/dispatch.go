@@ -77,7 +77,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	if n.draining.Load() || n.diskFull() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
-	if n.budget.full() {
+	if n.memory.answers.Full() {
 		return now.Add(10 * time.Millisecond), nil
 	}
 	w, err := n.store.DueJobs(ctx, now)

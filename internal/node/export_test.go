@@ -31,11 +31,20 @@ func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 	return events, err
 }
 
-// MemoryUsed is how much of the memory for bodies and answers is taken, in bytes.
+// MemoryUsed is how much of all budgets is taken, in bytes.
 func (n *Node) MemoryUsed() int64 {
-	n.budget.mu.Lock()
-	defer n.budget.mu.Unlock()
-	return n.budget.used
+	all := int64(0)
+	for _, b := range n.memory.byName() {
+		all += b.Used()
+	}
+	return all
+}
+
+// FillAnswers takes all memory for answers, so that no job starts.
+func (n *Node) FillAnswers() (release func()) {
+	g := n.memory.answers.Grant()
+	g.Force(n.memory.answers.Size())
+	return func() { g.Release(); poke(n.wakeJobs) }
 }
 
 // TellRefusals tells what is over at a time.

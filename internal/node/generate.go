@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -43,8 +44,8 @@ var (
 // generate makes one attempt and settles it. The memory of an answer is given
 // back when it is settled: an answer that a full disk keeps here counts.
 func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
-	held := &share{b: n.budget}
-	defer held.release()
+	held := n.memory.answers.Grant()
+	defer held.Release()
 	n.tellStart(j, t)
 	var res result
 	t.trace = n.traceAttempt(j)
@@ -67,7 +68,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *feed) (res result) {
+func (n *Node) call(j *store.Job, request []byte, t *ticket, held *memory.Grant, f *feed) (res result) {
 	ctx, end := context.WithCancelCause(t.life.calls)
 	defer end(nil)
 	n.running.enter(j.Ref(), end)
@@ -95,7 +96,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *fee
 		Body:  request,
 		Model: j.Model,
 		Now:   n.now,
-		Grow:  held.grow,
+		Grow:  func(ctx context.Context, bytes int) error { return held.Grow(ctx, int64(bytes)) },
 		Sent:  func() { sent.Store(true) },
 		Delta: f.delta(),
 
@@ -131,7 +132,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *share, f *fee
 }
 
 // prepare finds the provider, and the request where the claim did not bring it.
-func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *share) (*provider.Client, []byte, error) {
+func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *memory.Grant) (*provider.Client, []byte, error) {
 	p, ok := n.cfg.Providers[j.Provider]
 	if !ok {
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
@@ -145,7 +146,7 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 			return nil, nil, errNoRequest
 		}
 	}
-	return p.Client, request, held.grow(ctx, len(request))
+	return p.Client, request, held.Grow(ctx, int64(len(request)))
 }
 
 // errNoRequest: the job can never be answered.

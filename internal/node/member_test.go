@@ -96,8 +96,7 @@ func TestWhatWasClaimedUnderAFormerIDIsNotBegun(t *testing.T) {
 		toA.claimed = make(chan struct{})
 	})})
 	former := a.node.ID()
-	release, err := a.node.Reserve(1<<30 - a.node.MemoryUsed()) // so that it is not born
-	must(t, err)
+	release := a.node.FillAnswers() // so that it is not born
 	j := a.ask("sim/echo", "claimed too early")
 	release()
 	<-toA.claimed
@@ -125,8 +124,7 @@ func TestWhatWasClaimedUnderALeaseThatRanOutIsNotBegun(t *testing.T) {
 	w := start(t, setup{node: newCluster().joining(&way, func(*node.Config) {
 		way.claimed = make(chan struct{})
 	})})
-	release, err := w.node.Reserve(1<<30 - w.node.MemoryUsed()) // so that it is not born
-	must(t, err)
+	release := w.node.FillAnswers() // so that it is not born
 	j := w.ask("sim/echo", "claimed too early")
 	release()
 	<-way.claimed

@@ -157,6 +157,8 @@ type gauges struct {
 	leaseAge    *prometheus.Desc
 	nodes       *prometheus.Desc
 	streams     *prometheus.Desc
+	memory      *prometheus.Desc // budget
+	memoryLimit *prometheus.Desc // budget
 }
 
 // anyModel stands for all models of a provider: its key is held back.
@@ -179,12 +181,14 @@ func newGauges(n *Node) *gauges {
 		leaseAge:    desc("ringback_lease_age_seconds", "For how long the node has not renewed its lease; 0 if that lasts as long as the process."),
 		nodes:       desc("ringback_nodes", "Nodes that live, as this one's last renewal showed."),
 		streams:     desc("ringback_pushed_streams", "Streams that are being pushed to a stream_to."),
+		memory:      desc("ringback_memory_bytes", "Memory that is taken of a budget, as it is charged.", "budget"),
+		memoryLimit: desc("ringback_memory_limit_bytes", "Size of a budget of memory.", "budget"),
 	}
 }
 
 // Describe is for the registry.
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.pending, g.pendingAge, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes, g.streams} {
+	for _, d := range []*prometheus.Desc{g.ready, g.jobs, g.oldest, g.pending, g.pendingAge, g.deadLetters, g.held, g.breaker, g.leaseAge, g.nodes, g.streams, g.memory, g.memoryLimit} {
 		out <- d
 	}
 }
@@ -205,6 +209,10 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	give(g.leaseAge, l.age().Seconds())
 	give(g.nodes, float64(l.alive()))
 	give(g.streams, float64(g.n.streams.count()))
+	for name, b := range g.n.memory.byName() {
+		give(g.memory, float64(b.Used()), name)
+		give(g.memoryLimit, float64(b.Size()), name)
+	}
 	give(g.jobs, float64(g.n.running.count()), string(ringback.Running))
 	if queued, err := g.n.store.Queued(ctx); err == nil {
 		give(g.jobs, float64(queued), string(ringback.Queued))

@@ -23,7 +23,7 @@
 //	signal.go    hears what other nodes have moved
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
-//	slots.go     who may call a provider now; budget.go: who may use memory;
+//	slots.go     who may call a provider now; memory.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
 //	clock.go     the one clock of all nodes; roles.go: what this one does
 //	tell.go      the log of all this, with tell_holds.go, outage.go and lines.go;
@@ -82,6 +82,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -118,9 +119,8 @@ type Config struct {
 	Concurrency int
 	// MaxQueued is how many jobs may wait; 0 means 1,000,000.
 	MaxQueued int
-	// Memory is what bodies being read and answers being assembled may take, in
-	// bytes; 0 means 1 GiB.
-	Memory int64
+	// Memory is what large things may take; a part that is 0 is that of 4 GiB.
+	Memory memory.Parts
 	// DataDir is watched for free space; "" watches nothing.
 	DataDir string
 	// DiskReserve is the free space in bytes below which nothing is accepted; 0
@@ -180,7 +180,7 @@ type Node struct {
 
 	life atomic.Pointer[life] // of the present id
 
-	budget   *budget
+	memory   budgets
 	schedule *webhook.Schedule
 
 	names      modelNames
@@ -247,7 +247,6 @@ func New(cfg Config) (*Node, error) {
 	}
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)
-	cfg.Memory = cmp.Or(cfg.Memory, 1<<30)
 	cfg.DiskReserve = cmp.Or(cfg.DiskReserve, 512<<20)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 20*time.Second)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
@@ -261,7 +260,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:            cfg,
 		store:          cfg.Store,
-		budget:         newBudget(cfg.Memory),
+		memory:         newBudgets(cfg.Memory),
 		schedule:       cfg.Schedule,
 		storedHolds:    map[store.Target]store.Hold{},
 		replays:        make(chan struct{}, replaysAtOnce),

@@ -151,9 +151,9 @@ func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Re
 	if err != nil {
 		return webhook.Result{}, err
 	}
-	held := &share{b: t.node.budget}
-	held.force(int64(len(body)))
-	defer held.release()
+	held := t.node.memory.webhooks.Grant()
+	held.Force(int64(len(body)))
+	defer held.Release()
 	ctx, cancel := context.WithTimeout(ctx, progressTry)
 	defer cancel()
 	return t.node.cfg.Sender.Send(ctx, webhook.Message{

@@ -25,7 +25,7 @@ func (n *Node) Readiness() Readiness {
 	note("doors", !n.recovered.Load(), "starting")
 	note("doors", n.draining.Load(), "stopping")
 	note("disk", n.diskFull(), "free space is below the reserve")
-	note("memory", n.budget.full(), "as much is being read as memory allows")
+	note("memory", n.memory.door.Full(), "as much is being read as memory allows")
 	l := n.life.Load()
 	if l.shared() {
 		r.Checks["database"] = "ok"

@@ -75,6 +75,14 @@ func (n *Node) refuse(reason, message string, seconds int) *ringback.Error {
 	return &ringback.Error{Code: ringback.Unavailable, Message: message, RetryAfterSeconds: seconds}
 }
 
+// refuseRead is the error of a read for which there is no room.
+func (n *Node) refuseRead() *ringback.Error {
+	return &ringback.Error{
+		Code: ringback.Unavailable, RetryAfterSeconds: 2,
+		Message: "the server is sending as much as its memory allows; try again in a moment",
+	}
+}
+
 // tellRefusals tells which spells of refusals are over.
 func (n *Node) tellRefusals(now time.Time) {
 	for _, s := range n.refusals.over(now) {

@@ -142,7 +142,7 @@ func (n *Node) submitError(err error) error {
 // slot is free. The ticket must be used or given back.
 func (n *Node) bear(j *store.Job) *ticket {
 	l := n.life.Load()
-	if !n.is(Worker) || n.budget.full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
+	if !n.is(Worker) || n.memory.answers.Full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
 		return nil
 	}
 	t := n.jobs.takeBorn(j.Lane())

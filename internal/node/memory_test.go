@@ -12,18 +12,19 @@ import (
 
 func TestABodyThatMemoryHasNoRoomForIsHeardAtTheDoor(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{node: func(c *node.Config) { c.Memory = 1 << 20 }})
-	release, err := w.node.Reserve(1 << 20)
-	must(t, err)
-	_, err = w.node.Reserve(1)
-	if e := fault(t, err, ringback.Unavailable); e.RetryAfterSeconds < 1 {
+	w := start(t, setup{node: func(c *node.Config) { c.Memory.Door = 1 << 20 }})
+	body := w.node.DoorMemory().Grant()
+	body.Force(1 << 20)
+	if w.node.DoorMemory().Take(1) {
+		t.Error("a full budget gave a byte")
+	}
+	if e := fault(t, w.node.NoRoomForBody(), ringback.Unavailable); e.RetryAfterSeconds < 1 {
 		t.Errorf("Retry-After: got %d, want some seconds", e.RetryAfterSeconds)
 	}
 	if r := w.node.Readiness(); r.Ready || r.Checks["memory"] == "ok" {
 		t.Errorf("readiness: got %+v, want not ready for memory", r)
 	}
-	release()
-	release() // gives nothing back twice
+	body.Release()
 	if used := w.node.MemoryUsed(); used != 0 {
 		t.Errorf("after the release: %d bytes are taken", used)
 	}
@@ -32,9 +33,8 @@ func TestABodyThatMemoryHasNoRoomForIsHeardAtTheDoor(t *testing.T) {
 
 func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{node: func(c *node.Config) { c.Memory = 1 << 20 }})
-	release, err := w.node.Reserve(1 << 20)
-	must(t, err)
+	w := start(t, setup{})
+	release := w.node.FillAnswers()
 	j := w.ask("sim/echo", "waits for memory")
 	at := ringback.Time{Time: time.Now().Add(300 * time.Millisecond)}
 	until := w.submit(ringback.Request{Prompt: "waits in vain", ExpiresAt: &at})
@@ -52,7 +52,7 @@ func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
 // overdraw, or all would wait for each other.
 func TestAnswersThatAreTooMuchTogetherComeOneAfterTheOther(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{node: func(c *node.Config) { c.Memory = 16 << 10 }})
+	w := start(t, setup{node: func(c *node.Config) { c.Memory.Answers = 16 << 10 }})
 	var ids []string
 	for i := range 8 {
 		ids = append(ids, w.ask("sim/echo?words=6000", fmt.Sprint("large ", i)).ID)
@@ -70,7 +70,7 @@ func TestAnAnswerThatWaitsForMemoryCanBeCancelled(t *testing.T) {
 	const memory = 10 << 10
 	held := make(chan struct{})
 	w := start(t, setup{
-		node: func(c *node.Config) { c.Memory = memory },
+		node: func(c *node.Config) { c.Memory.Answers = memory },
 		hold: func(c simulate.Call) <-chan struct{} {
 			if c.Prompt == "waits" {
 				return held

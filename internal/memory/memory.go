@@ -1,0 +1,187 @@
+// Package memory limits how much memory the large things of a process take
+// together: bodies, answers, webhooks. Bytes are charged at what their life really
+// costs, before they are allocated, and given back when they die.
+package memory
+
+import (
+	"context"
+	"sync"
+)
+
+// A Budget is a number of bytes that many share. A part of it is kept for small
+// charges, so that they pass while large ones wait.
+type Budget struct {
+	size int64
+	// Charges above small may take large bytes together; the rest is for the others.
+	small, large int64
+
+	mu    sync.Mutex
+	used  int64
+	freed chan struct{} // closed when bytes are given back; nil while nobody waits
+
+	// overdraft is held by the one grant that may go beyond size.
+	overdraft chan struct{}
+}
+
+const (
+	// Small is the largest charge that counts as small: what 64 KiB cost at most.
+	Small = 512 << 10
+	// keptPart is the part of a budget that is kept for small charges.
+	keptPart = 8
+	// smallPart bounds a small charge in a small budget.
+	smallPart = 64
+)
+
+// New returns a budget of size bytes.
+func New(size int64) *Budget {
+	return &Budget{
+		size: size, small: min(Small, size/smallPart), large: size - size/keptPart,
+		overdraft: make(chan struct{}, 1),
+	}
+}
+
+// Size returns how many bytes there are.
+func (b *Budget) Size() int64 { return b.size }
+
+// Largest returns the largest charge that can ever be taken.
+func (b *Budget) Largest() int64 { return b.large }
+
+// Used returns how many bytes are taken.
+func (b *Budget) Used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+// Full reports whether nothing new should be begun.
+func (b *Budget) Full() bool { return b.Used() >= b.size }
+
+// Crowded reports whether a large charge has no room.
+func (b *Budget) Crowded() bool { return b.Used() >= b.large }
+
+// Take takes n bytes if there is room for them.
+func (b *Budget) Take(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.take(n, n)
+}
+
+// TakeOrWait takes n bytes if there is room for them. Otherwise it returns a
+// channel that is closed when bytes are given back.
+func (b *Budget) TakeOrWait(n int64) (freed <-chan struct{}) {
+	return b.takeOrWait(n, n)
+}
+
+func (b *Budget) takeOrWait(n, whole int64) (freed <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.take(n, whole) {
+		return nil
+	}
+	if b.freed == nil {
+		b.freed = make(chan struct{})
+	}
+	return b.freed
+}
+
+// take takes n bytes for a charge that is whole bytes with them. The caller holds the lock.
+func (b *Budget) take(n, whole int64) bool {
+	room := b.size
+	if whole > b.small {
+		room = b.large
+	}
+	if b.used+n > room {
+		return false
+	}
+	b.used += n
+	return true
+}
+
+// Give gives bytes back.
+func (b *Budget) Give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
+}
+
+func (b *Budget) force(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used += n
+}
+
+// A Grant is what one user has taken of a budget. It is not for several goroutines
+// at once.
+type Grant struct {
+	budget    *Budget
+	taken     int64
+	overdrawn bool
+}
+
+// Grant returns an empty grant.
+func (b *Budget) Grant() *Grant { return &Grant{budget: b} }
+
+// Taken returns how many bytes the grant has.
+func (g *Grant) Taken() int64 { return g.taken }
+
+// Take takes n bytes more if there is room for them.
+func (g *Grant) Take(n int64) bool {
+	g.budget.mu.Lock()
+	defer g.budget.mu.Unlock()
+	if !g.budget.take(n, g.taken+n) {
+		return false
+	}
+	g.taken += n
+	return true
+}
+
+// Grow takes n bytes more and waits for them if need be. Those who all wait for each
+// other would wait for ever, so one grant at a time may overdraw its budget.
+func (g *Grant) Grow(ctx context.Context, n int64) error {
+	for !g.overdrawn {
+		freed := g.budget.takeOrWait(n, g.taken+n)
+		if freed == nil {
+			g.taken += n
+			return nil
+		}
+		select {
+		case g.budget.overdraft <- struct{}{}:
+			g.overdrawn = true
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	g.Force(n)
+	return nil
+}
+
+// Force takes n bytes more in any case: they are allocated already.
+func (g *Grant) Force(n int64) {
+	g.budget.force(n)
+	g.taken += n
+}
+
+// Release gives everything back. A second call does nothing.
+func (g *Grant) Release() {
+	if g.taken != 0 {
+		g.budget.Give(g.taken)
+		g.taken = 0
+	}
+	if g.overdrawn {
+		g.overdrawn = false
+		<-g.budget.overdraft
+	}
+}
+
+// Shrink gives back all but n bytes.
+func (g *Grant) Shrink(n int64) {
+	if over := g.taken - n; over > 0 {
+		g.budget.Give(over)
+		g.taken = n
+	}
+}

@@ -1,0 +1,48 @@
+package node
+
+import (
+	"cmp"
+
+	"github.com/ringback/ringback/internal/memory"
+)
+
+// budgets are who may use memory for what is large. A request for which there is no
+// room is refused; a claim waits; an answer that grows waits too, which holds its
+// provider up.
+type budgets struct{ door, reads, answers, webhooks *memory.Budget }
+
+func newBudgets(sizes memory.Parts) budgets {
+	usual := memory.Split(4 << 30)
+	return budgets{
+		door:     memory.New(cmp.Or(sizes.Door, usual.Door)),
+		reads:    memory.New(cmp.Or(sizes.Reads, usual.Reads)),
+		answers:  memory.New(cmp.Or(sizes.Answers, usual.Answers)),
+		webhooks: memory.New(cmp.Or(sizes.Webhooks, usual.Webhooks)),
+	}
+}
+
+// The budgets by their names in metrics.
+func (b *budgets) byName() map[string]*memory.Budget {
+	return map[string]*memory.Budget{"door": b.door, "reads": b.reads, "answers": b.answers, "webhooks": b.webhooks}
+}
+
+// DoorMemory is for the bodies of requests until their jobs are stored.
+func (n *Node) DoorMemory() *memory.Budget { return n.memory.door }
+
+// ReadsMemory is for what goes out to clients.
+func (n *Node) ReadsMemory() *memory.Budget { return n.memory.reads }
+
+// NoRoomForBody is the user's error where DoorMemory has no room.
+func (n *Node) NoRoomForBody() error {
+	return n.refuse(refusedMemory, "the server is reading as much as its memory allows; try again in a moment", 2)
+}
+
+// ReserveRead takes bytes of ReadsMemory; they must be given back by release. The
+// error is the user's: unavailable.
+func (n *Node) ReserveRead(bytes int64) (release func(), err error) {
+	g := n.memory.reads.Grant()
+	if !g.Take(bytes) {
+		return nil, n.refuseRead()
+	}
+	return g.Release, nil
+}
