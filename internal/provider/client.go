@@ -53,7 +53,7 @@ type Config struct {
 	// IdleTimeout bounds the silence within a stream, after its first event; 0
 	// means 120 s.
 	IdleTimeout time.Duration
-	// MaxAnswer bounds an answer in bytes as they are sent; 0 means 64 MiB.
+	// MaxAnswer bounds an answer in bytes, once they are decoded; 0 means 64 MiB.
 	MaxAnswer int64
 	// UserAgent names us; "" means Ringback.
 	UserAgent string

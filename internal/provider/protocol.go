@@ -48,8 +48,8 @@ type assembler interface {
 	// is a complaint if the provider broke off with one, else it says in what
 	// way the stream is garbage.
 	add(event sse.Event) (done bool, err error)
-	// ended says whether the answer is whole if the stream ends here, in good
-	// order: some servers leave out the event that says so.
+	// ended reports whether the answer is whole even if nothing follows: some servers
+	// leave out the event that says so.
 	ended() bool
 	// finishes reports whether the answer is whole with the event of this data, which is
 	// JSON.
