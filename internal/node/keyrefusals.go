@@ -16,8 +16,10 @@ import (
 // firewall that dislikes a prompt answers 403, too. So one job alone never holds a
 // key. Its own tries wait, each longer than the last, while all others go on.
 // The key is held when different jobs are refused in a row, and freed as soon as a
-// call that began after them is answered. A job that is refused again and again
-// while others are answered in between is at fault itself.
+// call that began after them is answered. A job that is refused three times although
+// another one was answered after its first refusal is at fault itself. It need not be
+// one between each two of its tries: where the jobs that it came with are done, nobody
+// else is there to be answered, and it would wait for ever.
 //
 // Only refusals of the account count like this. A model that asks to stay away (429,
 // 529, 503) may well refuse the same job three times and answer others in between:
@@ -25,8 +27,8 @@ import (
 const (
 	// heldAfter is how many different jobs are refused in a row when a key is held.
 	heldAfter = 3
-	// faultAfter is how many refusals of a job, with answers to others in between, are
-	// its own fault.
+	// faultAfter is how many refusals of a job, with an answer to another one after the
+	// first of them, are its own fault.
 	faultAfter = 3
 	// refusedKept bounds the refused jobs that a record keeps.
 	refusedKept = 64
@@ -49,7 +51,8 @@ type keyRecord struct {
 type ownRefusals struct {
 	provider string
 	count    int   // the pauses grow with it
-	against  int   // those with an answer to another job's call before each
+	against  int   // those while the key was not held
+	first    int64 // the call of the first of these
 	call     int64 // the last one
 	at       time.Time
 	until    time.Time
@@ -101,13 +104,15 @@ func (s *slots) refusedKey(t *ticket, c cause, named time.Time) keyRefusal {
 		own = &ownRefusals{provider: t.provider}
 		s.own[c.Job] = own
 	}
-	if own.against == 0 || rec.answered > own.call {
-		own.against++
+	if !held {
+		if own.against++; own.against == 1 {
+			own.first = t.call
+		}
 	}
 	own.count++
 	own.call, own.at, own.cause = t.call, now, c
 	own.until = later(now.Add(s.gate.Pause(own.count)), named)
-	return keyRefusal{hold: held || len(rec.refused) >= heldAfter, fault: own.against >= faultAfter, until: own.until}
+	return keyRefusal{hold: held || len(rec.refused) >= heldAfter, fault: own.against >= faultAfter && rec.answered > own.first, until: own.until}
 }
 
 // answeredKey notes that a call was accepted: its key works. It tells whether that
@@ -218,6 +223,6 @@ func (s *slots) refusedAlone(j *store.Job) bool {
 func atFault(f *provider.Error) reason {
 	r := failure(f)
 	r.code = ringback.CodeProviderRejected
-	r.sentence = fmt.Sprintf("the provider refused this request %d times, and answered others with the same key in between; the last time: %s", faultAfter, f.Message)
+	r.sentence = fmt.Sprintf("the provider refused this request %d times, and answered others with the same key meanwhile; the last time: %s", faultAfter, f.Message)
 	return r
 }
