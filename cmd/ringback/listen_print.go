@@ -85,6 +85,8 @@ func (p *printer) verdict(r received) string {
 		return p.paint.red(fmt.Sprintf("NOT VERIFIED: X-Webhook-Signature: %v", r.simple))
 	case r.changed:
 		return p.paint.red(fmt.Sprintf("%s · same webhook-id, OTHER BYTES than before (try %d)", verified, r.try))
+	case r.resized:
+		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, more or less of the same answer", r.try)
 	case r.try > 1:
 		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
 	default:

@@ -22,7 +22,8 @@ type received struct {
 	path    string
 	id      string // webhook-id; "" if there is none
 	try     int    // of this id, from 1; 0 if there is no id, or the webhook does not verify
-	changed bool   // the same id came with other bytes before: this must never happen
+	changed bool   // the same id came with other bytes in this form before: this must never happen
+	resized bool   // the same id came before, but in no such form
 	message error  // what is wrong with the three headers of Standard Webhooks
 	simple  error  // what is wrong with X-Webhook-Signature
 	// rotating: the server signs with several secrets, and only webhook-signature was
@@ -51,8 +52,17 @@ type receiver struct {
 
 // seen is what is kept of an id.
 type seen struct {
-	tries int
-	body  [sha256.Size]byte
+	tries  int
+	bodies map[form][sha256.Size]byte // the first of each form
+}
+
+// form is how much of an answer a webhook carries: it is sent in a smaller form, under
+// the same id, to a receiver that answered 413, or when it is asked for.
+type form struct{ result, response, partial bool }
+
+func formOf(body []byte) form {
+	has := func(member string) bool { return gjson.GetBytes(body, member).Exists() }
+	return form{has("result"), has("response"), has("partial_result")}
 }
 
 const (
@@ -126,15 +136,19 @@ func (r *receiver) judge(req *http.Request, body []byte) received {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sum := sha256.Sum256(body)
+	sum, its := sha256.Sum256(body), formOf(body)
 	s, known := r.seen[got.id]
 	if !known {
-		s.body = sum
+		s.bodies = map[form][sha256.Size]byte{}
 		r.remember(got.id)
+	}
+	first, again := s.bodies[its]
+	if !again {
+		first, s.bodies[its] = sum, sum
 	}
 	s.tries++
 	r.seen[got.id] = s
-	got.try, got.changed = s.tries, s.body != sum
+	got.try, got.changed, got.resized = s.tries, first != sum, known && !again
 	return got
 }
 
