@@ -38,4 +38,4 @@ soak: ## ten minutes of load: does anything grow? adds to docs/benchmarks.md
 	bench/run.sh --workloads soak --json ../docs/benchmarks/results.json --docs ../docs
 
 clean: ## remove what build, cover and test.sh left in this checkout
-	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv bench/bullmq/node_modules bench/celery/.venv internal/api/testdata/web/node_modules internal/postgrestest/versions/node_modules
+	rm -rf ringback cover.out examples/receivers/node/node_modules examples/receivers/python/.venv deploy/.bin examples/local-model/.venv bench/bullmq/node_modules bench/celery/.venv internal/api/testdata/web/node_modules e2e/testdata/schemathesis/.venv internal/postgrestest/versions/node_modules

@@ -15,8 +15,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null # nothing below may ask a question
 
 node_dirs=(examples/receivers/node internal/api/testdata/web)
-python_dir=examples/receivers/python
-venv_python=$python_dir/.venv/bin/python
 postgres_dir=internal/postgrestest/versions
 promtool=deploy/.bin/promtool
 long=
@@ -30,7 +28,8 @@ main() {
   command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin # where the archive of go.dev is unpacked
   need_tools
   need_node_modules "${node_dirs[@]}"
-  need_python_venv
+  need_python_venv examples/receivers/python flask,standardwebhooks
+  need_python_venv e2e/testdata/schemathesis schemathesis
   need_promtool
   if [[ $# == 0 ]]; then
     whole=1
@@ -132,13 +131,15 @@ need_postgres_versions() {
 
 postgres_versions() { compgen -G "$PWD/$postgres_dir/node_modules/postgres-*/native/bin" || true; }
 
+# need_python_venv installs the requirements of a directory, unless its modules are there.
 need_python_venv() {
-  cmp -s "$python_dir/requirements.txt" "$python_dir/.venv/.installed" &&
-    "$venv_python" -c 'import flask, standardwebhooks' 2>/dev/null && return # it breaks when the system's Python changes
-  say "pip install in $python_dir"
-  python3 -m venv --clear "$python_dir/.venv"
-  "$venv_python" -m pip install --quiet --disable-pip-version-check --requirement "$python_dir/requirements.txt" >&2
-  cp "$python_dir/requirements.txt" "$python_dir/.venv/.installed"
+  local dir=$1 modules=$2 python=$1/.venv/bin/python
+  cmp -s "$dir/requirements.txt" "$dir/.venv/.installed" &&
+    "$python" -c "import $modules" 2>/dev/null && return # it breaks when the system's Python changes
+  say "pip install in $dir"
+  python3 -m venv --clear "$dir/.venv"
+  "$python" -m pip install --quiet --disable-pip-version-check --requirement "$dir/requirements.txt" >&2
+  cp "$dir/requirements.txt" "$dir/.venv/.installed"
 }
 
 # need_promtool unpacks promtool out of Debian's package of Prometheus, which is

@@ -23,7 +23,7 @@ func (s *Server) openapi(context.Context, *call) (reply, error) {
 
 // describe writes the document of a table. The same table serves, so that the
 // two can't differ.
-func describe(version string, table []route) ([]byte, error) {
+func describe(version string, table []route, providerHeaders []string) ([]byte, error) {
 	described := make([]openapi.Route, len(table))
 	for i, rt := range table {
 		described[i] = openapi.Route{
@@ -31,7 +31,7 @@ func describe(version string, table []route) ([]byte, error) {
 			Errors: append(rt.refusals(), rt.errors...),
 		}
 	}
-	return openapi.Document(version, described, statusOf)
+	return openapi.Document(version, described, statusOf, providerHeaders)
 }
 
 // refusals are the errors that a request meets on its way to the door.

@@ -57,7 +57,7 @@ func showsEveryOperation(t *testing.T, b *browser) {
 			want = append(want, strings.ToUpper(method)+" "+path)
 		}
 	}
-	for _, event := range ringback.TerminalEvents {
+	for _, event := range slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress}) {
 		want = append(want, "POST "+string(event))
 	}
 	slices.Sort(want)

@@ -120,7 +120,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	s.closing, s.close = context.WithCancel(context.Background())
 	context.AfterFunc(s.closing, s.readers.dismiss)
 	table := s.routes()
-	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table) })
+	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table, n.ProviderHeaders()) })
 	s.mount(table)
 	return s, nil
 }

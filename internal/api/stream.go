@@ -105,10 +105,14 @@ const (
 // resumesAfter is the event that a reader has seen last. What an EventSource sends
 // when it comes again is newer than its URL.
 func resumesAfter(c *call) (ringback.EventID, error) {
-	name, text := headerLastEventID, c.header.Get(headerLastEventID)
-	if text == "" {
-		name, text = "after", c.query.text("after")
+	after, err := eventID("after", c.query.text("after"))
+	if text := c.header.Get(headerLastEventID); err == nil && text != "" {
+		return eventID(headerLastEventID, text)
 	}
+	return after, err
+}
+
+func eventID(name, text string) (ringback.EventID, error) {
 	id, err := ringback.ParseEventID(text)
 	if err != nil {
 		return id, invalidParameter(name, "must be the id of an event, ATTEMPT-NUMBER, such as 1-7")

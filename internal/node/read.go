@@ -207,6 +207,9 @@ func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit
 		return page, userError(id, err)
 	}
 	seen := cursor == ""
+	if _, err := uuid.Parse(cursor); err != nil && !seen {
+		return page, badCursor()
+	}
 	for i := range deliveries {
 		switch {
 		case !seen:
@@ -217,9 +220,6 @@ func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit
 		default:
 			page.Data = append(page.Data, n.viewDelivery(&deliveries[i], tries[i]))
 		}
-	}
-	if !seen {
-		return page, badCursor()
 	}
 	return page, nil
 }

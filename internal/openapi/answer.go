@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -67,12 +68,22 @@ func (w *writer) errors() map[ringback.Code]*response {
 // webhook is what a receiver serves, and how its answers are understood.
 func (w *writer) webhook(event ringback.EventType) *operation {
 	coming, answering := w.manual.at("What comes"), w.manual.at("Answering")
-	status := strings.TrimPrefix(string(event), "job.")
+	status, summary := strings.TrimPrefix(string(event), "job."), ""
+	name := status
+	switch event {
+	case ringback.EventStarted:
+		status, summary = string(ringback.Running), "An attempt of a job has begun; sent once, and to those alone who ask for it"
+	case ringback.EventProgress:
+		status, summary = string(ringback.Running), "The answer of a job as far as it has come; sent once, and to those alone who ask for it"
+	default:
+		summary = "A job is " + status
+	}
 	body := &media{Schema: &schema{AllOf: []*schema{
 		w.schemas.of(reflect.TypeFor[ringback.Event](), ""),
 		{Properties: properties{{"type", &schema{Const: string(event)}}, {"status", &schema{Const: status}}}},
 	}}}
-	for _, e := range coming.of("event") {
+	underWay := w.manual.at("`job.started` and `job.progress`")
+	for _, e := range slices.Concat(coming.of("event"), underWay.of("event")) {
 		if gjson.GetBytes(e, "type").Str == string(event) {
 			body.Example = e
 		}
@@ -82,7 +93,7 @@ func (w *writer) webhook(event ringback.EventType) *operation {
 		h.Required = !strings.HasPrefix(h.Name, "trace") // those come only where there is a trace
 	}
 	o := &operation{
-		ID: status, Summary: "A job is " + status, Description: answering.prose,
+		ID: name, Summary: summary, Description: answering.prose,
 		Security: []map[string][]string{}, Parameters: headers,
 		RequestBody: &requestBody{Required: true, Content: map[string]*media{asJSON: body}},
 		Responses:   map[string]*response{},
@@ -143,25 +154,32 @@ func pathParameter(path, name string) parameter {
 	return p
 }
 
+// hostPattern is a receiver's host, with or without scheme and port, or nothing.
+const hostPattern = `^(((https?|wss?)://)?` +
+	`(([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.){0,3}[a-zA-Z]([a-zA-Z0-9_-]{0,40}[a-zA-Z0-9_])?\.?` +
+	`|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])` +
+	`|\[(([0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(([0-9a-fA-F]{1,4}:){1,6}|:):[0-9a-fA-F]{1,4})\])` +
+	`(:(80|443|[2-9][0-9]{3}|[1-5][0-9]{4}))?/?)?$`
+
 var queryParameters = map[string]*schema{
 	"limit":          {Type: "integer", Minimum: new(1), Maximum: new(100), Default: 20},
-	"cursor":         {Type: "string"},
+	"cursor":         orEmpty(schema{Type: "string", Format: "uuid"}),
 	"status":         {Type: "string", Enum: wordsOf[ringback.Status]()},
 	"model":          {Type: "string"},
 	"provider":       {Type: "string"},
 	"code":           {Type: "string", Enum: wordsOf[ringback.ErrorDetailCode]()},
 	"kind":           {Type: "string", Enum: wordsOf[ringback.DeadKind](), Default: "job"},
-	"host":           {Type: "string"},
+	"host":           {Type: "string", Pattern: hostPattern},
 	"webhook":        {Type: "string", Enum: append(wordsOf[ringback.DeliveryStatus](), string(ringback.NoDelivery))},
-	"job":            {Type: "string", Format: "uuid"},
-	"status_code":    {Type: "string", Pattern: "^([1-9][0-9]{2}|[1-9][xX]{2}|none|0)$"},
-	"older_than":     {Type: "string", Pattern: "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?$"},
-	"created_after":  {Type: "string", Format: "date-time"},
-	"created_before": {Type: "string", Format: "date-time"},
-	"ended_after":    {Type: "string", Format: "date-time"},
-	"ended_before":   {Type: "string", Format: "date-time"},
-	"wait":           {Type: "string", Pattern: "^([0-9]|[1-5][0-9]|60)s?$"},
-	"after":          {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
+	"job":            orEmpty(schema{Type: "string", Format: "uuid"}),
+	"status_code":    orEmpty(schema{Type: "string", Pattern: "^([1-9][0-9]{2}|[1-9][xX]{2}|none|0)$"}),
+	"older_than":     orEmpty(schema{Type: "string", Pattern: "^(0|([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?)$"}),
+	"created_after":  orEmpty(schema{Type: "string", Format: "date-time"}),
+	"created_before": orEmpty(schema{Type: "string", Format: "date-time"}),
+	"ended_after":    orEmpty(schema{Type: "string", Format: "date-time"}),
+	"ended_before":   orEmpty(schema{Type: "string", Format: "date-time"}),
+	"wait":           orEmpty(schema{Type: "string", Pattern: "^([0-9]|[1-5][0-9]|60)s?$"}),
+	"after":          orEmpty(schema{Type: "string", Pattern: "^[0-9]{1,18}-[0-9]{1,18}$"}),
 	"token":          {Type: "string"},
 	"include":        {Type: "string", Enum: words("request")},
 }
@@ -171,22 +189,33 @@ func queryParameter(path, name string) *schema {
 	if name == "status" && path == "/api/deliveries" {
 		return &schema{Type: "string", Enum: wordsOf[ringback.DeliveryStatus]()}
 	}
+	if name == "cursor" && strings.HasSuffix(path, "/attempts") {
+		return orEmpty(schema{Type: "string", Pattern: "^[0-9]{1,18}$"})
+	}
 	return queryParameters[name]
+}
+
+// orEmpty is a text in a query or a header, where an empty one is the same as none.
+func orEmpty(s schema) *schema {
+	form := schema{Pattern: s.Pattern, Format: s.Format, Enum: s.Enum}
+	s.Pattern, s.Format, s.Enum = "", "", nil
+	s.AnyOf = []*schema{&form, {MaxLength: new(0)}}
+	return &s
 }
 
 // requestHeaders are those of our requests, and of a webhook.
 var requestHeaders = map[string]*schema{
 	"Idempotency-Key":     {Type: "string", MinLength: new(1), MaxLength: new(255)},
-	"X-Callback-URL":      {Type: "string", Format: "uri", MaxLength: new(2048)},
-	"X-Request-Id":        {Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"},
-	"Last-Event-ID":       {Type: "string", Pattern: "^[0-9]+-[0-9]+$"},
+	"X-Callback-URL":      orEmpty(schema{Type: "string", Format: "uri", MaxLength: new(2048)}),
+	"X-Request-Id":        {Type: "string"}, // one that is not fit for a log is replaced
+	"Last-Event-ID":       orEmpty(schema{Type: "string", Pattern: "^[0-9]{1,18}-[0-9]{1,18}$"}),
 	"Prefer":              {Type: "string"},
 	"anthropic-beta":      passedOn,
 	"anthropic-version":   passedOn,
 	"openai-beta":         passedOn,
 	"openai-organization": passedOn,
 	"openai-project":      passedOn,
-	"traceparent":         {Type: "string", Pattern: "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?$"},
+	"traceparent":         {Type: "string"}, // one that is not valid is ignored
 	"tracestate":          {Type: "string"},
 	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
 	"webhook-id":          {Type: "string", Format: "uuid"},
@@ -199,7 +228,7 @@ var requestHeaders = map[string]*schema{
 var passedOn = &schema{Type: "string", MaxLength: new(4096)}
 
 var answerHeaders = map[string]*parameter{
-	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: requestHeaders["X-Request-Id"]},
+	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: &schema{Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"}},
 	"Location":             {Description: "the `status_url` of the job", Schema: &schema{Type: "string", Format: "uri-reference"}},
 	"Idempotency-Replayed": {Description: "`true`: the key was known, and nothing new was accepted", Schema: &schema{Type: "string", Const: "true"}},
 	"Preference-Applied":   {Description: "`wait=N`: for how many seconds at most the answer waited for the job's end", Schema: &schema{Type: "string", Pattern: "^wait=[0-9]+$"}},

@@ -59,10 +59,10 @@ type About struct {
 }
 
 // Document writes the OpenAPI document of the routes. statusOf is the HTTP status
-// of each code.
-func Document(version string, routes []Route, statusOf map[ringback.Code]int) ([]byte, error) {
+// of each code, providerHeaders are the names that requests may pass on.
+func Document(version string, routes []Route, statusOf map[ringback.Code]int, providerHeaders []string) ([]byte, error) {
 	m := readManual()
-	w := writer{manual: m, statusOf: statusOf, schemas: schemas{m, map[string]*schema{}}, used: map[ringback.Code]bool{}}
+	w := writer{manual: m, statusOf: statusOf, schemas: schemas{m, map[string]*schema{}}, used: map[ringback.Code]bool{}, routes: routes}
 	paths := map[string]map[string]*operation{}
 	for _, r := range routes {
 		if paths[r.Path] == nil {
@@ -71,10 +71,11 @@ func Document(version string, routes []Route, statusOf map[ringback.Code]int) ([
 		paths[r.Path][strings.ToLower(r.Method)] = w.operation(r)
 	}
 	webhooks := map[string]map[string]*operation{}
-	for _, event := range ringback.TerminalEvents {
+	for _, event := range pushed {
 		webhooks[string(event)] = map[string]*operation{"post": w.webhook(event)}
 	}
 	w.schemas.of(reflect.TypeFor[ringback.Error](), "")
+	w.schemas.nameHeaders(providerHeaders)
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -115,6 +116,7 @@ type writer struct {
 	statusOf map[ringback.Code]int
 	schemas  schemas
 	used     map[ringback.Code]bool
+	routes   []Route
 }
 
 func (w *writer) operation(r Route) *operation {
@@ -180,6 +182,9 @@ func (w *writer) requestBody(r Route, s *section, heading string) *requestBody {
 	if r.Takes.Kind() == reflect.Struct {
 		m.Schema = w.schemas.of(r.Takes, heading)
 	}
+	if r.Method == http.MethodDelete { // nothing is changed of what goes
+		m.Schema = &schema{AllOf: []*schema{m.Schema, {Properties: properties{{"patch", &schema{Type: "null"}}}, AdditionalProperties: true}}}
+	}
 	for i, body := range w.sent(r.Takes, s) {
 		m.Examples["example"+strconv.Itoa(i+1)] = &namedExample{Summary: fieldsOf(body), Value: body}
 	}
@@ -218,10 +223,10 @@ func (w *writer) responses(r Route, s *section, heading string) map[string]*resp
 }
 
 func (w *writer) success(r Route, s *section, heading string, status int) *response {
-	a := &response{Description: http.StatusText(status), Headers: headerRefs(append([]string{"X-Request-Id"}, r.Headers...))}
+	a := &response{Description: http.StatusText(status), Headers: headerRefs(append([]string{"X-Request-Id"}, r.Headers...)), Links: w.links(r)}
 	switch {
 	case r.Media != "" && len(r.Gives) == 1:
-		a.Content = map[string]*media{r.Media: {Schema: w.schemas.of(r.Gives[0], heading)}}
+		a.Content = map[string]*media{r.Media: {Schema: serverSentEvent(w.schemas.of(r.Gives[0], heading))}}
 	case r.Media != "":
 		kind := "string"
 		if r.Media == asJSON {
@@ -240,6 +245,39 @@ func (w *writer) success(r Route, s *section, heading string, status int) *respo
 		a.Content = map[string]*media{asJSON: m}
 	}
 	return a
+}
+
+// links lead from an answer that has an id to the paths that take it.
+func (w *writer) links(r Route) map[string]*answerLink {
+	if r.Method != http.MethodPost || len(r.Gives) != 1 {
+		return nil
+	}
+	under, field := "", ""
+	switch r.Gives[0] {
+	case reflect.TypeFor[ringback.Accepted](), reflect.TypeFor[ringback.Job]():
+		under, field = "/api/jobs/{id}", "job_id"
+	case reflect.TypeFor[ringback.Delivery]():
+		under, field = "/api/deliveries/{id}", "delivery_id"
+	default:
+		return nil
+	}
+	links := map[string]*answerLink{}
+	for _, to := range w.routes {
+		if strings.HasPrefix(to.Path, under) {
+			links[to.ID] = &answerLink{to.ID, map[string]string{"id": "$response.body#/" + field}}
+		}
+	}
+	return links
+}
+
+// serverSentEvent is one of the events that a stream consists of, with its data as JSON.
+func serverSentEvent(data *schema) *schema {
+	return &schema{Type: "object", Properties: properties{
+		{"id", &schema{Type: "string"}},
+		{"event", &schema{Type: "string", Enum: words(streamed...)}},
+		{"data", &schema{Type: "string", ContentMediaType: asJSON, ContentSchema: data}},
+		{"retry", &schema{Type: "integer"}},
+	}}
 }
 
 func headerRefs(names []string) map[string]*parameter {

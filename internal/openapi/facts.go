@@ -63,13 +63,13 @@ var enums = map[reflect.Type][]any{
 		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.Unavailable, ringback.Loop, ringback.Internal),
 }
 
-// underway are the events of a job that has not ended. A stream carries streamed, webhooks sent.
+// underway are the events of a job that has not ended. A stream carries streamed, webhooks pushed.
 var (
 	underway = []ringback.EventType{
 		ringback.EventQueued, ringback.EventStarted, ringback.EventDelta, ringback.EventRetrying, ringback.EventProgress,
 	}
 	streamed = slices.Concat(underway[:4], ringback.TerminalEvents)
-	sent     = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
+	pushed   = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
 )
 
 func words[T ~string](all ...T) []any {
@@ -102,7 +102,7 @@ var facts = map[string]fact{
 	"status_code":      between(100, 999),
 	"attempt":          atLeast(1),
 	"try":              atLeast(1),
-	"max_attempts":     atLeast(1),
+	"max_attempts":     atLeast(0), // 0 once the content is deleted
 	"cost_usd":         atLeast(0),
 
 	"metadata": func(s *schema) { s.Type = "object" },
@@ -125,56 +125,50 @@ var facts = map[string]fact{
 	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
 		"unknown"),
 	"StreamEvent.type": func(s *schema) { s.Enum = words(streamed...) },
-	"Event.type":       func(s *schema) { s.Enum = words(sent...) },
+	"Event.type":       func(s *schema) { s.Enum = words(pushed...) },
 	"Delivery.last_error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
 		"unknown"),
+	"Delivery.url":        format("uri-reference"), // "" once the content is deleted
+	"Node.expires_at":     (*schema).orNull,
 	"Delivery.event":      func(s *schema) { s.Enum = words(ringback.TerminalEvents...) },
 	"StreamEvent.attempt": atLeast(0),
 	"StreamEvent.number":  atLeast(1),
-	"Event.status":        oneOf("completed", "failed", "cancelled", "expired"),
+	"Event.status":        oneOf("completed", "failed", "cancelled", "expired", "running"),
 
-	"Request.messages":         func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
-	"Request.system":           func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
-	"Request.callback_url":     func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
-	"Request.model":            func(s *schema) { s.MaxLength = new(256) },
-	"Request.callback_headers": func(s *schema) { s.MaxProperties = new(10) },
+	"Request.messages":     func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
+	"Request.system":       func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
+	"Request.callback_url": func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
+	"Request.model":        func(s *schema) { s.MaxLength = new(256) },
+	"Request.callback_headers": func(s *schema) {
+		s.MaxProperties, s.PropertyNames = new(10), &schema{Pattern: headerName}
+		s.AdditionalProperties = &schema{Type: "string", Pattern: headerValue}
+	},
 	"Request.provider_headers": func(s *schema) {
 		s.AdditionalProperties = &schema{Type: "string", MinLength: new(1), MaxLength: new(4096)}
 	},
 	"Request.stream": byDefault(false),
 	"Request.stream_to": func(s *schema) {
-		s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://`
+		s.AnyOf = orEmpty(schema{Format: "uri", Pattern: `^([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://`}).AnyOf
+		s.MaxLength = new(2048)
 	},
 	"Request.on_disconnect":   byDefault("continue"),
 	"Request.webhook_body":    byDefault("full"),
 	"Request.retry_uncertain": byDefault("always"),
-	"Request.fallback_models": func(s *schema) { s.MaxItems, s.Items.MaxLength = new(8), new(256) },
-	"Request.metadata":        func(s *schema) { s.Default = map[string]any{} },
-	"Request.events":          func(s *schema) { s.Items.Enum, s.Default = words(sent...), words(ringback.TerminalEvents...) },
+	"Request.fallback_models": func(s *schema) {
+		s.MaxItems, s.Items.MinLength, s.Items.MaxLength, s.Items.Pattern = new(8), new(1), new(256), printable
+	},
+	"Request.metadata": func(s *schema) { s.Default = map[string]any{} },
+	"Request.events":   func(s *schema) { s.Items.Enum, s.Default = words(pushed...), words(ringback.TerminalEvents...) },
 	"Request.params": func(s *schema) {
 		s.PropertyNames = &schema{Not: &schema{Enum: words("model", "messages", "system", "stream", "max_tokens")}}
 	},
-	"Request": func(s *schema) {
-		// The linters' own validators close a schema that does not say that it is open.
-		given := func(names ...string) *schema {
-			g := &schema{Required: names, AdditionalProperties: true}
-			for _, name := range names {
-				g.Properties = append(g.Properties, property{name, notEmpty[name]})
-			}
-			return g
-		}
-		s.AnyOf = []*schema{given("prompt"), given("messages")}
-		s.Not = given("prompt", "messages")
-	},
+	"Request": request,
 
-	"DeadAction.kind":  byDefault("job"),
-	"DeadAction.patch": func(s *schema) { s.Type = "object" },
-}
-
-// notEmpty is what counts as given.
-var notEmpty = map[string]*schema{
-	"prompt":   {Type: "string", MinLength: new(1)},
-	"messages": {Type: "array", Items: &schema{}},
+	"DeadAction":        deadAction,
+	"DeadAction.cursor": func(s *schema) { s.Pattern = uuidPattern },
+	"DeadAction.host":   func(s *schema) { s.Pattern = hostPattern },
+	"DeadAction.kind":   byDefault("job"),
+	"DeadAction.patch":  func(s *schema) { s.Type = "object" },
 }
 
 func format(f string) fact   { return func(s *schema) { s.Format = f } }

@@ -70,10 +70,15 @@ type (
 		Content  map[string]*media `json:"content"`
 	}
 	response struct {
-		Ref         string                `json:"$ref,omitempty"`
-		Description string                `json:"description,omitempty"`
-		Headers     map[string]*parameter `json:"headers,omitempty"`
-		Content     map[string]*media     `json:"content,omitempty"`
+		Ref         string                 `json:"$ref,omitempty"`
+		Description string                 `json:"description,omitempty"`
+		Headers     map[string]*parameter  `json:"headers,omitempty"`
+		Content     map[string]*media      `json:"content,omitempty"`
+		Links       map[string]*answerLink `json:"links,omitempty"`
+	}
+	answerLink struct {
+		OperationID string            `json:"operationId"`
+		Parameters  map[string]string `json:"parameters"`
 	}
 	media struct {
 		Schema   *schema                  `json:"schema"`

@@ -24,6 +24,8 @@ type schema struct {
 	Enum                 []any      `json:"enum,omitempty"`
 	Default              any        `json:"default,omitempty"`
 	Pattern              string     `json:"pattern,omitempty"`
+	ContentMediaType     string     `json:"contentMediaType,omitempty"`
+	ContentSchema        *schema    `json:"contentSchema,omitempty"`
 	Minimum              *int       `json:"minimum,omitempty"`
 	Maximum              *int       `json:"maximum,omitempty"`
 	MinLength            *int       `json:"minLength,omitempty"`
@@ -34,6 +36,7 @@ type schema struct {
 	Properties           properties `json:"properties,omitempty"`
 	AdditionalProperties any        `json:"additionalProperties,omitempty"` // a bool, or a *schema
 	PropertyNames        *schema    `json:"propertyNames,omitempty"`
+	MinProperties        *int       `json:"minProperties,omitempty"`
 	MaxProperties        *int       `json:"maxProperties,omitempty"`
 	Required             []string   `json:"required,omitempty"`
 	AllOf                []*schema  `json:"allOf,omitempty"`
