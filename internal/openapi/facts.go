@@ -17,6 +17,7 @@ var headings = map[string][]string{
 	"ErrorDetail": {"`error_detail` of a job"},
 	"Attempt":     {"An attempt"},
 	"Delivery":    {"A delivery"},
+	"Redelivery":  {"How it is sent"},
 	"Try":         {"A try"},
 	"Page":        {"A page"},
 	"DeadAction":  {"What is to be done"},
@@ -37,7 +38,7 @@ var kinds = map[string]string{
 }
 
 // requests are the structs that come from outside: strict, and null is absence.
-var requests = map[string]bool{"Request": true, "DeadAction": true}
+var requests = map[string]bool{"Request": true, "DeadAction": true, "Redelivery": true}
 
 // without are fields that a struct shares with another, and never has.
 var without = map[string][]string{"Event": {"webhook", "request", "provider_headers", "stream_url"}}

@@ -25,7 +25,7 @@ def before_call(context, case, kwargs):
 
 
 def stay_here(body, headers):
-    for field in ("callback_url", "stream_to"):
+    for field in ("callback_url", "stream_to", "url"):
         if leads_out(body.get(field)):
             body[field] = RECEIVER
     if leads_out(headers.get("X-Callback-URL")):
