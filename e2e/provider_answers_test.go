@@ -26,7 +26,7 @@ import (
 // What real servers answer, byte for byte, and what is right for each. Those of the
 // first file come from public reports; the others have more of the same kinds: of what
 // an answer means, and of how it is read.
-var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl", "testdata/provider-answers-read.jsonl"}
+var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl", "testdata/provider-answers-read.jsonl", "testdata/provider-answers-odd.jsonl"}
 
 // providerAnswer is a line of such a file: what a server says to each call.
 type providerAnswer struct {

@@ -14,8 +14,8 @@ import (
 // Longest bounds every time that is read.
 const Longest = 1000 * time.Hour
 
-// RetryAfter reads how long a response asks to wait: Retry-After-Ms, which is the
-// more exact, or else Retry-After. Beside the seconds and the HTTP date of RFC 9110
+// RetryAfter reads how long a response asks to wait: Retry-After-Ms (or Azure's name of it), which is
+// the more exact, or else Retry-After. Beside the seconds and the HTTP date of RFC 9110
 // (section 10.2.3) it takes decimals, durations (30s, 1m30s, 500ms), RFC 3339 dates
 // and Unix times. A date is relative to the response's own Date header if it has
 // one, since the server's clock may differ from ours.
@@ -23,19 +23,26 @@ const Longest = 1000 * time.Hour
 // ok is false if the headers are absent or make no sense. The wait is never
 // negative, and at most Longest.
 func RetryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
-	if ms, ok := number(header.Get("Retry-After-Ms")); ok {
-		return times(ms, time.Millisecond), true
+	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if ms, ok := number(header.Get(name)); ok {
+			return times(ms, time.Millisecond), true
+		}
 	}
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
 		now = date
 	}
-	return Parse(header.Get("Retry-After"), now)
+	value := header.Get("Retry-After")
+	if wait, ok = Parse(value, now); !ok { // proxies join it with their own
+		value, _, _ = strings.Cut(value, ",")
+		wait, ok = Parse(value, now)
+	}
+	return wait, ok
 }
 
 // Parse reads one time to wait: a number of seconds, a duration, or the date or Unix
 // time at which the wait is over.
 func Parse(value string, now time.Time) (wait time.Duration, ok bool) {
-	value = strings.TrimSpace(value)
+	value = strings.Trim(value, ` "\t`)
 	if seconds, ok := number(value); ok {
 		return sinceNumber(seconds, now), true
 	}

@@ -58,7 +58,8 @@ var values = []struct {
 	{"Inf", 0, false},
 	{"NaN", 0, false},
 	{"soon", 0, false},
-	{"1, 2", 0, false},
+	{"1, 2", time.Second, true},
+	{"1 2", 0, false},
 }
 
 func TestATimeToWaitIsReadInEveryForm(t *testing.T) {

@@ -53,7 +53,7 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 			kind = string(named)
 		}
 	}
-	if complains(event) { // in whatever event
+	if complainsIn(e.Type, event) {
 		kind = "error"
 	}
 	switch {
@@ -72,8 +72,12 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		}
 		return kind == "message_stop", a.take(kind, event)
 	case "message":
-		if event == nil && beginsAsJSON(e.Data) {
+		switch {
+		case event == nil && beginsAsJSON(e.Data):
 			return false, errors.New("an event is not JSON")
+		case a.head == nil && firstByte(valueOf(event, "content")) == '[': // the server has made one event of all
+			a.over = true
+			return false, a.replace(bytes.Clone(event))
 		}
 	}
 	return false, nil // a keep-alive, or what the protocol has added since

@@ -56,6 +56,7 @@ type call struct {
 	answer     assembler
 	sent       atomic.Bool
 	status     int
+	header     http.Header // of the response
 	requestID  string
 	plain      bool // the protocol's extra was left out
 	firstToken time.Time
@@ -80,7 +81,7 @@ func (c *call) run() (*Answer, *Error) {
 
 // receive reads the response to its end.
 func (c *call) receive(response *http.Response) (*Answer, *Error) {
-	c.status = response.StatusCode
+	c.status, c.header = response.StatusCode, response.Header
 	c.requestID = c.client.clean(requestID(response.Header), maxName)
 	body := newWire(response, c.client.maxAnswer, c.cancel)
 	defer body.stop()

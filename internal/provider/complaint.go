@@ -94,7 +94,7 @@ func innermost(top gjson.Result) gjson.Result {
 	const deepest = 4
 next:
 	for range deepest {
-		for _, name := range []string{"error", "errors.0", "detail"} {
+		for _, name := range []string{"error", "errors.0", "detail", "Response", "Error"} {
 			if inner := said.Get(name); inner.IsObject() && (name != "detail" || !said.Get("message").Exists()) {
 				said = inner
 				continue next
@@ -151,7 +151,7 @@ func wordsOf(said, top gjson.Result) []string {
 			words = append(words, word.Str)
 		}
 	}
-	for _, name := range []string{"code", "type", "status", "__type", "error_code", "innererror.code", "details.error_code"} {
+	for _, name := range []string{"code", "Code", "type", "status", "__type", "error_code", "innererror.code", "details.error_code"} {
 		add(said.Get(name))
 	}
 	if details := said.Get("details"); details.IsArray() { // google.rpc.ErrorInfo
@@ -244,20 +244,34 @@ func delayIn(said gjson.Result) time.Duration {
 
 // complains reports whether a chunk is an error, or has one beside its other members.
 func complains(chunk []byte) bool {
+	named, coded := signs(chunk)
+	return named || coded
+}
+
+// complainsIn is complains for an event. One with a name of its own may tell by a code
+// and a message how the request gets on: only what calls itself an error is one.
+func complainsIn(kind string, event []byte) bool {
+	named, coded := signs(event)
+	return named || coded && (kind == "message" || kind == "error")
+}
+
+// signs looks for what makes a chunk an error: it is named so, or has a code of one
+// and says why.
+func signs(chunk []byte) (named, isCoded bool) {
 	var coded, worded, answers bool
 	for member := range pairs(chunk) {
 		switch string(member.name) {
 		case "error":
 			if !isNone(member.value) {
-				return true
+				return true, false
 			}
 		case "object", "type":
 			if string(meaning(member.value)) == "error" {
-				return true
+				return true, false
 			}
 		case "base_resp":
 			if code := bytes.Trim(valueOf(member.value, "status_code"), `"`); len(code) > 0 && string(code) != "0" && code[0] != 'n' {
-				return true
+				return true, false
 			}
 		case "code":
 			coded = coded || isFailure(member.value)
@@ -273,7 +287,7 @@ func complains(chunk []byte) bool {
 			answers = true
 		}
 	}
-	return coded && worded && !answers
+	return false, coded && worded && !answers
 }
 
 // complaintOf is the error that came within an answer.
@@ -325,7 +339,8 @@ func isFailure(code []byte) bool {
 		return n >= 400
 	}
 	switch strings.ToLower(string(code)) {
-	case "", "null", "ok", "success", "true", "false":
+	case "", "null", "ok", "success", "true", "false",
+		"queued", "pending", "waiting", "starting", "started", "processing", "running", "in_progress", "heartbeat", "ping":
 		return false
 	}
 	return code[0] != '{' && code[0] != '['

@@ -43,6 +43,18 @@ var encodings = map[string]func(encoded *bufio.Reader) (io.Reader, error){
 	"br":      func(encoded *bufio.Reader) (io.Reader, error) { return brotli.NewReader(encoded), nil },
 }
 
+// encodingOf is the encoding that the first bytes of a body are of, though no header
+// says so; nil if there is none. Whatever a body begins with that is text is not of it.
+func encodingOf(head []byte) func(encoded *bufio.Reader) (io.Reader, error) {
+	switch {
+	case len(head) > 0 && head[0] == 0x1f:
+		return gunzip
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5}):
+		return unzstd
+	}
+	return nil
+}
+
 // decoder undoes one encoding. It begins with the first read, since it has to look
 // at bytes that may take long to come.
 type decoder struct {

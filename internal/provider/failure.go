@@ -64,7 +64,7 @@ func (c *call) spoiled(err error) *Error {
 	if !errors.As(err, &said) {
 		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is not of its protocol: %s", c.client.name, err), err)
 	}
-	wait, named := said.wait(said.status, nil, c.now())
+	wait, named := said.wait(said.status, c.header, c.now())
 	verdict, code := judge(said.status, said, named, c.answer.begun())
 	if said.status != 0 {
 		c.status = said.status

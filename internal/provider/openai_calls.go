@@ -136,8 +136,14 @@ func callOf(items []*grownItem, came callPiece) *grownItem {
 			return item
 		}
 	}
+	if on := cmp.Or(byIndex, last); on != nil && on.isNamed() && came.id == "" && came.name == "" && !opens(came.input) {
+		return on // it begins none: it is the rest of one
+	}
 	return nil
 }
+
+// isNamed reports whether the call has what tells it from others.
+func (item *grownItem) isNamed() bool { return item.call.id != "" || item.call.name != "" }
 
 // goesOn reports whether a piece may belong to a call: one of its id or its index, or
 // the one that grew last.
@@ -149,7 +155,7 @@ func goesOn(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bo
 	case came.name == "", sameID:
 		return true
 	case came.id != "" && call.id != "" && came.id != call.id: // an id and a name begin a call
-		return call.input.begun && len(bytes.TrimSpace(came.input)) > 0 && !opens(came.input)
+		return call.input.begun && !isBlank(came.input) && !opens(came.input)
 	case call.name == "": // it came without its name before
 		return true
 	case byIndex == nil && came.index != noIndex: // the name again, under another index
@@ -161,13 +167,16 @@ func goesOn(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bo
 // takes reports whether a call has room for the input of a piece: not once it is whole,
 // unless it is repeated.
 func takes(item *grownItem, came callPiece) bool {
-	return !item.call.input.closed() || len(bytes.TrimSpace(came.input)) == 0 || repeats(item, came)
+	return !item.call.input.closed() || isBlank(came.input) || repeats(item, came)
 }
 
 // repeats reports whether a piece brings the whole input again.
 func repeats(item *grownItem, came callPiece) bool {
 	return item.call.input.closed() && bytes.Equal(item.value.member("function").member("arguments").contents(), came.input)
 }
+
+// isBlank reports whether input is nothing but blanks.
+func isBlank(input []byte) bool { return strings.TrimSpace(unescape(input)) == "" }
 
 // opens reports whether input is the beginning of an object.
 func opens(input []byte) bool { return firstByte(input) == '{' }

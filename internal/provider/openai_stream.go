@@ -57,7 +57,7 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	}
 	isJSON := valid(data)
 	switch {
-	case e.Type == "error", complains(data):
+	case e.Type == "error", complainsIn(e.Type, data):
 		if firstByte(data) == '{' && !a.ended() {
 			_ = a.take(data) // what came beside the error has been paid for
 		}

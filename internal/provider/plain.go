@@ -23,8 +23,10 @@ func plainReason(body []byte) string {
 	}
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\uFEFF")))
 	switch firstByte(body) {
-	case '{', '[': // JSON of another form says nothing to people
-		return ""
+	case '{', '[':
+		if valid(body) { // JSON of another form says nothing to people
+			return ""
+		}
 	case '<':
 		return reasonOfPage(string(body))
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/ringback/ringback/internal/sse"
 )
 
@@ -128,6 +130,10 @@ func (c *call) readWhole(body *wire) *Error {
 		n, err := body.Read(message[len(message):cap(message)])
 		piece := message[len(message) : len(message)+n]
 		n, over = value.read(piece)
+		if over && isPiece(message[:len(message)+n]) {
+			body.ahead = message[:len(message)+len(piece)]
+			return c.readStream(body)
+		}
 		message = message[:len(message)+n]
 		if err != nil && !over {
 			return c.broken(err)
@@ -139,6 +145,13 @@ func (c *call) readWhole(body *wire) *Error {
 	c.noteFirstToken()
 	body.drain()
 	return nil
+}
+
+// isPiece reports whether an object is the first of a stream whose events stand in
+// lines of their own, without any framing.
+func isPiece(object []byte) bool {
+	choice := gjson.GetBytes(object, "choices.0")
+	return choice.Get("delta").IsObject() && !choice.Get("message").IsObject() || member(object, "type").Str == "message_start"
 }
 
 // lookUp notices that the context has ended though no read has waited since: what

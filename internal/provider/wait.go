@@ -40,7 +40,10 @@ func (c complaint) wait(status int, header http.Header, now time.Time) (wait tim
 	return 0, false
 }
 
-var namesDelay = regexp.MustCompile(`(?i)\b(?:try(?:ing)? again|retry(?:ing)?|retried|wait|resets?|available)(?: again)?(?: (?:in|after|for|within))?(?: about| approximately)? (\d)`)
+// bareNumber is a small number behind which a sentence ends.
+var bareNumber = regexp.MustCompile(`^(\d{1,4}(?:\.\d+)?)(?:[.!,;)]?$|[.!,;)] )`)
+
+var namesDelay = regexp.MustCompile(`(?i)\b(?:try(?:ing)? again|retry(?:ing|-after)?|retried|wait|resets?|available)(?: again)?(?: (?:in|after|for|within))?(?: about| approximately)?(?:: ?| )(\d)`)
 
 // delayInText finds "try again in 5.3s" and the like in a message.
 func delayInText(message string) time.Duration {
@@ -48,7 +51,11 @@ func delayInText(message string) time.Duration {
 	if at == nil {
 		return 0
 	}
-	wait, _, _ := backoff.Duration(message[at[2]:])
+	text := message[at[2]:]
+	wait, _, ok := backoff.Duration(text)
+	if number := bareNumber.FindStringSubmatch(text); !ok && number != nil { // of seconds
+		wait, _ = backoff.Parse(number[1], time.Time{})
+	}
 	return bounded(wait)
 }
 

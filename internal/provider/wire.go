@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -36,8 +37,14 @@ func newWire(response *http.Response, limit int64, cancel context.CancelCauseFun
 // in its header may say otherwise. What is before it is gone: blank lines to show that the
 // server still works, a byte order mark.
 func (w *wire) begin() (byte, error) {
-	for {
+	for undeclared := true; ; {
 		n, err := w.Read(w.first[:])
+		if begin := encodingOf(w.first[:n]); begin != nil && undeclared {
+			w.left += int64(n)
+			encoded := io.MultiReader(bytes.NewReader(bytes.Clone(w.first[:n])), w.body)
+			w.body, undeclared = &decoder{begin: begin, encoded: bufio.NewReaderSize(encoded, 2<<10)}, false
+			continue
+		}
 		for i, b := range w.first[:n] {
 			if b > ' ' && b != 0xef && b != 0xbb && b != 0xbf {
 				w.ahead = w.first[i:n]
@@ -87,11 +94,17 @@ func (w *wire) refusal(idle time.Duration) []byte {
 	for len(text) < limit {
 		text = slices.Grow(text, 512)
 		n, err := w.Read(text[len(text):cap(text)])
-		n, over := value.read(text[len(text) : len(text)+n])
+		piece := text[len(text) : len(text)+n]
+		n, over := value.read(piece)
 		text = text[:len(text)+n]
-		if over {
+		if over && valid(text) {
 			w.drain()
 			break
+		}
+		if over { // a line of text may begin with a bracket
+			text = append(text[:len(text)-n], piece...)
+			rest, _ := io.ReadAll(io.LimitReader(w, limit))
+			return append(text, rest...)
 		}
 		if err != nil {
 			break

@@ -82,7 +82,8 @@ var subjects = map[subject][]string{
 		"billinglimitreached", "billingnotactive", "paymentrequired", "arrearage", "accountarrearage", "accountoverdue", "accountoverdueerror",
 		"overdue", "overduepayment", "balancenotenough", "creditlimitexceeded", "creditsexhausted", "outofcredits", "nocredits", "notenoughcredits",
 		"spendlimitexceeded", "spendinglimitexceeded", "enforcedspendlimitreached", "monthlyspendinglimitexceeded", "budgetexceeded",
-		"keylimitexceeded", "apikeylimitexceeded", "projectbudgetexceeded",
+		"keylimitexceeded", "apikeylimitexceeded", "projectbudgetexceeded", "blockedapiaccess", // Groq, at the spend limit
+		"resourcepackexhausted", "freeresourcepackexhausted", "servicenotactivated", // Tencent
 		"1113", "1309", // Zhipu
 		// The account itself.
 		"accountdeactivated", "accountsuspended", "accountdisabled", "accountlocked", "invalidaccountstatus", "userdeactivated",
@@ -147,7 +148,7 @@ var (
 		`(?:sorry, )?(?:you have |your |the )?(?:account |current |api key |user |team )*(?:has )?insufficient (?:account )?(?:balance|credit|fund|quota|user quota)`,
 		`(?:sorry, )?(?:your |the )?(?:account |current |credit |user )*balance (?:is )?(?:too low|not enough|insufficient|exhausted|negative)`,
 		`(?:your |the )?(?:prepaid |prepayment |free )?(?:credit|credits|credit limit) (?:is |are |has been |have been |was )?(?:exceeded|depleted|exhausted|used up|expired)`,
-		`(?:you |your team |your account |your organization |team |account |organization )[^.:]{0,80}(?:run out of|out of|used all(?: of)?|exceeded|exhausted|no) (?:your |its |the |available |monthly |included |remaining )*(?:credit|spending limit|spend limit|budget)`,
+		`(?:you |your team |your account |your organization |team |account |organization )[^.:]{0,80}(?:run out of|out of|used all(?: of)?|exceeded|exhausted|reached|no) (?:your |its |the |available |monthly |included |remaining )*(?:credit|spending limit|spend limit|budget)`,
 		`you have reached your specified`,
 		`(?:not enough|no|out of|insufficient) credits?\b`,
 		`this request requires more credits`,
@@ -167,6 +168,7 @@ var (
 
 	spokenOfModel = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:the |this |that |requested |selected )*models?\b.{0,120}?(?:\bnot exist|doesn't exist|not found|is not available|is not a valid model|has been (?:deprecated|retired|decommissioned|removed|shut down)|is blocked at the|is not accessible)`,
+		`(?:the |this )?model (?:is |has been )?disabled`,
 		`(?:invalid|unknown|unsupported) model\b`,
 		`no (?:such model|access to model|endpoints found|available channel for model)`,
 		`\S{1,120} is not a valid model`,
@@ -174,13 +176,17 @@ var (
 
 	// forbiddenModel is a permission for one model. It may stand anywhere: whom it
 	// holds is the request alone.
-	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)`)
+	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed|verified)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)` +
+		`|denied on resource '[^']*/(?:models|endpoints)/`)
 
 	spokenOfRequest = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:the |this |your |an? )*(?:request|prompt|input|output|content|response|message|text)s?\b[^:]{0,60}(?:blocked|flagged|moderat|filtered|violat|inappropriate|high risk|rejected (?:by|as a result of) (?:the |our )?(?:content|safety|moderation))`,
 		`(?:content exists risk|sorry, you have been blocked|attention required|access denied \||request blocked|error code: 10\d\d)`,
 		`\S{1,120} requires moderation`,
 	}, "|") + `)`)
+
+	// limitedNow says that a limit is reached, where no status does.
+	limitedNow = regexp.MustCompile(`(?i)^(?:.{0,40}\b(?:rate|request|requests|qps|qpm|rpm|tpm|concurrency) ?limit (?:is |has been |was )?(?:reached|exceeded|hit)|too many requests\b|rate[ -]limited\b)`)
 
 	// overloadedNow says that a model has no room.
 	overloadedNow = regexp.MustCompile(`(?i)^(?:the engine|the server|the model|that model|this model) is (?:currently )?(?:overloaded|experiencing high demand)`)
@@ -215,6 +221,8 @@ func (c *complaint) judge(status int, words []string) {
 		c.status = http.StatusNotFound
 	case overloadedNow.MatchString(message):
 		c.status = statusOverloaded
+	case c.subject == "" && c.status == 0 && limitedNow.MatchString(message):
+		c.status = http.StatusTooManyRequests
 	}
 	c.namesModel = strings.Contains(strings.ToLower(message), "model") || normal(c.kind) == "notfounderror"
 }
