@@ -55,7 +55,7 @@ func TestMissingFieldsAreNamedInTheKnownSentence(t *testing.T) {
 		`{"prompt":"","messages":null}`:               "prompt",
 		`{"prompt":"Hi"}`:                             "callback_url",
 		`{"prompt":"Hi","callback_url":""}`:           "callback_url",
-		`{"messages":["m"],"callback_url":null}`:      "callback_url",
+		`{"messages":[{}],"callback_url":null}`:       "callback_url",
 		`{"prompt":"Hi","events":["job.failed"]}`:     "callback_url",
 		`{"prompt":"Hi","events":null}`:               "callback_url",
 		`{"events":[]}`:                               "prompt",

@@ -2,157 +2,187 @@ package api
 
 import (
 	"bytes"
+	"cmp"
+	"io"
 	"slices"
-	"strings"
 )
 
-// appendCanonical appends the one form that all spellings of a JSON value
-// share: no space, members sorted by name, no needless escapes, no null at the
-// top, where it is an absence, and one spelling of each number. The text was found
-// valid before.
+// writeCanonical writes the one form that all spellings of a JSON object share: no
+// space, members sorted by name, no needless escapes, no null at the top, where it is
+// an absence, and one spelling of each number. The text was found valid before.
 //
-// It is what idempotency compares. The members of each object are written first
-// and put in order afterwards, so that memory stays within a few times the text.
-func appendCanonical(dst, text []byte) []byte {
-	c := canonical{scanner{text: text}, dst}
-	c.space()
-	c.value()
-	return c.out
+// It is what idempotency compares. It takes little memory beside the text, and time
+// that is linear in it: a large object is sorted by where its members are in the text,
+// only a small one by what is written of it.
+func writeCanonical(out io.Writer, text []byte) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return
+	}
+	c := canonical{out: out, text: text}
+	c.measure()
+	at := value(text).skipSpace(0)
+	c.value(at, at+c.sizeOf(at), 1)
+	c.flush()
 }
+
+const (
+	// largeValue is from what size on a value is written in pieces.
+	largeValue = 8 << 10
+	// canonicalPiece is about how much is written at once.
+	canonicalPiece = 8 << 10
+)
 
 type canonical struct {
-	scanner
-	out []byte
+	out    io.Writer
+	buffer []byte // not written yet
+	text   []byte
+	// large are the objects and arrays of largeValue and more, in the order in which
+	// they begin: they are stepped over, not walked again for each one around them.
+	large []place
 }
 
-func (c *canonical) value() {
-	switch c.peek() {
-	case '{':
-		c.object()
-	case '[':
-		c.array()
-	case '"':
-		c.string()
+// place is text[from:to]; a body may be large, but not that large.
+type place struct{ from, to int32 }
+
+// measure finds the large objects and arrays. Those in a small one are smaller.
+func (c *canonical) measure() {
+	if len(c.text) < largeValue {
+		return
+	}
+	var open []int // the places of those that are open
+	for at := 0; at < len(c.text); at++ {
+		switch c.text[at] {
+		case '"':
+			at += sizeOfString(c.text[at:]) - 1
+		case '{', '[':
+			open = append(open, len(c.large))
+			c.large = append(c.large, place{from: int32(at)})
+		case '}', ']':
+			last := open[len(open)-1]
+			open = open[:len(open)-1]
+			if at-int(c.large[last].from) < largeValue {
+				c.large = c.large[:last]
+			} else {
+				c.large[last].to = int32(at + 1)
+			}
+		}
+	}
+}
+
+// sizeOf is the length of the value at a place of the text.
+func (c *canonical) sizeOf(at int) int {
+	if b := c.text[at]; b == '{' || b == '[' {
+		i, found := slices.BinarySearchFunc(c.large, at, func(p place, at int) int { return cmp.Compare(int(p.from), at) })
+		if found {
+			return int(c.large[i].to) - at
+		}
+	}
+	return sizeOfValue(c.text[at:])
+}
+
+// value writes text[from:to]. The null members of objects at the depth top are left
+// out; 0 stands for none.
+func (c *canonical) value(from, to, top int) {
+	switch text := c.text[from:to]; {
+	case len(text) < largeValue || text[0] != '{' && text[0] != '[' && text[0] != '"':
+		small := ordered{scanner: scanner{text: text}, top: top, out: c.buffer}
+		small.value()
+		c.buffer = small.out
+		c.flushFull()
+	case text[0] == '{':
+		c.object(from, top)
+	case text[0] == '[':
+		c.array(from)
 	default:
-		c.word()
+		c.string(text[1 : len(text)-1])
 	}
 }
 
-// word is a number, true, false or null.
-func (c *canonical) word() {
-	from := c.at
-	for c.at < len(c.text) && strings.IndexByte(",]} \n\r\t", c.text[c.at]) < 0 {
-		c.at++
-	}
-	word := c.text[from:c.at]
-	if len(word) > 0 && (word[0] == '-' || isDigit(word[0])) {
-		if d, ok := parseDecimal(string(word)); ok {
-			c.out = d.appendTo(c.out)
-			return
+func (c *canonical) array(from int) {
+	text := value(c.text)
+	c.buffer = append(c.buffer, '[')
+	for i, at := 0, text.inside(from); text[at] != ']'; i++ {
+		if i > 0 {
+			c.buffer = append(c.buffer, ',')
 		}
+		end := at + c.sizeOf(at)
+		c.value(at, end, 0)
+		at = text.next(end)
 	}
-	c.out = append(c.out, word...)
+	c.buffer = append(c.buffer, ']')
 }
 
-// written is a member in its canonical form: out[from:to], its name ends at name.
-type written struct{ from, name, to int }
-
-func (c *canonical) object() {
-	c.depth++
-	c.out = append(c.out, '{')
-	begin := len(c.out)
-	var members []written
-	for c.enter('}') {
-		m := written{from: len(c.out)}
-		c.string()
-		m.name = len(c.out)
-		c.space()
-		c.at++ // the colon
-		c.space()
-		c.out = append(c.out, ':')
-		c.value()
-		m.to = len(c.out)
-		if c.depth == 1 && string(c.out[m.name:m.to]) == ":null" {
-			c.out = c.out[:m.from]
-			continue
-		}
-		members = append(members, m)
-	}
-	c.depth--
-	c.sort(begin, members)
-	c.out = append(c.out, '}')
+// found is a member of a large object: its name as it is written, in names, and where
+// its value begins.
+type found struct {
+	name  place
+	value int32
 }
 
-// sort puts the members that stand in out from begin on into the order of their
-// names, with commas between them.
-func (c *canonical) sort(begin int, members []written) {
-	slices.SortFunc(members, func(a, b written) int {
-		return bytes.Compare(c.out[a.from:a.name], c.out[b.from:b.name])
+func (c *canonical) object(from, top int) {
+	members, names := c.members(from, top == 1)
+	slices.SortFunc(members, func(a, b found) int {
+		return bytes.Compare(names[a.name.from:a.name.to], names[b.name.from:b.name.to])
 	})
-	unsorted := bytes.Clone(c.out[begin:])
-	c.out = c.out[:begin]
+	c.buffer = append(c.buffer, '{')
 	for i, m := range members {
 		if i > 0 {
-			c.out = append(c.out, ',')
+			c.buffer = append(c.buffer, ',')
 		}
-		c.out = append(c.out, unsorted[m.from-begin:m.to-begin]...)
+		c.write(names[m.name.from:m.name.to])
+		c.buffer = append(c.buffer, ':')
+		c.value(int(m.value), int(m.value)+c.sizeOf(int(m.value)), 0)
+	}
+	c.buffer = append(c.buffer, '}')
+}
+
+// members finds the members of an object; nulls only where they are none of absence.
+func (c *canonical) members(from int, nullIsAbsence bool) (members []found, names []byte) {
+	text := value(c.text)
+	for at := text.inside(from); text[at] != '}'; {
+		end := at + sizeOfString(text[at:])
+		begin := text.skipSpace(text.skipSpace(end) + 1) // behind the colon
+		if text[begin] != 'n' || !nullIsAbsence {
+			m := found{name: place{from: int32(len(names))}, value: int32(begin)}
+			name := ordered{scanner: scanner{text: text[at:end]}, out: names}
+			name.string()
+			names = name.out
+			m.name.to = int32(len(names))
+			members = append(members, m)
+		}
+		at = text.next(begin + c.sizeOf(begin))
+	}
+	return members, names
+}
+
+// string writes a string, given what is between its quotes.
+func (c *canonical) string(quoted []byte) {
+	c.buffer = append(c.buffer, '"')
+	for plain, r := range pieces(quoted) {
+		c.write(plain)
+		c.buffer = appendRune(c.buffer, r)
+	}
+	c.buffer = append(c.buffer, '"')
+}
+
+// write writes what may be large.
+func (c *canonical) write(text []byte) {
+	if len(text) >= canonicalPiece {
+		c.flush()
+		_, _ = c.out.Write(text) // a hash or a buffer, which take everything
+		return
+	}
+	c.buffer = append(c.buffer, text...)
+	c.flushFull()
+}
+
+func (c *canonical) flushFull() {
+	if len(c.buffer) >= canonicalPiece {
+		c.flush()
 	}
 }
 
-func (c *canonical) array() {
-	c.out = append(c.out, '[')
-	for i := 0; c.enter(']'); i++ {
-		if i > 0 {
-			c.out = append(c.out, ',')
-		}
-		c.value()
-	}
-	c.out = append(c.out, ']')
-}
-
-// enter steps to the next member of an array or object: over its opening
-// bracket or a comma. At the end it steps over the closing bracket instead.
-func (c *canonical) enter(end byte) bool {
-	c.space()
-	if c.peek() == end {
-		c.at++
-		return false
-	}
-	c.at++
-	c.space()
-	if c.peek() == end { // an empty one
-		c.at++
-		return false
-	}
-	return true
-}
-
-func (c *canonical) string() {
-	s, _ := c.scanner.string()
-	quoted := c.text[s.from:s.to]
-	c.out = append(c.out, '"')
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		c.out = append(c.out, quoted...)
-	} else {
-		c.out = appendEscaped(c.out, []byte(unquote(quoted)))
-	}
-	c.out = append(c.out, '"')
-}
-
-// appendEscaped escapes what has to be.
-func appendEscaped(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	for {
-		n := plainPrefix(text)
-		dst = append(dst, text[:n]...)
-		if n == len(text) {
-			return dst
-		}
-		if b := text[n]; b < ' ' {
-			dst = append(dst, '\\', 'u', '0', '0', hex[b>>4], hex[b&15])
-		} else {
-			dst = append(dst, '\\', b)
-		}
-		text = text[n+1:]
-	}
+func (c *canonical) flush() {
+	_, _ = c.out.Write(c.buffer)
+	c.buffer = c.buffer[:0]
 }

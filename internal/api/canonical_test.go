@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 )
@@ -35,6 +36,60 @@ func TestDifferentBodiesStayDifferent(t *testing.T) {
 			t.Errorf("%s and %s are both %s", text, other, canonical)
 		}
 		seen[canonical] = text
+	}
+}
+
+// appendCanonical appends what writeCanonical writes.
+func appendCanonical(dst, text []byte) []byte {
+	out := bytes.NewBuffer(dst)
+	writeCanonical(out, text)
+	return out.Bytes()
+}
+
+func TestALargeBodyHasTheCanonicalFormOfASmallOne(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		text := append(append([]byte(`{"z":null,"more":`), randomValue(random, 6)...), `, "a" : "`...)
+		text = append(bytes.Join([][]byte{text, bytes.Repeat([]byte(`\u0041"`[:6]), random.IntN(4000)), []byte(`"}`)}, nil), ' ')
+		if _, err := parseObject(text); err != nil {
+			t.Fatal(err)
+		}
+		small := ordered{scanner: scanner{text: text}, top: 1}
+		small.value()
+		if got := appendCanonical(nil, text); !bytes.Equal(got, small.out) {
+			t.Fatalf("of %d bytes: the forms differ:\n%.500s\n%.500s", len(text), got, small.out)
+		}
+	}
+}
+
+// randomValue is a JSON value of many sizes.
+func randomValue(random *rand.Rand, depth int) []byte {
+	kind := random.IntN(6)
+	if depth == 0 {
+		kind = random.IntN(4)
+	}
+	n := random.IntN(9)
+	switch kind {
+	case 0:
+		return []byte([]string{"null", "true", "-1.50e3", "12"}[random.IntN(4)])
+	case 1, 2, 3:
+		return fmt.Appendf(nil, "%q", bytes.Repeat([]byte("x é\n"), random.IntN(1+100*n)))
+	case 4:
+		out := []byte("[ ")
+		for i := range n {
+			out = append(out, ", "[:2*min(i, 1)]...)
+			out = append(out, randomValue(random, depth-1)...)
+		}
+		return append(out, " ]"...)
+	default:
+		out := []byte("{")
+		for i := range n {
+			out = append(out, ", "[:2*min(i, 1)]...)
+			out = fmt.Appendf(out, "\"\\u00%02x%d\" :", 0x30+random.IntN(0x40), i)
+			out = append(out, randomValue(random, depth-1)...)
+		}
+		return append(out, "}\t"...)
 	}
 }
 

@@ -79,7 +79,7 @@ func readDeadAction(a *ringback.DeadAction, name string, v value) error {
 	case "code":
 		return text(v, &a.Code)
 	case "metadata":
-		return texts(v, &a.Metadata)
+		return texts(v, &a.Metadata, maxFilters)
 	case "host":
 		return text(v, &a.Host)
 	case "created_after":

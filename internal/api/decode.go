@@ -20,8 +20,8 @@ type readField[T any] func(into *T, name string, v value) error
 
 var errUnknownField = errors.New("unknown field")
 
-// decode reads a body strictly. Null is a field's absence. What it returns
-// holds on to nothing of body.
+// decode reads a body strictly. Null is a field's absence. What it returns may hold
+// on to the body, so that what is large is not copied.
 func decode[T any](body []byte, read readField[T]) (*T, error) {
 	into := new(T)
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -133,7 +133,8 @@ func parseTime(s string) (time.Time, error) {
 	return t, nil
 }
 
-// verbatim keeps a value as it was written, if it begins as one of wanted does.
+// verbatim keeps a value as it was written, if it begins as one of wanted does: its
+// text is that of the body.
 func verbatim(v value, into *json.RawMessage, wanted ...jsonType) error {
 	if v.isNull() {
 		return nil
@@ -141,73 +142,8 @@ func verbatim(v value, into *json.RawMessage, wanted ...jsonType) error {
 	if !slices.Contains(wanted, v.jsonType()) {
 		return v.notA(alternatives(wanted))
 	}
-	*into = bytes.Clone(v)
+	*into = json.RawMessage(v)
 	return nil
-}
-
-// verbatimFields keeps the values of an object as they were written.
-func verbatimFields(v value, into *map[string]json.RawMessage) error {
-	if v.isNull() {
-		return nil
-	}
-	if v.jsonType() != object {
-		return v.notA(string(object))
-	}
-	fields := map[string]json.RawMessage{}
-	err := v.eachMember(func(name string, val value) error {
-		fields[name] = bytes.Clone(val)
-		return nil
-	})
-	*into = fields
-	return err
-}
-
-func texts(v value, into *map[string]string) error {
-	if v.isNull() {
-		return nil
-	}
-	if v.jsonType() != object {
-		return v.notA(string(object))
-	}
-	fields := map[string]string{}
-	err := v.eachMember(func(name string, val value) error {
-		if val.jsonType() != str {
-			return within(name, val.notA(string(str)))
-		}
-		fields[name] = val.text()
-		return nil
-	})
-	*into = fields
-	return err
-}
-
-func list[S ~string](v value, into **[]S) error {
-	if v.isNull() {
-		return nil
-	}
-	if v.jsonType() != array {
-		return v.notA(string(array))
-	}
-	elements := []S{}
-	err := v.eachElement(func(i int, val value) error {
-		if val.jsonType() != str {
-			return within(index(i), val.notA(string(str)))
-		}
-		elements = append(elements, S(val.text()))
-		return nil
-	})
-	*into = &elements
-	return err
-}
-
-// models reads a list of names; an empty one is not an absent one.
-func models(v value, into *[]string) error {
-	var names *[]string
-	err := list(v, &names)
-	if names != nil {
-		*into = *names
-	}
-	return err
 }
 
 // A jsonType is a type of JSON as an error calls it.

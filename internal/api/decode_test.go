@@ -132,9 +132,9 @@ func errorOf(t *testing.T, err error) ringback.Error {
 	}
 }
 
-func TestDecodedValuesDoNotHoldTheBody(t *testing.T) {
+func TestWhatAJobKeepsDoesNotHoldTheBody(t *testing.T) {
 	t.Parallel()
-	body := []byte(`{"prompt":"Hi","metadata":{"a":"b"},"messages":["m"],"system":"s","params":{"p":"q"},"callback_headers":{"c":"d"}}`)
+	body := []byte(`{"prompt":"Hi","metadata":{"a":"b"},"model":"m","callback_headers":{"c":"d"}}`)
 	got, err := decode(body, readGenerate)
 	if err != nil {
 		t.Fatal(err)

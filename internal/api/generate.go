@@ -16,6 +16,7 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 	if err != nil {
 		return reply{}, err
 	}
+	c.body = nil // it is read; what was read of it dies when the request is encoded
 	job, replayed, err := s.node.Submit(ctx, sub)
 	if err != nil {
 		return reply{}, err
@@ -71,7 +72,7 @@ func sameRequest(c *call) []byte {
 	for _, part := range []string{c.method, c.path, c.header.Get(headerCallbackURL)} {
 		fmt.Fprintf(h, "%s\n", part)
 	}
-	h.Write(appendCanonical(make([]byte, 0, len(c.body)), c.body))
+	writeCanonical(h, c.body)
 	return h.Sum(nil)
 }
 
@@ -80,7 +81,7 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 	case "prompt":
 		return text(v, &r.Prompt)
 	case "messages":
-		return verbatim(v, &r.Messages, array)
+		return conversation(v, &r.Messages)
 	case "callback_url":
 		return text(v, &r.CallbackURL)
 	case "model":
@@ -90,19 +91,19 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 	case "system":
 		return verbatim(v, &r.System, str, array)
 	case "params":
-		return verbatimFields(v, &r.Params)
+		return params(v, &r.Params)
 	case "provider":
 		return text(v, &r.Provider)
 	case "provider_headers":
-		return texts(v, &r.ProviderHeaders)
+		return texts(v, &r.ProviderHeaders, node.MaxProviderHeaders)
 	case "events":
-		return list(v, &r.Events)
+		return events(v, &r.Events)
 	case "webhook_body":
 		return text(v, &r.WebhookBody)
 	case "metadata":
-		return verbatim(v, &r.Metadata, object)
+		return metadata(v, &r.Metadata)
 	case "callback_headers":
-		return texts(v, &r.CallbackHeaders)
+		return texts(v, &r.CallbackHeaders, node.MaxCallbackHeaders)
 	case "timeout_seconds":
 		return wholeNumber(v, &r.TimeoutSeconds)
 	case "max_attempts":

@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"slices"
 	"unicode/utf8"
 )
 
-// maxNesting is how deep arrays and objects may stand in each other.
-const maxNesting = 100
+// The bounds of the form of a body.
+const (
+	maxNesting = 100    // of arrays and objects in each other
+	maxNames   = 10_000 // in one object
+)
 
 // usualMembers has room for the members of most requests.
 const usualMembers = 8
@@ -34,7 +36,7 @@ func parseObject(text []byte) ([]member, error) {
 	if at := invalidUTF8(text); at >= 0 {
 		return nil, syntaxError(text, at, "this byte is not UTF-8")
 	}
-	s := scanner{text: text, names: make([]span, 0, usualMembers)}
+	s := scanner{text: text}
 	s.space()
 	if s.peek() != '{' {
 		return nil, syntaxError(text, s.at, "a JSON object is wanted, beginning with {")
@@ -54,24 +56,6 @@ func parseObject(text []byte) ([]member, error) {
 	return members, nil
 }
 
-// eachMember calls each for the members of an object that was parsed before.
-func (v value) eachMember(each func(name string, val value) error) error {
-	s := scanner{text: v}
-	return s.object(func(name, val span) error {
-		return each(unquote(v[name.from:name.to]), v[val.from:val.to])
-	})
-}
-
-// eachElement calls each for the elements of an array that was parsed before.
-func (v value) eachElement(each func(i int, val value) error) error {
-	s := scanner{text: v}
-	i := 0
-	return s.array(func(val span) error {
-		i++
-		return each(i-1, v[val.from:val.to])
-	})
-}
-
 // span is text[from:to]; that of a string is without its quotes.
 type span struct{ from, to int }
 
@@ -80,7 +64,7 @@ type scanner struct {
 	text  []byte
 	at    int
 	depth int
-	names []span // of all objects that are open, the innermost object's last
+	names nameSet
 }
 
 func (s *scanner) value() error {
@@ -110,14 +94,16 @@ func (s *scanner) object(each func(name, val span) error) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	first := len(s.names)
+	first := s.names.open()
 	s.space()
 	for more := s.peek() != '}'; more; {
 		name, val, err := s.member()
 		if err != nil {
 			return err
 		}
-		s.names = append(s.names, name)
+		if err := s.names.add(s.text, first, name); err != nil {
+			return err
+		}
 		if each != nil {
 			if err := each(name, val); err != nil {
 				return err
@@ -129,9 +115,7 @@ func (s *scanner) object(each func(name, val span) error) error {
 	}
 	s.at++
 	s.depth--
-	err := s.distinct(s.names[first:])
-	s.names = s.names[:first]
-	return err
+	return s.names.close(s.text, first)
 }
 
 // member reads a name, its colon and its value.
@@ -206,29 +190,6 @@ func (s *scanner) comma(end byte) (more bool, err error) {
 	default:
 		return false, s.unexpected("a comma or " + string(end))
 	}
-}
-
-// distinct refuses a name that an object has twice.
-func (s *scanner) distinct(names []span) error {
-	if len(names) < 2 {
-		return nil
-	}
-	plain := func(n span) []byte { return plainName(s.text[n.from:n.to]) }
-	slices.SortFunc(names, func(a, b span) int { return bytes.Compare(plain(a), plain(b)) })
-	for i, n := range names[1:] {
-		if bytes.Equal(plain(names[i]), plain(n)) {
-			return within(string(plain(n)), &formError{message: "is given twice in one object; give it once"})
-		}
-	}
-	return nil
-}
-
-// plainName is a name without escapes, copied only if it has some.
-func plainName(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted
-	}
-	return []byte(unquote(quoted))
 }
 
 // string reads a string and returns what stands between its quotes.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"iter"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -11,20 +12,51 @@ import (
 // A scanner has found it valid before. Text between escapes is copied in one
 // piece, so that a long prompt costs one copy.
 func unquote(quoted []byte) string {
-	at := bytes.IndexByte(quoted, '\\')
-	if at < 0 {
+	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted)
 	}
 	var text strings.Builder
 	text.Grow(len(quoted))
-	for ; at >= 0; at = bytes.IndexByte(quoted, '\\') {
-		text.Write(quoted[:at])
-		r, size := unescape(quoted[at:])
-		text.WriteRune(r)
-		quoted = quoted[at+size:]
+	for plain, r := range pieces(quoted) {
+		text.Write(plain)
+		if r != noRune {
+			text.WriteRune(r)
+		}
 	}
-	text.Write(quoted)
 	return text.String()
+}
+
+// appendUnquoted appends what unquote returns.
+func appendUnquoted(dst, quoted []byte) []byte {
+	for plain, r := range pieces(quoted) {
+		dst = append(dst, plain...)
+		if r != noRune {
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return dst
+}
+
+// noRune stands behind the last piece of a string.
+const noRune rune = -1
+
+// pieces cuts a string at its escapes: each piece is plain text and the character of
+// the escape behind it.
+func pieces(quoted []byte) iter.Seq2[[]byte, rune] {
+	return func(yield func([]byte, rune) bool) {
+		for {
+			at := bytes.IndexByte(quoted, '\\')
+			if at < 0 {
+				yield(quoted, noRune)
+				return
+			}
+			r, size := unescape(quoted[at:])
+			if !yield(quoted[:at], r) {
+				return
+			}
+			quoted = quoted[at+size:]
+		}
+	}
 }
 
 // unescape reads one escape, or the two of a surrogate pair.

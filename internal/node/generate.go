@@ -44,8 +44,10 @@ var (
 // generate makes one attempt and settles it. The memory of an answer is given
 // back when it is settled: an answer that a full disk keeps here counts.
 func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
-	held := n.memory.answers.Grant()
-	defer held.Release()
+	if t.held == nil {
+		t.held = n.memory.answers.Grant()
+	}
+	defer t.held.Release()
 	n.tellStart(j, t)
 	var res result
 	t.trace = n.traceAttempt(j)
@@ -54,7 +56,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	defer f.end()
 	pushed := n.push(j, f, t)
 	defer pushed.leave()
-	res = n.call(j, request, t, held, f)
+	res = n.call(j, request, t, f)
 	pushed.quiet()
 	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
 	res.partial, res.events = packPartial(res), f.packed()
@@ -68,7 +70,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *ticket, held *memory.Grant, f *feed) (res result) {
+func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res result) {
 	ctx, end := context.WithCancelCause(t.life.calls)
 	defer end(nil)
 	n.running.enter(j.Ref(), end)
@@ -81,7 +83,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *memory.Grant,
 		}
 	}()
 
-	client, request, err := n.prepare(ctx, j, request, held)
+	client, request, err := n.prepare(ctx, j, request, t.held)
 	if err == nil && !t.life.leased() { // by now: another node may have the job already
 		err = errUnleased
 	}
@@ -96,7 +98,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, held *memory.Grant,
 		Body:  request,
 		Model: j.Model,
 		Now:   n.now,
-		Grow:  func(ctx context.Context, bytes int) error { return held.Grow(ctx, int64(bytes)) },
+		Grow:  func(ctx context.Context, bytes int) error { return t.held.Grow(ctx, int64(bytes)) },
 		Sent:  func() { sent.Store(true) },
 		Delta: f.delta(),
 
@@ -145,8 +147,11 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 		if request = c.Request; request == nil {
 			return nil, nil, errNoRequest
 		}
+		if err := held.Grow(ctx, int64(len(request))*requestCost); err != nil {
+			return nil, nil, err
+		}
 	}
-	return p.Client, request, held.Grow(ctx, int64(len(request)))
+	return p.Client, request, nil
 }
 
 // errNoRequest: the job can never be answered.

@@ -21,6 +21,10 @@ func newBudgets(sizes memory.Parts) budgets {
 	}
 }
 
+// requestCost is how many bytes of memory each byte of a running job's request takes:
+// the request as it was stored, and as it is sent.
+const requestCost = 3
+
 // The budgets by their names in metrics.
 func (b *budgets) byName() map[string]*memory.Budget {
 	return map[string]*memory.Budget{"door": b.door, "reads": b.reads, "answers": b.answers, "webhooks": b.webhooks}

@@ -6,41 +6,50 @@ import "github.com/tidwall/gjson"
 // valid JSON, and no object of them may have a name twice. Members that the
 // patch does not name stay as they were written, numbers too, in their order.
 func mergePatch(document, patch []byte) []byte {
-	change := gjson.ParseBytes(patch)
-	if !change.IsObject() {
-		return []byte(change.Raw)
+	return appendPatched(make([]byte, 0, len(document)+len(patch)), gjson.ParseBytes(document), gjson.ParseBytes(patch))
+}
+
+// appendPatched appends the patched document. Each byte is written once, however deep
+// it is nested.
+func appendPatched(dst []byte, document, patch gjson.Result) []byte {
+	if !patch.IsObject() {
+		return append(dst, patch.Raw...)
 	}
-	changes := change.Map()
-	merged := object("{")
-	if old := gjson.ParseBytes(document); old.IsObject() {
-		old.ForEach(func(name, value gjson.Result) bool {
+	changes := map[string]string{} // JSON by the names of the patch
+	patch.ForEach(func(name, value gjson.Result) bool {
+		changes[name.Str] = value.Raw
+		return true
+	})
+	merged := object(append(dst, '{'))
+	if document.IsObject() {
+		document.ForEach(func(name, value gjson.Result) bool {
 			by, changed := changes[name.Str]
 			delete(changes, name.Str)
 			switch {
 			case !changed:
-				merged.add(name.Raw, []byte(value.Raw))
-			case by.Type != gjson.Null:
-				merged.add(name.Raw, mergePatch([]byte(value.Raw), []byte(by.Raw)))
+				merged = append(merged.name(name.Raw), value.Raw...)
+			case by != "null":
+				merged = appendPatched(merged.name(name.Raw), value, gjson.Parse(by))
 			}
 			return true
 		})
 	}
-	change.ForEach(func(name, value gjson.Result) bool { // in the order of the patch
+	patch.ForEach(func(name, value gjson.Result) bool { // in the order of the patch
 		if _, left := changes[name.Str]; left && value.Type != gjson.Null {
-			merged.add(name.Raw, mergePatch(nil, []byte(value.Raw)))
+			merged = appendPatched(merged.name(name.Raw), gjson.Result{}, value)
 		}
 		return true
 	})
 	return append(merged, '}')
 }
 
-// object is a JSON object without its closing brace.
+// object is the text of a JSON object up to the end of one of its members.
 type object []byte
 
-// add appends a member; name is a JSON string.
-func (o *object) add(name string, value []byte) {
-	if len(*o) > len("{") {
-		*o = append(*o, ',')
+// name begins a member; name is a JSON string.
+func (o object) name(name string) object {
+	if o[len(o)-1] != '{' { // no value ends so
+		o = append(o, ',')
 	}
-	*o = append(append(append(*o, name...), ':'), value...)
+	return append(append(o, name...), ':')
 }

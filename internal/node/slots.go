@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -48,6 +49,7 @@ type ticket struct {
 	call     int64
 	life     *life         // under which the claim is made
 	trace    *attemptTrace // nil: none is made
+	held     *memory.Grant // of the call
 	// suspect marks the one ticket for jobs that may kill the process.
 	suspect bool
 }

@@ -13,8 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
@@ -46,6 +44,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 		return job, false, n.submitError(err)
 	}
 	accepted, err := n.accept(s, n.stamped())
+	s.Request = ringback.Request{} // it may be large, and is not needed any more
 	if err != nil {
 		return job, false, err
 	}
@@ -58,11 +57,14 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
 	job := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
 	n.names.used(job.Job.Model)
-	t := n.bear(&job.Job)
+	t := n.bear(&job.Job, len(a.request))
+	if t == nil {
+		a.request = nil // it is read again when the job is claimed
+	}
 	stored, replayed, err = put(ctx, job)
 	if t != nil && n.noLease(err) { // then it is not born, but queued
 		n.unbear(job.Job, t)
-		t, job.Job = nil, a.Job
+		t, job.Job, a.request = nil, a.Job, nil
 		stored, replayed, err = put(ctx, job)
 	}
 	switch {
@@ -138,17 +140,23 @@ func (n *Node) submitError(err error) error {
 	return err
 }
 
-// bear makes a new job born claimed, where its lane has nothing waiting and a
-// slot is free. The ticket must be used or given back.
-func (n *Node) bear(j *store.Job) *ticket {
+// bear makes a new job born claimed, where its lane has nothing waiting, a slot is
+// free, and there is memory for its request. The ticket must be used or given back.
+func (n *Node) bear(j *store.Job, request int) *ticket {
 	l := n.life.Load()
 	if !n.is(Worker) || n.memory.answers.Full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
 		return nil
 	}
-	t := n.jobs.takeBorn(j.Lane())
-	if t == nil {
+	held := n.memory.answers.Grant()
+	if !held.Take(int64(request) * requestCost) {
 		return nil
 	}
+	t := n.jobs.takeBorn(j.Lane())
+	if t == nil {
+		held.Release()
+		return nil
+	}
+	t.held = held
 	t.life = l
 	j.Status, j.Fence, j.Node = ringback.Running, 1, l.id
 	j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
@@ -159,6 +167,7 @@ func (n *Node) bear(j *store.Job) *ticket {
 // unbear gives back what a job took that was not stored as born claimed.
 func (n *Node) unbear(j store.Job, t *ticket) {
 	n.running.leave(j.Ref())
+	t.held.Release()
 	t.give()
 	poke(n.wakeJobs)
 }
@@ -173,11 +182,17 @@ type accepted struct {
 const (
 	defaultExpiry = 7 * 24 * time.Hour
 	maxExpiry     = 30 * 24 * time.Hour
-	maxMetadata   = 16 << 10
+	MaxMetadata   = 16 << 10 // bytes
 	maxModel      = 256
-	maxFallbacks  = 8
+	MaxFallbacks  = 8
 	maxRunAt      = 30 * 24 * time.Hour
+
+	MaxCallbackHeaders = webhook.MaxHeaders
+	MaxProviderHeaders = 64 // names; each is one that may be passed on
 )
+
+// MaxEvents is how many kinds of events may be webhooks.
+var MaxEvents = len(webhookEvents)
 
 // accept checks a request and makes the job that it asks for.
 func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
@@ -254,8 +269,8 @@ func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []
 	if !isPrintable(model) {
 		c.fault("model", "model must not have control characters")
 	}
-	if len(fallbacks) > maxFallbacks {
-		c.fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", maxFallbacks))
+	if len(fallbacks) > MaxFallbacks {
+		c.fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", MaxFallbacks))
 	}
 	for i, f := range fallbacks {
 		if f == "" || len(f) > maxModel {
@@ -332,8 +347,15 @@ func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
 	if r.Events == nil {
 		return ringback.TerminalEvents
 	}
-	for _, e := range *r.Events {
+	if len(*r.Events) > MaxEvents {
+		c.fault("events", fmt.Sprintf("events must hold at most %d kinds of events", MaxEvents))
+		return nil
+	}
+	for i, e := range *r.Events {
 		oneOf(c, "events", cmp.Or(e, "?"), webhookEvents...)
+		if slices.Contains((*r.Events)[:i], e) {
+			c.fault("events", fmt.Sprintf("events has %s twice; name each once", e))
+		}
 	}
 	return *r.Events
 }
@@ -378,13 +400,11 @@ func required(c *checks, r ringback.Request) {
 	// The sentence of the simple form of this API; clients compare it.
 	const promptAndCallback = "prompt and callback_url required"
 	wantsNoEvents := r.Events != nil && len(*r.Events) == 0
-	switch messages := gjson.ParseBytes(r.Messages); {
+	switch {
 	case r.Prompt == "" && len(r.Messages) == 0:
 		c.fault("prompt", promptAndCallback)
 	case r.CallbackURL == "" && !wantsNoEvents:
 		c.fault("callback_url", promptAndCallback)
-	case r.Prompt == "" && messages.IsArray() && len(messages.Array()) == 0:
-		c.fault("messages", "messages must hold at least one message")
 	}
 }
 
@@ -412,7 +432,7 @@ func metadata(c *checks, raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || string(raw) == "null" {
 		return json.RawMessage("{}")
 	}
-	if len(raw) > maxMetadata {
+	if len(raw) > MaxMetadata {
 		c.fault("metadata", "metadata must have at most 16 KiB")
 	}
 	var object map[string]json.RawMessage

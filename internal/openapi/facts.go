@@ -136,7 +136,7 @@ var facts = map[string]fact{
 	"StreamEvent.number":  atLeast(1),
 	"Event.status":        oneOf("completed", "failed", "cancelled", "expired", "running"),
 
-	"Request.messages":     func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{}, new(1) },
+	"Request.messages":     func(s *schema) { s.Type, s.Items, s.MinItems = "array", &schema{Type: "object"}, new(1) },
 	"Request.system":       func(s *schema) { s.Type, s.Items = []string{"string", "array"}, &schema{} },
 	"Request.callback_url": func(s *schema) { s.Format, s.MaxLength, s.Pattern = "uri", new(2048), `^[Hh][Tt][Tt][Pp][Ss]?://` },
 	"Request.model":        func(s *schema) { s.MaxLength = new(256) },
@@ -159,8 +159,12 @@ var facts = map[string]fact{
 		s.MaxItems, s.Items.MinLength, s.Items.MaxLength, s.Items.Pattern = new(8), new(1), new(256), printable
 	},
 	"Request.metadata": func(s *schema) { s.Default = map[string]any{} },
-	"Request.events":   func(s *schema) { s.Items.Enum, s.Default = words(pushed...), words(ringback.TerminalEvents...) },
+	"Request.events": func(s *schema) {
+		s.Items.Enum, s.Default = words(pushed...), words(ringback.TerminalEvents...)
+		s.MaxItems, s.UniqueItems = new(len(pushed)), true
+	},
 	"Request.params": func(s *schema) {
+		s.MaxProperties = new(1000)
 		s.PropertyNames = &schema{Not: &schema{Enum: words("model", "messages", "system", "stream", "max_tokens")}}
 	},
 	"Request": request,

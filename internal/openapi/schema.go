@@ -33,6 +33,7 @@ type schema struct {
 	Items                *schema    `json:"items,omitempty"`
 	MinItems             *int       `json:"minItems,omitempty"`
 	MaxItems             *int       `json:"maxItems,omitempty"`
+	UniqueItems          bool       `json:"uniqueItems,omitempty"`
 	Properties           properties `json:"properties,omitempty"`
 	AdditionalProperties any        `json:"additionalProperties,omitempty"` // a bool, or a *schema
 	PropertyNames        *schema    `json:"propertyNames,omitempty"`

@@ -32,12 +32,13 @@ func anthropic() protocol {
 }
 
 func encodeAnthropic(p Prompt) (json.RawMessage, error) {
-	fields := []field{{"model", quote(p.Model)}, {"max_tokens", p.maxTokens()}}
+	r := newEncoder(p)
+	r.member("max_tokens", p.maxTokens())
 	if !absent(p.System) {
-		fields = append(fields, field{"system", p.System})
+		r.member("system", p.System)
 	}
-	fields = append(fields, field{"messages", p.messages()})
-	return appendObject(nil, []byte("{}"), append(fields, p.params()...)...), nil
+	r.messages(nil)
+	return r.end(), nil
 }
 
 func anthropicText(message []byte) (string, error) {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -53,29 +52,16 @@ var thinksFirst = regexp.MustCompile(`^(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?:[^0-9]
 const maxTokens, maxCompletionTokens = "max_tokens", "max_completion_tokens"
 
 func encodeOpenAI(p Prompt) (json.RawMessage, error) {
-	fields := []field{{"model", quote(p.Model)}}
+	r := newEncoder(p)
 	switch {
 	case !absent(p.Params[maxCompletionTokens]): // the caller has chosen
 	case thinksFirst.MatchString(p.Model):
-		fields = append(fields, field{maxCompletionTokens, p.maxTokens()})
+		r.member(maxCompletionTokens, p.maxTokens())
 	default:
-		fields = append(fields, field{maxTokens, p.maxTokens()})
+		r.member(maxTokens, p.maxTokens())
 	}
-	messages := p.messages()
-	if !absent(p.System) {
-		messages = prepend(appendObject(nil, []byte(`{"role":"system"}`), field{"content", p.System}), messages)
-	}
-	fields = append(fields, field{"messages", messages})
-	return appendObject(nil, []byte("{}"), append(fields, p.params()...)...), nil
-}
-
-// prepend puts an item at the front of a list, which stays as it is.
-func prepend(item, list []byte) []byte {
-	rest := strings.TrimLeft(string(list), " \t\r\n")[len("["):]
-	if len(gjson.ParseBytes(list).Array()) > 0 {
-		item = append(item, ',')
-	}
-	return slices.Concat([]byte{'['}, item, []byte(rest))
+	r.messages(p.System)
+	return r.end(), nil
 }
 
 func streamedOpenAI(request []byte, model string, plain bool) ([]byte, error) {

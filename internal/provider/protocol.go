@@ -100,24 +100,8 @@ type Prompt struct {
 	Params map[string]json.RawMessage
 }
 
-// messages are the conversation; a prompt is one message of the user.
-func (p Prompt) messages() []byte {
-	if !absent(p.Messages) {
-		return p.Messages
-	}
-	return slices.Concat([]byte(`[{"role":"user","content":`), quote(p.Prompt), []byte(`}]`))
-}
-
 func (p Prompt) maxTokens() []byte {
 	return strconv.AppendInt(nil, int64(cmp.Or(p.MaxTokens, DefaultMaxTokens)), 10)
-}
-
-func (p Prompt) params() []field {
-	var fields []field
-	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
-		fields = append(fields, field{name, p.Params[name]})
-	}
-	return fields
 }
 
 // EncodeRequest makes the provider's request, as it is stored and as Generate
@@ -145,8 +129,13 @@ func (p Prompt) check() error {
 	if (p.Prompt == "") == absent(p.Messages) {
 		return ringback.Invalid("prompt", "exactly one of prompt and messages is required")
 	}
-	if !absent(p.Messages) && (!valid(p.Messages) || firstByte(p.Messages) != '[') {
-		return ringback.Invalid("messages", "messages must be an array")
+	if !absent(p.Messages) {
+		if !valid(p.Messages) {
+			return ringback.Invalid("messages", "messages must be an array")
+		}
+		if err := checkMessages(p.Messages); err != nil {
+			return err
+		}
 	}
 	if !absent(p.System) && (!valid(p.System) || !strings.ContainsRune(`"[`, rune(firstByte(p.System)))) {
 		return ringback.Invalid("system", "system must be a string or an array")
@@ -216,14 +205,31 @@ func CheckRequest(request json.RawMessage) (model string, err error) {
 	if !valid(request) || firstByte(request) != '{' {
 		return "", ringback.Invalid("", "the request must be a JSON object")
 	}
-	name, messages := member(request, "model"), member(request, "messages")
+	name := member(request, "model")
 	switch {
 	case name.Type != gjson.String || name.Str == "":
 		return "", ringback.Invalid("model", "model must be the name of a model")
-	case !messages.IsArray() || len(messages.Array()) == 0:
-		return "", ringback.Invalid("messages", "messages must be an array of at least one message")
-	case member(request, "stream").Exists():
+	case valueOf(request, "stream") != nil:
 		return "", ringback.Invalid("stream", "stream is Ringback's to set; leave it out")
 	}
-	return name.Str, nil
+	return name.Str, checkMessages(valueOf(request, "messages"))
+}
+
+// checkMessages checks a conversation, which is valid JSON or nothing.
+func checkMessages(messages []byte) error {
+	if firstByte(messages) != '[' {
+		return ringback.Invalid("messages", "messages must be an array")
+	}
+	n := 0
+	for message := range items(messages) {
+		if message[0] != '{' {
+			field := fmt.Sprintf("messages[%d]", n)
+			return ringback.Invalid(field, field+" must be an object")
+		}
+		n++
+	}
+	if n == 0 {
+		return ringback.Invalid("messages", "messages must hold at least one message")
+	}
+	return nil
 }

@@ -150,8 +150,19 @@ func escape(r rune) string {
 	case '\t':
 		return `\t`
 	}
+	if r < ' ' {
+		return controls[r]
+	}
 	return fmt.Sprintf(`\u%04x`, r)
 }
+
+// controls are the escapes of control characters.
+var controls = func() (escapes [' ']string) {
+	for r := range escapes {
+		escapes[r] = fmt.Sprintf(`\u%04x`, r)
+	}
+	return escapes
+}()
 
 // unquote reads a JSON string that is known to be valid.
 func unquote(raw []byte) string {

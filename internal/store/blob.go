@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
@@ -17,6 +18,9 @@ type Blob struct {
 // packFrom is the size in bytes from which content is compressed.
 const packFrom = 1 << 10
 
+// packWhole is the size in bytes from which room for all of it is made at once.
+const packWhole = 1 << 20
+
 // maxBlob bounds what a stored blob may grow to, in bytes: twice the largest
 // answer or request, since a webhook carries text and message.
 const maxBlob = 256 << 20
@@ -31,7 +35,15 @@ func Pack(b []byte) Blob {
 	if len(b) < packFrom {
 		return Blob{Bytes: b}
 	}
-	return Blob{Bytes: packer.EncodeAll(b, make([]byte, 0, len(b)/4)), Zstd: true}
+	room := len(b) / 4
+	if len(b) >= packWhole {
+		room = packer.MaxEncodedSize(len(b)) // growing would take twice as much
+	}
+	packed := packer.EncodeAll(b, make([]byte, 0, room))
+	if cap(packed)-len(packed) > packWhole {
+		packed = bytes.Clone(packed)
+	}
+	return Blob{Bytes: packed, Zstd: true}
 }
 
 // Open gives the content back.

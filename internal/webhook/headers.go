@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	maxHeaders     = 10
+	// MaxHeaders is how many headers Headers takes.
+	MaxHeaders     = 10
 	maxHeaderBytes = 8 << 10
 )
 
@@ -34,8 +35,8 @@ func Headers(in map[string]string) (http.Header, error) {
 	if len(in) == 0 {
 		return http.Header{}, nil
 	}
-	if len(in) > maxHeaders {
-		return nil, fmt.Errorf("callback_headers must hold at most %d headers", maxHeaders)
+	if len(in) > MaxHeaders {
+		return nil, fmt.Errorf("callback_headers must hold at most %d headers", MaxHeaders)
 	}
 	out, size := make(http.Header, len(in)), 0
 	for _, name := range slices.Sorted(maps.Keys(in)) {

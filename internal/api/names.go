@@ -1,0 +1,101 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+)
+
+// A nameSet finds a name that an object has twice. It holds the names of all objects
+// that are open, the innermost object's last, and uses its memory again for the next.
+// Its time is linear in the length of the names.
+type nameSet struct {
+	names   []hashedName
+	table   []int32 // of one object's names: 1 + the index of each, 0 is none
+	plain   []byte  // one name without its escapes
+	another []byte
+}
+
+type hashedName struct {
+	span
+	hash uint64
+}
+
+// fewNames is up to how many names each is compared with each.
+const fewNames = 8
+
+var nameSeed = maphash.MakeSeed()
+
+// open begins an object: its names are those from first on.
+func (n *nameSet) open() (first int) { return len(n.names) }
+
+// add adds a name of the object whose names begin at first.
+func (n *nameSet) add(text []byte, first int, name span) error {
+	if len(n.names)-first == maxNames {
+		return &formError{message: fmt.Sprintf("has an object of more than %d names; an object may have at most %d", maxNames, maxNames)}
+	}
+	if n.names == nil {
+		n.names = make([]hashedName, 0, usualMembers)
+	}
+	plain := text[name.from:name.to]
+	if bytes.IndexByte(plain, '\\') >= 0 {
+		n.plain = appendUnquoted(n.plain[:0], plain)
+		plain = n.plain
+	}
+	n.names = append(n.names, hashedName{name, maphash.Bytes(nameSeed, plain)})
+	return nil
+}
+
+// close ends the object whose names begin at first.
+func (n *nameSet) close(text []byte, first int) error {
+	names := n.names[first:]
+	n.names = n.names[:first]
+	if len(names) <= fewNames {
+		for i := range names {
+			for j := range i {
+				if n.same(text, names[i], names[j]) {
+					return twice(text, names[i])
+				}
+			}
+		}
+		return nil
+	}
+	return n.distinct(text, names)
+}
+
+// distinct compares many names by a table of their hashes.
+func (n *nameSet) distinct(text []byte, names []hashedName) error {
+	size := 4 * fewNames
+	for size < 2*len(names) {
+		size *= 2
+	}
+	if cap(n.table) < size {
+		n.table = make([]int32, size)
+	}
+	table := n.table[:size]
+	clear(table)
+	for i, name := range names {
+		at := int(name.hash) & (size - 1)
+		for ; table[at] != 0; at = (at + 1) & (size - 1) {
+			if n.same(text, name, names[table[at]-1]) {
+				return twice(text, name)
+			}
+		}
+		table[at] = int32(i + 1)
+	}
+	return nil
+}
+
+// same compares two names, which are nearly always different.
+func (n *nameSet) same(text []byte, a, b hashedName) bool {
+	if a.hash != b.hash {
+		return false
+	}
+	n.plain = appendUnquoted(n.plain[:0], text[a.from:a.to])
+	n.another = appendUnquoted(n.another[:0], text[b.from:b.to])
+	return bytes.Equal(n.plain, n.another)
+}
+
+func twice(text []byte, name hashedName) error {
+	return within(unquote(text[name.from:name.to]), &formError{message: "is given twice in one object; give it once"})
+}
