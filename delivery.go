@@ -95,7 +95,7 @@ type Try struct {
 	StatusCode int   `json:"status_code,omitempty"`
 	DurationMS int64 `json:"duration_ms"`
 	// Error is the class of what went wrong: dns connect refused reset tls
-	// timeout redirect status blocked, or unknown when the process died.
+	// timeout redirect status blocked internal, or unknown when the process died.
 	Error string `json:"error,omitempty"`
 	// Response is the first 1 KiB of the receiver's answer.
 	Response string `json:"response,omitempty"`

@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/hub":               {"."},
 	"internal/memory":            {},
 	"internal/backoff":           {},
+	"internal/shortage":          {},
 	"internal/limit":             {},
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
@@ -37,11 +38,11 @@ var mayImport = map[string][]string{
 	"internal/store/cell":        {"."},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
-	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer"},
-	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer"},
+	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
+	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/memory", "internal/telemetry", "internal/sse",
+		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},

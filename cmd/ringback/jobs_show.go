@@ -234,15 +234,16 @@ func tryWords(try ringback.Try) string {
 
 // tryErrors are the classes of what went wrong before a receiver answered.
 var tryErrors = map[string]string{
-	"dns":     "was not found: its name has no address",
-	"connect": "could not be connected to",
-	"refused": "refused the connection: nothing listens there",
-	"reset":   "broke the connection",
-	"tls":     "has no TLS certificate that is trusted",
-	"timeout": "did not answer in time",
-	"status":  "answered badly",
-	"blocked": "was not called: its address is closed to webhooks",
-	"unknown": "may have been reached: the server died during the try",
+	"dns":      "was not found: its name has no address",
+	"connect":  "could not be connected to",
+	"refused":  "refused the connection: nothing listens there",
+	"reset":    "broke the connection",
+	"tls":      "has no TLS certificate that is trusted",
+	"timeout":  "did not answer in time",
+	"status":   "answered badly",
+	"blocked":  "was not called: its address is closed to webhooks",
+	"internal": "was not called, or not heard: the server made a mistake, which its log has",
+	"unknown":  "may have been reached: the server died during the try",
 }
 
 func deadWords(reason ringback.DeadReason) string {

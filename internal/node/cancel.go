@@ -19,9 +19,9 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 	}
 	now := n.stamped()
 	seen := witness{}
-	j, err := n.store.Cancel(ctx, project, job, seen.of(func(j store.Job) store.Outcome {
+	j, err := n.store.Cancel(ctx, project, job, seen.of(n.careful(func(j store.Job) store.Outcome {
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
-	}))
+	})))
 	if errors.Is(err, store.ErrEnded) {
 		return ringback.Job{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
 	}

@@ -32,15 +32,19 @@ func (n *Node) compare(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.wakeCancels:
-			held, err := n.store.Held(ctx, n.ID())
-			n.complain(ctx, "cancel", err)
-			n.obey(held.Cancelled)
+			n.keepHouse(ctx, "cancel", func() error {
+				held, err := n.store.Held(ctx, n.ID())
+				n.obey(held.Cancelled)
+				return err
+			})
 		case <-timer.C:
-			now, err := n.compareOnce(ctx, before)
-			n.complain(ctx, "compare what is held", err)
-			if err == nil {
-				before = now
-			}
+			n.keepHouse(ctx, "compare what is held", func() error {
+				now, err := n.compareOnce(ctx, before)
+				if err == nil {
+					before = now
+				}
+				return err
+			})
 			timer.Reset(n.comparePause())
 		}
 	}
@@ -126,7 +130,7 @@ func (n *Node) freeUnknown(ctx context.Context, l *life, jobs, deliveries []stor
 	now := n.stamped()
 	if len(jobs) > 0 {
 		seen := witness{}
-		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) }))
+		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))
 		if err != nil {
 			return fmt.Errorf("free jobs: %w", err)
 		}

@@ -159,13 +159,15 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 			return done, err
 		}
 	}
-	for b := (&batch{do: do}); ; {
+	one := func(ctx context.Context, id uuid.UUID) error {
+		return n.guarded("deal with a dead letter", func() error { return do(ctx, id) }, "id", id)
+	}
+	for b := (&batch{do: one}); ; {
 		q.Limit = min(deadBatch, limit-b.done-b.skipped)
 		ids, next, err := n.deadIDs(ctx, q)
-		if err != nil {
-			return done, err
+		if b.err = err; err == nil {
+			b.run(ctx, ids)
 		}
-		b.run(ctx, ids)
 		if b.err == nil {
 			q.Before = next
 		}
@@ -259,7 +261,7 @@ func (b *batch) note(err error) {
 // concernsOne tells whether an error is about one dead letter, not about all.
 func concernsOne(err error) bool {
 	for _, fact := range []error{
-		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight,
+		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, errPanic,
 	} {
 		if errors.Is(err, fact) {
 			return true

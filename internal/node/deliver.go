@@ -25,7 +25,7 @@ func (n *Node) dispatchDeliveries(ctx context.Context) error {
 
 func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Time, err error) {
 	l := n.life.Load()
-	if n.draining.Load() || !l.leased() {
+	if n.draining.Load() || n.short() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
 	if n.memory.webhooks.Full() {
@@ -105,7 +105,7 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 // born takes a pass for a delivery that a settle is about to store.
 func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 	l := n.life.Load()
-	if !n.is(Worker) || n.draining.Load() || !l.leased() {
+	if !n.is(Worker) || n.draining.Load() || n.short() || !l.leased() {
 		return nil
 	}
 	p := n.deliveries.takeBorn(store.Host{Project: j.Project, Host: d.Host})
@@ -161,7 +161,10 @@ func (n *Node) try(s *send) {
 			n.giveBack(s.pass)
 			poke(n.wakeDeliveries)
 		}()
-		n.deliver(s)
+		about := []any{"delivery_id", s.delivery.ID, "job_id", s.delivery.JobID}
+		if err := n.guarded("send a webhook", func() error { n.deliver(s); return nil }, about...); err != nil {
+			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.broken(s)); return nil }, about...)
+		}
 		return nil
 	})
 }
@@ -175,7 +178,7 @@ func (n *Node) follow(next, dissolved []*send) {
 	for _, s := range dissolved {
 		n.group.Go(func() error {
 			defer n.sending.drop(s.delivery.Ref())
-			n.settleDelivery(s.delivery, n.unbegun(s.delivery))
+			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.unbegun(s.delivery)); return nil })
 			poke(n.wakeDeliveries)
 			return nil
 		})
@@ -229,11 +232,22 @@ func (n *Node) deliver(s *send) {
 	if res.Verdict == webhook.Interrupted {
 		return // the drain's one transaction frees it, or who swept this node
 	}
+	if res.Verdict == webhook.Unsent {
+		n.noteShortage(res.Cause)
+		n.settleDelivery(d, n.postponed(d))
+		return
+	}
 	n.follow(s.pass.tried(hostReport(res), res.Took))
 	poke(n.wakeDeliveries)
 	n.tellTry(s, res)
 	n.tellHold(d.Key())
 	n.settleDelivery(d, n.concluded(s, res))
+}
+
+// broken says what a try leads to that made us panic: it counts, so that the delivery does
+// not come back for ever.
+func (n *Node) broken(s *send) store.TryEnd {
+	return n.concluded(s, webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassInternal, Started: n.now()})
 }
 
 // concluded says what a try leads to.
@@ -277,16 +291,19 @@ func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {
 // unreadable ends a try that could not begin. Content that is gone will not
 // come back; anything else may.
 func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
-	now := n.stamped()
 	if errors.Is(err, store.ErrGone) {
-		return store.TryEnd{At: now, Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
+		return store.TryEnd{At: n.stamped(), Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
 	}
-	return store.TryEnd{At: now, Status: ringback.DeliveryPending, NextAt: now.Add(n.cfg.RetryDelay), Free: true, Unbegun: true}
+	return n.postponed(d)
 }
 
 func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
-	for {
-		after, err := n.store.SettleDelivery(context.Background(), d.Ref(), end)
+	for tries := 1; ; tries++ {
+		var after store.Delivery
+		err := n.guarded(stepSettle, func() (err error) {
+			after, err = n.store.SettleDelivery(context.Background(), d.Ref(), end)
+			return err
+		}, "delivery_id", d.ID)
 		unreached := n.outOfReach(stepSettle, err)
 		if err == nil {
 			n.tellTried(d, after, end)
@@ -304,6 +321,9 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 		}
 		if !n.pause(jitter(settlePause)) {
 			return
+		}
+		if tries == settleTries && !mayPass(err) { // what the receiver said can't be stored
+			end.Try.Response = ""
 		}
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -34,7 +35,11 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 		case <-timer.C:
 		}
 		began, now := time.Now(), n.now()
-		next, err := work(ctx, now)
+		var next time.Time
+		err := n.guarded(step, func() (err error) {
+			next, err = work(ctx, now)
+			return err
+		})
 		// Work that takes long, since very much waits, must not be all that is done.
 		if spent := time.Since(began); spent > longLook && !sleep(ctx, min(spent, idleLook)) {
 			return nil
@@ -52,7 +57,7 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 
 // unclaimed tells and logs that nothing was claimed, since that failed.
 func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
-	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.noLease(err) && err != nil {
+	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.noLease(err) && err != nil && !errors.Is(err, errPanic) {
 		n.log.Error("waiting work not claimed", "step", step, "err", err)
 	}
 	return err != nil
@@ -74,7 +79,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
 	l := n.life.Load()
-	if n.draining.Load() || n.diskFull() || !l.leased() {
+	if n.draining.Load() || n.diskFull() || n.short() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
 	if n.memory.answers.Full() {
@@ -223,7 +228,9 @@ func (n *Node) start(j store.Job, request []byte, t *ticket) {
 			n.settle(&j, result{stopped: errHeld}, nil)
 			return nil
 		}
-		n.generate(&j, request, t)
+		if err := n.guarded("make an attempt", func() error { n.generate(&j, request, t); return nil }, "job_id", j.ID, "attempt", j.Fence); err != nil {
+			_ = n.guarded(stepSettle, func() error { n.settle(&j, result{failed: internalError(err), sent: true}, nil); return nil }, "job_id", j.ID)
+		}
 		return nil
 	})
 }

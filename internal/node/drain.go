@@ -98,13 +98,13 @@ func (n *Node) freeHeld(ctx context.Context, l *life) (jobs, webhooks int, err e
 	}
 	now := n.stamped()
 	seen := witness{}
-	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
 		res, ok := n.running.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
 			res = result{stopped: errDrain}
 		}
 		return n.without(j, res, now)
-	}))
+	})))
 	if err != nil {
 		return 0, 0, fmt.Errorf("free jobs: %w", err)
 	}

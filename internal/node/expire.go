@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
@@ -26,14 +27,15 @@ func (n *Node) expire(ctx context.Context) error {
 			now := n.stamped()
 			n.checkDisk()
 			n.tellRefusals(time.Now())
+			n.tellShortages(time.Now())
 			n.tellHoldsOver()
-			n.complain(ctx, "expire jobs", n.expireJobs(ctx, now))
-			n.complain(ctx, "expire deliveries", n.expireDeliveries(ctx, now))
+			n.keepHouse(ctx, "expire jobs", func() error { return n.expireJobs(ctx, now) })
+			n.keepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
 			if time.Since(checked) >= checkEvery {
 				checked = time.Now()
 				n.jobs.tidy()
 				n.deliveries.tidy()
-				n.complain(ctx, "check the counters", n.store.Check(ctx))
+				n.keepHouse(ctx, "check the counters", func() error { return n.store.Check(ctx) })
 			}
 		}
 	}
@@ -43,7 +45,7 @@ func (n *Node) expire(ctx context.Context) error {
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
 		seen := witness{}
-		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(func(j store.Job) store.Outcome { return n.expired(j, now) }))
+		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.careful(func(j store.Job) store.Outcome { return n.expired(j, now) })))
 		if err != nil {
 			return err
 		}
@@ -82,7 +84,7 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 // complain logs the error of a loop, which goes on. What a full disk, a store out of
 // reach, a lost lease or the end of the process causes is told elsewhere.
 func (n *Node) complain(ctx context.Context, step string, err error) {
-	if ctx.Err() != nil || n.outOfReach(step, err) || n.noLease(err) {
+	if ctx.Err() != nil || n.outOfReach(step, err) || n.noLease(err) || errors.Is(err, errPanic) {
 		return
 	}
 	if err != nil && !n.noteFull(err) {

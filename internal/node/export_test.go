@@ -12,6 +12,9 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
+// Careful is a Decide as the node gives it to the store.
+func (n *Node) Careful(d store.Decide) store.Decide { return n.careful(d) }
+
 // Remembered is how many attempts the node still knows: none when all are settled.
 func (n *Node) Remembered() int {
 	n.running.mu.Lock()

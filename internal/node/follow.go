@@ -29,7 +29,12 @@ const (
 func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) hub.Await {
 	for pause := followMin; ; pause = min(2*pause, followMax) {
 		moved, leave := n.hub.Watch(job)
-		awaits, rests, err := n.catchUp(ctx, l, project, job)
+		var awaits hub.Await
+		rests := false
+		err := n.guarded("follow a job", func() (err error) {
+			awaits, rests, err = n.catchUp(ctx, l, project, job)
+			return err
+		}, "job_id", job)
 		if rests || ctx.Err() != nil {
 			leave()
 			return awaits

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -78,8 +77,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 	var sent atomic.Bool
 	defer func() {
 		if v := recover(); v != nil {
-			n.log.Error("panic in an attempt", "job_id", j.ID, "attempt", j.Fence, "panic", v, "stack", string(debug.Stack()))
-			res = result{failed: internalError(fmt.Errorf("panic: %v", v)), sent: sent.Load()}
+			res = result{failed: internalError(n.panicked("call a provider", v, "job_id", j.ID, "attempt", j.Fence)), sent: sent.Load()}
 		}
 	}()
 
@@ -124,6 +122,10 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 	}
 	t.trace.called(nil, res.failed, first)
 	n.tellFailed(j, res.failed)
+	if res.failed.Verdict == provider.Unsent {
+		n.noteShortage(res.failed.Cause)
+		res.stopped = errShort
+	}
 	if res.failed.Verdict == provider.Stopped {
 		res.stopped = stopCause(ctx)
 		if res.stopped == nil {

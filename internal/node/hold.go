@@ -135,9 +135,9 @@ func (n *Node) shareHolds(ctx context.Context) error {
 		from := storedFrom
 		if n.life.Load().shared() {
 			from = sharedFrom
-			n.complain(ctx, "read holds", n.learnHolds(ctx))
+			n.keepHouse(ctx, "read holds", func() error { return n.learnHolds(ctx) })
 		}
-		n.complain(ctx, "store holds", n.keepHolds(ctx, from))
+		n.keepHouse(ctx, "store holds", func() error { return n.keepHolds(ctx, from) })
 	}
 }
 

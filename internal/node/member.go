@@ -62,31 +62,41 @@ func (n *Node) join(ctx context.Context) error {
 // renew renews the lease until ctx is done. Nothing else is done here, so that
 // nothing holds it up.
 func (n *Node) renew(ctx context.Context) error {
-	for n.renewalDue(ctx) {
-		l := n.life.Load()
-		limited, cancel := context.WithTimeout(ctx, l.every(joinFor))
-		asked := time.Now()
-		lease, err := n.store.Renew(limited, l.id)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = errors.Join(store.ErrUnavailable, err)
-		}
-		switch {
-		case ctx.Err() != nil:
-		case errors.Is(err, store.ErrSwept):
-			if !n.swept(ctx, l) {
-				return nil
-			}
-		case n.outOfReach(stepRenew, err):
-			l.failed(asked)
-		case err != nil:
-			l.failed(asked)
-			n.log.Error("lease not renewed", "err", err)
-		default:
-			n.renewed(l, asked, lease)
+	for goesOn := true; goesOn && n.renewalDue(ctx); {
+		err := n.guarded(stepRenew, func() error {
+			goesOn = n.renewOnce(ctx)
+			return nil
+		})
+		if err != nil {
+			sleep(ctx, jitter(idleLook))
 		}
 	}
 	return nil
+}
+
+// renewOnce renews the lease; false if the node has none any more, and wants none.
+func (n *Node) renewOnce(ctx context.Context) (goesOn bool) {
+	l := n.life.Load()
+	limited, cancel := context.WithTimeout(ctx, l.every(joinFor))
+	asked := time.Now()
+	lease, err := n.store.Renew(limited, l.id)
+	cancel()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = errors.Join(store.ErrUnavailable, err)
+	}
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, store.ErrSwept):
+		return n.swept(ctx, l)
+	case n.outOfReach(stepRenew, err):
+		l.failed(asked)
+	case err != nil:
+		l.failed(asked)
+		n.log.Error("lease not renewed", "err", err)
+	default:
+		n.renewed(l, asked, lease)
+	}
+	return true
 }
 
 // noLease tells whether err says that the store knows of no lease. The next renewal,

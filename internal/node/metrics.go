@@ -12,6 +12,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/shortage"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -38,6 +39,9 @@ type metrics struct {
 	sweptJobs prometheus.Counter
 	claims    *prometheus.CounterVec // kind
 	fenced    *prometheus.CounterVec // kind
+
+	panics    prometheus.Counter
+	shortages *prometheus.CounterVec // resource
 }
 
 // What came too late to be written, as a label.
@@ -88,6 +92,9 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Help: "Running jobs that this node freed, since their nodes had no lease."}),
 		claims: counter("ringback_claims_total", "What was claimed from the store; what is born claimed is not.", "kind"),
 		fenced: counter("ringback_fenced_writes_total", "Ends that came too late: the job or delivery had moved on.", "kind"),
+		panics: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_panics_total",
+			Help: "Panics that ended one attempt, try or step of a loop."}),
+		shortages: counter("ringback_shortages_total", "Calls and webhooks that could not begin since this machine had run short, by the resource.", "resource"),
 	}
 	// What is counted rarely begins at 0: the first time must be a rise.
 	for _, reason := range []string{refusedDisk, refusedQueue, refusedMemory, refusedStopping, refusedDatabase, refusedRole} {
@@ -96,6 +103,9 @@ func newMetrics(r prometheus.Registerer) metrics {
 	for _, kind := range []string{kindJob, kindDelivery} {
 		m.fenced.WithLabelValues(kind)
 		m.claims.WithLabelValues(kind)
+	}
+	for _, what := range shortage.All {
+		m.shortages.WithLabelValues(string(what))
 	}
 	for _, outcome := range []string{tryDelivered, tryFailed, tryDead} {
 		m.deliveries.WithLabelValues(outcome)

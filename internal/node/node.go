@@ -26,6 +26,8 @@
 //	slots.go     who may call a provider now; memory.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
 //	clock.go     the one clock of all nodes; roles.go: what this one does
+//	panic.go     ends what panicked, and nothing else; shortage.go: calls that this
+//	machine could not begin
 //	tell.go      the log of all this, with tell_holds.go, outage.go and lines.go;
 //	metrics.go counts it, trace.go traces it
 //
@@ -198,6 +200,9 @@ type Node struct {
 	holdLog  holdLog
 	refusals refusals
 	outage   outage
+
+	shortages  refusals     // calls that could not begin since this machine had run short
+	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun for that reason
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.

@@ -113,7 +113,7 @@ func (a *streams) take(n *Node, j *store.Job) *stream {
 	a.jobs[j.ID] = s
 	n.group.Go(func() error {
 		defer a.give(s)
-		s.run()
+		_ = n.guarded("push a stream", func() error { s.run(); return nil }, "job_id", j.ID)
 		return nil
 	})
 	return s
@@ -197,12 +197,16 @@ func (s *stream) run() {
 		if s.concluded(res, tries) {
 			return
 		}
+		if res.Verdict == webhook.Unsent { // which is no fault of the receiver
+			n.noteShortage(res.Cause)
+			tries--
+		}
 		wait := max(pause, res.RetryAfter)
 		if wait > streamPatience || !sleep(s.ctx, jitter(wait)) {
 			s.giveUp(res)
 			return
 		}
-		pause *= 2
+		pause = min(2*pause, streamPatience)
 	}
 }
 
@@ -285,7 +289,8 @@ func (s *stream) concluded(res webhook.Result, tries int) bool {
 	case errors.Is(res.Cause, webhook.ErrStalled):
 		s.node.pushed(pushStream, pushCut)
 		s.node.tell("stream cut off: its receiver takes nothing", s.job, slog.String("host", s.host.Host))
-	case s.saidAll(), s.ctx.Err() != nil, res.Verdict != webhook.Retry, tries == streamTries:
+	case s.saidAll(), s.ctx.Err() != nil, res.Verdict != webhook.Retry && res.Verdict != webhook.Unsent, tries > streamTries,
+		tries == streamTries && res.Verdict != webhook.Unsent:
 		s.giveUp(res)
 	default:
 		return false

@@ -53,7 +53,7 @@ func (n *Node) tellReceiver(j *store.Job, f *feed, l *life) (quiet func()) {
 	done := make(chan struct{})
 	n.group.Go(func() error {
 		defer close(done)
-		t.run(ctx)
+		_ = n.guarded("push a webhook", func() error { t.run(ctx); return nil }, "job_id", j.ID)
 		return nil
 	})
 	return func() { end(); <-done }

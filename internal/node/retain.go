@@ -23,8 +23,11 @@ func (n *Node) retain(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			touched, err := n.store.Retain(ctx, n.now(), retainBatch)
-			n.complain(ctx, "delete content", err)
+			touched := 0
+			n.keepHouse(ctx, "delete content", func() (err error) {
+				touched, err = n.store.Retain(ctx, n.now(), retainBatch)
+				return err
+			})
 			pause := jitter(retainEvery)
 			if touched == retainBatch {
 				pause = retainPause

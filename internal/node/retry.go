@@ -53,8 +53,8 @@ func (n *Node) without(j store.Job, res result, now time.Time) store.Outcome {
 }
 
 func (n *Node) unanswered(j store.Job, res result, now time.Time) store.Outcome {
-	if errors.Is(res.stopped, errUnread) {
-		return n.released(j, now, now.Add(n.cfg.RetryDelay))
+	if errors.Is(res.stopped, errUnread) || errors.Is(res.stopped, errShort) {
+		return n.released(j, now, n.afterPause(now))
 	}
 	if errors.Is(res.stopped, errHeld) {
 		// At least a minute: its ledger has a row for each time it is looked at.

@@ -269,6 +269,9 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*sen
 	p.over = true
 	p.slot.Done(r)
 	to := s.host(p.host)
+	if r.Verdict == limit.Void && p.slot.Probe() {
+		to.asked = time.Time{} // nothing was found out for those who asked before
+	}
 	to.out--
 	if took > 0 {
 		to.resize(took, r.Verdict == limit.OK, s.taken < crowded)

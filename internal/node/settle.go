@@ -16,10 +16,10 @@ func (n *Node) settle(j *store.Job, res result, f *feed) {
 	if res.endedAt.IsZero() {
 		res.endedAt = n.now()
 	}
-	decide, born := n.decide(*j, res, res.endedAt)
+	decide, born := n.decideAbout(*j, res)
 	for tries := 1; ; tries++ {
 		seen := witness{}
-		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(decide))
+		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(n.careful(decide)))
 		unreached := n.outOfReach(stepSettle, err)
 		switch {
 		case err == nil:
@@ -53,6 +53,18 @@ func (n *Node) settle(j *store.Job, res result, f *feed) {
 			decide, born = n.unstorable(n.now()), nil
 		}
 	}
+}
+
+// decideAbout is decide. An outcome that makes us panic is none: the attempt has failed.
+func (n *Node) decideAbout(j store.Job, res result) (decide store.Decide, born *send) {
+	err := n.guarded("decide about a job", func() error {
+		decide, born = n.decide(j, res, res.endedAt)
+		return nil
+	}, "job_id", j.ID, "attempt", j.Fence)
+	if err != nil {
+		decide, born = n.decide(j, result{failed: internalError(err), sent: res.sent}, res.endedAt)
+	}
+	return decide, born
 }
 
 // unborn is a decision without the delivery's being in flight: the lease that this

@@ -48,7 +48,7 @@ func (n *Node) watchEnds(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if n.life.Load().shared() { // else all ends are brought about here
-			n.complain(ctx, "watch ends", n.publishEnds(ctx))
+			n.keepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
 		}
 		if !sleep(ctx, endsPause) {
 			return nil
@@ -76,7 +76,7 @@ func (n *Node) watchBegins(ctx context.Context) error {
 	for pause := beginsPause; sleep(ctx, pause); {
 		asked := time.Now()
 		if n.life.Load().alive() > 1 {
-			n.complain(ctx, "watch begins", n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun))
+			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun) })
 		}
 		pause = max(beginsPause, beginsShare*time.Since(asked))
 	}

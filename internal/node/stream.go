@@ -137,16 +137,16 @@ func (n *Node) HasReaders(id string) bool {
 // isSeenElsewhere tells whether other nodes have readers of a job. The node that runs it
 // knows of all, since each of their nodes asks it, and cancels the job when there are
 // none; of a job that waits each node knows its own.
-func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) bool {
+func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) (bool, error) {
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if err != nil {
-		return false
+		return false, err
 	}
 	life := n.life.Load()
 	if j.Status == ringback.Running {
-		return j.Node != n.ID() && life.urlOf(j.Node) != ""
+		return j.Node != n.ID() && life.urlOf(j.Node) != "", nil
 	}
-	return slices.ContainsFunc(life.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) })
+	return slices.ContainsFunc(life.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
 }
 
 // abandoned cancels a job if nobody comes back to it in time.
@@ -157,26 +157,41 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 		return
 	}
 	n.group.Go(func() error {
-		timer := time.NewTimer(goneFor)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-n.calls.Done():
-			return nil
-		}
+		_ = n.guarded("cancel a job that nobody watches", func() error { n.cancelAbandoned(project, job); return nil }, "job_id", job)
+		return nil
+	})
+}
+
+// cancelAbandoned waits for somebody to come back to a job, and cancels it if nobody
+// does. A store that can't be asked now is asked again: its caller wanted it so.
+func (n *Node) cancelAbandoned(project string, job uuid.UUID) {
+	for pause := goneFor; n.pause(pause); pause = jitter(idleLook) {
 		if n.draining.Load() || n.hub.Readers(job) > 0 {
-			return nil
+			return
 		}
-		ctx, cancel := context.WithTimeout(n.calls, joinFor)
-		defer cancel()
-		if n.isSeenElsewhere(ctx, project, job) {
-			return nil
+		err := n.cancelUnseen(project, job)
+		if mayPass(err) || errors.Is(err, context.DeadlineExceeded) {
+			continue
 		}
-		n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
-		_, err := n.Cancel(ctx, project, job.String())
 		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {
 			n.log.Warn("job that nobody watches is not cancelled", "job_id", job, "err", err)
 		}
+		return
+	}
+}
+
+// cancelUnseen cancels a job unless another node has readers of it.
+func (n *Node) cancelUnseen(project string, job uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(n.calls, joinFor)
+	defer cancel()
+	seen, err := n.isSeenElsewhere(ctx, project, job)
+	if seen || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrGone) {
 		return nil
-	})
+	}
+	if err != nil {
+		return err
+	}
+	n.log.Info("job is cancelled, since all who watched it have left", "job_id", job)
+	_, err = n.Cancel(ctx, project, job.String())
+	return err
 }

@@ -144,7 +144,7 @@ func (n *Node) submitError(err error) error {
 // free, and there is memory for its request. The ticket must be used or given back.
 func (n *Node) bear(j *store.Job, request int) *ticket {
 	l := n.life.Load()
-	if !n.is(Worker) || n.memory.answers.Full() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
+	if !n.is(Worker) || n.memory.answers.Full() || n.short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
 		return nil
 	}
 	held := n.memory.answers.Grant()

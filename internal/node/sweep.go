@@ -18,11 +18,12 @@ const stepSweep = "sweep"
 // sweep frees what nodes that died have left, as long as this one may judge who has.
 func (n *Node) sweep(ctx context.Context) error {
 	for sleep(ctx, n.untilSweep(n.life.Load())) {
-		var err error
-		if l := n.life.Load(); l.shared() && l.mayJudge() {
-			err = n.sweepAll(ctx)
-		}
-		n.complain(ctx, stepSweep, err)
+		n.keepHouse(ctx, stepSweep, func() error {
+			if l := n.life.Load(); l.shared() && l.mayJudge() {
+				return n.sweepAll(ctx)
+			}
+			return nil
+		})
 	}
 	return nil
 }
@@ -71,9 +72,9 @@ func (n *Node) sweepAll(ctx context.Context) error {
 	}()
 	for {
 		seen, now := witness{}, n.stamped()
-		swept, err := n.store.Sweep(ctx, n.life.Load().id, now, releaseBatch, seen.of(func(j store.Job) store.Outcome {
+		swept, err := n.store.Sweep(ctx, n.life.Load().id, now, releaseBatch, seen.of(n.careful(func(j store.Job) store.Outcome {
 			return n.uncertain(j, result{sent: true}, now)
-		}))
+		})))
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}

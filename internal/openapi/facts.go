@@ -123,11 +123,11 @@ var facts = map[string]fact{
 
 	"Health.status": func(s *schema) { s.Const = "ok" },
 	"Try.trigger":   oneOf("schedule", "manual", "probe"),
-	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
+	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked", "internal",
 		"unknown"),
 	"StreamEvent.type": func(s *schema) { s.Enum = words(streamed...) },
 	"Event.type":       func(s *schema) { s.Enum = words(pushed...) },
-	"Delivery.last_error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked",
+	"Delivery.last_error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked", "internal",
 		"unknown"),
 	"Delivery.url":        format("uri-reference"), // "" once the content is deleted
 	"Node.expires_at":     (*schema).orNull,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/earlyanswer"
+	"github.com/ringback/ringback/internal/shortage"
 )
 
 // Generate calls the provider once and waits for the whole answer. The error is
@@ -152,6 +153,8 @@ func (c *call) send() (*http.Response, *Error) {
 		return response, nil
 	case c.ctx.Err() != nil:
 		return nil, c.ended(err)
+	case !c.sent.Load() && shortage.Of(err) != "":
+		return nil, c.fail(Unsent, ringback.CodeInternal, fmt.Sprintf("the server has no %s left to call %s", shortage.Of(err), c.client.name), err)
 	case c.sent.Load():
 		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name)+because(err), err)
 	}

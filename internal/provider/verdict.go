@@ -29,6 +29,9 @@ const (
 	// Stopped: the caller ended the call, by its context or in Request.Grow.
 	// Error.Cause is its reason, and Error.Code is empty.
 	Stopped Verdict = "stopped"
+	// Unsent: this machine had no descriptor, memory or port left for the call. No byte
+	// was sent, and it says nothing about the provider or the request.
+	Unsent Verdict = "unsent"
 )
 
 // Error is how a call failed. Its texts are valid UTF-8 of bounded length.

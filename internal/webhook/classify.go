@@ -10,11 +10,16 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+
+	"github.com/ringback/ringback/internal/shortage"
 )
 
 // failed judges a try that had no answer. Every sentence is written here: the
 // texts of net's errors hold addresses.
 func (s *Sender) failed(ctx context.Context, t *try, err error, blocked int) Result {
+	if short := shortage.Of(err); short != "" && !t.connected.Load() {
+		return Result{Verdict: Unsent, Error: fmt.Sprintf("the server has no %s left to send this", short), Cause: err}
+	}
 	r := Result{Verdict: Retry, Class: s.classify(ctx, t, err), Cause: err}
 	switch r.Class {
 	case ClassBlocked:

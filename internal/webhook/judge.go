@@ -26,6 +26,9 @@ const (
 	// Interrupted means that we broke the try off: it says nothing about the
 	// receiver, which may have had the message, and costs no try.
 	Interrupted
+	// Unsent means that this machine had no descriptor, memory or port left for the
+	// try: nothing was sent, and it costs no try.
+	Unsent
 )
 
 func (v Verdict) String() string {
@@ -40,6 +43,8 @@ func (v Verdict) String() string {
 		return "too large"
 	case Interrupted:
 		return "interrupted"
+	case Unsent:
+		return "unsent"
 	}
 	return "Verdict(" + strconv.Itoa(int(v)) + ")"
 }
@@ -58,6 +63,7 @@ const (
 	ClassRedirect Class = "redirect" // a 3xx, which is not followed
 	ClassStatus   Class = "status"   // any other answer but 2xx, or one that is not HTTP
 	ClassBlocked  Class = "blocked"  // the guard refused the URL or the address
+	ClassInternal Class = "internal" // an error of ours kept it from being sent
 )
 
 // maxBlocked is how often a name that resolved to a closed address is tried

@@ -245,6 +245,7 @@ type try struct {
 	body   []byte
 
 	reused    bool
+	connected atomic.Bool // something may have been sent
 	remote    netip.AddrPort
 	firstByte atomic.Bool // of an answer
 	tlsFailed atomic.Bool
@@ -267,6 +268,7 @@ func (t *try) watch(ctx context.Context) context.Context {
 		GotConn: func(info httptrace.GotConnInfo) {
 			earlyanswer.Begin(info.Conn)
 			t.reused = info.Reused
+			t.connected.Store(true)
 			if a, ok := info.Conn.RemoteAddr().(*net.TCPAddr); ok {
 				t.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 			}
