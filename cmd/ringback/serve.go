@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -110,6 +111,9 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	parts := memoryParts(os.DirFS("/"))
 	defer paceCollector()()
 	defer limitCollector(os.DirFS("/"))()
+	// The system's roots are read once, at the first TLS handshake. If no descriptor is left
+	// for them then, no certificate is trusted until the next start.
+	_, _ = x509.SystemCertPool()
 	providers, closeProviders, err := openProviders(c)
 	if err != nil {
 		return err

@@ -61,6 +61,11 @@ func (r *reads) open(ctx context.Context) (*readConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a connection for reads: %w", err)
 	}
+	// The first read opens the log. Later there may be no descriptor left for it.
+	var pages int
+	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&pages); err != nil {
+		return nil, errors.Join(fmt.Errorf("open a connection for reads: %w", err), conn.Close())
+	}
 	c := &readConn{conn: conn, work: make(chan func()), statements: map[string]*sql.Stmt{}}
 	r.workers.Go(func() {
 		for do := range c.work {

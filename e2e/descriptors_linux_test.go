@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/simulate"
+)
+
+// The server's descriptors are used up, all but those that it has: each call and each
+// webhook that needs a new one can't be made. That is nobody's failure but the server's.
+func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
+	t.Parallel()
+	const jobs = 20
+	const held = "answered while descriptors are out"
+	halfway := newBarrier(1, held)
+	w := newWorld(t, setup{barrier: halfway})
+	s := w.start()
+	var ids []string
+	w.delivered(w.submit(ringback.Request{Prompt: "opens the connection that this test submits by", Model: "sim/echo"}))
+	w.hangUp() // the next call and the next webhook need new ones
+	time.Sleep(200 * time.Millisecond)
+	ids = append(ids, w.submit(ringback.Request{Prompt: held, Model: "sim/echo"}))
+	w.call(func(c simulate.Call) bool { return c.Prompt == held })
+
+	restore := takeDescriptors(t, s.cmd.Process.Pid)
+	for i := range jobs {
+		ids = append(ids, w.submit(ringback.Request{Prompt: fmt.Sprintf("job %d to models that are called anew", i), Model: "sim/echo"}))
+	}
+	s.says("this machine has run short")
+	halfway.lift() // its webhook finds no descriptor, either
+	w.ended(ids[0])
+	time.Sleep(3 * time.Second) // several pauses long: what is tried meanwhile must cost nothing
+	select {
+	case <-s.dead:
+		t.Fatal("the server has ended")
+	default:
+	}
+	if code := w.readiness(); code != http.StatusOK {
+		t.Errorf("/readyz answers %d, want 200: jobs are taken, and wait", code)
+	}
+	restore()
+	for _, id := range ids {
+		job := w.delivered(id)
+		if job.Status != ringback.Completed || job.Attempts != 1 {
+			t.Errorf("job %s: %s after %d attempts, want completed by the first", id, job.Status, job.Attempts)
+		}
+		for _, o := range w.outcomes(id) {
+			if o != ringback.AttemptReleased && o != ringback.AttemptAnswered {
+				t.Errorf("job %s: an attempt is %s: our own shortage was counted against it", id, o)
+			}
+		}
+		if d := job.Webhook; d.Tries != 1 || d.LastStatusCode != http.StatusOK {
+			t.Errorf("job %s: got %+v, want the one try that arrived", id, d)
+		}
+	}
+	if lines := s.lines("this machine has run short"); lines > 3 {
+		t.Errorf("%d lines say that descriptors are out, want one for each spell", lines)
+	}
+	for _, hold := range []string{"provider_failing", "receiver_failing"} {
+		if s.lines(hold) > 0 {
+			t.Errorf("our own shortage began a hold: %s", hold)
+		}
+	}
+}
+
+// lines counts those of the log that hold text.
+func (s *server) lines(text string) (n int) {
+	for _, line := range s.tail(1 << 20) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// takeDescriptors leaves a process only the descriptors that it has, until they are
+// given back.
+func takeDescriptors(t *testing.T, pid int) (restore func()) {
+	t.Helper()
+	var before unix.Rlimit
+	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before))
+	highest := 0
+	open, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	must(t, err)
+	taken := map[int]bool{}
+	for _, fd := range open {
+		n, err := strconv.Atoi(fd.Name())
+		must(t, err)
+		taken[n] = true
+		highest = max(highest, n)
+	}
+	lowest := 0
+	for taken[lowest] {
+		lowest++
+	}
+	short := before
+	short.Cur = uint64(lowest) // no number below it is free
+	must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &short, nil))
+	return func() { must(t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil)) }
+}
