@@ -47,8 +47,8 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		return false, nil
 	}
 	kind, event := e.Type, []byte(nil)
-	if valid(e.Data) {
-		event = e.Data
+	if meant, ok := readable(e.Data); ok {
+		e.Data, event = meant, meant
 		if named := meaning(valueOf(event, "type")); named != nil && string(named) != kind { // mostly it is: no copy for each
 			kind = string(named)
 		}
@@ -196,7 +196,8 @@ func (a *anthropicAnswer) amend(event []byte) {
 }
 
 func (a *anthropicAnswer) replace(message []byte) error {
-	if !valid(message) || firstByte(message) != '{' {
+	message, isJSON := readable(message)
+	if !isJSON || firstByte(message) != '{' {
 		if c, ok := readComplaint(http.StatusOK, message); ok { // in a list
 			return c
 		}

@@ -55,7 +55,7 @@ func (a *openaiAnswer) add(e sse.Event) (done bool, err error) {
 	if string(data) == "[DONE]" {
 		return a.done()
 	}
-	isJSON := valid(data)
+	data, isJSON := readable(data)
 	switch {
 	case e.Type == "error", complainsIn(e.Type, data):
 		if firstByte(data) == '{' && !a.ended() {

@@ -11,7 +11,8 @@ import (
 
 // replace takes the answer of a server that did not stream.
 func (a *openaiAnswer) replace(message []byte) error {
-	if !valid(message) || firstByte(message) != '{' {
+	message, isJSON := readable(message)
+	if !isJSON || firstByte(message) != '{' {
 		if c, ok := readComplaint(http.StatusOK, message); ok { // in a list
 			return c
 		}

@@ -95,7 +95,7 @@ func (c *call) take(event sse.Event) (done bool, err error) {
 // whole: its blank line may be all that was missing.
 func (c *call) cut(event sse.Event, broke error) *Error {
 	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
-		if !valid(event.Data) || c.reserve(c.answer.size()+len(event.Data)) != nil {
+		if _, isJSON := readable(event.Data); !isJSON || c.reserve(c.answer.size()+len(event.Data)) != nil {
 			break
 		}
 		if _, err := c.answer.add(event); err != nil {
