@@ -14,6 +14,7 @@ const (
 	Gone                 Code = "gone"
 	TooLarge             Code = "too_large"
 	UnsupportedMediaType Code = "unsupported_media_type"
+	HeadersTooLarge      Code = "headers_too_large"
 	Misdirected          Code = "misdirected"
 	IdempotencyMismatch  Code = "idempotency_mismatch"
 	RateLimited          Code = "rate_limited"

@@ -12,20 +12,21 @@ import (
 // codeOf is the server's table of codes read backwards, for answers that come
 // from something between us and the server, and so have no code.
 var codeOf = map[int]ringback.Code{
-	http.StatusBadRequest:            ringback.InvalidRequest,
-	http.StatusUnauthorized:          ringback.Unauthorized,
-	http.StatusForbidden:             ringback.Forbidden,
-	http.StatusNotFound:              ringback.NotFound,
-	http.StatusMethodNotAllowed:      ringback.MethodNotAllowed,
-	http.StatusConflict:              ringback.Conflict,
-	http.StatusGone:                  ringback.Gone,
-	http.StatusRequestEntityTooLarge: ringback.TooLarge,
-	http.StatusUnsupportedMediaType:  ringback.UnsupportedMediaType,
-	http.StatusMisdirectedRequest:    ringback.Misdirected,
-	http.StatusTooManyRequests:       ringback.RateLimited,
-	http.StatusBadGateway:            ringback.Unavailable,
-	http.StatusServiceUnavailable:    ringback.Unavailable,
-	http.StatusGatewayTimeout:        ringback.Unavailable,
+	http.StatusBadRequest:                  ringback.InvalidRequest,
+	http.StatusUnauthorized:                ringback.Unauthorized,
+	http.StatusForbidden:                   ringback.Forbidden,
+	http.StatusNotFound:                    ringback.NotFound,
+	http.StatusMethodNotAllowed:            ringback.MethodNotAllowed,
+	http.StatusConflict:                    ringback.Conflict,
+	http.StatusGone:                        ringback.Gone,
+	http.StatusRequestEntityTooLarge:       ringback.TooLarge,
+	http.StatusUnsupportedMediaType:        ringback.UnsupportedMediaType,
+	http.StatusMisdirectedRequest:          ringback.Misdirected,
+	http.StatusTooManyRequests:             ringback.RateLimited,
+	http.StatusRequestHeaderFieldsTooLarge: ringback.HeadersTooLarge,
+	http.StatusBadGateway:                  ringback.Unavailable,
+	http.StatusServiceUnavailable:          ringback.Unavailable,
+	http.StatusGatewayTimeout:              ringback.Unavailable,
 }
 
 // maxError bounds what is read of an error's body, in bytes.

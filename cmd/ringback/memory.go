@@ -15,12 +15,15 @@ import (
 
 // memoryParts is what bodies, answers and webhooks may take, given the root of the
 // file system; nothing if no limit is known.
-func memoryParts(root fs.FS) memory.Parts {
+func memoryParts(root fs.FS) memory.Parts { return memory.Split(memoryLimit(root)) }
+
+// memoryLimit is what the process may take, in bytes; 0 if it cannot be told.
+func memoryLimit(root fs.FS) int64 {
 	limit := min(machineMemory(root), cgroupLimit(root), debug.SetMemoryLimit(-1)) // GOMEMLIMIT, not changed by this
 	if limit == math.MaxInt64 {
-		return memory.Parts{}
+		return 0
 	}
-	return memory.Split(limit)
+	return limit
 }
 
 // limitCollector lets the collector work against the limit of the control group,

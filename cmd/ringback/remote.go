@@ -193,7 +193,7 @@ func (s *session) refused(e *ringback.Error) error {
 		return fail(exitAuth, "%s: %s", s.url, message)
 	case ringback.NotFound, ringback.Gone:
 		return fail(exitNotFound, "%s", message)
-	case ringback.InvalidRequest, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.IdempotencyMismatch:
+	case ringback.InvalidRequest, ringback.TooLarge, ringback.HeadersTooLarge, ringback.UnsupportedMediaType, ringback.IdempotencyMismatch:
 		if e.Field != "" && !strings.Contains(message, e.Field) {
 			message = printable(e.Field) + ": " + message
 		}

@@ -109,6 +109,7 @@ const msgUp = "server is up"
 func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
 	defer paceProcessors()()
 	parts := memoryParts(os.DirFS("/"))
+	connections := connectionLimit(os.DirFS("/"), c)
 	defer paceCollector()()
 	defer limitCollector(os.DirFS("/"))()
 	// The system's roots are read once, at the first TLS handshake. If no descriptor is left
@@ -163,7 +164,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	door, err := api.New(api.Config{
-		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, AllowOrigins: c.allowOrigins,
+		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, AllowOrigins: c.allowOrigins, MaxConns: connections,
 		Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
 	}, n)
 	if err != nil {
@@ -174,7 +175,8 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	}
 	c.warnOfRetired(log)
 	url := urlOf(listener.Addr())
-	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)), "version", buildVersion().Version)
+	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)),
+		"connections", connections, "version", buildVersion().Version)
 	up(url)
 	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
 }

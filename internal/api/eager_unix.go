@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"github.com/ringback/ringback/internal/conns"
 )
 
 // eager writes to a connection what it takes at once, and never waits.
@@ -14,7 +16,7 @@ type eager struct {
 }
 
 func newEager(conn net.Conn) (e eager) {
-	if g, ok := conn.(*guest); ok {
+	if g, ok := conn.(*conns.Conn); ok {
 		conn = g.Conn
 	}
 	if c, ok := conn.(syscall.Conn); ok {

@@ -25,6 +25,7 @@ var statusOf = map[ringback.Code]int{
 	ringback.Misdirected:          http.StatusMisdirectedRequest,
 	ringback.IdempotencyMismatch:  http.StatusUnprocessableEntity,
 	ringback.RateLimited:          http.StatusTooManyRequests,
+	ringback.HeadersTooLarge:      http.StatusRequestHeaderFieldsTooLarge,
 	ringback.Unavailable:          http.StatusServiceUnavailable,
 	ringback.Loop:                 http.StatusLoopDetected,
 	ringback.Internal:             http.StatusInternalServerError,

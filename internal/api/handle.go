@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/ringback/ringback/internal/conns"
 )
 
 // A call is a request that has been let in, as a door sees it.
@@ -41,6 +43,7 @@ type reply struct {
 type rawBody struct {
 	contentType string
 	bytes       []byte
+	shared      bool // the bytes are there anyway, the same for all answers
 }
 
 // serve is the one handler of all routes.
@@ -63,6 +66,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	} else {
 		status = s.write(w, r, rep)
 	}
+	s.linger(w, r)
 	traced(status)
 	if !rt.open {
 		s.tellRequest(r, id, status, start)
@@ -94,14 +98,14 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep r
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
-	if err := s.admit(r); err != nil {
-		return reply{}, err
+	if rep, done, err := s.meet(r, rt); done {
+		leaveUnread(w, r)
+		return rep, err
 	}
-	if header, asked := s.origins.preflight(r); asked {
-		return reply{status: http.StatusNoContent, header: header}, nil
-	}
-	if err := s.identify(r, rt); err != nil {
-		return reply{}, err
+	if !rt.open {
+		conns.Of(r).Trust()
+	} else if rt.body == noBody {
+		leaveUnread(w, r)
 	}
 	if rt.method == "" { // no such path or method: the door says so
 		return rt.door(r.Context(), &call{path: r.URL.Path, answer: w.Header()})
@@ -120,6 +124,20 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 	}
 	c.body, c.forget = body, func() { c.body = nil; release() }
 	return rt.door(r.Context(), c)
+}
+
+// meet answers those who get no further: done reports whether r is one of them.
+func (s *Server) meet(r *http.Request, rt *route) (rep reply, done bool, err error) {
+	if err := s.admit(r); err != nil {
+		return reply{}, true, err
+	}
+	if header, asked := s.origins.preflight(r); asked {
+		return reply{status: http.StatusNoContent, header: header}, true, nil
+	}
+	if err := s.identify(r, rt); err != nil {
+		return reply{}, true, err
+	}
+	return reply{}, false, nil
 }
 
 // bodyOf reads the body that the rule allows. From then on the connection is
@@ -179,9 +197,13 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 		if err != nil {
 			return s.inPlace(w, r, rep, fmt.Errorf("encode the answer: %w", err)), release
 		}
-		raw = &rawBody{"application/json", body}
+		raw = &rawBody{contentType: "application/json", bytes: body}
 	}
 	if len(raw.bytes) <= smallAnswer {
+		return raw, release
+	}
+	if raw.shared {
+		holdLittle(r)
 		return raw, release
 	}
 	release, err := s.reserve(int64(len(raw.bytes)))
@@ -195,7 +217,7 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 func (s *Server) inPlace(w http.ResponseWriter, r *http.Request, rep *reply, err error) *rawBody {
 	*rep = s.refuse(r, w.Header().Get(headerRequestID), err)
 	body, _ := encode(rep.body) // an error's body always has a form
-	return &rawBody{"application/json", body}
+	return &rawBody{contentType: "application/json", bytes: body}
 }
 
 // encode writes JSON as people would: no HTML escapes, and a line end, which is

@@ -117,7 +117,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 	want := map[ringback.Code]int{
 		"invalid_request": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404, "method_not_allowed": 405,
 		"conflict": 409, "gone": 410, "too_large": 413, "unsupported_media_type": 415, "misdirected": 421,
-		"idempotency_mismatch": 422, "rate_limited": 429, "unavailable": 503, "loop": 508, "internal": 500,
+		"idempotency_mismatch": 422, "rate_limited": 429, "headers_too_large": 431, "unavailable": 503, "loop": 508, "internal": 500,
 	}
 	for code, status := range want {
 		if got := errorReply(&ringback.Error{Code: code}).status; got != status {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/openapi"
@@ -18,7 +19,7 @@ import (
 // GET /openapi.json: the table of routes, for machines.
 func (s *Server) openapi(context.Context, *call) (reply, error) {
 	text, err := s.document()
-	return reply{raw: &rawBody{"application/json", text}}, err
+	return reply{raw: &rawBody{"application/json", text, true}}, err
 }
 
 // describe writes the document of a table. The same table serves, so that the
@@ -77,20 +78,31 @@ func file(c *call, name string) (reply, error) {
 		"Referrer-Policy":         {"no-referrer"},
 		"Vary":                    {"Accept-Encoding"},
 	}
-	raw := &rawBody{f.ContentType, f.Bytes}
+	raw := &rawBody{f.ContentType, f.Bytes, true}
 	switch {
 	case !f.Gzipped:
 	case takesGzip(c.header):
 		header.Set("Content-Encoding", "gzip")
 	default:
-		unpacked, err := gunzip(f.Bytes)
-		if err != nil {
+		var err error
+		if raw.bytes, err = unpacked[name](); err != nil {
 			return reply{}, fmt.Errorf("unpack %s: %w", name, err)
 		}
-		raw.bytes = unpacked
 	}
 	return reply{header: header, raw: raw}, nil
 }
+
+// unpacked are the files that are kept compressed, for clients that do not take that:
+// once for all of them, however many ask.
+var unpacked = func() map[string]func() ([]byte, error) {
+	all := map[string]func() ([]byte, error){}
+	for name, f := range swaggerui.Files {
+		if f.Gzipped {
+			all[name] = sync.OnceValues(func() ([]byte, error) { return gunzip(f.Bytes) })
+		}
+	}
+	return all
+}()
 
 // takesGzip reads Accept-Encoding as browsers and programs write it; whoever
 // writes more is served without compression.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -106,16 +107,16 @@ const missedAfter = 30 * time.Second
 
 // slim bounds what a reader's connection may hold, and gives that connection; nil in
 // a test without one.
-func slim(r *http.Request) *guest {
-	g, _ := r.Context().Value(guestKey{}).(*guest)
-	if g == nil {
+func slim(r *http.Request) *conns.Conn {
+	conn := conns.Of(r)
+	if conn == nil {
 		return nil
 	}
-	if c, ok := g.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+	if c, ok := conn.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = c.SetWriteBuffer(sendBuffer) // a hint
 	}
-	_ = missAfter(g.Conn, missedAfter) // not everywhere
-	return g
+	_ = missAfter(conn.Conn, missedAfter) // not everywhere
+	return conn
 }
 
 // takes tells which seat a reader has.

@@ -9,20 +9,21 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/conns"
 )
 
 // The times of a connection. A request's body and its answer have time of their
 // own on top, by their size.
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 2 * time.Minute // between two requests
-	answerGrace   = 30 * time.Second
+	idleTimeout = 2 * time.Minute // between two requests
+	answerGrace = 30 * time.Second
 	// writeTimeout stands behind the deadline that every answer sets for itself.
 	writeTimeout = maxWait + 2*answerGrace
-	maxHeader    = 64 << 10
 	closeTimeout = 5 * time.Second
-	// firstWord is what a connection gets at the end that has sent nothing yet.
-	firstWord = 50 * time.Millisecond
 )
 
 // HTTPServer is an http.Server with limits on all that a stranger can make
@@ -30,16 +31,32 @@ const (
 func (s *Server) HTTPServer() *http.Server {
 	server := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: conns.HeadTimeout,
 		// Holds for a body too, unless bodyReader earns it more.
 		ReadTimeout:    s.bodyGrace,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
-		MaxHeaderBytes: maxHeader,
+		MaxHeaderBytes: conns.MaxHead,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	server.RegisterOnShutdown(s.close)
 	return server
+}
+
+// bound bounds the connections of l and the heads of their requests.
+func (s *Server) bound(l net.Listener) *conns.Listener {
+	var metrics prometheus.Registerer = s.metrics
+	return conns.New(l, conns.Config{Most: s.maxConns, IdleTimeout: idleTimeout, TooLarge: headTooLarge(), Logger: s.log, Metrics: metrics})
+}
+
+// headTooLarge is the answer to a request whose head is too large, byte for byte: no
+// handler sees it.
+func headTooLarge() []byte {
+	rep := errorReply(&ringback.Error{Code: ringback.HeadersTooLarge, Message: fmt.Sprintf(
+		"the request line and the headers are too large; together they may have %d bytes and %d headers", conns.MaxHead, conns.MaxHeaders)})
+	body, _ := encode(rep.body) // an error's body always has a form
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s",
+		rep.status, http.StatusText(rep.status), len(body), body)
 }
 
 // Run serves l until ctx is done. Then it takes no more requests, has those
@@ -48,16 +65,16 @@ func (s *Server) HTTPServer() *http.Server {
 // an error, when l fails. It closes l. A Server runs once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
-	server, guests := s.HTTPServer(), newCrowd(l, s.maxConns)
-	guests.watch(server)
+	server, bounded := s.HTTPServer(), s.bound(l)
+	bounded.Watch(server)
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(guests) }()
+	go func() { ended <- server.Serve(bounded) }()
 	var again sync.WaitGroup
-	again.Go(func() { _ = server.Serve(returning{guests}) }) // until guests close
+	again.Go(func() { _ = server.Serve(bounded.Returning()) }) // until it is closed
 	defer func() {
-		_ = guests.Close() // where it is not closed yet
+		_ = bounded.Close() // where it is not closed yet
 		again.Wait()
-		guests.rest.Wait()
+		bounded.Wait()
 	}()
 	var served error
 	select {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/node"
 )
@@ -146,10 +147,10 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 		send  string
 		after time.Duration
 	}{
-		"in front of the headers":     {"GET /healthz HT", headerTimeout},
-		"in a body that nobody reads": {"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", bodyGrace},
+		"in front of the headers":     {"GET /healthz HT", conns.HeadTimeout},
+		"in a body that nobody reads": {"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", passOverFor},
 		"between two requests":        {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", idleTimeout},
-		"in a body of a GET":          {"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", bodyGrace},
+		"in a body of a GET":          {"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", passOverFor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -179,7 +180,7 @@ func givesUp(s *Server) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-				go conn.(*guest).comeBack()
+				go conn.(*conns.Conn).ComeBack()
 			}
 			return http.StatusNoContent
 		}}, nil
@@ -240,7 +241,7 @@ func TestConnectionsThatMayComeBackHoldUpNobody(t *testing.T) {
 		}
 		stop()
 		for _, c := range rest[1:] {
-			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(start) > firstWord {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(start) > time.Second {
 				t.Errorf("at the server's end, after %v: got %v", time.Since(start), err)
 			}
 		}
@@ -285,7 +286,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		c := dial()
 		defer c.Close()
 		go func() {
-			_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 2*maxHeader)+"\r\n\r\n")
+			_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 2*conns.MaxHead)+"\r\n\r\n")
 		}()
 		if got := status(c); got != "431 Request Header Fields Too Large" {
 			t.Errorf("got %s, want 431", got)
@@ -386,7 +387,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	inBubble(t, prepare, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
 		first := dial()
-		_, _ = io.WriteString(first, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		_, _ = io.WriteString(first, "GET /api/nothing HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nConnection: close\r\n\r\n")
 		synctest.Wait() // until its answer is being sent
 		time.AfterFunc(20*time.Second, func() { _, _ = io.Copy(io.Discard, first); first.Close() })
 		start := time.Now()
@@ -459,7 +460,7 @@ func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 4*maxHeader))
+	_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 4*conns.MaxHead))
 	if got, err := io.ReadAll(c); err != nil || !strings.Contains(string(got), "431 Request Header Fields Too Large") {
 		t.Errorf("got %q, %v, want 431 and then the end", got, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/conns"
 )
 
 // A seat is a reader with a connection that net/http has given up: ten thousand who
@@ -21,12 +22,12 @@ type seat struct {
 	*reader
 	protocol
 
-	server   *Server
-	audience *audience
-	conn     net.Conn
-	eager    eager  // the same, for what it takes at once
-	guest    *guest // that may send another request behind the answer; nil: it may not
-	word     [16]byte
+	server    *Server
+	audience  *audience
+	conn      net.Conn
+	eager     eager       // the same, for what it takes at once
+	comesBack *conns.Conn // that may send another request behind the answer; nil: it may not
+	word      [16]byte
 
 	// The audience's lock guards these.
 	waits  bool
@@ -65,7 +66,7 @@ func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks
 	}
 	t := &seat{reader: by, protocol: speaks, server: s, conn: conn, eager: newEager(conn)}
 	if g := slim(r); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
-		t.guest = g
+		t.comesBack = g
 	}
 	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, isRelay(r.Header)})
 	by.takes(t)
@@ -76,7 +77,7 @@ func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks
 // begin sends the answer's head and the events that there are, in the request's own
 // goroutine. What follows is for one that never had as much to do, with a stack to match.
 func (t *seat) begin(h http.Header) {
-	if t.guest == nil {
+	if t.comesBack == nil {
 		h.Set("Connection", "close")
 	}
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -104,8 +105,8 @@ func (t *seat) serve(err error) {
 	again := t.end(t, err)
 	t.server.audiences.leave(t.audience)
 	t.leave()
-	if again && t.guest != nil {
-		t.guest.comeBack()
+	if again && t.comesBack != nil {
+		t.comesBack.ComeBack()
 		return
 	}
 	_ = t.conn.Close() // it may have ended
@@ -186,7 +187,7 @@ func (t *seat) wait() error {
 		}
 		n, err := t.conn.Read(t.word[:])
 		if n > 0 {
-			t.guest = nil // whoever speaks has to come again with its next request
+			t.comesBack = nil // whoever speaks has to come again with its next request
 			t.answer(t.hear(t.word[:n]))
 		}
 		woken = errors.Is(err, os.ErrDeadlineExceeded)

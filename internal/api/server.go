@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/node"
 )
@@ -38,8 +39,9 @@ type Config struct {
 	// MaxBody bounds a request's body, in bytes. Zero: 32 MiB.
 	MaxBody int64
 	// MaxConns bounds the connections that are open at once. For a further one,
-	// that goes which has been waiting for a request for longest; where all are
-	// being answered, it waits. Zero: 16,384.
+	// another gives way: of those that have not shown a key the one that has done
+	// nothing for longest, else of those that wait for a request. Where all are being
+	// answered, it waits. Zero: 16,384.
 	MaxConns int
 	// MaxReaders bounds those who watch jobs at once, by SSE and WebSocket. Zero:
 	// 10,000.
@@ -57,7 +59,6 @@ type Config struct {
 
 const (
 	defaultMaxBody    = 32 << 20
-	defaultMaxConns   = 16_384
 	defaultMaxReaders = 10_000
 )
 
@@ -77,6 +78,7 @@ type Server struct {
 	maxBody      int64
 	maxConns     int
 	bodyGrace    time.Duration
+	passing      chan struct{} // holds one for each stranger whose body is passed over
 	readers      *readers
 	audiences    audiences
 	beat         time.Duration                                 // between two signs of life to a reader
@@ -105,9 +107,9 @@ func New(c Config, n *node.Node) (*Server, error) {
 	s := &Server{
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
-		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, defaultMaxConns),
+		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
 		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, door: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
-		worker: !n.Roles().Has(node.API),
+		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"io/fs"
+
+	"github.com/ringback/ringback/internal/conns"
+)
+
+// ownDescriptors is what a server needs beside those for its clients and its provider
+// calls: 256 for webhooks and as many for pushed streams, the rest for the store, logs
+// and idle connections.
+const ownDescriptors = 640
+
+// connectionLimit is how many connections of clients the server may have open.
+func connectionLimit(root fs.FS, c config) int {
+	return conns.Most(memoryLimit(root), descriptorLimit(), ownDescriptors+int64(c.concurrency)+int64(c.databaseConnections))
+}

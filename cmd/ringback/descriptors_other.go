@@ -1,0 +1,7 @@
+//go:build !unix
+
+package main
+
+// descriptorLimit is how many files and connections this process may have open: here
+// there is no limit.
+func descriptorLimit() int64 { return 0 }

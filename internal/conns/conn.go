@@ -1,0 +1,243 @@
+package conns
+
+import (
+	linked "container/list"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// A Conn is one connection of a [Listener]. It knows where the head of a request
+// ends, and where its body does, from what the handler is told of its length.
+type Conn struct {
+	net.Conn
+
+	listener *Listener
+
+	mu      sync.Mutex // guards what follows
+	phase   phase
+	serving bool   // a handler has it: what is read is handed out at once
+	head    head   // of the request that is arriving
+	timed   bool   // the head has its deadline
+	pending []byte // was read, and is not handed out yet
+	behind  int64  // bytes handed out behind the head
+	body    int64  // bytes of the body that are still to come
+
+	// The listener's lock guards these.
+	place   *linked.Element // among those that may be closed; nil: it is none of them
+	trusted bool            // it has shown a key
+	silent  bool            // it has not sent a request yet
+	left    bool
+}
+
+// A phase is what the next byte of a connection belongs to.
+type phase int
+
+const (
+	inHead     phase = iota
+	behindHead       // of a request whose handler has not begun
+	inBody
+	anywhere // nobody knows: the connection serves no further request, or is taken over
+)
+
+// Read reads what net/http asks for. While no handler has the connection, it returns
+// a head only when that is whole.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, ok := c.handOut(p)
+		if ok {
+			return n, nil
+		}
+		room := p[:n]
+		n, err := c.Conn.Read(room)
+		whole, refused := c.took(room[:n])
+		switch {
+		case refused:
+			c.refuse(p)
+			return 0, io.EOF
+		case whole:
+			return n, err
+		case err != nil:
+			return 0, err
+		}
+	}
+}
+
+// handOut copies what is pending to p. If there is nothing, it returns how much of p
+// may be read into.
+func (c *Conn) handOut(p []byte) (n int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.pending) > 0 && (c.serving || c.phase != inHead) {
+		n = copy(p, c.pending)
+		if c.pending = c.pending[n:]; len(c.pending) == 0 {
+			c.pending = nil
+		}
+		return n, true
+	}
+	if c.phase == inBody && c.body < int64(len(p)) {
+		return int(c.body), false
+	}
+	return len(p), false
+}
+
+// took notes what was read: whole reports whether it can be handed out as it is,
+// refused whether the head is too large. Otherwise it is pending.
+func (c *Conn) took(p []byte) (whole, refused bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.advance(p)
+	if (c.phase == inHead || c.phase == behindHead) && c.head.tooLarge() {
+		return false, true
+	}
+	if c.serving || c.phase != inHead {
+		if len(c.pending) == 0 {
+			return true, false
+		}
+	} else if len(p) > 0 && !c.timed {
+		c.timed = true
+		_ = c.SetReadDeadline(time.Now().Add(HeadTimeout)) // it fails where reading will
+	}
+	c.pending = append(c.pending, p...)
+	return false, false
+}
+
+// advance moves through the phases. The caller holds the lock.
+func (c *Conn) advance(p []byte) {
+	switch c.phase {
+	case inHead:
+		if n, whole := c.head.read(p); whole {
+			c.phase, c.behind = behindHead, int64(len(p)-n)
+		}
+	case behindHead:
+		c.behind += int64(len(p))
+	case inBody:
+		if c.body -= int64(len(p)); c.body == 0 {
+			c.nextHead()
+		}
+	case anywhere:
+	}
+}
+
+// nextHead expects another request. The caller holds the lock.
+func (c *Conn) nextHead() { c.phase, c.head, c.timed = inHead, head{}, false }
+
+// begin notes that a handler has a request whose body has so many bytes; -1: it is not
+// known. It reports whether the connection can serve another one behind it: where one
+// has been read already, or may have been, its head was not bounded.
+func (c *Conn) begin(length int64) (again bool) {
+	c.listener.busy(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving = true
+	switch {
+	case c.phase != behindHead:
+		return true
+	case length < 0 || length < c.behind:
+		c.phase = anywhere
+		return false
+	case length == c.behind:
+		c.nextHead()
+	default:
+		c.phase, c.body = inBody, length-c.behind
+	}
+	return true
+}
+
+// idle notes that a request was answered and another one may come. It reports whether
+// it may: net/http answers some without a handler, and may have read on.
+func (c *Conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving = false
+	if c.phase == behindHead && c.behind == 0 {
+		c.nextHead()
+	}
+	return c.phase == inHead
+}
+
+// takenOver notes that the connection is not net/http's any more.
+func (c *Conn) takenOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phase, c.serving = anywhere, true
+}
+
+const (
+	refusalTimeout = time.Second
+	// After a refusal the rest is read for a moment: a system that closes with bytes
+	// unread throws away what was written last.
+	lingerFor   = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// refuse answers a request whose head is too large. It uses scratch to read what is
+// still being sent.
+func (c *Conn) refuse(scratch []byte) {
+	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout)) // each fails where writing will
+	_, _ = c.Conn.Write(c.listener.cfg.TooLarge)
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+	for all := 0; all < lingerBytes; {
+		n, err := c.Conn.Read(scratch)
+		if err != nil {
+			return
+		}
+		all += n
+	}
+}
+
+// Trust notes that the connection has shown a key: it gives way to another one only
+// when no stranger is left that could. The handler of its request calls it.
+func (c *Conn) Trust() {
+	if c == nil || c.trusted { // only this method, which its handlers call in turn, writes it
+		return
+	}
+	c.listener.trust(c)
+}
+
+// ComeBack waits for a further request on a connection that was taken over, as
+// net/http does between two requests, and has it served.
+func (c *Conn) ComeBack() {
+	l := c.listener
+	if !l.mayRest(c) {
+		_ = c.Close() // its answer is complete
+		return
+	}
+	defer l.rest.Done()
+	first := make([]byte, 1)
+	if n, _ := c.Conn.Read(first); n == 0 {
+		_ = c.Close() // there is no more to come
+		return
+	}
+	l.busy(c)
+	c.mu.Lock()
+	c.nextHead()
+	c.serving, c.pending = false, first
+	c.advance(first)
+	c.mu.Unlock()
+	select {
+	case l.back <- c:
+	case <-l.over:
+		_ = c.Close() // as one whose request comes in this moment
+	}
+}
+
+// Close closes the connection, and makes room for another one.
+func (c *Conn) Close() error {
+	c.listener.mu.Lock()
+	c.listener.leave(c)
+	c.listener.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end a connection so that an answer to a request that
+// was not read to its end still arrives.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
