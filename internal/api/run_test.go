@@ -280,6 +280,28 @@ func TestWhereTheListenerFailsAllAreLedOut(t *testing.T) {
 	})
 }
 
+func TestHeadersHaveTheirTimeHoweverTheyDrip(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		for _, before := range []string{"", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"} {
+			c := dial()
+			defer c.Close()
+			if before != "" {
+				_, _ = io.WriteString(c, before)
+				status(c)
+				time.Sleep(idleTimeout / 2)
+			}
+			start := time.Now()
+			for err := error(nil); err == nil; time.Sleep(time.Second / 2) {
+				_, err = io.WriteString(c, "G")
+			}
+			if took := time.Since(start); took < conns.HeadTimeout || took > conns.HeadTimeout+time.Second {
+				t.Errorf("behind %q: closed after %v, want %v", before, took, conns.HeadTimeout)
+			}
+		}
+	})
+}
+
 func TestHeadersAreBounded(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
@@ -469,4 +491,27 @@ func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Run returned %v", err)
 	}
+}
+
+// The refusal comes before a byte of the body, and what is still being sent is no
+// reason to lose it.
+func TestAStrangersBodyIsNotReadBeforeItsRefusal(t *testing.T) {
+	t.Parallel()
+	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {
+		start := time.Now()
+		for range 3 * strangersPassed {
+			for _, target := range []string{"POST /api/generate", "POST /v1/messages", "PUT /nothing", "GET /healthz"} {
+				c := dial()
+				defer c.Close()
+				_, _ = io.WriteString(c, target+" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+				want := "401 Unauthorized"
+				if target == "GET /healthz" {
+					want = "200 OK"
+				}
+				if got := status(c); got != want || time.Since(start) > 0 {
+					t.Fatalf("%s after %v: got %s, want %s at once", target, time.Since(start), got, want)
+				}
+			}
+		}
+	})
 }
