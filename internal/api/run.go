@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/conns"
 )
@@ -45,8 +43,7 @@ func (s *Server) HTTPServer() *http.Server {
 
 // bound bounds the connections of l and the heads of their requests.
 func (s *Server) bound(l net.Listener) *conns.Listener {
-	var metrics prometheus.Registerer = s.metrics
-	return conns.New(l, conns.Config{Most: s.maxConns, IdleTimeout: idleTimeout, TooLarge: headTooLarge(), Logger: s.log, Metrics: metrics})
+	return conns.New(l, conns.Config{Most: s.maxConns, IdleTimeout: idleTimeout, TooLarge: headTooLarge(), Logger: s.log, Metrics: s.connections})
 }
 
 // headTooLarge is the answer to a request whose head is too large, byte for byte: no

@@ -77,6 +77,7 @@ type Server struct {
 	tracer       trace.Tracer
 	maxBody      int64
 	maxConns     int
+	connections  *conns.Metrics
 	bodyGrace    time.Duration
 	passing      chan struct{} // holds one for each stranger whose body is passed over
 	readers      *readers
@@ -117,6 +118,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	if s.metrics == nil {
 		s.metrics = prometheus.NewRegistry()
 	}
+	s.connections = conns.NewMetrics(s.metrics)
 	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), c.Metrics)
 	s.audiences.all = map[audienceKey]*audience{}
 	s.closing, s.close = context.WithCancel(context.Background())

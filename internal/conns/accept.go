@@ -12,15 +12,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-type metrics struct {
+// Metrics are those of a listener.
+type Metrics struct {
 	open    prometheus.Gauge
 	evicted prometheus.Counter
 	failed  *prometheus.CounterVec // reason
 }
 
-func newMetrics(r prometheus.Registerer) metrics {
+// NewMetrics makes them.
+func NewMetrics(r prometheus.Registerer) *Metrics {
 	auto := promauto.With(r)
-	m := metrics{
+	m := &Metrics{
 		open: auto.NewGauge(prometheus.GaugeOpts{Name: "ringback_connections", Help: "Connections of clients that are open now."}),
 		evicted: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_connections_evicted_total",
 			Help: "Connections that were closed to make room for others."}),

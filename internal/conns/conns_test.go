@@ -63,7 +63,7 @@ func serve(t *testing.T, most int, wrap func(net.Listener) net.Listener) *server
 		l = wrap(l)
 	}
 	bounded := conns.New(l, conns.Config{
-		Most: most, IdleTimeout: time.Minute, TooLarge: []byte(tooLarge), Logger: slog.New(slog.NewTextHandler(s.log, nil)), Metrics: s.metrics,
+		Most: most, IdleTimeout: time.Minute, TooLarge: []byte(tooLarge), Logger: slog.New(slog.NewTextHandler(s.log, nil)), Metrics: conns.NewMetrics(s.metrics),
 	})
 	h := &http.Server{ReadHeaderTimeout: conns.HeadTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.served.Add(1)
@@ -302,7 +302,7 @@ func TestTheNumberOfConnectionsFollowsMemoryAndDescriptors(t *testing.T) {
 		memory, descriptors, own int64
 		want                     int
 	}{
-		{0, 0, 900, 16_384}, {512 << 20, 0, 900, 1638}, {2 << 30, 0, 900, 6553}, {8 << 30, 1 << 20, 900, 16_384},
+		{0, 0, 900, 16_384}, {512 << 20, 0, 900, 2048}, {2 << 30, 0, 900, 8192}, {8 << 30, 1 << 20, 900, 16_384},
 		{8 << 30, 1024, 900, 256}, {8 << 30, 4096, 900, 3196}, {8 << 30, 2, 900, 1}, {1 << 20, 1024, 0, 64},
 	} {
 		if got := conns.Most(test.memory, test.descriptors, test.own); got != test.want {

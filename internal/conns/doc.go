@@ -17,9 +17,9 @@ const (
 
 	// Limit bounds the connections of any server.
 	Limit = 16_384
-	// Cost is what a connection may take in bytes: 20 KiB while it is idle (a
+	// Cost is what a connection may take in bytes: 19 KiB while it is idle (a
 	// goroutine and the buffers of net/http), the most while its head is not whole.
-	Cost = 40 << 10
+	Cost = 32 << 10
 	// part is the part of the memory that connections may take.
 	part = 8
 	// fewest are the connections of the smallest server.

@@ -9,8 +9,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config is what a [Listener] needs to know.
@@ -19,7 +17,7 @@ type Config struct {
 	IdleTimeout time.Duration // between two requests of a connection that comes back
 	TooLarge    []byte        // the answer to a head that is too large, byte for byte
 	Logger      *slog.Logger
-	Metrics     prometheus.Registerer // nil: nobody sees them
+	Metrics     *Metrics
 }
 
 // A Listener bounds the connections that it has open. For one more than there is room
@@ -31,7 +29,7 @@ type Listener struct {
 	net.Listener
 
 	cfg     Config
-	metrics metrics
+	metrics *Metrics
 	back    chan *Conn     // those that come back with a further request
 	over    chan struct{}  // closed at the end
 	rest    sync.WaitGroup // of those that may come back
@@ -58,7 +56,7 @@ func Of(r *http.Request) *Conn {
 
 // New makes a listener of l.
 func New(l net.Listener, c Config) *Listener {
-	bounded := &Listener{Listener: l, cfg: c, metrics: newMetrics(c.Metrics), back: make(chan *Conn), over: make(chan struct{})}
+	bounded := &Listener{Listener: l, cfg: c, metrics: c.Metrics, back: make(chan *Conn), over: make(chan struct{})}
 	bounded.moved.L = &bounded.mu
 	bounded.keepSpare()
 	return bounded
