@@ -43,12 +43,8 @@ type reader struct {
 	seat *seat // nil: it has none yet, its connection is net/http's
 }
 
-func newReaders(most int, r *prometheus.Registry) *readers {
-	var registerer prometheus.Registerer // an interface that is nil makes metrics that nobody sees
-	if r != nil {
-		registerer = r
-	}
-	auto := promauto.With(registerer)
+func newReaders(most int, r prometheus.Registerer) *readers {
+	auto := promauto.With(r)
 	all := &readers{
 		most: most, here: map[*reader]struct{}{},
 		now: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "ringback_stream_readers", Help: "Readers that watch jobs now."}, []string{"transport"}),

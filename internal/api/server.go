@@ -118,8 +118,12 @@ func New(c Config, n *node.Node) (*Server, error) {
 	if s.metrics == nil {
 		s.metrics = prometheus.NewRegistry()
 	}
-	s.connections = conns.NewMetrics(s.metrics)
-	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), c.Metrics)
+	var registerer prometheus.Registerer // an interface that is nil makes metrics that nobody sees
+	if c.Metrics != nil {
+		registerer = c.Metrics
+	}
+	s.connections = conns.NewMetrics(registerer)
+	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), registerer)
 	s.audiences.all = map[audienceKey]*audience{}
 	s.closing, s.close = context.WithCancel(context.Background())
 	context.AfterFunc(s.closing, s.readers.dismiss)
