@@ -73,6 +73,8 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 		d.sayf("No provider %q is set up on this server any more.", job.Provider)
 		d.do(fmt.Sprintf("set it up again (%s, in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
 		elsewhere = true
+	case "unreadable":
+		d.sayf("Its row in the store is too large or broken, so it can't be run. It fails by itself when it is its turn; the server's log says what is wrong with it.")
 	default:
 		d.sayf("It waits for its turn: as many calls of %s as may run at once are running.", job.Provider)
 	}

@@ -261,7 +261,7 @@ func (b *batch) note(err error) {
 // concernsOne tells whether an error is about one dead letter, not about all.
 func concernsOne(err error) bool {
 	for _, fact := range []error{
-		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, errPanic,
+		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, errPanic, errUnreadable,
 	} {
 		if errors.Is(err, fact) {
 			return true

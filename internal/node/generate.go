@@ -137,6 +137,9 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 
 // prepare finds the provider, and the request where the claim did not bring it.
 func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *memory.Grant) (*provider.Client, []byte, error) {
+	if j.Unreadable != "" {
+		return nil, nil, errUnreadable
+	}
 	p, ok := n.cfg.Providers[j.Provider]
 	if !ok {
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
@@ -156,8 +159,11 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 	return p.Client, request, nil
 }
 
-// errNoRequest: the job can never be answered.
-var errNoRequest = errors.New("the stored request is missing")
+// What keeps a job from ever being answered.
+var (
+	errNoRequest  = errors.New("the stored request is missing")
+	errUnreadable = errors.New("the stored job can't be read")
+)
 
 // unprepared is the result of an attempt that could not begin. That the store
 // can't be read now is no fault of the job: it costs no attempt.
@@ -171,6 +177,10 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
 	}
 	if errors.Is(err, store.ErrUnavailable) {
 		return result{stopped: errUnread}
+	}
+	if errors.Is(err, errUnreadable) {
+		why := unreadable(*j)
+		return result{failed: &provider.Error{Verdict: provider.Reject, Code: why.code, Message: why.sentence, Cause: err}}
 	}
 	n.log.Error("attempt not begun", "job_id", j.ID, "attempt", j.Fence, "err", err)
 	if errors.Is(err, errNoRequest) {
@@ -265,15 +275,15 @@ func reports(why cause, f *provider.Error, now time.Time) (model, key limit.Repo
 		until = now.Add(f.RetryAfter)
 	}
 	ok, void := limit.Report{Verdict: limit.OK}, limit.Report{}
+	if f.Code == ringback.CodeInternal { // it says nothing of the provider
+		return void, void
+	}
 	switch f.Verdict {
 	case provider.Hold:
 		return limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonRefused, Cause: why}, void
 	case provider.HoldKey:
 		return void, limit.Report{Verdict: limit.Refused, Until: until, Reason: reasonKey, Cause: why}
 	case provider.Retry:
-		if f.Code == ringback.CodeInternal {
-			return void, void
-		}
 		return limit.Report{Verdict: limit.Failed, Reason: reasonFailing, Cause: why}, void
 	case provider.Reject:
 		if f.StatusCode == http.StatusForbidden {
@@ -290,4 +300,6 @@ const (
 	reasonRefused = "provider_refused"
 	reasonKey     = "provider_refused_key"
 	reasonFailing = "provider_failing"
+
+	reasonUnreadable = "unreadable"
 )

@@ -40,8 +40,9 @@ type metrics struct {
 	claims    *prometheus.CounterVec // kind
 	fenced    *prometheus.CounterVec // kind
 
-	panics    prometheus.Counter
-	shortages *prometheus.CounterVec // resource
+	panics      prometheus.Counter
+	shortages   *prometheus.CounterVec // resource
+	quarantined prometheus.Counter
 }
 
 // What came too late to be written, as a label.
@@ -91,6 +92,8 @@ func newMetrics(r prometheus.Registerer) metrics {
 		sweptJobs: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_swept_jobs_total",
 			Help: "Running jobs that this node freed, since their nodes had no lease."}),
 		claims: counter("ringback_claims_total", "What was claimed from the store; what is born claimed is not.", "kind"),
+		quarantined: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_jobs_quarantined_total",
+			Help: "Jobs that were ended because their row in the store is too large or broken."}),
 		fenced: counter("ringback_fenced_writes_total", "Ends that came too late: the job or delivery had moved on.", "kind"),
 		panics: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_panics_total",
 			Help: "Panics that ended one attempt, try or step of a loop."}),

@@ -88,6 +88,8 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 		return old, store.ErrLive
 	case old.Status == ringback.Completed:
 		return old, store.ErrEnded
+	case old.Unreadable != "":
+		return old, errUnreadable
 	}
 	again, err := n.again(old, content.Request, p, n.stamped())
 	if err != nil {
@@ -176,6 +178,8 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
 		return gone(id, j)
+	case errors.Is(err, errUnreadable):
+		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
 	return n.submitError(userError(id, err))
 }

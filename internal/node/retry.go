@@ -128,6 +128,8 @@ func (n *Node) uncertain(j store.Job, res result, now time.Time) store.Outcome {
 	switch {
 	case j.CancelRequested:
 		return n.end(j, o, ringback.Cancelled, byCaller)
+	case j.Unreadable != "":
+		return n.failed(j, o, unreadable(j))
 	case j.Options.RetryUncertain == ringback.RetryNever:
 		return n.failed(j, o, reason{code: ringback.CodeUncertain,
 			sentence: "the attempt's outcome is unknown and retry_uncertain is never: the provider may have answered"})
@@ -169,6 +171,12 @@ type reason struct {
 
 // byCaller ends a cancelled job.
 var byCaller = reason{sentence: "the job was cancelled"}
+
+// unreadable ends a job whose row can't be read, so that nobody comes across it again.
+func unreadable(j store.Job) reason {
+	return reason{code: ringback.CodeInternal,
+		sentence: "the stored job can't be read: " + j.Unreadable + "; submit it anew"}
+}
 
 func failure(f *provider.Error) reason {
 	return reason{sentence: f.Message, code: f.Code, kind: f.Type, statusCode: f.StatusCode}
@@ -229,6 +237,9 @@ func later(a, b time.Time) time.Time {
 // refused it, or at all.
 func (n *Node) expired(j store.Job, now time.Time) store.Outcome {
 	o := store.Outcome{At: now}
+	if j.Unreadable != "" {
+		return n.failed(j, o, unreadable(j))
+	}
 	if now.Before(j.ExpiresAt) {
 		return n.nextModel(j, o, maxWait(j, nil))
 	}

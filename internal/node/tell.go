@@ -52,6 +52,10 @@ func (n *Node) tellMove(before, after store.Job, o store.Outcome) {
 		return
 	}
 	n.metrics.finished.WithLabelValues(string(after.Status), model).Inc()
+	if before.Unreadable != "" && after.Status == ringback.Failed {
+		n.metrics.quarantined.Inc()
+		n.log.Error("job failed, since its row in the store can't be read", "job_id", after.ID, "reason", before.Unreadable)
+	}
 	attrs := []slog.Attr{
 		slog.String("status", string(after.Status)), slog.Int("attempts", after.Attempts),
 		slog.Int64("ms", after.EndedAt.Sub(after.CreatedAt).Milliseconds()),

@@ -69,6 +69,9 @@ func optionalID(id uuid.UUID) string {
 
 // waitReason says why a job waits, in one word; "" if only for its turn.
 func (n *Node) waitReason(j *store.Job, now time.Time) string {
+	if j.Unreadable != "" {
+		return reasonUnreadable
+	}
 	if _, ok := n.cfg.Providers[j.Provider]; !ok {
 		return "provider_not_configured"
 	}

@@ -119,7 +119,7 @@ var facts = map[string]fact{
 	},
 	"request": func(s *schema) { s.Type = "object" },
 	"status_reason": oneOf("provider_refused", "provider_refused_key", "provider_failing", "retrying", "scheduled",
-		"provider_not_configured", "cancel_requested"),
+		"provider_not_configured", "unreadable", "cancel_requested"),
 
 	"Health.status": func(s *schema) { s.Const = "ok" },
 	"Try.trigger":   oneOf("schedule", "manual", "probe"),

@@ -68,6 +68,7 @@ type call struct {
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {
 	inner, cancel := context.WithCancelCause(ctx)
+	request.Delta = c.redactDeltas(request.Delta)
 	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, answer: c.protocol.assemble(request.Body)}
 }
 
@@ -99,10 +100,10 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 		return nil, c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is nested more than %d deep", c.client.name, maxNesting), errTooDeep)
 	}
 	return &Answer{
-		Message:      message,
-		Text:         c.answer.text(),
-		Model:        c.answer.model(),
-		Usage:        withTokens(c.answer.usage()),
+		Message:      c.client.redactJSON(message),
+		Text:         c.client.redact(c.answer.text()),
+		Model:        c.client.clean(c.answer.model(), maxModel),
+		Usage:        c.client.usage(c.answer.usage()),
 		RequestID:    c.requestID,
 		FirstTokenAt: c.firstToken,
 	}, nil

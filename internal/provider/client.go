@@ -210,7 +210,7 @@ type Request struct {
 	// Half a character waits for its other half. What comes whole, where more could
 	// take its place, is told at the end: an answer without streaming, a message in
 	// the place of deltas, a tool's input at the start of its block or as an object.
-	// Of several choices, the first is told.
+	// Of several choices, the first is told. The key is taken out of each piece by itself.
 	Delta func(ringback.Delta)
 }
 
@@ -220,10 +220,11 @@ type Answer struct {
 	Message json.RawMessage
 	// Text is what [Text] gives of Message.
 	Text string
-	// Model is as the answer names it.
+	// Model is as the answer names it, in one line of at most 256 bytes.
 	Model string
 	// Usage is the provider's object, always with input_tokens and
-	// output_tokens (0 where the provider gave none).
+	// output_tokens (0 where the provider gave none). One of more than 16 KiB, or with the
+	// key in it, is its known counts alone.
 	Usage json.RawMessage
 	// RequestID is the provider's name of the call, if it gave one.
 	RequestID    string

@@ -25,10 +25,10 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 	}
 	if c.answer.begun() {
 		c.tell(true)
-		e.PartialText = c.answer.text()
+		e.PartialText = c.client.redact(c.answer.text())
 	}
 	if usage := c.answer.usage(); usage != nil && nesting(usage) <= maxNesting {
-		e.PartialUsage = withTokens(usage)
+		e.PartialUsage = c.client.usage(usage)
 	}
 	return e
 }

@@ -123,14 +123,15 @@ func effective(status int, c complaint) int {
 const (
 	maxMessage = 1000 // bytes of a provider's message
 	maxName    = 200  // bytes of a provider's error type or request id
+	maxModel   = 256  // bytes of the model that an answer names
+	maxLooked  = 64 << 10
 )
 
 // clean makes one printable line of a text from outside, of at most limit bytes,
 // without the key: a provider may quote it.
 func (c *Client) clean(text string, limit int) string {
-	if key := c.key(); len(key) >= 4 {
-		text = strings.ReplaceAll(text, key, "[key]")
-	}
+	text = c.redact(strings.TrimSpace(text))
+	text = text[:min(len(text), maxLooked)] // what follows makes copies
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -407,6 +407,10 @@ type Job struct {
 	// Partial is the last partial answer of an earlier attempt. It is set only
 	// for a Decide, which may want to show it.
 	Partial Blob
+
+	// Unreadable says what of its caller's columns could not be read, since it is too
+	// large or broken, and so is not set; "" is what it should be. No such job can be run.
+	Unreadable string
 }
 
 // Lane of the job.

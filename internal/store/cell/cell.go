@@ -19,11 +19,22 @@ var (
 
 var deliveryStatuses = []ringback.DeliveryStatus{ringback.DeliveryPending, ringback.DeliveryDelivered, ringback.DeliveryDead}
 
-// Status is the state that a number stands for, 0 to 5.
-func Status(n int) ringback.Status { return ringback.Statuses[n] }
+// Status is the state that a number stands for, 0 to 5. A job of any other is one that
+// nothing moves any more.
+func Status(n int) ringback.Status {
+	if n < 0 || n >= len(ringback.Statuses) {
+		return ringback.Failed
+	}
+	return ringback.Statuses[n]
+}
 
-// DeliveryStatus is the state that a number stands for, 0 to 2.
-func DeliveryStatus(n int) ringback.DeliveryStatus { return deliveryStatuses[n] }
+// DeliveryStatus is the state that a number stands for, 0 to 2; dead for any other.
+func DeliveryStatus(n int) ringback.DeliveryStatus {
+	if n < 0 || n >= len(deliveryStatuses) {
+		return ringback.DeliveryDead
+	}
+	return deliveryStatuses[n]
+}
 
 // MS is a time in milliseconds since 1970; 0 for the zero time.
 func MS(t time.Time) int64 {
@@ -39,14 +50,6 @@ func Time(ms int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()
-}
-
-// Read reads a column of JSON; an empty one leaves v as it is.
-func Read(column []byte, v any) error {
-	if len(column) == 0 {
-		return nil
-	}
-	return json.Unmarshal(column, v)
 }
 
 // JSON writes a column of JSON, of a type that cannot fail.

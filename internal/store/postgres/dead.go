@@ -92,7 +92,7 @@ func (s *Store) countWindow(ctx context.Context, q store.DeadQuery, where condit
 		}})
 		return n, err
 	}
-	err = s.read(ctx, question{`SELECT t.metadata FROM ringback.jobs t WHERE ` + where.text, where.args, func(rows pgx.Rows) error {
+	err = s.read(ctx, question{`SELECT CASE WHEN octet_length(t.metadata) <= ` + store.MostMetadata + ` THEN t.metadata END FROM ringback.jobs t WHERE ` + where.text, where.args, func(rows pgx.Rows) error {
 		var metadata []byte
 		err := rows.Scan(&metadata)
 		if store.HasMetadata(metadata, q.Filter.Metadata) {

@@ -134,7 +134,10 @@ func (c *packed) open() (content store.Content, err error) {
 func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
 	var found []store.Job
 	err = s.read(ctx, askJob(id, &found), question{
-		`SELECT number, node, provider, model, started_at, first_token_at, ended_at, outcome, status_code, error, usage, provider_request_id
+		`SELECT number, node, provider, model, started_at, first_token_at, ended_at, outcome, status_code,
+			CASE WHEN octet_length(error) <= ` + store.MostText + ` THEN error ELSE 'its error is too large to be shown' END,
+			CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage END,
+			CASE WHEN octet_length(provider_request_id) <= ` + store.MostName + ` THEN provider_request_id ELSE '' END
 			FROM ringback.attempts WHERE job = $1 AND number > $2 ORDER BY number LIMIT $3`,
 		[]any{id, after, limit},
 		func(rows pgx.Rows) error {
@@ -163,9 +166,7 @@ func scanAttempt(row pgx.Row) (a ringback.Attempt, err error) {
 	err = row.Scan(&a.Number, &a.Node, &a.Provider, &a.Model, &started, &first, &ended,
 		&a.Outcome, &a.StatusCode, &a.Error, &usage, &a.ProviderRequestID)
 	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
-	if len(usage) > 0 {
-		a.Usage = usage
-	}
+	a.Usage = store.UsageOf(usage)
 	return a, err
 }
 
@@ -186,7 +187,8 @@ func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID)
 
 func askTries(made map[uuid.UUID][]ringback.Try, condition string, args ...any) question {
 	return question{
-		`SELECT delivery, number, at, trigger, status_code, duration_ms, error, response, form FROM ringback.tries WHERE ` + condition + ` ORDER BY delivery, fence`,
+		`SELECT delivery, number, at, trigger, status_code, duration_ms, error,
+			CASE WHEN octet_length(response) <= ` + store.MostText + ` THEN response ELSE '' END, form FROM ringback.tries WHERE ` + condition + ` ORDER BY delivery, fence`,
 		args,
 		func(rows pgx.Rows) error {
 			var id [16]byte
@@ -269,7 +271,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var host string
 	found := false
 	err = s.read(ctx, question{
-		`SELECT j.options, d.host, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
+		`SELECT CASE WHEN octet_length(j.options) <= ` + store.MostOptions + ` THEN j.options END, d.host, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
 			FROM ringback.deliveries d JOIN ringback.jobs j ON j.id = d.job
 				LEFT JOIN ringback.bodies b ON b.owner = d.id AND b.part = $2
 			WHERE d.id = $1`,
@@ -286,9 +288,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	case body.Bytes == nil:
 		err = store.ErrGone
 	default:
-		var o store.Options
-		err = cell.Read(options, &o)
-		p.Header, p.TraceParent, p.TraceState = o.HeadersFor(host), o.TraceParent, o.TraceState
+		p.Address(options, host)
 	}
 	if err == nil {
 		p.Body, err = body.Open()

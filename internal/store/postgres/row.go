@@ -14,12 +14,21 @@ import (
 
 const noID = `'00000000-0000-0000-0000-000000000000'`
 
-// jobColumns as scanJob reads them, of the table t.
-const jobColumns = `t.id, t.project, t.provider, t.protocol, t.model, t.requested_model, t.fallbacks, t.options, t.metadata,
+// jobColumns as scanJob reads them, of the table t, without what is too large. (The size is
+// known without the value where that lies apart.)
+const jobColumns = `t.id, t.project, t.provider, t.protocol, t.model, t.requested_model,
+	CASE WHEN octet_length(t.fallbacks) <= ` + store.MostText + ` THEN t.fallbacks END,
+	CASE WHEN octet_length(t.options) <= ` + store.MostOptions + ` THEN t.options END,
+	CASE WHEN octet_length(t.metadata) <= ` + store.MostMetadata + ` THEN t.metadata END,
 	t.status, t.fence, t.node, t.cancel_requested,
 	t.created_at, t.run_at, t.first_started_at, t.started_at, t.ended_at, t.first_refused_at, t.expires_at, t.end_by,
-	t.failures, t.attempts, t.uncertain, t.answer_model, t.usage, t.duration_ms, t.error, t.error_detail,
-	t.content_until, t.row_until, t.content_gone, coalesce(t.idempotency_key, ''), t.idempotency_hash,
+	t.failures, t.attempts, t.uncertain,
+	CASE WHEN octet_length(t.answer_model) <= ` + store.MostName + ` THEN t.answer_model ELSE '' END,
+	CASE WHEN octet_length(t.usage) <= ` + store.MostUsage + ` THEN t.usage END, t.duration_ms,
+	CASE WHEN octet_length(t.error) <= ` + store.MostText + ` THEN t.error ELSE 'its error is too large to be shown' END,
+	CASE WHEN octet_length(t.error_detail) <= ` + store.MostText + ` THEN t.error_detail END,
+	t.content_until, t.row_until, t.content_gone,
+	CASE WHEN octet_length(t.idempotency_key) <= ` + store.MostName + ` THEN t.idempotency_key ELSE '' END, t.idempotency_hash,
 	t.priority, coalesce(t.replay_of, ` + noID + `), coalesce(t.replayed_by, ` + noID + `)`
 
 // scanJob reads a row of jobColumns; store.ErrNotFound if there is none.
@@ -43,14 +52,11 @@ func scanJob(row pgx.Row) (store.Job, error) {
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = id, replayOf, replayedBy
 	j.Status = cell.Status(int(status))
-	j.Metadata = metadata
 	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
 	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
 	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
-	if len(usage) > 0 {
-		j.Usage = usage
-	}
-	return j, errors.Join(cell.Read(fallbacks, &j.Fallbacks), cell.Read(options, &j.Options), cell.Read(detail, &j.ErrorDetail))
+	store.Sized{Fallbacks: fallbacks, Options: options, Metadata: metadata, Usage: usage, Detail: detail}.Into(&j)
+	return j, nil
 }
 
 func codeColumn(d *ringback.ErrorDetail) string {
@@ -58,6 +64,14 @@ func codeColumn(d *ringback.ErrorDetail) string {
 		return ""
 	}
 	return string(d.Code)
+}
+
+// optionsColumn leaves a job unreadable that is carried over as such.
+func optionsColumn(j *job) string {
+	if j.Unreadable != "" {
+		return store.NoOptions
+	}
+	return cell.JSON(j.Options)
 }
 
 type job = store.Job
@@ -70,7 +84,7 @@ var insertJobs = insertInto("jobs", "",
 	text("model", func(j *job) string { return j.Model }),
 	text("requested_model", func(j *job) string { return j.RequestedModel }),
 	text("fallbacks", func(j *job) string { return cell.Models(j.Fallbacks) }),
-	text("options", func(j *job) string { return cell.JSON(j.Options) }),
+	text("options", optionsColumn),
 	text("metadata", func(j *job) string { return string(j.Metadata) }),
 	smallint("status", func(j *job) int { return cell.Statuses[j.Status] }),
 	bigint("fence", func(j *job) int64 { return j.Fence }),
@@ -160,7 +174,8 @@ var insertAttempts = insertInto("attempts", "",
 )
 
 // deliveryColumns as scanDelivery reads them, of the table t.
-const deliveryColumns = `t.id, t.job, t.project, t.host, t.url, t.event, t.status, t.fence, t.in_flight, t.node, t.manual,
+const deliveryColumns = `t.id, t.job, t.project, t.host,
+	CASE WHEN octet_length(t.url) <= ` + store.MostText + ` THEN t.url ELSE '' END, t.event, t.status, t.fence, t.in_flight, t.node, t.manual,
 	t.made_at, t.next_at, t.ended_at, t.tries, t.sent, t.blocked, t.last_status, t.reason, t.gone, t.form, coalesce(t.due_at, -1)`
 
 func scanDelivery(row pgx.Row) (deliveryRow, error) {

@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/postgrestest"
@@ -90,6 +92,11 @@ func (h *harness) TakeLease(node string) {
 }
 
 func (h *harness) LeasesSurvive() bool { return true }
+
+func (h *harness) Plant(table, column string, id uuid.UUID, value string) {
+	key := map[string]string{"attempts": "job", "tries": "delivery"}[table]
+	h.execute(`UPDATE ringback.`+table+` SET `+column+` = $2 WHERE `+cmp.Or(key, "id")+` = $1`, id, value)
+}
 
 // FullDisk has the server say what it says when a disk is full.
 func (h *harness) FullDisk() (restore func()) {

@@ -138,7 +138,7 @@ func countWindow(r *reader, q store.DeadQuery, where condition) (n int, err erro
 		err = r.row(`SELECT count(*) FROM `+deadTable(q)+` WHERE `+where.text, where.args...).Scan(&n)
 		return n, err
 	}
-	rows, err := r.rows(`SELECT metadata FROM jobs WHERE `+where.text, where.args...)
+	rows, err := r.rows(`SELECT CASE WHEN octet_length(metadata) <= `+store.MostMetadata+` THEN metadata END FROM jobs WHERE `+where.text, where.args...)
 	if err != nil {
 		return 0, err
 	}
@@ -213,7 +213,7 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 	} else {
 		equal(&c, "requested_model", f.Model)
 		equal(&c, "provider", f.Provider)
-		equal(&c, "json_extract(error_detail, '$.code')", string(f.Code))
+		equal(&c, "CASE WHEN json_valid(error_detail) THEN json_extract(error_detail, '$.code') END", string(f.Code))
 	}
 	for _, bound := range []struct {
 		at   *ringback.Time

@@ -264,7 +264,7 @@ func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 		return err // nil: it is there already
 	}
 	_, err := t.exec(`
-		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
+		INSERT INTO deliveries (`+deliveryNames+`, due_at)
 		VALUES (?,?,?,?,?,?, 0,0,0,1, ?,?,0,0,0,0,0, '',0,'',?, ?)`,
 		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), cell.MS(d.MadeAt), cell.MS(d.NextAt), string(d.Form), cell.MS(d.MadeAt))
 	if err != nil {

@@ -40,7 +40,7 @@ func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error 
 		}
 	}
 	// What the provider called the error may be about the content, too.
-	_, err = t.exec(`UPDATE jobs SET error_detail = CASE error_detail WHEN '' THEN '' ELSE json_remove(error_detail, '$.type') END WHERE id = ?`, id[:])
+	_, err = t.exec(`UPDATE jobs SET error_detail = CASE WHEN json_valid(error_detail) THEN json_remove(error_detail, '$.type') ELSE '' END WHERE id = ?`, id[:])
 	return err
 }
 

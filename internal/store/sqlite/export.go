@@ -147,9 +147,7 @@ func (e *export) read(q *reader) error {
 	first, last := e.jobs[0].Job.ID, e.jobs[len(e.jobs)-1].Job.ID
 	from, to := rangeOf(e.jobs)
 	err := q.each(e.attempt, `
-		SELECT job, number, node, provider, model, started_at, first_token_at, ended_at,
-			outcome, status_code, error, usage, provider_request_id
-		FROM attempts WHERE job BETWEEN ? AND ? ORDER BY job, number`, first[:], last[:])
+		SELECT job, `+attemptColumns+` FROM attempts WHERE job BETWEEN ? AND ? ORDER BY job, number`, first[:], last[:])
 	if err != nil {
 		return err
 	}
@@ -162,8 +160,7 @@ func (e *export) read(q *reader) error {
 		}
 	}
 	err = q.each(e.try, `
-		SELECT delivery, fence, number, at, trigger, status_code, duration_ms, error, response, form
-		FROM tries WHERE delivery BETWEEN ? AND ? ORDER BY delivery, fence`, from, to)
+		SELECT delivery, fence, `+tryColumns+` FROM tries WHERE delivery BETWEEN ? AND ? ORDER BY delivery, fence`, from, to)
 	if err != nil {
 		return err
 	}
@@ -180,9 +177,7 @@ func (e *export) attempt(row scanner) error {
 		return err
 	}
 	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
-	if len(usage) > 0 {
-		a.Usage = usage
-	}
+	a.Usage = store.UsageOf(usage)
 	if w := e.byID[uuid.UUID(job)]; w != nil {
 		w.Attempts = append(w.Attempts, a)
 	}

@@ -168,11 +168,19 @@ func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, afte
 	return attempts, nil
 }
 
+// attemptColumns and tryColumns are read without what is too large.
+const (
+	attemptColumns = `number, node, provider, model, started_at, first_token_at, ended_at, outcome, status_code,
+	CASE WHEN octet_length(error) <= ` + store.MostText + ` THEN error ELSE 'its error is too large to be shown' END,
+	CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage END,
+	CASE WHEN octet_length(provider_request_id) <= ` + store.MostName + ` THEN provider_request_id ELSE '' END`
+	tryColumns = `number, at, trigger, status_code, duration_ms, error,
+	CASE WHEN octet_length(response) <= ` + store.MostText + ` THEN response ELSE '' END, form`
+)
+
 func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Attempt, error) {
 	rows, err := q.rows(`
-		SELECT number, node, provider, model, started_at, first_token_at, ended_at,
-			outcome, status_code, error, usage, provider_request_id
-		FROM attempts WHERE job = ? AND number > ? ORDER BY number LIMIT ?`, j.ID[:], after, limit)
+		SELECT `+attemptColumns+` FROM attempts WHERE job = ? AND number > ? ORDER BY number LIMIT ?`, j.ID[:], after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -188,9 +196,7 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 			return nil, err
 		}
 		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
-		if len(usage) > 0 {
-			a.Usage = usage
-		}
+		a.Usage = store.UsageOf(usage)
 		attempts = append(attempts, a)
 	}
 	return attempts, rows.Err()
@@ -252,8 +258,7 @@ func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID)
 
 func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	rows, err := q.rows(`
-		SELECT number, at, trigger, status_code, duration_ms, error, response, form
-		FROM tries WHERE delivery = ? ORDER BY fence`, delivery[:])
+		SELECT `+tryColumns+` FROM tries WHERE delivery = ? ORDER BY fence`, delivery[:])
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +310,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var zstd sql.NullBool // NULL where the content is deleted
 	err = s.read(ctx, func(q *reader) error {
 		err := q.row(`
-			SELECT jobs.options, deliveries.host, bodies.zstd, bodies.bytes,
+			SELECT CASE WHEN octet_length(jobs.options) <= `+store.MostOptions+` THEN jobs.options END, deliveries.host, bodies.zstd, bodies.bytes,
 				(SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.job = deliveries.job)
 			FROM deliveries JOIN jobs ON jobs.id = deliveries.job
 				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?
@@ -320,9 +325,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 		err = store.ErrGone
 	}
 	if err == nil {
-		var o store.Options
-		err = cell.Read(options, &o)
-		p.Header, p.TraceParent, p.TraceState = o.HeadersFor(host), o.TraceParent, o.TraceState
+		p.Address(options, host)
 	}
 	if err == nil {
 		p.Body, err = body.Open()

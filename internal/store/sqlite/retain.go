@@ -100,7 +100,9 @@ func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 		{`UPDATE deliveries SET gone = 1, url = '', host = '' WHERE id BETWEEN ? AND ? AND job = ?`, []any{from, to, job}},
 		{`UPDATE attempts SET error = '' WHERE job = ?`, []any{job}},
 		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
-		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '' WHERE id = ?`, []any{cell.MS(now.Add(store.RowTTL)), job}},
+		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '',
+			usage = CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage ELSE '' END,
+			answer_model = CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END WHERE id = ?`, []any{cell.MS(now.Add(store.RowTTL)), job}},
 	})
 }
 

@@ -11,11 +11,29 @@ import (
 	"github.com/ringback/ringback/internal/store/cell"
 )
 
-const jobColumns = `id, project, provider, protocol, model, requested_model, fallbacks, options, metadata,
+// jobNames are the columns of a job.
+const jobNames = `id, project, provider, protocol, model, requested_model, fallbacks, options, metadata,
 	status, fence, node, cancel_requested,
 	created_at, run_at, first_started_at, started_at, ended_at, first_refused_at, expires_at, end_by,
 	failures, attempts, uncertain, answer_model, usage, duration_ms, error, error_detail,
 	content_until, row_until, content_gone, idempotency_key, idempotency_hash,
+	priority, replay_of, replayed_by`
+
+// jobColumns are jobNames as they are read, without what is too large. (The size is in the
+// row's header, so it costs no look at the value.)
+const jobColumns = `id, project, provider, protocol, model, requested_model,
+	CASE WHEN octet_length(fallbacks) <= ` + store.MostText + ` THEN fallbacks END,
+	CASE WHEN octet_length(options) <= ` + store.MostOptions + ` THEN options END,
+	CASE WHEN octet_length(metadata) <= ` + store.MostMetadata + ` THEN metadata END,
+	status, fence, node, cancel_requested,
+	created_at, run_at, first_started_at, started_at, ended_at, first_refused_at, expires_at, end_by,
+	failures, attempts, uncertain,
+	CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END,
+	CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage END, duration_ms,
+	CASE WHEN octet_length(error) <= ` + store.MostText + ` THEN error ELSE 'its error is too large to be shown' END,
+	CASE WHEN octet_length(error_detail) <= ` + store.MostText + ` THEN error_detail END,
+	content_until, row_until, content_gone,
+	CASE WHEN octet_length(idempotency_key) <= ` + store.MostName + ` THEN idempotency_key END, idempotency_hash,
 	priority, replay_of, replayed_by`
 
 // scanJob reads a row of jobColumns; store.ErrNotFound if there is none.
@@ -39,23 +57,18 @@ func scanJob(row scanner) (store.Job, error) {
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = uuid.UUID(id), optionalID(replayOf), optionalID(replayedBy)
 	j.Status = cell.Status(status)
-	j.Metadata = metadata
 	j.IdempotencyKey = key.String
 	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
 	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
 	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
-	if len(usage) > 0 {
-		j.Usage = usage
-	}
-	return j, errors.Join(cell.Read(fallbacks, &j.Fallbacks), cell.Read(options, &j.Options), cell.Read(detail, &j.ErrorDetail))
+	store.Sized{Fallbacks: fallbacks, Options: options, Metadata: metadata, Usage: usage, Detail: detail}.Into(&j)
+	return j, nil
 }
 
-// optionalID reads the id of another job; NULL is uuid.Nil.
+// optionalID reads the id of another job; NULL is uuid.Nil, and so is what is no id.
 func optionalID(column []byte) uuid.UUID {
-	if column == nil {
-		return uuid.Nil
-	}
-	return uuid.UUID(column)
+	id, _ := uuid.FromBytes(column)
+	return id
 }
 
 // idColumn is what optionalID reads.
@@ -71,7 +84,7 @@ func insertJob(t *tx, j *store.Job) error {
 	if j.IdempotencyKey != "" {
 		key = j.IdempotencyKey
 	}
-	_, err := t.exec(`INSERT INTO jobs (`+jobColumns+`)
+	_, err := t.exec(`INSERT INTO jobs (`+jobNames+`)
 		VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?, ?,?,?)`,
 		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, cell.Models(j.Fallbacks), cell.JSON(j.Options), string(j.Metadata),
 		cell.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
@@ -102,6 +115,23 @@ func (s *Store) updateJob(t *tx, j *store.Job) error {
 		j.ID[:])
 	if err != nil {
 		return fmt.Errorf("update job: %w", err)
+	}
+	if j.Unreadable != "" && j.Status.Terminal() {
+		return shrink(t, j.ID)
+	}
+	return nil
+}
+
+// shrink takes off the row of a job that has ended what is too large to be read. It would
+// else be read by each search that comes across it: the table is its own index.
+func shrink(t *tx, id uuid.UUID) error {
+	_, err := t.exec(`
+		UPDATE jobs SET
+			options = CASE WHEN octet_length(options) <= `+store.MostOptions+` THEN options ELSE '`+store.NoOptions+`' END,
+			metadata = CASE WHEN octet_length(metadata) <= `+store.MostMetadata+` THEN metadata ELSE '' END
+		WHERE id = ?`, id[:])
+	if err != nil {
+		return fmt.Errorf("shrink the row of a job: %w", err)
 	}
 	return nil
 }
@@ -147,8 +177,14 @@ func selectIDs(t *tx, query string, args ...any) ([]uuid.UUID, error) {
 	return ids, rows.Err()
 }
 
-const deliveryColumns = `id, job, project, host, url, event, status, fence, in_flight, manual,
+// deliveryNames are the columns of a delivery, deliveryColumns the same as they are read.
+const (
+	deliveryNames = `id, job, project, host, url, event, status, fence, in_flight, manual,
 	made_at, next_at, ended_at, tries, sent, blocked, last_status, reason, gone, node, form`
+	deliveryColumns = `id, job, project, host,
+	CASE WHEN octet_length(url) <= ` + store.MostText + ` THEN url ELSE '' END, event, status, fence, in_flight, manual,
+	made_at, next_at, ended_at, tries, sent, blocked, last_status, reason, gone, node, form`
+)
 
 func scanDelivery(row scanner) (store.Delivery, error) {
 	var d store.Delivery

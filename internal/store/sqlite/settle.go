@@ -173,7 +173,7 @@ func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error 
 		due, fence = cell.MS(d.MadeAt), 0
 	}
 	_, err := t.exec(`
-		INSERT INTO deliveries (`+deliveryColumns+`, due_at)
+		INSERT INTO deliveries (`+deliveryNames+`, due_at)
 		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?,?, ?)`,
 		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, cell.MS(d.MadeAt), cell.MS(d.MadeAt), d.Node, string(d.Form), due)
 	if err != nil {

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,7 +10,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
 	"github.com/ringback/ringback/internal/store/storetest"
 )
 
@@ -93,6 +98,17 @@ func (h *harness) TakeLease(node string) {
 }
 
 func (h *harness) LeasesSurvive() bool { return false }
+
+func (h *harness) Plant(table, column string, id uuid.UUID, value string) {
+	key := map[string]string{"attempts": "job", "tries": "delivery"}[table]
+	err := h.store.write(context.Background(), groupcommit.Write[*tx]{Run: func(t *tx) error {
+		_, err := t.exec(`UPDATE `+table+` SET `+column+` = ? WHERE `+cmp.Or(key, "id")+` = ?`, value, id[:])
+		return err
+	}})
+	if err != nil {
+		panic(err)
+	}
+}
 
 // FullDisk bounds the file to its present pages.
 func (h *harness) FullDisk() (restore func()) {

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/ringback/ringback/internal/store"
@@ -43,6 +44,9 @@ type Harness interface {
 	TakeLease(node string)
 	// LeasesSurvive tells whether leases are still there after a Crash.
 	LeasesSurvive() bool
+	// Plant writes a value into a column of a row, past all that the store checks: as an
+	// older version may have done, or somebody with an editor.
+	Plant(table, column string, id uuid.UUID, value string)
 	// FullDisk makes writes fail for want of space until the returned function
 	// is called.
 	FullDisk() (restore func())
@@ -91,6 +95,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"dead letters", exerciseDead},
 		{"holds", exerciseHolds},
 		{"read", exerciseRead},
+		{"unreadable rows", exerciseUnreadable},
 		{"list", exerciseList},
 		{"list deliveries", exerciseListDeliveries},
 		{"list jobs by webhook", exerciseListByWebhook},

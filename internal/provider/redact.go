@@ -1,0 +1,64 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback"
+)
+
+// hidden takes the place of the key in all that a provider says.
+const hidden = "[key]"
+
+// shortestKey is from how many bytes on a key is looked for: a shorter one may be part of
+// any word.
+const shortestKey = 4
+
+// redact returns a text without the key.
+func (c *Client) redact(text string) string {
+	if key := c.key(); len(key) >= shortestKey {
+		return strings.ReplaceAll(text, key, hidden)
+	}
+	return text
+}
+
+// redactJSON is redact for JSON, which stays as it is where the key is not in it.
+func (c *Client) redactJSON(text json.RawMessage) json.RawMessage {
+	key := inner(quote(c.key()))
+	if len(key) < shortestKey || !bytes.Contains(text, key) {
+		return text
+	}
+	return bytes.ReplaceAll(text, key, []byte(hidden))
+}
+
+// redactDeltas passes pieces of an answer on without the key. One that comes in several
+// pieces is not seen.
+func (c *Client) redactDeltas(to func(ringback.Delta)) func(ringback.Delta) {
+	if to == nil {
+		return nil
+	}
+	return func(d ringback.Delta) {
+		d.Text = c.redact(d.Text)
+		to(d)
+	}
+}
+
+// quotesKey reports whether the key is in a string of a value, however it is escaped.
+func (c *Client) quotesKey(value gjson.Result) bool {
+	key := c.key()
+	if len(key) < shortestKey {
+		return false
+	}
+	if !value.IsObject() && !value.IsArray() {
+		return strings.Contains(value.String(), key)
+	}
+	found := false
+	value.ForEach(func(name, item gjson.Result) bool {
+		found = strings.Contains(name.Str, key) || c.quotesKey(item)
+		return !found
+	})
+	return found
+}
