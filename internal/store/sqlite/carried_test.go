@@ -7,11 +7,13 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/postgrestest"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
@@ -160,4 +162,26 @@ func columnsOf(t testing.TB, conn *pgx.Conn, table string) (here, there string) 
 		ours, theirs = append(ours, our), append(theirs, their)
 	}
 	return strings.Join(ours, ` || '|' || `), strings.Join(theirs, ` || '|' || `)
+}
+
+func TestAnUnreadableJobIsCarriedOverAsSuch(t *testing.T) {
+	h, url := newHarness(t), postgrestest.Database(t)
+	for i, options := range []string{`{"events":["` + strings.Repeat("x", 1<<20) + `"]}`, `{"events":`} {
+		n := running(t, i)
+		n.Job.Status, n.Job.Node, n.Job.Fence, n.Job.StartedAt, n.Job.FirstStartedAt = ringback.Queued, "", 0, time.Time{}, time.Time{}
+		if _, _, err := h.Store().Submit(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		h.Plant("jobs", "options", n.Job.ID, options)
+	}
+	carryOver(t, h.store, url)
+	s, err := postgres.Open(t.Context(), postgres.Config{URL: url, Connections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	jobs, _, err := s.List(t.Context(), store.Query{Project: "default", Limit: 10})
+	if err != nil || len(jobs) != 2 || jobs[0].Unreadable == "" || jobs[1].Unreadable == "" {
+		t.Errorf("List: got %+v, %v", jobs, err)
+	}
 }
