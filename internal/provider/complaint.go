@@ -107,12 +107,27 @@ next:
 
 // saidIn finds the message.
 func saidIn(said, top gjson.Result) string {
-	for _, name := range []string{"message", "Message", "msg", "error_description", "error_msg", "detail", "title", "error"} {
+	for _, name := range []string{"message", "Message", "msg", "error_description", "error_msg", "detail", "title", "error", "reason"} {
 		if text := sentence(said.Get(name)); text != "" {
 			return text
 		}
 	}
-	return cmp.Or(sentence(top.Get("error")), sentence(top.Get("detail")), sentence(top.Get("message")))
+	return cmp.Or(sentence(top.Get("error")), sentence(top.Get("detail")), sentence(top.Get("message")), listed(top.Get("errors")))
+}
+
+// listed makes text of several errors, in a list or by the name of a field.
+func listed(errors gjson.Result) string {
+	if !errors.IsObject() {
+		return sentence(errors)
+	}
+	var texts []string
+	errors.ForEach(func(name, said gjson.Result) bool {
+		if text := sentence(said); text != "" {
+			texts = append(texts, name.Str+": "+text)
+		}
+		return true
+	})
+	return strings.Join(texts, "; ")
 }
 
 // sentence makes text of what a server sends as a message: a string, or the list of
@@ -130,7 +145,7 @@ func sentence(said gjson.Result) string {
 		}
 		return strings.Join(texts, "; ")
 	case said.IsObject():
-		text := cmp.Or(sentence(said.Get("msg")), sentence(said.Get("message")), sentence(said.Get("detail")))
+		text := cmp.Or(sentence(said.Get("msg")), sentence(said.Get("message")), sentence(said.Get("detail")), sentence(said.Get("text")))
 		var at []string
 		for _, step := range said.Get("loc").Array() {
 			at = append(at, step.String())
