@@ -77,9 +77,9 @@ type DeadReason string
 // The reasons.
 const (
 	DeadTries    DeadReason = "tries"     // all tries of the schedule failed
-	DeadRefused  DeadReason = "refused"   // the receiver wants it no more (410), or its address is closed
+	DeadRefused  DeadReason = "refused"   // the receiver does not want it (410), or its address is closed
 	DeadTooLarge DeadReason = "too_large" // the receiver answered 413 even to the smallest form
-	DeadExpired  DeadReason = "expired"   // its time was over before a try succeeded
+	DeadExpired  DeadReason = "expired"   // its time ran out before a try succeeded
 	DeadErased   DeadReason = "erased"    // its bytes were deleted before a try succeeded
 )
 

@@ -95,7 +95,7 @@ func ParseSecret(s string) (Secret, error) {
 	return hide(s, key), nil
 }
 
-// ParseSecrets takes one secret or several, divided by commas, the newest first: while
+// ParseSecrets takes one secret or several separated by commas, the newest first: while
 // a secret is being replaced the old one is used beside it. Spaces around a comma mean
 // nothing. It returns an error that says which of them is at fault, as [ParseSecret]
 // does, and for one that is listed twice.

@@ -41,11 +41,11 @@ func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.provider, "provider", "", "`NAME` only jobs of this provider")
 	flags.StringVar(&f.code, "code", "", "`CODE` only jobs whose error has this code: "+strings.Join(deadCodes(), ", "))
 	flags.StringArrayVar(&f.metadata, "metadata", nil, "`KEY=VALUE` only jobs whose metadata has this; repeat it")
-	flags.StringVar(&f.host, "host", "", "`HOST` only deliveries to this receiver: https://example.com, with the port if it is not the scheme's own")
-	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` only jobs accepted, or webhooks caused, after this: RFC 3339, or how long ago: 90m, 36h")
-	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME` only jobs accepted, or webhooks caused, before this")
-	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` only letters that died after this")
-	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` only letters that died before this")
+	flags.StringVar(&f.host, "host", "", "`HOST` only deliveries to this receiver: https://example.com, with the port if it is not the default one")
+	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` only jobs accepted, or webhooks of events, after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME` only jobs accepted, or webhooks of events, before this")
+	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` only dead letters that died after this")
+	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` only dead letters that died before this")
 }
 
 func deadCodes() []string { return words(ringback.ErrorDetailCodes) }

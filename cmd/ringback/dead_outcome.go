@@ -8,14 +8,14 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// outcomes are what has become of dead deliveries that were sent once more.
+// outcomes are what has become of dead deliveries that were sent again.
 type outcomes struct {
 	waiting int // are still to be sent
 	failed  int // are dead as before, after the try that was asked for
 	example ringback.Delivery
 }
 
-// replayed waits until the dead deliveries that match were sent once more, as long as
+// replayed waits until the dead deliveries that match were sent again, as long as
 // there is progress, and says how many arrived. What arrives leaves the list.
 func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int) error {
 	bar := s.newPartsBar("sending")
@@ -23,7 +23,7 @@ func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int
 	for now.waiting > 0 && time.Since(moved) < redeliverPatience {
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			bar.end()
-			return fail(exitInterrupted, "interrupted; the webhooks are still sent. What is left: %s", s.ours("dead list --kind delivery"))
+			return fail(exitInterrupted, "interrupted; the webhooks are still being sent. To see which are left: %s", s.ours("dead list --kind delivery"))
 		}
 		next, err := s.outcomes(ctx, f)
 		if err != nil {
@@ -46,11 +46,11 @@ func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int
 	if n := len(example.Tries); n > 0 && now.failed > 0 {
 		words = " For instance " + hostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
 	}
-	return fail(exitFailure, "%d of %d arrived, %d failed once more, %d are still to be sent.%s%s What to do: %s",
+	return fail(exitFailure, "%d of %d arrived, %d failed again, %d are still pending.%s%s What to do: %s",
 		arrived, asked, now.failed, now.waiting, words, heldWords(example, time.Now()), s.ours("jobs show %s", example.JobID))
 }
 
-// outcomes reads what is still dead, and tells what was sent once more.
+// outcomes counts, among the deliveries that are still dead, those that were sent again.
 func (s *session) outcomes(ctx context.Context, f ringback.DeadFilter) (o outcomes, err error) {
 	q := client.DeadQuery{DeadFilter: f, Limit: pageSize}
 	for {

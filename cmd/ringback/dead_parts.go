@@ -47,7 +47,7 @@ type deadVerb struct {
 
 var (
 	replaying = deadVerb{
-		call: (*client.Client).ReplayDead, doing: "replaying", jobs: "repeated", deliveries: "sent once more",
+		call: (*client.Client).ReplayDead, doing: "replaying", jobs: "repeated", deliveries: "sent again",
 		whySkipped: "have moved on meanwhile, or cannot be replayed", afterJobs: "jobs watch", afterDelivery: "dead list --kind delivery",
 	}
 	purging = deadVerb{
@@ -144,6 +144,9 @@ func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVe
 			code = f.code
 		}
 		return fail(code, "%w\nBefore that: %s; the same command goes on with the rest", explained, text)
+	}
+	if sum.Matched == 0 && kind == ringback.DeadDelivery && v.afterDelivery != "" {
+		s.sayf("no dead delivery matches; webhooks that are still being tried: %s", s.ours("deliveries list --status pending"))
 	}
 	if v.outcome != nil && sum.Done > 0 {
 		return v.outcome(s, ctx, f, sum.Done)

@@ -16,18 +16,18 @@ func newDeadReplay() *cobra.Command {
 	var all, again, noWait bool
 	cmd := &cobra.Command{
 		Use:   "replay (ID... | FILTERS | --kind KIND --all) [FLAGS]",
-		Short: "Repeat dead jobs, or send dead deliveries once more",
-		Long: `Repeat dead jobs as new jobs, or send dead deliveries once more: some by their ids,
+		Short: "Repeat dead jobs, or send dead deliveries again",
+		Long: `Repeat dead jobs as new jobs, or send dead deliveries again: some by their ids,
 or all that match the filters. --patch changes the requests of the repeated jobs, as
-for "ringback jobs retry". To replay a job calls its provider, which costs what it
-costs; to replay a delivery does not.
+for "ringback jobs retry". Replaying a job calls its provider, which costs money;
+replaying a delivery does not.
 
-Deliveries are sent now, also to a host that is held: one of them is its probe, and if
-that succeeds the others follow at once. The command waits for their outcome and prints
-it. Exit code 1: some did not arrive.
+Deliveries are sent now, even to a host that is held: one of them is its probe, and if
+that succeeds, the others follow at once. The command waits for the outcome and prints
+it. The exit code is 1 if some did not arrive.
 
-Ctrl-C stops after the part under way and says how far it got; the same command goes
-on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped.`,
+Ctrl-C stops after the current part and prints how far it got; run the same command
+again for the rest. Letters that cannot be replayed, or have moved on, are skipped.`,
 		Example: `  ringback dead replay 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback dead replay --host https://example.com
   ringback dead replay --model claude-sonnet-4-5 --patch '{"model": "claude-sonnet-5-5"}'
@@ -38,8 +38,8 @@ on with the rest. What cannot be replayed, or has moved on meanwhile, is skipped
 	completeDeadFilter(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
 	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the requests of jobs")
-	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before a job is repeated that was repeated before")
-	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for what becomes of deliveries")
+	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before repeating a job that was repeated before")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for the outcome of deliveries")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		change, err := readPatch(patch)
 		if err != nil {

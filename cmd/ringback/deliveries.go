@@ -13,8 +13,8 @@ func newDeliveries() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "deliveries COMMAND",
 		Short: "List webhooks: which have not arrived, and why",
-		Long: `Webhooks (deliveries) of all jobs: which have not arrived, what their receivers
-answered, and when the next try is.`,
+		Long: `Look at the webhooks (deliveries) of all jobs: which have not arrived, what their
+receivers responded, and when the next try is.`,
 		Example: `  ringback deliveries list --status pending
   ringback deliveries list --status pending --host https://example.com --older-than 10m
   ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,

@@ -22,13 +22,18 @@ func newDeliveriesList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [FLAGS]",
 		Short: "List webhooks, newest first",
-		Long: `List webhooks, newest first: a table, or with --json one delivery a line, with its tries.
-AGE is the time since the job ended. LAST is what the receiver answered last, or why it
-did not: dns, connect, refused, reset, tls, timeout, blocked. NEXT is the time until the
-next try. The same in words, and what to do: ringback jobs show JOB.`,
+		Long: `List webhooks, newest first, as a table, or with --json as one delivery per line with
+its tries. AGE is the time since the job ended. LAST is the receiver's last status code,
+or why there was none: dns, connect, refused, reset, tls, timeout, blocked. NEXT is the
+time until the next try. "ringback jobs show JOB" explains one, and what to do.
+
+To send everything that is pending for a host now, give the ids to "jobs redeliver", as
+in the last example.`,
 		Example: `  ringback deliveries list --status pending
   ringback deliveries list --status pending --host https://example.com --older-than 10m
-  ringback deliveries list --code 5xx --all --json | jq -r .url | sort | uniq -c`,
+  ringback deliveries list --code 5xx --all --json | jq -r .url | sort | uniq -c
+  ringback deliveries list --status pending --host https://example.com --all --json |
+    jq -r .job_id | xargs ringback jobs redeliver`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -63,12 +68,12 @@ type deliveryFilter struct {
 func (f *deliveryFilter) addFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	flags.StringVar(&f.status, "status", "", "`STATUS` only webhooks with this status: "+strings.Join(words(ringback.DeliveryStatuses), ", "))
-	flags.StringVar(&f.host, "host", "", "`HOST` only webhooks to this receiver: https://example.com, with the port if it is not the scheme's own")
+	flags.StringVar(&f.host, "host", "", "`HOST` only webhooks to this receiver: https://example.com, with the port if it is not the default one")
 	flags.StringVar(&f.olderThan, "older-than", "", "`DURATION` only webhooks that have not arrived for this long, such as 90s, 10m or 36h")
 	flags.StringVar(&f.code, "code", "", "`CODE` only webhooks that the receiver last answered with this: 503, 5xx, or none for no answer")
 	flags.StringVar(&f.job, "job", "", "`JOB` only webhooks of this job")
-	flags.StringVar(&f.after, "created-after", "", "`TIME` only webhooks caused after this: RFC 3339, or how long ago: 90m, 36h")
-	flags.StringVar(&f.before, "created-before", "", "`TIME` only webhooks caused before this")
+	flags.StringVar(&f.after, "created-after", "", "`TIME` only webhooks of events after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&f.before, "created-before", "", "`TIME` only webhooks of events before this")
 }
 
 func (f *deliveryFilter) read(now time.Time) (client.DeliveryQuery, error) {
@@ -113,7 +118,7 @@ func (s *session) listDeliveries(ctx context.Context, q client.DeliveryQuery, n 
 	case shown == 0:
 		s.sayf("no webhook matches")
 	case undelivered > 0 && !s.json:
-		s.sayf("why one has not arrived, in words: %s; send it now: %s", s.ours("jobs show JOB"), s.ours("jobs redeliver JOB"))
+		s.sayf("to see why one has not arrived: %s; to send it now: %s", s.ours("jobs show JOB"), s.ours("jobs redeliver JOB"))
 	}
 	return nil
 }

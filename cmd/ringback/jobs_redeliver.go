@@ -15,18 +15,18 @@ func newJobsRedeliver() *cobra.Command {
 	var r redelivery
 	cmd := &cobra.Command{
 		Use:   "redeliver JOB... [FLAGS]",
-		Short: "Send the webhooks of jobs once more, now, or elsewhere",
-		Long: `Send the webhooks of jobs once more, now: the same webhook-id, the same bytes. That
-is one try, also while the receiver's host is held. If it succeeds, the hold is over
-and all that waits for the host follows. The provider is not called.
+		Short: "Send webhooks again now, or to another URL",
+		Long: `Send the webhooks of jobs again, now: the same webhook-id, the same bytes. Each gets
+one try, even while the receiver's host is held. If it succeeds, the hold ends and
+every webhook that was waiting for it is sent. The provider is not called.
 
-The command waits for the try and prints what the receiver said. Exit code 1: no 2xx;
-state and schedule of the webhook are then as they were.
+The command waits for the try and prints the receiver's response. The exit code is 1
+if that is not a 2xx; the webhook's state and schedule are then unchanged.
 
---to sends the answer of a job that has ended to another URL, also if the job wanted no
-webhook: a delivery with its own id and its own tries. To ask for the same URL again
-sends the same delivery again. --webhook-body sends less, or more, this time and from
-now on.`,
+--to sends the answer of a job that has ended to another URL, even if the job wanted no
+webhook. This is a new delivery with its own id and its own tries; the same URL again
+sends that delivery again. --webhook-body sends a smaller or larger form, this time and
+on later tries.`,
 		Example: `  ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs redeliver --to https://example.com/hook 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs redeliver --webhook-body thin 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
@@ -36,8 +36,8 @@ now on.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&r.to, "to", "", "`URL` send it here instead of to the callback URL")
-	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook carries; default: as it was sent last")
-	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for what the receiver says")
+	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook carries; default: as in its last try")
+	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for the receiver's response")
 	completeWords(cmd, map[string][]string{"webhook-body": {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)}})
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.redeliver(ctx, id, r) })
@@ -60,8 +60,8 @@ func (r redelivery) options() (options []client.RedeliverOption) {
 	return options
 }
 
-// redeliverPatience is how long a try may take that is worth to be waited for:
-// longer than a receiver has.
+// redeliverPatience is how long the command waits for a try: longer than a receiver
+// has for its response.
 const redeliverPatience = 35 * time.Second
 
 func (s *session) redeliver(ctx context.Context, id string, r redelivery) error {
@@ -73,7 +73,7 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 	if err != nil {
 		return err
 	}
-	s.sayf("the webhook of job %s is sent once more to %s", printable(id), printable(d.URL))
+	s.sayf("sending the webhook of job %s again to %s", printable(id), printable(d.URL))
 	tries := triesOf(before, d.ID)
 	if !r.noWait {
 		if d, err = s.nextTry(ctx, d, tries); err != nil {
@@ -91,11 +91,11 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 	return s.outcome(id, d, tries)
 }
 
-// outcome says what a redelivery has led to.
+// outcome prints how a redelivery ended.
 func (s *session) outcome(job string, d ringback.Delivery, before int) error {
 	show := s.ours("jobs show %s", oneLine(job))
 	if len(d.Tries) <= before {
-		return fail(exitFailure, "it was not sent within %s, and is still to be sent.%s What became of it: %s", redeliverPatience, heldWords(d, time.Now()), show)
+		return fail(exitFailure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, heldWords(d, time.Now()), show)
 	}
 	last := d.Tries[len(d.Tries)-1]
 	if last.Error != "" {
@@ -109,7 +109,9 @@ func (s *session) outcome(job string, d ringback.Delivery, before int) error {
 func nextWords(d ringback.Delivery, now time.Time) string {
 	switch {
 	case d.Status == ringback.DeliveryDead:
-		return " It is a dead letter: nothing is tried by itself."
+		return " It is a dead letter: it is not tried again automatically."
+	case d.Status == ringback.DeliveryPending && d.HostHold != nil && d.HostHold.Until.After(d.NextTryAt.Time):
+		return " The next try waits for the end of the hold."
 	case d.Status == ringback.DeliveryPending && d.NextTryAt.After(now):
 		return " The next try is " + when(d.NextTryAt, now) + "."
 	}
@@ -133,8 +135,8 @@ func triesOf(all []ringback.Delivery, id string) int {
 	return 0
 }
 
-// nextTry waits until a redelivery is over that comes after so many tries, or patience
-// ends. It returns the delivery as it is then.
+// nextTry waits until the delivery has had more than this many tries, or patience ends,
+// and returns the delivery as it is then.
 func (s *session) nextTry(ctx context.Context, d ringback.Delivery, tries int) (ringback.Delivery, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, redeliverPatience, errWaitedLongEnough)
 	defer cancel()

@@ -28,7 +28,7 @@ max_attempts, max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, r
 expires_at, fallback_models, provider.
 
 A job that was repeated before is repeated again only if you say so, since its provider
-is paid once more: on a terminal it asks; a script says --yes.`,
+is paid again: on a terminal it asks first; a script needs --yes.`,
 		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
   ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,
@@ -36,7 +36,7 @@ is paid once more: on a terminal it asks; a script says --yes.`,
 		ValidArgsFunction: completeJobs(unanswered),
 	}
 	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the request")
-	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before a job is repeated that was repeated before")
+	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before repeating a job that was repeated before")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		change, err := readPatch(patch)
 		if err != nil {
@@ -70,8 +70,8 @@ func (s *session) askToRepeatAgain(ctx context.Context, id string) error {
 	if err != nil || job.ReplayedBy == "" {
 		return err
 	}
-	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider once more?", printable(id), job.ReplayedBy),
-		fmt.Sprintf("job %s was repeated before, by job %s; to call its provider once more, say --yes. How that one goes: %s",
+	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider again?", printable(id), job.ReplayedBy),
+		fmt.Sprintf("job %s was repeated before, by job %s; to call its provider again, add --yes. To see how that job is doing: %s",
 			printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
 }
 

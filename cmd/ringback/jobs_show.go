@@ -255,8 +255,8 @@ func deadWords(reason ringback.DeadReason) string {
 
 var deadReasons = map[ringback.DeadReason]string{
 	ringback.DeadTries:    "all tries of the schedule failed",
-	ringback.DeadRefused:  "the receiver wants it no more, or its address is closed",
+	ringback.DeadRefused:  "the receiver does not want it, or its address is closed",
 	ringback.DeadTooLarge: "it is too large for the receiver, even without the answer: 413 in every form",
-	ringback.DeadExpired:  "its time was over before a try succeeded",
+	ringback.DeadExpired:  "its time ran out before a try succeeded",
 	ringback.DeadErased:   "its bytes were deleted before a try succeeded",
 }

@@ -40,7 +40,7 @@ The exit code is 10 if one that was named ended without an answer, else with --d
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&events, "events", false, "for one job: print each event, one JSON object a line")
-	cmd.Flags().BoolVar(&thinking, "thinking", false, "for one job: print on stderr what the model thinks")
+	cmd.Flags().BoolVar(&thinking, "thinking", false, "for one job: print the model's thinking on stderr")
 	cmd.Flags().BoolVar(&delivered, "delivered", false, "follow jobs on until their webhook is delivered, or dead")
 	cmd.Flags().BoolVar(&forever, "forever", false, "without ids: go on when none is left, until Ctrl-C")
 	q.addFlags(cmd.Flags(), false)

@@ -25,7 +25,7 @@ type listenConfig struct {
 	secret string // "": the kept one
 	json   bool
 
-	respond   string // codes, divided by commas; "": 200
+	respond   string // codes, separated by commas; "": 200
 	forwardTo string // a URL; "": nowhere
 	events    []string
 }
@@ -45,11 +45,11 @@ answers, or 502 if it does not. With both, the receiver gets each webhook and
 Ringback the codes: so it sees what your receiver makes of duplicates.
 
 The secret is kept in your configuration directory, so it stays the same when you
-start again; WEBHOOK_SECRET or --secret set another, or several, divided by commas,
-each of which may verify. While the server replaces its secret (it signs with NEW,OLD),
-a receiver that has the old one verifies webhook-signature alone. The line that starts a server
-with this secret is printed, to be pasted into another terminal. What is received
-goes to stdout, all else to stderr.`,
+start again. WEBHOOK_SECRET or --secret set another, or several separated by commas:
+a webhook has to verify with one of them. While the server replaces its secret (it signs with NEW,OLD),
+a receiver with only the old one can verify webhook-signature alone. The command that
+starts a server with this secret is printed, for you to paste into another terminal.
+Webhooks go to stdout, everything else to stderr.`,
 		Example: `  ringback listen
   ringback listen --addr 127.0.0.1:3000
   ringback listen --json | jq .body.result
@@ -69,7 +69,7 @@ goes to stdout, all else to stderr.`,
 		},
 	}
 	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` listen here; port 0 picks a free one")
-	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several divided by commas; ps shows it to others: prefer WEBHOOK_SECRET")
+	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several separated by commas; ps shows it to others: prefer WEBHOOK_SECRET")
 	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` answer with these in turn, such as 500,500,200; the last repeats")
 	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
 	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others are answered 200")
@@ -161,7 +161,7 @@ func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return nil, fail(exitFailure, "there is no place to keep the secret in (%w); set WEBHOOK_SECRET", err)
+		return nil, fail(exitFailure, "there is nowhere to keep the secret (%w); set WEBHOOK_SECRET", err)
 	}
 	secrets, err := keepSecrets(filepath.Join(dir, "listen-secret"))
 	if err != nil {

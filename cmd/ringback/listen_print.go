@@ -74,7 +74,7 @@ func (p *printer) forwarded(r received) string {
 func (p *printer) verdict(r received) string {
 	verified := "both signatures verified"
 	if r.rotating {
-		verified = "webhook-signature verified (X-Webhook-Signature has a newer secret)"
+		verified = "webhook-signature verified (X-Webhook-Signature uses a newer secret)"
 	}
 	switch {
 	case r.message != nil && r.simple != nil:
@@ -86,7 +86,7 @@ func (p *printer) verdict(r received) string {
 	case r.changed:
 		return p.paint.red(fmt.Sprintf("%s · same webhook-id, OTHER BYTES than before (try %d)", verified, r.try))
 	case r.resized:
-		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, more or less of the same answer", r.try)
+		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, the same event in another form", r.try)
 	case r.try > 1:
 		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
 	default:

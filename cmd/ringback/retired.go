@@ -20,7 +20,7 @@ func (c config) warnOfRetired(log *slog.Logger) {
 		if r.Successor != "" {
 			about = append(about, "successor", r.Successor)
 		}
-		log.Warn("the maker of this model retires it; from that day on requests for it fail", about...)
+		log.Warn("this model is being retired by its maker; requests for it will fail from that day on", about...)
 	}
 	warn("default_model", c.defaultModel)
 	for i, r := range c.routes {

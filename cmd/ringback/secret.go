@@ -29,9 +29,9 @@ X-Webhook-Signature is keyed with the secret as it is printed. The libraries of
 Standard Webhooks take its whsec_ form: the same, if it begins with whsec_; of a
 plain secret that form is printed to stderr, and is in --json.
 
-While a secret is replaced (WEBHOOK_SECRET=NEW,OLD) the new one is printed, which
-verifies both headers, and the older ones go to stderr. docs/webhooks.md has the
-procedure.`,
+While you replace a secret (WEBHOOK_SECRET=NEW,OLD), the new one is printed, which
+verifies both headers, and the older ones go to stderr. The steps are in
+docs/webhooks.md, under "Replacing the secret".`,
 		Example: `  WEBHOOK_SECRET=$(ringback secret) node receiver.js
   ringback secret --data /var/lib/ringback
   ringback secret --json`,

@@ -260,7 +260,7 @@ func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listene
 // committed was not promised, and a restart reads what is really there.
 func dieOf(log *slog.Logger, dir string) func(error) {
 	return func(err error) {
-		log.Error("the data directory can't be trusted any more, so the server ends at once; look after the disk, put back what was moved, and start it again", "data", dir, "err", err)
+		log.Error("the data directory can no longer be trusted, so the server stops at once; check the disk, put back what was moved, and start it again", "data", dir, "err", err)
 		os.Exit(exitDiskDied)
 	}
 }
@@ -285,8 +285,8 @@ func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.L
 		return nil, fmt.Errorf("look for jobs: %w", err)
 	}
 	if len(list) > 0 || next != nil {
-		return nil, fail(exitDataDir, "%s is missing, but the directory holds jobs, whose receivers verify with a secret that they know; "+
-			"set WEBHOOK_SECRET to the secret that was used so far, or restore the file; to begin with a new one, set WEBHOOK_SECRET=whsec_$(openssl rand -base64 32)", file)
+		return nil, fail(exitDataDir, "%s is missing, but the directory holds jobs, and their receivers verify with the secret that was in it; "+
+			"set WEBHOOK_SECRET to that secret, or restore the file; to start over with a new one, set WEBHOOK_SECRET=whsec_$(openssl rand -base64 32)", file)
 	}
 	secret := ringback.NewSecret()
 	if err := writeSecret(file, secret); err != nil {

@@ -55,7 +55,7 @@ var settings = []setting{
 	},
 	{
 		key: "database_url", flag: "database-url", variable: "RINGBACK_DATABASE_URL", meta: "URL",
-		help: "keep jobs in this PostgreSQL, postgres://user@host/database, which many nodes can share, in the place of --data; ps shows a flag, so give the variable where there is a password",
+		help: "keep jobs in this PostgreSQL, postgres://user@host/database, which many nodes can share, instead of in --data; ps shows a flag, so give the variable where there is a password",
 		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseURL, s) }),
 	},
 	{
@@ -90,7 +90,7 @@ var settings = []setting{
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve asks for it, submit, jobs, deliveries, dead and nodes send it; there is no flag for it, since ps would show it",
+		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve requires it, and submit, jobs, deliveries, dead and nodes send it; there is no flag for it because ps would show it",
 		set:  one(setAPIKey),
 	},
 	{
@@ -101,22 +101,22 @@ var settings = []setting{
 	},
 	{
 		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: with --simulate alone it is another one
-		help: "the model of requests that name none; unset: claude-sonnet-5-5, or sim/echo with --simulate alone; the log warns at the start if its maker retires it",
+		help: "the model of requests that name none; unset: claude-sonnet-5-5, or sim/echo with --simulate alone; a warning is logged at startup if its maker retires it",
 		set:  one(func(c *config, s string) error { return setText(&c.defaultModel, s) }),
 	},
 	{
 		key: "allow_callback", flag: "allow-callback", variable: "RINGBACK_ALLOW_CALLBACK", meta: "CIDR", list: true,
-		help: "let webhooks go to these addresses too, such as 127.0.0.0/8 or 10.0.0.0/8; repeat it, or divide by commas",
+		help: "let webhooks go to these addresses too, such as 127.0.0.0/8 or 10.0.0.0/8; repeat it, or separate by commas",
 		set:  setAllowCallback,
 	},
 	{
 		key: "allow_provider_header", flag: "allow-provider-header", variable: "RINGBACK_ALLOW_PROVIDER_HEADER", meta: "NAME", list: true,
-		help: "let requests pass this header on to their provider, too, in provider_headers or as a header of their own; repeat it, or divide by commas",
+		help: "let requests also pass this header on to their provider, in provider_headers or as a header of the request; repeat it, or separate by commas",
 		set:  setAllowProviderHeader,
 	},
 	{
 		key: "allow_origin", flag: "allow-origin", variable: "RINGBACK_ALLOW_ORIGIN", meta: "ORIGIN", list: true,
-		help: "let web pages of this origin call the API, such as https://app.example.com; * is all of them, which needs RINGBACK_API_KEY, or --insecure; repeat it, or divide by commas",
+		help: "let web pages of this origin call the API, such as https://app.example.com; * is all of them, which needs RINGBACK_API_KEY, or --insecure; repeat it, or separate by commas",
 		set:  setAllowOrigin,
 	},
 	{
@@ -240,7 +240,7 @@ func setServerURL(to *string, s string) error {
 
 func setAPIKey(c *config, s string) error {
 	if strings.Contains(s, ",") {
-		return errors.New("holds a comma, which no key has: it takes one key, not a list of them")
+		return errors.New("contains a comma, which no key has: this takes one key, not a list")
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the key must be printable ASCII without spaces (is there a line break at its end?)")

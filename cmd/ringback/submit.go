@@ -60,7 +60,7 @@ Idempotency-Key, so that it is one job whatever happens.`,
 	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` keep trying this long while the server cannot be reached or cannot take the job")
 	cmd.Flags().BoolVarP(&c.wait, "wait", "w", false, "wait for the job's end and print its answer")
 	cmd.Flags().BoolVar(&c.stream, "stream", false, "print the answer as it grows, up to the job's end; --json prints each event")
-	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "print on stderr, with --stream, what the model thinks")
+	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "print the model's thinking on stderr, with --stream")
 	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` stop waiting after this long (exit code 13); 0 waits without a limit")
 	completeWords(cmd, map[string][]string{
 		"webhook-body":    {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)},

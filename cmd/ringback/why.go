@@ -61,13 +61,13 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 	case "retrying":
 		d.sayf("It had %s; the last failed%s. It is tried again by itself.%s", attempts(job.Attempts), lastError(h), until)
 	case "provider_refused":
-		d.sayf("The provider %s asks to stay away from %s for a while%s. That costs no attempt: it is called again by itself.%s", job.Provider, job.Model, heldBy(h), until)
+		d.sayf("The provider %s refuses calls of %s for now%s. This costs no attempt, and the job is tried again automatically.%s", job.Provider, job.Model, heldBy(h), until)
 		elsewhere = true
 	case "provider_failing":
-		d.sayf("The provider %s fails call after call for %s%s, so its jobs are held back. A probe finds out when it is well again.%s", job.Provider, job.Model, heldBy(h), until)
+		d.sayf("Calls of %[2]s at the provider %[1]s keep failing%[3]s, so its jobs are held back. A probe checks when it has recovered.%[4]s", job.Provider, job.Model, heldBy(h), until)
 		elsewhere = true
 	case "provider_refused_key":
-		d.sayf("The provider %s refuses the server's key or account%s. Its jobs wait for that; none fails, unless it alone is refused while others are answered.%s", job.Provider, heldBy(h), until)
+		d.sayf("The provider %s refuses the server's key or account%s. Its jobs wait until that is fixed. A job fails only if the provider keeps refusing it while answering others.%s", job.Provider, heldBy(h), until)
 		d.do(fmt.Sprintf("give the server a good key (%s, in its environment), or the account credit, and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
 	case "provider_not_configured":
 		d.sayf("No provider %q is set up on this server any more.", job.Provider)
@@ -197,45 +197,45 @@ func (d *diagnosis) webhook(h history, now time.Time, ours commandLine) {
 		return
 	}
 	for i, delivery := range h.Deliveries {
-		again := ours("jobs redeliver %s", h.Job.ID)
-		if i > 0 { // it was sent elsewhere
-			again += " --to '" + oneLine(delivery.URL) + "'"
+		send := sendCommands{again: ours("jobs redeliver %s", h.Job.ID), elsewhere: ours("jobs redeliver %s --to https://…", h.Job.ID)}
+		name := "Its webhook"
+		if i > 0 { // jobs redeliver --to made this one
+			name = "Its webhook to another URL"
+			send.again += " --to '" + oneLine(delivery.URL) + "'"
 		}
-		d.delivery(delivery, again, now)
+		d.delivery(name, delivery, send, now)
 	}
 }
 
+// sendCommands send a webhook again, to its receiver or to another.
+type sendCommands struct{ again, elsewhere string }
+
 // delivery says what became of one delivery.
-func (d *diagnosis) delivery(last ringback.Delivery, again string, now time.Time) {
+func (d *diagnosis) delivery(name string, last ringback.Delivery, send sendCommands, now time.Time) {
 	switch {
 	case last.Status == ringback.DeliveryDelivered:
-		d.sayf("Its webhook was delivered to %s.", hostOf(last.URL))
+		d.sayf("%s was delivered to %s.", name, hostOf(last.URL))
 	case last.Reason == ringback.DeadErased:
-		d.sayf("Its webhook was erased before it was delivered.")
+		d.sayf("%s was erased before it was delivered.", name)
 	case last.Status == ringback.DeliveryDead:
-		d.sayf("Its webhook is a dead letter: %s.%s%s", deadWords(last.Reason), lastTry(last), heldWords(last, now))
-		d.do(mend(last), again)
-		d.elsewhere(last, again)
+		d.sayf("%s is a dead letter: %s.%s%s", name, deadWords(last.Reason), lastTry(last), heldWords(last, now))
+		d.resend(last, send)
 	case len(last.Tries) == 0 && last.HostHold != nil:
 		d.sayf("Its webhook to %s has not been tried yet.%s", hostOf(last.URL), heldWords(last, now))
-		d.do("it is sent when the host is well again; to send it now, also while the host is held", again)
+		d.do("it is sent once the host has recovered; to send it now, even while the host is held", send.again)
 	case len(last.Tries) == 0:
 		d.sayf("Its webhook to %s has not been tried yet: others to that host go first.", hostOf(last.URL))
 	default:
-		next := ""
-		if last.NextTryAt.After(now) {
-			next = " The next try is " + when(last.NextTryAt, now) + "."
-		}
-		d.sayf("Its webhook has not arrived.%s%s%s", lastTry(last), next, heldWords(last, now))
-		d.do(mend(last), again)
-		d.elsewhere(last, again)
+		d.sayf("%s has not arrived.%s%s%s", name, lastTry(last), nextWords(last, now), heldWords(last, now))
+		d.resend(last, send)
 	}
 }
 
-// elsewhere says how an answer gets to another place than one that does not take it.
-func (d *diagnosis) elsewhere(last ringback.Delivery, again string) {
+// resend says how a webhook that did not arrive is sent again, or elsewhere.
+func (d *diagnosis) resend(last ringback.Delivery, send sendCommands) {
+	d.do(mend(last), send.again)
 	if len(last.Tries) > 0 {
-		d.do("or send the answer to another URL", again+" --to https://…")
+		d.do("or send the answer to another URL", send.elsewhere)
 	}
 }
 
@@ -244,15 +244,15 @@ func heldWords(d ringback.Delivery, now time.Time) string {
 	if d.HostHold == nil {
 		return ""
 	}
-	why := "it failed time after time"
+	why := "it kept failing"
 	if d.HostHold.Reason == "receiver_refused" {
-		why = "it asked to stay away for a while"
+		why = "it asked for a pause"
 	}
 	until := "until a probe succeeds"
 	if d.HostHold.Until.After(now) {
 		until = "until " + clock(d.HostHold.Until, now)
 	}
-	return fmt.Sprintf(" %s is held %s, since %s; a probe then finds out whether it is well again.", hostOf(d.URL), until, why)
+	return fmt.Sprintf(" %s is held %s because %s; a probe then checks whether it has recovered.", hostOf(d.URL), until, why)
 }
 
 func lastTry(d ringback.Delivery) string {
@@ -273,17 +273,17 @@ func mend(d ringback.Delivery) string {
 	}
 	switch last := d.Tries[len(d.Tries)-1]; {
 	case d.Reason == ringback.DeadTooLarge:
-		return "raise the limit of the receiver, or of the proxy in front of it; then send the webhook now, whole: add --webhook-body full"
+		return "raise the body limit of the receiver, or of the proxy in front of it, then send the webhook now; add --webhook-body full to send all of it"
 	case last.Error == "blocked":
 		return "start the server with --allow-callback for that address, if webhooks may go there; then send it now"
 	case last.Error == "dns" || last.Error == "connect" || last.Error == "refused" || last.Error == "tls":
-		return "start the receiver; then send the webhook now, the provider is not called. An address that is wrong stays so: read the answer with --result"
+		return "start the receiver, then send the webhook now; this does not call the provider. If the URL is wrong, read the answer with --result"
 	case last.StatusCode == 401 || last.StatusCode == 403 || last.StatusCode == 400:
 		return "see what the receiver objects to (does it have the server's secret? ringback secret prints it); then send the webhook now"
 	case last.StatusCode >= 300 && last.StatusCode < 400:
 		return "the receiver redirects, which is not followed: let the URL answer itself; then send the webhook now"
 	}
-	return "mend the receiver; then send the webhook now, the provider is not called"
+	return "fix the receiver, then send the webhook now; this does not call the provider"
 }
 
 // hostOf is a URL without its path, which may hold a secret.

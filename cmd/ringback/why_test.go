@@ -76,18 +76,18 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"delivered":          {rings(ringback.Delivery{Status: ringback.DeliveryDelivered}), "was delivered to https://example.com.", ""},
 		"not yet sent":       {rings(pending), "has not been tried yet", ""},
 		"receiver down":      {rings(pending, ringback.Try{Error: "refused"}), "After 1 try: https://example.com refused the connection: nothing listens there (0 ms). The next try is at", "ringback jobs redeliver j1"},
-		"receiver fails":     {rings(pending, ringback.Try{}, ringback.Try{Error: "status", StatusCode: 500, DurationMS: 12, Response: "oops\x1b"}), `After 2 tries: https://example.com answered 500 (12 ms): "oops`, "mend the receiver"},
+		"receiver fails":     {rings(pending, ringback.Try{}, ringback.Try{Error: "status", StatusCode: 500, DurationMS: 12, Response: "oops\x1b"}), `After 2 tries: https://example.com answered 500 (12 ms): "oops`, "fix the receiver"},
 		"wrong secret":       {rings(pending, ringback.Try{Error: "status", StatusCode: 401}), "answered 401", "ringback secret prints it"},
 		"a redirect":         {rings(pending, ringback.Try{Error: "redirect", StatusCode: 302}), "a redirect, which is not followed", "let the URL answer itself"},
 		"a closed address":   {rings(dead(ringback.DeadRefused), ringback.Try{Error: "blocked"}), "its address is closed to webhooks", "--allow-callback"},
 		"too large":          {rings(dead(ringback.DeadTooLarge), ringback.Try{Error: "status", StatusCode: 413, WebhookBody: "thin"}), "413 in every form", "--webhook-body full"},
 		"a held host":        {rings(held, ringback.Try{Error: "status", StatusCode: 500}), "https://example.com is held until", "ringback jobs redeliver j1 --to https://…"},
-		"held before a try":  {rings(held), "has not been tried yet. https://example.com is held until", "also while the host is held: ringback jobs redeliver j1"},
-		"no such host":       {rings(pending, ringback.Try{Error: "dns"}), "its name has no address", "An address that is wrong stays so"},
+		"held before a try":  {rings(held), "has not been tried yet. https://example.com is held until", "even while the host is held: ringback jobs redeliver j1"},
+		"no such host":       {rings(pending, ringback.Try{Error: "dns"}), "its name has no address", "If the URL is wrong, read the answer with --result"},
 		"out of tries":       {rings(dead(ringback.DeadTries), ringback.Try{Error: "timeout", DurationMS: 10000}), "is a dead letter: all tries of the schedule failed. After 1 try: https://example.com did not answer in time (10 s)", "ringback jobs redeliver j1"},
-		"too late":           {rings(dead(ringback.DeadExpired)), "its time was over", "send it now"},
+		"too late":           {rings(dead(ringback.DeadExpired)), "its time ran out", "send it now"},
 		"erased":             {rings(dead(ringback.DeadErased)), "was erased before it was delivered", ""},
-		"a new sort of harm": {rings(pending, ringback.Try{Error: "gremlins"}), "failed: gremlins", "mend the receiver"},
+		"a new sort of harm": {rings(pending, ringback.Try{Error: "gremlins"}), "failed: gremlins", "fix the receiver"},
 	} {
 		d := diagnose(c.h, now, func(format string, args ...any) string { return "ringback " + fmt.Sprintf(format, args...) })
 		said := strings.Join(d.sentences, " ")

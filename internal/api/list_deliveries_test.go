@@ -94,7 +94,7 @@ func TestAnUnknownWordIsRefusedWithThoseThereAre(t *testing.T) {
 		w.refused(w.do("GET", target, ""), http.StatusBadRequest, want)
 	}
 	w.refused(w.do("POST", "/api/dead/replay", `{"code":"x"}`), http.StatusBadRequest, ringback.Error{
-		Code: ringback.InvalidRequest, Field: "code", Message: `code must be one of ["provider_error" "provider_rejected" "model_not_found" "timeout" "idle" "stream_broken" "too_large" "max_wait" "uncertain" "provider_refused_key" "internal"]`,
+		Code: ringback.InvalidRequest, Field: "code", Message: "code must be one of provider_error, provider_rejected, model_not_found, timeout, idle, stream_broken, too_large, max_wait, uncertain, provider_refused_key, internal",
 	})
 	w.refused(w.do("GET", "/api/deliveries/x", ""), http.StatusNotFound, ringback.Error{Code: ringback.NotFound, Message: `there is no delivery "x"`})
 }

@@ -104,7 +104,7 @@ func TestHeadersForTheProviderThatContradictAreRefused(t *testing.T) {
 	got = submit(`{"cookie":"a"}`)
 	w.refused(got, http.StatusBadRequest, ringback.Error{
 		Code: ringback.InvalidRequest, Field: "provider_headers.cookie",
-		Message: "provider_headers.cookie is not a header that may be passed on to the provider; there are " +
+		Message: "provider_headers.cookie is not a header that may be passed on to the provider; allowed are " +
 			"anthropic-beta, anthropic-version, openai-beta, openai-organization, openai-project, x-team",
 	})
 	got = submit(`[]`)

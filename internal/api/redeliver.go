@@ -19,7 +19,7 @@ func readRedelivery(r *ringback.Redelivery, name string, v value) error {
 		if err := text(v, &r.URL); err != nil || r.URL != "" || v.isNull() {
 			return err
 		}
-		return &formError{message: "is empty; leave it out to send the webhook where it went"}
+		return &formError{message: "is empty; leave it out to send the webhook to its own URL"}
 	case "webhook_body":
 		return text(v, &r.WebhookBody)
 	default:

@@ -103,7 +103,7 @@ func (s *Server) routes() []route {
 			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readRedelivery, s.redeliver),
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
-				ID: "redeliver", Summary: "Send the webhook of a job once more, or elsewhere", Takes: a[ringback.Redelivery](), Gives: one[ringback.Delivery](), Status: 202,
+				ID: "redeliver", Summary: "Send the webhook of a job again, or to another URL", Takes: a[ringback.Redelivery](), Gives: one[ringback.Delivery](), Status: 202,
 			},
 		},
 		{
@@ -132,7 +132,7 @@ func (s *Server) routes() []route {
 		{
 			method: "POST", path: "/api/dead/replay", body: jsonBody, door: decoded(readDeadAction, s.replayDead),
 			about: openapi.About{
-				ID: "replayDead", Summary: "Replay, or send once more, all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
+				ID: "replayDead", Summary: "Replay, or send again, all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
 			},
 		},
 		{
@@ -216,7 +216,7 @@ func (s *Server) unknownPath() route {
 		case isProviderPath(c.path):
 			why = notServed
 		case slash && s.serves(path):
-			why = "there is nothing at this path; write it without the slash at its end: " + path
+			why = "there is nothing at this path; write it without the trailing slash: " + path
 		}
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: why}
 	}}

@@ -55,7 +55,7 @@ func TestASlashTooManyIsTold(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	w.refused(w.do("POST", "/api/generate/", `{}`), http.StatusNotFound, ringback.Error{
-		Code: ringback.NotFound, Message: "there is nothing at this path; write it without the slash at its end: /api/generate",
+		Code: ringback.NotFound, Message: "there is nothing at this path; write it without the trailing slash: /api/generate",
 	})
 	w.refused(w.do("GET", "/api/nothing/", ""), http.StatusNotFound, ringback.Error{
 		Code: ringback.NotFound, Message: "there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}",

@@ -263,7 +263,7 @@ func (n *Node) tellKeyRefusal(j *store.Job, f *provider.Error, refusal keyRefusa
 		n.log.Error("the provider refuses the key; its jobs wait", attrs...)
 		return
 	}
-	n.log.Warn("the provider refuses the key for a job, which alone waits", attrs...)
+	n.log.Warn("the provider refuses the key for one job; only that job waits", attrs...)
 }
 
 // complains tells whether a report may begin a hold.

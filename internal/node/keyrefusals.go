@@ -223,6 +223,6 @@ func (s *slots) refusedAlone(j *store.Job) bool {
 func atFault(f *provider.Error) reason {
 	r := failure(f)
 	r.code = ringback.CodeProviderRejected
-	r.sentence = fmt.Sprintf("the provider refused this request %d times, and answered others with the same key meanwhile; the last time: %s", faultAfter, f.Message)
+	r.sentence = fmt.Sprintf("the provider refused this request %d times while it answered others with the same key; its last error: %s", faultAfter, f.Message)
 	return r
 }

@@ -186,15 +186,15 @@ func newGauges(n *Node) *gauges {
 		ready:       desc("ringback_ready", "1 if the node takes jobs, as /readyz says."),
 		jobs:        desc("ringback_jobs", "Jobs that wait or run.", "state"),
 		oldest:      desc("ringback_queue_oldest_seconds", "For how long the oldest job that is due has been due; 0 if none is."),
-		pending:     desc("ringback_deliveries_pending", "Webhooks that have not arrived: to be sent, redeliveries too, or being sent."),
-		pendingAge:  desc("ringback_deliveries_pending_oldest_seconds", "Age of the oldest webhook that is pending; 0 if none is."),
+		pending:     desc("ringback_deliveries_pending", "Webhooks that have not arrived: waiting or being sent, including redeliveries."),
+		pendingAge:  desc("ringback_deliveries_pending_oldest_seconds", "Age of the oldest pending webhook; 0 if there is none."),
 		deadLetters: desc("ringback_dead_letters", "Dead letters that are kept.", "kind"),
 		held:        desc("ringback_held_back", "Holds that stand against a provider's models, or against its key (model *).", "provider", "model"),
 		breaker:     desc("ringback_breaker_open", "Hosts of receivers that are held back.", "host_class"),
 		leaseAge:    desc("ringback_lease_age_seconds", "For how long the node has not renewed its lease; 0 if that lasts as long as the process."),
 		nodes:       desc("ringback_nodes", "Nodes that live, as this one's last renewal showed."),
 		streams:     desc("ringback_pushed_streams", "Streams that are being pushed to a stream_to."),
-		memory:      desc("ringback_memory_bytes", "Memory that is taken of a budget, as it is charged.", "budget"),
+		memory:      desc("ringback_memory_bytes", "Memory charged to a budget.", "budget"),
 		memoryLimit: desc("ringback_memory_limit_bytes", "Size of a budget of memory.", "budget"),
 	}
 }

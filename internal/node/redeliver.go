@@ -47,7 +47,7 @@ func (n *Node) Redeliver(ctx context.Context, project, id string, r ringback.Red
 	if err != nil {
 		return ringback.Delivery{}, n.redeliverError(id, err)
 	}
-	n.log.Debug("webhook is sent once more", "delivery_id", d.ID, "job_id", job, "host", d.Host)
+	n.log.Debug("webhook is sent again", "delivery_id", d.ID, "job_id", job, "host", d.Host)
 	n.askNow()
 	return n.delivery(ctx, project, id, d)
 }
@@ -59,7 +59,7 @@ func (n *Node) checkRedelivery(r ringback.Redelivery) (to webhook.Target, err er
 		oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin)
 	}
 	if c.err == nil && r.URL != "" {
-		if to, err = n.cfg.Guard.CheckNewURL(r.URL); err != nil {
+		if to, err = n.cfg.Guard.CheckRedeliveryURL(r.URL); err != nil {
 			c.fault("url", err.Error())
 		}
 	}
@@ -85,7 +85,7 @@ func chosen(deliveries []store.Delivery, id string, job uuid.UUID, url string) (
 	case len(deliveries) == 0:
 		return nil, &ringback.Error{
 			Code:    ringback.Conflict,
-			Message: fmt.Sprintf("job %s has no webhook to send: it has not ended, or wanted none; of a job that has ended, url sends the answer there", id),
+			Message: fmt.Sprintf("job %s has no webhook to send: it has not ended, or wanted none; once it has ended, a url sends its answer there", id),
 		}
 	}
 	return &deliveries[len(deliveries)-1], nil

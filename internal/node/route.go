@@ -51,7 +51,7 @@ func (n *Node) route(model, wanted string) (string, error) {
 			}
 		}
 	}
-	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s; the field provider names one of them for any model", model, n.routesText()))
+	return "", ringback.Invalid("model", fmt.Sprintf("no provider is set up for model %q; set up are: %s; the provider field sends any model to one of them", model, n.routesText()))
 }
 
 func (n *Node) providerNames() string {

@@ -332,9 +332,20 @@ func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
 		return words[0]
 	}
 	if !slices.Contains(words, word) {
-		c.fault(field, fmt.Sprintf("%s must be one of %q", field, words))
+		c.fault(field, fmt.Sprintf("%s must be one of %s", field, joined(words)))
 	}
 	return word
+}
+
+func joined[T ~string](words []T) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(w))
+	}
+	return b.String()
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -260,7 +260,7 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"callback_url", "http", ringback.Request{CallbackURL: "ftp://example.com/x"}},
 		{"callback_url", "--allow-callback", ringback.Request{CallbackURL: "http://10.0.0.7/x"}},
 		{"model", "256 bytes", ringback.Request{Model: "sim/" + strings.Repeat("x", 253)}},
-		{"model", "set up are: simulated (sim/*); the field provider names one", ringback.Request{Model: "unheard-of"}},
+		{"model", "set up are: simulated (sim/*); the provider field sends any model", ringback.Request{Model: "unheard-of"}},
 		{"max_tokens", "from 1 to 10000000", ringback.Request{MaxTokens: new(0)}},
 		{"max_tokens", "from 1 to 10000000", ringback.Request{MaxTokens: new(10_000_001)}},
 		{"system", "string or an array", ringback.Request{System: raw(`7`)}},
@@ -272,13 +272,13 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"stream_to", "ws://", ringback.Request{StreamTo: "ftp://example.com/x"}},
 		{"stream_to", "--allow-callback", ringback.Request{StreamTo: "wss://10.0.0.7/x"}},
 		{"events", "job.completed", ringback.Request{CallbackURL: w.callback, Events: &[]ringback.EventType{""}}},
-		{"webhook_body", `"full" "result" "thin"`, ringback.Request{WebhookBody: "huge"}},
+		{"webhook_body", "full, result, thin", ringback.Request{WebhookBody: "huge"}},
 		{"metadata", "an object", ringback.Request{Metadata: raw(`[1]`)}},
 		{"metadata", "16 KiB", ringback.Request{Metadata: raw(`{"a":"` + strings.Repeat("x", 16<<10) + `"}`)}},
 		{"callback_headers", "reserved", ringback.Request{CallbackHeaders: map[string]string{"Webhook-Id": "1"}}},
 		{"callback_headers", "need a callback_url", ringback.Request{Events: &[]ringback.EventType{}, CallbackHeaders: map[string]string{"X-A": "1"}}},
 		{"callback_headers", "at most 10", ringback.Request{CallbackHeaders: manyHeaders(11)}},
-		{"provider_headers.Authorization", "there are anthropic-beta, ", ringback.Request{ProviderHeaders: map[string]string{"Authorization": "Bearer x"}}},
+		{"provider_headers.Authorization", "allowed are anthropic-beta, ", ringback.Request{ProviderHeaders: map[string]string{"Authorization": "Bearer x"}}},
 		{"provider_headers.anthropic-beta", "no control", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": "a\nb"}}},
 		{"provider_headers.anthropic-beta", "is empty", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": " "}}},
 		{"provider_headers.openai-beta", "4096", ringback.Request{ProviderHeaders: map[string]string{"openai-beta": strings.Repeat("x", 4097)}}},
@@ -293,7 +293,7 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"result_ttl_seconds", "from 60 to 2592000", ringback.Request{ResultTTLSeconds: new(2_592_001)}},
 		{"expires_at", "30 days", ringback.Request{ExpiresAt: at(-time.Second)}},
 		{"expires_at", "30 days", ringback.Request{ExpiresAt: at(31 * 24 * time.Hour)}},
-		{"retry_uncertain", `"always" "never"`, ringback.Request{RetryUncertain: "sometimes"}},
+		{"retry_uncertain", "always, never", ringback.Request{RetryUncertain: "sometimes"}},
 	} {
 		_, err := w.try(c.r)
 		if e := fault(t, err, ringback.InvalidRequest); e.Field != c.field || !strings.Contains(e.Message, c.says) {

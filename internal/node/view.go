@@ -156,7 +156,7 @@ func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
 		return "the receiver answered 413 to the smallest form, too: even the webhook without the answer is too large for it; " +
 			"raise its limit and redeliver, or read the answer at status_url"
 	case ringback.DeadExpired:
-		return "its time was over before a try succeeded; " + last
+		return "its time ran out before a try succeeded; " + last
 	case ringback.DeadErased:
 		return "its bytes were deleted"
 	}

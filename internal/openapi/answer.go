@@ -72,9 +72,9 @@ func (w *writer) webhook(event ringback.EventType) *operation {
 	name := status
 	switch event {
 	case ringback.EventStarted:
-		status, summary = string(ringback.Running), "An attempt of a job has begun; sent once, and to those alone who ask for it"
+		status, summary = string(ringback.Running), "An attempt of a job has begun; sent once, and only if the request's events name it"
 	case ringback.EventProgress:
-		status, summary = string(ringback.Running), "The answer of a job as far as it has come; sent once, and to those alone who ask for it"
+		status, summary = string(ringback.Running), "The answer of a job so far; sent once, and only if the request's events name it"
 	default:
 		summary = "A job is " + status
 	}

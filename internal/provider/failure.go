@@ -62,7 +62,7 @@ func (c *call) broken(err error) *Error {
 func (c *call) spoiled(err error) *Error {
 	var said complaint
 	if !errors.As(err, &said) {
-		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is not of its protocol: %s", c.client.name, err), err)
+		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s does not follow its protocol: %s", c.client.name, err), err)
 	}
 	wait, named := said.wait(said.status, c.header, c.now())
 	verdict, code := judge(said.status, said, named, c.answer.begun())
@@ -129,7 +129,7 @@ func plainComplaint(status int, body []byte) complaint {
 		c.message = "a redirect, which is not followed; the provider's base_url should name the right address"
 	case status == http.StatusNotFound:
 		c.namesModel = false // a wrong address has no model
-		c.message = "not found, and not in the words of its protocol; is the provider's base_url right?"
+		c.message = "not found, and the response is not in its protocol; is the provider's base_url right?"
 		if reason != "" {
 			c.message += " It says: " + reason
 		}

@@ -57,7 +57,7 @@ func CheckHeaderName(name string) error {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is not the name of a header", name)
 	case isNotPassedOn(name):
-		return fmt.Errorf("%s cannot be passed on: it is of the connection, carries a credential, or is Ringback's own", strings.ToLower(name))
+		return fmt.Errorf("%s cannot be passed on: it belongs to the connection, carries a credential, or is Ringback's own", strings.ToLower(name))
 	}
 	return nil
 }
@@ -92,10 +92,10 @@ func CheckHeaders(given map[string]string, allowed []string) (map[string]string,
 		name, value := strings.ToLower(written), given[written]
 		err := checkValue(value)
 		if _, twice := checked[name]; twice {
-			err = errors.New("is given twice; names of headers have no case")
+			err = errors.New("is given twice; header names are not case-sensitive")
 		}
 		if !slices.Contains(allowed, name) {
-			err = fmt.Errorf("is not a header that may be passed on to the provider; there are %s", strings.Join(allowed, ", "))
+			err = fmt.Errorf("is not a header that may be passed on to the provider; allowed are %s", strings.Join(allowed, ", "))
 		}
 		if err != nil {
 			return nil, &HeaderError{written, err}

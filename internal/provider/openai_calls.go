@@ -82,7 +82,7 @@ func (p *pieces) addCall(v *grown, piece []byte) error {
 
 func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
 	if len(v.items) >= maxCalls {
-		return errors.New("the answer is of too many parts")
+		return errors.New("the answer has too many parts")
 	}
 	if err := p.part(); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (p *pieces) goOn(item *grownItem, piece []byte, came callPiece, turn int) e
 	case repeats(item, came):
 		return nil
 	case came.isObject && call.input.begun:
-		return errors.New("a piece of arguments is of another kind than those before it")
+		return errors.New("a piece of arguments differs in kind from those before it")
 	}
 	call.input.add(came.input)
 	return p.add(&item.value, []byte("tool_calls"), piece, true)

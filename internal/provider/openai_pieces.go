@@ -83,7 +83,7 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && len(piece) == len(`""`):
 		return nil
 	case message && kind != v.kind && !v.empty() && lasts(name, kind):
-		return fmt.Errorf("a piece of %s is of another kind than those before it", name)
+		return fmt.Errorf("a piece of %s differs in kind from those before it", name)
 	case message && string(name) == "type" && v.kind == '"' && !v.empty():
 		return nil // it is said once, or repeated
 	case kind == '"' && v.kind == '"' && joins:
@@ -132,7 +132,7 @@ func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
 // part counts a value that is kept apart.
 func (p *pieces) part() error {
 	if p.parts++; p.parts > maxParts {
-		return errors.New("the answer is of too many parts")
+		return errors.New("the answer has too many parts")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func upgrade(ctx context.Context, transport http.RoundTripper, url string, heade
 	conn, writable := resp.Body.(io.ReadWriteCloser)
 	if !writable || !accepts(resp.Header, key) {
 		resp.Body.Close()
-		return nil, nil, errors.New("the receiver switched to something else than a WebSocket")
+		return nil, nil, errors.New("the receiver switched to a protocol other than WebSocket")
 	}
 	return &socket{conn: conn, pong: make(chan struct{}, 1)}, nil, nil
 }

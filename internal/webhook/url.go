@@ -43,6 +43,12 @@ func (g *Guard) CheckNewURL(raw string) (Target, error) {
 	return g.checkNew(g.check(raw, callbackScheme))
 }
 
+// CheckRedeliveryURL checks the url of a redelivery, as CheckNewURL does a callback_url.
+func (g *Guard) CheckRedeliveryURL(raw string) (Target, error) {
+	t, host, err := g.check(raw, callbackScheme)
+	return g.checkNew(t, host, inField("url", err))
+}
+
 func callbackScheme(scheme string) error {
 	if scheme != "http" && scheme != "https" {
 		return errScheme
@@ -72,10 +78,15 @@ func (g *Guard) checkStream(raw string) (Target, string, error) {
 		}
 		return errStreamScheme
 	})
+	return t, host, inField("stream_to", err)
+}
+
+// inField makes an error name the field that the URL is from.
+func inField(field string, err error) error {
 	if f, ok := errors.AsType[fault](err); ok {
-		err = errors.New(f.of("stream_to"))
+		return errors.New(f.of(field))
 	}
-	return t, host, err
+	return err
 }
 
 // checkNew judges the host of a target that passed the check of its form.
