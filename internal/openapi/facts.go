@@ -60,8 +60,8 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.ErrorDetailCode](): words(ringback.ErrorDetailCodes...),
 	reflect.TypeFor[ringback.Code](): words(
 		ringback.InvalidRequest, ringback.Unauthorized, ringback.Forbidden, ringback.NotFound, ringback.MethodNotAllowed,
-		ringback.Conflict, ringback.Gone, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.Misdirected,
-		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.HeadersTooLarge, ringback.Unavailable, ringback.Loop, ringback.Internal),
+		ringback.Conflict, ringback.Gone, ringback.TooLarge, ringback.UnsupportedMediaType, ringback.HeadersTooLarge, ringback.Misdirected,
+		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.Unavailable, ringback.Loop, ringback.Internal),
 }
 
 // underway are the events of a job that has not ended. A stream carries streamed, webhooks pushed.
