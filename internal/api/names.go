@@ -16,10 +16,8 @@ type nameSet struct {
 	another []byte
 }
 
-type hashedName struct {
-	span
-	hash uint64
-}
+// A hashedName is text[from:to]; it is kept short, since there may be a million.
+type hashedName struct{ from, to, hash uint32 }
 
 // fewNames is up to how many names each is compared with each.
 const fewNames = 8
@@ -42,7 +40,7 @@ func (n *nameSet) add(text []byte, first int, name span) error {
 		n.plain = appendUnquoted(n.plain[:0], plain)
 		plain = n.plain
 	}
-	n.names = append(n.names, hashedName{name, maphash.Bytes(nameSeed, plain)})
+	n.names = append(n.names, hashedName{uint32(name.from), uint32(name.to), uint32(maphash.Bytes(nameSeed, plain))})
 	return nil
 }
 
