@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"io"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -56,4 +57,48 @@ func (b Blob) Open() ([]byte, error) {
 		return nil, fmt.Errorf("unpack content: %w", err)
 	}
 	return content, nil
+}
+
+// Size is how many bytes Open would return.
+func (b Blob) Size() int64 {
+	if !b.Zstd {
+		return int64(len(b.Bytes))
+	}
+	var h zstd.Header
+	if err := h.Decode(b.Bytes); err != nil || !h.HasFCS {
+		return maxBlob // as much as Open would unpack
+	}
+	return int64(min(h.FrameContentSize, maxBlob))
+}
+
+// Unpacking is how much memory a reader of Blob.Reader takes.
+const Unpacking = 8 << 20
+
+// Reader returns the content bit by bit. It must be closed.
+func (b Blob) Reader() (io.ReadCloser, error) {
+	if !b.Zstd {
+		return io.NopCloser(bytes.NewReader(b.Bytes)), nil
+	}
+	r, err := zstd.NewReader(bytes.NewReader(b.Bytes), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxBlob))
+	if err != nil {
+		return nil, fmt.Errorf("unpack content: %w", err)
+	}
+	return r.IOReadCloser(), nil
+}
+
+// Stored is a Blob with its size as it is stored. A large one may have been left out.
+type Stored struct {
+	Blob
+	Packed int64
+}
+
+// IsLarge reports whether the content is large, packed or not.
+func (s Stored) IsLarge() bool { return s.Packed >= LargeBody || s.Size() >= LargeBody }
+
+// Limit is up to what size a body is read beside other things.
+func (p Parts) Limit() int64 {
+	if p&LeaveLarge != 0 {
+		return LargeBody - 1
+	}
+	return maxBlob
 }

@@ -228,6 +228,9 @@ type Reader interface {
 	// Content reads the parts of a job's content, of any project: for those
 	// who hold a claim on it.
 	Content(ctx context.Context, id uuid.UUID, parts Parts) (Content, error)
+	// Blob reads one part of a job's content as it is stored, or the body of a
+	// delivery; the zero Blob if there is none. It takes twice its size in memory.
+	Blob(ctx context.Context, owner uuid.UUID, part Parts) (Blob, error)
 	// List lists jobs, newest first. It may give fewer than Limit and still
 	// a cursor: it bounds what it reads, not what it finds.
 	List(ctx context.Context, q Query) ([]Job, *uuid.UUID, error)
@@ -251,7 +254,8 @@ type Reader interface {
 	// Begun says which of these jobs, of any project, wait no more: they run, have
 	// ended or are gone.
 	Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
-	// Payload reads the bytes and headers of a delivery; ErrGone.
+	// Payload reads the bytes and headers of a delivery; ErrGone. A large body is left
+	// out: Blob reads it.
 	Payload(ctx context.Context, id uuid.UUID) (Payload, error)
 	// Waiting says what waits, exactly.
 	Waiting(ctx context.Context) (Waiting, error)
@@ -504,6 +508,8 @@ type Outcome struct {
 // Payload is what a delivery sends.
 type Payload struct {
 	Body []byte // as it was made
+	// Left is the size, as it is stored, of a body that was left out; else 0.
+	Left int64
 	// Header are the caller's callback_headers; nil of a delivery to another host than
 	// that of the callback_url.
 	Header map[string]string
@@ -511,6 +517,16 @@ type Payload struct {
 	TraceParent, TraceState string
 	// Attempt is the last of the job that has ended; 0 if none has.
 	Attempt int64
+}
+
+// Open unpacks the body, or leaves it out.
+func (p *Payload) Open(b Stored) (err error) {
+	if b.IsLarge() {
+		p.Left = b.Packed
+		return nil
+	}
+	p.Body, err = b.Open()
+	return err
 }
 
 // NewDelivery is a delivery to be stored.
@@ -633,7 +649,16 @@ const (
 	PartPartial
 	PartWebhook
 	PartEvents
+	// PartPayload is the body of a delivery; of Blob only.
+	PartPayload
+	// LeaveLarge leaves out the bodies that are LargeBody or more: Content.Left has
+	// them, and Blob reads them.
+	LeaveLarge
 )
+
+// LargeBody is the size in bytes, packed or not, from which a body is large: it is
+// read by itself, by those who have made sure that there is memory for it.
+const LargeBody = 64 << 10
 
 // Content is what is kept apart from the row.
 type Content struct {
@@ -644,6 +669,31 @@ type Content struct {
 	Events []byte
 	// Webhook is the job's delivery, nil if it has none.
 	Webhook *Delivery
+	// Left are the sizes, as they are stored, of the parts that LeaveLarge left out.
+	Left map[Parts]int64
+}
+
+// Open unpacks a part that was read, or leaves it out.
+func (c *Content) Open(part, parts Parts, b Stored) (err error) {
+	if parts&LeaveLarge != 0 && b.IsLarge() {
+		if c.Left == nil {
+			c.Left = map[Parts]int64{}
+		}
+		c.Left[part] = b.Packed
+		return nil
+	}
+	text, err := b.Open()
+	switch part {
+	case PartRequest:
+		c.Request = text
+	case PartAnswer:
+		c.Answer = text
+	case PartPartial:
+		c.Partial = text
+	case PartEvents:
+		c.Events = text
+	}
+	return err
 }
 
 // DeadLetters counts dead letters of all projects.

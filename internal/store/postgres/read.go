@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,7 +29,7 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 	if found[0].ContentGone {
 		return found[0], store.Content{}, fmt.Errorf("job %s: %w", id, store.ErrGone)
 	}
-	content, err := c.open()
+	content, err := c.open(parts)
 	if err != nil {
 		return found[0], content, fmt.Errorf("job %s: %w", id, err)
 	}
@@ -65,36 +67,40 @@ func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (s
 	if err := s.read(ctx, c.questions(id, parts)...); err != nil {
 		return store.Content{}, fmt.Errorf("content of job %s: %w", id, err)
 	}
-	return c.open()
+	return c.open(parts)
 }
 
 // packed is content as it lies in the store: it is unpacked when the read is over.
 type packed struct {
-	bodies     map[part]store.Blob
+	bodies     map[store.Parts]store.Stored
 	deliveries []store.Delivery
 }
 
-// partsOf a job's content, as they lie in the table of bodies.
-var partsOf = map[store.Parts]part{store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart, store.PartEvents: eventsPart}
+// partsOf says what the parts of content are in the table of bodies.
+var partsOf = map[store.Parts]part{
+	store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart,
+	store.PartEvents: eventsPart, store.PartPayload: webhookPart,
+}
 
 // questions asks for the parts of a job's content.
 func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
-	c.bodies = map[part]store.Blob{}
-	var wanted []int16
+	c.bodies = map[store.Parts]store.Stored{}
+	asks := map[int16]store.Parts{}
 	for ask, p := range partsOf {
 		if parts&ask != 0 {
-			wanted = append(wanted, int16(p))
+			asks[int16(p)] = ask
 		}
 	}
-	if len(wanted) > 0 {
+	if len(asks) > 0 {
 		asked = append(asked, question{
-			`SELECT part, zstd, bytes FROM ringback.bodies WHERE owner = $1 AND part = ANY ($2)`,
-			[]any{id, wanted},
+			`SELECT part, zstd, octet_length(bytes), CASE WHEN octet_length(bytes) <= $3 THEN bytes END
+				FROM ringback.bodies WHERE owner = $1 AND part = ANY ($2)`,
+			[]any{id, slices.Collect(maps.Keys(asks)), parts.Limit()},
 			func(rows pgx.Rows) error {
 				var p int16
-				var b store.Blob
-				err := rows.Scan(&p, &b.Zstd, &b.Bytes)
-				c.bodies[part(p)] = b
+				var b store.Stored
+				err := rows.Scan(&p, &b.Zstd, &b.Packed, &b.Bytes)
+				c.bodies[asks[p]] = b
 				return err
 			},
 		})
@@ -103,6 +109,15 @@ func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 		asked = append(asked, askDeliveries(id, &c.deliveries))
 	}
 	return asked
+}
+
+// Blob implements store.Reader.
+func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
+	var c packed
+	if err := s.read(ctx, c.questions(owner, part)...); err != nil {
+		return store.Blob{}, fmt.Errorf("content of %s: %w", owner, err)
+	}
+	return c.bodies[part].Blob, nil
 }
 
 func askDeliveries(job uuid.UUID, found *[]store.Delivery) question {
@@ -118,9 +133,9 @@ func askDeliveries(job uuid.UUID, found *[]store.Delivery) question {
 	}
 }
 
-func (c *packed) open() (content store.Content, err error) {
-	for p, to := range map[part]*[]byte{requestPart: &content.Request, answerPart: &content.Answer, partialPart: &content.Partial, eventsPart: &content.Events} {
-		if *to, err = c.bodies[p].Open(); err != nil {
+func (c *packed) open(parts store.Parts) (content store.Content, err error) {
+	for part, body := range c.bodies {
+		if err := content.Open(part, parts, body); err != nil {
 			return content, err
 		}
 	}
@@ -266,32 +281,35 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 
 // Payload implements store.Reader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
-	var body store.Blob
+	var body store.Stored
 	var options []byte
 	var host string
+	var zstd *bool // nil where the content is deleted
 	found := false
 	err = s.read(ctx, question{
-		`SELECT CASE WHEN octet_length(j.options) <= ` + store.MostOptions + ` THEN j.options END, d.host, coalesce(b.zstd, false), b.bytes, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
+		`SELECT CASE WHEN octet_length(j.options) <= ` + store.MostOptions + ` THEN j.options END, d.host, b.zstd, coalesce(octet_length(b.bytes), 0),
+			CASE WHEN octet_length(b.bytes) <= $3 THEN b.bytes END, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
 			FROM ringback.deliveries d JOIN ringback.jobs j ON j.id = d.job
 				LEFT JOIN ringback.bodies b ON b.owner = d.id AND b.part = $2
 			WHERE d.id = $1`,
-		[]any{id, int(webhookPart)},
+		[]any{id, int(webhookPart), store.LeaveLarge.Limit()},
 		func(rows pgx.Rows) error {
 			found = true
-			return rows.Scan(&options, &host, &body.Zstd, &body.Bytes, &p.Attempt)
+			return rows.Scan(&options, &host, &zstd, &body.Packed, &body.Bytes, &p.Attempt)
 		},
 	})
 	switch {
 	case err != nil:
 	case !found:
 		err = store.ErrNotFound
-	case body.Bytes == nil:
+	case zstd == nil:
 		err = store.ErrGone
 	default:
 		p.Address(options, host)
 	}
 	if err == nil {
-		p.Body, err = body.Open()
+		body.Zstd = *zstd
+		err = p.Open(body)
 	}
 	if err != nil {
 		return p, fmt.Errorf("payload of delivery %s: %w", id, err)

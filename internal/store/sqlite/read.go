@@ -29,7 +29,7 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 		return err
 	})
 	if err == nil {
-		c, err = bodies.open()
+		c, err = bodies.open(parts)
 	}
 	if err != nil {
 		return j, store.Content{}, fmt.Errorf("job %s: %w", id, err)
@@ -59,7 +59,7 @@ func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (s
 	if err != nil {
 		return store.Content{}, fmt.Errorf("content of job %s: %w", id, err)
 	}
-	return bodies.open()
+	return bodies.open(parts)
 }
 
 func jobOf(q *reader, project string, id uuid.UUID) (store.Job, error) {
@@ -73,25 +73,17 @@ func jobOf(q *reader, project string, id uuid.UUID) (store.Job, error) {
 // packed is content as it lies in the store: it is unpacked when the read
 // transaction is over.
 type packed struct {
-	request, answer, partial, events store.Blob
-	webhook                          *store.Delivery
+	bodies  map[store.Parts]store.Stored
+	webhook *store.Delivery
 }
 
 func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error) {
-	for _, want := range []struct {
-		ask  store.Parts
-		part part
-		to   *store.Blob
-	}{
-		{store.PartRequest, requestPart, &b.request},
-		{store.PartAnswer, answerPart, &b.answer},
-		{store.PartPartial, partialPart, &b.partial},
-		{store.PartEvents, eventsPart, &b.events},
-	} {
-		if parts&want.ask == 0 {
+	b.bodies = make(map[store.Parts]store.Stored, len(partOf))
+	for ask, part := range partOf {
+		if parts&ask == 0 {
 			continue
 		}
-		if *want.to, err = scanBody(q.row(selectBody, id[:], int(want.part))); err != nil {
+		if b.bodies[ask], err = scanBody(q.row(selectBody, id[:], int(part), parts.Limit())); err != nil {
 			return b, err
 		}
 	}
@@ -101,17 +93,27 @@ func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error
 	return b, err
 }
 
-func (b packed) open() (c store.Content, err error) {
-	for _, body := range []struct {
-		from store.Blob
-		to   *[]byte
-	}{{b.request, &c.Request}, {b.answer, &c.Answer}, {b.partial, &c.Partial}, {b.events, &c.Events}} {
-		if *body.to, err = body.from.Open(); err != nil {
+func (b packed) open(parts store.Parts) (c store.Content, err error) {
+	for part, body := range b.bodies {
+		if err := c.Open(part, parts, body); err != nil {
 			return c, err
 		}
 	}
 	c.Webhook = b.webhook
 	return c, nil
+}
+
+// Blob implements store.Reader.
+func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
+	var body store.Stored
+	err := s.read(ctx, func(q *reader) (err error) {
+		body, err = scanBody(q.row(selectBody, owner[:], int(partOf[part]), part.Limit()))
+		return err
+	})
+	if err != nil {
+		return store.Blob{}, fmt.Errorf("content of %s: %w", owner, err)
+	}
+	return body.Blob, nil
 }
 
 func lastDelivery(q *reader, job uuid.UUID) (*store.Delivery, error) {
@@ -304,31 +306,33 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 
 // Payload implements store.Reader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
-	var body store.Blob
+	var body store.Stored
 	var options []byte
 	var host string
 	var zstd sql.NullBool // NULL where the content is deleted
 	err = s.read(ctx, func(q *reader) error {
 		err := q.row(`
-			SELECT CASE WHEN octet_length(jobs.options) <= `+store.MostOptions+` THEN jobs.options END, deliveries.host, bodies.zstd, bodies.bytes,
+			SELECT CASE WHEN octet_length(jobs.options) <= `+store.MostOptions+` THEN jobs.options END, deliveries.host, bodies.zstd, coalesce(length(bodies.bytes), 0),
+				CASE WHEN length(bodies.bytes) <= ?3 THEN bodies.bytes END,
 				(SELECT coalesce(max(number), 0) FROM attempts WHERE attempts.job = deliveries.job)
 			FROM deliveries JOIN jobs ON jobs.id = deliveries.job
-				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?
-			WHERE deliveries.id = ?`, int(webhookPart), id[:]).Scan(&options, &host, &zstd, &body.Bytes, &p.Attempt)
+				LEFT JOIN bodies ON bodies.owner = deliveries.id AND bodies.part = ?1
+			WHERE deliveries.id = ?2`, int(webhookPart), id[:], store.LeaveLarge.Limit()).
+			Scan(&options, &host, &zstd, &body.Packed, (*ownBytes)(&body.Bytes), &p.Attempt)
 		if errors.Is(err, sql.ErrNoRows) {
 			return store.ErrNotFound
 		}
 		return err
 	})
 	body.Zstd = zstd.Bool
-	if err == nil && body.Bytes == nil {
+	if err == nil && !zstd.Valid {
 		err = store.ErrGone
 	}
 	if err == nil {
 		p.Address(options, host)
 	}
 	if err == nil {
-		p.Body, err = body.Open()
+		err = p.Open(body)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return p, fmt.Errorf("payload of delivery %s: %w", id, err)

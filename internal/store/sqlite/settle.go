@@ -92,10 +92,11 @@ func (s *Store) decideAll(t *tx, jobs []store.Job, decide store.Decide) ([]store
 // outcome asks what becomes of a queued or running job, and refuses what can't be.
 func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome, error) {
 	if j.Attempts > 0 {
-		var err error
-		if j.Partial, err = scanBody(t.row(selectBody, j.ID[:], int(partialPart))); err != nil {
+		partial, err := scanBody(t.row(selectBody, j.ID[:], int(partialPart), store.PartPartial.Limit()))
+		if err != nil {
 			return store.Outcome{}, err
 		}
+		j.Partial = partial.Blob
 	}
 	o := decide(j)
 	if err := o.Check(j); err != nil {

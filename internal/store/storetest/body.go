@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -47,10 +49,62 @@ func keepsBytes(w *world, b []byte) {
 	c := w.content(j.ID)
 	p, err := w.Store().Payload(w.ctx(), o.Delivery.ID)
 	w.ok(err)
+	if p.Left > 0 {
+		p.Body = w.blob(o.Delivery.ID, store.PartPayload)
+	}
 	for what, got := range map[string][]byte{"Request": c.Request, "Answer": c.Answer, "Partial": c.Partial, "Events": c.Events, "Payload": p.Body} {
 		if !bytes.Equal(got, b) {
 			w.Errorf("%s: got %d other bytes, want the %d that were stored", what, len(got), len(b))
 		}
 	}
 	w.same("Payload's headers", p.Header, j.Options.CallbackHeaders)
+}
+
+// blob reads and unpacks a part.
+func (w *world) blob(owner uuid.UUID, part store.Parts) []byte {
+	w.Helper()
+	b, err := w.Store().Blob(w.ctx(), owner, part)
+	w.ok(err)
+	text, err := b.Open()
+	w.ok(err)
+	w.same("Size", b.Size(), int64(len(text)))
+	return text
+}
+
+// exerciseLargeBodies reads what is large by itself.
+func exerciseLargeBodies(s suite) {
+	for what, b := range map[string][]byte{
+		"large":                noise(store.LargeBody),
+		"large when unpacked":  []byte(strings.Repeat("a", 10*store.LargeBody)),
+		"just not large":       noise(store.LargeBody - 1000),
+		"not to be compressed": []byte("small"),
+	} {
+		s.promise("content that is "+what+" is left out where large content is not wanted", func(w *world) {
+			j := w.running(at(0))
+			o := notified(j, at(1))
+			o.Answer, o.Delivery.Body = store.Pack(b), store.Pack(b)
+			w.settle(j, o)
+			_, c, err := w.Store().Job(w.ctx(), project, j.ID, store.PartAnswer|store.LeaveLarge)
+			w.ok(err)
+			p, err := w.Store().Payload(w.ctx(), o.Delivery.ID)
+			w.ok(err)
+			if len(b) < store.LargeBody {
+				w.same("Answer", string(c.Answer), string(b))
+				w.same("Body", string(p.Body), string(b))
+				w.same("Left", len(c.Left), 0)
+				return
+			}
+			w.same("Answer", len(c.Answer), 0)
+			w.same("Body", len(p.Body), 0)
+			w.same("Left", c.Left[store.PartAnswer], int64(len(o.Answer.Bytes)))
+			w.same("Payload's Left", p.Left, int64(len(o.Answer.Bytes)))
+			w.same("the answer by itself", string(w.blob(j.ID, store.PartAnswer)), string(b))
+			w.same("the body by itself", string(w.blob(o.Delivery.ID, store.PartPayload)), string(b))
+		})
+	}
+	s.promise("a part that is not there is no blob", func(w *world) {
+		b, err := w.Store().Blob(w.ctx(), w.newID(at(0)), store.PartAnswer)
+		w.ok(err)
+		w.same("Blob", len(b.Bytes), 0)
+	})
 }

@@ -72,6 +72,7 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 	}{
 		{"submit", exerciseSubmit},
 		{"body", exerciseBodies},
+		{"large body", exerciseLargeBodies},
 		{"claim", exerciseClaim},
 		{"suspects", exerciseSuspects},
 		{"settle", exerciseSettle},
