@@ -2,11 +2,8 @@ package provider
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
-
-	"github.com/tidwall/gjson"
 )
 
 // anthropic is the Messages protocol: POST /v1/messages. Its stream is put
@@ -27,7 +24,7 @@ func anthropic() protocol {
 		encode:   encodeAnthropic,
 		streamed: func(request []byte, model string, _ bool) ([]byte, error) { return askStream(request, model) },
 		assemble: func([]byte) assembler { return new(anthropicAnswer) },
-		text:     anthropicText,
+		content:  anthropicContent,
 	}
 }
 
@@ -41,13 +38,10 @@ func encodeAnthropic(p Prompt) (json.RawMessage, error) {
 	return r.end(), nil
 }
 
-func anthropicText(message []byte) (string, error) {
-	if !valid(message) {
-		return "", errors.New("the message is not JSON")
+func anthropicContent(message []byte) []byte {
+	content := valueOf(message, "content")
+	if firstByte(content) != '[' {
+		return nil
 	}
-	content := gjson.GetBytes(message, "content")
-	if !content.IsArray() {
-		return "", nil
-	}
-	return contentText(content), nil
+	return content
 }

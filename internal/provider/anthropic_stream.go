@@ -247,8 +247,7 @@ func (a *anthropicAnswer) message() json.RawMessage {
 
 func (a *anthropicAnswer) text() string {
 	if len(a.blocks) == 0 {
-		text, _ := anthropicText(a.head) // it is JSON, or nothing yet
-		return text
+		return joined(contentParts(anthropicContent(a.head)))
 	}
 	var texts []string
 	for _, block := range a.blocks {

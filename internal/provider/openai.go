@@ -2,7 +2,6 @@ package provider
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,7 +26,7 @@ func openai() protocol {
 		streamed: streamedOpenAI,
 		extra:    "stream_options",
 		assemble: newOpenAIAnswer,
-		text:     openaiText,
+		content:  openaiContent,
 	}
 }
 
@@ -86,9 +85,9 @@ func streamedOpenAI(request []byte, model string, plain bool) ([]byte, error) {
 	return request, nil
 }
 
-func openaiText(message []byte) (string, error) {
-	if !valid(message) {
-		return "", errors.New("the message is not JSON")
+func openaiContent(message []byte) []byte {
+	for choice := range items(valueOf(message, "choices")) {
+		return valueOf(valueOf(choice, "message"), "content") // of the first
 	}
-	return contentText(gjson.GetBytes(message, "choices.0.message").Get("content")), nil
+	return nil
 }

@@ -313,8 +313,7 @@ func (c *openaiChoice) appendTo(dst []byte) []byte {
 
 func (a *openaiAnswer) text() string {
 	if a.whole != nil {
-		text, _ := openaiText(a.whole) // replace has checked it
-		return text
+		return joined(contentParts(openaiContent(a.whole)))
 	}
 	if len(a.choices) == 0 {
 		return ""

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -37,8 +38,8 @@ type protocol struct {
 	extra string
 	// assemble starts to put the answer to a request together.
 	assemble func(request []byte) assembler
-	// text gives the text of a whole message.
-	text func(message []byte) (string, error)
+	// content gives the content of a whole message that has its text.
+	content func(message []byte) []byte
 }
 
 // assembler puts one answer together. It is an interface because each protocol
@@ -177,11 +178,50 @@ func askStream(request []byte, model string) ([]byte, error) {
 // Text gives the text of a stored message, "" if there is none: all text blocks
 // joined, or the content of the first choice.
 func Text(protocol string, message json.RawMessage) (string, error) {
-	p, err := lookup(protocol)
+	parts, err := TextParts(protocol, message)
 	if err != nil {
 		return "", err
 	}
-	return p.text(message)
+	return joined(parts), nil
+}
+
+// joined is the text of several JSON strings.
+func joined(parts iter.Seq[[]byte]) string {
+	var text strings.Builder
+	for part := range parts {
+		text.Write(meaning(part))
+	}
+	return text.String()
+}
+
+// TextParts are the JSON strings of a stored message that are its text, as they stand
+// there: [Text] for a message that is too long to be copied.
+func TextParts(protocol string, message json.RawMessage) (iter.Seq[[]byte], error) {
+	p, err := lookup(protocol)
+	if err != nil {
+		return nil, err
+	}
+	if !valid(message) {
+		return nil, errors.New("the message is not JSON")
+	}
+	return contentParts(p.content(message)), nil
+}
+
+// contentParts are the JSON strings of a message's content that are its text.
+func contentParts(content []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if firstByte(content) == '"' {
+			yield(content)
+		}
+		for block := range items(content) {
+			if string(meaning(valueOf(block, "type"))) != "text" {
+				continue
+			}
+			if text := valueOf(block, "text"); firstByte(text) == '"' && !yield(text) {
+				return
+			}
+		}
+	}
 }
 
 // contentText is the text of a message's content: a string, or a list of blocks.
