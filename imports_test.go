@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/conns":             {},
 	"internal/hub":               {"."},
 	"internal/memory":            {},
+	"internal/longjson":          {},
 	"internal/backoff":           {},
 	"internal/shortage":          {},
 	"internal/limit":             {},
@@ -43,11 +44,11 @@ var mayImport = map[string][]string{
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage",
+		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
-	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse"},
+	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/conns", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",

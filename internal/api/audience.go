@@ -130,6 +130,12 @@ func (a *audience) showNext() bool {
 		a.listen()
 		return false
 	}
+	if last := len(events) - 1; a.waiting[0].IsLong(&events[last]) {
+		if events = events[:last]; last == 0 {
+			a.dismissAll(nil) // each writes it at its own pace
+			return false
+		}
+	}
 	for b, err := range a.server.batched(events, a.key.by) {
 		if err != nil {
 			a.dismissAll(err)

@@ -5,5 +5,5 @@ import "context"
 // POST /api/jobs/{id}/cancel
 func (s *Server) cancel(ctx context.Context, c *call, _ *nothing) (reply, error) {
 	job, err := s.node.Cancel(ctx, project, c.id)
-	return reply{body: job}, err
+	return reply{job: job}, err
 }

@@ -30,7 +30,10 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 		header.Set(headerApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
 		ended, err := s.waitFor(ctx, job.ID, wait, false)
 		if err == nil && ended.Status.Terminal() {
-			return reply{header: header, body: ended}, nil
+			return reply{header: header, job: ended}, nil
+		}
+		if err == nil {
+			ended.Close()
 		}
 		// It is accepted all the same: whoever asks again for the job hears what is wrong.
 	}

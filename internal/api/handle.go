@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/conns"
+	"github.com/ringback/ringback/internal/longjson"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // A call is a request that has been let in, as a door sees it.
@@ -28,13 +31,14 @@ type call struct {
 	answer http.Header // of the answer, whatever that will be
 }
 
-// A reply is what a door answers: a status, and what is encoded as JSON; or raw,
-// which is sent as it is; or stream, which begins the answer over a connection that it
+// A reply is what a door answers: a status, and what is encoded as JSON; or a job, which
+// may be long and is closed when it is written; or raw, which is sent as it is; or stream, which begins the answer over a connection that it
 // takes, and comes back with its status.
 type reply struct {
 	status int // 0 means 200
 	header http.Header
 	body   any
+	job    *node.Opened
 	raw    *rawBody
 	stream func(w http.ResponseWriter, r *http.Request) (status int)
 }
@@ -43,7 +47,20 @@ type reply struct {
 type rawBody struct {
 	contentType string
 	bytes       []byte
-	shared      bool // the bytes are there anyway, the same for all answers
+	shared      bool            // the bytes are there anyway, the same for all answers
+	long        *longjson.Value // in place of bytes, for what is written in pieces
+	length      int64           // of long
+}
+
+func (b *rawBody) size() int64 { return b.length + int64(len(b.bytes)) }
+
+// writeTo writes the body, as far as the client takes it.
+func (b *rawBody) writeTo(w io.Writer) {
+	if b.long != nil {
+		_ = b.long.Write(w)
+		return
+	}
+	_, _ = w.Write(b.bytes)
 }
 
 // serve is the one handler of all routes.
@@ -162,8 +179,15 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 // may have one.
 const smallAnswer = 16 << 10
 
+// largeAnswer is from what size on the system may keep only so many bytes of an answer
+// that its client has not taken; by itself it would take megabytes.
+const largeAnswer = 256 << 10
+
 // write sends a reply and returns its status.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
+	if rep.job != nil {
+		defer rep.job.Close()
+	}
 	raw, release := s.encoded(w, r, &rep)
 	defer release()
 	if rep.status == 0 {
@@ -173,12 +197,15 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 	maps.Copy(h, rep.header)
 	if rep.status != http.StatusNoContent {
 		h.Set("Content-Type", raw.contentType)
-		h.Set("Content-Length", strconv.Itoa(len(raw.bytes)))
+		h.Set("Content-Length", strconv.FormatInt(raw.size(), 10))
 	}
-	patience := answerGrace + time.Duration(len(raw.bytes))*time.Second/slowestRate
+	if raw.size() > largeAnswer {
+		boundSendBuffer(r, largeAnswer)
+	}
+	patience := answerGrace + time.Duration(raw.size())*time.Second/slowestRate
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // a recorder in a test has none
 	w.WriteHeader(rep.status)
-	_, _ = w.Write(raw.bytes) //nolint:gosec // the client may have left; what is no JSON is ours, and under a policy
+	raw.writeTo(w)
 	return rep.status
 }
 
@@ -192,6 +219,11 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 		return &rawBody{}, release
 	case rep.raw != nil:
 		raw = rep.raw
+	case rep.job != nil:
+		var err error
+		if raw, err = jobBody(rep.job); err != nil {
+			return s.inPlace(w, r, rep, fmt.Errorf("encode the job: %w", err)), release
+		}
 	default:
 		body, err := encode(rep.body)
 		if err != nil {
@@ -211,6 +243,18 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 		return s.inPlace(w, r, rep, err), func() {}
 	}
 	return raw, release
+}
+
+// jobBody is a job as it is sent. What is long of it is not copied; it counts as memory
+// where it is opened.
+func jobBody(job *node.Opened) (*rawBody, error) {
+	short, err := encode(job.Job)
+	if err != nil || job.Long() == nil {
+		return &rawBody{contentType: "application/json", bytes: short}, err
+	}
+	long := longjson.Object(short, job.Long()).Between("", "\n") // as encode ends
+	length, err := long.Len()
+	return &rawBody{contentType: "application/json", long: &long, length: length}, err
 }
 
 // inPlace puts an error in the place of a reply.

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // maxWait is how long a client may wait for a job in one request.
@@ -23,21 +23,21 @@ func (s *Server) job(ctx context.Context, c *call) (reply, error) {
 	}
 	withRequest := include != ""
 	if wait == 0 {
-		job, err := s.node.Job(ctx, project, c.id, withRequest)
-		return reply{body: job}, err
+		job, err := s.node.OpenJob(ctx, project, c.id, withRequest)
+		return reply{job: job}, err
 	}
 	job, err := s.waitFor(ctx, c.id, wait, withRequest)
-	return reply{body: job}, err
+	return reply{job: job}, err
 }
 
 // waitFor gives a job when it has ended, or as it is after d.
-func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (ringback.Job, error) {
+func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (*node.Opened, error) {
 	waiting, stop := s.waiting(ctx)
 	defer stop()
-	job, err := s.node.Wait(waiting, project, id, d, withRequest)
+	job, err := s.node.WaitJob(waiting, project, id, d, withRequest)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		// It is we who leave: the client hears how the job stands, and asks again.
-		job, err = s.node.Job(ctx, project, id, withRequest)
+		job, err = s.node.OpenJob(ctx, project, id, withRequest)
 	}
 	return job, err
 }

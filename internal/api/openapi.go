@@ -19,7 +19,7 @@ import (
 // GET /openapi.json: the table of routes, for machines.
 func (s *Server) openapi(context.Context, *call) (reply, error) {
 	text, err := s.document()
-	return reply{raw: &rawBody{"application/json", text, true}}, err
+	return reply{raw: &rawBody{contentType: "application/json", bytes: text, shared: true}}, err
 }
 
 // describe writes the document of a table. The same table serves, so that the
@@ -78,7 +78,7 @@ func file(c *call, name string) (reply, error) {
 		"Referrer-Policy":         {"no-referrer"},
 		"Vary":                    {"Accept-Encoding"},
 	}
-	raw := &rawBody{f.ContentType, f.Bytes, true}
+	raw := &rawBody{contentType: f.ContentType, bytes: f.Bytes, shared: true}
 	switch {
 	case !f.Gzipped:
 	case takesGzip(c.header):

@@ -104,14 +104,23 @@ const missedAfter = 30 * time.Second
 // slim bounds what a reader's connection may hold, and gives that connection; nil in
 // a test without one.
 func slim(r *http.Request) *conns.Conn {
+	conn := boundSendBuffer(r, sendBuffer)
+	if conn != nil {
+		_ = missAfter(conn.Conn, missedAfter) // not everywhere
+	}
+	return conn
+}
+
+// boundSendBuffer bounds what the system keeps for a connection, and gives that; nil in a
+// test without one.
+func boundSendBuffer(r *http.Request, bytes int) *conns.Conn {
 	conn := conns.Of(r)
 	if conn == nil {
 		return nil
 	}
 	if c, ok := conn.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
-		_ = c.SetWriteBuffer(sendBuffer) // a hint
+		_ = c.SetWriteBuffer(bytes) // a hint
 	}
-	_ = missAfter(conn.Conn, missedAfter) // not everywhere
 	return conn
 }
 

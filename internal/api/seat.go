@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/conns"
+	"github.com/ringback/ringback/internal/longjson"
+	"github.com/ringback/ringback/internal/node"
 )
 
 // A seat is a reader with a connection that net/http has given up: ten thousand who
@@ -44,6 +48,8 @@ type protocol interface {
 	head(h http.Header) []byte
 	// of is a batch as it is written.
 	of(b *batch) []byte
+	// long is what is written of an event whose JSON is long.
+	long(e *ringback.StreamEvent, json longjson.Value) (func(w io.Writer) error, int64, error)
 	// slack is how many times its patience a write may take, before the connection is
 	// given up in the middle of it.
 	slack() int
@@ -144,6 +150,54 @@ func (t *seat) writeRest() error {
 }
 
 func (t *seat) carry(events []ringback.StreamEvent) error {
+	last := &events[len(events)-1]
+	if !t.IsLong(last) {
+		return t.carryAll(events)
+	}
+	if err := t.carryAll(events[:len(events)-1]); err != nil {
+		return err
+	}
+	return t.carryLong(last)
+}
+
+// carryLong writes the event that ends a job with a long answer, in pieces.
+func (t *seat) carryLong(e *ringback.StreamEvent) error {
+	ctx, stop := t.server.waiting(context.Background())
+	defer stop()
+	job, err := t.OpenEnd(ctx)
+	if err != nil {
+		return err
+	}
+	defer job.Close()
+	event, err := longEvent(e, job)
+	if err != nil {
+		return err
+	}
+	text, length, err := t.long(e, event)
+	if err != nil {
+		return err
+	}
+	err = t.writeLong(text, length)
+	if err == nil || errors.Is(err, errSlow) {
+		t.Pass(e)
+	}
+	return err
+}
+
+// longEvent is an event with the values of a job that are long.
+func longEvent(e *ringback.StreamEvent, job *node.Opened) (longjson.Value, error) {
+	event, err := encode(e)
+	if err != nil {
+		return longjson.Value{}, err
+	}
+	short, err := encode(e.Job)
+	if err != nil {
+		return longjson.Value{}, err
+	}
+	return longjson.Object(event, map[string]longjson.Value{"job": longjson.Object(short, job.Long())}), nil
+}
+
+func (t *seat) carryAll(events []ringback.StreamEvent) error {
 	for b, err := range t.server.batched(events, t.by) {
 		if err != nil {
 			return err
@@ -163,9 +217,17 @@ func (t *seat) carry(events []ringback.StreamEvent) error {
 // write sends text, for which the reader has its time. An error that is no errGone
 // leaves the connection whole.
 func (t *seat) write(text []byte) error {
-	begun, patience := time.Now(), t.server.patience(len(text))
+	return t.writeLong(func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}, int64(len(text)))
+}
+
+// writeLong is write for what is written in pieces, which are so long together.
+func (t *seat) writeLong(text func(w io.Writer) error, length int64) error {
+	begun, patience := time.Now(), t.server.patience(int(length))
 	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // it fails where writing will
-	_, err := t.conn.Write(text)
+	err := text(t.conn)
 	_ = t.conn.SetWriteDeadline(time.Time{}) // which would hold for others, too
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

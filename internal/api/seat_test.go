@@ -275,7 +275,7 @@ func TestAPanicOverAReaderEndsThatReader(t *testing.T) {
 	t.Parallel()
 	logger, logged := api.LogTo(t)
 	w := start(t, setup{api: api.Config{Logger: logger}, server: (*api.Server).PanicOverLarge})
-	id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/echo?words=20000","run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
+	id := w.submit(`"prompt":"` + strings.Repeat("x", 100_000) + `","stream":true,"model":"sim/echo","run_at":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"`)
 	conn := w.dial("/api/jobs/" + id + "/ws")
 	waits := w.open("/api/jobs/" + id + "/stream")
 	defer waits.Body.Close()

@@ -10,9 +10,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/sse"
 )
@@ -51,7 +53,7 @@ func (s *Server) headOfStream(ctx context.Context, c *call) (reply, error) {
 	if isRelay(c.header) && !s.node.HasReaders(c.id) {
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: "nobody watches this job here"}
 	}
-	if _, err := s.node.Job(ctx, project, c.id, false); err != nil {
+	if err := s.node.Exists(ctx, project, c.id); err != nil {
 		return reply{}, err
 	}
 	return reply{stream: func(w http.ResponseWriter, _ *http.Request) int {
@@ -206,6 +208,31 @@ func (p *serverSentEvents) of(b *batch) []byte {
 		return b.chunk
 	}
 	return b.events
+}
+
+// long is an event in as many chunks as it has pieces.
+func (p *serverSentEvents) long(e *ringback.StreamEvent, json longjson.Value) (text func(w io.Writer) error, length int64, err error) {
+	head, end, _ := strings.Cut(string(sse.Append(nil, e.String(), string(e.Type), []byte("0"))), "data: 0")
+	event := json.Between(head+"data: ", end)
+	length, err = event.Len()
+	return func(w io.Writer) error {
+		if p.chunked {
+			w = chunks{w}
+		}
+		return event.Write(w)
+	}, length, err
+}
+
+// chunks makes of each piece a chunk of HTTP/1.1.
+type chunks struct{ out io.Writer }
+
+func (c chunks) Write(piece []byte) (int, error) {
+	for _, part := range [][]byte{fmt.Appendf(nil, "%x\r\n", len(piece)), piece, []byte("\r\n")} {
+		if _, err := c.out.Write(part); err != nil {
+			return 0, err
+		}
+	}
+	return len(piece), nil
 }
 
 // slack is 1: a reader that is cut off comes again with the last id that it has whole.

@@ -15,6 +15,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/longjson"
 )
 
 const (
@@ -91,6 +92,19 @@ func acceptKey(key string) string {
 }
 
 func (*messages) of(b *batch) []byte { return b.events }
+
+// long is a message, in one frame.
+func (*messages) long(_ *ringback.StreamEvent, json longjson.Value) (text func(w io.Writer) error, length int64, err error) {
+	if length, err = json.Len(); err != nil {
+		return nil, 0, err
+	}
+	return func(w io.Writer) error {
+		if err := ws.WriteHeader(w, ws.Header{Fin: true, OpCode: ws.OpText, Length: length}); err != nil {
+			return err
+		}
+		return json.Write(w)
+	}, length, nil
+}
 
 // slack is 2: only between two messages can a reader be told why there are no more, so
 // one that is late may still take what has begun.

@@ -241,6 +241,7 @@ func (h *Hub) share(job uuid.UUID) *shared {
 func (h *Hub) tidy(job uuid.UUID, s *shared) {
 	if s.readers == 0 && s.feeders == 0 && h.logs[job] == s {
 		delete(h.logs, job)
+		s.log.forgotten()
 	}
 }
 

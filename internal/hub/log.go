@@ -1,15 +1,11 @@
 package hub
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
-	"time"
+	"unsafe"
 
 	"github.com/ringback/ringback"
 )
@@ -33,7 +29,10 @@ type Log struct {
 	fed     bool          // an attempt of this process writes it
 	whole   bool          // all is here but the end
 	end     *ringback.StreamEvent
+	long    bool // the end's job is without its answer
 	err     error
+	freed   []func() // called when the log is forgotten
+	gone    bool     // it is
 }
 
 // entry is an event. Of a delta it holds where its text ends, which begins where the
@@ -171,6 +170,57 @@ func (l *Log) End(e ringback.StreamEvent) {
 		e.JobID = l.job
 		l.end = &e
 		l.wake()
+	}
+}
+
+// EndLong is End with a job whose answer is too long to be kept with the log.
+func (l *Log) EndLong(e ringback.StreamEvent) {
+	l.mu.Lock()
+	l.long = l.end == nil
+	l.mu.Unlock()
+	l.End(e)
+}
+
+// Long reports whether the event that ends the job lacks the job's answer.
+func (l *Log) Long() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.long
+}
+
+// Room makes room for text.
+func (l *Log) Room(bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = slices.Grow(l.text, bytes)
+}
+
+// Size is how much memory the log takes, about.
+func (l *Log) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{}))
+}
+
+// OnForget has free called when nobody uses the log any more.
+func (l *Log) OnForget(free func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		free()
+		return
+	}
+	l.freed = append(l.freed, free)
+}
+
+// forgotten is called once, by the hub.
+func (l *Log) forgotten() {
+	l.mu.Lock()
+	freed := l.freed
+	l.freed, l.gone = nil, true
+	l.mu.Unlock()
+	for _, free := range freed {
+		free()
 	}
 }
 
@@ -366,66 +416,4 @@ func (l *Log) event(i int) ringback.StreamEvent {
 		Type: ringback.EventDelta, JobID: l.job, EventID: e.id,
 		Delta: &ringback.Delta{Kind: kinds[e.kind], Index: int(e.index), Text: string(l.text[begin:e.upTo])},
 	}
-}
-
-// stored is an event as it is stored, one a line.
-type stored struct {
-	Attempt int64              `json:"a"`
-	Number  int64              `json:"n"`
-	Type    ringback.EventType `json:"t,omitempty"` // "" is job.delta
-	At      int64              `json:"at,omitempty"`
-	Model   string             `json:"m,omitempty"`
-	Kind    kind               `json:"k,omitempty"`
-	Index   int32              `json:"i,omitempty"`
-	Text    string             `json:"x,omitempty"`
-}
-
-// Encode gives the log as it is stored.
-func (l *Log) Encode() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flush()
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	for i, e := range l.entries {
-		s := stored{Attempt: e.id.Attempt, Number: e.id.Number, Kind: e.kind, Index: e.index}
-		if e.other != nil {
-			s.Type, s.Model = e.other.Type, e.other.Model
-			if !e.other.Timestamp.IsZero() {
-				s.At = e.other.Timestamp.UnixMilli()
-			}
-		} else {
-			s.Text = l.event(i).Text
-		}
-		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
-	}
-	return b.Bytes()
-}
-
-// Decode gives the events that Encode has written, oldest first.
-func Decode(encoded []byte) (events []ringback.StreamEvent, err error) {
-	for dec := json.NewDecoder(bytes.NewReader(encoded)); ; {
-		var s stored
-		if err := dec.Decode(&s); errors.Is(err, io.EOF) {
-			return events, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("read stored events: %w", err)
-		}
-		if int(s.Kind) >= len(kinds) {
-			return nil, fmt.Errorf("read stored events: there is no kind %d", s.Kind)
-		}
-		events = append(events, s.event())
-	}
-}
-
-func (s stored) event() ringback.StreamEvent {
-	e := ringback.StreamEvent{Type: s.Type, EventID: ringback.EventID{Attempt: s.Attempt, Number: s.Number}, Model: s.Model}
-	if s.At != 0 {
-		e.Timestamp = ringback.Time{Time: time.UnixMilli(s.At).UTC()}
-	}
-	if s.Type == "" {
-		e.Type, e.Delta = ringback.EventDelta, &ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index), Text: s.Text}
-	}
-	return e
 }

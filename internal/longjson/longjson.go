@@ -4,26 +4,42 @@ package longjson
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"iter"
 	"strconv"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
 
-// A Value writes a JSON value. It can do so several times.
-type Value func(out *bufio.Writer) error
+// A Value is a JSON value that is written when it is wanted, as often as it is.
+type Value struct {
+	write  func(out *bufio.Writer) error
+	length func() (int64, error)
+}
 
 // pieceSize is how much is written at once.
 const pieceSize = 32 << 10
 
+// valueOf is a value whose length is counted by writing it, once.
+func valueOf(write func(out *bufio.Writer) error) Value {
+	v := Value{write: write}
+	v.length = sync.OnceValues(func() (int64, error) {
+		var n counter
+		err := v.Write(&n)
+		return int64(n), err
+	})
+	return v
+}
+
 // Write writes the value.
 func (v Value) Write(w io.Writer) error {
 	out := bufio.NewWriterSize(w, pieceSize)
-	if err := v(out); err != nil {
+	if err := v.write(out); err != nil {
 		return err
 	}
 	if err := out.Flush(); err != nil {
@@ -32,11 +48,25 @@ func (v Value) Write(w io.Writer) error {
 	return nil
 }
 
-// Len returns how many bytes Write writes.
-func (v Value) Len() (int64, error) {
-	var n counter
-	err := v.Write(&n)
-	return int64(n), err
+// Len returns how many bytes Write writes. They are counted once for all copies of v.
+func (v Value) Len() (int64, error) { return v.length() }
+
+// Between is the value with something before and behind it.
+func (v Value) Between(before, behind string) Value {
+	return Value{
+		write: func(out *bufio.Writer) error {
+			_, _ = out.WriteString(before)
+			if err := v.write(out); err != nil {
+				return err
+			}
+			_, err := out.WriteString(behind)
+			return err
+		},
+		length: func() (int64, error) {
+			n, err := v.Len()
+			return n + int64(len(before)+len(behind)), err
+		},
+	}
 }
 
 type counter int64
@@ -48,86 +78,120 @@ func (n *counter) Write(p []byte) (int, error) {
 
 // Text is a string.
 func Text(text []byte) Value {
-	return func(out *bufio.Writer) error {
+	return valueOf(func(out *bufio.Writer) error {
 		_ = out.WriteByte('"')
 		escape(out, text)
 		return out.WriteByte('"')
-	}
+	})
 }
 
 // Joined is the string that several JSON strings are together. The strings must be
 // valid JSON.
 func Joined(parts iter.Seq[[]byte]) Value {
-	return func(out *bufio.Writer) error {
+	return valueOf(func(out *bufio.Writer) error {
 		_ = out.WriteByte('"')
 		for part := range parts {
 			rewrite(out, part[1:len(part)-1])
 		}
 		return out.WriteByte('"')
-	}
+	})
 }
 
 // Compact is JSON without the space between its tokens. The text must be valid JSON.
 func Compact(text []byte) Value {
-	return func(out *bufio.Writer) error {
-		begin, quoted := 0, false
-		for i := 0; i < len(text); i++ {
-			switch b := text[i]; {
-			case quoted && b == '\\':
-				i++
-			case b == '"':
-				quoted = !quoted
-			case !quoted && (b == ' ' || b == '\t' || b == '\n' || b == '\r'):
+	return valueOf(func(out *bufio.Writer) error {
+		begin := 0
+		for i := 0; i < len(text); {
+			switch text[i] {
+			case '"':
+				i += quoted(text[i:])
+			case ' ', '\t', '\n', '\r':
 				_, _ = out.Write(text[begin:i])
-				begin = i + 1
+				i++
+				begin = i
+			default:
+				i++
 			}
 		}
 		_, err := out.Write(text[begin:])
 		return err
+	})
+}
+
+// quoted is how long the string is that text begins with.
+func quoted(text []byte) int {
+	for i := 1; i < len(text); {
+		end := bytes.IndexByte(text[i:], '"')
+		if end < 0 {
+			break
+		}
+		escape := bytes.IndexByte(text[i:i+end], '\\')
+		if escape < 0 {
+			return i + end + 1
+		}
+		i += escape + 2
 	}
+	return len(text)
 }
 
 // Object is an object with other values in place of those that some of its members
 // have. A name that is no member of it is ignored.
 func Object(object []byte, values map[string]Value) Value {
-	return func(out *bufio.Writer) (err error) {
-		next := byte('{')
-		gjson.ParseBytes(object).ForEach(func(name, value gjson.Result) bool {
-			_ = out.WriteByte(next)
-			next = ','
-			_, _ = out.WriteString(name.Raw)
-			_ = out.WriteByte(':')
-			if long, ok := values[name.Str]; ok {
-				err = long(out)
-			} else {
-				_, err = out.WriteString(value.Raw)
+	return Value{
+		write: func(out *bufio.Writer) (err error) {
+			next := byte('{')
+			gjson.ParseBytes(object).ForEach(func(name, value gjson.Result) bool {
+				_ = out.WriteByte(next)
+				next = ','
+				_, _ = out.WriteString(name.Raw)
+				_ = out.WriteByte(':')
+				if long, ok := values[name.Str]; ok {
+					err = long.write(out)
+				} else {
+					_, err = out.WriteString(value.Raw)
+				}
+				return err == nil
+			})
+			if err != nil {
+				return err
 			}
-			return err == nil
-		})
-		if err != nil {
-			return err
-		}
-		return out.WriteByte('}')
+			return out.WriteByte('}')
+		},
+		length: func() (n int64, err error) {
+			gjson.ParseBytes(object).ForEach(func(name, value gjson.Result) bool {
+				length := int64(len(value.Raw))
+				if long, ok := values[name.Str]; ok {
+					length, err = long.Len()
+				}
+				n += int64(len(name.Raw)) + length + 2 // the colon, and what stands before
+				return err == nil
+			})
+			return n + 1, err
+		},
 	}
 }
 
 // rewrite writes the inside of a JSON string with the escapes that encoding/json
 // would write.
 func rewrite(out *bufio.Writer, inside []byte) {
-	begin := 0
-	for i := 0; i < len(inside); {
-		if inside[i] != '\\' || i+1 == len(inside) {
-			i++
-			continue
+	for len(inside) > 0 {
+		run := bytes.IndexByte(inside, '\\')
+		if run < 0 {
+			run = len(inside)
 		}
-		escape(out, inside[begin:i])
-		r, length := unescape(inside[i:])
+		if plain := inside[:run]; utf8.Valid(plain) && !bytes.Contains(plain, []byte("\xe2\x80")) { // U+2028 begins so
+			_, _ = out.Write(plain)
+		} else {
+			escape(out, plain)
+		}
+		if inside = inside[run:]; len(inside) < 2 {
+			return
+		}
+		r, length := unescape(inside)
 		var room [utf8.UTFMax]byte
 		escape(out, room[:utf8.EncodeRune(room[:], r)])
-		i += length
-		begin = i
+		inside = inside[length:]
 	}
-	escape(out, inside[begin:])
 }
 
 // plainEscapes are the escapes of one character.

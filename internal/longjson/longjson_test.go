@@ -78,7 +78,7 @@ func FuzzObjectsTakeLongValues(f *testing.F) {
 			Last   string          `json:"last"`
 		}
 		o := object{First: `"long":0`, Long: json.RawMessage("0"), Nested: map[string]int{"long": 1}, Last: "x"}
-		got := written(t, longjson.Object([]byte(encoded(t, o)), map[string]longjson.Value{"long": longjson.Compact(value), "other": nil}))
+		got := written(t, longjson.Object([]byte(encoded(t, o)), map[string]longjson.Value{"long": longjson.Compact(value), "other": {}}))
 		o.Long = value
 		if want := encoded(t, o); got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -12,10 +12,10 @@ import (
 // Cancel ends a waiting job at once. A running one's call is broken off, and
 // settles as cancelled unless its whole answer was there first. A job that is
 // cancelled already is returned as it is; one that ended otherwise is a conflict.
-func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, error) {
+func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) {
 	job, err := parseID(id)
 	if err != nil {
-		return ringback.Job{}, err
+		return nil, err
 	}
 	now := n.stamped()
 	seen := witness{}
@@ -23,10 +23,10 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
 	})))
 	if errors.Is(err, store.ErrEnded) {
-		return ringback.Job{}, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
+		return nil, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
 	}
 	if err != nil {
-		return ringback.Job{}, userError(id, err)
+		return nil, userError(id, err)
 	}
 	n.tellMoves(seen, j)
 	if j.Status == ringback.Running {
@@ -37,7 +37,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (ringback.Job, er
 	} else {
 		n.ended(j)
 	}
-	v, err := n.Job(ctx, project, id, false)
+	v, err := n.OpenJob(ctx, project, id, false)
 	if err == nil && v.Status.Terminal() {
 		n.running.leave(j.Ref()) // settled before the cancel reached its call
 	}

@@ -17,7 +17,8 @@ func (w *world) cancel(id string) ringback.Job {
 	w.t.Helper()
 	j, err := w.node.Cancel(w.t.Context(), "default", id)
 	must(w.t, err)
-	return j
+	defer j.Close()
+	return j.Job
 }
 
 func TestAWaitingJobIsCancelledAtOnce(t *testing.T) {
@@ -162,8 +163,9 @@ func TestACancelThatComesTooLateLeavesNothingBehind(t *testing.T) {
 		j, err := w.node.Cancel(context.Background(), "default", j.ID)
 		if err != nil {
 			t.Errorf("cancel: %v", err)
+			return
 		}
-		got <- j
+		got <- j.Job
 	}()
 	<-late.stored
 	close(held)

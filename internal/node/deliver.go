@@ -202,24 +202,28 @@ func (n *Node) deliver(s *send) {
 		n.settleDelivery(d, n.unbegun(d))
 		return
 	}
+	held := n.memory.webhooks.Grant()
+	defer held.Release()
 	if s.payload == nil {
-		p, err := n.store.Payload(context.Background(), d.ID)
-		if err != nil {
+		p, err := n.payload(&d, orWait(s.life.calls, held))
+		switch {
+		case s.life.calls.Err() != nil && err != nil: // it waited for memory
+			return // the drain's one transaction frees it, or who swept this node
+		case err != nil:
 			if !errors.Is(err, store.ErrUnavailable) {
 				n.log.Error("webhook not sent: its content can't be read", "delivery_id", d.ID, "job_id", d.JobID, "err", err)
 			}
 			n.settleDelivery(d, n.unreadable(d, err))
 			return
 		}
-		p.Body = webhook.Reduce(p.Body, d.Form)
 		s.payload = &p
 	}
+	body := int64(len(s.payload.Body))
+	held.Shrink(body)
+	held.Force(body - held.Taken()) // it is there already; what comes next has to wait
 	if s.pass.slot.Probe() {
 		n.tellProbe("host", d.Host)
 	}
-	held := n.memory.webhooks.Grant()
-	held.Force(int64(len(s.payload.Body))) // it is there already; what comes next has to wait
-	defer held.Release()
 	headers, err := webhook.Headers(s.payload.Header)
 	if err != nil {
 		headers = http.Header{} // they were checked when submitted, by another version
@@ -249,6 +253,25 @@ func (n *Node) deliver(s *send) {
 func (n *Node) broken(s *send) store.TryEnd {
 	return n.concluded(s, webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassInternal, Started: n.now()})
 }
+
+// payload reads what a delivery sends, in the form that is wanted. A large body takes
+// memory first.
+func (n *Node) payload(d *store.Delivery, take func(bytes int64) error) (store.Payload, error) {
+	p, err := n.store.Payload(context.Background(), d.ID)
+	if err == nil && p.Left > 0 {
+		p.Body, err = n.unpack(d.ID, store.PartPayload, p.Left, take)
+	}
+	if err == nil && p.Left > 0 && d.Form != ringback.WebhookFull {
+		err = take(reducing * int64(len(p.Body)))
+	}
+	if err == nil {
+		p.Body = webhook.Reduce(p.Body, d.Form)
+	}
+	return p, err
+}
+
+// reducing is what webhook.Reduce takes of memory for each byte of a body.
+const reducing = 3
 
 // concluded says what a try leads to.
 func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {

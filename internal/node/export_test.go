@@ -1,13 +1,16 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -32,6 +35,33 @@ func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 		s.Pass(&events[len(events)-1])
 	}
 	return events, err
+}
+
+// Job gives a whole job, as OpenJob does.
+func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
+	return whole(n.OpenJob(ctx, project, id, includeRequest))
+}
+
+// Wait gives a whole job, as WaitJob does.
+func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (ringback.Job, error) {
+	return whole(n.WaitJob(ctx, project, id, d, includeRequest))
+}
+
+// whole is a job with what is long of it.
+func whole(o *Opened, err error) (j ringback.Job, _ error) {
+	if err != nil {
+		return j, err
+	}
+	defer o.Close()
+	short, err := json.Marshal(o.Job)
+	if err != nil {
+		return j, err
+	}
+	var b bytes.Buffer
+	if err := longjson.Object(short, o.Long()).Write(&b); err != nil {
+		return j, err
+	}
+	return j, json.Unmarshal(b.Bytes(), &j)
 }
 
 // MemoryUsed is how much of all budgets is taken, in bytes.

@@ -55,21 +55,9 @@ func privateFeed(j *store.Job) *feed {
 func (n *Node) recall(log *hub.Log, j *store.Job) {
 	ctx, cancel := context.WithTimeout(n.calls, recallFor)
 	defer cancel()
-	events, err := n.storedEvents(ctx, j)
-	if err != nil {
+	if _, err := n.storedEvents(ctx, log, j, func(int64) error { return nil }); err != nil {
 		n.log.Warn("events of earlier attempts can't be read", "job_id", j.ID, "err", err)
-		return
 	}
-	log.Append(events...)
-}
-
-// storedEvents reads what the last settle has stored of a job's log.
-func (n *Node) storedEvents(ctx context.Context, j *store.Job) ([]ringback.StreamEvent, error) {
-	c, err := n.store.Content(ctx, j.ID, store.PartEvents)
-	if err != nil {
-		return nil, err
-	}
-	return hub.Decode(c.Events)
 }
 
 // delta is what Generate calls for each piece of the answer; nil where nobody wants

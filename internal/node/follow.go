@@ -67,6 +67,10 @@ func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid
 		return 0, false, err
 	case j.Status.Terminal():
 		err := n.sayEnd(ctx, l, project, &j)
+		if refused := new(ringback.Error); errors.As(err, &refused) { // or its content went meanwhile
+			l.Fail(refused)
+			return hub.AwaitNothing, true, nil
+		}
 		return hub.AwaitNothing, err == nil, err
 	case j.Status == ringback.Running && j.Node != n.ID() && j.Options.Stream:
 		n.relay(ctx, l, &j)
@@ -84,25 +88,81 @@ func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid
 func (n *Node) sayEnd(ctx context.Context, l *hub.Log, project string, j *store.Job) error {
 	var last ringback.EventID
 	switch {
-	case l.Whole():
+	case l.Whole(): // an attempt of this process has written it: it is there already
+		g := n.memory.reads.Grant()
+		g.Force(l.Size())
+		l.OnForget(g.Release)
 		last = l.Last()
 	case j.Options.Stream:
-		events, err := n.storedEvents(ctx, j)
-		if err != nil {
+		var err error
+		if last, err = n.loadEvents(ctx, l, j); err != nil {
 			return err
 		}
-		l.Append(events...)
-		if len(events) > 0 {
-			last = events[len(events)-1].EventID
-		}
 	}
-	v, err := n.Job(ctx, project, j.ID.String(), false)
+	o, err := n.look(ctx, project, j.ID.String(), false)
 	if err != nil {
 		return fmt.Errorf("read the end of job %s: %w", j.ID, err)
 	}
-	v.Response, v.Webhook, v.StreamURL = nil, nil, "" // a token must not renew itself
-	l.End(ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &v})
+	o.Response, o.Webhook, o.StreamURL = nil, nil, "" // a token must not renew itself
+	end := ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &o.Job}
+	if len(o.left) > 0 {
+		l.EndLong(end)
+	} else {
+		l.End(end)
+	}
 	return nil
+}
+
+// loggedEvents is what the entries of a log take at most, whose text is gathered when they
+// are many.
+const loggedEvents = 4 << 20
+
+// loadEvents writes what the last settle has stored of a job's log. Those who read it
+// share it; it counts as memory for reads until they have left.
+func (n *Node) loadEvents(ctx context.Context, l *hub.Log, j *store.Job) (last ringback.EventID, err error) {
+	g := n.memory.reads.Grant()
+	if last, err = n.storedEvents(ctx, l, j, n.orRefuse(g)); err != nil {
+		g.Release()
+		return last, err
+	}
+	g.Shrink(l.Size())
+	l.OnForget(g.Release)
+	return last, nil
+}
+
+// storedEvents writes what the last settle has stored of a job's log, piece by piece, and
+// returns the last event of it.
+func (n *Node) storedEvents(ctx context.Context, l *hub.Log, j *store.Job, take func(bytes int64) error) (last ringback.EventID, err error) {
+	c, err := n.store.Content(ctx, j.ID, store.PartEvents|store.LeaveLarge)
+	if err != nil {
+		return last, err
+	}
+	b := store.Blob{Bytes: c.Events}
+	if packed := c.Left[store.PartEvents]; packed > 0 {
+		if err := take(2*packed + store.Unpacking + loggedEvents); err != nil {
+			return last, err
+		}
+		if b, err = n.store.Blob(ctx, j.ID, store.PartEvents); err != nil {
+			return last, err
+		}
+		if err := take(b.Size()); err != nil {
+			return last, err
+		}
+		l.Room(int(b.Size()))
+	}
+	in, err := b.Reader()
+	if err != nil {
+		return last, err
+	}
+	defer in.Close()
+	for events, err := range hub.Decode(in) {
+		if err != nil {
+			return last, err
+		}
+		l.Append(events...)
+		last = events[len(events)-1].EventID
+	}
+	return last, nil
 }
 
 // endID is the id of the event that ends a job, of whose others last is the last that

@@ -183,6 +183,7 @@ type Node struct {
 	life atomic.Pointer[life] // of the present id
 
 	memory   budgets
+	parts    parts
 	schedule *webhook.Schedule
 
 	names      modelNames

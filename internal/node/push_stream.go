@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -66,6 +67,7 @@ type stream struct {
 
 	// What follows is its goroutine's, and that of the connection.
 	log  *hub.Log
+	held *memory.Grant // for a long end
 	sent ringback.EventID
 	last ringback.EventID // the one that ends the job; zero: it has not been read
 	over bool             // all is sent that there was to send
@@ -184,6 +186,8 @@ func (s *stream) run() {
 	n, j := s.node, s.job
 	log, leave := n.hub.Read(j.ID, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, j.Project, j.ID) })
 	defer leave()
+	s.held = n.memory.webhooks.Grant()
+	defer s.held.Release()
 	s.log = log
 	if j.Fence > 1 { // what came under earlier attempts is void
 		s.sent = ringback.EventID{Attempt: j.Fence}
@@ -255,11 +259,32 @@ func (s *stream) reader() func(context.Context) ([]ringback.StreamEvent, error) 
 			return nil, err
 		}
 		last := &events[len(events)-1]
-		if at = last.EventID; last.Job != nil {
-			s.last = at
+		if at = last.EventID; last.Job == nil {
+			return events, nil
 		}
-		return events, nil
+		s.last = at
+		if s.log.Long() {
+			last.Job, err = s.longEnd(ctx, *last.Job)
+		}
+		return events, err
 	}
+}
+
+// pushing is what a long end takes of memory, for each byte of its text, until it is sent.
+const pushing = 6
+
+// longEnd puts a long text into the job of an event.
+func (s *stream) longEnd(ctx context.Context, j ringback.Job) (*ringback.Job, error) {
+	o, err := s.node.openEnd(ctx, s.job.Project, s.job.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	s.held.Shrink(0) // another try
+	if err := s.held.Grow(ctx, pushing*o.size()); err != nil {
+		return nil, err
+	}
+	return &j, o.putText(&j)
 }
 
 // ours cuts off what another node pushes: the attempt that it makes, and all behind.

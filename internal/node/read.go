@@ -11,60 +11,33 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
-	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Job gives a job with its answer, and with the provider's request if that is
-// wanted. Errors: not found; gone, when its content is deleted.
-func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
-	v, _, err := n.look(ctx, project, id, includeRequest)
-	return v, err
-}
-
-// look is Job, and tells whether the job is not wanted when nobody watches it.
-func (n *Node) look(ctx context.Context, project, id string, includeRequest bool) (v ringback.Job, cancels bool, err error) {
+// Exists tells whether there is a job with content; its errors are those of OpenJob.
+func (n *Node) Exists(ctx context.Context, project, id string) error {
 	job, err := parseID(id)
 	if err != nil {
-		return v, false, err
+		return err
 	}
-	parts := store.PartAnswer | store.PartPartial | store.PartWebhook
-	if includeRequest {
-		parts |= store.PartRequest
-	}
-	j, c, err := n.store.Job(ctx, project, job, parts)
+	j, _, err := n.store.Job(ctx, project, job, 0)
 	if errors.Is(err, store.ErrGone) {
-		return v, false, gone(id, j)
+		return gone(id, j)
 	}
-	if err != nil {
-		return v, false, userError(id, err)
-	}
-	v, cancels = n.view(&j), j.Options.OnDisconnect == ringback.DisconnectCancel
-	v.StreamURL = n.streamURL(v.ID)
-	v.Webhook, v.Request, v.PartialResult = viewWebhook(c.Webhook), c.Request, string(c.Partial)
-	if includeRequest {
-		v.ProviderHeaders = j.Options.ProviderHeaders
-	}
-	if j.Status == ringback.Completed {
-		text, err := provider.Text(j.Protocol, c.Answer)
-		if err != nil {
-			return v, cancels, fmt.Errorf("read the answer of job %s: %w", id, err)
-		}
-		v.Result, v.Response, v.PartialResult = &text, c.Answer, ""
-	}
-	return v, cancels, nil
+	return userError(id, err)
 }
 
-// Wait gives a job when it has ended, or as it is after d. Who waits watches the job,
+// WaitJob gives a job when it has ended, or as it is after d. Who waits watches the job,
 // and who leaves before that, by ctx, has left: see ringback.DisconnectCancel.
-func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (v ringback.Job, err error) {
+func (n *Node) WaitJob(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (o *Opened, err error) {
 	job, err := parseID(id)
 	if err != nil {
-		return ringback.Job{}, err
+		return nil, err
 	}
 	present, cancels, known := n.hub.Attend(job), false, false
 	defer func() {
-		if left := present(); left == 0 && cancels && ctx.Err() != nil && !v.Status.Terminal() {
+		ended := o != nil && o.Status.Terminal()
+		if left := present(); left == 0 && cancels && ctx.Err() != nil && !ended {
 			n.abandoned(project, job)
 		}
 	}()
@@ -72,11 +45,16 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 	defer timer.Stop()
 	for {
 		moved, leave := n.hub.Watch(job)
-		v, cancels, err = n.look(context.WithoutCancel(ctx), project, id, includeRequest)
-		if err != nil || v.Status.Terminal() {
+		o, err = n.look(context.WithoutCancel(ctx), project, id, includeRequest)
+		if err != nil {
 			leave()
-			return v, err
+			return nil, err
 		}
+		if o.Status.Terminal() {
+			leave()
+			return n.opened(context.WithoutCancel(ctx), o, n.orRefuse)
+		}
+		cancels = o.stored.Options.OnDisconnect == ringback.DisconnectCancel
 		if cancels && !known { // the node that runs it has to know, too
 			_, watching := n.hub.Read(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, project, job) })
 			present()
@@ -94,8 +72,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 		}
 		leave()
 		if over {
-			v, err = n.Job(context.WithoutCancel(ctx), project, id, includeRequest)
-			return v, err
+			return n.OpenJob(context.WithoutCancel(ctx), project, id, includeRequest)
 		}
 	}
 }

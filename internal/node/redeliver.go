@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -115,7 +116,12 @@ func (n *Node) sendAgain(ctx context.Context, project string, d *store.Delivery,
 // widened returns the stored body of a delivery with what a form has and the body has not;
 // nil if nothing is missing. Reduced again it is the stored one, byte for byte.
 func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) ([]byte, error) {
-	p, err := n.store.Payload(ctx, d.ID)
+	held := n.memory.reads.Grant()
+	defer held.Release()
+	p, err := n.payload(&store.Delivery{ID: d.ID, Form: ringback.WebhookFull}, n.orRefuse(held)) // as it is stored
+	if err == nil && p.Left > 0 {
+		err = n.orRefuse(held)(rebuilding * int64(len(p.Body)))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +132,7 @@ func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, f
 	if e.Result != nil && (form == ringback.WebhookResult || len(e.Response) > 0) || e.PartialResult != "" {
 		return nil, nil
 	}
-	_, c, err := n.contentOf(ctx, project, d.JobID)
+	_, c, err := n.contentOf(ctx, project, d.JobID, held)
 	if err != nil {
 		return nil, err
 	}
@@ -141,11 +147,30 @@ func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, f
 	return body, nil
 }
 
-// contentOf reads a job with what its webhook carries.
-func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID) (j store.Job, c content, err error) {
-	j, stored, err := n.store.Job(ctx, project, id, store.PartAnswer|store.PartPartial)
+// rebuilding is what it takes of memory, for each byte of an answer, to make a webhook of
+// it once more: its text, both encoded, in canonical form, and packed.
+const rebuilding = 6
+
+// contentOf reads a job with what its webhook carries. What is large takes memory first.
+func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID, held *memory.Grant) (j store.Job, c content, err error) {
+	j, stored, err := n.store.Job(ctx, project, id, store.PartAnswer|store.PartPartial|store.LeaveLarge)
 	if err != nil {
 		return j, c, err
+	}
+	take := n.orRefuse(held)
+	for part, packed := range stored.Left {
+		text, err := n.unpack(id, part, packed, take)
+		if err == nil {
+			err = take(rebuilding * int64(len(text)))
+		}
+		if err != nil {
+			return j, c, err
+		}
+		if part == store.PartAnswer {
+			stored.Answer = text
+		} else {
+			stored.Partial = text
+		}
 	}
 	c = content{answer: stored.Answer, partial: string(stored.Partial)}
 	if j.Status == ringback.Completed {
@@ -160,7 +185,9 @@ func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID) (j s
 // sendElsewhere adds a delivery of a job's end to another place. Its first try is the one
 // that was asked for; the schedule goes on from there.
 func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID, to webhook.Target, form ringback.WebhookBody) (*store.Delivery, error) {
-	j, c, err := n.contentOf(ctx, project, job)
+	held := n.memory.reads.Grant()
+	defer held.Release()
+	j, c, err := n.contentOf(ctx, project, job, held)
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,8 @@ func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: %s", errRelayed, resp.Status)
 	}
+	held := n.memory.reads.Grant()
+	defer func() { l.OnForget(held.Release) }()
 	for e, err := range sse.Read(&talk{resp.Body, silence}, sse.Limits{Line: maxRelayed, Event: maxRelayed}) {
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
@@ -93,6 +95,10 @@ func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 		var event ringback.StreamEvent
 		if err := json.Unmarshal(e.Data, &event); err != nil {
 			return fmt.Errorf("read an event: %w", err)
+		}
+		if !held.Take(int64(len(e.Data))) {
+			l.Fail(n.refuseRead())
+			return nil
 		}
 		l.Append(event)
 	}

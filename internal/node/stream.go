@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -108,6 +109,28 @@ func (s *Stream) Await(after ringback.EventID, w *Waiter) { s.log.Await(after, s
 // Forget takes back an Await, of any stream of the job that is open. The waiter may be
 // on its way.
 func (s *Stream) Forget(w *Waiter) { s.log.Forget(w) }
+
+// IsLong reports whether an event ends a job whose answer is long: it is not in the event,
+// but in what OpenEnd gives.
+func (s *Stream) IsLong(e *ringback.StreamEvent) bool { return e.Job != nil && s.log.Long() }
+
+// endFor is how long the end of a job may wait for memory for the job's answer.
+const endFor = 30 * time.Second
+
+// OpenEnd opens the job at its end, and waits for memory if need be.
+func (s *Stream) OpenEnd(ctx context.Context) (*Opened, error) {
+	return s.node.openEnd(ctx, s.project, s.job)
+}
+
+func (n *Node) openEnd(ctx context.Context, project string, job uuid.UUID) (*Opened, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, endFor, n.refuseRead())
+	defer cancel()
+	o, err := n.look(ctx, project, job.String(), false)
+	if err != nil {
+		return nil, err
+	}
+	return n.opened(ctx, o, func(g *memory.Grant) func(int64) error { return orWait(ctx, g) })
+}
 
 // Job is the id of the job.
 func (s *Stream) Job() uuid.UUID { return s.job }

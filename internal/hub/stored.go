@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/ringback/ringback"
+)
+
+// stored is an event as it is stored, one a line.
+type stored struct {
+	Attempt int64              `json:"a"`
+	Number  int64              `json:"n"`
+	Type    ringback.EventType `json:"t,omitempty"` // "" is job.delta
+	At      int64              `json:"at,omitempty"`
+	Model   string             `json:"m,omitempty"`
+	Kind    kind               `json:"k,omitempty"`
+	Index   int32              `json:"i,omitempty"`
+	Text    string             `json:"x,omitempty"`
+}
+
+// Encode gives the log as it is stored.
+func (l *Log) Encode() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flush()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for i, e := range l.entries {
+		s := stored{Attempt: e.id.Attempt, Number: e.id.Number, Kind: e.kind, Index: e.index}
+		if e.other != nil {
+			s.Type, s.Model = e.other.Type, e.other.Model
+			if !e.other.Timestamp.IsZero() {
+				s.At = e.other.Timestamp.UnixMilli()
+			}
+		} else {
+			s.Text = l.event(i).Text
+		}
+		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
+	}
+	return b.Bytes()
+}
+
+// Decode gives the events that Encode has written, oldest first, some hundred at a time.
+func Decode(encoded io.Reader) iter.Seq2[[]ringback.StreamEvent, error] {
+	return func(yield func([]ringback.StreamEvent, error) bool) {
+		dec := json.NewDecoder(encoded)
+		for {
+			events, err := decodeSome(dec)
+			if len(events) > 0 && !yield(events, nil) || errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read stored events: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// decodeSome reads about as many events as behind gives.
+func decodeSome(dec *json.Decoder) (events []ringback.StreamEvent, err error) {
+	for bytes := 0; len(events) < mostEvents && bytes < mostBytes; {
+		var s stored
+		if err := dec.Decode(&s); err != nil {
+			return events, err
+		}
+		if int(s.Kind) >= len(kinds) {
+			return events, fmt.Errorf("there is no kind %d", s.Kind)
+		}
+		bytes += len(s.Text)
+		events = append(events, s.event())
+	}
+	return events, nil
+}
+
+func (s stored) event() ringback.StreamEvent {
+	e := ringback.StreamEvent{Type: s.Type, EventID: ringback.EventID{Attempt: s.Attempt, Number: s.Number}, Model: s.Model}
+	if s.At != 0 {
+		e.Timestamp = ringback.Time{Time: time.UnixMilli(s.At).UTC()}
+	}
+	if s.Type == "" {
+		e.Type, e.Delta = ringback.EventDelta, &ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index), Text: s.Text}
+	}
+	return e
+}

@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/longjson"
+	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// unpack reads a body that is packed bytes long in the store. take takes memory before
+// it is allocated, or fails: first for what the store reads, which it holds twice, then
+// for what comes out of it.
+func (n *Node) unpack(owner uuid.UUID, part store.Parts, packed int64, take func(bytes int64) error) ([]byte, error) {
+	if err := take(2 * packed); err != nil {
+		return nil, err
+	}
+	b, err := n.store.Blob(context.Background(), owner, part)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(b.Bytes) == 0:
+		return nil, store.ErrGone
+	case !b.Zstd:
+		return b.Bytes, nil
+	}
+	if err := take(b.Size()); err != nil {
+		return nil, err
+	}
+	return b.Open()
+}
+
+// orRefuse takes memory for a read, or refuses it. What is larger than most of the budget
+// passes when little else is being read: it counts as that.
+func (n *Node) orRefuse(g *memory.Grant) func(bytes int64) error {
+	most := n.memory.reads.Largest() / 4 * 3
+	return func(bytes int64) error {
+		bytes = min(bytes, most-g.Taken())
+		if bytes > 0 && !g.Take(bytes) {
+			return n.refuseRead()
+		}
+		return nil
+	}
+}
+
+// orWait takes memory, and waits for it until ctx ends.
+func orWait(ctx context.Context, g *memory.Grant) func(bytes int64) error {
+	return func(bytes int64) error { return g.Grow(ctx, bytes) }
+}
+
+// parts are the large parts of jobs that are read now. All who read one share its bytes.
+type parts struct {
+	mu   sync.Mutex
+	open map[partKey]*openPart
+}
+
+// partKey tells apart what a part of a job is in the course of the job.
+type partKey struct {
+	job    uuid.UUID
+	fence  int64
+	status ringback.Status
+	part   store.Parts
+}
+
+type openPart struct {
+	ready chan struct{} // closed when what follows is there
+	text  []byte
+	long  map[string]longjson.Value // the members of a job that are made of it
+	err   error
+	held  *memory.Grant
+
+	readers int // the lock of all parts guards it
+}
+
+var errNotRead = errors.New("the part was not read")
+
+// openPart reads a part that is packed bytes long in the store, once for all who have it
+// open. release must be called, if there is no error.
+func (n *Node) openPart(ctx context.Context, j *store.Job, part store.Parts, packed int64, taking func(*memory.Grant) func(bytes int64) error) (p *openPart, release func(), err error) {
+	key := partKey{j.ID, j.Fence, j.Status, part}
+	p, first := n.parts.enter(key, n.memory.reads.Grant())
+	release = sync.OnceFunc(func() { n.parts.leave(key, p) })
+	if first {
+		n.readPart(p, key, j.Protocol, packed, taking(p.held))
+	} else {
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+			release()
+			return nil, nil, context.Cause(ctx)
+		}
+	}
+	if p.err != nil {
+		release()
+		return nil, nil, p.err
+	}
+	return p, release, nil
+}
+
+func (n *Node) readPart(p *openPart, key partKey, protocol string, packed int64, take func(bytes int64) error) {
+	defer func() {
+		if p.err != nil {
+			n.parts.forget(key, p) // who comes next tries again
+		}
+		close(p.ready)
+	}()
+	p.text, p.err = n.unpack(key.job, key.part, packed, take)
+	p.held.Shrink(int64(len(p.text)))
+	if p.err == nil {
+		p.long, p.err = longMembers(key.part, protocol, p.text)
+	}
+}
+
+// longMembers are the members of a job that a part of its content is, or makes.
+func longMembers(part store.Parts, protocol string, text []byte) (map[string]longjson.Value, error) {
+	switch part {
+	case store.PartRequest:
+		return map[string]longjson.Value{"request": longjson.Compact(text)}, nil
+	case store.PartPartial:
+		return map[string]longjson.Value{"partial_result": longjson.Text(text)}, nil
+	default:
+		parts, err := provider.TextParts(protocol, text)
+		if err != nil {
+			return nil, fmt.Errorf("read an answer: %w", err)
+		}
+		return map[string]longjson.Value{"result": longjson.Joined(parts), "response": longjson.Compact(text)}, nil
+	}
+}
+
+func (all *parts) enter(key partKey, held *memory.Grant) (p *openPart, first bool) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	p = all.open[key]
+	if first = p == nil; first {
+		if all.open == nil {
+			all.open = map[partKey]*openPart{}
+		}
+		p = &openPart{ready: make(chan struct{}), err: errNotRead, held: held}
+		all.open[key] = p
+	}
+	p.readers++
+	return p, first
+}
+
+func (all *parts) forget(key partKey, p *openPart) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.open[key] == p {
+		delete(all.open, key)
+	}
+}
+
+func (all *parts) leave(key partKey, p *openPart) {
+	all.mu.Lock()
+	p.readers--
+	last := p.readers == 0
+	if last && all.open[key] == p {
+		delete(all.open, key)
+	}
+	all.mu.Unlock()
+	if last {
+		p.held.Release()
+	}
+}
