@@ -25,8 +25,12 @@ import (
 // 529, 503) may well refuse the same job three times and answer others in between:
 // that is what a rate limit is. Such a job ends at its max_wait at the latest.
 const (
-	// heldAfter is how many different jobs are refused in a row when a key is held.
-	heldAfter = 3
+	// heldAfter is how many different jobs are refused in a row when a key is held, and
+	// provenHeldAfter is the same for a key that was answered within provenFor: several
+	// prompts that a firewall dislikes may well come in a row.
+	heldAfter       = 3
+	provenHeldAfter = 10
+	provenFor       = time.Minute
 	// faultAfter is how many refusals of a job, with an answer to another one after the
 	// first of them, are its own fault.
 	faultAfter = 3
@@ -44,7 +48,17 @@ const (
 type keyRecord struct {
 	calls    int64
 	answered int64               // the latest call that was answered
+	at       time.Time           // when a call was last answered
 	refused  map[uuid.UUID]int64 // jobs whose call was refused after that one began
+	holds    bool                // these have begun a hold
+}
+
+// condemned reports whether the refusals in a row are enough to hold the key.
+func (r *keyRecord) condemned(now time.Time) bool {
+	if now.Sub(r.at) < provenFor {
+		return len(r.refused) >= provenHeldAfter
+	}
+	return len(r.refused) >= heldAfter
 }
 
 // ownRefusals are those of one job.
@@ -112,7 +126,8 @@ func (s *slots) refusedKey(t *ticket, c cause, named time.Time) keyRefusal {
 	own.count++
 	own.call, own.at, own.cause = t.call, now, c
 	own.until = later(now.Add(s.gate.Pause(own.count)), named)
-	return keyRefusal{hold: held || len(rec.refused) >= heldAfter, fault: own.against >= faultAfter && rec.answered > own.first, until: own.until}
+	rec.holds = rec.holds || rec.condemned(now)
+	return keyRefusal{hold: held || rec.condemned(now), fault: own.against >= faultAfter && rec.answered > own.first, until: own.until}
 }
 
 // answeredKey notes that a call was accepted: its key works. It tells whether that
@@ -121,18 +136,18 @@ func (s *slots) answeredKey(t *ticket) (freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.records[t.provider]
-	rec.answered = max(rec.answered, t.call)
-	held := len(rec.refused) >= heldAfter
+	rec.answered, rec.at = max(rec.answered, t.call), time.Now()
 	for job, call := range rec.refused {
 		if call < rec.answered {
 			delete(rec.refused, job)
 		}
 	}
-	if held && len(rec.refused) < heldAfter {
-		s.keys[t.provider].Free()
-		return true
+	if !rec.holds || rec.condemned(rec.at) {
+		return false
 	}
-	return false
+	rec.holds = false
+	s.keys[t.provider].Free()
+	return true
 }
 
 // answeredElsewhere notes that another node was answered with a key, after all that
@@ -142,7 +157,7 @@ func (s *slots) answeredElsewhere(provider string) {
 	defer s.mu.Unlock()
 	rec := s.records[provider]
 	rec.calls++
-	rec.answered = rec.calls
+	rec.answered, rec.at, rec.holds = rec.calls, time.Now(), false
 	clear(rec.refused)
 }
 

@@ -120,6 +120,33 @@ func TestOneBlockedPromptDelaysNoGoodJob(t *testing.T) {
 	}
 }
 
+func TestSeveralBlockedPromptsInARowDelayNoGoodJob(t *testing.T) {
+	t.Parallel()
+	wall := blocks("blocked", 403)
+	s, log := journaled(setup{node: realPauses, upstream: wall.before})
+	w := start(t, s)
+	w.end(w.ask("sim/echo", "good").ID)
+	var blocked []string
+	for n := range 8 {
+		blocked = append(blocked, w.ask("sim/echo", "blocked").ID)
+		w.eventually("its refusal", func() bool { return wall.refused() > n })
+	}
+	for range 20 {
+		got := w.end(w.ask("sim/echo", "good").ID)
+		if waited := w.ledger(got.ID)[0].StartedAt.Sub(got.CreatedAt.Time); waited > 5*time.Second {
+			t.Errorf("a good job waited %s", waited)
+		}
+	}
+	for _, id := range blocked {
+		if got := w.end(id); got.Status != ringback.Failed || got.ErrorDetail.Code != ringback.CodeProviderRejected {
+			t.Errorf("a blocked job: got %s %+v", got.Status, got.ErrorDetail)
+		}
+	}
+	if got := log.of(t, "model", "*"); len(got) > 0 {
+		t.Errorf("the key was held for the blocked ones: %v", got)
+	}
+}
+
 func TestOneRefusalAmongManyJobsCostsAboutASecond(t *testing.T) {
 	t.Parallel()
 	jobs := 400
