@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
 	"internal/store/cell":        {"."},
-	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
+	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell", "internal/shortage"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
 	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},

@@ -339,10 +339,10 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 		if !n.tryAgain(err) {
 			return
 		}
-		if !unreached {
+		if !unreached && n.tellsAgain(tries, err) {
 			n.log.Error("try not stored, trying again", "delivery_id", d.ID, "err", err)
 		}
-		if !n.pause(jitter(settlePause)) {
+		if !n.pause(pauseAfter(tries, err)) {
 			return
 		}
 		if tries == settleTries && !mayPass(err) { // what the receiver said can't be stored

@@ -57,7 +57,7 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 
 // unclaimed tells and logs that nothing was claimed, since that failed.
 func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
-	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.noLease(err) && err != nil && !errors.Is(err, errPanic) {
+	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.isHeld(step, err) && !n.noLease(err) && err != nil && !errors.Is(err, errPanic) {
 		n.log.Error("waiting work not claimed", "step", step, "err", err)
 	}
 	return err != nil

@@ -29,7 +29,7 @@ func (n *Node) expire(ctx context.Context) error {
 			n.tellRefusals(time.Now())
 			n.tellShortages(time.Now())
 			n.tellHoldsOver()
-			n.keepHouse(ctx, "expire jobs", func() error { return n.expireJobs(ctx, now) })
+			n.keepHouse(ctx, stepExpire, func() error { return n.expireJobs(ctx, now) })
 			n.keepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
 			if time.Since(checked) >= checkEvery {
 				checked = time.Now()
@@ -84,7 +84,7 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 // complain logs the error of a loop, which goes on. What a full disk, a store out of
 // reach, a lost lease or the end of the process causes is told elsewhere.
 func (n *Node) complain(ctx context.Context, step string, err error) {
-	if ctx.Err() != nil || n.outOfReach(step, err) || n.noLease(err) || errors.Is(err, errPanic) {
+	if ctx.Err() != nil || n.outOfReach(step, err) || n.isHeld(step, err) || n.noLease(err) || errors.Is(err, errPanic) {
 		return
 	}
 	if err != nil && !n.noteFull(err) {

@@ -201,6 +201,7 @@ type Node struct {
 	holdLog  holdLog
 	refusals refusals
 	outage   outage
+	held     heldDatabase
 
 	shortages  refusals     // calls that could not begin since this machine had run short
 	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun for that reason

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -68,13 +69,38 @@ func (o *outage) end() (over time.Duration) {
 	return over
 }
 
+// heldDatabase is a spell in which another program holds the database: a line when it begins and
+// one when it is over.
+type heldDatabase struct{ since atomic.Int64 } // milliseconds since 1970; 0: it is not held
+
+// stepExpire is the step that finds out whether the database is held no more: it writes
+// each second, and waits for no row that another one has locked.
+const stepExpire = "expire jobs"
+
+// isHeld reports whether a step of a loop failed since another program holds the
+// database. It is logged here, once; the loop goes on trying.
+func (n *Node) isHeld(step string, err error) bool {
+	if err == nil && step == stepExpire {
+		if since := n.held.since.Swap(0); since > 0 {
+			n.log.Info("the database is not held any more", "ms", time.Now().UnixMilli()-since)
+		}
+	}
+	if !errors.Is(err, store.ErrBusy) {
+		return false
+	}
+	if n.held.since.CompareAndSwap(0, time.Now().UnixMilli()) {
+		n.log.Warn("another program holds the database: nothing can be stored until it lets go", "step", step, "err", err)
+	}
+	return true
+}
+
 // insist repeats a step of the start until it succeeds, as long as it fails since
 // the store can't be reached: a process that ends then is only started again.
 func (n *Node) insist(ctx context.Context, step string, do func() error) error {
 	const first, most = 250 * time.Millisecond, 4 * time.Second
 	for pause := first; ; pause = min(2*pause, most) {
 		err := do()
-		if !n.outOfReach(step, err) && !errors.Is(err, store.ErrUnknown) {
+		if !n.outOfReach(step, err) && !n.isHeld(step, err) && !errors.Is(err, store.ErrUnknown) {
 			return err
 		}
 		if !sleep(ctx, jitter(pause)) {
@@ -95,7 +121,7 @@ func Refusal(err error) *ringback.Error {
 	const again = 5
 	switch {
 	case errors.Is(err, store.ErrBusy):
-		return &ringback.Error{Code: ringback.Unavailable, Message: "another program holds the server's database; try again in a moment", RetryAfterSeconds: again}
+		return &ringback.Error{Code: ringback.Unavailable, Message: "another program holds the server's database, or a part of it; try again in a moment", RetryAfterSeconds: again}
 	case errors.Is(err, store.ErrFull):
 		return &ringback.Error{Code: ringback.Unavailable, Message: "the server's disk is full; try again later", RetryAfterSeconds: 30}
 	case errors.Is(err, store.ErrClosed):

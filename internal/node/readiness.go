@@ -26,8 +26,11 @@ func (n *Node) Readiness() Readiness {
 	note("doors", n.draining.Load(), "stopping")
 	note("disk", n.diskFull(), "free space is below the reserve")
 	note("memory", n.memory.door.Full(), "as much is being read as memory allows")
+	if since := n.held.since.Load(); since > 0 {
+		note("database", true, "held by another program since "+time.UnixMilli(since).UTC().Format(time.RFC3339))
+	}
 	l := n.life.Load()
-	if l.shared() {
+	if l.shared() && r.Checks["database"] == "" {
 		r.Checks["database"] = "ok"
 		if why := n.lost(l); why != "" {
 			r.Checks["database"], r.Checks["queue"] = why, "unknown"

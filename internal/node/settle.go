@@ -40,10 +40,10 @@ func (n *Node) settle(j *store.Job, res result, f *feed) {
 			n.giveUp(born)
 			return
 		}
-		if !unreached { // of which one line is enough, however many wait
+		if !unreached && n.tellsAgain(tries, err) { // else one line is enough, however many wait
 			n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
 		}
-		if !n.pause(jitter(settlePause)) {
+		if !n.pause(pauseAfter(tries, err)) {
 			n.giveUp(born)
 			n.running.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial, events: res.events})
 			return
@@ -91,6 +91,23 @@ const (
 	// stored, unless it is the store that can't take anything now.
 	settleTries = 5
 )
+
+// settlePatience bounds the pause of a settle that waits for a lock of another program: to
+// ask for it keeps others waiting.
+const settlePatience = 4 * time.Second
+
+// pauseAfter is the pause after so many tries of a settle that failed.
+func pauseAfter(tries int, err error) time.Duration {
+	if !errors.Is(err, store.ErrBusy) {
+		return jitter(settlePause)
+	}
+	return jitter(min(settlePause<<min(tries-1, 8), settlePatience))
+}
+
+// tellsAgain reports whether a settle that failed is worth a line in the log.
+func (n *Node) tellsAgain(tries int, err error) bool {
+	return !errors.Is(err, store.ErrBusy) || tries%10 == 1 && n.held.since.Load() == 0
+}
 
 // mayPass tells whether an error has nothing to do with what was to be stored.
 func mayPass(err error) bool {

@@ -22,6 +22,8 @@
 //     own. (Within the batch nothing may run after a failed statement: SQLite
 //     has then perhaps rolled back by itself, and what follows would commit
 //     alone.)
+//   - Where several of them in a row are then blocked by something outside, those left
+//     get that error untried: each would wait as long once more.
 //   - After a commit whose outcome is unknown, the store is asked whether it
 //     landed. If it did, its members are answered as if nothing had happened;
 //     if not, they run again.
@@ -63,6 +65,9 @@ type Config[T Tx] struct {
 	// Again tells whether a batch that failed so is worth another run as it is: what
 	// stood in its way may be gone. Nil means that none is.
 	Again func(error) bool
+	// Blocked reports whether an error says that something outside stood in a member's
+	// way: a lock that another program holds, say. Nil means that none does.
+	Blocked func(error) bool
 	// Unknown tells whether the error of a commit leaves its outcome unknown.
 	// Nil means that no error does.
 	Unknown func(error) bool
@@ -177,7 +182,7 @@ func (q *Queue[T]) run() {
 		if batch == nil {
 			return
 		}
-		q.commit(batch)
+		_ = q.commit(batch) // its members have been answered
 		if q.cfg.Between != nil {
 			q.cfg.Between()
 		}
@@ -232,8 +237,8 @@ func (q *Queue[T]) leave(m *member[T]) error {
 }
 
 // commit writes a batch as one transaction or, where that fails, each member
-// as its own.
-func (q *Queue[T]) commit(batch []*member[T]) {
+// as its own. It returns the error of a transaction that failed.
+func (q *Queue[T]) commit(batch []*member[T]) error {
 	refused, err := q.transact(batch)
 	for n := 1; err != nil && n < runs && q.cfg.Again != nil && q.cfg.Again(err); n++ {
 		refused, err = q.transact(batch)
@@ -242,17 +247,36 @@ func (q *Queue[T]) commit(batch []*member[T]) {
 		for i, m := range batch {
 			q.answer(m, refused[i])
 		}
-		return
+		return nil
 	}
 	_, notBegun := errors.AsType[beginError](err)
 	if q.died(err) || len(batch) == 1 || notBegun || errors.Is(err, ErrUnknown) {
 		for _, m := range batch {
 			m.result <- err
 		}
-		return
+		return err
 	}
+	q.commitEach(batch)
+	return err
+}
+
+// maxBlocked is how many members in a row may be blocked before those of their kind are
+// not tried any more: what ends work and what brings more often wait for different rows.
+const maxBlocked = 3
+
+// commitEach writes each member of a batch that failed by itself.
+func (q *Queue[T]) commitEach(batch []*member[T]) {
+	blocked := map[bool][]error{} // by First: those in a row
 	for _, m := range batch {
-		q.commit([]*member[T]{m})
+		if errs := blocked[m.First]; len(errs) == maxBlocked {
+			m.result <- errs[0]
+			continue
+		}
+		if err := q.commit([]*member[T]{m}); err != nil && q.cfg.Blocked != nil && q.cfg.Blocked(err) {
+			blocked[m.First] = append(blocked[m.First], err)
+		} else {
+			delete(blocked, m.First)
+		}
 	}
 }
 

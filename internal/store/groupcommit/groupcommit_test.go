@@ -349,3 +349,34 @@ func TestATransactionThatCannotBeginIsTriedOnceForAll(t *testing.T) {
 		t.Errorf("transactions begun: got %d, want 2", begins)
 	}
 }
+
+func TestMembersBlockedFromOutsideDoNotKeepTheOthersWaitingInTurn(t *testing.T) {
+	d := newDisk()
+	locked := errors.New("another program holds the row")
+	q := open(t, d, func(c *Config[*memTx]) { c.Blocked = func(err error) bool { return errors.Is(err, locked) } })
+	waits := 0
+	blocked := func(first bool) Write[*memTx] {
+		return Write[*memTx]{First: first, Run: func(tx *memTx) error {
+			tx.put("nothing")
+			waits++
+			return locked
+		}}
+	}
+	var writes []Write[*memTx]
+	for range 100 {
+		writes = append(writes, blocked(true))
+	}
+	writes = append(writes, row("a"), blocked(false), row("b"))
+	errs := together(t, d, q, writes...)
+	for i, err := range errs[:100] {
+		if !errors.Is(err, locked) {
+			t.Fatalf("member %d: got %v, want %v", i, err, locked)
+		}
+	}
+	if errs[100] != nil || errs[102] != nil {
+		t.Errorf("the others: got %v and %v, want success", errs[100], errs[102])
+	}
+	if waits > 6 { // one for the batch, three for those who end work, one for the other, and one to spare
+		t.Errorf("%d members waited in turn, want a few", waits)
+	}
+}

@@ -22,6 +22,8 @@ type bodyRow struct {
 	owner uuid.UUID
 	part  part
 	store.Blob
+
+	upload uuid.UUID // under which it is there already; uuid.Nil: it is not
 }
 
 var putBodies = insertInto("bodies", "ON CONFLICT (owner, part) DO UPDATE SET zstd = excluded.zstd, bytes = excluded.bytes",
@@ -36,12 +38,32 @@ func (t *tx) putBody(owner uuid.UUID, p part, b store.Blob) {
 	if b.Bytes == nil {
 		b.Bytes = []byte{}
 	}
+	row := bodyRow{owner, p, b, t.uploaded(b)}
+	if up := t.uploads; row.upload != uuid.Nil {
+		t.after(func() { up.adopted[row.upload] = true })
+	}
+	if row.upload == uuid.Nil {
+		t.bytes += len(b.Bytes)
+	}
 	t.writes++
 	for i := range t.bodies {
 		if t.bodies[i].owner == owner && t.bodies[i].part == p {
-			t.bodies[i].Blob = b
+			t.bodies[i] = row
 			return
 		}
 	}
-	t.bodies = append(t.bodies, bodyRow{owner, p, b})
+	t.bodies = append(t.bodies, row)
+}
+
+// spillBodies turns the bodies that are to be written into statements.
+func (t *tx) spillBodies() (statements []statement) {
+	sent := t.bodies[:0:0]
+	for _, b := range t.bodies {
+		if b.upload == uuid.Nil {
+			sent = append(sent, b)
+		} else {
+			statements = append(statements, adopt(b)...)
+		}
+	}
+	return append(putBodies.of(sent), statements...)
 }

@@ -14,7 +14,7 @@ import (
 
 // Cancel implements store.Jobs.
 func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (job store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
+	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
 		Bytes: 4 * rowBytes,
 		Run: func(t *tx) error {
 			var err error

@@ -155,7 +155,7 @@ func (t *tx) keepContent(d *store.Delivery) {
 
 // Redeliver implements store.Deliveries.
 func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
+	err := s.writeLarge(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {
 			row, err := t.delivery(id)
@@ -163,6 +163,9 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r s
 				err = store.RefuseRedeliver(row.Delivery, project)
 			}
 			if err != nil {
+				return err
+			}
+			if err := t.wants(r.Body); err != nil {
 				return err
 			}
 			if row.due >= 0 {
@@ -186,7 +189,7 @@ func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r s
 
 // AddDelivery implements store.Deliveries.
 func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
+	err := s.writeLarge(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes + len(d.Body.Bytes),
 		Run: func(t *tx) error {
 			j, err := t.job(job)
@@ -198,6 +201,9 @@ func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, 
 			}
 			if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
 				return err // nil: it is there already
+			}
+			if err := t.wants(d.Body); err != nil {
+				return err
 			}
 			t.addDelivery(&j, &d)
 			return nil

@@ -16,7 +16,21 @@ const (
 	codeMoved    = "RB001" // a row is not as the writer saw it
 	codeNoCommit = "RB002" // the writer is gone, or has fenced this commit off
 	codeNoLease  = "RB003"
+	codeNoUpload = "RB004" // content that was uploaded is not there any more
 )
+
+// PostgreSQL's own, of statements that waited for too long.
+const (
+	codeLocked   = "55P03" // lock_not_available: lock_timeout
+	codeCanceled = "57014" // query_canceled: statement_timeout
+)
+
+// isBlocked reports whether a transaction failed since others hold what it needs, or the
+// server is too slow for it now.
+func isBlocked(err error) bool {
+	c := code(err)
+	return c == codeLocked || c == codeCanceled
+}
 
 // readOnly is read_only_sql_transaction: a failover, and we are at the old server.
 const readOnly = "25006"
@@ -37,6 +51,8 @@ func fault(err error) error {
 		return err
 	case c == codeNoLease:
 		return fmt.Errorf("%w: %w", store.ErrNoLease, err)
+	case c == codeLocked:
+		return fmt.Errorf("%w: %w", store.ErrBusy, err)
 	case c == "53100": // disk_full
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	case cannotServe(c), c == "" && isBroken(err):
@@ -48,7 +64,7 @@ func fault(err error) error {
 
 // known tells whether an error has its name already.
 func known(err error) bool {
-	for _, name := range []error{store.ErrUnavailable, store.ErrNoLease, store.ErrSwept, store.ErrFull, store.ErrTooNew} {
+	for _, name := range []error{store.ErrUnavailable, store.ErrNoLease, store.ErrSwept, store.ErrFull, store.ErrBusy, store.ErrTooNew} {
 		if errors.Is(err, name) {
 			return true
 		}
@@ -69,7 +85,7 @@ func unavailable(err error) error {
 func cannotServe(code string) bool {
 	switch code {
 	case readOnly,
-		"55P03", "57014", // lock_not_available, query_canceled
+		codeCanceled,
 		"40001", "40P01", // serialization_failure, deadlock_detected, time and again
 		"25P03", "57P05": // idle timeouts
 		return true
@@ -93,8 +109,8 @@ func isBroken(err error) bool {
 func isTransient(err error) bool {
 	switch code(err) {
 	case codeMoved, codeNoCommit,
-		"23505",                   // unique_violation: a job or a key that is there already
-		"40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
+		"23505",          // unique_violation: a job or a key that is there already
+		"40001", "40P01": // serialization_failure, deadlock_detected
 		return true
 	default:
 		return false

@@ -331,7 +331,7 @@ func rowsOf(jobs []store.Whole) *importRows {
 			if b.Bytes == nil {
 				b.Bytes = []byte{}
 			}
-			rows.bodies = append(rows.bodies, bodyRow{b.Owner, part(b.Part), b.Blob})
+			rows.bodies = append(rows.bodies, bodyRow{owner: b.Owner, part: part(b.Part), Blob: b.Blob})
 		}
 	}
 	return rows

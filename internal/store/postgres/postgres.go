@@ -74,6 +74,8 @@ type Store struct {
 	waiting *waiting
 	leases  *leases
 	signals *signals
+	// uploading holds a place for each upload under way.
+	uploading chan struct{}
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -95,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting()}
+	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting(), uploading: make(chan struct{}, uploadsAtOnce)}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.close = sync.OnceValue(s.shut)
@@ -119,6 +121,7 @@ func (s *Store) open(ctx, background context.Context, cfg Config) (err error) {
 	s.commits = groupcommit.New(groupcommit.Config[*tx]{
 		Begin:   s.begin,
 		Again:   s.writer.again,
+		Blocked: isBlocked,
 		Unknown: isLost,
 		Landed:  s.writer.landed,
 		Between: s.writer.calm,

@@ -14,7 +14,7 @@ import (
 
 // Replay implements store.Jobs.
 func (s *Store) Replay(ctx context.Context, n store.NewJob) (job store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
+	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
 		Bytes: 2*rowBytes + len(n.Request.Bytes),
 		Run: func(t *tx) error {
 			var err error
@@ -34,6 +34,9 @@ func (t *tx) replay(n store.NewJob) (store.Job, error) {
 		err = store.RefuseReplay(dead, n.Job.Project)
 	}
 	if err != nil {
+		return dead, err
+	}
+	if err := t.wants(n.Request); err != nil {
 		return dead, err
 	}
 	if dead.ReplayedBy != uuid.Nil {

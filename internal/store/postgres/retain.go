@@ -32,6 +32,9 @@ func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, er
 				return err
 			}
 			n = content + rows
+			if n < limit {
+				return t.retainUploads(limit)
+			}
 			return nil
 		},
 	})

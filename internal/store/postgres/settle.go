@@ -15,7 +15,7 @@ import (
 
 // Settle implements store.Jobs.
 func (s *Store) Settle(ctx context.Context, ref store.Ref, decide store.Decide) (job store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
+	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
 		First: true,
 		Bytes: 16 * rowBytes, // its content is not known before decide has run
 		Run: func(t *tx) error {
@@ -70,6 +70,9 @@ func (t *tx) decide(j store.Job, decide store.Decide) (store.Job, error) {
 	}
 	o := decide(j)
 	j.Partial = store.Blob{}
+	if err := t.wantsOf(o); err != nil {
+		return j, err
+	}
 	return t.apply(j, o)
 }
 

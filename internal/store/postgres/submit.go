@@ -15,7 +15,7 @@ const rowBytes = 1 << 10
 
 // Submit implements store.Jobs.
 func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, replayed bool, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
+	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes + len(n.Request.Bytes),
 		Run: func(t *tx) error {
 			var err error
@@ -44,6 +44,9 @@ func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 		if stored, err := t.job(n.Job.ID); !errors.Is(err, store.ErrNotFound) {
 			return stored, false, err
 		}
+	}
+	if err := t.wants(n.Request); err != nil {
+		return n.Job, false, err
 	}
 	if n.Job.Node != "" {
 		t.claims(n.Job.Node)

@@ -45,6 +45,11 @@ type tx struct {
 	others        []statement // in order, after all of the above
 
 	effects []func()
+
+	bytes int // of content that it sends itself
+
+	// uploads are those of the move that runs; nil: it sends what it stores.
+	uploads *uploads
 }
 
 // jobRow is a job as this transaction knows it.
@@ -93,7 +98,7 @@ func (t *tx) exec(sql string, args ...any) {
 func (t *tx) spill() {
 	t.inOrder()
 	t.others = slices.Concat(t.others,
-		insertJobs.of(t.newJobs), updateJobs.of(t.changedJobs), putBodies.of(t.bodies), insertAttempts.of(t.attempts),
+		insertJobs.of(t.newJobs), updateJobs.of(t.changedJobs), t.spillBodies(), insertAttempts.of(t.attempts),
 		insertDeliveries.of(t.newDeliveries), updateDeliveries.of(t.changed), insertTries.of(t.tries))
 	for _, j := range t.changedJobs {
 		j.was, j.changed = fenceOf(&j.Job), false
@@ -121,6 +126,9 @@ func (t *tx) message() *pgx.Batch {
 	if !t.begun {
 		for _, sql := range t.w.dial.settings() {
 			b.Queue(sql)
+		}
+		if time.Now().Before(t.w.hasty) {
+			b.Queue(`SELECT set_config('lock_timeout', $1, true)`, hastyWait)
 		}
 		t.begun = true
 	}
@@ -167,7 +175,7 @@ func (t *tx) row(to []any, sql string, args ...any) error {
 
 // send makes one round trip. The rows of the last statement go to scan.
 func (t *tx) send(b *pgx.Batch, scan func(pgx.Rows) error) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout+time.Duration(t.bytes)*time.Second/leastRate)
 	defer cancel()
 	t.w.waits.Store(int64(time.Since(started)))
 	results := t.w.conn.SendBatch(ctx, b)

@@ -18,6 +18,10 @@ import (
 // hangs. It is more than the statements of a transaction are given there.
 const tripTimeout = 15 * time.Second
 
+// leastRate is how many bytes a second of content a transaction must get across, beyond
+// that time.
+const leastRate = 256 << 10
+
 // writer is the one connection that writes. Only the goroutine of the group commit
 // uses it. (Two of them, one for what ends work, were no quicker on two processors,
 // and two nodes slower: their transactions carried half as much.)
@@ -32,6 +36,10 @@ type writer struct {
 	// careful has moves read each row, since the last batch found one that was not
 	// as it was known here.
 	careful bool
+
+	// hasty is until when no lock is waited for longer than hastyWait, since another
+	// program held one.
+	hasty time.Time
 
 	// waits is since when an answer is waited for, in nanoseconds of the process; 0: it
 	// is not.
@@ -113,6 +121,9 @@ func (s *Store) begin() (*tx, error) {
 
 // again prepares the second run of a batch, if the error is worth one.
 func (w *writer) again(err error) bool {
+	if code(err) == codeLocked {
+		w.hasty = time.Now().Add(hastyFor)
+	}
 	if !isTransient(err) {
 		return false
 	}
@@ -126,6 +137,14 @@ func (w *writer) again(err error) bool {
 	defer cancel()
 	return w.connect(ctx) == nil && w.enrol(ctx) == nil
 }
+
+// Where another program holds a lock, a row's or a table's, each transaction that needs it
+// would keep all others waiting for as long as lock_timeout lets it. So after one that did,
+// the next ones wait for hastyWait only.
+const (
+	hastyFor  = 5 * time.Second
+	hastyWait = "50ms"
+)
 
 // calm ends the care that an odd batch needed.
 func (w *writer) calm() { w.careful = false }

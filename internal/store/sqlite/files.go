@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/ringback/ringback/internal/shortage"
 )
 
 // namesEvery is how often the names of the open files are checked while nothing
@@ -39,6 +41,9 @@ func rememberFiles(names ...string) (openFiles, error) {
 func (files openFiles) inPlace() error {
 	for _, f := range files {
 		now, err := os.Stat(f.name)
+		if shortage.Of(err) != "" {
+			continue // it says nothing about the file; the next look will
+		}
 		if err != nil {
 			return misplacedError{fmt.Errorf("%s was moved or removed while the server ran: %w", f.name, err)}
 		}

@@ -147,7 +147,7 @@ func (s *Store) readFor(ctx context.Context, most time.Duration, f func(q *reade
 				err = fmt.Errorf("panic in a read: %v\n%s", v, debug.Stack())
 			}
 		}()
-		err = s.transact(ctx, c, f)
+		err = fault(s.transact(ctx, c, f))
 	}
 	<-done
 	return err

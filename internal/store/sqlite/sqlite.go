@@ -184,7 +184,11 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 			f()
 		}
 	}
-	err := s.commits.Do(ctx, w)
+	return fault(s.commits.Do(ctx, w))
+}
+
+// fault gives an error of the database the name under which callers know it.
+func fault(err error) error {
 	switch {
 	case errors.Is(err, groupcommit.ErrClosed):
 		return store.ErrClosed
