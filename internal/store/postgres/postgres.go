@@ -74,8 +74,9 @@ type Store struct {
 	waiting *waiting
 	leases  *leases
 	signals *signals
-	// uploading holds a place for each upload under way.
-	uploading chan struct{}
+	// uploading and patient hold a place for each upload, and each read of large content
+	// over a slow link, that is under way.
+	uploading, patient chan struct{}
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -97,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting(), uploading: make(chan struct{}, uploadsAtOnce)}
+	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting(), uploading: make(chan struct{}, uploadsAtOnce), patient: make(chan struct{}, uploadsAtOnce)}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.close = sync.OnceValue(s.shut)

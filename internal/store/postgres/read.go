@@ -19,7 +19,7 @@ import (
 func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (store.Job, store.Content, error) {
 	var found []store.Job
 	var c packed
-	err := s.read(ctx, append([]question{askJob(id, &found)}, c.questions(id, parts)...)...)
+	err := s.readContent(ctx, id, append([]question{askJob(id, &found)}, c.questions(id, parts)...)...)
 	if err == nil && (len(found) == 0 || found[0].Project != project) {
 		err = store.ErrNotFound
 	}
@@ -64,7 +64,7 @@ func (s *Store) Keyed(ctx context.Context, project, key string) (store.Job, erro
 // Content implements store.Reader.
 func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
 	var c packed
-	if err := s.read(ctx, c.questions(id, parts)...); err != nil {
+	if err := s.readContent(ctx, id, c.questions(id, parts)...); err != nil {
 		return store.Content{}, fmt.Errorf("content of job %s: %w", id, err)
 	}
 	return c.open(parts)
@@ -114,7 +114,7 @@ func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 // Blob implements store.Reader.
 func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
 	var c packed
-	if err := s.read(ctx, c.questions(owner, part)...); err != nil {
+	if err := s.readContent(ctx, owner, c.questions(owner, part)...); err != nil {
 		return store.Blob{}, fmt.Errorf("content of %s: %w", owner, err)
 	}
 	return c.bodies[part].Blob, nil
@@ -286,7 +286,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var host string
 	var zstd *bool // nil where the content is deleted
 	found := false
-	err = s.read(ctx, question{
+	err = s.readContent(ctx, id, question{
 		`SELECT CASE WHEN octet_length(j.options) <= ` + store.MostOptions + ` THEN j.options END, d.host, b.zstd, coalesce(octet_length(b.bytes), 0),
 			CASE WHEN octet_length(b.bytes) <= $3 THEN b.bytes END, (SELECT coalesce(max(number), 0) FROM ringback.attempts a WHERE a.job = d.job)
 			FROM ringback.deliveries d JOIN ringback.jobs j ON j.id = d.job

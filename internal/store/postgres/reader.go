@@ -6,8 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ringback/ringback/internal/store"
 )
 
 // readTimeout bounds a read, with the wait for a connection.
@@ -36,6 +39,44 @@ func (s *Store) read(ctx context.Context, questions ...question) error {
 	return fault(err)
 }
 
+// readContent is read for questions that bring the content of a job or delivery. Where the
+// server answers and the link alone is slow, they are asked once more with the time that
+// its size needs.
+func (s *Store) readContent(ctx context.Context, owner uuid.UUID, questions ...question) error {
+	err := s.read(ctx, questions...)
+	if !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	var size int
+	asked := s.read(ctx, question{`SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM ringback.bodies WHERE owner = $1`, []any{owner},
+		func(rows pgx.Rows) error { return rows.Scan(&size) }})
+	if asked != nil || size < large {
+		return err
+	}
+	return s.readPatiently(ctx, size, questions)
+}
+
+// readPatiently reads by a connection of its own.
+func (s *Store) readPatiently(ctx context.Context, size int, questions []question) error {
+	select {
+	case s.patient <- struct{}{}:
+		defer func() { <-s.patient }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	bounded, cancel := context.WithTimeout(ctx, tripTimeout+time.Duration(size)*time.Second/slowestLink)
+	defer cancel()
+	conn, err := s.dial.patient(bounded)
+	if err != nil {
+		return fault(err)
+	}
+	defer closeConn(conn)
+	if _, err = askOn(bounded, conn, nil, questions); ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fault(err)
+}
+
 // broken tells whether an error is that of a connection that was there before.
 func broken(err error) bool {
 	return err != nil && (isNet(err) || strings.HasPrefix(code(err), "57P")) && !errors.As(err, new(*pgconn.ConnectError)) && !errors.Is(err, errResting)
@@ -43,7 +84,17 @@ func broken(err error) bool {
 
 // ask makes the round trip; heard tells that a scan was called.
 func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err error) {
-	begin := append([]string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ"}, s.dial.settings()...)
+	conn, err := s.reads.Acquire(ctx)
+	if err != nil {
+		s.dial.noteRead(err)
+		return false, err
+	}
+	defer conn.Release()
+	return askOn(ctx, conn.Conn(), s.dial.settings(), questions)
+}
+
+func askOn(ctx context.Context, conn *pgx.Conn, settings []string, questions []question) (heard bool, err error) {
+	begin := append([]string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ"}, settings...)
 	b := &pgx.Batch{}
 	for _, sql := range begin {
 		b.Queue(sql)
@@ -52,12 +103,6 @@ func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err 
 		b.Queue(q.sql, q.args...)
 	}
 	b.Queue("COMMIT")
-	conn, err := s.reads.Acquire(ctx)
-	if err != nil {
-		s.dial.noteRead(err)
-		return false, err
-	}
-	defer conn.Release()
 	results := conn.SendBatch(ctx, b)
 	defer func() { err = errors.Join(err, results.Close()) }()
 	for range begin {

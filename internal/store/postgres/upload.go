@@ -34,7 +34,8 @@ const (
 
 // uploads are those of one move. The zero value is a move that has uploaded nothing.
 type uploads struct {
-	ids     map[digest]uuid.UUID // of content that is there
+	ids     map[digest][]uuid.UUID // of content that is there, as often as it is to be stored
+	used    map[digest]int         // how many of them this run of the move has taken
 	adopted map[uuid.UUID]bool
 }
 
@@ -64,8 +65,16 @@ func (t *tx) wants(blobs ...store.Blob) error {
 		return nil
 	}
 	var missing []store.Blob
+	var wanted map[digest]int
 	for _, b := range blobs {
-		if len(b.Bytes) >= large && t.uploads.ids[digestOf(b)] == uuid.Nil {
+		if len(b.Bytes) < large {
+			continue
+		}
+		if wanted == nil {
+			wanted = map[digest]int{}
+		}
+		d := digestOf(b)
+		if wanted[d]++; wanted[d] > len(t.uploads.ids[d]) {
 			missing = append(missing, b)
 		}
 	}
@@ -89,7 +98,12 @@ func (t *tx) uploaded(b store.Blob) uuid.UUID {
 	if t.uploads == nil || len(b.Bytes) < large {
 		return uuid.Nil
 	}
-	return t.uploads.ids[digestOf(b)]
+	d := digestOf(b)
+	if ids, n := t.uploads.ids[d], t.uploads.used[d]; n < len(ids) {
+		t.uploads.used[d]++
+		return ids[n]
+	}
+	return uuid.Nil
 }
 
 // adopt gives a body that was uploaded its owner, in the place of what was there.
@@ -109,6 +123,7 @@ func (s *Store) writeLarge(ctx context.Context, w groupcommit.Write[*tx]) error 
 	run := w.Run
 	w.Run = func(t *tx) error {
 		if !inline {
+			clear(up.used)
 			t.uploads = up
 		}
 		defer func() { t.uploads = nil }()
@@ -148,7 +163,7 @@ func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) err
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	if up.ids == nil {
-		up.ids, up.adopted = map[digest]uuid.UUID{}, map[uuid.UUID]bool{}
+		up.ids, up.used, up.adopted = map[digest][]uuid.UUID{}, map[digest]int{}, map[uuid.UUID]bool{}
 	}
 	conn, err := s.dial.patient(ctx)
 	if err != nil {
@@ -166,7 +181,8 @@ func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) err
 		if err != nil {
 			return fmt.Errorf("upload %d bytes: %w", len(b.Bytes), err)
 		}
-		up.ids[digestOf(b)] = id
+		d := digestOf(b)
+		up.ids[d] = append(up.ids[d], id)
 	}
 	return nil
 }
@@ -174,9 +190,11 @@ func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) err
 // dropUploads deletes what a move has uploaded and not stored. What is left, Retain finds.
 func (s *Store) dropUploads(up *uploads) {
 	var left [][16]byte
-	for _, id := range up.ids {
-		if !up.adopted[id] {
-			left = append(left, id)
+	for _, ids := range up.ids {
+		for _, id := range ids {
+			if !up.adopted[id] {
+				left = append(left, id)
+			}
 		}
 	}
 	if len(left) == 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -17,7 +16,7 @@ import (
 )
 
 // slowLink leads to a server by connections that each get so many bytes a second across,
-// on their way to it.
+// either way.
 func slowLink(t testing.TB, database string, rate int) (through string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -45,18 +44,22 @@ func slowLink(t testing.TB, database string, rate int) (through string) {
 			}
 			_ = in.(*net.TCPConn).SetReadBuffer(64 << 10)
 			context.AfterFunc(ctx, func() { in.Close(); out.Close() })
-			pairs.Go(func() { io.Copy(in, out); in.Close(); out.Close() })
-			pairs.Go(func() {
+			slowly := func(to, from net.Conn) {
 				defer in.Close()
 				defer out.Close()
-				for {
-					n, err := io.CopyN(out, in, 16<<10)
+				for b := make([]byte, 16<<10); ; {
+					n, err := from.Read(b)
 					if err != nil {
+						return
+					}
+					if _, err := to.Write(b[:n]); err != nil {
 						return
 					}
 					time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
 				}
-			})
+			}
+			pairs.Go(func() { slowly(out, in) })
+			pairs.Go(func() { slowly(in, out) })
 		}
 	})
 	u.Host = l.Addr().String()
@@ -120,6 +123,21 @@ func TestALargeAnswerOverASlowLinkIsStoredAndKeepsNobodyWaiting(t *testing.T) {
 		t.Errorf("got %d bytes, %v, want those of the webhook", len(p.Body), err)
 	}
 	s.wantUploads(t, 0)
+}
+
+func TestLargeContentIsReadOverASlowLink(t *testing.T) {
+	t.Parallel()
+	database := postgrestest.Database(t)
+	n := newJob(t, "")
+	n.Request = noise(8 << 20) // more than its link takes in the time of a read
+	if _, _, err := open(t, Config{URL: database}).Submit(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Config{URL: slowLink(t, database, 1<<20)})
+	c, err := s.Content(t.Context(), n.Job.ID, store.PartRequest)
+	if err != nil || string(c.Request) != string(n.Request.Bytes) {
+		t.Errorf("got %d bytes, %v, want the request", len(c.Request), err)
+	}
 }
 
 func TestContentThatWasUploadedInVainIsNotKept(t *testing.T) {
