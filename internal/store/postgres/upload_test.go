@@ -118,9 +118,9 @@ func TestALargeAnswerOverASlowLinkIsStoredAndKeepsNobodyWaiting(t *testing.T) {
 	if err != nil || len(deliveries) != 1 {
 		t.Fatalf("got %d deliveries, %v, want one", len(deliveries), err)
 	}
-	p, err := s.Payload(t.Context(), deliveries[0].ID)
-	if err != nil || string(p.Body) != string(webhook.Bytes) {
-		t.Errorf("got %d bytes, %v, want those of the webhook", len(p.Body), err)
+	b, err := s.Blob(t.Context(), deliveries[0].ID, store.PartPayload)
+	if err != nil || string(b.Bytes) != string(webhook.Bytes) {
+		t.Errorf("got %d bytes, %v, want those of the webhook", len(b.Bytes), err)
 	}
 	s.wantUploads(t, 0)
 }
