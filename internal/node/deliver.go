@@ -96,7 +96,7 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 		left := passes[d.Key()] // those with a slot first, for those that are due longest
 		passes[d.Key()] = left[1:]
 		n.sending.take(d.Ref(), l)
-		n.send(&send{delivery: d, pass: left[0], life: l})
+		n.send(&send{delivery: d, pass: left[0], life: l, held: n.memory.webhooks.Grant()})
 	}
 	poke(n.wakeDeliveries)
 	return nil
@@ -108,8 +108,13 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 	if !n.is(Worker) || n.draining.Load() || n.short() || !l.leased() {
 		return nil
 	}
+	held := n.memory.webhooks.Grant()
+	if !held.Take(int64(len(body))) {
+		return nil // it is read again when there is room
+	}
 	p := n.deliveries.takeBorn(store.Host{Project: j.Project, Host: d.Host})
 	if p == nil {
+		held.Release()
 		return nil
 	}
 	d.Node = l.id
@@ -125,6 +130,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 			TraceParent: j.Options.TraceParent, TraceState: j.Options.TraceState, Attempt: j.Fence,
 		},
 		pass: p,
+		held: held,
 	}
 }
 
@@ -132,6 +138,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 func (n *Node) giveUp(born *send) {
 	if born != nil {
 		n.sending.drop(born.delivery.Ref())
+		born.held.Release()
 		n.giveBack(born.pass)
 		poke(n.wakeDeliveries)
 	}
@@ -158,6 +165,7 @@ func (n *Node) try(s *send) {
 	n.group.Go(func() error {
 		defer func() {
 			n.sending.drop(s.delivery.Ref())
+			s.held.Release()
 			n.giveBack(s.pass)
 			poke(n.wakeDeliveries)
 		}()
@@ -178,6 +186,8 @@ func (n *Node) follow(next, dissolved []*send) {
 	for _, s := range dissolved {
 		n.group.Go(func() error {
 			defer n.sending.drop(s.delivery.Ref())
+			s.payload = nil
+			s.held.Release()
 			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.unbegun(s.delivery)); return nil })
 			poke(n.wakeDeliveries)
 			return nil
@@ -202,10 +212,8 @@ func (n *Node) deliver(s *send) {
 		n.settleDelivery(d, n.unbegun(d))
 		return
 	}
-	held := n.memory.webhooks.Grant()
-	defer held.Release()
 	if s.payload == nil {
-		p, err := n.payload(&d, orWait(s.life.calls, held))
+		p, err := n.payload(&d, orWait(s.life.calls, s.held))
 		switch {
 		case s.life.calls.Err() != nil && err != nil: // it waited for memory
 			return // the drain's one transaction frees it, or who swept this node
@@ -219,8 +227,8 @@ func (n *Node) deliver(s *send) {
 		s.payload = &p
 	}
 	body := int64(len(s.payload.Body))
-	held.Shrink(body)
-	held.Force(body - held.Taken()) // it is there already; what comes next has to wait
+	s.held.Shrink(body)
+	s.held.Force(body - s.held.Taken()) // it is there already; what comes next has to wait
 	if s.pass.slot.Probe() {
 		n.tellProbe("host", d.Host)
 	}

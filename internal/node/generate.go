@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
@@ -145,18 +147,29 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
 	}
 	if request == nil {
-		c, err := n.store.Content(ctx, j.ID, store.PartRequest)
-		if err != nil {
+		var err error
+		if request, err = n.storedRequest(ctx, j.ID, orWait(ctx, held)); err != nil {
 			return nil, nil, err
 		}
-		if request = c.Request; request == nil {
-			return nil, nil, errNoRequest
-		}
-		if err := held.Grow(ctx, int64(len(request))*requestCost); err != nil {
+		if err := held.Grow(ctx, max(0, int64(len(request))*requestCost-held.Taken())); err != nil {
 			return nil, nil, err
 		}
 	}
 	return p.Client, request, nil
+}
+
+// storedRequest reads a job's request. A large one takes memory first.
+func (n *Node) storedRequest(ctx context.Context, id uuid.UUID, take func(bytes int64) error) ([]byte, error) {
+	c, err := n.store.Content(ctx, id, store.PartRequest|store.LeaveLarge)
+	switch left := c.Left[store.PartRequest]; {
+	case err != nil:
+		return nil, err
+	case left > 0:
+		return n.unpack(id, store.PartRequest, left, take)
+	case c.Request == nil:
+		return nil, errNoRequest
+	}
+	return c.Request, nil
 }
 
 // What keeps a job from ever being answered.

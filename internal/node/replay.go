@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -80,7 +81,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	if err := n.admit(ctx); err != nil {
 		return store.Job{}, err
 	}
-	old, content, err := n.store.Job(ctx, project, id, store.PartRequest)
+	old, content, err := n.store.Job(ctx, project, id, store.PartRequest|store.LeaveLarge)
 	switch {
 	case err != nil:
 		return old, err
@@ -91,7 +92,13 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	case old.Unreadable != "":
 		return old, errUnreadable
 	}
-	again, err := n.again(old, content.Request, p, n.stamped())
+	held := n.memory.door.Grant()
+	defer held.Release()
+	request, err := n.replayed(old, content, held)
+	if err != nil {
+		return old, err
+	}
+	again, err := n.again(old, request, p, n.stamped())
 	if err != nil {
 		return old, err
 	}
@@ -101,6 +108,31 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 		return stored, false, err
 	})
 	return stored, err
+}
+
+// replayCost is how many bytes of memory each byte of a request takes that is replayed:
+// as it was, as it is read to be patched, as it is to be, and as it is stored.
+const replayCost = 4
+
+// replayed reads the request of a job that is replayed. A large one takes memory first.
+func (n *Node) replayed(old store.Job, content store.Content, held *memory.Grant) ([]byte, error) {
+	left := content.Left[store.PartRequest]
+	if left == 0 {
+		return content.Request, nil
+	}
+	take := func(bytes int64) error {
+		if !held.Take(bytes) {
+			return n.NoRoomForBody()
+		}
+		return nil
+	}
+	request, err := n.unpack(old.ID, store.PartRequest, left, take)
+	if err != nil {
+		return nil, err
+	}
+	size := int64(len(request))
+	held.Shrink(size)
+	return request, take((replayCost - 1) * size)
 }
 
 // maxRequest bounds a patched request in bytes, as the door bounds a new one.

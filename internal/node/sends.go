@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -79,7 +80,8 @@ type send struct {
 	delivery store.Delivery
 	payload  *store.Payload // nil: still in the store
 	pass     *pass
-	life     *life // under which it is claimed
+	life     *life         // under which it is claimed
+	held     *memory.Grant // of its body
 }
 
 func (s *sends) init(cfg Config) {
