@@ -214,7 +214,7 @@ func (a *anthropicAnswer) replace(message []byte) error {
 		return errors.New("the answer is not a message")
 	}
 	failure := finishComplaint("stop_reason", member(message, "stop_reason").Str)
-	if failure == nil || len(content.Array()) > 0 {
+	if failure == nil || len(content.Get("0").Raw) > 0 {
 		a.head, a.whole, a.held = message, true, len(message)
 	}
 	if failure != nil {
@@ -479,8 +479,8 @@ func (b *anthropicBlock) parsedInput() []byte {
 // citations gives those that the block began with, and those that came.
 func (b *anthropicBlock) citations() []byte {
 	all := []byte{'['}
-	for _, citation := range member(b.head, "citations").Array() {
-		all = append(append(all, citation.Raw...), ',')
+	for citation := range items(valueOf(b.head, "citations")) {
+		all = append(append(all, citation...), ',')
 	}
 	return append(append(all, b.list...), ']')
 }

@@ -117,6 +117,7 @@ func saidIn(said, top gjson.Result) string {
 
 // listed makes text of several errors, in a list or by the name of a field.
 func listed(errors gjson.Result) string {
+	errors = brief(errors)
 	if !errors.IsObject() {
 		return sentence(errors)
 	}
@@ -133,7 +134,7 @@ func listed(errors gjson.Result) string {
 // sentence makes text of what a server sends as a message: a string, or the list of
 // what FastAPI found wrong.
 func sentence(said gjson.Result) string {
-	switch {
+	switch said = brief(said); {
 	case said.Type == gjson.String:
 		return strings.TrimSpace(said.Str)
 	case said.IsArray():
@@ -158,6 +159,16 @@ func sentence(said gjson.Result) string {
 	return ""
 }
 
+// brief returns a value that may be a part of an error, and nothing in the place of one
+// that is too large or nested too deep for that: it is a provider that sizes it.
+func brief(said gjson.Result) gjson.Result {
+	const largest, deepest = 64 << 10, 10
+	if len(said.Raw) > largest || nesting([]byte(said.Raw)) > deepest {
+		return gjson.Result{}
+	}
+	return said
+}
+
 // wordsOf are all the names that the error has, the most exact first.
 func wordsOf(said, top gjson.Result) []string {
 	var words []string
@@ -169,7 +180,7 @@ func wordsOf(said, top gjson.Result) []string {
 	for _, name := range []string{"code", "Code", "type", "status", "__type", "error_code", "innererror.code", "details.error_code"} {
 		add(said.Get(name))
 	}
-	if details := said.Get("details"); details.IsArray() { // google.rpc.ErrorInfo
+	if details := brief(said.Get("details")); details.IsArray() { // google.rpc.ErrorInfo
 		for _, detail := range details.Array() {
 			add(detail.Get("reason"))
 		}
@@ -234,7 +245,7 @@ func (c *complaint) quote(raw string) {
 // passedOn are the headers that OpenRouter puts into the body.
 func passedOn(said gjson.Result) http.Header {
 	header := http.Header{}
-	for name, value := range said.Get("metadata.headers").Map() {
+	for name, value := range brief(said.Get("metadata.headers")).Map() {
 		header.Set(name, value.String())
 	}
 	return header
@@ -244,7 +255,7 @@ func passedOn(said gjson.Result) http.Header {
 // what others call it.
 func delayIn(said gjson.Result) time.Duration {
 	delays := []gjson.Result{said.Get("retry_after"), said.Get("retry_after_seconds"), said.Get("retryAfter")}
-	if details := said.Get("details"); details.IsArray() {
+	if details := brief(said.Get("details")); details.IsArray() {
 		for _, detail := range details.Array() {
 			delays = append(delays, detail.Get("retryDelay"))
 		}
