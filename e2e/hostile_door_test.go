@@ -57,7 +57,7 @@ var shots = []shot{
 	{"a path of 15 KiB", getOf("/api/jobs/"+strings.Repeat("j", 15<<10), localHost), 404, "not_found"},
 	{"arrays 100,000 deep", postOf(`{"prompt":"Hi","messages":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`), 400, "stand more than 100 deep in each other"},
 	{"objects 100,000 deep", postOf(`{"params":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `}`), 400, "stand more than 100 deep in each other"},
-	{"eleven callback headers", postOf(`{"prompt":"Hi","model":"sim/echo","callback_url":"http://127.0.0.1:9999/","callback_headers":{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":"","k":""}}`), 400, "callback_headers must hold at most 10 headers"},
+	{"eleven callback headers", postOf(`{"prompt":"Hi","model":"sim/echo","callback_url":"http://127.0.0.1:9999/","callback_headers":{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":"","k":""}}`), 400, "callback_headers must have at most 10 names"},
 
 	// What is no text.
 	{"bytes that are not UTF-8", postOf("{\"prompt\":\"\xff\xfe\"}"), 400, "this byte is not UTF-8"},

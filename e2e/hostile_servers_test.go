@@ -138,8 +138,8 @@ var liars = []liar{
 	{"half a stream", say(streamHead + firstEvent + textEvent("x")), 0, ringback.CodeStreamBroken, "broke off", false},
 	{"a page", say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html><body>It works!</body></html>\n\n"), 0, ringback.CodeStreamBroken, "broke off", false},
 	{"a gzip bomb", say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n" + bomb(65)), 0, ringback.CodeTooLarge, "over the limit of 67108864 bytes", false},
-	{"bytes that are no JSON", say(streamHead + firstEvent + "data: {\"type\":\"content_block_delta\"\n\nevent: content_block_delta\ndata: \xff\xfe\n\n"), 0, ringback.CodeStreamBroken, "not of its protocol", false},
-	{"an event 100,000 deep", say(streamHead + "event: message_start\ndata: " + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + "\n\n"), 0, ringback.CodeStreamBroken, "not of its protocol", false},
+	{"bytes that are no JSON", say(streamHead + firstEvent + "data: {\"type\":\"content_block_delta\"\n\nevent: content_block_delta\ndata: \xff\xfe\n\n"), 0, ringback.CodeStreamBroken, "does not follow its protocol", false},
+	{"an event 100,000 deep", say(streamHead + "event: message_start\ndata: " + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + "\n\n"), 0, ringback.CodeStreamBroken, "does not follow its protocol", false},
 	{"a message 9,000 deep", say(streamHead + firstEvent + `data: {"type":"content_block_delta","index":0,"delta":{"type":"x","x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + "}}\n\n" + lastEvent), 0, ringback.CodeStreamBroken, "nested more than 5000 deep", false},
 	{"a length that is negative", say("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), 0, ringback.CodeProviderError, "broke before it answered", false},
 }

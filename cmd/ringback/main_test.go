@@ -73,7 +73,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 
 // scriptSetup gives a script two addresses that nobody listens on.
 func scriptSetup(env *testscript.Env) error {
-	for _, name := range []string{"ADDR", "ADDR2"} {
+	for _, name := range []string{"ADDR", "ADDR2", "ADDR3"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

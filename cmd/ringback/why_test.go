@@ -51,8 +51,8 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 	}{
 		"scheduled":          {waits("scheduled"), "waits for its run_at, at", "ringback jobs watch j1"},
 		"retrying":           {waits("retrying"), "It had 1 attempt; the last failed (ezai said no). It is tried again by itself. The next try is at", "jobs watch j1"},
-		"rate limit":         {waits("provider_refused"), "ezai asks to stay away from m for a while (ezai said no). That costs no attempt", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
-		"breaker":            {waits("provider_failing"), "fails call after call", "jobs retry j1 --patch"},
+		"rate limit":         {waits("provider_refused"), "ezai refuses calls of m for now (ezai said no). This costs no attempt", `ringback jobs cancel j1 && ringback jobs retry j1 --patch '{"model": "…"}'`},
+		"breaker":            {waits("provider_failing"), "Calls of m at the provider ezai keep failing (ezai said no)", "jobs retry j1 --patch"},
 		"refused key":        {waits("provider_refused_key"), "ezai refuses the server's key or account", "a good key (EZAI_API_KEY, in its environment"},
 		"held by another":    {heldFor(ringback.HeldBy{JobID: "j7", Model: "m7", Error: "ezai answered 403: no."}), "refuses the server's key or account (when it was called for m7, for job j7: ezai answered 403: no)", "EZAI_API_KEY"},
 		"held by itself":     {heldFor(ringback.HeldBy{JobID: "j1", Model: "m", Error: "no"}), "(when it was called for m, for this job: no)", "EZAI_API_KEY"},
