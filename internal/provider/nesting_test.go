@@ -45,6 +45,30 @@ func TestAnAnswerThatIsNestedTooDeepIsNone(t *testing.T) {
 	}
 }
 
+// Taking an object apart costs many times what a short member has in bytes.
+func TestAnAnswerOfVeryManyNamesIsNone(t *testing.T) {
+	many := strings.Repeat(`,"a":1`, maxNames)
+	for name, answer := range map[string]string{
+		"a usage": `data: {"type":"message_delta","delta":{},"usage":{"output_tokens":2` + many + "}}\n\n",
+		"a delta": `data: {"type":"content_block_delta","index":0,"delta":{"type":"x"` + many + "}}\n\n",
+	} {
+		_, failure := receive(t, offline(t), strings.NewReader(begin+block+answer+finish))
+		if failure == nil || failure.Code != ringback.CodeStreamBroken || !strings.Contains(failure.Message, "more than 400000 names") {
+			t.Errorf("%s: got %v, want that there are too many names", name, failure)
+		}
+	}
+	whole := provide(t, whole(200, `{"content":[]`+many+`}`))
+	if got := failure(t.Context(), t, whole, Request{}); got.Code != ringback.CodeStreamBroken {
+		t.Errorf("without a stream: got %s", got.Code)
+	}
+}
+
+func TestANameThatComesAgainIsMergedOnce(t *testing.T) {
+	if got := merge([]byte(`{"a":1}`), []byte(`{"b":1,"b":2,"a":3}`)); string(got) != `{"a":3,"b":1}` {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestAUsageThatIsNestedTooDeepIsNotKept(t *testing.T) {
 	deep := strings.Repeat("[", maxNesting) + strings.Repeat("]", maxNesting)
 	usage := `data: {"type":"message_delta","delta":{},"usage":{"output_tokens":2,"x":` + deep + "}}\n\n"

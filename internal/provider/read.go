@@ -50,8 +50,8 @@ func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failur
 		return false, c.broken(err)
 	}
 	held := c.answer.size()
-	if err := c.reserve(held + len(event.Data)); err != nil {
-		return false, c.broken(err)
+	if failure := c.reserveText(event.Data, held); failure != nil {
+		return false, failure
 	}
 	done, err := c.take(event)
 	c.noteFirstToken()
@@ -95,7 +95,7 @@ func (c *call) take(event sse.Event) (done bool, err error) {
 // whole: its blank line may be all that was missing.
 func (c *call) cut(event sse.Event, broke error) *Error {
 	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
-		if _, isJSON := readable(event.Data); !isJSON || c.reserve(c.answer.size()+len(event.Data)) != nil {
+		if _, isJSON := readable(event.Data); !isJSON || names(event.Data) > maxNames || c.reserve(c.answer.size()+len(event.Data)) != nil {
 			break
 		}
 		if _, err := c.answer.add(event); err != nil {
@@ -138,6 +138,9 @@ func (c *call) readWhole(body *wire) *Error {
 		if err != nil && !over {
 			return c.broken(err)
 		}
+	}
+	if failure := c.reserveText(message, 0); failure != nil {
+		return failure
 	}
 	if err := c.answer.replace(message); err != nil {
 		return c.spoiled(err)
@@ -195,6 +198,18 @@ func (c *call) reserve(n int) error {
 	more := max(n-c.granted, step)
 	c.granted += more
 	return c.grow(more)
+}
+
+// reserveText is reserve for a text, and the names in it, beside held bytes of answer.
+func (c *call) reserveText(text []byte, held int) *Error {
+	n := names(text)
+	if n > maxNames {
+		return c.spoiled(errTooManyNames)
+	}
+	if err := c.reserve(held + len(text) + n*bytesAName); err != nil {
+		return c.broken(err)
+	}
+	return nil
 }
 
 func (c *call) grow(n int) error {

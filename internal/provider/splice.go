@@ -85,6 +85,7 @@ func merge(object, patch []byte, except ...string) []byte {
 	for p := range pairs(patch) { // in the order of the patch
 		if value, ok := patched[string(p.name)]; ok {
 			fields = append(fields, field{string(p.name), value})
+			delete(patched, string(p.name)) // a name that comes again must not take memory again
 		}
 	}
 	return appendObject(nil, object, fields...)
