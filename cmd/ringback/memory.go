@@ -28,14 +28,15 @@ func memoryLimit(root fs.FS) int64 {
 
 // limitCollector lets the collector work against the limit of the control group,
 // where GOMEMLIMIT does not say one. A part of it is left for what is not Go's: the
-// program itself, the kernel's buffers for its connections, the store's memory. stop
-// gives the old limit back.
+// program itself, the kernel's buffers for its connections, and SQLite's memory, which
+// holds each large value once more while it is written or read. stop gives the old limit
+// back.
 func limitCollector(root fs.FS) (stop func()) {
 	limit := cgroupLimit(root)
 	if os.Getenv("GOMEMLIMIT") != "" || limit >= machineMemory(root) {
 		return func() {}
 	}
-	before := debug.SetMemoryLimit(limit / 100 * 85)
+	before := debug.SetMemoryLimit(limit / 100 * 70)
 	return func() { debug.SetMemoryLimit(before) }
 }
 

@@ -48,8 +48,8 @@ func TestTheCollectorWorksAgainstTheLimitOfTheControlGroup(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	before := debug.SetMemoryLimit(-1)
 	stop := limitCollector(group)
-	if got := debug.SetMemoryLimit(-1); got != 850_000_000 {
-		t.Errorf("got %d, want 85 %% of it", got)
+	if got := debug.SetMemoryLimit(-1); got != 700_000_000 {
+		t.Errorf("got %d, want 70 %% of it", got)
 	}
 	stop()
 	t.Setenv("GOMEMLIMIT", "4GiB")
