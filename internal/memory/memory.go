@@ -19,7 +19,7 @@ type Budget struct {
 	used  int64
 	freed chan struct{} // closed when bytes are given back; nil while nobody waits
 
-	// overdraft is held by the one grant that may go beyond size.
+	// overdraft is held by the one grant that may go beyond size. Budgets may share it.
 	overdraft chan struct{}
 }
 
@@ -38,6 +38,14 @@ func New(size int64) *Budget {
 		size: size, small: min(Small, size/smallPart), large: size - size/keptPart,
 		overdraft: make(chan struct{}, 1),
 	}
+}
+
+// NewBeside returns a budget of size bytes that overdraws in turn with b: of the grants
+// of both together, one at a time may go beyond its budget.
+func NewBeside(b *Budget, size int64) *Budget {
+	beside := New(size)
+	beside.overdraft = b.overdraft
+	return beside
 }
 
 // Size returns how many bytes there are.

@@ -85,6 +85,29 @@ func TestOneGrantAtATimeMayOverdraw(t *testing.T) {
 	})
 }
 
+func TestBudgetsBesideEachOtherOverdrawInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answers := memory.New(16 * mib)
+		webhooks := memory.NewBeside(answers, 8*mib)
+		first, second := answers.Grant(), webhooks.Grant()
+		if err := errors.Join(first.Grow(t.Context(), 20*mib), second.Grow(t.Context(), 4*mib)); err != nil {
+			t.Fatal(err)
+		}
+		grown := make(chan error)
+		go func() { grown <- second.Grow(t.Context(), 16*mib) }()
+		synctest.Wait()
+		if webhooks.Used() != 4*mib {
+			t.Errorf("%d bytes of webhooks are taken while an answer overdraws", webhooks.Used())
+		}
+		first.Release()
+		if err := <-grown; err != nil || webhooks.Used() != 20*mib {
+			t.Errorf("afterwards: got %v and %d bytes, want all", err, webhooks.Used())
+		}
+		second.Release()
+	})
+}
+
 func TestAGrantThatWaitsCanBeStopped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,11 +13,14 @@ type budgets struct{ door, reads, answers, webhooks *memory.Budget }
 
 func newBudgets(sizes memory.Parts) budgets {
 	usual := memory.Split(4 << 30)
+	answers := memory.New(cmp.Or(sizes.Answers, usual.Answers))
 	return budgets{
-		door:     memory.New(cmp.Or(sizes.Door, usual.Door)),
-		reads:    memory.New(cmp.Or(sizes.Reads, usual.Reads)),
-		answers:  memory.New(cmp.Or(sizes.Answers, usual.Answers)),
-		webhooks: memory.New(cmp.Or(sizes.Webhooks, usual.Webhooks)),
+		door:    memory.New(cmp.Or(sizes.Door, usual.Door)),
+		reads:   memory.New(cmp.Or(sizes.Reads, usual.Reads)),
+		answers: answers,
+		// An answer and a webhook that are each larger than all there is for them come
+		// one after the other: a small process has no room for both.
+		webhooks: memory.NewBeside(answers, cmp.Or(sizes.Webhooks, usual.Webhooks)),
 	}
 }
 
