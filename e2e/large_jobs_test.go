@@ -35,23 +35,38 @@ func TestHonestLargeJobsAreServedWithinTheMemory(t *testing.T) {
 	watch, stop := limit.watch(s, func() string { return "large prompts" })
 	defer stop()
 
-	alone := largeCallers(t, w, 1, phase)
-	together := largeCallers(t, w, 16, phase)
-	t.Logf("%s; alone: %s; 16 callers: %s", watch.figures(), alone, together)
+	var slow error
+	for range attacks { // the machine may give one of the phases less than the other
+		if slow = halfAsGood(t, w, phase); slow == nil || t.Failed() || watch.complaint() != "" {
+			break
+		}
+		t.Log(slow)
+	}
+	t.Log(watch.figures())
 	if complaint := watch.complaint(); complaint != "" {
 		t.Fatal(complaint)
 	}
+	if slow != nil {
+		t.Errorf("%d times in a row: %v", attacks, slow)
+	}
+	stop()
+	s.terminate(syscall.SIGTERM)
+}
+
+// halfAsGood fails the test for a job that went wrong. Its error says that 16 callers get
+// less done than half of what one does.
+func halfAsGood(t *testing.T, w *world, phase time.Duration) error {
+	t.Helper()
+	alone := largeCallers(t, w, 1, phase)
+	together := largeCallers(t, w, 16, phase)
+	t.Logf("alone: %s; 16 callers: %s", alone, together)
 	for _, wrong := range append(alone.wrong, together.wrong...) {
 		t.Error(wrong)
 	}
 	if 2*together.rate() < alone.rate() {
-		t.Errorf("16 callers get %.2f jobs a second done, want at least half of the %.2f of one", together.rate(), alone.rate())
+		return fmt.Errorf("16 callers get %.2f jobs a second done, want at least half of the %.2f of one", together.rate(), alone.rate())
 	}
-	if complaint := watch.complaint(); complaint != "" {
-		t.Fatal(complaint)
-	}
-	stop()
-	s.terminate(syscall.SIGTERM)
+	return nil
 }
 
 // goodput is what became of the large jobs of some callers.

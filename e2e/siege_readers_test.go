@@ -76,11 +76,11 @@ func readerAttacks() []attack {
 		return func(*target) string { return "/api/" + query }
 	}
 	return []attack{
-		{"reader: a large answer", 16, 8 * time.Second, readSiege(largeJob, true, 0)},
+		{"reader: a large answer", 16, 16 * time.Second, readSiege(largeJob, true, 0)},
 		{"reader: a large answer, slowly", 16, 2 * time.Second, readSiege(largeJob, true, 16<<10)},
 		{"reader: a large answer, waited for", 4, 4 * time.Second, readSiege(func(g *target) string { return largeJob(g) + "?wait=5&include=request" }, true, 64<<10)},
 		{"reader: a large stream, slowly", 32, 2 * time.Second, readSiege(func(g *target) string { return g.largeWatch }, false, 4<<10)},
-		{"reader: a large stream", 2, 8 * time.Second, readSiege(func(g *target) string { return g.largeWatch }, false, 0)},
+		{"reader: a large stream", 2, 16 * time.Second, readSiege(func(g *target) string { return g.largeWatch }, false, 0)},
 		{"reader: a large WebSocket, slowly", 32, 2 * time.Second, watchSlowly},
 		{"reader: lists", 2, time.Second, readSiege(list("jobs?limit=100"), true, 0)},
 		{"reader: lists, slowly", 8, time.Second, readSiege(list("jobs?limit=100"), true, 1<<10)},

@@ -180,7 +180,7 @@ func hostileAnswers(t *testing.T, book *logbook) (url string, shut func()) {
 
 func providerAttacks() (all []attack) {
 	for n, b := range badAnswers {
-		all = append(all, attack{"provider: " + b.name, 1, 8 * time.Second, func(ctx context.Context, g *target, r *rand.Rand) string {
+		all = append(all, attack{"provider: " + b.name, 1, 16 * time.Second, func(ctx context.Context, g *target, r *rand.Rand) string {
 			webhook := `"events":[]`
 			if r.IntN(2) == 0 {
 				webhook = `"callback_url":"` + g.hooks.any(r) + `"`
@@ -287,7 +287,7 @@ func hostileHook(t *testing.T, take func(context.Context, net.Conn)) (url string
 // receivers have webhooks of megabytes sent to them.
 func receiverAttacks() (all []attack) {
 	for _, kind := range hookKinds {
-		all = append(all, attack{"receiver: " + kind.name, 1, 800 * time.Millisecond, func(ctx context.Context, g *target, r *rand.Rand) string {
+		all = append(all, attack{"receiver: " + kind.name, 1, 2 * time.Second, func(ctx context.Context, g *target, r *rand.Rand) string {
 			model := "sim/2"
 			if r.IntN(20) == 0 {
 				model = "sim/20"
