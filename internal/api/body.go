@@ -26,7 +26,7 @@ const (
 
 // bodyCost is how many bytes of memory each byte of a body takes at most, until its
 // job is stored: the text, what is read from it, the provider's request, that
-// compressed, and the store's copy. TestWhatABodyCosts measures it.
+// compressed, and the store's copy. TestARequestOfAnyShapeTakesLittleMemoryAndTime measures it.
 const bodyCost = 4
 
 // charsets are the names of UTF-8, and of the part of it that is ASCII.

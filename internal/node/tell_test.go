@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,19 +150,31 @@ func TestTheLogSaysHowAJobEndedOtherwise(t *testing.T) {
 
 func TestTheLogSaysWhenHoldsBeginAreProbedAndEnd(t *testing.T) {
 	t.Parallel()
+	var revoked atomic.Bool
+	revoked.Store(true)
+	wall := &firewall{rule: func(body string, _ int64) int {
+		if revoked.Load() && strings.Contains(body, "no key") {
+			return 401
+		}
+		return 0
+	}}
 	s, log := journaled(setup{
 		receiver: simulate.ReceiverConfig{Respond: []int{500, 500, 200}},
+		upstream: wall.before,
 		node: func(c *node.Config) {
 			c.Gate = limit.Config{HoldMin: 20 * time.Millisecond, HoldMax: 20 * time.Millisecond}
 			c.HostGate = limit.Config{BreakAfter: 2, HoldMin: 20 * time.Millisecond, HoldMax: 20 * time.Millisecond}
 		},
 	})
 	w := start(t, s)
-	w.settledDelivery(w.ask("sim/status-429?times=1", "refused").ID)
-	noKey := []string{w.ask("sim/status-401?times=1", "no key 1").ID, w.ask("sim/status-401?times=1", "no key 2").ID, w.ask("sim/status-401?times=1", "no key 3").ID}
+	// First, since a key that was answered a moment ago is not held so soon.
+	noKey := []string{w.ask("sim/echo", "no key 1").ID, w.ask("sim/echo", "no key 2").ID, w.ask("sim/echo", "no key 3").ID}
+	w.eventually("the hold on the key", func() bool { return slices.Contains(log.of(t, "model", "*"), "calls are held back") })
+	revoked.Store(false)
 	for _, id := range noKey {
 		w.settledDelivery(id)
 	}
+	w.settledDelivery(w.ask("sim/status-429?times=1", "refused").ID)
 	want := []string{"calls are held back", "a call finds out whether the hold is over", "calls are no longer held back"}
 	for _, hold := range [][2]string{{"model", "sim/status-429?times=1"}, {"model", "*"}, {"host", strings.TrimSuffix(w.callback, "/hook")}} {
 		w.eventually("the hold on "+hold[1], func() bool {

@@ -225,7 +225,7 @@ var requestHeaders = map[string]*schema{
 }
 
 // passedOn is a header that goes to the provider.
-var passedOn = &schema{Type: "string", MaxLength: new(4096)}
+var passedOn = &schema{Type: "string", MaxLength: new(2048)}
 
 var answerHeaders = map[string]*parameter{
 	"X-Request-Id":         {Description: "the request's own, if it had one that is fit for a log, or a new one", Schema: &schema{Type: "string", Pattern: "^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$"}},

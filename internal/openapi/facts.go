@@ -145,7 +145,7 @@ var facts = map[string]fact{
 		s.AdditionalProperties = &schema{Type: "string", Pattern: headerValue}
 	},
 	"Request.provider_headers": func(s *schema) {
-		s.AdditionalProperties = &schema{Type: "string", MinLength: new(1), MaxLength: new(4096)}
+		s.AdditionalProperties = &schema{Type: "string", MinLength: new(1), MaxLength: new(2048)}
 	},
 	"Request.stream": byDefault(false),
 	"Request.stream_to": func(s *schema) {

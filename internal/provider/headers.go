@@ -17,7 +17,7 @@ import (
 var HeaderNames = []string{"anthropic-beta", "anthropic-version", "openai-beta", "openai-organization", "openai-project"}
 
 // maxHeaderValue bounds the value of one such header, in bytes.
-const maxHeaderValue = 4 << 10
+const maxHeaderValue = 2 << 10
 
 // headerAnthropicVersion is the protocol's version. A request's own goes before
 // that of its provider.

@@ -38,7 +38,11 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := checkServer(ctx, conn); err != nil {
 		return err
 	}
-	return fault(migrate(ctx, conn))
+	err = fault(migrate(ctx, conn))
+	if errors.Is(err, store.ErrBusy) { // a backup reads the tables, say: a start waits for its end
+		return unavailable(err)
+	}
+	return err
 }
 
 func checkServer(ctx context.Context, conn *pgx.Conn) error {
