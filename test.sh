@@ -3,7 +3,9 @@
 #
 #   ./test.sh                              everything, in minutes
 #   ./test.sh --long                       longer kills, a million rows, each fuzz target for 20 s,
-#                                          and the oldest and the newest PostgreSQL
+#                                          the oldest and the newest PostgreSQL, and the siege
+#   ./test.sh -tags siege -parallel 1 ./e2e -run 'TestSiege$'
+#                                          one test of memory and latency under attack, by itself
 #   ./test.sh ./internal/node/... -run X   only go test -race, with these arguments
 #
 # What the tests need beside Go is installed only where it is missing: as root
@@ -36,6 +38,7 @@ main() {
     [[ -z $long ]] || need_postgres_versions
     check_format
     go vet ./...
+    go vet -tags siege ./e2e
     go -C bench vet ./...
     set -- -count=1 -timeout 15m ./... # afresh: Go's cache of results knows nothing of the programs that tests start
   fi
@@ -184,6 +187,7 @@ run_tests() {
   else
     RINGBACK_LONG=1 go test -race -json -timeout 60m "$@" || status=$?
     [[ -z $whole ]] || on_postgres_versions || status=$?
+    [[ -z $whole ]] || siege || status=$?
     fuzz "$@" || status=$?
   fi
   return "$status"
@@ -205,6 +209,14 @@ on_postgres_versions() {
     rm -r "$copy"
   done < <(postgres_versions)
   return "$status"
+}
+
+# siege runs the tests that measure memory and latency under attack. They want the
+# machine for themselves: one after the other, and with nothing else beside them.
+siege() {
+  local names
+  names=$(grep -l '^//go:build siege' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd '|' -)
+  RINGBACK_LONG=1 go test -race -json -count=1 -timeout 60m -tags siege -parallel 1 -run "^($names)\$" ./e2e
 }
 
 # fuzz runs each fuzz target of the packages in $@ by itself, which is all that

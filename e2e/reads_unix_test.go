@@ -1,4 +1,4 @@
-//go:build unix
+//go:build siege && unix
 
 package e2e_test
 

@@ -1,3 +1,5 @@
+//go:build siege && unix
+
 package e2e_test
 
 import (
