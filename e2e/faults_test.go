@@ -79,7 +79,7 @@ var faults = []fault{
 		must(t, err)
 		return start{}
 	}},
-	{"a webhook secret that is none", 5, `webhook-secret: .*; restore the file, or remove it to have a new secret made`, func(t *testing.T, dir string) start {
+	{"a webhook secret that is none", 5, `webhook-secret: .*; restore the file, or set WEBHOOK_SECRET`, func(t *testing.T, dir string) start {
 		must(t, os.WriteFile(filepath.Join(dir, "webhook-secret"), []byte("whsec_no\n"), 0o600))
 		return start{env: []string{"WEBHOOK_SECRET="}}
 	}},

@@ -281,7 +281,7 @@ func TestWhatIsOutOfBoundsIsRefusedByNameAndSaysWhatIsRight(t *testing.T) {
 		{"provider_headers.Authorization", "allowed are anthropic-beta, ", ringback.Request{ProviderHeaders: map[string]string{"Authorization": "Bearer x"}}},
 		{"provider_headers.anthropic-beta", "no control", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": "a\nb"}}},
 		{"provider_headers.anthropic-beta", "is empty", ringback.Request{ProviderHeaders: map[string]string{"anthropic-beta": " "}}},
-		{"provider_headers.openai-beta", "4096", ringback.Request{ProviderHeaders: map[string]string{"openai-beta": strings.Repeat("x", 4097)}}},
+		{"provider_headers.openai-beta", "2048", ringback.Request{ProviderHeaders: map[string]string{"openai-beta": strings.Repeat("x", 2049)}}},
 		{"provider_headers.openai-beta", "twice", ringback.Request{ProviderHeaders: map[string]string{"OpenAI-Beta": "x", "openai-beta": "x"}}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(0)}},
 		{"timeout_seconds", "from 1 to 3600", ringback.Request{TimeoutSeconds: new(3601)}},
