@@ -124,7 +124,7 @@ func meaning(t *testing.T, text []byte) map[string]any {
 	return m
 }
 
-// valued puts the value of each number in the place of its spelling.
+// valued replaces the spelling of each number by its value.
 func valued(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -54,7 +54,7 @@ type rawBody struct {
 
 func (b *rawBody) size() int64 { return b.length + int64(len(b.bytes)) }
 
-// writeTo writes the body, as far as the client takes it.
+// writeTo writes the body, or as much of it as the client takes.
 func (b *rawBody) writeTo(w io.Writer) {
 	if b.long != nil {
 		_ = b.long.Write(w)
