@@ -29,7 +29,7 @@ const (
 // sessionSettings are those of the function settings, for connections without a
 // pooler.
 var sessionSettings = map[string]string{
-	"statement_timeout": "10s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "4s",
+	"statement_timeout": "10s", "lock_timeout": "1200ms", "idle_in_transaction_session_timeout": "4s",
 	"jit": "off", "plan_cache_mode": "force_generic_plan",
 	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
 }

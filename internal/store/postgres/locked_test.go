@@ -91,7 +91,7 @@ func TestATableThatAnotherProgramLocksIsToldToAllWhoWait(t *testing.T) {
 		all.Go(func() { _, _, errs[i] = s.Submit(context.Background(), n) })
 	}
 	all.Wait()
-	if took := time.Since(began); took > 12*time.Second { // three lock time-outs, and room for a busy machine
+	if took := time.Since(began); took > 20*time.Second { // one by one they would wait for minutes
 		t.Errorf("they were told after %s, want a few seconds", took)
 	}
 	for i, err := range errs {
