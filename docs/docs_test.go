@@ -130,19 +130,20 @@ func TestTheOperationsDocumentHasTheExitCodesOfTheCode(t *testing.T) {
 	}
 }
 
-// Each promise of the README links to tests. The text of such a link is the name
-// of a test, its sentence, or what the head of a script says, and stands in the
-// file that the link leads to.
+// Each promise links to tests. The text of such a link is the name of a test, its
+// sentence, or the first comment of a script, and occurs in the file that the link
+// leads to.
 func TestEachPromiseNamesATestThatExists(t *testing.T) {
 	t.Parallel()
+	const page = "docs/promises.md"
 	row := regexp.MustCompile(`(?m)^\| \*\*(P\d)\*\* .*$`)
-	link := regexp.MustCompile("\\[`([^`]+)`\\]\\(([^)]+_test\\.go|internal/store/storetest/[^)]+\\.go|[^)]+\\.txtar)\\)")
+	link := regexp.MustCompile("\\[`([^`]+)`\\]\\(\\.\\./([^)]+_test\\.go|internal/store/storetest/[^)]+\\.go|[^)]+\\.txtar)\\)")
 	var promises []string
-	for _, m := range row.FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, m := range row.FindAllStringSubmatch(read(t, page), -1) {
 		promises = append(promises, m[1])
 		proofs := link.FindAllStringSubmatch(m[0], -1)
 		if len(proofs) == 0 {
-			t.Errorf("README.md: %s links to no test", m[1])
+			t.Errorf("%s: %s links to no test", page, m[1])
 		}
 		for _, proof := range proofs {
 			name, file := proof[1], proof[2]
@@ -154,12 +155,12 @@ func TestEachPromiseNamesATestThatExists(t *testing.T) {
 				want = "# " + name
 			}
 			if !strings.Contains(read(t, file), want) {
-				t.Errorf("README.md: %s is proven by %q, which %s does not hold", m[1], name, file)
+				t.Errorf("%s: %s is proven by %q, which %s does not hold", page, m[1], name, file)
 			}
 		}
 	}
 	if want := []string{"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8"}; !slices.Equal(want, promises) {
-		t.Errorf("README.md has the promises %v, want %v", promises, want)
+		t.Errorf("%s has the promises %v, want %v", page, promises, want)
 	}
 }
 
