@@ -83,7 +83,7 @@ var tables = []struct {
 	of      reflect.Type
 }{
 	{"The request", reflect.TypeFor[ringback.Request]()},
-	{"The answer", reflect.TypeFor[ringback.Accepted]()},
+	{"The response", reflect.TypeFor[ringback.Accepted]()},
 	{"The job", reflect.TypeFor[ringback.Job]()},
 	{"`webhook` of a job", reflect.TypeFor[ringback.Webhook]()},
 	{"`error_detail` of a job", reflect.TypeFor[ringback.ErrorDetail]()},
@@ -91,8 +91,8 @@ var tables = []struct {
 	{"A delivery", reflect.TypeFor[ringback.Delivery]()},
 	{"A try", reflect.TypeFor[ringback.Try]()},
 	{"A page", reflect.TypeFor[ringback.Page[int]]()},
-	{"What is to be done", reflect.TypeFor[ringback.DeadAction]()},
-	{"What was done", reflect.TypeFor[ringback.DeadDone]()},
+	{"A bulk request", reflect.TypeFor[ringback.DeadAction]()},
+	{"A bulk response", reflect.TypeFor[ringback.DeadDone]()},
 	{"Errors", reflect.TypeFor[ringback.Error]()},
 }
 

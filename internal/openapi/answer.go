@@ -67,7 +67,7 @@ func (w *writer) errors() map[ringback.Code]*response {
 
 // webhook is what a receiver serves, and how its answers are understood.
 func (w *writer) webhook(event ringback.EventType) *operation {
-	coming, answering := w.manual.at("What comes"), w.manual.at("Answering")
+	coming, answering := w.manual.at("The event"), w.manual.at("Responding")
 	status, summary := strings.TrimPrefix(string(event), "job."), ""
 	name := status
 	switch event {

@@ -11,7 +11,7 @@ import (
 // what it is, too.
 var headings = map[string][]string{
 	"Request":     {"The request"},
-	"Accepted":    {"The answer"},
+	"Accepted":    {"The response"},
 	"Job":         {"The job"},
 	"Webhook":     {"`webhook` of a job"},
 	"ErrorDetail": {"`error_detail` of a job"},
@@ -20,13 +20,13 @@ var headings = map[string][]string{
 	"Redelivery":  {"How it is sent"},
 	"Try":         {"A try"},
 	"Page":        {"A page"},
-	"DeadAction":  {"What is to be done"},
-	"DeadDone":    {"What was done"},
-	"Event":       {"What comes", "The job"},
+	"DeadAction":  {"A bulk request"},
+	"DeadDone":    {"A bulk response"},
+	"Event":       {"The event", "The job"},
 	"StreamEvent": {"Watching a job"},
 	"Error":       {"Errors"},
 	"Hold":        {"A hold"},
-	"HeldBy":      {"What holds back"},
+	"HeldBy":      {"The cause of a hold"},
 	"Node":        {"A node"},
 }
 
