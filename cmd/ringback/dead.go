@@ -17,7 +17,7 @@ import (
 func newDead() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "dead COMMAND",
-		Short: "List, look into, replay and purge dead letters",
+		Short: "List, show, replay and purge dead letters",
 		Long: `Dead letters: jobs that failed, and webhooks (deliveries) that are out of tries. A
 dead job leaves the list when it is replayed or purged, a dead delivery when it is
 delivered or purged.`,
@@ -36,7 +36,7 @@ type deadFilter struct {
 
 func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
 	flags.SortFlags = false
-	flags.StringVar(&f.kind, "kind", "", "`KIND` the kind of dead letter: job or delivery; the filters for one kind alone imply it")
+	flags.StringVar(&f.kind, "kind", "", "`KIND` the kind of dead letter: job or delivery; filters that exist for only one kind imply it")
 	flags.StringVar(&f.model, "model", "", "`MODEL` only jobs that requested this model")
 	flags.StringVar(&f.provider, "provider", "", "`NAME` only jobs of this provider")
 	flags.StringVar(&f.code, "code", "", "`CODE` only jobs whose error has this code: "+strings.Join(deadCodes(), ", "))

@@ -18,7 +18,7 @@ func newDeadList() *cobra.Command {
 		Use:   "list [FLAGS]",
 		Short: "List dead letters, newest first",
 		Long: `List dead letters, newest first: those of one kind, or without --kind first jobs, then
-deliveries, up to --limit of each. --json prints one a line, with its kind.`,
+deliveries, up to --limit of each. --json prints one per line, with its kind.`,
 		Example: `  ringback dead list
   ringback dead list --code timeout --created-after 24h
   ringback dead list --kind delivery --json | jq -r .url | sort | uniq -c`,

@@ -18,18 +18,18 @@ func newDeadPurge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "purge (JOB... | FILTERS | --kind KIND --all) [FLAGS]",
 		Short: "Delete the content of dead letters for good",
-		Long: `Delete dead letters: some dead jobs by their ids, or all letters that match the
-filters. Of a job the content goes, as by "ringback jobs erase"; of a delivery the
-bytes, its job stays. This cannot be undone, so it asks first; a script says --yes.
+		Long: `Delete dead letters: some dead jobs by their ids, or all letters that match the filters.
+A job loses its content, as with "ringback jobs erase"; a delivery loses its bytes, and
+its job stays. This cannot be undone, so the command asks first; a script needs --yes.
 
-Ctrl-C stops after the part under way and says how far it got.`,
+Ctrl-C stops after the current part and prints how far it got.`,
 		Example: `  ringback dead purge --kind delivery --all
   ringback dead purge --code provider_rejected --ended-before 168h --yes`,
 		ValidArgsFunction: completeDead(),
 	}
 	f.addFlags(cmd.Flags())
 	completeDeadFilter(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
+	cmd.Flags().BoolVar(&all, "all", false, "select all of --kind, without a filter")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		action, err := f.action(ids, all, time.Now())

@@ -19,7 +19,7 @@ func newDeadReplay() *cobra.Command {
 		Short: "Repeat dead jobs, or send dead deliveries again",
 		Long: `Repeat dead jobs as new jobs, or send dead deliveries again: some by their ids,
 or all that match the filters. --patch changes the requests of the repeated jobs, as
-for "ringback jobs retry". Replaying a job calls its provider, which costs money;
+with "ringback jobs retry". Replaying a job calls its provider, which costs money;
 replaying a delivery does not.
 
 Deliveries are sent now, even to a host that is held: one of them is its probe, and if
@@ -27,7 +27,8 @@ that succeeds, the others follow at once. The command waits for the outcome and 
 it. The exit code is 1 if some did not arrive.
 
 Ctrl-C stops after the current part and prints how far it got; run the same command
-again for the rest. Letters that cannot be replayed, or have moved on, are skipped.`,
+again for the rest. Letters that cannot be replayed, or whose state has changed, are
+skipped.`,
 		Example: `  ringback dead replay 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback dead replay --host https://example.com
   ringback dead replay --model claude-sonnet-4-5 --patch '{"model": "claude-sonnet-5-5"}'
@@ -36,7 +37,7 @@ again for the rest. Letters that cannot be replayed, or have moved on, are skipp
 	}
 	f.addFlags(cmd.Flags())
 	completeDeadFilter(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "take all of --kind, without a filter")
+	cmd.Flags().BoolVar(&all, "all", false, "select all of --kind, without a filter")
 	cmd.Flags().StringVarP(&patch, "patch", "p", "", "`JSON|@FILE` a JSON merge patch on the requests of jobs")
 	cmd.Flags().BoolVarP(&again, "yes", "y", false, "do not ask before repeating a job that was repeated before")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for the outcome of deliveries")

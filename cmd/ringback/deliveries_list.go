@@ -27,7 +27,7 @@ its tries. AGE is the time since the job ended. LAST is the receiver's last stat
 or why there was none: dns, connect, refused, reset, tls, timeout, blocked. NEXT is the
 time until the next try. "ringback jobs show JOB" explains one, and what to do.
 
-To send everything that is pending for a host now, give the ids to "jobs redeliver", as
+To send everything that is pending for a host now, pass the ids to "jobs redeliver", as
 in the last example.`,
 		Example: `  ringback deliveries list --status pending
   ringback deliveries list --status pending --host https://example.com --older-than 10m
@@ -70,7 +70,7 @@ func (f *deliveryFilter) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.status, "status", "", "`STATUS` only webhooks with this status: "+strings.Join(words(ringback.DeliveryStatuses), ", "))
 	flags.StringVar(&f.host, "host", "", "`HOST` only webhooks to this receiver: https://example.com, with the port if it is not the default one")
 	flags.StringVar(&f.olderThan, "older-than", "", "`DURATION` only webhooks that have not arrived for this long, such as 90s, 10m or 36h")
-	flags.StringVar(&f.code, "code", "", "`CODE` only webhooks that the receiver last answered with this: 503, 5xx, or none for no answer")
+	flags.StringVar(&f.code, "code", "", "`CODE` only webhooks whose last response had this status code: 503, 5xx, or none for no response")
 	flags.StringVar(&f.job, "job", "", "`JOB` only webhooks of this job")
 	flags.StringVar(&f.after, "created-after", "", "`TIME` only webhooks of events after this: RFC 3339, or how long ago: 90m, 36h")
 	flags.StringVar(&f.before, "created-before", "", "`TIME` only webhooks of events before this")

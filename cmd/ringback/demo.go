@@ -25,15 +25,15 @@ func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [--addr HOST:PORT]",
 		Short: "Watch a job survive kill -9; needs no key and no network",
-		Long: `Watch a job survive kill -9. The server is the real one, a process of its own with
-a real data directory; model and receiver are simulated. It is killed in the middle
-of an answer and started again, the receiver fails once, and the answer arrives all
-the same, once. What the lines say is checked at the end.
+		Long: `Watch a job survive kill -9. The server is the real one, a separate process with a real
+data directory; the model and the receiver are simulated. The server is killed in the
+middle of an answer and started again, the receiver fails once, and the answer still
+arrives, once. At the end the demo checks everything that it printed.
 
-Off a terminal the demo ends after the story: with 0 only if all of it held. On a
-terminal it stays up until Ctrl-C, to be played with. It uses ports 8080 and 9099,
-or free ones if those are taken, and removes its directory; --addr names another
-address for the server. Keys in the environment are not used.`,
+If stdout is not a terminal, the demo then exits, with 0 only if every check passed. On
+a terminal it stays up until Ctrl-C, so you can try it out. It uses ports 8080 and 9099,
+or free ones if those are taken, and removes its directory. --addr sets another address
+for the server. Keys in the environment are not used.`,
 		Example: `  ringback demo
   ringback demo --addr 127.0.0.1:8090
   ringback demo | cat      the story alone`,

@@ -34,19 +34,19 @@ type exitCode struct {
 // are of commands that run something on this machine, as serve does; those from 10
 // on are of commands that talk to a server.
 var exitCodes = []exitCode{
-	{exitOK, "ended as it was asked to"},
+	{exitOK, "success"},
 	{exitFailure, "failed, for a reason without a code of its own"},
 	{exitUsage, "a flag, a variable, the configuration file or a request is wrong, or no provider is set up"},
 	{exitLocked, "the data directory is in use by another process"},
-	{exitPort, "the address cannot be listened on: it is in use, or not of this machine"},
-	{exitDataDir, "the data directory or the database cannot be used: read-only, full, corrupt, of a newer ringback, or set up so that a commit may be lost; or the database refuses the user"},
+	{exitPort, "the address cannot be listened on: it is in use, or does not belong to this machine"},
+	{exitDataDir, "the data directory or the database cannot be used: read-only, full, corrupt, from a newer ringback, or set up so that a commit may be lost; or the database refuses the user"},
 	{exitDiskDied, "the disk failed while the server ran, or a file of the data directory was moved, removed or replaced; nothing accepted is lost unless the disk lost it"},
 	{exitJobEnded, "the job that was waited for ended without an answer: failed, cancelled or expired"},
-	{exitAuth, "the server refused the API key, or wants one"},
-	{exitNotFound, "the server has no such job, webhook or dead letter, or no longer its content"},
-	{exitWaitTime, "the time to wait was over before the job ended; it goes on"},
-	{exitUnavailable, "the server could not be reached, or cannot take the request now"},
-	{exitTorn, "the answer is on stdout, but behind text of an attempt that broke off, which could not be taken back"},
+	{exitAuth, "the server refused the API key, or requires one"},
+	{exitNotFound, "the server has no such job, webhook or dead letter, or has deleted its content"},
+	{exitWaitTime, "the wait timed out before the job ended; the job continues"},
+	{exitUnavailable, "the server could not be reached, or cannot accept the request now"},
+	{exitTorn, "the answer is on stdout, but after the text of an attempt that broke off, which could not be taken back"},
 	{exitInterrupted, "interrupted by Ctrl-C or SIGTERM before the end"},
 }
 

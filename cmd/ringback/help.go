@@ -37,7 +37,7 @@ Examples:
 {{.Example | trimTrailingWhitespaces}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
-Each command has a manual of its own: {{.CommandPath}} COMMAND --help{{end}}
+Each command has its own manual: {{.CommandPath}} COMMAND --help{{end}}
 `
 
 // helpTemplate is cobra's without its guess at what is missing.
@@ -61,9 +61,9 @@ func setCompletion(root *cobra.Command) {
 		if cmd.Name() != "completion" {
 			continue
 		}
-		cmd.Short = "Print the script by which a shell completes commands, flags and ids"
-		cmd.Long = `Print the script by which a shell completes commands, flags, and the ids of recent
-jobs and dead letters, which it asks the server for.`
+		cmd.Short = "Print a script that lets a shell complete commands, flags and ids"
+		cmd.Long = `Print a script that lets a shell complete commands, flags, and the ids of recent
+jobs and dead letters, which it requests from the server.`
 		cmd.Example = `  source <(ringback completion bash)                       this bash; in ~/.bashrc: every one
   ringback completion zsh > "${fpath[1]}/_ringback"        zsh
   ringback completion fish > ~/.config/fish/completions/ringback.fish

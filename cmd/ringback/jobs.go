@@ -13,9 +13,9 @@ import (
 func newJobs() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "jobs COMMAND",
-		Short: "List, look into, cancel, erase, watch and repeat jobs",
-		Long: `Jobs of a server. show says why a job has not arrived, and with which command that
-is mended.`,
+		Short: "List, show, cancel, erase, watch and repeat jobs",
+		Long: `Work with the jobs of a server. show tells you why a job has not arrived, and which
+command fixes it.`,
 		Example: `  ringback jobs list --status failed
   ringback jobs show 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"max_tokens": 8000}'`,

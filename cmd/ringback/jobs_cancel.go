@@ -11,10 +11,10 @@ import (
 func newJobsCancel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel JOB... [FLAGS]",
-		Short: "End jobs that wait or run",
-		Long: `End jobs. One that waits ends at once. The call of one that runs is broken off: it
-shows as running for a moment, or is completed if its whole answer was there first.
-Its webhook says job.cancelled.`,
+		Short: "End waiting or running jobs",
+		Long: `End jobs. A waiting job ends at once. For a running job the provider call is aborted: the
+job may show as running for a moment, or complete if its whole answer arrived first. Its
+webhook has the type job.cancelled.`,
 		Example:           `  ringback jobs cancel 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
 		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(alive),

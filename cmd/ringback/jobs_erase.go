@@ -14,10 +14,10 @@ func newJobsErase() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "erase JOB... [FLAGS]",
 		Short: "Delete the content of jobs that have ended",
-		Long: `Delete the content of jobs that have ended: request, answer, metadata, callback URL
-and headers, the webhook's bytes. A webhook that was not delivered yet is not sent
-any more. What remains (id, state, times, model, usage) says for 30 days that it was
-deleted. This cannot be undone, so it asks first; a script says --yes.`,
+		Long: `Delete the content of jobs that have ended: request, answer, metadata, callback URL and
+headers, and the webhook's bytes. A webhook that was not delivered yet is no longer sent.
+The rest (id, state, times, model, usage) stays for 30 days and shows that the job was
+erased. This cannot be undone, so the command asks first; a script needs --yes.`,
 		Example:           `  ringback jobs erase 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --yes`,
 		Args:              ids(1, 0, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(ended),

@@ -22,8 +22,8 @@ func newJobsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [FLAGS]",
 		Short: "List jobs, newest first",
-		Long: `List jobs, newest first: a table, or with --json one job a line, without answers.
-WEBHOOK is the state of the job's webhook. The last column says why a job waits, why it
+		Long: `List jobs, newest first, as a table, or with --json as one job per line, without answers.
+WEBHOOK is the state of the job's webhook. The last column shows why a job waits, why it
 ended without an answer, or why its webhook has not arrived.`,
 		Example: `  ringback jobs list
   ringback jobs list --webhook pending
@@ -64,7 +64,7 @@ func (q *jobQuery) addFlags(flags *pflag.FlagSet, withStatus bool) {
 		flags.StringVar(&q.status, "status", "", "`STATUS` only jobs with this status: "+strings.Join(words(ringback.Statuses), ", "))
 		flags.StringVar(&q.webhook, "webhook", "", "`STATUS` only jobs whose webhook has this status: "+strings.Join(webhookStates(), ", "))
 	}
-	flags.StringVar(&q.model, "model", "", "`MODEL` only jobs that requested this model, or that it answered")
+	flags.StringVar(&q.model, "model", "", "`MODEL` only jobs that requested this model or were answered by it")
 	flags.StringArrayVar(&q.metadata, "metadata", nil, "`KEY=VALUE` only jobs whose metadata has this; repeat it")
 	flags.StringVar(&q.after, "created-after", "", "`TIME` only jobs accepted after this: RFC 3339, or how long ago: 90m, 36h")
 	flags.StringVar(&q.before, "created-before", "", "`TIME` only jobs accepted before this")

@@ -36,7 +36,7 @@ on later tries.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&r.to, "to", "", "`URL` send it here instead of to the callback URL")
-	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook carries; default: as in its last try")
+	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook contains; default: as in its last try")
 	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for the receiver's response")
 	completeWords(cmd, map[string][]string{"webhook-body": {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)}})
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {

@@ -17,18 +17,18 @@ func newJobsRetry() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry JOB... [FLAGS]",
 		Short: "Repeat jobs that ended without an answer, as new jobs",
-		Long: `Repeat jobs that failed, expired or were cancelled, each as a new job with the same
-request and callback URL, which runs at once. stdout has the new ids.
+		Long: `Repeat jobs that failed, expired or were cancelled. Each becomes a new job with the same
+request and callback URL, which runs at once. The command prints the new ids.
 
---patch changes the request: a JSON merge patch (RFC 7396), as text or @FILE, on what
+--patch changes the request. It is a JSON merge patch (RFC 7396), as text or @FILE, on what
 "ringback jobs show --request JOB" prints; null removes a field. These fields of
-POST /api/generate are not in there, and may be patched too: callback_url,
+POST /api/generate are not part of that, but can be patched too: callback_url,
 callback_headers, provider_headers, events, webhook_body, timeout_seconds,
 max_attempts, max_wait_seconds, result_ttl_seconds, retry_uncertain, priority, run_at,
 expires_at, fallback_models, provider.
 
-A job that was repeated before is repeated again only if you say so, since its provider
-is paid again: on a terminal it asks first; a script needs --yes.`,
+Repeating a job that was repeated before needs your confirmation, because its provider is
+paid again: on a terminal the command asks; a script needs --yes.`,
 		Example: `  ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs retry 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch '{"model": "claude-sonnet-5-5"}'
   ringback jobs watch $(ringback jobs retry -q 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d --patch @patch.json)`,

@@ -17,17 +17,17 @@ func newJobsShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show JOB [FLAGS]",
 		Short: "Show what happened to a job, why it has not arrived, and what to do",
-		Long: `Show a job: how it stands and why, what happened to it (accepted, each call of a
-provider, the end, each try of its webhook), and the commands that mend what is
-wrong. --json prints one object with job, attempts and deliveries.`,
+		Long: `Show a job: its state and the reason for it, its history (acceptance, each provider call,
+the end, each try of its webhook), and the commands that fix what is wrong. --json prints
+one object with job, attempts and deliveries.`,
 		Example: `  ringback jobs show 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs show --result 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d > answer.txt
   ringback jobs show --request 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d | jq .`,
 		Args:              ids(1, 1, "job", "ringback jobs list"),
 		ValidArgsFunction: completeJobs(anyJob),
 	}
-	cmd.Flags().BoolVar(&onlyResult, "result", false, "print the answer alone; exit code 10 if the job ended without one")
-	cmd.Flags().BoolVar(&onlyRequest, "request", false, "print the provider's request as it is stored, JSON")
+	cmd.Flags().BoolVar(&onlyResult, "result", false, "print only the answer; exit code 10 if the job ended without one")
+	cmd.Flags().BoolVar(&onlyRequest, "request", false, "print the stored request to the provider, as JSON")
 	cmd.MarkFlagsMutuallyExclusive("result", "request")
 	return remote(cmd, func(ctx context.Context, s *session, args []string) error {
 		switch {

@@ -19,30 +19,31 @@ func newJobsWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [JOB...] [FLAGS]",
 		Short: "Follow a job's answer as it grows, or many jobs until they end",
-		Long: `Follow jobs until they end. Of one that is named, stdout gets the answer: as it grows,
-if it was submitted with "stream", else at its end; stderr gets a line for each turn.
-If an attempt breaks off after the first word, the next one begins the answer anew:
-stderr says where, and where stdout is not a terminal the exit code is 15, since it
-has both then. Late or again, it is the same text. --events prints each event, JSON.
+		Long: `Watch jobs until they end. For a single job, stdout gets the answer: as it grows, if the
+job was submitted with "stream", otherwise when it ends. stderr gets a line for each
+change. If an attempt breaks off after the first word, the next one starts the answer
+over. stderr says where, and if stdout is not a terminal the exit code is 15, because
+stdout then has both. You can start late or again and get the same text. --events prints
+each event as JSON.
 
-Of several, or with --delivered, there is a line for each change; --json prints the
-job as it is then, also of one. Without ids those are followed that wait or run, the
-newest 100 of each, and those that come meanwhile; the filters are for these. With
---delivered a job is followed until its webhook is delivered or dead, and without ids
-also those that have ended and whose webhook is pending.
+For several jobs, or with --delivered, it prints a line for each change; --json prints the
+job at each change, also for a single job. Without ids it watches the jobs that are waiting
+or running, the newest 100 of each, and those submitted meanwhile; the filters select among
+them. With --delivered it watches each job until its webhook is delivered or dead, and
+without ids also jobs that have ended and whose webhook is pending.
 
-The exit code is 10 if one that was named ended without an answer, else with --delivered
-1 if its webhook is dead. While the server is away, it is asked on.`,
+The exit code is 10 if a named job ended without an answer, otherwise with --delivered 1 if
+its webhook is dead. While the server is down, the command keeps trying.`,
 		Example: `  ringback jobs watch 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --delivered 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
   ringback jobs watch --forever --metadata team=blue`,
 		ValidArgsFunction: completeJobs(alive),
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().BoolVar(&events, "events", false, "for one job: print each event, one JSON object a line")
+	cmd.Flags().BoolVar(&events, "events", false, "for one job: print each event, one JSON object per line")
 	cmd.Flags().BoolVar(&thinking, "thinking", false, "for one job: print the model's thinking on stderr")
-	cmd.Flags().BoolVar(&delivered, "delivered", false, "follow jobs on until their webhook is delivered, or dead")
-	cmd.Flags().BoolVar(&forever, "forever", false, "without ids: go on when none is left, until Ctrl-C")
+	cmd.Flags().BoolVar(&delivered, "delivered", false, "watch jobs until their webhooks are delivered or dead")
+	cmd.Flags().BoolVar(&forever, "forever", false, "without ids: keep watching when no jobs are left, until Ctrl-C")
 	q.addFlags(cmd.Flags(), false)
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		query, err := q.read(time.Now())

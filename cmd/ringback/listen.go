@@ -34,22 +34,22 @@ func newListen() *cobra.Command {
 	var c listenConfig
 	cmd := &cobra.Command{
 		Use:   "listen [FLAGS]",
-		Short: "Receive webhooks, verify and print them: for local work",
-		Long: `Receive webhooks on any path, verify both signatures, print each and answer 200;
-what does not verify is answered 400, so that Ringback sees it fail. A webhook that
-comes again, under the same webhook-id, is said to be a duplicate.
+		Short: "Receive, verify and print webhooks, for local development",
+		Long: `Receive webhooks on any path, verify both signatures, print each webhook and respond with
+200. What does not verify gets a 400, so that Ringback sees the failure. A webhook that
+arrives again under the same webhook-id is marked as a duplicate.
 
---respond answers what verifies with other codes, in turn, the last again and again.
---forward-to hands it on, the same bytes and headers, and answers what that receiver
-answers, or 502 if it does not. With both, the receiver gets each webhook and
-Ringback the codes: so it sees what your receiver makes of duplicates.
+--respond responds to verified webhooks with other codes in turn, and then repeats the
+last one. --forward-to forwards the same bytes and headers, and responds with what that
+receiver returns, or with 502 if it does not respond. With both, your receiver gets every
+webhook while Ringback gets the codes, so you can see how your receiver handles duplicates.
 
-The secret is kept in your configuration directory, so it stays the same when you
-start again. WEBHOOK_SECRET or --secret set another, or several separated by commas:
-a webhook has to verify with one of them. While the server replaces its secret (it signs with NEW,OLD),
-a receiver with only the old one can verify webhook-signature alone. The command that
-starts a server with this secret is printed, for you to paste into another terminal.
-Webhooks go to stdout, everything else to stderr.`,
+The secret is kept in your configuration directory, so it is the same the next time.
+WEBHOOK_SECRET or --secret sets another one, or several separated by commas: a webhook has
+to verify with one of them. While the server replaces its secret (it signs with NEW,OLD),
+a receiver with only the old one can verify only webhook-signature. The command prints how
+to start a server with this secret, for you to paste into another terminal. Webhooks go to
+stdout, everything else to stderr.`,
 		Example: `  ringback listen
   ringback listen --addr 127.0.0.1:3000
   ringback listen --json | jq .body.result
@@ -69,11 +69,11 @@ Webhooks go to stdout, everything else to stderr.`,
 		},
 	}
 	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` listen here; port 0 picks a free one")
-	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several separated by commas; ps shows it to others: prefer WEBHOOK_SECRET")
-	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` answer with these in turn, such as 500,500,200; the last repeats")
+	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several separated by commas; others can see it with ps, so prefer WEBHOOK_SECRET")
+	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` respond with these in turn, such as 500,500,200; the last one repeats")
 	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
-	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others are answered 200")
-	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object a line")
+	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others get a 200")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
 	completeWords(cmd, map[string][]string{"events": eventWords()})
 	return cmd
 }

@@ -82,11 +82,11 @@ func trimmed(err error) error { return errors.New(strings.TrimSpace(err.Error())
 func newRoot(ran *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ringback COMMAND",
-		Short: "Accept a request for an LLM now, bring the answer by webhook",
+		Short: "Accept LLM requests now, deliver the answers by webhook",
 		Long: `Ringback is a durable asynchronous gateway for LLM APIs. A client POSTs a request
-with a callback URL and is answered 202 in milliseconds. A worker calls the
-provider, and the answer comes back by a signed webhook, whatever happened
-meanwhile to the client, the worker or the receiver.`,
+with a callback URL and gets a 202 within milliseconds. A worker calls the provider,
+and the answer is delivered by signed webhook, even if the client, the worker or the
+receiver dies in between.`,
 		Example: `  ringback demo                                watch a job survive kill -9; needs no key
   EZAI_API_KEY=… ringback serve                listen on 127.0.0.1:8080
   ringback serve --simulate                    the same with simulated models, for your tests
@@ -105,7 +105,7 @@ meanwhile to the client, the worker or the receiver.`,
 		},
 	}
 	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDeliveries(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
-	root.PersistentFlags().Bool("no-color", false, "no colours, as NO_COLOR in the environment")
+	root.PersistentFlags().Bool("no-color", false, "no colours, like NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)
 	return root

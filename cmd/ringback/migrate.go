@@ -22,16 +22,16 @@ func newMigrate() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "migrate [--from DIR] [--to URL] [FLAGS]",
-		Short: "Carry the jobs of a data directory over to PostgreSQL",
-		Long: `Carry all that is in the data directory of a stopped server over to PostgreSQL: jobs in
-every state, with their answers, ledgers, webhooks, dead letters, idempotency keys and
-times. The directory stays as it is; when it has been carried over, do not serve from it
-again, or its jobs run twice. What was running is taken up by the first server that
-starts on the database, as after a crash.
+		Short: "Copy the jobs of a data directory to PostgreSQL",
+		Long: `Copy everything in the data directory of a stopped server to PostgreSQL: jobs in every
+state, with their answers, ledgers, webhooks, dead letters, idempotency keys and times.
+The directory is not changed. Once it has been copied, do not serve from it again, or its
+jobs run twice. The first server that starts on the database recovers the jobs that were
+running, as after a crash.
 
-The database must be empty, or one into which the same directory was carried before:
-interrupted or killed, the same command goes on where it was. At the end rows are counted
-on both sides. No server may run on either meanwhile.`,
+The database must be empty, or hold an earlier copy of the same directory: after an
+interruption or a kill, run the same command again to continue. At the end rows are counted
+on both sides. No server may use either in the meantime.`,
 		Example: `  RINGBACK_DATABASE_URL=postgres://… ringback migrate
   ringback migrate --from /var/lib/ringback --to postgres://ringback@db.example.com/ringback
   export WEBHOOK_SECRET=$(ringback secret --data /var/lib/ringback)   for the servers that follow`,
@@ -41,8 +41,8 @@ on both sides. No server may run on either meanwhile.`,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 	}
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; else that of RINGBACK_DATA, or ./ringback-data")
-	cmd.Flags().StringVar(&to, "to", "", "`URL` the database, postgres://user@host/database; ps shows it, so give RINGBACK_DATABASE_URL where there is a password")
+	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; default: RINGBACK_DATA, or ./ringback-data")
+	cmd.Flags().StringVar(&to, "to", "", "`URL` the database, postgres://user@host/database; others can see it with ps, so use RINGBACK_DATABASE_URL if it has a password")
 	addOutputFlags(cmd.Flags())
 	addFlags(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -13,11 +13,10 @@ import (
 func newNodes() *cobra.Command {
 	return remote(&cobra.Command{
 		Use:   "nodes [FLAGS]",
-		Short: "List the servers that live and share the jobs",
-		Long: `List the nodes that live, oldest first: the servers that share the database of the one
-that is asked, or that one alone. A node lives as long as its lease, which it renews
-every 2 s: one that was killed is gone from the list within 8 s, and its jobs run
-elsewhere.`,
+		Short: "List the live servers that share the jobs",
+		Long: `List the live nodes, oldest first: the servers that share a database with the one that
+responds, or only that one. A node is live as long as its lease, which it renews every
+2 s. A node that was killed leaves the list within 8 s, and other nodes run its jobs.`,
 		Example: `  ringback nodes
   ringback nodes --url https://ringback.example.com
   ringback nodes --json | jq -r 'select(.roles | index("worker")) | .machine'`,

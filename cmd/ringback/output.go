@@ -27,9 +27,9 @@ type output struct {
 
 func addOutputFlags(flags *pflag.FlagSet) {
 	if flags.Lookup("json") == nil {
-		flags.Bool("json", false, "print JSON, one object a line")
+		flags.Bool("json", false, "print JSON, one object per line")
 	}
-	flags.BoolP("quiet", "q", false, "say nothing on stderr but errors")
+	flags.BoolP("quiet", "q", false, "print only errors on stderr")
 }
 
 // outputOf is that of a command with the flags of addOutputFlags.

@@ -20,14 +20,14 @@ func newSecret() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secret [--data DIR] [--config FILE] [--json]",
 		Short: "Print the secret that webhooks are signed with",
-		Long: `Print the secret that serve signs webhooks with, for your receiver: WEBHOOK_SECRET,
-or webhook_secret of the file, or the one that serve made and keeps in the data
-directory. The server may run meanwhile. With --database-url serve makes none: all
+		Long: `Print the secret that serve signs webhooks with, for your receiver: WEBHOOK_SECRET, or
+webhook_secret in the file, or the one that serve generated and keeps in the data
+directory. The server may be running. With --database-url serve generates none: all
 nodes need the same WEBHOOK_SECRET.
 
-X-Webhook-Signature is keyed with the secret as it is printed. The libraries of
-Standard Webhooks take its whsec_ form: the same, if it begins with whsec_; of a
-plain secret that form is printed to stderr, and is in --json.
+X-Webhook-Signature uses the secret as it is printed. The Standard Webhooks libraries take
+its whsec_ form, which is the same if the secret begins with whsec_. For a plain secret
+that form is printed on stderr and included in --json.
 
 While you replace a secret (WEBHOOK_SECRET=NEW,OLD), the new one is printed, which
 verifies both headers, and the older ones go to stderr. The steps are in
@@ -46,7 +46,7 @@ docs/webhooks.md, under "Replacing the secret".`,
 		},
 	}
 	addFlags(cmd.Flags(), "config", "data")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: secret, whsec, older ones, and where they come from")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: secret, whsec, older ones, and their source")
 	return cmd
 }
 

@@ -35,16 +35,17 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [FLAGS]",
 		Short: "Run the server",
-		Long: `Run the server: POST /api/generate takes jobs, and what it answers 202 to is on
-disk. Jobs run, and their answers are brought by webhook, until SIGINT or SIGTERM.
-Then nothing new is begun, running calls and webhooks get --drain-timeout, and
-the rest waits on disk for the next start. kill -9 loses nothing either.
+		Long: `Run the server. POST /api/generate accepts jobs, and every job that got a 202 is on
+disk. Jobs run, and their answers are delivered by webhook, until SIGINT or SIGTERM.
+Then nothing new is started, running calls and webhooks get --drain-timeout to finish,
+and the rest waits on disk for the next start. kill -9 loses nothing either.
 
-With --database-url jobs are kept in PostgreSQL, whatever --data says, and any number
-of servers share them: each runs any job, and has those of one that dies within 10 s.
+With --database-url, jobs are kept in PostgreSQL, and --data is not used. Any number of
+servers can share them. Each runs any job, and takes over those of a dead server within
+10 s.
 
-A key in the environment is all it takes; without one, --simulate serves models
-that cost nothing. More providers, and routes to them, go into the file.`,
+A key in the environment is enough. Without one, --simulate serves models that cost
+nothing. Configure more providers, and routes to them, in the file.`,
 		Example: `  EZAI_API_KEY=… ringback serve
   ringback serve --simulate --allow-callback 127.0.0.0/8
   RINGBACK_API_KEY=… ANTHROPIC_API_KEY=… ringback serve --addr :8080 --data /var/lib/ringback
@@ -85,10 +86,10 @@ that cost nothing. More providers, and routes to them, go into the file.`,
 // serveVariables is the section on what has no flag.
 func serveVariables() string {
 	var b strings.Builder
-	b.WriteString("  A flag goes before its variable, a variable before the file, where the key is\n" +
+	b.WriteString("  A flag overrides its variable, and a variable overrides the file, where the key is\n" +
 		"  the flag's name with _ for -. These have no flag:\n")
 	for _, w := range wellKnown {
-		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s says otherwise\n", w.keyVariable, w.name, w.baseURL, w.urlVariable)
+		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s is set\n", w.keyVariable, w.name, w.baseURL, w.urlVariable)
 	}
 	for _, s := range settings {
 		if s.flag == "" && !s.remote {

@@ -45,42 +45,42 @@ var settings = []setting{
 	},
 	{
 		key: "addr", flag: "addr", variable: "RINGBACK_ADDR", meta: "ADDRESS", def: "127.0.0.1:8080",
-		help: "listen here; an address that others can reach needs RINGBACK_API_KEY, or --insecure",
+		help: "listen here; an address that others can reach requires RINGBACK_API_KEY or --insecure",
 		set:  one(func(c *config, s string) error { return setAddr(&c.addr, s) }),
 	},
 	{
 		key: "data", flag: "data", variable: "RINGBACK_DATA", meta: "DIR", def: "./ringback-data",
-		help: "the data directory; made if it is missing, used by one process at a time",
+		help: "the data directory; created if it is missing, used by one process at a time",
 		set:  one(func(c *config, s string) error { return setText(&c.data, s) }),
 	},
 	{
 		key: "database_url", flag: "database-url", variable: "RINGBACK_DATABASE_URL", meta: "URL",
-		help: "keep jobs in this PostgreSQL, postgres://user@host/database, which many nodes can share, instead of in --data; ps shows a flag, so give the variable where there is a password",
+		help: "keep jobs in this PostgreSQL, postgres://user@host/database, which many nodes can share, instead of in --data; others can see a flag with ps, so use the variable if there is a password",
 		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseURL, s) }),
 	},
 	{
 		key: "database_direct_url", flag: "database-direct-url", variable: "RINGBACK_DATABASE_DIRECT_URL", meta: "URL",
-		help: "the same database without the pooler that --database-url leads through; nodes then hear of each other at once",
+		help: "the same database without the pooler that --database-url goes through; nodes are then notified of each other's changes at once",
 		set:  one(func(c *config, s string) error { return setDatabaseURL(&c.databaseDirectURL, s) }),
 	},
 	{
 		key: "database_connections", flag: "database-connections", variable: "RINGBACK_DATABASE_CONNECTIONS", meta: "N", def: "8",
-		help: "how many connections a node keeps for reads; it has three more",
+		help: "how many connections a node keeps for reads; it keeps three more for other work",
 		set:  one(func(c *config, s string) error { return setCount(&c.databaseConnections, s, 1000) }),
 	},
 	{
 		key: "roles", flag: "roles", variable: "RINGBACK_ROLES", meta: "ROLES", def: "api,worker",
-		help: "what this node does: api takes requests, worker calls providers and sends webhooks; one alone needs --database-url and other nodes",
+		help: "what this node does: api takes requests, worker calls providers and sends webhooks; a single role requires --database-url and other nodes",
 		set:  one(setRoles),
 	},
 	{
 		key: "advertise_url", flag: "advertise-url", variable: "RINGBACK_ADVERTISE_URL", meta: "URL",
-		help: "where other nodes reach this one, to relay what it streams; unset: the address by which it reaches the database, with the port of --addr",
+		help: "where other nodes reach this one, to relay its streams; default: the address from which it reaches the database, with the port of --addr",
 		set:  one(func(c *config, s string) error { return setServerURL(&c.advertiseURL, s) }),
 	},
 	{
 		key: "public_url", flag: "public-url", variable: "RINGBACK_PUBLIC_URL", meta: "URL",
-		help: "where clients reach this server, for the links in answers; without it they are paths",
+		help: "where clients reach this server, for the links in responses; without it the links are paths",
 		set:  one(func(c *config, s string) error { return setServerURL(&c.publicURL, s) }),
 	},
 	{
@@ -90,18 +90,18 @@ var settings = []setting{
 	},
 	{
 		key: "api_key", variable: "RINGBACK_API_KEY",
-		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve requires it, and submit, jobs, deliveries, dead and nodes send it; there is no flag for it because ps would show it",
+		help: "the one key that clients send as Authorization: Bearer or x-api-key; serve requires it, and submit, jobs, deliveries, dead and nodes send it; it has no flag because ps would show it",
 		set:  one(setAPIKey),
 	},
 	{
 		key: "webhook_secret", variable: "WEBHOOK_SECRET",
-		help: "signs the webhooks; NEW,OLD signs with both while you replace it; without one a whsec_ secret is made and kept in DIR/webhook-secret; no flag, as above",
+		help: "signs the webhooks; NEW,OLD signs with both while you replace it; without one, a whsec_ secret is generated and kept in DIR/webhook-secret; no flag, as above",
 		list: true,
 		set:  setWebhookSecret,
 	},
 	{
 		key: "default_model", variable: "RINGBACK_DEFAULT_MODEL", // no default here: with --simulate alone it is another one
-		help: "the model of requests that name none; unset: claude-sonnet-5-5, or sim/echo with --simulate alone; a warning is logged at startup if its maker retires it",
+		help: "the model for requests that name none; default: claude-sonnet-5-5, or sim/echo if --simulate is the only provider; a warning is logged at startup if its maker retires it",
 		set:  one(func(c *config, s string) error { return setText(&c.defaultModel, s) }),
 	},
 	{
@@ -116,7 +116,7 @@ var settings = []setting{
 	},
 	{
 		key: "allow_origin", flag: "allow-origin", variable: "RINGBACK_ALLOW_ORIGIN", meta: "ORIGIN", list: true,
-		help: "let web pages of this origin call the API, such as https://app.example.com; * is all of them, which needs RINGBACK_API_KEY, or --insecure; repeat it, or separate by commas",
+		help: "let web pages of this origin call the API, such as https://app.example.com; * allows all and requires RINGBACK_API_KEY or --insecure; repeat it, or separate by commas",
 		set:  setAllowOrigin,
 	},
 	{
@@ -126,12 +126,12 @@ var settings = []setting{
 	},
 	{
 		key: "max_queued", flag: "max-queued", variable: "RINGBACK_MAX_QUEUED", meta: "N", def: "1000000",
-		help: "how many jobs may wait; beyond it clients hear 503 and Retry-After",
+		help: "how many jobs may wait; beyond that, clients get a 503 with Retry-After",
 		set:  one(func(c *config, s string) error { return setCount(&c.maxQueued, s, 1_000_000_000) }),
 	},
 	{
 		key: "drain_timeout", flag: "drain-timeout", variable: "RINGBACK_DRAIN_TIMEOUT", meta: "DURATION", def: "20s",
-		help: "how long running calls and webhooks may go on after SIGTERM; what is cut off is repeated after the next start",
+		help: "how long running calls and webhooks may continue after SIGTERM; what is cut off is repeated after the next start",
 		set:  one(setDrainTimeout),
 	},
 	{
@@ -141,12 +141,12 @@ var settings = []setting{
 	},
 	{
 		key: "insecure", flag: "insecure", variable: "RINGBACK_INSECURE",
-		help: "serve others without an API key: whoever reaches the address spends your money",
+		help: "serve others without an API key: anyone who can reach the address can spend your money",
 		set:  one(func(c *config, s string) error { return setSwitch(&c.insecure, s) }),
 	},
 	{
 		key: "log_level", flag: "log-level", variable: "RINGBACK_LOG_LEVEL", meta: "LEVEL", def: "info",
-		help: "debug, info, warn or error; debug has a line for each request and each move of a job",
+		help: "debug, info, warn or error; debug logs each request and each move of a job",
 		set:  one(setLogLevel),
 	},
 }

@@ -29,19 +29,19 @@ func newSubmit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit [PROMPT | -] [FLAGS]",
 		Short: "Submit a job; with --wait or --stream, print its answer",
-		Long: `Submit a job. The prompt is the argument, the text in --file, or stdin (-, or where
-stdin is no terminal and no prompt is given). --request takes a whole request as
-POST /api/generate does, JSON with any of its fields; flags go before its fields.
+		Long: `Submit a job. The prompt is the argument, the text in --file, or stdin (with -, or if
+there is no prompt and stdin is not a terminal). --request takes a whole request as for
+POST /api/generate, JSON with any of its fields; flags override its fields.
 
-stdout has the job's id, or with --wait the answer, or with --stream the answer as it
-grows; --stream --json prints each event. If an attempt breaks off after the first
-word, the next one begins the answer anew: stderr says where, and where stdout is not
-a terminal the exit code is 15, since it has both then. Ctrl-C leaves the job running,
-unless --on-disconnect is cancel.
+The command prints the job's id, with --wait the answer, or with --stream the answer as
+it grows; --stream --json prints each event. If an attempt breaks off after the first
+word, the next one starts the answer over. stderr says where, and if stdout is not a
+terminal the exit code is 15, because stdout then has both. Ctrl-C leaves the job
+running, unless --on-disconnect is cancel.
 
-Without --callback-url no webhook is sent, and the answer is to be fetched. While the server does not answer, or says
-that it is full or stopping, the job is submitted again under the same
-Idempotency-Key, so that it is one job whatever happens.`,
+Without --callback-url no webhook is sent, and you have to fetch the answer. While the
+server does not respond, is full or is stopping, the job is submitted again under the
+same Idempotency-Key. So it is one job, whatever happens.`,
 		Example: `  ringback submit --wait "What is a webhook?"
   ringback submit --stream --thinking "Tell me a story."
   ringback submit --model claude-sonnet-5-5 --callback-url https://example.com/hook --file question.txt
@@ -54,14 +54,14 @@ Idempotency-Key, so that it is one job whatever happens.`,
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVarP(&c.prompt.file, "file", "f", "", "`FILE` read the prompt from this file; - is stdin")
-	cmd.Flags().StringVar(&c.prompt.request, "request", "", "`FILE` read a whole request, JSON, from this file; - is stdin")
+	cmd.Flags().StringVar(&c.prompt.request, "request", "", "`FILE` read a whole request, as JSON, from this file; - is stdin")
 	addRequestFlags(cmd.Flags())
-	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` submissions under the same key are one job; without it a key is made")
-	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` keep trying this long while the server cannot be reached or cannot take the job")
+	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "`KEY` submissions under the same key are one job; default: a new key")
+	cmd.Flags().DurationVar(&c.patience, "retry-for", 30*time.Second, "`DURATION` keep trying this long while the server cannot be reached or cannot accept the job")
 	cmd.Flags().BoolVarP(&c.wait, "wait", "w", false, "wait for the job's end and print its answer")
-	cmd.Flags().BoolVar(&c.stream, "stream", false, "print the answer as it grows, up to the job's end; --json prints each event")
+	cmd.Flags().BoolVar(&c.stream, "stream", false, "print the answer as it grows, until the job ends; --json prints each event")
 	cmd.Flags().BoolVar(&c.thinking, "thinking", false, "print the model's thinking on stderr, with --stream")
-	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` stop waiting after this long (exit code 13); 0 waits without a limit")
+	cmd.Flags().DurationVar(&c.waitTimeout, "wait-timeout", 0, "`DURATION` stop waiting after this long (exit code 13); 0 means no limit")
 	completeWords(cmd, map[string][]string{
 		"webhook-body":    {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)},
 		"on-disconnect":   {string(ringback.DisconnectContinue), string(ringback.DisconnectCancel)},
