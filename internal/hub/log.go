@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/ringback/ringback"
@@ -21,7 +22,8 @@ type Log struct {
 
 	mu      sync.Mutex
 	entries []entry
-	text    []byte // of all deltas, one behind the other
+	text    []byte // of all small deltas, one behind the other
+	large   int    // bytes of the large ones
 	held    ringback.Delta
 	heldBy  int64         // the attempt of held; 0: nothing is held
 	moved   chan struct{} // closed when something changes; nil: nobody waits
@@ -35,26 +37,34 @@ type Log struct {
 	gone    bool     // it is
 }
 
-// entry is an event. Of a delta it holds where its text ends, which begins where the
-// one before ends.
+// entry is an event. Of a small delta it holds where its text ends, which begins where
+// the one before ends.
 type entry struct {
 	id    ringback.EventID
 	upTo  int
 	index int32
 	kind  kind
-	other *ringback.StreamEvent // of all but deltas
+	other *ringback.StreamEvent // of all but small deltas
 }
+
+// largeDelta is from how many bytes on a delta keeps its own text: it is copied neither
+// into the log nor for those who read it.
+const largeDelta = 4 << 10
 
 // kind is a DeltaKind in one byte.
 type kind uint8
 
 var kinds = []ringback.DeltaKind{"", ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput}
 
+func kindOf(k ringback.DeltaKind) kind { return kind(max(0, slices.Index(kinds, k))) }
+
 const (
 	// manyEvents is from how many on pieces are gathered, and gathered the bytes that
 	// make an event then.
 	manyEvents = 1 << 16
 	gathered   = 4 << 10
+	// mostDelta is how many bytes of text one event has at most.
+	mostDelta = 64 << 10
 	// tornText is how much text of attempts that broke is kept.
 	tornText = 1 << 20
 )
@@ -93,16 +103,34 @@ func (l *Log) Add(attempt int64, e ringback.StreamEvent) {
 	l.wake()
 }
 
-// Delta writes a piece of the answer of an attempt.
+// Delta writes a piece of the answer of an attempt. A very large one becomes several
+// events: whoever reads or stores the log holds few of them at a time.
 func (l *Log) Delta(attempt int64, d ringback.Delta) {
-	if d.Text == "" {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isVoid(attempt) {
 		return
 	}
+	for rest := d.Text; rest != ""; {
+		d.Text, rest = cutText(rest)
+		l.delta(attempt, d)
+	}
+}
+
+// cutText cuts the text of an event off a longer one, between two characters.
+func cutText(text string) (first, rest string) {
+	if len(text) <= mostDelta {
+		return text, ""
+	}
+	at := mostDelta
+	for at > mostDelta-utf8.UTFMax && !utf8.RuneStart(text[at]) {
+		at--
+	}
+	return text[:at], text[at:]
+}
+
+// delta writes a piece that is small enough for one event. The caller holds the lock.
+func (l *Log) delta(attempt int64, d ringback.Delta) {
 	if len(l.entries) < manyEvents {
 		l.add(ringback.StreamEvent{Type: ringback.EventDelta, EventID: l.next(attempt), Delta: &d})
 		l.wake()
@@ -188,18 +216,11 @@ func (l *Log) Long() bool {
 	return l.long
 }
 
-// Room makes room for text.
-func (l *Log) Room(bytes int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = slices.Grow(l.text, bytes)
-}
-
 // Size is how much memory the log takes, about.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{}))
+	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{}))
 }
 
 // OnForget has free called when nobody uses the log any more.
@@ -243,11 +264,15 @@ func (l *Log) next(attempt int64) ringback.EventID {
 // add stores an event. The caller holds the lock.
 func (l *Log) add(e ringback.StreamEvent) {
 	n := entry{id: e.EventID, upTo: len(l.text)}
-	if e.Delta != nil {
-		l.text = append(l.text, e.Text...)
-		n.upTo, n.index, n.kind = len(l.text), int32(e.Index), kind(max(0, slices.Index(kinds, e.Kind)))
-	} else {
+	switch {
+	case e.Delta == nil:
 		n.other = &e
+	case len(e.Text) >= largeDelta:
+		n.other = &e
+		l.large += len(e.Text)
+	default:
+		l.text = append(l.text, e.Text...)
+		n.upTo, n.index, n.kind = len(l.text), int32(e.Index), kindOf(e.Kind)
 	}
 	l.entries = append(l.entries, n)
 }
@@ -255,15 +280,17 @@ func (l *Log) add(e ringback.StreamEvent) {
 // forget drops the text of all attempts but one, if it is much. The caller holds the
 // lock.
 func (l *Log) forget(attempt int64) {
-	if len(l.text) < tornText {
+	if len(l.text)+l.large < tornText {
 		return
 	}
-	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.other == nil && e.id.Attempt != attempt })
+	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return e.isDelta() && e.id.Attempt != attempt })
 	for i := range l.entries {
 		l.entries[i].upTo = 0
 	}
-	l.text = nil
+	l.text, l.large = nil, 0
 }
+
+func (e entry) isDelta() bool { return e.other == nil || e.other.Delta != nil }
 
 // wake wakes all who wait. The caller holds the lock.
 func (l *Log) wake() {

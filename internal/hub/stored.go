@@ -24,23 +24,27 @@ type stored struct {
 	Text    string             `json:"x,omitempty"`
 }
 
+// storedEntry is what most stored events take beside their text.
+const storedEntry = 32
+
 // Encode gives the log as it is stored.
 func (l *Log) Encode() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flush()
 	var b bytes.Buffer
+	b.Grow(len(l.text) + l.large + storedEntry*len(l.entries))
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for i, e := range l.entries {
-		s := stored{Attempt: e.id.Attempt, Number: e.id.Number, Kind: e.kind, Index: e.index}
-		if e.other != nil {
-			s.Type, s.Model = e.other.Type, e.other.Model
-			if !e.other.Timestamp.IsZero() {
-				s.At = e.other.Timestamp.UnixMilli()
-			}
+		s := stored{Attempt: e.id.Attempt, Number: e.id.Number}
+		if e := l.event(i); e.Delta != nil {
+			s.Kind, s.Index, s.Text = kindOf(e.Kind), int32(e.Index), e.Text
 		} else {
-			s.Text = l.event(i).Text
+			s.Type, s.Model = e.Type, e.Model
+			if !e.Timestamp.IsZero() {
+				s.At = e.Timestamp.UnixMilli()
+			}
 		}
 		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
 	}

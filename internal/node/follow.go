@@ -148,7 +148,6 @@ func (n *Node) storedEvents(ctx context.Context, l *hub.Log, j *store.Job, take 
 		if err := take(b.Size()); err != nil {
 			return last, err
 		}
-		l.Room(int(b.Size()))
 	}
 	in, err := b.Reader()
 	if err != nil {

@@ -60,6 +60,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	res = n.call(j, request, t, f)
 	pushed.quiet()
 	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
+	defer n.memory.settleAlone(t.held.Taken())()
 	res.partial, res.events = packPartial(res), f.packed()
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {

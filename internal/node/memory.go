@@ -9,15 +9,21 @@ import (
 // budgets are who may use memory for what is large. A request for which there is no
 // room is refused; a claim waits; an answer that grows waits too, which holds its
 // provider up.
-type budgets struct{ door, reads, answers, webhooks *memory.Budget }
+type budgets struct {
+	door, reads, answers, webhooks *memory.Budget
+	// settling is held while one large answer is made into what is stored and sent of it,
+	// which takes several times as much as the answer.
+	settling chan struct{}
+}
 
 func newBudgets(sizes memory.Parts) budgets {
 	usual := memory.Split(4 << 30)
 	answers := memory.New(cmp.Or(sizes.Answers, usual.Answers))
 	return budgets{
-		door:    memory.New(cmp.Or(sizes.Door, usual.Door)),
-		reads:   memory.New(cmp.Or(sizes.Reads, usual.Reads)),
-		answers: answers,
+		settling: make(chan struct{}, 1),
+		door:     memory.New(cmp.Or(sizes.Door, usual.Door)),
+		reads:    memory.New(cmp.Or(sizes.Reads, usual.Reads)),
+		answers:  answers,
 		// An answer and a webhook that are each larger than all there is for them come
 		// one after the other: a small process has no room for both.
 		webhooks: memory.NewBeside(answers, cmp.Or(sizes.Webhooks, usual.Webhooks)),
@@ -27,6 +33,18 @@ func newBudgets(sizes memory.Parts) budgets {
 // requestCost is how many bytes of memory each byte of a running job's request takes:
 // the request as it was stored, and as it is sent.
 const requestCost = 3
+
+// largeAnswer is how much memory an attempt has taken whose answer is large.
+const largeAnswer = 8 << 20
+
+// settleAlone waits until no other large answer is being settled, if one of taken bytes is.
+func (b *budgets) settleAlone(taken int64) (done func()) {
+	if taken < largeAnswer {
+		return func() {}
+	}
+	b.settling <- struct{}{}
+	return func() { <-b.settling }
+}
 
 // The budgets by their names in metrics.
 func (b *budgets) byName() map[string]*memory.Budget {

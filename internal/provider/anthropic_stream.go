@@ -252,7 +252,7 @@ func (a *anthropicAnswer) text() string {
 	var texts []string
 	for _, block := range a.blocks {
 		if block.is("text") {
-			texts = append(texts, unquote(append(block.string("text"), '"')))
+			texts = append(texts, unescape(bytes.TrimPrefix(block.string("text"), []byte{'"'})))
 		}
 	}
 	return strings.Join(texts, "")

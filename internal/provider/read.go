@@ -187,15 +187,19 @@ func (c *call) tell(ended bool) {
 	c.answer.tell(teller{to: c.request.Delta, ended: ended})
 }
 
-// reserve sees to it that n bytes of answer are granted, each three times: the
-// pieces, the message that they become, its text. So nothing need be asked for
-// once the answer is there.
+// reserve sees to it that n bytes of answer are granted for all that is made of them: the
+// pieces, the message that they become, its text, and the log of a job that is streamed.
+// So nothing need be asked for once the answer is there.
 func (c *call) reserve(n int) error {
 	const copies, step = 3, 8 << 10
-	if n *= copies; n <= c.granted {
+	need := copies * n
+	if c.request.Delta != nil {
+		need += n
+	}
+	if need <= c.granted {
 		return nil
 	}
-	more := max(n-c.granted, step)
+	more := max(need-c.granted, step)
 	c.granted += more
 	return c.grow(more)
 }

@@ -67,6 +67,7 @@ type Limits struct {
 const (
 	defaultLimit = 1 << 20
 	firstBuffer  = 1 << 10 // of lines, and as much of data: most events are smaller
+	largeLine    = 1 << 20 // bytes that are worth not being copied
 )
 
 // Read yields the events of r until r ends. The last pair has an error unless r
@@ -217,6 +218,10 @@ func (p *parser) append(line []byte) error {
 	if need-1 > p.lines.limits.Event {
 		return ErrTooLarge
 	}
+	if len(p.data) == 0 && len(line) >= largeLine && p.lines.swap(line, p.data) {
+		p.data, p.hasData = append(line, '\n'), true
+		return nil
+	}
 	if need > cap(p.data) {
 		size := min(max(need, 2*cap(p.data)), p.lines.limits.Event+1)
 		if err := p.lines.limits.grow(size - cap(p.data)); err != nil {
@@ -313,6 +318,18 @@ func (l *lines) take(n int) []byte {
 		line = bytes.TrimPrefix(line, []byte("\xEF\xBB\xBF"))
 	}
 	return line
+}
+
+// swap gives away the buffer with the line that was last taken, which is not copied then,
+// for another one. It reports whether that has room for what was read behind the line.
+func (l *lines) swap(line, other []byte) bool {
+	rest := l.buf[l.start:l.end]
+	if cap(line) == len(line) || len(rest) > cap(other) {
+		return false
+	}
+	l.buf = other[:cap(other)]
+	l.start, l.end = 0, copy(l.buf, rest)
+	return true
 }
 
 func endOfLine(b []byte) int {

@@ -22,12 +22,17 @@ const packFrom = 1 << 10
 // packWhole is the size in bytes from which room for all of it is made at once.
 const packWhole = 1 << 20
 
+// window is how far back, in bytes, what is packed may refer. A packer keeps twice as much
+// for good, and a reader while it reads.
+const window = 1 << 20
+
 // maxBlob bounds what a stored blob may grow to, in bytes: twice the largest
 // answer or request, since a webhook carries text and message.
 const maxBlob = 256 << 20
 
 var (
-	packer, _   = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
+	packer, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
+		zstd.WithWindowSize(window))
 	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBlob))
 )
 

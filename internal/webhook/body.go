@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/ringback/ringback"
@@ -20,26 +19,36 @@ var ErrTooDeep = errors.New("JSON is nested too deep")
 // Body gives an event as the bytes of a webhook: its JSON, made canonical. It
 // returns what encoding/json and [Canonical] return.
 //
-// The response, which may be large, is made canonical by itself and put into its
-// place at the end: encoding/json would check it first, byte by byte.
+// The result and the response, which may be large, are put into their places at the end,
+// so that each is copied once; the response is made canonical by itself, since
+// encoding/json would check it first, byte by byte.
 func Body(e ringback.Event) ([]byte, error) {
-	response := e.Response
+	response, result := e.Response, e.Result
 	e.Response = json.RawMessage("0")
+	if result != nil {
+		e.Result = new("")
+	}
 	enc := encoders.Get().(*encoder)
-	defer encoders.Put(enc)
+	defer enc.leave()
 	event, err := enc.canonical(&e)
 	if err != nil {
 		return nil, err
 	}
+	if len(response) > 0 {
+		if response, err = canonicalAt(response, 1); err != nil {
+			return nil, err
+		}
+	}
 	// No string holds these bytes, since its quotes are escaped; no object comes before them.
 	before, after, _ := bytes.Cut(event, []byte(`"response":0,`))
-	if len(response) == 0 {
-		return slices.Concat(before, after), nil
+	body := make([]byte, 0, len(event)+sizeQuoted(result)+len(response))
+	if body = append(body, before...); result != nil { // the member before it
+		body = append(appendQuoted(body[:len(body)-len(`"",`)], *result), ',')
 	}
-	if response, err = canonicalAt(response, 1); err != nil {
-		return nil, err
+	if len(response) > 0 {
+		body = append(append(append(body, `"response":`...), response...), ',')
 	}
-	return slices.Concat(before, []byte(`"response":`), response, []byte(","), after), nil
+	return append(body, after...), nil
 }
 
 // An encoder writes JSON to memory that it uses again.
@@ -54,6 +63,14 @@ var encoders = sync.Pool{New: func() any {
 	e.json.SetEscapeHTML(false)
 	return e
 }}
+
+// leave puts the encoder back, unless its memory has become large.
+func (e *encoder) leave() {
+	const kept = 64 << 10 // bytes
+	if e.out.Cap() <= kept {
+		encoders.Put(e)
+	}
+}
 
 // canonical gives v in bytes that hold until it is called again.
 func (e *encoder) canonical(v any) ([]byte, error) {

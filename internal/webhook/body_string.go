@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -13,6 +14,65 @@ var plain = func() (t [256]bool) {
 	}
 	return t
 }()
+
+const lowerHex = "0123456789abcdef"
+
+// sizeQuoted returns the length of what appendQuoted appends, at most; 0 for none.
+func sizeQuoted(s *string) int {
+	if s == nil {
+		return 0
+	}
+	const longest = len(`\u0000`)
+	size := len(`""`) + len(*s)
+	for i := range len(*s) {
+		switch b := (*s)[i]; {
+		case plain[b], b >= utf8.RuneSelf:
+		case b < ' ':
+			size += longest - 1
+		default:
+			size++
+		}
+	}
+	return size
+}
+
+// appendQuoted appends a string as [Canonical] writes it.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	done := 0
+	for i, r := range s {
+		invalid := r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD")
+		if r >= utf8.RuneSelf && !invalid || r < utf8.RuneSelf && plain[r] {
+			continue
+		}
+		dst = append(dst, s[done:i]...)
+		done = i + 1 // what is replaced has one byte
+		if invalid {
+			dst = append(dst, "\uFFFD"...)
+		} else {
+			dst = appendEscape(dst, byte(r))
+		}
+	}
+	return append(append(dst, s[done:]...), '"')
+}
+
+func appendEscape(dst []byte, b byte) []byte {
+	switch b {
+	case '"', '\\':
+		return append(dst, '\\', b)
+	case '\b':
+		return append(dst, `\b`...)
+	case '\f':
+		return append(dst, `\f`...)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	}
+	return append(dst, '\\', 'u', '0', '0', lowerHex[b>>4], lowerHex[b&0xf])
+}
 
 // quoted rewrites a string, in runs: what stays as it is between kept and pos is
 // written at once when something else comes.

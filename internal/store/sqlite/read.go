@@ -105,6 +105,12 @@ func (b packed) open(parts store.Parts) (c store.Content, err error) {
 
 // Blob implements store.Reader.
 func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
+	select {
+	case s.large <- struct{}{}:
+		defer func() { <-s.large }()
+	case <-ctx.Done():
+		return store.Blob{}, fmt.Errorf("content of %s: %w", owner, context.Cause(ctx))
+	}
 	var body store.Stored
 	err := s.read(ctx, func(q *reader) (err error) {
 		body, err = scanBody(q.row(selectBody, owner[:], int(partOf[part]), part.Limit()))
