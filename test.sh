@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The one test command; README, Makefile and .ci/run call it.
 #
-#   ./test.sh                              everything, in minutes
+#   ./test.sh                              everything, in minutes; the siege comes last, by itself
 #   ./test.sh --long                       longer kills, a million rows, each fuzz target for 20 s,
-#                                          the oldest and the newest PostgreSQL, and the siege
+#                                          the oldest and the newest PostgreSQL, ten minutes of siege
 #   ./test.sh -tags siege -parallel 1 ./e2e -run 'TestSiege$'
 #                                          one test of memory and latency under attack, by itself
 #   ./test.sh ./internal/node/... -run X   only go test -race, with these arguments
@@ -184,10 +184,11 @@ run_tests() {
   fi
   if [[ -z $long ]]; then
     go test -race -json "$@" || status=$?
+    [[ -z $whole ]] || siege || status=$?
   else
     RINGBACK_LONG=1 go test -race -json -timeout 60m "$@" || status=$?
     [[ -z $whole ]] || on_postgres_versions || status=$?
-    [[ -z $whole ]] || siege || status=$?
+    [[ -z $whole ]] || RINGBACK_LONG=1 siege || status=$?
     fuzz "$@" || status=$?
   fi
   return "$status"
@@ -216,7 +217,7 @@ on_postgres_versions() {
 siege() {
   local names
   names=$(grep -l '^//go:build siege' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd '|' -)
-  RINGBACK_LONG=1 go test -race -json -count=1 -timeout 60m -tags siege -parallel 1 -run "^($names)\$" ./e2e
+  go test -race -json -count=1 -timeout 60m -tags siege -parallel 1 -run "^($names)\$" ./e2e
 }
 
 # fuzz runs each fuzz target of the packages in $@ by itself, which is all that

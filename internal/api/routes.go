@@ -53,7 +53,7 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "GET", path: "/api/jobs", door: s.jobs, query: []string{
+			method: "GET", path: "/api/jobs", door: s.listed(s.jobs), query: []string{
 				"limit", "cursor", "status", "model", "webhook", "created_after", "created_before", metadataPrefix,
 			},
 			about: openapi.About{ID: "jobs", Summary: "List jobs", Gives: one[ringback.Page[ringback.Job]]()},
@@ -77,12 +77,12 @@ func (s *Server) routes() []route {
 			about:  openapi.About{ID: "webSocket", Summary: "Watch a job: WebSocket", Status: http.StatusSwitchingProtocols},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/attempts", door: s.attempts, query: pages,
+			method: "GET", path: "/api/jobs/{id}/attempts", door: s.listed(s.attempts), query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "attempts", Summary: "List the provider calls of a job", Gives: one[ringback.Page[ringback.Attempt]]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.jobDeliveries, query: pages,
+			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.listed(s.jobDeliveries), query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "jobDeliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
@@ -111,17 +111,17 @@ func (s *Server) routes() []route {
 			about: openapi.About{ID: "erase", Summary: "Erase a job", Status: 204},
 		},
 		{
-			method: "GET", path: "/api/deliveries", door: s.deliveries, query: []string{
+			method: "GET", path: "/api/deliveries", door: s.listed(s.deliveries), query: []string{
 				"limit", "cursor", "status", "host", "status_code", "older_than", "created_after", "created_before", "job",
 			},
 			about: openapi.About{ID: "deliveries", Summary: "List webhooks", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
 		{
-			method: "GET", path: "/api/deliveries/{id}", door: s.delivery, errors: codes{ringback.NotFound},
+			method: "GET", path: "/api/deliveries/{id}", door: s.listed(s.delivery), errors: codes{ringback.NotFound},
 			about: openapi.About{ID: "delivery", Summary: "Read a webhook with its tries", Gives: one[ringback.Delivery]()},
 		},
 		{
-			method: "GET", path: "/api/dead", door: s.dead, query: []string{
+			method: "GET", path: "/api/dead", door: s.listed(s.dead), query: []string{
 				"kind", "limit", "cursor", "model", "provider", "code", "host",
 				"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
 			},

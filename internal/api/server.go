@@ -80,6 +80,7 @@ type Server struct {
 	connections  *conns.Metrics
 	bodyGrace    time.Duration
 	passing      chan struct{} // holds one for each stranger whose body is passed over
+	listing      chan struct{} // holds one for each list that is being read
 	readers      *readers
 	audiences    audiences
 	beat         time.Duration                                 // between two signs of life to a reader
@@ -111,6 +112,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
 		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, door: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
+		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory().Size())),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -17,7 +17,7 @@ type Parts struct {
 // the collector has not freed yet.
 func Split(limit int64) Parts {
 	percent := func(n int64) int64 { return limit / 100 * n }
-	return Parts{Door: percent(25), Reads: percent(13), Answers: percent(13), Webhooks: percent(9)}
+	return Parts{Door: percent(30), Reads: percent(13), Answers: percent(13), Webhooks: percent(9)}
 }
 
 // All is the sum of the parts.
