@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,6 +186,45 @@ func (w *world) readWhole(t *testing.T, id string) {
 	if err != nil || n != resp.ContentLength || n < 2*longAnswer {
 		t.Errorf("got %d and %d bytes of %d, %v", resp.StatusCode, n, resp.ContentLength, err)
 	}
+}
+
+func TestManyListsOfLongRowsFitIntoASmallMemory(t *testing.T) {
+	w := newWorld(t, setup{})
+	w.env = append(w.env, fmt.Sprintf("GOMEMLIMIT=%d", readsLimit))
+	s := w.start()
+	const rows, callers = 100, 300
+	metadata, later := strings.Repeat("x", 16<<10-100), time.Now().Add(time.Hour).Format(time.RFC3339)
+	for range rows {
+		status, _, answer := w.post(t, "/api/generate", fmt.Sprintf(`{"prompt":"later","events":[],"run_at":%q,"metadata":{"long":%q}}`, later, metadata))
+		if status != http.StatusAccepted {
+			t.Fatalf("got %d: %s", status, answer)
+		}
+	}
+	s.forgetPeak()
+	var all sync.WaitGroup
+	var whole atomic.Int64
+	for range callers {
+		all.Go(func() {
+			resp, err := w.http.Get(fmt.Sprintf("http://127.0.0.1/api/jobs?limit=%d", rows))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _, list := read(t, resp)
+			switch {
+			case resp.StatusCode == http.StatusOK && len(list) > rows*len(metadata):
+				whole.Add(1)
+			case resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "":
+				t.Errorf("got %d with %d bytes, want the list, or a 503 that says when to come again", resp.StatusCode, len(list))
+			}
+		})
+	}
+	all.Wait()
+	if whole.Load() == 0 {
+		t.Error("nobody got the list")
+	}
+	t.Logf("%d of %d callers got the list", whole.Load(), callers)
+	s.below(readsLimit/2, fmt.Sprintf("%d callers of a list", callers))
 }
 
 func TestManySlowReadersOfEventsFitIntoASmallMemory(t *testing.T) {

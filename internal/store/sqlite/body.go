@@ -21,17 +21,40 @@ const (
 	eventsPart  part = 5
 )
 
-// putBody stores content, replacing what was there.
+// Content lies in pieces of so many bytes, each a row, since SQLite holds a row that it
+// writes twice in memory that no budget sees. Piece n of a part is stored as the part
+// plus n times nextPiece.
+const (
+	pieceBytes = 1 << 20
+	nextPiece  = 16
+)
+
+// putBody stores content, in the place of what was there in no more pieces.
 func putBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
-	bytes := b.Bytes
-	if bytes == nil {
-		bytes = []byte{}
+	for piece, rest := p, b.Bytes; ; piece += nextPiece {
+		bytes := rest[:min(len(rest), pieceBytes)]
+		if bytes == nil {
+			bytes = []byte{}
+		}
+		if _, err := t.exec(`INSERT OR REPLACE INTO bodies (owner, part, zstd, bytes) VALUES (?,?,?,?)`, owner[:], int(piece), b.Zstd, bytes); err != nil {
+			return fmt.Errorf("store content: %w", err)
+		}
+		if rest = rest[len(bytes):]; len(rest) == 0 {
+			return nil
+		}
 	}
-	if _, err := t.exec(`INSERT OR REPLACE INTO bodies (owner, part, zstd, bytes) VALUES (?,?,?,?)`, owner[:], int(p), b.Zstd, bytes); err != nil {
-		return fmt.Errorf("store content: %w", err)
-	}
-	return nil
 }
+
+// replaceBody is putBody where content may have been before.
+func replaceBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
+	if _, err := t.exec(`DELETE FROM bodies WHERE `+furtherPieces, owner[:], int(p)); err != nil {
+		return fmt.Errorf("replace content: %w", err)
+	}
+	return putBody(t, owner, p, b)
+}
+
+// furtherPieces are those behind the first of an owner's part.
+const furtherPieces = `owner = ? AND part > ?2 AND part % 16 = ?2`
 
 // partOf says what a part of content is.
 var partOf = map[store.Parts]part{
@@ -39,18 +62,54 @@ var partOf = map[store.Parts]part{
 	store.PartEvents: eventsPart, store.PartPayload: webhookPart,
 }
 
-// scanBody reads one body of selectBody, still packed; the zero Stored if there is none.
-func scanBody(row scanner) (s store.Stored, err error) {
-	err = row.Scan(&s.Zstd, (*ownBytes)(&s.Bytes), &s.Packed)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+// rowReader is a transaction that reads, or one that writes.
+type rowReader interface {
+	row(query string, args ...any) scanner
+}
+
+// readBody reads one body, still packed, if it has at most limit bytes; the zero Stored if
+// there is none.
+func readBody(q rowReader, owner uuid.UUID, p part, limit int64) (s store.Stored, err error) {
+	err = q.row(selectBody, owner[:], int(p), limit).Scan(&s.Zstd, (*ownBytes)(&s.Bytes), &s.Packed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return s, nil
+	case err == nil:
+		err = readFurther(q, owner, p, limit, &s)
+	}
+	if err != nil {
 		return s, fmt.Errorf("read content: %w", err)
 	}
 	return s, nil
 }
 
-// selectBody asks for the bytes of a body up to a limit. SQLite knows how long they are
-// without reading them.
+// selectBody asks for the bytes of a first piece up to a limit. SQLite knows how long they
+// are without reading them.
 const selectBody = `SELECT zstd, CASE WHEN length(bytes) <= ?3 THEN bytes END, length(bytes) FROM bodies WHERE owner = ?1 AND part = ?2`
+
+// readFurther adds the further pieces to the first, or their length if all are too long.
+func readFurther(q rowReader, owner uuid.UUID, p part, limit int64, s *store.Stored) error {
+	if s.Packed != pieceBytes {
+		return nil // the only one
+	}
+	var more int64
+	if err := q.row(`SELECT coalesce(sum(length(bytes)), 0) FROM bodies WHERE `+furtherPieces, owner[:], int(p)).Scan(&more); err != nil || more == 0 {
+		return err
+	}
+	if s.Packed += more; s.Packed > limit {
+		s.Bytes = nil
+		return nil
+	}
+	s.Bytes = append(make([]byte, 0, s.Packed), s.Bytes...)
+	for piece := p + nextPiece; int64(len(s.Bytes)) < s.Packed; piece += nextPiece {
+		var bytes []byte
+		if err := q.row(`SELECT bytes FROM bodies WHERE owner = ? AND part = ?`, owner[:], int(piece)).Scan((*ownBytes)(&bytes)); err != nil {
+			return err
+		}
+		s.Bytes = append(s.Bytes, bytes...)
+	}
+	return nil
+}
 
 // ownBytes takes what the driver has read without the copy that database/sql would
 // make of it: this driver makes new bytes for each row.

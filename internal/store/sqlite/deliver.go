@@ -230,7 +230,7 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, r store.Redelivery) error {
 		s.deliveriesLeave(t, d.Key(), 1)
 	}
 	if len(r.Body.Bytes) > 0 {
-		if err := putBody(t, d.ID, webhookPart, r.Body); err != nil {
+		if err := replaceBody(t, d.ID, webhookPart, r.Body); err != nil {
 			return err
 		}
 	}

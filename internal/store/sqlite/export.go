@@ -58,7 +58,7 @@ func (s *Store) Amount(ctx context.Context) (a store.Amount, err error) {
 			{`SELECT count(*) FROM attempts`, &a.Attempts},
 			{`SELECT count(*) FROM deliveries`, &a.Deliveries},
 			{`SELECT count(*) FROM tries`, &a.Tries},
-			{`SELECT count(*) FROM bodies`, &a.Bodies},
+			{`SELECT count(*) FROM bodies WHERE part < 16`, &a.Bodies},
 		} {
 			if err := q.row(table.query).Scan(table.to); err != nil {
 				return err
@@ -164,7 +164,7 @@ func (e *export) read(q *reader) error {
 	if err != nil {
 		return err
 	}
-	return q.each(e.body, `SELECT owner, part, zstd, bytes FROM bodies WHERE owner BETWEEN ? AND ? ORDER BY owner, part`, from, to)
+	return q.each(e.body, `SELECT owner, part, zstd, bytes FROM bodies WHERE owner BETWEEN ? AND ? ORDER BY owner, part % 16, part`, from, to)
 }
 
 func (e *export) attempt(row scanner) error {
@@ -214,7 +214,13 @@ func (e *export) body(row scanner) error {
 	var owner []byte
 	var b store.Body
 	err := row.Scan(&owner, &b.Part, &b.Zstd, &b.Bytes)
-	if w := e.byID[uuid.UUID(owner)]; err == nil && w != nil {
+	w := e.byID[uuid.UUID(owner)]
+	switch {
+	case err != nil || w == nil:
+	case b.Part >= nextPiece: // its first piece came just before
+		whole := &w.Bodies[len(w.Bodies)-1]
+		whole.Bytes = append(whole.Bytes, b.Bytes...)
+	default:
 		b.Owner = uuid.UUID(owner)
 		w.Bodies = append(w.Bodies, b)
 	}

@@ -83,7 +83,7 @@ func readBodies(q *reader, id uuid.UUID, parts store.Parts) (b packed, err error
 		if parts&ask == 0 {
 			continue
 		}
-		if b.bodies[ask], err = scanBody(q.row(selectBody, id[:], int(part), parts.Limit())); err != nil {
+		if b.bodies[ask], err = readBody(q, id, part, parts.Limit()); err != nil {
 			return b, err
 		}
 	}
@@ -105,15 +105,9 @@ func (b packed) open(parts store.Parts) (c store.Content, err error) {
 
 // Blob implements store.Reader.
 func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
-	select {
-	case s.large <- struct{}{}:
-		defer func() { <-s.large }()
-	case <-ctx.Done():
-		return store.Blob{}, fmt.Errorf("content of %s: %w", owner, context.Cause(ctx))
-	}
 	var body store.Stored
 	err := s.read(ctx, func(q *reader) (err error) {
-		body, err = scanBody(q.row(selectBody, owner[:], int(partOf[part]), part.Limit()))
+		body, err = readBody(q, owner, partOf[part], part.Limit())
 		return err
 	})
 	if err != nil {
@@ -328,7 +322,10 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 		if errors.Is(err, sql.ErrNoRows) {
 			return store.ErrNotFound
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return readFurther(q, id, webhookPart, store.LeaveLarge.Limit(), &body)
 	})
 	body.Zstd = zstd.Bool
 	if err == nil && !zstd.Valid {

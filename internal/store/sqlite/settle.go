@@ -92,7 +92,7 @@ func (s *Store) decideAll(t *tx, jobs []store.Job, decide store.Decide) ([]store
 // outcome asks what becomes of a queued or running job, and refuses what can't be.
 func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome, error) {
 	if j.Attempts > 0 {
-		partial, err := scanBody(t.row(selectBody, j.ID[:], int(partialPart), store.PartPartial.Limit()))
+		partial, err := readBody(t, j.ID, partialPart, store.PartPartial.Limit())
 		if err != nil {
 			return store.Outcome{}, err
 		}
@@ -153,7 +153,7 @@ func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 
 func putContent(t *tx, j *store.Job, o store.Outcome) error {
 	if len(o.Events.Bytes) > 0 {
-		if err := putBody(t, j.ID, eventsPart, o.Events); err != nil {
+		if err := replaceBody(t, j.ID, eventsPart, o.Events); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func putContent(t *tx, j *store.Job, o store.Outcome) error {
 		return putBody(t, j.ID, answerPart, o.Answer)
 	}
 	if len(o.Partial.Bytes) > 0 {
-		return putBody(t, j.ID, partialPart, o.Partial)
+		return replaceBody(t, j.ID, partialPart, o.Partial)
 	}
 	return nil
 }

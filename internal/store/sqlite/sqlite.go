@@ -73,9 +73,6 @@ type Store struct {
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
 	gate sync.RWMutex
-	// large is held while a large body is read: SQLite, whose memory no budget sees, has
-	// it twice meanwhile.
-	large chan struct{}
 	// close runs once.
 	close func() error
 }
@@ -97,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), large: make(chan struct{}, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())

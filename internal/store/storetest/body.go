@@ -21,6 +21,24 @@ func exerciseBodies(s suite) {
 			keepsBytes(w, noise(size))
 		})
 	}
+	for _, size := range []int{1<<20 - 1, 1<<20 + 1, 2 << 20, 5<<20/2 + 1} {
+		s.promise(fmt.Sprintf("%d bytes, around the ends of pieces, come back as they were", size), func(w *world) {
+			keepsBytes(w, noise(size))
+		})
+	}
+	s.promise("content that becomes shorter leaves nothing of what was longer", func(w *world) {
+		j := w.submit(w.newJob(at(0), bornOn(w.node)))
+		for i, size := range []int{3 << 20, 1 << 20, 10, 2<<20 + 5, 2 << 20} {
+			b := noise(size)
+			broken := retried(at(2*i+1), at(2*i+1))
+			broken.Partial, broken.Events = store.Pack(b), store.Pack(b)
+			w.settle(j, broken)
+			if c := w.content(j.ID); !bytes.Equal(c.Partial, b) || !bytes.Equal(c.Events, b) {
+				w.Errorf("got %d and %d bytes, want the %d that were stored", len(c.Partial), len(c.Events), len(b))
+			}
+			j = w.claimOne(at(2*i + 2))
+		}
+	})
 }
 
 // noise is the same on each run.
