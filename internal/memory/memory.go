@@ -12,32 +12,39 @@ import (
 // charges, so that they pass while large ones wait.
 type Budget struct {
 	size int64
-	// Charges above small may take large bytes together; the rest is for the others.
-	small, large int64
+	// Charges above the largest tier may take large bytes together; the rest is for the
+	// others, a part for each tier and those below it.
+	large int64
+	tiers [tiers]int64 // the largest charge of each, the largest first
 
-	mu    sync.Mutex
-	used  int64
-	freed chan struct{} // closed when bytes are given back; nil while nobody waits
+	mu     sync.Mutex
+	used   int64
+	beyond int64         // taken by grants that overdraw: only large charges wait for it
+	freed  chan struct{} // closed when bytes are given back; nil while nobody waits
 
 	// overdraft is held by the one grant that may go beyond size. Budgets may share it.
 	overdraft chan struct{}
 }
 
+// keptPart is the part of a budget that is kept for small charges. It has tiers, so that
+// what is on its way to become large does not fill it all: the largest charge of each tier
+// is a quarter of the one above it.
 const (
+	keptPart = 8
+	tiers    = 4
 	// Small is the largest charge that counts as small: what 64 KiB cost at most.
 	Small = 512 << 10
-	// keptPart is the part of a budget that is kept for small charges.
-	keptPart = 8
 	// smallPart bounds a small charge in a small budget.
 	smallPart = 64
 )
 
 // New returns a budget of size bytes.
 func New(size int64) *Budget {
-	return &Budget{
-		size: size, small: min(Small, size/smallPart), large: size - size/keptPart,
-		overdraft: make(chan struct{}, 1),
+	b := &Budget{size: size, large: size - size/keptPart, overdraft: make(chan struct{}, 1)}
+	for i := range b.tiers {
+		b.tiers[i] = min(Small, size/smallPart) >> (2 * i)
 	}
+	return b
 }
 
 // NewBeside returns a budget of size bytes that overdraws in turn with b: of the grants
@@ -58,11 +65,15 @@ func (b *Budget) Largest() int64 { return b.large }
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used
+	return b.used + b.beyond
 }
 
 // Full reports whether nothing new should be begun.
-func (b *Budget) Full() bool { return b.Used() >= b.size }
+func (b *Budget) Full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used >= b.size
+}
 
 // Crowded reports whether a large charge has no room.
 func (b *Budget) Crowded() bool { return b.Used() >= b.large }
@@ -94,32 +105,42 @@ func (b *Budget) takeOrWait(n, whole int64) (freed <-chan struct{}) {
 
 // take takes n bytes for a charge that is whole bytes with them. The caller holds the lock.
 func (b *Budget) take(n, whole int64) bool {
-	room := b.size
-	if whole > b.small {
-		room = b.large
-	}
-	if b.used+n > room {
+	if b.used+n > b.room(whole) {
 		return false
 	}
 	b.used += n
 	return true
 }
 
+// room returns how many bytes may be used once a charge of whole bytes is taken.
+func (b *Budget) room(whole int64) int64 {
+	if whole > b.tiers[0] {
+		return b.large - b.beyond
+	}
+	room := b.large
+	for _, largest := range b.tiers {
+		if whole <= largest {
+			room += (b.size - b.large) / tiers
+		}
+	}
+	if whole <= b.tiers[tiers-1] {
+		return b.size
+	}
+	return room
+}
+
 // Give gives bytes back.
-func (b *Budget) Give(n int64) {
+func (b *Budget) Give(n int64) { b.give(n, 0) }
+
+func (b *Budget) give(n, beyond int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
+	b.beyond -= beyond
 	if b.freed != nil {
 		close(b.freed)
 		b.freed = nil
 	}
-}
-
-func (b *Budget) force(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used += n
 }
 
 // A Grant is what one user has taken of a budget. It is not for several goroutines
@@ -127,6 +148,7 @@ func (b *Budget) force(n int64) {
 type Grant struct {
 	budget    *Budget
 	taken     int64
+	beyond    int64 // of these
 	overdrawn bool
 }
 
@@ -170,26 +192,34 @@ func (g *Grant) Grow(ctx context.Context, n int64) error {
 
 // Force takes n bytes more in any case: they are allocated already.
 func (g *Grant) Force(n int64) {
-	g.budget.force(n)
+	b := g.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	g.taken += n
+	if g.overdrawn && n > 0 {
+		g.beyond += n
+		b.beyond += n
+		return
+	}
+	b.used += n
 }
 
 // Release gives everything back. A second call does nothing.
 func (g *Grant) Release() {
-	if g.taken != 0 {
-		g.budget.Give(g.taken)
-		g.taken = 0
-	}
+	g.Shrink(0)
 	if g.overdrawn {
 		g.overdrawn = false
 		<-g.budget.overdraft
 	}
 }
 
-// Shrink gives back all but n bytes.
+// Shrink gives back all but n bytes, first those that are beyond the budget.
 func (g *Grant) Shrink(n int64) {
-	if over := g.taken - n; over > 0 {
-		g.budget.Give(over)
-		g.taken = n
+	over := g.taken - n
+	if over <= 0 {
+		return
 	}
+	beyond := min(over, g.beyond)
+	g.budget.give(over-beyond, beyond)
+	g.taken, g.beyond = n, g.beyond-beyond
 }

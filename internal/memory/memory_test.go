@@ -23,12 +23,17 @@ func TestSmallChargesPassWhileLargeOnesFillTheBudget(t *testing.T) {
 	if !b.Crowded() || b.Full() {
 		t.Errorf("crowded: %v, full: %v; want crowded and not full", b.Crowded(), b.Full())
 	}
-	n := 0
-	for b.Take(memory.Small) {
-		n++
+	// What is on its way to become large leaves room for what is smaller.
+	for _, size := range []int64{memory.Small, memory.Small / 4, memory.Small / 16, memory.Small / 64} {
+		before := b.Used()
+		for b.Take(size) {
+		}
+		if got := b.Used() - before; got != 2*mib {
+			t.Errorf("charges of %d bytes got %d together, want %d", size, got, 2*mib)
+		}
 	}
-	if n != 16 || b.Used() != b.Size() || !b.Full() {
-		t.Errorf("small charges: got %d, used %d of %d; want 16 and all", n, b.Used(), b.Size())
+	if b.Used() != b.Size() || !b.Full() {
+		t.Errorf("at the end: used %d of %d, want all", b.Used(), b.Size())
 	}
 }
 
@@ -43,6 +48,11 @@ func TestAGrantThatGrewLargeIsNoSmallOne(t *testing.T) {
 	}
 	if taken != memory.Small {
 		t.Errorf("in small steps a grant got %d of what is kept for small ones, want %d", taken, memory.Small)
+	}
+	if smaller := b.Grant(); !smaller.Take(memory.Small / 4) {
+		t.Error("a smaller grant got nothing beside one that had all it may")
+	} else {
+		smaller.Release()
 	}
 	g.Release()
 	g.Release() // gives nothing back twice
@@ -83,6 +93,31 @@ func TestOneGrantAtATimeMayOverdraw(t *testing.T) {
 			t.Errorf("at the end: %d bytes are taken", b.Used())
 		}
 	})
+}
+
+// A grant that overdraws takes nothing from small ones: they must not wait until a slow
+// answer is over.
+func TestWhatIsOverdrawnIsNotTakenFromSmallCharges(t *testing.T) {
+	t.Parallel()
+	b := memory.New(64 * mib)
+	g := b.Grant()
+	if err := errors.Join(g.Grow(t.Context(), 40*mib), g.Grow(t.Context(), 80*mib)); err != nil {
+		t.Fatal(err)
+	}
+	if b.Full() || !b.Take(8<<10) || !b.Take(memory.Small) {
+		t.Error("small charges have no room while a grant overdraws")
+	}
+	if b.Take(memory.Small + 1) {
+		t.Error("a large charge passed while a grant overdraws")
+	}
+	if want := int64(120*mib + 8<<10 + memory.Small); b.Used() != want {
+		t.Errorf("used %d, want %d", b.Used(), want)
+	}
+	g.Shrink(20 * mib)
+	if want := int64(20*mib + 8<<10 + memory.Small); b.Used() != want || !b.Take(20*mib) {
+		t.Errorf("after shrinking: used %d, want %d, and room for large charges", b.Used(), want)
+	}
+	g.Release()
 }
 
 func TestBudgetsBesideEachOtherOverdrawInTurn(t *testing.T) {
