@@ -3,14 +3,22 @@ package api
 import (
 	"context"
 	"fmt"
+
+	"github.com/ringback/ringback/internal/memory"
 )
 
 // listMemory is what a list of the longest rows takes while it is read and encoded, in
 // bytes: nobody knows before how long they are.
 const listMemory = 32 << 20
 
-// listsAtOnce is how many lists are made at a time where reads have so much memory.
-func listsAtOnce(memory int64) int { return int(min(max(2, memory/listMemory), 64)) }
+// listsAtOnce is how many lists are made at a time within the memory for reads.
+func listsAtOnce(reads *memory.Budget) int {
+	const fewest, most = 2, 64
+	if reads == nil { // the node of a test
+		return fewest
+	}
+	return int(min(max(fewest, reads.Size()/listMemory), most))
+}
 
 // listed is a door that makes a list. It waits for its turn, and encodes what it has
 // before the next one has its own: many callers at once must not hold rows without end.

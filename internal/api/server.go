@@ -112,7 +112,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
 		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, door: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
-		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory().Size())),
+		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory())),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
