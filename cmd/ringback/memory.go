@@ -3,7 +3,6 @@ package main
 import (
 	"io/fs"
 	"math"
-	"os"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -26,14 +25,13 @@ func memoryLimit(root fs.FS) int64 {
 	return limit
 }
 
-// limitCollector lets the collector work against the limit of the control group,
-// where GOMEMLIMIT does not say one. A part of it is left for what is not Go's: the
-// program itself, the kernel's buffers for its connections, and SQLite's memory, which
-// holds each large value once more while it is written or read. stop gives the old limit
-// back.
+// limitCollector lets the collector work against a part of the memory limit, be it that of
+// the control group or GOMEMLIMIT. The rest is left for what is not Go's: the program
+// itself, the kernel's buffers for its connections, and SQLite's memory. stop restores the
+// old limit.
 func limitCollector(root fs.FS) (stop func()) {
-	limit := cgroupLimit(root)
-	if os.Getenv("GOMEMLIMIT") != "" || limit >= machineMemory(root) {
+	limit := min(cgroupLimit(root), debug.SetMemoryLimit(-1))
+	if limit >= machineMemory(root) {
 		return func() {}
 	}
 	before := debug.SetMemoryLimit(limit / 100 * 70)

@@ -45,16 +45,18 @@ func TestTheCollectorWorksAgainstTheLimitOfTheControlGroup(t *testing.T) {
 		"proc/meminfo":             {Data: []byte("MemTotal: 16777216 kB\n")},
 		"sys/fs/cgroup/memory.max": {Data: []byte("1000000000\n")},
 	}
-	t.Setenv("GOMEMLIMIT", "")
 	before := debug.SetMemoryLimit(-1)
 	stop := limitCollector(group)
 	if got := debug.SetMemoryLimit(-1); got != 700_000_000 {
 		t.Errorf("got %d, want 70 %% of it", got)
 	}
 	stop()
-	t.Setenv("GOMEMLIMIT", "4GiB")
-	limitCollector(group)()
 	if got := debug.SetMemoryLimit(-1); got != before {
-		t.Errorf("with GOMEMLIMIT: got %d, want it unchanged", got)
+		t.Errorf("afterwards: got %d, want %d again", got, before)
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(600_000_000)) // as GOMEMLIMIT does
+	defer limitCollector(group)()
+	if got := debug.SetMemoryLimit(-1); got != 420_000_000 {
+		t.Errorf("with a lower GOMEMLIMIT: got %d, want 70 %% of it", got)
 	}
 }
