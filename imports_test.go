@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"internal/longjson":          {},
 	"internal/backoff":           {},
 	"internal/shortage":          {},
-	"internal/limit":             {},
+	"internal/limit":             {"internal/backoff"},
 	"internal/telemetry":         {},
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
 	"internal/postgrestest":      {},
@@ -39,12 +39,12 @@ var mayImport = map[string][]string{
 	"internal/store/storetest":   {".", "internal/store"},
 	"internal/store/cell":        {"."},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell", "internal/shortage"},
-	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell"},
+	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell", "internal/backoff"},
 	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {
 		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson",
+		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/conns", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",
+		"internal/backoff",
 	},
 	"deploy": {},
 	"docs":   {},

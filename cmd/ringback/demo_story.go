@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -218,12 +219,8 @@ func portOf(address string) string {
 
 // pause waits; an error is ctx's.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !backoff.Sleep(ctx, d) {
 		return context.Cause(ctx)
 	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
 	"github.com/ringback/ringback/internal/store/sqlite"
@@ -54,12 +54,10 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 			return nil, explainDatabase(err, c)
 		}
 		log.Warn("waiting for the database", "store", c.place(), "err", err)
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, backoff.Jitter(pause, backoff.Half)) {
 			return nil, errStopped
-		case <-time.After(pause/2 + rand.N(pause)):
-			pause = min(2*pause, databaseRest)
 		}
+		pause = min(2*pause, databaseRest)
 	}
 }
 

@@ -1,5 +1,3 @@
-// Package backoff reads for how long a server asks its clients to stay away. It is
-// the one grammar for the times that providers and receivers name.
 package backoff
 
 import (

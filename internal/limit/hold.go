@@ -1,8 +1,9 @@
 package limit
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/ringback/ringback/internal/backoff"
 )
 
 const (
@@ -123,5 +124,5 @@ func (p pause) step(n int) time.Duration {
 // jittered is the nth pause moved by up to 20 % either way, so that what failed
 // at one moment does not come back at one moment. None is longer than max.
 func (p pause) jittered(n int) time.Duration {
-	return time.Duration(float64(min(p.step(n), p.max*5/6)) * (0.8 + 0.4*rand.Float64()))
+	return backoff.Jitter(min(p.step(n), p.max*5/6), backoff.Fifth)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -41,13 +42,13 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 			return err
 		})
 		// Work that takes long, since very much waits, must not be all that is done.
-		if spent := time.Since(began); spent > longLook && !sleep(ctx, min(spent, idleLook)) {
+		if spent := time.Since(began); spent > longLook && !backoff.Sleep(ctx, min(spent, idleLook)) {
 			return nil
 		}
 		pause := idleLook
 		switch {
 		case n.unclaimed(ctx, step, err):
-			pause = jitter(idleLook)
+			pause = backoff.Jitter(idleLook, backoff.Half)
 		case !next.IsZero():
 			pause = min(pause, max(time.Millisecond, next.Sub(n.now())))
 		}
@@ -61,18 +62,6 @@ func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
 		n.log.Error("waiting work not claimed", "step", step, "err", err)
 	}
 	return err != nil
-}
-
-// sleep tells whether the time passed before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // claimJobs starts as many waiting jobs as there is room for. It returns when

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -40,7 +41,7 @@ func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uu
 			return awaits
 		}
 		n.complain(ctx, "follow a job", err)
-		timer := time.NewTimer(jitter(pause))
+		timer := time.NewTimer(backoff.Jitter(pause, backoff.Half))
 		select {
 		case <-moved:
 			pause = followMin

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -166,7 +167,7 @@ func (l *life) nextRenewal() time.Time {
 	case l.lasts == 0:
 		return time.Time{}
 	case !l.lost.IsZero():
-		return time.Now().Add(jitter(l.lasts / 16))
+		return time.Now().Add(backoff.Jitter(l.lasts/16, backoff.Half))
 	default:
 		return l.asked.Add(l.lasts / 4)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -68,7 +69,7 @@ func (n *Node) renew(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			sleep(ctx, jitter(idleLook))
+			backoff.Sleep(ctx, backoff.Jitter(idleLook, backoff.Half))
 		}
 	}
 	return nil
@@ -161,7 +162,7 @@ func (n *Node) swept(ctx context.Context, l *life) (goesOn bool) {
 		n.log.Info("the node goes on under a new id", "former", l.id)
 	case ctx.Err() == nil:
 		n.log.Error("node not joined again", "err", err)
-		sleep(ctx, jitter(idleLook)) // the next renewal finds again that this life is over
+		backoff.Sleep(ctx, backoff.Jitter(idleLook, backoff.Half)) // the next renewal finds again that this life is over
 	}
 	return true
 }

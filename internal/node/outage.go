@@ -3,12 +3,12 @@ package node
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -103,16 +103,10 @@ func (n *Node) insist(ctx context.Context, step string, do func() error) error {
 		if !n.outOfReach(step, err) && !n.isHeld(step, err) && !errors.Is(err, store.ErrUnknown) {
 			return err
 		}
-		if !sleep(ctx, jitter(pause)) {
+		if !backoff.Sleep(ctx, backoff.Jitter(pause, backoff.Half)) {
 			return ctx.Err()
 		}
 	}
-}
-
-// jitter moves a pause by up to half either way: what failed at one moment must not
-// come back at one moment.
-func jitter(d time.Duration) time.Duration {
-	return d/2 + time.Duration(rand.Int64N(int64(d)+1))
 }
 
 // Refusal is the error for users where the store can't take or find anything for

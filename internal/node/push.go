@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -65,7 +66,7 @@ func pushHeader(j *store.Job, host string) http.Header {
 // until sleeps until a time of this process's clock; false if ctx ends first.
 func until(ctx context.Context, at time.Time) bool {
 	if d := time.Until(at); d > 0 {
-		return sleep(ctx, d)
+		return backoff.Sleep(ctx, d)
 	}
 	return ctx.Err() == nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
@@ -206,7 +207,7 @@ func (s *stream) run() {
 			tries--
 		}
 		wait := max(pause, res.RetryAfter)
-		if wait > streamPatience || !sleep(s.ctx, jitter(wait)) {
+		if wait > streamPatience || !backoff.Sleep(s.ctx, backoff.Jitter(wait, backoff.Half)) {
 			s.giveUp(res)
 			return
 		}

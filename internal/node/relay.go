@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/store"
@@ -156,7 +157,7 @@ func (n *Node) whileAlive(ctx context.Context, node string, died func()) (stop f
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for sleep(ctx, relayLooks) {
+		for backoff.Sleep(ctx, relayLooks) {
 			if n.life.Load().urlOf(node) == "" {
 				died()
 				return

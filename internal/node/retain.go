@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"time"
+
+	"github.com/ringback/ringback/internal/backoff"
 )
 
 const (
@@ -28,7 +30,7 @@ func (n *Node) retain(ctx context.Context) error {
 				touched, err = n.store.Retain(ctx, n.now(), retainBatch)
 				return err
 			})
-			pause := jitter(retainEvery)
+			pause := backoff.Jitter(retainEvery, backoff.Half)
 			if touched == retainBatch {
 				pause = retainPause
 			}

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -223,7 +223,7 @@ func packPartial(res result) store.Blob {
 // backoff is the pause after the failures-th failed attempt: it doubles, ±20 %.
 func (n *Node) backoff(failures int) time.Duration {
 	d := n.cfg.RetryDelay << min(failures-1, 10)
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+	return backoff.Jitter(d, backoff.Fifth)
 }
 
 func later(a, b time.Time) time.Time {

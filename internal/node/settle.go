@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -99,9 +100,9 @@ const settlePatience = 4 * time.Second
 // pauseAfter is the pause after so many tries of a settle that failed.
 func pauseAfter(tries int, err error) time.Duration {
 	if !errors.Is(err, store.ErrBusy) {
-		return jitter(settlePause)
+		return backoff.Jitter(settlePause, backoff.Half)
 	}
-	return jitter(min(settlePause<<min(tries-1, 8), settlePatience))
+	return backoff.Jitter(min(settlePause<<min(tries-1, 8), settlePatience), backoff.Half)
 }
 
 // tellsAgain reports whether a settle that failed is worth a line in the log.

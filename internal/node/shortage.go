@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/shortage"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -41,7 +42,9 @@ func (n *Node) tellShortages(now time.Time) {
 }
 
 // afterPause is when something that could not begin is due again.
-func (n *Node) afterPause(now time.Time) time.Time { return now.Add(jitter(n.cfg.RetryDelay)) }
+func (n *Node) afterPause(now time.Time) time.Time {
+	return now.Add(backoff.Jitter(n.cfg.RetryDelay, backoff.Half))
+}
 
 // postponed gives back a delivery of which no try could be made now.
 func (n *Node) postponed(d store.Delivery) store.TryEnd {

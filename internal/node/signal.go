@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -50,7 +51,7 @@ func (n *Node) watchEnds(ctx context.Context) error {
 		if n.life.Load().shared() { // else all ends are brought about here
 			n.keepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
 		}
-		if !sleep(ctx, endsPause) {
+		if !backoff.Sleep(ctx, endsPause) {
 			return nil
 		}
 	}
@@ -73,7 +74,7 @@ const (
 
 // watchBegins tells those who watch jobs that wait when other nodes begin them.
 func (n *Node) watchBegins(ctx context.Context) error {
-	for pause := beginsPause; sleep(ctx, pause); {
+	for pause := beginsPause; backoff.Sleep(ctx, pause); {
 		asked := time.Now()
 		if n.life.Load().alive() > 1 {
 			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun) })

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
@@ -188,7 +189,7 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 // cancelAbandoned waits for somebody to come back to a job, and cancels it if nobody
 // does. A store that can't be asked now is asked again: its caller wanted it so.
 func (n *Node) cancelAbandoned(project string, job uuid.UUID) {
-	for pause := goneFor; n.pause(pause); pause = jitter(idleLook) {
+	for pause := goneFor; n.pause(pause); pause = backoff.Jitter(idleLook, backoff.Half) {
 		if n.draining.Load() || n.hub.Readers(job) > 0 {
 			return
 		}

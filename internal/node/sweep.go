@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -17,7 +18,7 @@ const stepSweep = "sweep"
 
 // sweep frees what nodes that died have left, as long as this one may judge who has.
 func (n *Node) sweep(ctx context.Context) error {
-	for sleep(ctx, n.untilSweep(n.life.Load())) {
+	for backoff.Sleep(ctx, n.untilSweep(n.life.Load())) {
 		n.keepHouse(ctx, stepSweep, func() error {
 			if l := n.life.Load(); l.shared() && l.mayJudge() {
 				return n.sweepAll(ctx)
@@ -32,7 +33,7 @@ func (n *Node) sweep(ctx context.Context) error {
 // and less where a lease runs out before. A node that was killed is swept as soon as
 // 8 s have passed since its last renewal, for its jobs are to run elsewhere within 10.
 func (n *Node) untilSweep(l *life) time.Duration {
-	pause, soonest := jitter(l.every(idleLook)/2), l.soonest()
+	pause, soonest := backoff.Jitter(l.every(idleLook)/2, backoff.Half), l.soonest()
 	if soonest.IsZero() {
 		return pause
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"time"
+
+	"github.com/ringback/ringback/internal/backoff"
 )
 
 // ScheduleConfig sets up a [Schedule].
@@ -22,12 +24,8 @@ type Schedule struct {
 	end   time.Duration
 }
 
-const (
-	jitter = 0.2 // up and down
-	// retryAfterFloor is what a Retry-After may ask for even where twice the step
-	// is less.
-	retryAfterFloor = time.Hour
-)
+// retryAfterFloor is what a Retry-After may ask for even where twice the step is less.
+const retryAfterFloor = time.Hour
 
 // NewSchedule makes a schedule.
 func NewSchedule(c ScheduleConfig) *Schedule {
@@ -73,9 +71,9 @@ func (s *Schedule) Next(made time.Time, tries int, now time.Time, retryAfter tim
 // wait spreads a step to both sides, and a Retry-After upwards only: nobody comes
 // before the time that was named.
 func wait(step, retryAfter time.Duration, random float64) time.Duration {
-	spread := time.Duration(float64(step) * (1 - jitter + 2*jitter*random))
+	spread := backoff.JitterBy(step, backoff.Fifth, random)
 	if retryAfter <= spread {
 		return spread
 	}
-	return min(time.Duration(float64(retryAfter)*(1+jitter*random)), max(2*step, retryAfterFloor))
+	return min(time.Duration(float64(retryAfter)*(1+backoff.Fifth*random)), max(2*step, retryAfterFloor))
 }

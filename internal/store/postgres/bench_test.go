@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/postgrestest"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -67,7 +68,7 @@ func openJoined(b *testing.B) *Store {
 	ctx, stop := context.WithCancel(b.Context())
 	var renewals sync.WaitGroup
 	renewals.Go(func() {
-		for sleep(ctx, leaseLasts/4) {
+		for backoff.Sleep(ctx, leaseLasts/4) {
 			lease()
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ringback/ringback/internal/backoff"
 )
 
 const (
@@ -176,7 +177,7 @@ func (d *dialer) turn() error {
 		return unavailable(fmt.Errorf("%w: %w", errResting, d.last))
 	}
 	if d.failures > 0 {
-		d.rest = time.Now().Add(jitter(pauseAfter(d.failures)))
+		d.rest = time.Now().Add(backoff.Jitter(pauseAfter(d.failures), backoff.Half))
 	}
 	return nil
 }
@@ -192,14 +193,11 @@ func (d *dialer) note(err error) {
 		d.failures, d.rest = 0, time.Time{}
 		return
 	}
-	d.rest, d.last = time.Now().Add(jitter(pauseAfter(d.failures))), err
+	d.rest, d.last = time.Now().Add(backoff.Jitter(pauseAfter(d.failures), backoff.Half)), err
 	d.failures++
 }
 
 func pauseAfter(failures int) time.Duration { return min(restMax, restMin<<min(failures, 8)) }
-
-// jitter moves a pause by up to half of it either way.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 // pool opens the connections for reads.
 func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {

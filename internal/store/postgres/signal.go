@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/time/rate"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -113,7 +114,7 @@ func (g *signals) listen(ctx context.Context) {
 		err := g.hear(ctx)
 		if ctx.Err() == nil {
 			g.store.log.Debug("not listening to other nodes", "err", err)
-			sleep(ctx, jitter(pollEvery))
+			backoff.Sleep(ctx, backoff.Jitter(pollEvery, backoff.Half))
 		}
 	}
 }
@@ -164,17 +165,7 @@ func (g *signals) heard(what store.Signal) {
 }
 
 func (g *signals) poll(ctx context.Context) {
-	for sleep(ctx, pollEvery) {
+	for backoff.Sleep(ctx, pollEvery) {
 		g.heard(everything &^ store.SignalNodes)
-	}
-}
-
-// sleep tells whether the time passed before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/cell"
 )
@@ -183,9 +184,7 @@ func (w *writer) untilConnected(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-time.After(jitter(restMin)):
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, backoff.Jitter(restMin, backoff.Half)) {
 			return unavailable(err)
 		}
 	}
