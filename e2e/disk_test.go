@@ -135,7 +135,7 @@ func TestAStartOnAFullDiskSaysSo(t *testing.T) {
 	disk.fill()
 	if disk.full {
 		got := startFails(t, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)
-		wantRefusal(t, got, 5, `the disk of data directory .* is full; make room, or use another with --data`)
+		wantRefusal(t, got, 5, `the disk of data directory .* is full; free up space, or use another with --data`)
 		return
 	}
 	got := startFails(t, w.env, "--addr", "127.0.0.1:0", "--data", w.dir, "--config", w.config)

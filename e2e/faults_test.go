@@ -56,22 +56,22 @@ var faults = []fault{
 	{"a file for a directory", 5, `is not a directory; correct --data`, func(_ *testing.T, dir string) start {
 		return start{dir: filepath.Join(dir, "ringback.db")}
 	}},
-	{"a database that is none", 5, `is corrupt and was left as it is: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
+	{"a database that is none", 5, `is corrupt and was not changed: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
 		overwrite(t, dir, "ringback.db", 0, 100)
 		return start{}
 	}},
-	{"a database with garbage behind its first page", 5, `is corrupt and was left as it is: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
+	{"a database with garbage behind its first page", 5, `is corrupt and was not changed: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
 		overwrite(t, dir, "ringback.db", 4096, 1<<30)
 		return start{}
 	}},
-	{"a database that was cut in half", 5, `is corrupt and was left as it is: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
+	{"a database that was cut in half", 5, `is corrupt and was not changed: .*; restore it from a backup, or move it away`, func(t *testing.T, dir string) start {
 		file := filepath.Join(dir, "ringback.db")
 		info, err := os.Stat(file)
 		must(t, err)
 		must(t, os.Truncate(file, info.Size()/2))
 		return start{}
 	}},
-	{"a database that a newer version wrote", 5, `was written by a newer ringback, and was left as it is: .*; start that version, or use another directory with --data`, func(t *testing.T, dir string) start {
+	{"a database that a newer version wrote", 5, `was written by a newer ringback and was not changed: .*; start that version, or use another directory with --data`, func(t *testing.T, dir string) start {
 		db, err := sql.Open("sqlite", filepath.Join(dir, "ringback.db"))
 		must(t, err)
 		defer db.Close()
@@ -98,7 +98,7 @@ var faults = []fault{
 	{"a flag that is none", 2, `unknown flag: --colour`, func(*testing.T, string) start {
 		return start{args: []string{"--colour"}}
 	}},
-	{"an address for all without a key", 2, `other machines can reach .*; set RINGBACK_API_KEY, or listen on 127\.0\.0\.1, or say --insecure`, func(*testing.T, string) start {
+	{"an address for all without a key", 2, `other machines can reach .*; set RINGBACK_API_KEY, or listen on 127\.0\.0\.1, or use --insecure`, func(*testing.T, string) start {
 		return start{addr: "0.0.0.0:0"}
 	}},
 	{"a secret that is too short", 2, `WEBHOOK_SECRET: `, func(*testing.T, string) start {
@@ -214,7 +214,7 @@ func TestASecondProcessOnTheSameDirectoryIsToldSo(t *testing.T) {
 	before := contents(t, filepath.Dir(w.config))
 	env := []string{"EZAI_API_KEY=key", "WEBHOOK_SECRET=" + whsecSecret}
 	wantRefusal(t, startFails(t, env, "--data", w.dir, "--addr", "127.0.0.1:0"),
-		3, `is in use by another ringback; stop that one, or give this one a directory of its own with --data`)
+		3, `is in use by another ringback; stop that one, or give this one its own directory with --data`)
 	wantRefusal(t, startFails(t, env, "--data", w.dir, "--addr", w.address()),
 		3, `another ringback is running on data directory .*; stop it, or give this one its own --data and --addr`)
 	if diff := cmp.Diff(before, contents(t, filepath.Dir(w.config))); diff != "" {

@@ -134,7 +134,7 @@ func (a *answer) take(ctx context.Context, h heard) error {
 	case h.interrupted:
 		if a.missed++; a.missed == 2 { // one that is made good at once is not worth a word
 			a.live.clear()
-			a.sayf("%v\nasking on", a.explain(ctx, h.err))
+			a.sayf("%v\nretrying", a.explain(ctx, h.err))
 		}
 		return nil
 	case h.err != nil:
@@ -178,7 +178,7 @@ func (a *answer) beginAnew(e ringback.StreamEvent) error {
 		a.shown.Reset()
 		a.torn = true
 		// Also with --quiet: without it one would take the text for the answer.
-		fmt.Fprintf(a.talk, "what stands above is void: the attempt broke off; attempt %d begins the answer anew\n", e.Attempt)
+		fmt.Fprintf(a.talk, "the text above is void: the attempt broke off; attempt %d starts the answer over\n", e.Attempt)
 	} else if !first && e.Type == ringback.EventRetrying {
 		a.turn(fmt.Sprintf("the attempt broke off; attempt %d comes next", e.Attempt))
 	}
@@ -323,7 +323,7 @@ func (a *answer) end(job ringback.Job) error {
 	what := endWords(job)
 	a.turn(fmt.Sprintf("completed · %s · %s", what, span(job.EndedAt.Sub(job.CreatedAt.Time))))
 	if a.torn && !a.outTo.is {
-		return fail(exitTorn, "stdout has, before the answer, text of an attempt that broke off. The answer alone: %s", a.ours("jobs show --result %s", a.id))
+		return fail(exitTorn, "stdout has text of an attempt that broke off before the answer. To print only the answer: %s", a.ours("jobs show --result %s", a.id))
 	}
 	return nil
 }
@@ -336,7 +336,7 @@ func (a *answer) complete(job ringback.Job) error {
 			if err := a.endLines(); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.talk, "what stands above is void: the answer is another")
+			fmt.Fprintln(a.talk, "the text above is void: this is not the stored answer")
 			rest, a.torn = *job.Result, true
 		}
 		if rest != "" || *job.Result == "" {

@@ -262,13 +262,13 @@ func (r *reader) origin(s setting) string {
 func (r *reader) checkCluster(c config) error {
 	switch {
 	case c.databaseURL == "" && c.roles != node.API|node.Worker:
-		return fmt.Errorf("%s: a node of one role needs others beside it, and a database that they share: set --database-url, or leave it out", r.originOf("roles"))
+		return fmt.Errorf("%s: a node with a single role needs other nodes and a shared database; set --database-url, or leave this out", r.originOf("roles"))
 	case c.databaseURL == "" && c.databaseDirectURL != "":
-		return fmt.Errorf("%s: it goes with --database-url, which is not set", r.originOf("database_direct_url"))
+		return fmt.Errorf("%s: it requires --database-url, which is not set", r.originOf("database_direct_url"))
 	case c.databaseURL == "" && c.advertiseURL != "":
-		return fmt.Errorf("%s: it goes with --database-url, which is not set; where clients reach the server is --public-url", r.originOf("advertise_url"))
+		return fmt.Errorf("%s: it requires --database-url, which is not set; --public-url is where clients reach the server", r.originOf("advertise_url"))
 	case c.databaseURL != "" && len(c.secrets) == 0:
-		return errors.New("WEBHOOK_SECRET is not set: all nodes of one database must sign alike, so each of them needs the same one; make one as whsec_$(openssl rand -base64 32)")
+		return errors.New("WEBHOOK_SECRET is not set: all nodes that share a database need the same one; whsec_$(openssl rand -base64 32) makes one")
 	}
 	return nil
 }
@@ -286,11 +286,11 @@ func (r *reader) checkExposure(c config) error {
 	}
 	if slices.Contains(c.allowOrigins, "*") {
 		return fmt.Errorf("%s: any web page could call this server, and no API key is set; set RINGBACK_API_KEY, "+
-			"or name the origins that may, or say --insecure if any page may spend your money", r.originOf("allow_origin"))
+			"or list the allowed origins, or use --insecure if any page may spend your money", r.originOf("allow_origin"))
 	}
 	if isLoopback(c.addr) {
 		return nil
 	}
 	return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+
-		"or listen on 127.0.0.1, or say --insecure if whoever reaches it may spend your money", r.originOf("addr"), c.addr)
+		"or listen on 127.0.0.1, or use --insecure if anyone who can reach it may spend your money", r.originOf("addr"), c.addr)
 }

@@ -92,9 +92,9 @@ func imply(f *ringback.DeadFilter) error {
 	case f.Kind != "" && f.Kind != ringback.DeadJob && f.Kind != ringback.DeadDelivery:
 		return fmt.Errorf("--kind: %q is neither job nor delivery", f.Kind)
 	case ofJobs && (f.Host != "" || f.Kind == ringback.DeadDelivery):
-		return errors.New("--model, --provider, --code and --metadata are of jobs, --host and --kind delivery of deliveries; filter one kind at a time")
+		return errors.New("--model, --provider, --code and --metadata filter jobs, --host and --kind delivery filter deliveries; filter one kind at a time")
 	case f.Host != "" && f.Kind == ringback.DeadJob:
-		return errors.New("--host is of deliveries; leave --kind out, or say --kind delivery")
+		return errors.New("--host filters deliveries; leave --kind out, or use --kind delivery")
 	case ofJobs:
 		f.Kind = ringback.DeadJob
 	case f.Host != "":

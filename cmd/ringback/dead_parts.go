@@ -19,15 +19,15 @@ func (f *deadFilter) action(ids []string, all bool, now time.Time) (ringback.Dea
 	case err != nil:
 		return a, err
 	case len(ids) > 0 && (all || !empty || filter.Kind != ""):
-		return a, errors.New("give ids, or filters, not both")
+		return a, errors.New("use either ids or filters, not both")
 	case len(ids) > 0:
 		return a, nil
 	case !empty && all:
-		return a, errors.New("--all goes without filters; leave it out, all that match are meant anyway")
+		return a, errors.New("--all cannot be combined with filters, which already select all that match; leave it out")
 	case empty && !all:
-		return a, errors.New("say which: ids, a filter, or --all with --kind. What is dead: ringback dead list")
+		return a, errors.New("nothing is selected; use ids, a filter, or --all with --kind. To list dead letters: ringback dead list")
 	case filter.Kind == "":
-		return a, errors.New("say --kind job or --kind delivery")
+		return a, errors.New("add --kind job or --kind delivery")
 	}
 	return a, nil
 }
@@ -136,14 +136,14 @@ func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVe
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return fail(exitInterrupted, "interrupted: %s; the same command goes on with the rest", text)
+		return fail(exitInterrupted, "interrupted: %s; run the same command again to continue with the rest", text)
 	case err != nil:
 		explained := s.explain(ctx, err)
 		code := exitFailure
 		if f, ok := errors.AsType[*failure](explained); ok {
 			code = f.code
 		}
-		return fail(code, "%w\nBefore that: %s; the same command goes on with the rest", explained, text)
+		return fail(code, "%w\nBefore that: %s; run the same command again to continue with the rest", explained, text)
 	}
 	if sum.Matched == 0 && kind == ringback.DeadDelivery && v.afterDelivery != "" {
 		s.sayf("no dead delivery matches; webhooks that are still being tried: %s", s.ours("deliveries list --status pending"))
@@ -156,7 +156,7 @@ func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVe
 		after = v.afterDelivery
 	}
 	if after != "" && sum.Done > 0 {
-		s.sayf("what becomes of them: %s", s.ours("%s", after))
+		s.sayf("to see how they end: %s", s.ours("%s", after))
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func TestCtrlCEndsAfterThePartUnderWayAndSaysHowFarItGot(t *testing.T) {
 	})
 	f, ok := errors.AsType[*failure](err)
 	if !ok || f.code != exitInterrupted || calls != 1 || out != "200 of 500 dead jobs repeated\n" ||
-		err.Error() != "interrupted: 200 of 500 dead jobs repeated; the same command goes on with the rest" {
+		err.Error() != "interrupted: 200 of 500 dead jobs repeated; run the same command again to continue with the rest" {
 		t.Errorf("after %d calls: got %q, %v", calls, out, err)
 	}
 }
@@ -81,7 +81,7 @@ func TestAPartThatFailsLeavesTheOthersToldOf(t *testing.T) {
 	})
 	f, ok := errors.AsType[*failure](err)
 	if !ok || f.code != exitUnavailable || out != "200 of 500 dead jobs repeated\n" ||
-		!strings.HasSuffix(err.Error(), "the queue is full\nBefore that: 200 of 500 dead jobs repeated; the same command goes on with the rest") {
+		!strings.HasSuffix(err.Error(), "the queue is full\nBefore that: 200 of 500 dead jobs repeated; run the same command again to continue with the rest") {
 		t.Errorf("got %q, %v", out, err)
 	}
 }

@@ -36,7 +36,7 @@ func (d *document) Unmarshal(content []byte) (map[string]any, error) {
 		return nil, d.syntax(err)
 	}
 	if len(parsed.Docs) > 1 {
-		return nil, fmt.Errorf("%s: holds %d documents; it must be one", d.path, len(parsed.Docs))
+		return nil, fmt.Errorf("%s: has %d documents; it must have one", d.path, len(parsed.Docs))
 	}
 	values := map[string]any{}
 	if len(parsed.Docs) == 0 || parsed.Docs[0].Body == nil {

@@ -32,7 +32,7 @@ func (s *session) cancel(ctx context.Context, id string) error {
 	if job.Status == ringback.Cancelled {
 		s.sayf("job %s is cancelled", job.ID)
 	} else {
-		s.sayf("job %s is %s; its call is being broken off. How it ends: %s", job.ID, job.Status, s.ours("jobs watch %s", job.ID))
+		s.sayf("job %s is %s; its call is being aborted. To see how it ends: %s", job.ID, job.Status, s.ours("jobs watch %s", job.ID))
 	}
 	if s.json {
 		return s.printJSON(job)

@@ -47,7 +47,7 @@ func (s *session) erase(ctx context.Context, id string) error {
 }
 
 // irreversible is the refusal of what cannot be undone.
-const irreversible = "this cannot be undone, and nobody can be asked here; say --yes"
+const irreversible = "this cannot be undone, and there is no terminal to ask on; use --yes"
 
 // confirm asks a question before what may not be meant. Off a terminal nobody can be
 // asked: the refusal says what to say instead.

@@ -58,7 +58,7 @@ func (s *session) replay(ctx context.Context, id string, patch json.RawMessage, 
 	if err != nil {
 		return err
 	}
-	s.sayf("job %s is repeated by %s. How it goes: %s", printable(id), job.ID, s.ours("jobs watch %s", job.ID))
+	s.sayf("job %s is repeated by %s. To watch it: %s", printable(id), job.ID, s.ours("jobs watch %s", job.ID))
 	if s.json {
 		return s.printJSON(job)
 	}

@@ -61,7 +61,7 @@ its webhook is dead. While the server is down, the command keeps trying.`,
 		if len(ids) > 0 {
 			return w.named(ctx, ids)
 		}
-		s.sayf("no job is named: following all that wait or run%s", w.orPending(", or whose webhook is pending"))
+		s.sayf("no job is named; watching all that are waiting or running%s", w.orPending(", or whose webhook is pending"))
 		return w.recent(ctx, query, forever)
 	})
 }
@@ -134,7 +134,7 @@ func (w *watcher) missed(ctx context.Context, err error) error {
 		return err
 	}
 	if !w.away {
-		w.sayf("%v\nasking on", w.explain(ctx, err))
+		w.sayf("%v\nretrying", w.explain(ctx, err))
 	}
 	w.away = true
 	return nil
@@ -192,7 +192,7 @@ func (w *watcher) recent(ctx context.Context, q client.Query, forever bool) erro
 		}
 		if len(followed) == 0 && !forever && !w.away {
 			if first {
-				w.sayf("no job waits or runs%s; what has ended: %s", w.orPending(", and no webhook is pending"), w.ours("jobs list"))
+				w.sayf("no job is waiting or running%s; to list those that have ended: %s", w.orPending(", and no webhook is pending"), w.ours("jobs list"))
 			}
 			return nil
 		}

@@ -161,7 +161,7 @@ func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return nil, fail(exitFailure, "there is nowhere to keep the secret (%w); set WEBHOOK_SECRET", err)
+		return nil, fail(exitFailure, "the secret cannot be stored (%w); set WEBHOOK_SECRET", err)
 	}
 	secrets, err := keepSecrets(filepath.Join(dir, "listen-secret"))
 	if err != nil {
@@ -179,9 +179,9 @@ func (c listenConfig) greeting(addr net.Addr, secrets []ringback.Secret) string 
 	url, answer := urlOf(addr), "answers 200"
 	switch {
 	case c.forwardTo != "" && c.respond != "":
-		answer = "hands it on to " + c.forwardTo + ", answers " + c.respond
+		answer = "forwards it to " + c.forwardTo + ", answers " + c.respond
 	case c.forwardTo != "":
-		answer = "hands it on to " + c.forwardTo
+		answer = "forwards it to " + c.forwardTo
 	case c.respond != "":
 		answer = "answers " + c.respond
 	}

@@ -116,7 +116,7 @@ func (f *forwarder) call(ctx context.Context, header http.Header, body []byte) *
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxForwarded))
 	if err != nil {
-		return &forwarded{status: http.StatusBadGateway, err: fmt.Errorf("its answer broke off: %w", forwardError(ctx, err))}
+		return &forwarded{status: http.StatusBadGateway, err: fmt.Errorf("its response broke off: %w", forwardError(ctx, err))}
 	}
 	return &forwarded{status: resp.StatusCode, header: resp.Header, body: text}
 }
@@ -131,7 +131,7 @@ func forwardError(ctx context.Context, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errors.New("nothing listens there (connection refused)")
 	case ctx.Err() != nil:
-		return errors.New("no answer while Ringback waited for one, which is 10 s")
+		return errors.New("no response within 10 s, which is how long Ringback waits")
 	case netErr != nil && netErr.Timeout():
 		return fmt.Errorf("no answer in %s", forwardTime)
 	}

@@ -78,7 +78,7 @@ func newReceiver(secrets []ringback.Secret, p *printer) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "ringback listen takes webhooks: POST", http.StatusMethodNotAllowed)
+		http.Error(w, "ringback listen accepts only webhooks, by POST", http.StatusMethodNotAllowed)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxReceived))

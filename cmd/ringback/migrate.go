@@ -84,7 +84,7 @@ func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
 		}
 	}
 	if c.databaseURL == "" {
-		return c, fail(exitUsage, "say where to: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
+		return c, fail(exitUsage, "no target is set: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
 	}
 	return c, nil
 }
@@ -126,7 +126,7 @@ func (m *migration) run(ctx context.Context) error {
 	defer m.target.Close()
 	m.begin, m.before = time.Now(), m.target.Carried()
 	if ended := m.target.Ended(); !ended.IsZero() {
-		m.sayf("this directory was carried over at %s; there is nothing to do", ended.Local().Format(time.DateTime))
+		m.sayf("this directory was copied at %s; there is nothing to do", ended.Local().Format(time.DateTime))
 		return m.summary(has, m.before)
 	}
 	if err := m.carry(ctx, has); err != nil {
@@ -210,12 +210,12 @@ func (m *migration) finish(ctx context.Context, has store.Amount) error {
 		return m.stopped(ctx, err, has)
 	}
 	if !exact {
-		m.sayf("a server has run on the database since the migration began, so what is counted are the rows that were carried over")
+		m.sayf("a server has run on the database since the migration began, so only the rows that were copied are counted")
 	}
 	if err := m.summary(has, stored); err != nil {
 		return err
 	}
-	m.sayf("do not serve from %s again: keep it as a backup, or remove it", m.data)
+	m.sayf("do not serve from %s again; keep it as a backup or remove it", m.data)
 	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && len(m.secrets) == 0 {
 		m.sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", shellQuote(m.data))
 	}
@@ -253,16 +253,16 @@ func (m *migration) summary(has, stored store.Amount) error {
 		return err
 	}
 	if carried > 0 {
-		m.sayf("%d jobs carried over in %s, %.0f a second", carried, span(took), float64(carried)/took.Seconds())
+		m.sayf("%d jobs copied in %s, %.0f per second", carried, span(took), float64(carried)/took.Seconds())
 	}
 	return nil
 }
 
 // stopped says how far a run has come that ended before its time, and what to do.
 func (m *migration) stopped(ctx context.Context, err error, has store.Amount) error {
-	far := "nothing was carried over"
+	far := "nothing was copied"
 	if m.target != nil {
-		far = fmt.Sprintf("%d of %d jobs are carried over; the same command goes on with the rest", m.target.Carried().Jobs, has.Jobs)
+		far = fmt.Sprintf("%d of %d jobs are carried over; run the same command again to continue with the rest", m.target.Carried().Jobs, has.Jobs)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -444,7 +444,7 @@ func TestOnATerminalAMigrationHasABar(t *testing.T) {
 	t.Parallel()
 	dir, _ := filled(t, 3)
 	screen, code := onTerminal(t, "", "", []string{"RINGBACK_DATABASE_URL=" + postgrestest.Database(t)}, "migrate", "--from", dir)
-	if code != 0 || !regexp.MustCompile(`jobs.*\[=+>?\] +3 of 3 `).MatchString(screen) || !strings.Contains(screen, "3 jobs carried over") {
+	if code != 0 || !regexp.MustCompile(`jobs.*\[=+>?\] +3 of 3 `).MatchString(screen) || !strings.Contains(screen, "3 jobs copied") {
 		t.Errorf("exit code %d, and on the screen:\n%s", code, screen)
 	}
 }

@@ -64,9 +64,9 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 // explainDatabase says why a database cannot be used.
 func explainDatabase(err error, c config) error {
 	if errors.Is(err, store.ErrTooNew) {
-		return fail(exitDataDir, "the database %s was migrated by a newer ringback, and was left as it is: %w; start that version", c.place(), err)
+		return fail(exitDataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.place(), err)
 	}
-	return fail(exitDataDir, "the database %s cannot be used: %w; mend it, or correct its URL", c.place(), err)
+	return fail(exitDataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.place(), err)
 }
 
 // place is where jobs are kept, without a secret.
@@ -89,7 +89,7 @@ func (c config) warnOfData(log *slog.Logger) {
 	if _, err := os.Stat(file); err != nil || c.databaseURL == "" {
 		return
 	}
-	log.Warn("jobs are kept in the database; those in this data directory are left alone: carry them over with ringback migrate, then move the directory away", "data", c.data)
+	log.Warn("jobs are kept in the database, and the jobs in this data directory are not used; copy them with ringback migrate, then move the directory away", "data", c.data)
 }
 
 // watchedDir is the directory whose free space matters: none where jobs are kept

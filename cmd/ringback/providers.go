@@ -67,7 +67,7 @@ func (r *reader) upstreams(simulate bool) ([]upstream, []node.Route, error) {
 		switch {
 		case !simulate:
 		case slices.Contains(names, s.name):
-			return nil, nil, fmt.Errorf("%s: providers.%s: --simulate adds a provider of this name; give yours another", r.file.path, s.name)
+			return nil, nil, fmt.Errorf("%s: providers.%s: --simulate adds a provider with this name; rename yours", r.file.path, s.name)
 		default:
 			names = append(names, s.name)
 		}
@@ -132,7 +132,7 @@ func (r *reader) upstream(e entry) (upstream, error) {
 	}
 	u.apiKey = provider.Key(r.getenv(keyVariable))
 	if u.apiKey == "" {
-		return u, fmt.Errorf("%s: the environment variable %s, which is to hold its key, is not set", u.origin, keyVariable)
+		return u, fmt.Errorf("%s: the environment variable %s, which should hold its key, is not set", u.origin, keyVariable)
 	}
 	return u, nil
 }
@@ -162,7 +162,7 @@ func (r *reader) routes(providers []string) ([]node.Route, error) {
 
 func setModel(to *string, s string) error {
 	if i := strings.Index(s, "*"); i >= 0 && i != len(s)-1 {
-		return errors.New("may hold a star at its end only, as in claude-*")
+		return errors.New("may have a star only at its end, as in claude-*")
 	}
 	return setText(to, s)
 }

@@ -65,7 +65,7 @@ func ids(least, most int, what, list string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return fail(exitUsage, "say which %s, by its id; what there is: %s\nSee: %s --help", what, list, cmd.CommandPath())
+			return fail(exitUsage, "name a %s by its id; to list them: %s\nSee: %s --help", what, list, cmd.CommandPath())
 		case most > 0 && len(args) > most:
 			return fail(exitUsage, "one %s at a time; %q is one too many\nSee: %s --help", what, args[most], cmd.CommandPath())
 		}
@@ -110,7 +110,7 @@ func (r *reader) guardKey(c config) error {
 	if r.file.path != localFile || c.apiKey == "" || !r.saidByFile("url") || r.saidByFile("api_key") {
 		return nil
 	}
-	return fmt.Errorf("%s names the server %s, and the API key comes from elsewhere: it is sent there only if you name the server too, "+
+	return fmt.Errorf("%s names the server %s, and the API key comes from elsewhere: it is sent there only if you also name the server, "+
 		"with --url or RINGBACK_URL", r.file.path, c.url)
 }
 
@@ -188,7 +188,7 @@ func (s *session) refused(e *ringback.Error) error {
 		if s.hasKey {
 			return fail(exitAuth, "%s refused the API key: %s; correct RINGBACK_API_KEY", s.url, message)
 		}
-		return fail(exitAuth, "%s wants an API key: set RINGBACK_API_KEY to the one that the server was started with", s.url)
+		return fail(exitAuth, "%s requires an API key; set RINGBACK_API_KEY to the server's key", s.url)
 	case ringback.Forbidden, ringback.Misdirected:
 		return fail(exitAuth, "%s: %s", s.url, message)
 	case ringback.NotFound, ringback.Gone:
@@ -211,7 +211,7 @@ func (s *session) refused(e *ringback.Error) error {
 
 // unreachable explains what happened on the way to the server.
 func (s *session) unreachable(err error) error {
-	const mend = "--url or RINGBACK_URL names another"
+	const mend = "to use another server, set --url or RINGBACK_URL"
 	dns, noName := errors.AsType[*net.DNSError](err)
 	var certificate *tls.CertificateVerificationError
 	netErr, _ := errors.AsType[net.Error](err)
@@ -223,7 +223,7 @@ func (s *session) unreachable(err error) error {
 	case errors.As(err, &certificate):
 		return fail(exitUnavailable, "%s: its certificate is not trusted: %w", s.url, certificate.Err)
 	case netErr != nil && netErr.Timeout():
-		return fail(exitUnavailable, "%s does not answer in time; %s", s.url, mend)
+		return fail(exitUnavailable, "%s does not respond in time; %s", s.url, mend)
 	}
 	return fail(exitUnavailable, "%s: %s; %s", s.url, printable(err.Error()), mend)
 }

@@ -73,7 +73,7 @@ nothing. Configure more providers, and routes to them, in the file.`,
 			out := terminalOf(cmd.ErrOrStderr())
 			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.is, Color: out.color})
 			for _, name := range c.unknown {
-				log.Warn("this variable means nothing here: is it misspelt?", "variable", name)
+				log.Warn("unknown variable (misspelled?)", "variable", name)
 			}
 			return serve(cmd.Context(), c, log, newRegistry(), func(string) {})
 		},
@@ -172,7 +172,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	if c.apiKey == "" && !isLoopback(c.addr) {
-		log.Warn("anybody who reaches this address may spend your money: no API key is set", "addr", c.addr)
+		log.Warn("no API key is set: anyone who can reach this address can spend your money", "addr", c.addr)
 	}
 	c.warnOfRetired(log)
 	url := urlOf(listener.Addr())
@@ -261,7 +261,7 @@ func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listene
 // committed was not promised, and a restart reads what is really there.
 func dieOf(log *slog.Logger, dir string) func(error) {
 	return func(err error) {
-		log.Error("the data directory can no longer be trusted, so the server stops at once; check the disk, put back what was moved, and start it again", "data", dir, "err", err)
+		log.Error("the data directory can no longer be trusted, so the server stops now; check the disk, restore the files that were moved, and start it again", "data", dir, "err", err)
 		os.Exit(exitDiskDied)
 	}
 }
@@ -293,7 +293,7 @@ func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.L
 	if err := writeSecret(file, secret); err != nil {
 		return nil, &failure{exitDataDir, err}
 	}
-	log.Info("a webhook secret was made; ringback secret prints it", "file", file)
+	log.Info("generated a webhook secret; ringback secret prints it", "file", file)
 	return []ringback.Secret{secret}, nil
 }
 

@@ -205,7 +205,7 @@ func setDatabaseURL(to *string, s string) error {
 		return errors.New("is not the address of a PostgreSQL database; write it like postgres://user:password@db.example.com:5432/ringback")
 	}
 	if u.User == nil && strings.Contains(u.Path, "@") || u.Fragment != "" { // what was taken for the host is the user
-		return errors.New("has a password with a character that means something in a URL; write / as %2F, # as %23, ? as %3F")
+		return errors.New("has a password with a character that has a meaning in a URL; write / as %2F, # as %23, ? as %3F")
 	}
 	*to = s
 	return nil
@@ -240,10 +240,10 @@ func setServerURL(to *string, s string) error {
 
 func setAPIKey(c *config, s string) error {
 	if strings.Contains(s, ",") {
-		return errors.New("contains a comma, which no key has: this takes one key, not a list")
+		return errors.New("contains a comma, which no key can; this is one key, not a list")
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("the key must be printable ASCII without spaces (is there a line break at its end?)")
+		return errors.New("the key must be printable ASCII without spaces (does it end in a line break?)")
 	}
 	return setText(&c.apiKey, s)
 }

@@ -42,7 +42,7 @@ func explainListen(err error, addr, data string) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fail(exitPort, "%s is not an address of this machine; correct --addr", addr)
 	case errors.Is(err, fs.ErrPermission):
-		return fail(exitPort, "this user may not listen on %s; choose a port from 1024 on with --addr", addr)
+		return fail(exitPort, "this user may not listen on %s; choose port 1024 or higher with --addr", addr)
 	default:
 		return fail(exitPort, "%s cannot be listened on: %w; correct --addr", addr, err)
 	}
@@ -77,11 +77,11 @@ func explainStore(err error, dir string) error {
 	code := sqliteCode(err)
 	switch {
 	case errors.Is(err, store.ErrLocked):
-		return fail(exitLocked, "data directory %s is in use by another ringback; stop that one, or give this one a directory of its own with --data", dir)
+		return fail(exitLocked, "data directory %s is in use by another ringback; stop that one, or give this one its own directory with --data", dir)
 	case errors.Is(err, store.ErrTooNew):
-		return fail(exitDataDir, "data directory %s was written by a newer ringback, and was left as it is: %w; start that version, or use another directory with --data", dir, err)
+		return fail(exitDataDir, "data directory %s was written by a newer ringback and was not changed: %w; start that version, or use another directory with --data", dir, err)
 	case errors.Is(err, syscall.ENOSPC) || code == sqliteFull:
-		return fail(exitDataDir, "the disk of data directory %s is full; make room, or use another with --data", dir)
+		return fail(exitDataDir, "the disk of data directory %s is full; free up space, or use another with --data", dir)
 	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST):
 		return fail(exitDataDir, "%s is not a directory; correct --data", dir)
 	case errors.Is(err, syscall.EROFS) || code == sqliteReadOnly:
@@ -89,9 +89,9 @@ func explainStore(err error, dir string) error {
 	case errors.Is(err, fs.ErrPermission) || code == sqliteCantOpen:
 		return fail(exitDataDir, "data directory %s may not be read and written by this user: %w; change its owner or mode, or use another with --data", dir, err)
 	case code == sqliteCorrupt || code == sqliteNotADB:
-		return fail(exitDataDir, "data directory %s is corrupt and was left as it is: %w; restore it from a backup, or move it away to begin with an empty one", dir, err)
+		return fail(exitDataDir, "data directory %s is corrupt and was not changed: %w; restore it from a backup, or move it away to start with an empty one", dir, err)
 	default:
-		return fail(exitDataDir, "data directory %s cannot be used: %w; mend it, or use another with --data", dir, err)
+		return fail(exitDataDir, "data directory %s cannot be used: %w; fix it, or use another with --data", dir, err)
 	}
 }
 

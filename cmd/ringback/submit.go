@@ -117,9 +117,9 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 		err = s.print(accepted.JobID + "\n")
 	}
 	if r.CallbackURL == "" {
-		s.sayf("accepted; no --callback-url, so no webhook is sent. Its answer, when it is there: %s", s.ours("jobs show --result %s", accepted.JobID))
+		s.sayf("accepted; without --callback-url no webhook is sent. To read the answer later: %s", s.ours("jobs show --result %s", accepted.JobID))
 	} else {
-		s.sayf("accepted. How it goes: %s", s.ours("jobs watch %s", accepted.JobID))
+		s.sayf("accepted. To watch it: %s", s.ours("jobs watch %s", accepted.JobID))
 	}
 	return err
 }
@@ -163,7 +163,7 @@ func (s *session) insist(ctx context.Context, c submission, r ringback.Request) 
 }
 
 func interrupted(key string) error {
-	return fail(exitInterrupted, "interrupted before the server had answered\n%s", safely(key))
+	return fail(exitInterrupted, "interrupted before the server responded\n%s", safely(key))
 }
 
 // safely says how to go on where it is not known whether the server has the job.

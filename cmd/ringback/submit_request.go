@@ -101,7 +101,7 @@ func readRequest(flags *pflag.FlagSet, from promptSource, stdin io.Reader, now t
 func decodeFields(text []byte, into *map[string]any) error {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil || raw == nil {
-		return errors.New("is not a JSON object; it holds the fields of POST /api/generate, such as {\"prompt\": \"…\"}")
+		return errors.New("is not a JSON object; it must have the fields of POST /api/generate, such as {\"prompt\": \"…\"}")
 	}
 	for field, value := range raw {
 		(*into)[field] = value
@@ -132,7 +132,7 @@ func addPrompt(fields map[string]any, from promptSource, stdin io.Reader) error 
 	_, hasMessages := fields["messages"]
 	given := hasPrompt || hasMessages
 	if len(from.args) > 0 && from.file != "" {
-		return errors.New("the prompt is given twice: as an argument and by --file")
+		return errors.New("there are two prompts: an argument and --file")
 	}
 	switch {
 	case len(from.args) > 0 && from.args[0] != "-":
@@ -144,12 +144,12 @@ func addPrompt(fields map[string]any, from promptSource, stdin io.Reader) error 
 	case given:
 		return nil
 	case isTerminal(stdin) || from.request == "-":
-		return errors.New("there is no prompt; give it as an argument, by --file, or on stdin. See: ringback submit --help")
+		return errors.New("there is no prompt; pass it as an argument, with --file, or on stdin. See: ringback submit --help")
 	default:
 		return promptFrom(fields, "the prompt", "-", stdin)
 	}
 	if hasMessages {
-		return errors.New("the request has messages, so it takes no prompt")
+		return errors.New("the request has messages, so it cannot have a prompt")
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func promptFrom(fields map[string]any, what, file string, stdin io.Reader) error
 		return fmt.Errorf("%s %s is not text in UTF-8", what, stdinName(file))
 	}
 	if _, ok := fields["messages"]; ok {
-		return errors.New("the request has messages, so it takes no prompt")
+		return errors.New("the request has messages, so it cannot have a prompt")
 	}
 	fields["prompt"] = prompt
 	return nil
@@ -189,7 +189,7 @@ func readInput(what, file string, stdin io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("%s: read %s: %w", what, stdinName(file), err)
 	}
 	if len(text) > maxRequest {
-		return nil, fmt.Errorf("%s %s is longer than the 32 MiB that a server takes", what, stdinName(file))
+		return nil, fmt.Errorf("%s %s is longer than the 32 MiB that a server accepts", what, stdinName(file))
 	}
 	return text, nil
 }
@@ -258,7 +258,7 @@ func textPairs(values []string) (any, error) {
 func jsonPairs(values []string) (any, error) {
 	return pairs(values, func(s string) (json.RawMessage, error) {
 		if !json.Valid([]byte(s)) {
-			return nil, fmt.Errorf("%q is not JSON; a text needs its quotation marks: '\"%s\"'", s, s)
+			return nil, fmt.Errorf("%q is not JSON; a string needs quotation marks: '\"%s\"'", s, s)
 		}
 		return json.RawMessage(s), nil
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // errWaitedLongEnough ends a wait that was given a time.
-var errWaitedLongEnough = errors.New("the time to wait is over")
+var errWaitedLongEnough = errors.New("the wait timed out")
 
 // awaitAnswer waits for the end of a job and prints its answer. A job that ended
 // without one is a failure.

@@ -160,7 +160,7 @@ func TestWhatCannotBeUndoneIsAskedAbout(t *testing.T) {
 
 func TestOnATerminalAPromptIsNotWaitedFor(t *testing.T) {
 	screen, code := onTerminal(t, "http://127.0.0.1:1", "", nil, "submit")
-	if code != exitUsage || !strings.Contains(screen, "there is no prompt; give it as an argument, by --file, or on stdin") {
+	if code != exitUsage || !strings.Contains(screen, "there is no prompt; pass it as an argument, with --file, or on stdin") {
 		t.Errorf("exit code %d: %q", code, screen)
 	}
 }
@@ -196,7 +196,7 @@ func TestOnATerminalThoughtsAreDimAndATornAnswerIsMarked(t *testing.T) {
 		t.Errorf("exit code %d: %q", code, screen)
 	}
 	screen, code = onTerminal(t, s.url, "", nil, "submit", "--stream", "--max-attempts", "1", "--model", "sim/break-off-3", "--fallback-model", "sim/echo", "Hello")
-	if code != 0 || !strings.Contains(screen, "what stands above is void: the attempt broke off; attempt ") {
+	if code != 0 || !strings.Contains(screen, "the text above is void: the attempt broke off; attempt ") {
 		t.Errorf("exit code %d: %q", code, screen)
 	}
 }

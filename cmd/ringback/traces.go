@@ -47,7 +47,7 @@ func tracesWanted(getenv func(string) string) (bool, error) {
 	}
 	for name, can := range map[string]string{otelExporter: "otlp", otelProtocol: "http/protobuf", otelTracesProtocol: "http/protobuf"} {
 		if value := getenv(name); !slices.Contains([]string{"", can}, value) {
-			return false, fmt.Errorf("%s: %q is not spoken here; set it to %s, or leave it out", name, value, can)
+			return false, fmt.Errorf("%s: %q is not supported; set it to %s, or leave it out", name, value, can)
 		}
 	}
 	return true, nil

@@ -59,7 +59,7 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 	case "scheduled":
 		d.sayf("It waits for its run_at, %s.", when(job.RunAt, now))
 	case "retrying":
-		d.sayf("It had %s; the last failed%s. It is tried again by itself.%s", attempts(job.Attempts), lastError(h), until)
+		d.sayf("It had %s; the last failed%s. It is retried automatically.%s", attempts(job.Attempts), lastError(h), until)
 	case "provider_refused":
 		d.sayf("The provider %s refuses calls of %s for now%s. This costs no attempt, and the job is tried again automatically.%s", job.Provider, job.Model, heldBy(h), until)
 		elsewhere = true
@@ -68,19 +68,19 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 		elsewhere = true
 	case "provider_refused_key":
 		d.sayf("The provider %s refuses the server's key or account%s. Its jobs wait until that is fixed. A job fails only if the provider keeps refusing it while answering others.%s", job.Provider, heldBy(h), until)
-		d.do(fmt.Sprintf("give the server a good key (%s, in its environment), or the account credit, and restart it: the jobs go on at once", keyVariable(job.Provider)), "")
+		d.do(fmt.Sprintf("give the server a valid key (%s, in its environment), or add credit to the account, and restart it; the jobs continue at once", keyVariable(job.Provider)), "")
 	case "provider_not_configured":
-		d.sayf("No provider %q is set up on this server any more.", job.Provider)
-		d.do(fmt.Sprintf("set it up again (%s, in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
+		d.sayf("No provider %q is configured on this server any more.", job.Provider)
+		d.do(fmt.Sprintf("configure it again (%s, in the server's environment, or providers.%s in its file) and restart the server", keyVariable(job.Provider), job.Provider), "")
 		elsewhere = true
 	case "unreadable":
-		d.sayf("Its row in the store is too large or broken, so it can't be run. It fails by itself when it is its turn; the server's log says what is wrong with it.")
+		d.sayf("Its row in the store is too large or broken, so it can't be run. It fails when its turn comes; the server's log says what is wrong with it.")
 	default:
-		d.sayf("It waits for its turn: as many calls of %s as may run at once are running.", job.Provider)
+		d.sayf("It waits for its turn: all of %s's slots are in use.", job.Provider)
 	}
-	d.do("follow it", ours("jobs watch %s", job.ID))
+	d.do("watch it", ours("jobs watch %s", job.ID))
 	if elsewhere {
-		d.do("or, if it cannot wait: end it, and repeat it with another model", ours("jobs cancel %s", job.ID)+" && "+ours(`jobs retry %s --patch '{"model": "…"}'`, job.ID))
+		d.do("or, if it cannot wait, cancel it and repeat it with another model", ours("jobs cancel %s", job.ID)+" && "+ours(`jobs retry %s --patch '{"model": "…"}'`, job.ID))
 	}
 }
 
@@ -131,14 +131,14 @@ func (d *diagnosis) running(h history, now time.Time, ours commandLine) {
 	for _, a := range h.Attempts {
 		switch {
 		case a.Outcome == "" && a.FirstTokenAt.IsZero():
-			text = fmt.Sprintf("The provider %s was asked %s ago and has not begun to answer.", a.Provider, span(now.Sub(a.StartedAt.Time)))
+			text = fmt.Sprintf("The provider %s was called %s ago and has not started to answer.", a.Provider, span(now.Sub(a.StartedAt.Time)))
 		case a.Outcome == "":
 			text = fmt.Sprintf("The provider %s has been answering for %s.", a.Provider, span(now.Sub(a.FirstTokenAt.Time)))
 		}
 	}
 	d.sayf("%s", text)
-	d.do("follow it", ours("jobs watch %s", h.Job.ID))
-	d.do("or end it", ours("jobs cancel %s", h.Job.ID))
+	d.do("watch it", ours("jobs watch %s", h.Job.ID))
+	d.do("or cancel it", ours("jobs cancel %s", h.Job.ID))
 }
 
 // unanswered says why a job ended without an answer, and how it is repeated.
@@ -147,7 +147,7 @@ func (d *diagnosis) unanswered(job ringback.Job, ours commandLine) {
 	case ringback.Cancelled:
 		d.sayf("It was cancelled.")
 	case ringback.Expired:
-		d.sayf("Its expires_at (%s) came before a provider had answered it.", job.ExpiresAt.UTC().Format(time.RFC3339))
+		d.sayf("Its expires_at (%s) passed before a provider answered it.", job.ExpiresAt.UTC().Format(time.RFC3339))
 	default:
 		d.sayf("It failed: %s", job.Error)
 	}
@@ -171,21 +171,21 @@ func advice(job ringback.Job) (what, patch string) {
 	}
 	switch code {
 	case ringback.CodeProviderRejected:
-		return "the provider will never answer this request: see it with --request, repeat it with what is wrong changed", `{"FIELD": …}`
+		return "the provider will never answer this request: look at it with --request, then repeat it with a fix", `{"FIELD": …}`
 	case ringback.CodeModelNotFound:
 		return "repeat it with a model that the provider has", `{"model": "…"}`
 	case ringback.CodeTimeout:
 		return "repeat it with more time for an attempt", `{"timeout_seconds": 1800}`
 	case ringback.CodeTooLarge:
-		return "repeat it so that the answer is shorter", `{"max_tokens": …}`
+		return "repeat it with a shorter answer", `{"max_tokens": …}`
 	case ringback.CodeMaxWait:
-		return "repeat it with more patience, or with another model", `{"max_wait_seconds": 86400}`
+		return "repeat it with a longer wait, or with another model", `{"max_wait_seconds": 86400}`
 	case ringback.CodeProviderRefusedKey:
-		return fmt.Sprintf("give the server a good key (%s, in its environment), restart it, and repeat the job", keyVariable(job.Provider)), ""
+		return fmt.Sprintf("give the server a valid key (%s, in its environment), restart it, and repeat the job", keyVariable(job.Provider)), ""
 	case ringback.CodeUncertain:
-		return "repeat it, if the provider's answer may be paid for twice", ""
+		return "repeat it, if you accept paying for the answer twice", ""
 	case ringback.CodeProviderError, ringback.CodeIdle, ringback.CodeStreamBroken:
-		return "repeat it when the provider is well again, or with another model (--patch '{\"model\": \"…\"}')", ""
+		return "repeat it when the provider has recovered, or with another model (--patch '{\"model\": \"…\"}')", ""
 	}
 	return "repeat it", ""
 }
@@ -193,7 +193,7 @@ func advice(job ringback.Job) (what, patch string) {
 // webhook says what became of the webhook of a job that has ended.
 func (d *diagnosis) webhook(h history, now time.Time, ours commandLine) {
 	if len(h.Deliveries) == 0 {
-		d.sayf("No webhook was wanted for this end.")
+		d.sayf("No webhook was requested for this end.")
 		return
 	}
 	for i, delivery := range h.Deliveries {
@@ -224,7 +224,7 @@ func (d *diagnosis) delivery(name string, last ringback.Delivery, send sendComma
 		d.sayf("Its webhook to %s has not been tried yet.%s", hostOf(last.URL), heldWords(last, now))
 		d.do("it is sent once the host has recovered; to send it now, even while the host is held", send.again)
 	case len(last.Tries) == 0:
-		d.sayf("Its webhook to %s has not been tried yet: others to that host go first.", hostOf(last.URL))
+		d.sayf("Its webhook to %s has not been tried yet; other webhooks to that host go first.", hostOf(last.URL))
 	default:
 		d.sayf("%s has not arrived.%s%s%s", name, lastTry(last), nextWords(last, now), heldWords(last, now))
 		d.resend(last, send)
@@ -281,7 +281,7 @@ func mend(d ringback.Delivery) string {
 	case last.StatusCode == 401 || last.StatusCode == 403 || last.StatusCode == 400:
 		return "see what the receiver objects to (does it have the server's secret? ringback secret prints it); then send the webhook now"
 	case last.StatusCode >= 300 && last.StatusCode < 400:
-		return "the receiver redirects, which is not followed: let the URL answer itself; then send the webhook now"
+		return "redirects are not followed; make the URL respond itself, then send the webhook now"
 	}
 	return "fix the receiver, then send the webhook now; this does not call the provider"
 }
