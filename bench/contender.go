@@ -230,7 +230,7 @@ func tail(path string) string {
 // The contenders, in the order of the tables.
 var contenders = []contender{
 	{
-		Name: "null", Title: "the same HTTP hops in Go, nothing kept: the ceiling",
+		Name: "null", Title: "the same HTTP hops in Go, with nothing stored: the ceiling",
 		install:  func(ctx context.Context, b *bench) error { return b.build(ctx, ".", "null", "./null") },
 		programs: func(b *bench, s setup) []program { return []program{{args: []string{b.binary("null")}, env: s.env}} },
 		health:   "/healthz", streams: true, concurrency: 256,
@@ -245,7 +245,7 @@ var contenders = []contender{
 		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 256,
 	},
 	{
-		Name: "ringback-pg-2", Title: "the same as two nodes, both doors and workers; jobs are submitted to them in turn",
+		Name: "ringback-pg-2", Title: "the same with two nodes, each both API and worker; jobs are submitted to them in turn",
 		service: postgres{}, install: installRingback, programs: serveNodes,
 		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 128, workers: 2, doors: 2, variant: true,
 	},

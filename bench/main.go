@@ -271,9 +271,9 @@ type workload struct {
 
 var workloadList = []workload{
 	{name: "core", measure: measureCore, sections: []page{
-		{throughput, "Throughput", "End to end: 50 submitters go on as soon as they have their `202`, the provider answers at once, and\nthe clock runs from the first submission to the last webhook. Prompts have 1 KB, answers 500 bytes in 20\npieces. The processor's time is the contender's with its database, without the bench. `null` and\n`ringback` read the answer as a stream, always; the peers ask for a plain one here, as their code mostly does, which\nis less work.", "jobs"},
-		{latency, "The `202`", "How long a submission waits for its `202`, at half of what the contender gets through: callers come at\na rate, whether or not those before them have been served. So the fast are asked at a higher rate than the slow.", "202 p50"},
-		{overhead, "Overhead at low load", "20 jobs a second, each 200 ms at the provider: what is longer than that, from submission to webhook.\nWhere a `202` is on disk, 50 a second as well.", "p50"},
+		{throughput, "Throughput", "End to end: 50 submitters continue as soon as they have their `202`, the provider responds at once, and\nthe clock runs from the first submission to the last webhook. Prompts are 1 KB, answers 500 bytes in 20\npieces. Processor time is that of the contender with its database, without the benchmark itself. `null` and\n`ringback` always read the answer as a stream. The peers request a plain answer here, as their code usually does,\nwhich is less work.", "jobs"},
+		{latency, "The `202`", "How long a submission waits for its `202`, at half of the contender's throughput. Callers arrive at a fixed rate,\nwhether or not earlier ones have been served. So fast contenders are tested at a higher rate than slow ones.", "202 p50"},
+		{overhead, "Overhead at low load", "20 jobs a second, each taking 200 ms at the provider. The overhead is the rest of the time from submission to webhook.\nContenders whose `202` is on disk are also measured at 50 a second.", "p50"},
 	}},
 	{name: "flight", measure: measureFlight, sections: []page{
 		{flightName(2000), "2,000 in flight", inFlight, "memory a job"},
@@ -283,26 +283,26 @@ var workloadList = []workload{
 		{large, "Large bodies", "Prompts of 1 MiB and answers of 200 KiB, as fast as they are accepted.", "jobs"},
 	}},
 	{name: "dead", measure: measureDead, sections: []page{
-		{deadReceiver, "One dead receiver among ten", "Ten receivers, of which one takes connections and never answers; jobs come at half of what the\ncontender takes, at most 400 a second. What counts is the nine others: how long from submission to webhook.\nWhat has not come 15 s after the last submission counts as 15 s.", "one dead: p99 of the nine"},
+		{deadReceiver, "One dead receiver among ten", "Ten receivers, one of which accepts connections and never responds. Jobs arrive at half of the contender's\nthroughput, at most 400 a second. The figures are for the nine others: the time from submission to webhook.\nA webhook that has not arrived 15 s after the last submission counts as 15 s.", "one dead: p99 of the nine"},
 	}},
 	{name: "backlog", measure: measureBacklog, sections: []page{
-		{backlog, "1,000,000 queued", "A start on a store in which a million jobs wait, and how fast they are worked off. Memory is that of Ringback's\nown process.", ""},
+		{backlog, "1,000,000 queued", "A start with a million queued jobs in the store, and how fast they are processed. Memory is that of Ringback's\nown process.", ""},
 	}},
 	{name: "finished", measure: measureFinished, sections: []page{
-		{finished, "1,000,000 finished", "Throughput on a store with a million finished jobs, and on an empty one, in turns. PostgreSQL's tables have been\nvacuumed and analyzed, as they are some time after the last of those jobs.", ""},
+		{finished, "1,000,000 finished", "Throughput with a million finished jobs in the store and with an empty one, in turns. PostgreSQL's tables have been\nvacuumed and analyzed, as they would be some time after the last of those jobs.", ""},
 	}},
 	{name: "kill", measure: measureKill, sections: []page{
-		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase lives on. They are started again at once, with their defaults.\nOf `ringback-pg-2` the node with the ten jobs is killed, and not started again: the other one has to take them over.", ""},
+		{killed, "After `kill -9`", "Ten jobs are at the provider (3 s each) when all of the contender's own processes are killed; its\ndatabase keeps running. They are started again at once, with their defaults.\nFor `ringback-pg-2`, the node with the ten jobs is killed and not started again: the other node has to take them over.", ""},
 	}},
 	{name: "live", measure: measureLive, sections: []page{
-		{live, "Live", "From the moment at which the provider writes a piece of an answer to the one at which a reader has read its\nevent, by server-sent events. `direct` reads the provider's own stream, with nothing between: the ceiling. `floor` is a process\nthat does nothing but write a text that is there to 1,000 connections: what the system and the readers themselves take. At\n`ringback-pg-2` readers are at the node that does not run the job. One job with one reader has 50 pieces a second. 1,000 jobs\nwith a reader each have 10 pieces a second each, so 10,000 in all. One job with 1,000 readers has 10 pieces a second, so 10,000 events;\nits pieces come to all at once, and the last of them waits for the others. Each reader's text was the answer. Last, 2,000\nreaders come at once to a job that has ended: the time until all have read all of it, in 100 pieces.", "one job: p50"},
+		{live, "Live", "The time from the moment the provider writes a piece of an answer until a reader has read its event, over server-sent\nevents. `direct` reads the provider's own stream, with nothing in between: the ceiling. `floor` is a process that only\nwrites a prepared text to 1,000 connections: the cost of the operating system and of the readers themselves. For\n`ringback-pg-2`, readers connect to the node that does not run the job. One job with one reader has 50 pieces a second. 1,000 jobs\nwith a reader each have 10 pieces a second each, 10,000 in all. One job with 1,000 readers has 10 pieces a second, so 10,000 events;\nits pieces are due for all readers at once, and the last reader waits for the others. Every reader's text matched the answer. Finally, 2,000\nreaders request a finished job at once: the time until all of them have read all of it, in 100 pieces.", "one job: p50"},
 	}},
 	{name: "idle", measure: measureIdle, sections: []page{
-		{idle, "10,000 idle readers", "Each watches a job of its own that is not due for a day; half of them vanish at once, then the others. Figures are of Ringback's\nown process. Throughput is measured as above, beside them and without them, before they came and after they left.", ""},
+		{idle, "10,000 idle readers", "Each reader watches its own job, which is not due for a day. Half of them disappear at once, then the others. Figures are for\nRingback's own process. Throughput is measured as above: before they come, while they are there, and after they left.", ""},
 	}},
 	{name: "soak", measure: measureSoak, apart: true, sections: []page{
-		{soaked, "Soak", "Ten minutes at a third of what Ringback gets through (`make soak`).\n\n![memory](benchmarks/soak-memory.svg)\n![goroutines](benchmarks/soak-goroutines.svg)\n![descriptors](benchmarks/soak-descriptors.svg)\n![write-ahead log](benchmarks/soak-write-ahead-log.svg)", ""},
+		{soaked, "Soak", "Ten minutes at a third of Ringback's throughput (`make soak`).\n\n![memory](benchmarks/soak-memory.svg)\n![goroutines](benchmarks/soak-goroutines.svg)\n![descriptors](benchmarks/soak-descriptors.svg)\n![write-ahead log](benchmarks/soak-write-ahead-log.svg)", ""},
 	}},
 }
 
-const inFlight = "That many jobs at once on a provider that streams for 10 s. Memory is what was added to that of the idle\ncontender, at its peak, with its database; overhead is from the `202` to the webhook, less\nwhat the provider took."
+const inFlight = "So many jobs at once at a provider that streams for 10 s. Memory is the peak above that of the idle\ncontender, with its database. Overhead is the time from the `202` to the webhook, excluding\nthe time at the provider."
