@@ -18,23 +18,23 @@ test: ## run all tests, in minutes (./test.sh)
 test-long: ## the same with longer kills, a million rows, fuzzing, and more versions of PostgreSQL
 	./test.sh --long
 
-lint: ## run the linters (.golangci.yaml says which, and why not the others)
+lint: ## run the linters (.golangci.yaml lists them, with the reasons)
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 
 fuzz: ## fuzz one target until Ctrl-C: make fuzz FUZZ=FuzzRead PKG=./internal/sse
 	go test -run '^$$' -fuzz '^$(FUZZ)$$' $(PKG)
 
-cover: ## run the tests and print how much each package's own cover
+cover: ## run the tests and print the coverage of each package by its own tests
 	go test -coverprofile cover.out ./...
 	go tool cover -func cover.out | tail -n 1
 
 bench: ## measure Ringback beside its peers, in twenty minutes; writes docs/benchmarks.md
 	bench/run.sh --json ../docs/benchmarks/results.json --docs ../docs
 
-bench-quick: ## compare with what the last commit reached, in a minute and a half
+bench-quick: ## compare with the results of the last commit, in a minute and a half
 	bench/run.sh --quick
 
-soak: ## ten minutes of load: does anything grow? adds to docs/benchmarks.md
+soak: ## ten minutes of load, to find what grows; updates docs/benchmarks.md
 	bench/run.sh --workloads soak --json ../docs/benchmarks/results.json --docs ../docs
 
 clean: ## remove what build, cover and test.sh left in this checkout
