@@ -185,7 +185,7 @@ func (c listenConfig) greeting(addr net.Addr, secrets []ringback.Secret) string 
 	case c.respond != "":
 		answer = "answers " + c.respond
 	}
-	return fmt.Sprintf(`listening on %s · verifies both signatures, prints what comes, %s
+	return fmt.Sprintf(`listening on %s · verifies both signatures, prints every webhook, %s
 
 The server, in another terminal:
   WEBHOOK_SECRET=%s ringback serve --simulate --allow-callback %s
