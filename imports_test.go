@@ -37,9 +37,9 @@ var mayImport = map[string][]string{
 	"internal/store/groupcommit": {},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
-	"internal/store/cell":        {"."},
-	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/cell", "internal/shortage"},
-	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/cell", "internal/backoff"},
+	"internal/store/column":      {"."},
+	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/shortage"},
+	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/backoff"},
 	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {

@@ -100,7 +100,7 @@ type migration struct {
 	source *sqlite.Store
 	target *postgres.Import
 	begin  time.Time
-	before store.Amount // what earlier runs have carried over
+	before store.Counts // what earlier runs have carried over
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -113,7 +113,7 @@ func (m *migration) run(ctx context.Context) error {
 	if err != nil {
 		return explainStore(err, m.data)
 	}
-	has, err := m.source.Amount(ctx)
+	has, err := m.source.Counts(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return m.stopped(ctx, err, has)
@@ -154,11 +154,11 @@ func (m *migration) openSource(ctx context.Context) error {
 }
 
 // carry reads and writes at the same time, and shows how far it has come.
-func (m *migration) carry(ctx context.Context, has store.Amount) error {
+func (m *migration) carry(ctx context.Context, has store.Counts) error {
 	bar := m.newPartsBar("jobs")
 	defer bar.end()
 	bar.show(int(m.before.Jobs), int(has.Jobs))
-	read := make(chan []store.Whole)
+	read := make(chan []store.Record)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(read)
@@ -177,7 +177,7 @@ func (m *migration) carry(ctx context.Context, has store.Amount) error {
 }
 
 // read hands on all jobs behind those that were carried over before.
-func (m *migration) read(ctx context.Context, to chan<- []store.Whole) error {
+func (m *migration) read(ctx context.Context, to chan<- []store.Record) error {
 	after := m.target.After()
 	for {
 		jobs, err := m.source.Export(ctx, after, step)
@@ -193,15 +193,15 @@ func (m *migration) read(ctx context.Context, to chan<- []store.Whole) error {
 	}
 }
 
-func lastOf(jobs []store.Whole) uuid.UUID { return jobs[len(jobs)-1].Job.ID }
+func lastOf(jobs []store.Record) uuid.UUID { return jobs[len(jobs)-1].Job.ID }
 
-func (m *migration) finish(ctx context.Context, has store.Amount) error {
+func (m *migration) finish(ctx context.Context, has store.Counts) error {
 	m.sayf("counting what is in the database")
 	holds, err := m.source.Holds(ctx)
 	if err != nil {
 		return m.stopped(ctx, err, has)
 	}
-	key, err := m.source.StoredKey(ctx)
+	key, err := m.source.StoredSigningKey(ctx)
 	if err != nil {
 		return m.stopped(ctx, err, has)
 	}
@@ -223,15 +223,15 @@ func (m *migration) finish(ctx context.Context, has store.Amount) error {
 }
 
 // summary says what each side has.
-func (m *migration) summary(has, stored store.Amount) error {
+func (m *migration) summary(has, stored store.Counts) error {
 	took := time.Since(m.begin)
 	carried := stored.Jobs - m.before.Jobs
 	if m.json {
 		return m.printJSON(struct {
 			From       string       `json:"from"`
 			To         string       `json:"to"`
-			Directory  store.Amount `json:"directory"`
-			Database   store.Amount `json:"database"`
+			Directory  store.Counts `json:"directory"`
+			Database   store.Counts `json:"database"`
 			Carried    int64        `json:"carried"` // jobs, by this run
 			DurationMS int64        `json:"duration_ms"`
 		}{m.data, m.place(), has, stored, carried, took.Milliseconds()})
@@ -259,7 +259,7 @@ func (m *migration) summary(has, stored store.Amount) error {
 }
 
 // stopped says how far a run has come that ended before its time, and what to do.
-func (m *migration) stopped(ctx context.Context, err error, has store.Amount) error {
+func (m *migration) stopped(ctx context.Context, err error, has store.Counts) error {
 	far := "nothing was copied"
 	if m.target != nil {
 		far = fmt.Sprintf("%d of %d jobs are carried over; run the same command again to continue with the rest", m.target.Carried().Jobs, has.Jobs)

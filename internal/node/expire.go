@@ -35,7 +35,7 @@ func (n *Node) expire(ctx context.Context) error {
 				checked = time.Now()
 				n.jobs.tidy()
 				n.deliveries.tidy()
-				n.keepHouse(ctx, "check the counters", func() error { return n.store.Check(ctx) })
+				n.keepHouse(ctx, "check the counters", func() error { return n.store.Reconcile(ctx) })
 			}
 		}
 	}

@@ -15,7 +15,7 @@
 //	dead.go      lists dead letters; replays or erases all that match
 //	hold.go      keeps holds over a restart, and shares them with other nodes
 //	expire.go    ends what waited too long; looks after disk and counters
-//	retain.go    deletes what has been kept long enough
+//	prune.go     deletes what has been kept long enough
 //	member.go    joins the nodes of the store, renews the lease (life.go), is swept
 //	sweep.go     frees what nodes that died have left
 //	compare.go   compares what the store says that this node holds with what it holds
@@ -337,7 +337,7 @@ func unlessOver(ctx context.Context, err error) error {
 // run runs jobs until ctx is done.
 func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	all := []func(context.Context) error{n.sweep, n.expire, n.shareHolds, n.retain}
+	all := []func(context.Context) error{n.sweep, n.expire, n.shareHolds, n.prune}
 	if n.is(Worker) {
 		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
 	}

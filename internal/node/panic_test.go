@@ -59,9 +59,9 @@ func (s *brokenStore) Expire(ctx context.Context, now time.Time, limit int, d st
 	return s.Store.Expire(ctx, now, limit, d)
 }
 
-func (s *brokenStore) Retain(ctx context.Context, now time.Time, limit int) (int, error) {
+func (s *brokenStore) Prune(ctx context.Context, now time.Time, limit int) (int, error) {
 	s.step()
-	return s.Store.Retain(ctx, now, limit)
+	return s.Store.Prune(ctx, now, limit)
 }
 
 func TestAPanicOverOneWebhookCostsItsTryAndNothingElse(t *testing.T) {

@@ -93,7 +93,7 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 	if s.IdempotencyKey == "" {
 		return ringback.Job{}, false, nil
 	}
-	first, err := n.store.Keyed(ctx, s.Project, s.IdempotencyKey)
+	first, err := n.store.ByIdempotencyKey(ctx, s.Project, s.IdempotencyKey)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return ringback.Job{}, false, nil

@@ -24,7 +24,7 @@ func (n *Node) learnKey(ctx context.Context) error {
 	if n.key.Load() != nil {
 		return nil
 	}
-	key, err := n.store.Key(ctx)
+	key, err := n.store.SigningKey(ctx)
 	if err != nil {
 		return fmt.Errorf("read the store's key: %w", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Check tells whether o is an outcome that j can have; stores refuse any other.
+// Check reports whether o is an outcome that j can have; stores refuse any other.
 func (o Outcome) Check(j Job) error {
 	switch {
 	case j.Status.Terminal():

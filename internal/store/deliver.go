@@ -6,7 +6,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Conclude makes of a delivery in flight what its try led to, and tells when it is
+// Conclude makes of a delivery in flight what its try led to, and returns when it is
 // due again: zero if it is not. It is pure, as Apply is.
 func Conclude(d Delivery, e TryEnd) (after Delivery, due time.Time) {
 	manual := d.Manual

@@ -133,7 +133,7 @@ func withHalf(id uuid.UUID, fill byte) uuid.UUID {
 	return id
 }
 
-// HasMetadata tells whether a job's metadata has the values that a query wants,
+// HasMetadata reports whether a job's metadata has the values that a query wants,
 // compared as text: a string by its content, anything else by its JSON.
 func HasMetadata(metadata json.RawMessage, want map[string]string) bool {
 	if len(want) == 0 {

@@ -89,7 +89,7 @@ type Store interface {
 	Signals
 	Holds
 	Reader
-	Keeper
+	Maintenance
 	// Close waits for the moves under way, then releases everything.
 	io.Closer
 }
@@ -97,7 +97,7 @@ type Store interface {
 // Jobs are the moves of a job.
 type Jobs interface {
 	// Submit stores a job: queued, or already running on Job.Node where that is
-	// set (born claimed), which takes a lease: ErrNoLease. A second Submit of the
+	// set (claimed on insert), which takes a lease: ErrNoLease. A second Submit of the
 	// same id is done already. With an idempotency key that is taken it stores
 	// nothing and returns the first job and true, or ErrMismatch if that one's
 	// IdempotencyHash differs.
@@ -151,7 +151,7 @@ type Jobs interface {
 	Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 }
 
-// Deliveries are the moves of a delivery. Deliveries are born by Settle,
+// Deliveries are the moves of a delivery. Deliveries are made by Settle,
 // Cancel, Expire, Release and Sweep.
 type Deliveries interface {
 	// ClaimDeliveries marks due deliveries as in flight, at most Want.N of each
@@ -223,8 +223,8 @@ type Reader interface {
 	// Job reads a job with the parts of its content that are asked for.
 	// ErrNotFound. Where the content is deleted the job comes with ErrGone.
 	Job(ctx context.Context, project string, id uuid.UUID, parts Parts) (Job, Content, error)
-	// Keyed finds the job that an idempotency key names; ErrNotFound.
-	Keyed(ctx context.Context, project, key string) (Job, error)
+	// ByIdempotencyKey finds the job that an idempotency key names; ErrNotFound.
+	ByIdempotencyKey(ctx context.Context, project, key string) (Job, error)
 	// Content reads the parts of a job's content, of any project: for those
 	// who hold a claim on it.
 	Content(ctx context.Context, id uuid.UUID, parts Parts) (Content, error)
@@ -278,25 +278,25 @@ type Reader interface {
 	DeadLetters(ctx context.Context) (DeadLetters, error)
 }
 
-// Keeper keeps the store in good health.
-type Keeper interface {
-	// Retain deletes content, and later rows, whose time is over: at most limit
+// Maintenance keeps the store in good health.
+type Maintenance interface {
+	// Prune deletes content, and later rows, whose time is over: at most limit
 	// jobs, in one small transaction. It returns how many it touched.
-	Retain(ctx context.Context, now time.Time, limit int) (int, error)
-	// Key gives KeyBytes random bytes, made once: the same at all nodes and after all
+	Prune(ctx context.Context, now time.Time, limit int) (int, error)
+	// SigningKey returns SigningKeyBytes random bytes, made once: the same at all nodes and after all
 	// restarts. What a node signs for another one, or for itself, it signs with these.
-	Key(ctx context.Context) ([]byte, error)
-	// Check compares the counters with what is stored, heals a difference and
+	SigningKey(ctx context.Context) ([]byte, error)
+	// Reconcile compares the counters with what is stored, heals a difference and
 	// returns it as an error.
-	Check(ctx context.Context) error
+	Reconcile(ctx context.Context) error
 }
 
-// KeyBytes is the length of Keeper.Key.
-const KeyBytes = 32
+// SigningKeyBytes is the length of Maintenance.SigningKey.
+const SigningKeyBytes = 32
 
-// NewKey makes a key for Keeper.Key.
-func NewKey() []byte {
-	key := make([]byte, KeyBytes)
+// NewSigningKey returns a new key for Maintenance.SigningKey.
+func NewSigningKey() []byte {
+	key := make([]byte, SigningKeyBytes)
 	rand.Read(key) // it never fails
 	return key
 }
@@ -440,7 +440,7 @@ const RowTTL = 30 * 24 * time.Hour
 // deliveries became a dead letter.
 const DeadLetterTTL = 14 * 24 * time.Hour
 
-// NewJob is a job to be stored. Job.Fence is 1 if it is born claimed, else 0.
+// NewJob is a job to be stored. Job.Fence is 1 if it is claimed on insert, else 0.
 type NewJob struct {
 	Job     Job
 	Request Blob // the provider's request, verbatim
@@ -541,7 +541,7 @@ type NewDelivery struct {
 	MadeAt time.Time
 	// NextAt is the first try of the schedule of one for AddDelivery.
 	NextAt time.Time
-	// Node, if set, has it in flight already, with fence 1 (born claimed, which takes
+	// Node, if set, has it in flight already, with fence 1 (claimed on insert, which takes
 	// a lease); else it is due at once.
 	Node string
 }

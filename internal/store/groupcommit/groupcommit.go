@@ -62,19 +62,19 @@ type Tx interface {
 // Config of a queue. Begin is required.
 type Config[T Tx] struct {
 	Begin func() (T, error)
-	// Again tells whether a batch that failed so is worth another run as it is: what
+	// Again reports whether a batch that failed so is worth another run as it is: what
 	// stood in its way may be gone. Nil means that none is.
 	Again func(error) bool
 	// Blocked reports whether an error says that something outside stood in a member's
 	// way: a lock that another program holds, say. Nil means that none does.
 	Blocked func(error) bool
-	// Unknown tells whether the error of a commit leaves its outcome unknown.
+	// Unknown reports whether the error of a commit leaves its outcome unknown.
 	// Nil means that no error does.
 	Unknown func(error) bool
-	// Landed tells whether a transaction with such an error was committed after
+	// Landed reports whether a transaction with such an error was committed after
 	// all. Required if Unknown is set.
 	Landed func(T) (bool, error)
-	// Fatal tells whether an error of the store means that it must not be
+	// Fatal reports whether an error of the store means that it must not be
 	// written any more. Nil means that none does.
 	Fatal func(error) bool
 	// Die is called with the first fatal error, from the writer's goroutine. No

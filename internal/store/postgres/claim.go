@@ -6,7 +6,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -68,7 +68,7 @@ func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 		return t.found(c, claimed)
 	}
 	suspects, err := t.lockJobs(`t.status = 0 AND t.uncertain >= 3 AND t.run_at <= $1`,
-		"ORDER BY t.run_at, t.id LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(c.Now), c.Suspects)
+		"ORDER BY t.run_at, t.id LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(c.Now), c.Suspects)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (t *tx) claimRanks(c store.ClaimJobs, w rankWants) ([]store.Job, error) {
 			WHERE t.status = 0 AND t.uncertain < 3 AND t.project = w.project AND t.provider = w.provider AND t.model = w.model
 				AND t.priority = w.priority AND t.run_at <= $6
 			ORDER BY t.run_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`,
-		w.projects, w.providers, w.models, w.priorities, w.n, cell.MS(c.Now))
+		w.projects, w.providers, w.models, w.priorities, w.n, column.MS(c.Now))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (t *tx) claimRanks(c store.ClaimJobs, w rankWants) ([]store.Job, error) {
 
 // start makes running attempts of waiting jobs.
 func (t *tx) start(c store.ClaimJobs, jobs []store.Job) []store.Job {
-	now := cell.Time(cell.MS(c.Now))
+	now := column.Time(column.MS(c.Now))
 	for i := range jobs {
 		j := &jobs[i]
 		t.jobLeaves(*j)

@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// column is one column of a statement that writes rows: of many what travels is one
+// boundColumn is one column of a statement that writes rows: of many what travels is one
 // array, of few a value each.
-type column[R any] struct {
+type boundColumn[R any] struct {
 	name, kind string
 	// as is what is stored, in terms of the column of d.
 	as    string
@@ -19,8 +19,8 @@ type column[R any] struct {
 	value func(row *R) any
 }
 
-func columnOf[R, V any](name, kind string, get func(*R) V) column[R] {
-	return column[R]{
+func bindColumn[R, V any](name, kind string, get func(*R) V) boundColumn[R] {
+	return boundColumn[R]{
 		name: name, kind: kind, as: "d." + name,
 		array: func(rows []R) any {
 			values := make([]V, len(rows))
@@ -33,36 +33,36 @@ func columnOf[R, V any](name, kind string, get func(*R) V) column[R] {
 	}
 }
 
-func text[R any](name string, get func(*R) string) column[R] {
-	return columnOf(name, "text", get)
+func text[R any](name string, get func(*R) string) boundColumn[R] {
+	return bindColumn(name, "text", get)
 }
 
-func bigint[R any](name string, get func(*R) int64) column[R] {
-	return columnOf(name, "bigint", get)
+func bigint[R any](name string, get func(*R) int64) boundColumn[R] {
+	return bindColumn(name, "bigint", get)
 }
 
-func integer[R any](name string, get func(*R) int) column[R] {
-	return columnOf(name, "integer", func(r *R) int32 { return int32(get(r)) })
+func integer[R any](name string, get func(*R) int) boundColumn[R] {
+	return bindColumn(name, "integer", func(r *R) int32 { return int32(get(r)) })
 }
 
-func smallint[R any](name string, get func(*R) int) column[R] {
-	return columnOf(name, "smallint", func(r *R) int16 { return int16(get(r)) })
+func smallint[R any](name string, get func(*R) int) boundColumn[R] {
+	return bindColumn(name, "smallint", func(r *R) int16 { return int16(get(r)) })
 }
 
-func boolean[R any](name string, get func(*R) bool) column[R] {
-	return columnOf(name, "boolean", get)
+func boolean[R any](name string, get func(*R) bool) boundColumn[R] {
+	return bindColumn(name, "boolean", get)
 }
 
-func id[R any](name string, get func(*R) uuid.UUID) column[R] {
-	return columnOf(name, "uuid", func(r *R) [16]byte { return get(r) })
+func id[R any](name string, get func(*R) uuid.UUID) boundColumn[R] {
+	return bindColumn(name, "uuid", func(r *R) [16]byte { return get(r) })
 }
 
-func binary[R any](name string, get func(*R) []byte) column[R] {
-	return columnOf(name, "bytea", get)
+func binary[R any](name string, get func(*R) []byte) boundColumn[R] {
+	return bindColumn(name, "bytea", get)
 }
 
 // orNull stores NULL in the place of a value that stands for none.
-func (c column[R]) orNull(none string) column[R] {
+func (c boundColumn[R]) orNull(none string) boundColumn[R] {
 	c.as = fmt.Sprintf("nullif(d.%s, %s)", c.name, none)
 	return c
 }
@@ -71,7 +71,7 @@ func (c column[R]) orNull(none string) column[R] {
 type rowsStatement[R any] struct {
 	many    string // all of them, as arrays
 	one     string
-	columns []column[R]
+	columns []boundColumn[R]
 }
 
 // fewRows is up to how many rows each have a statement of their own. An array for
@@ -99,7 +99,7 @@ func (s rowsStatement[R]) of(rows []R) []statement {
 }
 
 // alone has parameters stand for the columns of d.
-func alone[R any](sql string, columns []column[R]) string {
+func alone[R any](sql string, columns []boundColumn[R]) string {
 	for i, c := range columns {
 		sql = regexp.MustCompile(`\bd\.`+c.name+`\b`).ReplaceAllLiteralString(sql, fmt.Sprintf("$%d::%s", i+1, c.kind))
 	}
@@ -107,7 +107,7 @@ func alone[R any](sql string, columns []column[R]) string {
 }
 
 // source is the rows as a table d.
-func source[R any](columns []column[R]) string {
+func source[R any](columns []boundColumn[R]) string {
 	arrays, names := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
 		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, c.kind)
@@ -117,7 +117,7 @@ func source[R any](columns []column[R]) string {
 }
 
 // insertInto makes a statement that inserts rows; conflict is what stands behind.
-func insertInto[R any](table, conflict string, columns ...column[R]) rowsStatement[R] {
+func insertInto[R any](table, conflict string, columns ...boundColumn[R]) rowsStatement[R] {
 	names, values := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
 		names[i], values[i] = c.name, c.as
@@ -133,12 +133,12 @@ func insertInto[R any](table, conflict string, columns ...column[R]) rowsStateme
 
 // update makes a statement that changes rows, all of them or none: those whose
 // key is theirs and for which condition holds, in terms of t (the table) and d.
-func update[R any](table, condition string, key column[R], guards []column[R], columns ...column[R]) rowsStatement[R] {
+func update[R any](table, condition string, key boundColumn[R], guards []boundColumn[R], columns ...boundColumn[R]) rowsStatement[R] {
 	sets := make([]string, len(columns))
 	for i, c := range columns {
 		sets[i] = c.name + " = " + c.as
 	}
-	all := append(append([]column[R]{key}, guards...), columns...)
+	all := append(append([]boundColumn[R]{key}, guards...), columns...)
 	set := fmt.Sprintf("UPDATE ringback.%s AS t SET %s", table, strings.Join(sets, ", "))
 	where := fmt.Sprintf("t.%s = d.%s AND %s", key.name, key.name, condition)
 	return rowsStatement[R]{

@@ -127,7 +127,7 @@ func refused(err error) error {
 	return fmt.Errorf("%w; %s", e, refusals[e.Code])
 }
 
-// isPooled tells whether somebody stands between us and the server: the number of
+// isPooled reports whether somebody stands between us and the server: the number of
 // the process that answers is then another than the one we were told.
 func (d *dialer) isPooled(ctx context.Context) (bool, error) {
 	c := d.config.Copy()

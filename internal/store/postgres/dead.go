@@ -10,7 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // What the partial indexes jobs_dead and deliveries_dead hold, of the table t.
@@ -160,22 +160,22 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 		{f.CreatedAfter, made + ` > ?`}, {f.CreatedBefore, made + ` < ?`}, {f.EndedAfter, `t.ended_at > ?`}, {f.EndedBefore, `t.ended_at < ?`},
 	} {
 		if bound.at != nil {
-			c.and(bound.text, cell.MS(bound.at.Time))
+			c.and(bound.text, column.MS(bound.at.Time))
 		}
 	}
 	return c
 }
 
-func (c *condition) equal(column, value string) {
+func (c *condition) equal(name, value string) {
 	if value != "" {
-		c.and(column+` = ?`, value)
+		c.and(name+` = ?`, value)
 	}
 }
 
 // among takes the rows whose column has one of some values; nil: any value.
-func (c *condition) among(column string, values []string) {
+func (c *condition) among(name string, values []string) {
 	if values != nil {
-		c.and(column+` = ANY (?)`, values)
+		c.and(name+` = ANY (?)`, values)
 	}
 }
 

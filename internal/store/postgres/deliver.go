@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -51,7 +51,7 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 		CROSS JOIN LATERAL (
 			SELECT `+deliveryColumns+` FROM ringback.deliveries t
 			WHERE t.due_at IS NOT NULL AND t.project = w.project AND t.host = w.host AND t.due_at <= $4
-			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, cell.MS(c.Now))
+			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, column.MS(c.Now))
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, erro
 	return after, nil
 }
 
-// tryStored tells whether this very try is on record already.
+// tryStored reports whether this very try is on record already.
 func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
 	var class string
@@ -140,7 +140,7 @@ func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && at == cell.MS(e.Try.At.Time) && class == e.Try.Error, err
+	return err == nil && at == column.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
 // keepContent moves the end of the job's content behind the end of a delivery.
@@ -149,7 +149,7 @@ func (t *tx) keepContent(d *store.Delivery) {
 	if until.IsZero() {
 		return
 	}
-	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, cell.MS(until))
+	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, column.MS(until))
 	delete(t.jobs, d.JobID)
 }
 
@@ -221,12 +221,12 @@ func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, lim
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
 			rows, err := t.lockDeliveries(`t.due_at IS NOT NULL AND t.status = 0 AND t.made_at < $1 AND NOT t.manual`,
-				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(before), limit)
+				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit)
 			if err != nil {
 				return err
 			}
 			asked, err := t.lockDeliveries(`t.manual AND t.due_at IS NOT NULL AND t.due_at < $1`,
-				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(before), limit-len(rows))
+				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit-len(rows))
 			if err != nil {
 				return err
 			}

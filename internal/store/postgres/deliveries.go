@@ -10,7 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // sources say which rows of the table t are deliveries of a state, each as its partial
@@ -91,10 +91,10 @@ func filterDeliveries(c *condition, q store.DeliveryQuery) {
 		c.and(`t.last_status BETWEEN ? AND ?`, q.LastCode.From, q.LastCode.To)
 	}
 	if !q.CreatedAfter.IsZero() {
-		c.and(`t.made_at > ?`, cell.MS(q.CreatedAfter))
+		c.and(`t.made_at > ?`, column.MS(q.CreatedAfter))
 	}
 	if !q.CreatedBefore.IsZero() {
-		c.and(`t.made_at < ?`, cell.MS(q.CreatedBefore))
+		c.and(`t.made_at < ?`, column.MS(q.CreatedBefore))
 	}
 }
 
@@ -173,6 +173,6 @@ func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliverie
 	if err != nil {
 		return p, fmt.Errorf("pending deliveries: %w", err)
 	}
-	p.Oldest = cell.Time(oldest)
+	p.Oldest = column.Time(oldest)
 	return p, nil
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -36,7 +36,7 @@ func (s *Store) moveWaiting(ctx context.Context, now time.Time, limit int, decid
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
-			found, err := t.lockJobs(where, tail, cell.MS(now), limit)
+			found, err := t.lockJobs(where, tail, column.MS(now), limit)
 			if err != nil {
 				return err
 			}

@@ -62,7 +62,7 @@ func fault(err error) error {
 	}
 }
 
-// known tells whether an error has its name already.
+// known reports whether an error has its name already.
 func known(err error) bool {
 	for _, name := range []error{store.ErrUnavailable, store.ErrNoLease, store.ErrSwept, store.ErrFull, store.ErrBusy, store.ErrTooNew} {
 		if errors.Is(err, name) {
@@ -79,7 +79,7 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// cannotServe tells whether the server says that it can't do now what it could
+// cannotServe reports whether the server says that it can't do now what it could
 // do another time: it stops, starts, is a replica, has no connections or memory
 // to spare, or was interrupted by a timeout.
 func cannotServe(code string) bool {
@@ -98,13 +98,13 @@ func cannotServe(code string) bool {
 	return false
 }
 
-// isBroken tells whether an error that is not the server's is the connection's.
+// isBroken reports whether an error that is not the server's is the connection's.
 func isBroken(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.As(err, &connect) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
 }
 
-// isTransient tells whether a batch that ended so is worth a second run at once:
+// isTransient reports whether a batch that ended so is worth a second run at once:
 // with a fresh look at the rows, or now that those who stood in the way are gone.
 func isTransient(err error) bool {
 	switch code(err) {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -16,7 +16,7 @@ func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
 	return s.writeHold(ctx, `
 		INSERT INTO ringback.holds (provider, model, until, reason, key, cause) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (provider, model) DO UPDATE SET until = excluded.until, reason = excluded.reason, key = excluded.key, cause = excluded.cause`,
-		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key, h.Cause)
+		h.Provider, h.Model, column.MS(h.Until), h.Reason, h.Key, h.Cause)
 }
 
 // DropHold implements store.Holds.
@@ -47,7 +47,7 @@ func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 			var h store.Hold
 			var until int64
 			err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key, &h.Cause)
-			h.Until = cell.Time(until)
+			h.Until = column.Time(until)
 			holds = append(holds, h)
 			return err
 		},

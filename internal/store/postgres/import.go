@@ -13,7 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // ErrOccupied says that jobs can't be carried into a database, with the reason.
@@ -28,7 +28,7 @@ type Import struct {
 	source string
 	writer uuid.UUID
 	after  uuid.UUID
-	amount store.Amount
+	counts store.Counts
 	ended  time.Time
 }
 
@@ -62,7 +62,7 @@ func (i *Import) Close() { closeConn(i.conn) }
 func (i *Import) After() uuid.UUID { return i.after }
 
 // Carried is what was carried over so far, by all runs.
-func (i *Import) Carried() store.Amount { return i.amount }
+func (i *Import) Carried() store.Counts { return i.counts }
 
 // Ended is when it was finished; zero if it was not.
 func (i *Import) Ended() time.Time { return i.ended }
@@ -99,9 +99,9 @@ func (i *Import) find(ctx context.Context, tx pgx.Tx) (bool, error) {
 	var source string
 	var writer, after [16]byte
 	var ended *time.Time
-	a := &i.amount
+	c := &i.counts
 	err := tx.QueryRow(ctx, `SELECT source, writer, after, jobs, attempts, deliveries, tries, bodies, ended_at FROM ringback.imports`).
-		Scan(&source, &writer, &after, &a.Jobs, &a.Attempts, &a.Deliveries, &a.Tries, &a.Bodies, &ended)
+		Scan(&source, &writer, &after, &c.Jobs, &c.Attempts, &c.Deliveries, &c.Tries, &c.Bodies, &ended)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -150,7 +150,7 @@ func (i *Import) enrol(ctx context.Context, tx pgx.Tx) (err error) {
 }
 
 // Put writes the next jobs, in the order of their ids.
-func (i *Import) Put(ctx context.Context, jobs []store.Whole) error {
+func (i *Import) Put(ctx context.Context, jobs []store.Record) error {
 	if len(jobs) == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (i *Import) Put(ctx context.Context, jobs []store.Whole) error {
 	if err := i.dropTakenKeys(ctx, rows.jobs); err != nil {
 		return fault(err)
 	}
-	last, n := jobs[len(jobs)-1].Job.ID, store.AmountOf(jobs)
+	last, n := jobs[len(jobs)-1].Job.ID, store.CountsOf(jobs)
 	b := &pgx.Batch{}
 	b.Queue("BEGIN")
 	// A step that a crash loses is lost with its note, and so are those behind it:
@@ -185,11 +185,11 @@ func (i *Import) Put(ctx context.Context, jobs []store.Whole) error {
 		return fmt.Errorf("write jobs behind %s: %w", i.after, fault(err))
 	}
 	i.after = last
-	i.amount.Jobs += n.Jobs
-	i.amount.Attempts += n.Attempts
-	i.amount.Deliveries += n.Deliveries
-	i.amount.Tries += n.Tries
-	i.amount.Bodies += n.Bodies
+	i.counts.Jobs += n.Jobs
+	i.counts.Attempts += n.Attempts
+	i.counts.Deliveries += n.Deliveries
+	i.counts.Tries += n.Tries
+	i.counts.Bodies += n.Bodies
 	return nil
 }
 
@@ -233,10 +233,10 @@ func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 
 // Finish compares what is here with what the source has, table by table, and ends
 // the import. Holds, and the key where it is not nil, are not put in the place of
-// what nodes have stored here. Exact tells whether it counted the rows themselves: those of a
+// what nodes have stored here. Exact reports whether it counted the rows themselves: those of a
 // database that nodes have served from meanwhile are others, and then stored is
 // what was carried over. With a difference it is an error, and not finished.
-func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.Hold, key []byte) (stored store.Amount, exact bool, err error) {
+func (i *Import) Finish(ctx context.Context, source store.Counts, holds []store.Hold, key []byte) (stored store.Counts, exact bool, err error) {
 	if stored, exact, err = i.count(ctx); err != nil {
 		return stored, exact, fault(err)
 	}
@@ -246,7 +246,7 @@ func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.
 	b := &pgx.Batch{}
 	for _, h := range holds {
 		b.Queue(`INSERT INTO ringback.holds (provider, model, until, reason, key, cause) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (provider, model) DO NOTHING`,
-			clean(h.Provider), clean(h.Model), cell.MS(h.Until), clean(h.Reason), h.Key, clean(h.Cause))
+			clean(h.Provider), clean(h.Model), column.MS(h.Until), clean(h.Reason), h.Key, clean(h.Cause))
 	}
 	if key != nil {
 		b.Queue(insertKey, key)
@@ -260,17 +260,17 @@ func (i *Import) Finish(ctx context.Context, source store.Amount, holds []store.
 	return stored, exact, fault(err)
 }
 
-func (i *Import) count(ctx context.Context) (a store.Amount, exact bool, err error) {
+func (i *Import) count(ctx context.Context) (c store.Counts, exact bool, err error) {
 	// Whoever serves counts, or tidies up our own counters.
 	err = i.conn.QueryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM ringback.counters WHERE writer <> $1)`, i.writer).Scan(&exact)
 	if err != nil || !exact {
-		return i.amount, exact, err
+		return i.counts, exact, err
 	}
 	err = i.conn.QueryRow(ctx, `SELECT
 		(SELECT count(*) FROM ringback.jobs), (SELECT count(*) FROM ringback.attempts), (SELECT count(*) FROM ringback.deliveries),
 		(SELECT count(*) FROM ringback.tries), (SELECT count(*) FROM ringback.bodies)`).
-		Scan(&a.Jobs, &a.Attempts, &a.Deliveries, &a.Tries, &a.Bodies)
-	return a, exact, err
+		Scan(&c.Jobs, &c.Attempts, &c.Deliveries, &c.Tries, &c.Bodies)
+	return c, exact, err
 }
 
 // The statements of an import. What another store has as text may be what
@@ -284,7 +284,7 @@ var (
 )
 
 func cleaned[R any](s rowsStatement[R]) rowsStatement[R] {
-	columns := make([]column[R], len(s.columns))
+	columns := make([]boundColumn[R], len(s.columns))
 	for i, c := range s.columns {
 		columns[i] = c
 		if c.kind == "text" {
@@ -312,7 +312,7 @@ type importRows struct {
 	counts     map[counter]int64
 }
 
-func rowsOf(jobs []store.Whole) *importRows {
+func rowsOf(jobs []store.Record) *importRows {
 	rows := &importRows{counts: map[counter]int64{}}
 	for n := range jobs {
 		w := &jobs[n]
@@ -343,13 +343,13 @@ func attemptOf(job uuid.UUID, a *ringback.Attempt) attemptRow {
 	return attemptRow{ran, store.Outcome{At: a.EndedAt.Time, Attempt: a}}
 }
 
-func (r *importRows) addDelivery(d *store.WholeDelivery) {
+func (r *importRows) addDelivery(d *store.RecordDelivery) {
 	row := deliveryRow{Delivery: d.Delivery, due: -1}
 	if row.InFlight && row.Node == "" { // before deliveries knew their node they had none
 		row.Node = "unknown"
 	}
 	if !d.DueAt.IsZero() {
-		row.due = cell.MS(d.DueAt)
+		row.due = column.MS(d.DueAt)
 		r.counts[pendingDeliveries]++
 	}
 	if d.Status == ringback.DeliveryDead && !d.Gone {

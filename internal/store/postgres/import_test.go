@@ -17,13 +17,13 @@ import (
 var importedAt = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 // waitingJob is a job of another store, changed as the test wants.
-func waitingJob(t *testing.T, change func(*store.Whole)) store.Whole {
+func waitingJob(t *testing.T, change func(*store.Record)) store.Record {
 	t.Helper()
 	id, err := uuid.NewV7()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := store.Whole{Job: store.Job{
+	w := store.Record{Job: store.Job{
 		ID: id, Project: "default", Provider: "sim", Model: "m", Metadata: json.RawMessage(`{}`), Status: ringback.Queued,
 		CreatedAt: importedAt, RunAt: importedAt, ExpiresAt: importedAt.Add(time.Hour), EndBy: importedAt.Add(time.Hour),
 	}}
@@ -51,7 +51,7 @@ func openStore(t *testing.T, url string) *Store {
 	return s
 }
 
-func put(t *testing.T, i *Import, jobs ...store.Whole) {
+func put(t *testing.T, i *Import, jobs ...store.Record) {
 	t.Helper()
 	if err := i.Put(t.Context(), jobs); err != nil {
 		t.Fatal(err)
@@ -62,21 +62,21 @@ func put(t *testing.T, i *Import, jobs ...store.Whole) {
 func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 	url := postgrestest.Database(t)
 	i := openImport(t, url, "a")
-	w := waitingJob(t, func(w *store.Whole) {
+	w := waitingJob(t, func(w *store.Record) {
 		bad := "a\x00b\xffc"
 		j := &w.Job
 		j.Status, j.EndedAt, j.Fence = ringback.Failed, importedAt, 1
 		j.Error, j.AnswerModel, j.Model, j.IdempotencyKey = bad, bad, bad, bad
 		j.ErrorDetail = &ringback.ErrorDetail{Code: ringback.CodeProviderError, Type: bad}
 		w.Attempts = []ringback.Attempt{{Number: 1, Node: "n", Error: bad, ProviderRequestID: bad, EndedAt: ringback.Time{Time: importedAt}}}
-		w.Deliveries = []store.WholeDelivery{{
+		w.Deliveries = []store.RecordDelivery{{
 			Delivery: store.Delivery{ID: j.ID, JobID: j.ID, Project: "default", URL: bad, Status: ringback.DeliveryDead, EndedAt: importedAt},
-			Tries:    []store.WholeTry{{Fence: 1, Try: ringback.Try{Number: 1, Response: bad}}},
+			Tries:    []store.RecordTry{{Fence: 1, Try: ringback.Try{Number: 1, Response: bad}}},
 		}}
 		w.Bodies = []store.Body{{Owner: j.ID, Part: 1, Blob: store.Blob{Bytes: []byte(bad)}}}
 	})
 	put(t, i, w)
-	if _, exact, err := i.Finish(t.Context(), store.AmountOf([]store.Whole{w}), nil, nil); err != nil || !exact {
+	if _, exact, err := i.Finish(t.Context(), store.CountsOf([]store.Record{w}), nil, nil); err != nil || !exact {
 		t.Fatalf("Finish: %v, counted: %t", err, exact)
 	}
 	s := openStore(t, url)
@@ -92,7 +92,7 @@ func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 	if dead, err := s.DeadLetters(t.Context()); err != nil || dead != (store.DeadLetters{Jobs: 1, Deliveries: 1}) {
 		t.Errorf("dead letters: %+v, %v", dead, err)
 	}
-	if err := s.Check(t.Context()); err != nil {
+	if err := s.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -100,8 +100,8 @@ func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 // Nodes may have served from the half of an import.
 func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 	url := postgrestest.Database(t)
-	first := waitingJob(t, func(*store.Whole) {})
-	second := waitingJob(t, func(w *store.Whole) { w.Job.IdempotencyKey = "k" })
+	first := waitingJob(t, func(*store.Record) {})
+	second := waitingJob(t, func(w *store.Record) { w.Job.IdempotencyKey = "k" })
 	i := openImport(t, url, "a")
 	put(t, i, first)
 	i.Close()
@@ -113,7 +113,7 @@ func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 	if _, err := OpenImport(t.Context(), Config{URL: url}, "a"); !errors.Is(err, ErrOccupied) {
 		t.Errorf("an import beside a node: got %v, want ErrOccupied", err)
 	}
-	mine := waitingJob(t, func(w *store.Whole) { w.Job.IdempotencyKey = "k" }).Job
+	mine := waitingJob(t, func(w *store.Record) { w.Job.IdempotencyKey = "k" }).Job
 	if _, _, err := s.Submit(t.Context(), store.NewJob{Job: mine}); err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +128,12 @@ func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 
 	i = openImport(t, url, "a")
 	put(t, i, second)
-	stored, exact, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil, nil)
+	stored, exact, err := i.Finish(t.Context(), store.Counts{Jobs: 2}, nil, nil)
 	if err != nil || exact || stored.Jobs != 2 {
 		t.Errorf("Finish: %+v, counted: %t, %v; want what was carried over", stored, exact, err)
 	}
 	s = openStore(t, url)
-	if j, err := s.Keyed(t.Context(), "default", "k"); err != nil || j.ID != mine.ID {
+	if j, err := s.ByIdempotencyKey(t.Context(), "default", "k"); err != nil || j.ID != mine.ID {
 		t.Errorf("the key: job %s, %v; want that of the job that was accepted here", j.ID, err)
 	}
 	if j, _, err := s.Job(t.Context(), "default", first.Job.ID, 0); err != nil || j.Status != ringback.Cancelled {
@@ -142,7 +142,7 @@ func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 	if w, err := s.Waiting(t.Context()); err != nil || w.Jobs != 2 {
 		t.Errorf("%d jobs wait, %v; want 2", w.Jobs, err)
 	}
-	if err := s.Check(t.Context()); err != nil {
+	if err := s.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -151,14 +151,14 @@ func TestAnImportRefusesADatabaseThatIsNotItsOwn(t *testing.T) {
 	url := postgrestest.Database(t)
 	i := openImport(t, url, "a")
 	other := openImport(t, url, "a")
-	put(t, i, waitingJob(t, func(*store.Whole) {}))
-	if err := other.Put(t.Context(), []store.Whole{waitingJob(t, func(*store.Whole) {})}); !errors.Is(err, ErrOccupied) {
+	put(t, i, waitingJob(t, func(*store.Record) {}))
+	if err := other.Put(t.Context(), []store.Record{waitingJob(t, func(*store.Record) {})}); !errors.Is(err, ErrOccupied) {
 		t.Errorf("two at once: got %v, want ErrOccupied", err)
 	}
 	if _, err := OpenImport(t.Context(), Config{URL: url}, "b"); !errors.Is(err, ErrOccupied) {
 		t.Errorf("another source: got %v, want ErrOccupied", err)
 	}
-	if _, _, err := i.Finish(t.Context(), store.Amount{Jobs: 2}, nil, nil); err == nil {
+	if _, _, err := i.Finish(t.Context(), store.Counts{Jobs: 2}, nil, nil); err == nil {
 		t.Error("Finish with a job that is missing: no error")
 	}
 	if again := openImport(t, url, "a"); !again.Ended().IsZero() || again.Carried().Jobs != 1 {
@@ -167,7 +167,7 @@ func TestAnImportRefusesADatabaseThatIsNotItsOwn(t *testing.T) {
 
 	url = postgrestest.Database(t)
 	s := openStore(t, url)
-	if _, _, err := s.Submit(t.Context(), store.NewJob{Job: waitingJob(t, func(*store.Whole) {}).Job}); err != nil {
+	if _, _, err := s.Submit(t.Context(), store.NewJob{Job: waitingJob(t, func(*store.Record) {}).Job}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := OpenImport(t.Context(), Config{URL: url}, "a"); !errors.Is(err, ErrOccupied) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // window is how many rows one query of a list looks at.
@@ -68,23 +68,23 @@ const webhookOf = `coalesce((
 func wants(c *condition, q store.Query) {
 	c.and(`t.project = ?`, q.Project)
 	if q.Status != "" {
-		c.and(`t.status = ?`, cell.Statuses[q.Status])
+		c.and(`t.status = ?`, column.Statuses[q.Status])
 	}
 	if q.Model != "" {
 		c.and(`? IN (t.requested_model, t.answer_model)`, q.Model)
 	}
 	if !q.CreatedAfter.IsZero() {
-		c.and(`t.created_at > ?`, cell.MS(q.CreatedAfter))
+		c.and(`t.created_at > ?`, column.MS(q.CreatedAfter))
 	}
 	if !q.CreatedBefore.IsZero() {
-		c.and(`t.created_at < ?`, cell.MS(q.CreatedBefore))
+		c.and(`t.created_at < ?`, column.MS(q.CreatedBefore))
 	}
 	switch q.Webhook {
 	case "":
 	case ringback.NoDelivery:
 		c.and(webhookOf + ` = -1`)
 	default:
-		c.and(webhookOf+` = ?`, cell.DeliveryStatuses[q.Webhook])
+		c.and(webhookOf+` = ?`, column.DeliveryStatuses[q.Webhook])
 	}
 }
 
@@ -131,7 +131,7 @@ func (s *Store) undeliveredWindow(ctx context.Context, q store.Query, before uui
 	return c, last, err
 }
 
-// bottomOf is the last id of the next window of a table; more tells whether there
+// bottomOf is the last id of the next window of a table; more reports whether there
 // may be others behind it.
 func (s *Store) bottomOf(ctx context.Context, from string, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
 	err = s.read(ctx, question{

@@ -117,10 +117,10 @@ func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
 	}
 	close(stop)
 	work.Wait()
-	witness := open(t, Config{URL: database})
+	other := open(t, Config{URL: database})
 	settled := 0
 	for id, f := range fates {
-		j, _, err := witness.Job(t.Context(), "default", id, 0)
+		j, _, err := other.Job(t.Context(), "default", id, 0)
 		switch {
 		case f.submitted && err != nil:
 			t.Errorf("job %s was accepted: got %v", id, err)
@@ -131,7 +131,7 @@ func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
 		}
 		if f.settled {
 			settled++
-			if attempts, err := witness.Attempts(t.Context(), "default", id, 0, 10); err != nil || len(attempts) != 1 {
+			if attempts, err := other.Attempts(t.Context(), "default", id, 0, 10); err != nil || len(attempts) != 1 {
 				t.Errorf("ledger of job %s: got %d rows, %v, want one", id, len(attempts), err)
 			}
 		}
@@ -139,7 +139,7 @@ func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
 	if settled == 0 {
 		t.Error("no job was settled between the cuts")
 	}
-	if err := witness.Check(t.Context()); err != nil {
+	if err := other.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d jobs, %d settled, %d cuts", len(fates), settled, cutter.cuts)

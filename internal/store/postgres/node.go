@@ -50,14 +50,14 @@ func (l *leases) close() error {
 	return nil
 }
 
-// mine tells whether a node is one of this process's.
+// mine reports whether a node is one of this process's.
 func (l *leases) mine(node string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.nodes[node]
 }
 
-// all tells whether all of some nodes are this process's.
+// all reports whether all of some nodes are this process's.
 func (l *leases) all(nodes []store.Node) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

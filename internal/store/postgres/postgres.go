@@ -13,7 +13,7 @@
 // Three things hold them together, all of them PostgreSQL's own.
 //
 //   - Row locks. Who claims takes rows FOR UPDATE SKIP LOCKED; who claims in the
-//     name of a node holds that node's row FOR KEY SHARE, so that no claim is born
+//     name of a node holds that node's row FOR KEY SHARE, so that no claim is made
 //     under a lease that is being taken away.
 //   - Compare and set. A row is written only if its state and its fence are still
 //     those that the writer saw. If not, the batch is run again with a fresh look.

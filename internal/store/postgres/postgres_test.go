@@ -155,7 +155,7 @@ func shareWork(t *testing.T, cfg Config) {
 	if len(times) != jobs {
 		t.Errorf("claimed: got %d jobs, want %d", len(times), jobs)
 	}
-	if err := door.Check(t.Context()); err != nil {
+	if err := door.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -237,7 +237,7 @@ func TestManyThatStartAtOnceMakeOneSchema(t *testing.T) {
 	if w, err := s.Waiting(t.Context()); err != nil || w.Jobs != 8 {
 		t.Errorf("jobs: got %d, %v, want 8", w.Jobs, err)
 	}
-	if err := s.Check(t.Context()); err != nil {
+	if err := s.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -253,14 +253,14 @@ func TestNodesThatAskForTheKeyAtOnceGetTheSame(t *testing.T) {
 	for i, s := range stores {
 		asking.Go(func() {
 			var err error
-			if keys[i], err = s.Key(t.Context()); err != nil {
+			if keys[i], err = s.SigningKey(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	asking.Wait()
 	for _, key := range keys {
-		if len(key) != store.KeyBytes || !bytes.Equal(key, keys[0]) {
+		if len(key) != store.SigningKeyBytes || !bytes.Equal(key, keys[0]) {
 			t.Errorf("Key: got %x, want what another node has: %x", key, keys[0])
 		}
 	}

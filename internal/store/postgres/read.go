@@ -12,7 +12,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // Job implements store.Reader.
@@ -48,8 +48,8 @@ func askJobs(found *[]store.Job, condition string, args ...any) question {
 	}}
 }
 
-// Keyed implements store.Reader.
-func (s *Store) Keyed(ctx context.Context, project, key string) (store.Job, error) {
+// ByIdempotencyKey implements store.Reader.
+func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (store.Job, error) {
 	var found []store.Job
 	err := s.read(ctx, askJobs(&found, `t.project = $1 AND t.idempotency_key = $2`, project, key))
 	if err == nil && len(found) == 0 {
@@ -180,7 +180,7 @@ func scanAttempt(row pgx.Row) (a ringback.Attempt, err error) {
 	var usage []byte
 	err = row.Scan(&a.Number, &a.Node, &a.Provider, &a.Model, &started, &first, &ended,
 		&a.Outcome, &a.StatusCode, &a.Error, &usage, &a.ProviderRequestID)
-	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
+	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: column.Time(started)}, ringback.Time{Time: column.Time(first)}, ringback.Time{Time: column.Time(ended)}
 	a.Usage = store.UsageOf(usage)
 	return a, err
 }
@@ -210,7 +210,7 @@ func askTries(made map[uuid.UUID][]ringback.Try, condition string, args ...any) 
 			var y ringback.Try
 			var at int64
 			err := rows.Scan(&id, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody)
-			y.At = ringback.Time{Time: cell.Time(at)}
+			y.At = ringback.Time{Time: column.Time(at)}
 			made[id] = append(made[id], y)
 			return err
 		},
@@ -227,12 +227,12 @@ func triesFor(deliveries []store.Delivery, made map[uuid.UUID][]ringback.Try) []
 
 // Ended implements store.Reader.
 func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
-	return s.past(ctx, ids, cell.Statuses[ringback.Running])
+	return s.past(ctx, ids, column.Statuses[ringback.Running])
 }
 
 // Begun implements store.Reader.
 func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
-	return s.past(ctx, ids, cell.Statuses[ringback.Queued])
+	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
 
 // past are the jobs that are past a status.
@@ -262,13 +262,13 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 			SELECT id, project, host, due_at FROM ringback.deliveries
 			WHERE manual AND due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at DESC LIMIT $2) t
 			ORDER BY project, host, due_at DESC`,
-		[]any{cell.MS(now), limit},
+		[]any{column.MS(now), limit},
 		func(rows pgx.Rows) error {
 			var r store.DueRedelivery
 			var id [16]byte
 			var at int64
 			err := rows.Scan(&id, &r.Host.Project, &r.Host.Host, &at)
-			r.ID, r.At = id, cell.Time(at)
+			r.ID, r.At = id, column.Time(at)
 			due = append(due, r)
 			return err
 		},

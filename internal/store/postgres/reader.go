@@ -27,8 +27,8 @@ type question struct {
 func (s *Store) read(ctx context.Context, questions ...question) error {
 	bounded, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	heard, err := s.ask(bounded, questions)
-	if !heard && broken(err) && bounded.Err() == nil {
+	scanned, err := s.ask(bounded, questions)
+	if !scanned && broken(err) && bounded.Err() == nil {
 		// The connections of before a restart are all as dead as this one.
 		s.reads.Reset()
 		_, err = s.ask(bounded, questions)
@@ -77,13 +77,13 @@ func (s *Store) readPatiently(ctx context.Context, size int, questions []questio
 	return fault(err)
 }
 
-// broken tells whether an error is that of a connection that was there before.
+// broken reports whether an error is that of a connection that was there before.
 func broken(err error) bool {
 	return err != nil && (isNet(err) || strings.HasPrefix(code(err), "57P")) && !errors.As(err, new(*pgconn.ConnectError)) && !errors.Is(err, errResting)
 }
 
-// ask makes the round trip; heard tells that a scan was called.
-func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err error) {
+// ask makes the round trip; scanned reports whether a scan function was called.
+func (s *Store) ask(ctx context.Context, questions []question) (scanned bool, err error) {
 	conn, err := s.reads.Acquire(ctx)
 	if err != nil {
 		s.dial.noteRead(err)
@@ -93,7 +93,7 @@ func (s *Store) ask(ctx context.Context, questions []question) (heard bool, err 
 	return askOn(ctx, conn.Conn(), s.dial.settings(), questions)
 }
 
-func askOn(ctx context.Context, conn *pgx.Conn, settings []string, questions []question) (heard bool, err error) {
+func askOn(ctx context.Context, conn *pgx.Conn, settings []string, questions []question) (scanned bool, err error) {
 	begin := append([]string{"BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ"}, settings...)
 	b := &pgx.Batch{}
 	for _, sql := range begin {
@@ -112,13 +112,13 @@ func askOn(ctx context.Context, conn *pgx.Conn, settings []string, questions []q
 	}
 	for _, q := range questions {
 		err := eachRow(results, func(rows pgx.Rows) error {
-			heard = true
+			scanned = true
 			return q.scan(rows)
 		})
 		if err != nil {
-			return heard, err
+			return scanned, err
 		}
 	}
 	_, err = results.Exec()
-	return heard, err
+	return scanned, err
 }

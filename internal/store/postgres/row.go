@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 const noID = `'00000000-0000-0000-0000-000000000000'`
@@ -51,10 +51,10 @@ func scanJob(row pgx.Row) (store.Job, error) {
 		return j, fmt.Errorf("read a job: %w", err)
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = id, replayOf, replayedBy
-	j.Status = cell.Status(int(status))
-	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
-	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
-	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
+	j.Status = column.Status(int(status))
+	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = column.Time(created), column.Time(run), column.Time(firstStarted), column.Time(started)
+	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = column.Time(ended), column.Time(refused), column.Time(expires), column.Time(endBy)
+	j.ContentUntil, j.RowUntil = column.Time(content), column.Time(rowUntil)
 	store.Sized{Fallbacks: fallbacks, Options: options, Metadata: metadata, Usage: usage, Detail: detail}.Into(&j)
 	return j, nil
 }
@@ -71,7 +71,7 @@ func optionsColumn(j *job) string {
 	if j.Unreadable != "" {
 		return store.NoOptions
 	}
-	return cell.JSON(j.Options)
+	return column.JSON(j.Options)
 }
 
 type job = store.Job
@@ -83,21 +83,21 @@ var insertJobs = insertInto("jobs", "",
 	text("protocol", func(j *job) string { return j.Protocol }),
 	text("model", func(j *job) string { return j.Model }),
 	text("requested_model", func(j *job) string { return j.RequestedModel }),
-	text("fallbacks", func(j *job) string { return cell.Models(j.Fallbacks) }),
+	text("fallbacks", func(j *job) string { return column.Models(j.Fallbacks) }),
 	text("options", optionsColumn),
 	text("metadata", func(j *job) string { return string(j.Metadata) }),
-	smallint("status", func(j *job) int { return cell.Statuses[j.Status] }),
+	smallint("status", func(j *job) int { return column.Statuses[j.Status] }),
 	bigint("fence", func(j *job) int64 { return j.Fence }),
 	text("node", func(j *job) string { return j.Node }),
 	boolean("cancel_requested", func(j *job) bool { return j.CancelRequested }),
-	bigint("created_at", func(j *job) int64 { return cell.MS(j.CreatedAt) }),
-	bigint("run_at", func(j *job) int64 { return cell.MS(j.RunAt) }),
-	bigint("first_started_at", func(j *job) int64 { return cell.MS(j.FirstStartedAt) }),
-	bigint("started_at", func(j *job) int64 { return cell.MS(j.StartedAt) }),
-	bigint("ended_at", func(j *job) int64 { return cell.MS(j.EndedAt) }),
-	bigint("first_refused_at", func(j *job) int64 { return cell.MS(j.FirstRefusedAt) }),
-	bigint("expires_at", func(j *job) int64 { return cell.MS(j.ExpiresAt) }),
-	bigint("end_by", func(j *job) int64 { return cell.MS(j.EndBy) }),
+	bigint("created_at", func(j *job) int64 { return column.MS(j.CreatedAt) }),
+	bigint("run_at", func(j *job) int64 { return column.MS(j.RunAt) }),
+	bigint("first_started_at", func(j *job) int64 { return column.MS(j.FirstStartedAt) }),
+	bigint("started_at", func(j *job) int64 { return column.MS(j.StartedAt) }),
+	bigint("ended_at", func(j *job) int64 { return column.MS(j.EndedAt) }),
+	bigint("first_refused_at", func(j *job) int64 { return column.MS(j.FirstRefusedAt) }),
+	bigint("expires_at", func(j *job) int64 { return column.MS(j.ExpiresAt) }),
+	bigint("end_by", func(j *job) int64 { return column.MS(j.EndBy) }),
 	integer("failures", func(j *job) int { return j.Failures }),
 	integer("attempts", func(j *job) int { return j.Attempts }),
 	integer("uncertain", func(j *job) int { return j.Uncertain }),
@@ -105,10 +105,10 @@ var insertJobs = insertInto("jobs", "",
 	text("usage", func(j *job) string { return string(j.Usage) }),
 	bigint("duration_ms", func(j *job) int64 { return j.DurationMS }),
 	text("error", func(j *job) string { return clean(j.Error) }),
-	text("error_detail", func(j *job) string { return cell.Detail(j.ErrorDetail) }),
+	text("error_detail", func(j *job) string { return column.Detail(j.ErrorDetail) }),
 	text("error_code", func(j *job) string { return codeColumn(j.ErrorDetail) }),
-	bigint("content_until", func(j *job) int64 { return cell.MS(j.ContentUntil) }),
-	bigint("row_until", func(j *job) int64 { return cell.MS(j.RowUntil) }),
+	bigint("content_until", func(j *job) int64 { return column.MS(j.ContentUntil) }),
+	bigint("row_until", func(j *job) int64 { return column.MS(j.RowUntil) }),
 	boolean("content_gone", func(j *job) bool { return j.ContentGone }),
 	text("idempotency_key", func(j *job) string { return j.IdempotencyKey }).orNull(`''`),
 	binary("idempotency_hash", func(j *job) []byte { return j.IdempotencyHash }),
@@ -120,24 +120,24 @@ var insertJobs = insertInto("jobs", "",
 // updateJobs writes what the moves change, where the row is as it was.
 var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fence AND t.cancel_requested = d.was_cancelled",
 	id("id", func(j **jobRow) uuid.UUID { return (*j).ID }),
-	[]column[*jobRow]{
+	[]boundColumn[*jobRow]{
 		smallint("was_status", func(j **jobRow) int { return int((*j).was.status) }),
 		bigint("was_fence", func(j **jobRow) int64 { return (*j).was.fence }),
 		boolean("was_cancelled", func(j **jobRow) bool { return (*j).was.cancelled }),
 	},
 	text("provider", func(j **jobRow) string { return (*j).Provider }),
 	text("model", func(j **jobRow) string { return (*j).Model }),
-	text("fallbacks", func(j **jobRow) string { return cell.Models((*j).Fallbacks) }),
-	smallint("status", func(j **jobRow) int { return cell.Statuses[(*j).Status] }),
+	text("fallbacks", func(j **jobRow) string { return column.Models((*j).Fallbacks) }),
+	smallint("status", func(j **jobRow) int { return column.Statuses[(*j).Status] }),
 	bigint("fence", func(j **jobRow) int64 { return (*j).Fence }),
 	text("node", func(j **jobRow) string { return (*j).Node }),
 	boolean("cancel_requested", func(j **jobRow) bool { return (*j).CancelRequested }),
-	bigint("run_at", func(j **jobRow) int64 { return cell.MS((*j).RunAt) }),
-	bigint("first_started_at", func(j **jobRow) int64 { return cell.MS((*j).FirstStartedAt) }),
-	bigint("started_at", func(j **jobRow) int64 { return cell.MS((*j).StartedAt) }),
-	bigint("ended_at", func(j **jobRow) int64 { return cell.MS((*j).EndedAt) }),
-	bigint("first_refused_at", func(j **jobRow) int64 { return cell.MS((*j).FirstRefusedAt) }),
-	bigint("end_by", func(j **jobRow) int64 { return cell.MS((*j).EndBy) }),
+	bigint("run_at", func(j **jobRow) int64 { return column.MS((*j).RunAt) }),
+	bigint("first_started_at", func(j **jobRow) int64 { return column.MS((*j).FirstStartedAt) }),
+	bigint("started_at", func(j **jobRow) int64 { return column.MS((*j).StartedAt) }),
+	bigint("ended_at", func(j **jobRow) int64 { return column.MS((*j).EndedAt) }),
+	bigint("first_refused_at", func(j **jobRow) int64 { return column.MS((*j).FirstRefusedAt) }),
+	bigint("end_by", func(j **jobRow) int64 { return column.MS((*j).EndBy) }),
 	integer("failures", func(j **jobRow) int { return (*j).Failures }),
 	integer("attempts", func(j **jobRow) int { return (*j).Attempts }),
 	integer("uncertain", func(j **jobRow) int { return (*j).Uncertain }),
@@ -145,9 +145,9 @@ var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fen
 	text("usage", func(j **jobRow) string { return string((*j).Usage) }),
 	bigint("duration_ms", func(j **jobRow) int64 { return (*j).DurationMS }),
 	text("error", func(j **jobRow) string { return clean((*j).Error) }),
-	text("error_detail", func(j **jobRow) string { return cell.Detail((*j).ErrorDetail) }),
+	text("error_detail", func(j **jobRow) string { return column.Detail((*j).ErrorDetail) }),
 	text("error_code", func(j **jobRow) string { return codeColumn((*j).ErrorDetail) }),
-	bigint("content_until", func(j **jobRow) int64 { return cell.MS((*j).ContentUntil) }),
+	bigint("content_until", func(j **jobRow) int64 { return column.MS((*j).ContentUntil) }),
 	id("replayed_by", func(j **jobRow) uuid.UUID { return (*j).ReplayedBy }).orNull(noID),
 )
 
@@ -163,9 +163,9 @@ var insertAttempts = insertInto("attempts", "",
 	text("node", func(a *attemptRow) string { return a.job.Node }),
 	text("provider", func(a *attemptRow) string { return a.job.Provider }),
 	text("model", func(a *attemptRow) string { return a.job.Model }),
-	bigint("started_at", func(a *attemptRow) int64 { return cell.MS(a.job.StartedAt) }),
-	bigint("first_token_at", func(a *attemptRow) int64 { return cell.MS(a.Attempt.FirstTokenAt.Time) }),
-	bigint("ended_at", func(a *attemptRow) int64 { return cell.MS(a.At) }),
+	bigint("started_at", func(a *attemptRow) int64 { return column.MS(a.job.StartedAt) }),
+	bigint("first_token_at", func(a *attemptRow) int64 { return column.MS(a.Attempt.FirstTokenAt.Time) }),
+	bigint("ended_at", func(a *attemptRow) int64 { return column.MS(a.At) }),
 	text("outcome", func(a *attemptRow) string { return string(a.Attempt.Outcome) }),
 	integer("status_code", func(a *attemptRow) int { return a.Attempt.StatusCode }),
 	text("error", func(a *attemptRow) string { return clean(a.Attempt.Error) }),
@@ -191,8 +191,8 @@ func scanDelivery(row pgx.Row) (deliveryRow, error) {
 	if err != nil {
 		return d, fmt.Errorf("read a delivery: %w", err)
 	}
-	d.ID, d.JobID, d.Status = id, job, cell.DeliveryStatus(int(status))
-	d.MadeAt, d.NextAt, d.EndedAt = cell.Time(made), cell.Time(next), cell.Time(ended)
+	d.ID, d.JobID, d.Status = id, job, column.DeliveryStatus(int(status))
+	d.MadeAt, d.NextAt, d.EndedAt = column.Time(made), column.Time(next), column.Time(ended)
 	d.was = d.Fence
 	return d, nil
 }
@@ -204,15 +204,15 @@ var insertDeliveries = insertInto("deliveries", "",
 	text("host", func(d *deliveryRow) string { return d.Host }),
 	text("url", func(d *deliveryRow) string { return d.URL }),
 	text("event", func(d *deliveryRow) string { return string(d.Event) }),
-	smallint("status", func(d *deliveryRow) int { return cell.DeliveryStatuses[d.Status] }),
+	smallint("status", func(d *deliveryRow) int { return column.DeliveryStatuses[d.Status] }),
 	bigint("fence", func(d *deliveryRow) int64 { return d.Fence }),
 	boolean("in_flight", func(d *deliveryRow) bool { return d.InFlight }),
 	text("node", func(d *deliveryRow) string { return d.Node }),
 	boolean("manual", func(d *deliveryRow) bool { return d.Manual }),
-	bigint("made_at", func(d *deliveryRow) int64 { return cell.MS(d.MadeAt) }),
+	bigint("made_at", func(d *deliveryRow) int64 { return column.MS(d.MadeAt) }),
 	bigint("due_at", func(d *deliveryRow) int64 { return d.due }).orNull("-1"),
-	bigint("next_at", func(d *deliveryRow) int64 { return cell.MS(d.NextAt) }),
-	bigint("ended_at", func(d *deliveryRow) int64 { return cell.MS(d.EndedAt) }),
+	bigint("next_at", func(d *deliveryRow) int64 { return column.MS(d.NextAt) }),
+	bigint("ended_at", func(d *deliveryRow) int64 { return column.MS(d.EndedAt) }),
 	integer("tries", func(d *deliveryRow) int { return d.Tries }),
 	integer("sent", func(d *deliveryRow) int { return d.Sent }),
 	integer("blocked", func(d *deliveryRow) int { return d.Blocked }),
@@ -225,15 +225,15 @@ var insertDeliveries = insertInto("deliveries", "",
 // updateDeliveries writes what the moves change, where the row is as it was.
 var updateDeliveries = update("deliveries", "t.fence = d.was_fence",
 	id("id", func(d **deliveryRow) uuid.UUID { return (*d).ID }),
-	[]column[*deliveryRow]{bigint("was_fence", func(d **deliveryRow) int64 { return (*d).was })},
-	smallint("status", func(d **deliveryRow) int { return cell.DeliveryStatuses[(*d).Status] }),
+	[]boundColumn[*deliveryRow]{bigint("was_fence", func(d **deliveryRow) int64 { return (*d).was })},
+	smallint("status", func(d **deliveryRow) int { return column.DeliveryStatuses[(*d).Status] }),
 	bigint("fence", func(d **deliveryRow) int64 { return (*d).Fence }),
 	boolean("in_flight", func(d **deliveryRow) bool { return (*d).InFlight }),
 	text("node", func(d **deliveryRow) string { return (*d).Node }),
 	boolean("manual", func(d **deliveryRow) bool { return (*d).Manual }),
 	bigint("due_at", func(d **deliveryRow) int64 { return (*d).due }).orNull("-1"),
-	bigint("next_at", func(d **deliveryRow) int64 { return cell.MS((*d).NextAt) }),
-	bigint("ended_at", func(d **deliveryRow) int64 { return cell.MS((*d).EndedAt) }),
+	bigint("next_at", func(d **deliveryRow) int64 { return column.MS((*d).NextAt) }),
+	bigint("ended_at", func(d **deliveryRow) int64 { return column.MS((*d).EndedAt) }),
 	integer("tries", func(d **deliveryRow) int { return (*d).Tries }),
 	integer("sent", func(d **deliveryRow) int { return (*d).Sent }),
 	integer("blocked", func(d **deliveryRow) int { return (*d).Blocked }),
@@ -254,7 +254,7 @@ var insertTries = insertInto("tries", "",
 	id("delivery", func(y *tryRow) uuid.UUID { return y.delivery }),
 	bigint("fence", func(y *tryRow) int64 { return y.fence }),
 	integer("number", func(y *tryRow) int { return y.Number }),
-	bigint("at", func(y *tryRow) int64 { return cell.MS(y.At.Time) }),
+	bigint("at", func(y *tryRow) int64 { return column.MS(y.At.Time) }),
 	text("trigger", func(y *tryRow) string { return y.Trigger }),
 	integer("status_code", func(y *tryRow) int { return y.StatusCode }),
 	bigint("duration_ms", func(y *tryRow) int64 { return y.DurationMS }),

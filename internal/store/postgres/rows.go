@@ -11,7 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // job gives the row of a job, locked until the end of the transaction.
@@ -134,7 +134,7 @@ func (t *tx) knowDeliveries(query string, args ...any) (found []*deliveryRow, er
 
 // insertDelivery writes the delivery that a job's end causes: due, or in flight.
 func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
-	d := deliveryRow{due: cell.MS(n.MadeAt), Delivery: store.Delivery{
+	d := deliveryRow{due: column.MS(n.MadeAt), Delivery: store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
 		Status: ringback.DeliveryPending, MadeAt: n.MadeAt, NextAt: n.MadeAt, Form: n.Form,
 	}}
@@ -151,7 +151,7 @@ func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
 
 // addDelivery writes one more delivery of a job that has ended, as a redelivery.
 func (t *tx) addDelivery(j *store.Job, n *store.NewDelivery) {
-	d := deliveryRow{due: cell.MS(n.MadeAt), Delivery: store.Delivery{
+	d := deliveryRow{due: column.MS(n.MadeAt), Delivery: store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
 		Status: ringback.DeliveryPending, Manual: true, MadeAt: n.MadeAt, NextAt: n.NextAt, Form: n.Form,
 	}}
@@ -173,7 +173,7 @@ func (t *tx) updateDelivery(d store.Delivery, due time.Time) {
 	row := t.deliveries[d.ID]
 	row.Delivery, row.due = d, -1
 	if !d.InFlight && (d.Status == ringback.DeliveryPending || d.Manual) {
-		row.due = cell.MS(due)
+		row.due = column.MS(due)
 		t.deliveryWaits(d.Key(), due)
 	}
 	if !row.changed {

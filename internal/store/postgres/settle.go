@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -48,7 +48,7 @@ func (t *tx) settle(ref store.Ref, decide store.Decide) (store.Job, error) {
 	return j, err
 }
 
-// settledBefore tells whether this very settle was committed: the ledger then
+// settledBefore reports whether this very settle was committed: the ledger then
 // has its outcome at its time. A zombie finds another's row, or none.
 func (t *tx) settledBefore(ref store.Ref, o store.Outcome) (bool, error) {
 	var outcome string
@@ -57,7 +57,7 @@ func (t *tx) settledBefore(ref store.Ref, o store.Outcome) (bool, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && o.Attempt != nil && string(o.Attempt.Outcome) == outcome && cell.MS(o.At) == ended, err
+	return err == nil && o.Attempt != nil && string(o.Attempt.Outcome) == outcome && column.MS(o.At) == ended, err
 }
 
 // decide applies what decide says about a queued or running job.

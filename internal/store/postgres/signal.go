@@ -103,7 +103,7 @@ func (g *signals) notify(ctx context.Context, what store.Signal) error {
 	return err
 }
 
-// listen hears the others, and after each pause in which it could not, everything.
+// listen receives the signals of other processes and, after each gap, assumes everything moved.
 func (g *signals) listen(ctx context.Context) {
 	if g.store.dial.direct == nil {
 		g.store.log.Warn("the database is reached through a pooler, so other nodes are not heard at once: each looks once a second; a direct database URL mends that")
@@ -111,7 +111,7 @@ func (g *signals) listen(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		err := g.hear(ctx)
+		err := g.receive(ctx)
 		if ctx.Err() == nil {
 			g.store.log.Debug("not listening to other nodes", "err", err)
 			backoff.Sleep(ctx, backoff.Jitter(pollEvery, backoff.Half))
@@ -119,7 +119,7 @@ func (g *signals) listen(ctx context.Context) {
 	}
 }
 
-func (g *signals) hear(ctx context.Context) error {
+func (g *signals) receive(ctx context.Context) error {
 	conn, err := g.store.dial.dial(ctx, g.store.dial.direct)
 	if err != nil {
 		return err
@@ -128,13 +128,13 @@ func (g *signals) hear(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
-	g.heard(everything)
+	g.onSignal(everything)
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {
 			return err
 		}
-		g.heard(g.read(n))
+		g.onSignal(g.read(n))
 	}
 }
 
@@ -148,14 +148,14 @@ func (g *signals) read(n *pgconn.Notification) store.Signal {
 	return store.Signal(mask)
 }
 
-func (g *signals) heard(what store.Signal) {
+func (g *signals) onSignal(what store.Signal) {
 	if what == 0 {
 		return
 	}
 	if what&store.SignalNodes != 0 {
 		g.alone.Store(false)
 	}
-	g.store.waiting.heard(what)
+	g.store.waiting.onSignal(what)
 	g.mu.Lock()
 	watch := g.watch
 	g.mu.Unlock()
@@ -166,6 +166,6 @@ func (g *signals) heard(what store.Signal) {
 
 func (g *signals) poll(ctx context.Context) {
 	for backoff.Sleep(ctx, pollEvery) {
-		g.heard(everything &^ store.SignalNodes)
+		g.onSignal(everything &^ store.SignalNodes)
 	}
 }

@@ -187,7 +187,7 @@ func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) err
 	return nil
 }
 
-// dropUploads deletes what a move has uploaded and not stored. What is left, Retain finds.
+// dropUploads deletes what a move has uploaded and not stored. What is left, Prune finds.
 func (s *Store) dropUploads(up *uploads) {
 	var left [][16]byte
 	for _, ids := range up.ids {
@@ -212,8 +212,8 @@ func (s *Store) dropUploads(up *uploads) {
 
 const deleteUploads = `DELETE FROM ringback.bodies WHERE owner = ANY ($1) AND part = 0`
 
-// retainUploads deletes what processes that died have uploaded and not stored.
-func (t *tx) retainUploads(limit int) error {
+// pruneUploads deletes what processes that died have uploaded and not stored.
+func (t *tx) pruneUploads(limit int) error {
 	var over [][16]byte
 	err := t.query(func(rows pgx.Rows) error {
 		var id [16]byte

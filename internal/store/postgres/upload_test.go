@@ -181,7 +181,7 @@ func TestContentThatWasUploadedInVainIsNotKept(t *testing.T) {
 	if _, err := s.reads.Exec(t.Context(), `UPDATE ringback.uploads SET at = at - interval '2 hours'`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Retain(t.Context(), now(), 10); err != nil {
+	if _, err := s.Prune(t.Context(), now(), 10); err != nil {
 		t.Fatal(err)
 	}
 	s.wantUploads(t, 0)

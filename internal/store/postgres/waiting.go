@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // counter is what is counted in the table of counters.
@@ -82,7 +82,7 @@ type waiting struct {
 	queued int
 	jobs   view[rank]
 	// suspects are those of all lanes.
-	suspects head
+	suspects bucket
 	hosts    view[store.Host]
 
 	lookingAtJobs, lookingAtHosts sync.Mutex
@@ -97,13 +97,13 @@ type rank struct {
 
 func rankOf(j *store.Job) rank { return rank{j.Lane(), j.Priority} }
 
-// head is a count, and a time that is no later than the first of those counted is due.
-type head struct {
+// bucket is a count, and a time that is no later than the first of those counted is due.
+type bucket struct {
 	count int
 	due   int64
 }
 
-func (h head) add(n int, due int64) head {
+func (h bucket) add(n int, due int64) bucket {
 	if h.count <= 0 || due < h.due {
 		h.due = due
 	}
@@ -113,14 +113,14 @@ func (h head) add(n int, due int64) head {
 
 // view is where something waits, as far as is known.
 type view[K comparable] struct {
-	heads map[K]head
-	fresh time.Time // until then it will do
-	after K         // where the next look goes on; zero: at the beginning
+	buckets map[K]bucket
+	fresh   time.Time // until then it will do
+	after   K         // where the next look goes on; zero: at the beginning
 }
 
 func newWaiting() *waiting {
 	w := &waiting{}
-	w.jobs.heads, w.hosts.heads = map[rank]head{}, map[store.Host]head{}
+	w.jobs.buckets, w.hosts.buckets = map[rank]bucket{}, map[store.Host]bucket{}
 	return w
 }
 
@@ -128,24 +128,24 @@ func (v *view[K]) stale() bool { return !time.Now().Before(v.fresh) }
 
 func (v *view[K]) spoil() { v.fresh = time.Time{} }
 
-// take counts off n of a head. Where none is left there may be others that were
+// take counts off n of a bucket. Where none is left there may be others that were
 // not counted.
 func (v *view[K]) take(k K, n int) {
-	h, known := v.heads[k]
+	h, known := v.buckets[k]
 	if h.count -= n; h.count > 0 {
-		v.heads[k] = h
+		v.buckets[k] = h
 		return
 	}
-	delete(v.heads, k)
+	delete(v.buckets, k)
 	if known {
 		v.spoil()
 	}
 }
 
 // replace takes what a look found in the place of what was known.
-func (v *view[K]) replace(found map[K]head, last K, began time.Time) {
+func (v *view[K]) replace(found map[K]bucket, last K, began time.Time) {
 	var none K
-	v.heads, v.after = found, none
+	v.buckets, v.after = found, none
 	v.fresh = began.Add(lookEvery)
 	if len(found) >= looksAt {
 		v.after, v.fresh = last, began.Add(lookAgain)
@@ -153,9 +153,9 @@ func (v *view[K]) replace(found map[K]head, last K, began time.Time) {
 }
 
 // due gives what is due, and the first time after that; 0 if there is none.
-func (v *view[K]) due(now int64) (due map[K]head, next int64) {
-	due = map[K]head{}
-	for k, h := range v.heads {
+func (v *view[K]) due(now int64) (due map[K]bucket, next int64) {
+	due = map[K]bucket{}
+	for k, h := range v.buckets {
 		switch {
 		case h.due <= now:
 			due[k] = h
@@ -176,10 +176,10 @@ func (t *tx) jobWaits(j store.Job) {
 		defer w.mu.Unlock()
 		w.queued++
 		if j.Suspect() {
-			w.suspects = w.suspects.add(1, cell.MS(j.RunAt))
+			w.suspects = w.suspects.add(1, column.MS(j.RunAt))
 			return
 		}
-		w.jobs.heads[rankOf(&j)] = w.jobs.heads[rankOf(&j)].add(1, cell.MS(j.RunAt))
+		w.jobs.buckets[rankOf(&j)] = w.jobs.buckets[rankOf(&j)].add(1, column.MS(j.RunAt))
 	})
 }
 
@@ -194,7 +194,7 @@ func (t *tx) jobLeaves(j store.Job) {
 		if !j.Suspect() {
 			w.jobs.take(rankOf(&j), 1)
 		} else if w.suspects.count--; w.suspects.count <= 0 {
-			w.suspects = head{}
+			w.suspects = bucket{}
 			w.jobs.spoil()
 		}
 	})
@@ -203,11 +203,11 @@ func (t *tx) jobLeaves(j store.Job) {
 // deliveryWaits counts a delivery that the transaction makes due.
 func (t *tx) deliveryWaits(host store.Host, at time.Time) {
 	t.count(pendingDeliveries, 1)
-	w, due := t.store.waiting, cell.MS(at)
+	w, due := t.store.waiting, column.MS(at)
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.hosts.heads[host] = w.hosts.heads[host].add(1, due)
+		w.hosts.buckets[host] = w.hosts.buckets[host].add(1, due)
 	})
 }
 
@@ -227,7 +227,7 @@ func (w *waiting) short(l store.Lane) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p := range store.MaxPriority + 1 {
-		if _, known := w.jobs.heads[rank{l, p}]; known {
+		if _, known := w.jobs.buckets[rank{l, p}]; known {
 			w.jobs.spoil()
 		}
 	}
@@ -236,13 +236,13 @@ func (w *waiting) short(l store.Lane) {
 func (w *waiting) shortOfDeliveries(h store.Host) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.hosts.heads[h]; known {
+	if _, known := w.hosts.buckets[h]; known {
 		w.hosts.spoil()
 	}
 }
 
-// heard notes what another process has moved.
-func (w *waiting) heard(s store.Signal) {
+// onSignal notes what another process has moved.
+func (w *waiting) onSignal(s store.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s&store.SignalJobs != 0 {
@@ -258,7 +258,7 @@ func (w *waiting) ranksOf(l store.Lane) (priorities []int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p := store.MaxPriority; p >= 0; p-- {
-		if w.jobs.heads[rank{l, p}].count > 0 {
+		if w.jobs.buckets[rank{l, p}].count > 0 {
 			priorities = append(priorities, p)
 		}
 	}
@@ -273,35 +273,35 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, erro
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.jobs.due(cell.MS(now))
-	out := store.DueJobs{Lanes: lanesOf(due), Next: cell.Time(next)}
+	due, next := w.jobs.due(column.MS(now))
+	out := store.DueJobs{Lanes: lanesOf(due), Next: column.Time(next)}
 	switch {
 	case w.suspects.count == 0:
-	case w.suspects.due <= cell.MS(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}
+	case w.suspects.due <= column.MS(now):
+		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}
 	case next == 0 || w.suspects.due < next:
-		out.Next = cell.Time(w.suspects.due)
+		out.Next = column.Time(w.suspects.due)
 	}
 	return out, nil
 }
 
 // lanesOf adds up the priorities of each lane.
-func lanesOf(ranks map[rank]head) []store.LaneWaiting {
-	lanes := map[store.Lane]head{}
+func lanesOf(ranks map[rank]bucket) []store.LaneWaiting {
+	lanes := map[store.Lane]bucket{}
 	for r, h := range ranks {
 		lanes[r.Lane] = lanes[r.Lane].add(h.count, h.due)
 	}
 	out := make([]store.LaneWaiting, 0, len(lanes))
 	for l, h := range lanes {
-		out = append(out, store.LaneWaiting{Lane: l, Count: h.count, Due: cell.Time(h.due)})
+		out = append(out, store.LaneWaiting{Lane: l, Count: h.count, Due: column.Time(h.due)})
 	}
 	return out
 }
 
-func hostsOf(hosts map[store.Host]head) []store.HostWaiting {
+func hostsOf(hosts map[store.Host]bucket) []store.HostWaiting {
 	var out []store.HostWaiting
 	for k, h := range hosts {
-		out = append(out, store.HostWaiting{Host: k, Count: h.count, Due: cell.Time(h.due)})
+		out = append(out, store.HostWaiting{Host: k, Count: h.count, Due: column.Time(h.due)})
 	}
 	return out
 }
@@ -314,8 +314,8 @@ func (s *Store) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeli
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.hosts.due(cell.MS(now))
-	return store.DueDeliveries{Hosts: hostsOf(due), Next: cell.Time(next)}, nil
+	due, next := w.hosts.due(column.MS(now))
+	return store.DueDeliveries{Hosts: hostsOf(due), Next: column.Time(next)}, nil
 }
 
 // Queued implements store.Reader.
@@ -362,11 +362,11 @@ func (s *Store) readJobs(ctx context.Context) error {
 	after := w.jobs.after
 	w.mu.Unlock()
 	began := time.Now()
-	found, last := map[rank]head{}, after
-	var suspects head
+	found, last := map[rank]bucket{}, after
+	var suspects bucket
 	var queued int
 	err := s.read(ctx,
-		askRanks(after, looksAt, func(r rank, h head) { found[r], last = h, r }),
+		askRanks(after, looksAt, func(r rank, h bucket) { found[r], last = h, r }),
 		askSuspects(&suspects),
 		question{`SELECT coalesce(sum(n), 0)::bigint FROM ringback.counters WHERE kind IN ('job', 'suspect')`, nil, func(rows pgx.Rows) error {
 			return rows.Scan(&queued)
@@ -385,7 +385,7 @@ func (s *Store) readJobs(ctx context.Context) error {
 }
 
 // askRanks steps from rank to rank through the index, from the one behind after.
-func askRanks(after rank, limit int, note func(rank, head)) question {
+func askRanks(after rank, limit int, note func(rank, bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, provider, model, priority, run_at, 1 AS step FROM ringback.jobs
@@ -405,7 +405,7 @@ func askRanks(after rank, limit int, note func(rank, head)) question {
 		[]any{after.Project, after.Provider, after.Model, after.orBefore(), limit, countsUpTo},
 		func(rows pgx.Rows) error {
 			var r rank
-			var h head
+			var h bucket
 			err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.priority, &h.due, &h.count)
 			if h.count > 0 { // else it has just been claimed
 				note(r, h)
@@ -424,7 +424,7 @@ func (r rank) orBefore() int {
 	return r.priority
 }
 
-func askSuspects(to *head) question {
+func askSuspects(to *bucket) question {
 	return question{
 		`SELECT count(*), coalesce(min(run_at), 0) FROM (
 			SELECT run_at FROM ringback.jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT $1) counted`,
@@ -444,8 +444,8 @@ func (s *Store) lookAtHosts(ctx context.Context) error {
 	}
 	defer w.lookingAtHosts.Unlock()
 	began := time.Now()
-	found, last := map[store.Host]head{}, after
-	if err := s.read(ctx, askHosts(after, looksAt, countsUpTo, func(k store.Host, h head) { found[k], last = h, k })); err != nil {
+	found, last := map[store.Host]bucket{}, after
+	if err := s.read(ctx, askHosts(after, looksAt, countsUpTo, func(k store.Host, h bucket) { found[k], last = h, k })); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -458,7 +458,7 @@ func (s *Store) lookAtHosts(ctx context.Context) error {
 }
 
 // askHosts steps from host to host through the index, from the one behind after.
-func askHosts(after store.Host, limit, most int, note func(store.Host, head)) question {
+func askHosts(after store.Host, limit, most int, note func(store.Host, bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, host, due_at, 1 AS step FROM ringback.deliveries
@@ -475,7 +475,7 @@ func askHosts(after store.Host, limit, most int, note func(store.Host, head)) qu
 		[]any{after.Project, after.Host, limit, most},
 		func(rows pgx.Rows) error {
 			var k store.Host
-			var h head
+			var h bucket
 			err := rows.Scan(&k.Project, &k.Host, &h.due, &h.count)
 			if h.count > 0 {
 				note(k, h)
@@ -494,20 +494,20 @@ const (
 
 // Waiting implements store.Reader. The counts of jobs are exact.
 func (s *Store) Waiting(ctx context.Context) (store.Waiting, error) {
-	ranks, hosts := map[rank]head{}, map[store.Host]head{}
-	var suspects head
+	ranks, hosts := map[rank]bucket{}, map[store.Host]bucket{}
+	var suspects bucket
 	counts := map[counter]int{}
 	err := s.read(ctx,
-		askRanks(rank{}, showsUpTo, func(r rank, h head) { ranks[r] = h }),
+		askRanks(rank{}, showsUpTo, func(r rank, h bucket) { ranks[r] = h }),
 		askSuspects(&suspects),
-		askHosts(store.Host{}, showsUpTo, countsHost, func(k store.Host, h head) { hosts[k] = h }),
+		askHosts(store.Host{}, showsUpTo, countsHost, func(k store.Host, h bucket) { hosts[k] = h }),
 		askCounts(counts))
 	if err != nil {
 		return store.Waiting{}, fmt.Errorf("what waits: %w", err)
 	}
 	out := store.Waiting{
 		Deliveries: counts[pendingDeliveries], Lanes: lanesOf(ranks), Hosts: hostsOf(hosts),
-		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: cell.Time(suspects.due)},
+		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: column.Time(suspects.due)},
 	}
 	for c, n := range counts {
 		if c.kind == waitingJobs || c.kind == waitingSuspects {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // tripTimeout bounds one message to the server and its answer: what takes longer
@@ -104,7 +104,7 @@ var (
 	started  = time.Now()
 )
 
-// hangs tells whether the server has left the writer without an answer for long.
+// hangs reports whether the server has left the writer without an answer for long.
 func (w *writer) hangs() bool {
 	since := w.waits.Load()
 	return since != 0 && time.Since(started)-time.Duration(since) > hangsAfter
@@ -150,7 +150,7 @@ const (
 // calm ends the care that an odd batch needed.
 func (w *writer) calm() { w.careful = false }
 
-// landed tells whether a transaction was committed although its answer was lost.
+// landed reports whether a transaction was committed although its answer was lost.
 // If it was not, it never will be: its number is taken here, which waits for it as
 // long as it is under way.
 func (w *writer) landed(t *tx) (bool, error) {
@@ -198,5 +198,5 @@ type fenced struct {
 }
 
 func fenceOf(j *store.Job) fenced {
-	return fenced{int16(cell.Statuses[j.Status]), j.Fence, j.CancelRequested}
+	return fenced{int16(column.Statuses[j.Status]), j.Fence, j.CancelRequested}
 }

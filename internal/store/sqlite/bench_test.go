@@ -19,7 +19,7 @@ func BenchmarkJob(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			id := submitBorn(b, s)
+			id := submitRunning(b, s)
 			settleAnswered(b, s, id)
 			_, err := s.SettleDelivery(b.Context(), store.Ref{ID: deliveryOf(id), Fence: 1}, store.TryEnd{
 				At: time.Now(), Status: ringback.DeliveryDelivered, Try: ringback.Try{At: ringback.Time{Time: time.Now()}, StatusCode: 200},
@@ -39,7 +39,7 @@ func BenchmarkSettle(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			running <- submitBorn(b, s)
+			running <- submitRunning(b, s)
 		}
 	})
 	b.ReportAllocs()
@@ -51,8 +51,8 @@ func BenchmarkSettle(b *testing.B) {
 	})
 }
 
-// submitBorn submits a job of a short question as one that runs.
-func submitBorn(b *testing.B, s *Store) uuid.UUID {
+// submitRunning submits a job of a short question as one that runs.
+func submitRunning(b *testing.B, s *Store) uuid.UUID {
 	b.Helper()
 	now := time.Now().Truncate(time.Millisecond)
 	id, _ := uuid.NewV7()

@@ -59,7 +59,7 @@ func (c *carried) Move(t testing.TB) {
 }
 
 func keyOf(t testing.TB, s store.Store) []byte {
-	key, err := s.Key(context.Background())
+	key, err := s.SigningKey(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func carryOver(t testing.TB, s *Store, url string) {
 	}
 	state, err := s.State(ctx)
 	must(err)
-	has, err := s.Amount(ctx)
+	has, err := s.Counts(ctx)
 	must(err)
 	for after := uuid.Nil; ; {
 		i, err := postgres.OpenImport(ctx, postgres.Config{URL: url}, state)
@@ -95,7 +95,7 @@ func carryOver(t testing.TB, s *Store, url string) {
 		}
 		holds, err := s.Holds(ctx)
 		must(err)
-		key, err := s.StoredKey(ctx)
+		key, err := s.StoredSigningKey(ctx)
 		must(err)
 		stored, exact, err := i.Finish(ctx, has, holds, key)
 		must(err)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -51,7 +51,7 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 	due, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs
 		WHERE status = 0 AND uncertain >= 3 AND run_at <= ?
-		ORDER BY run_at, id LIMIT ?`, cell.MS(c.Now), c.Suspects)
+		ORDER BY run_at, id LIMIT ?`, column.MS(c.Now), c.Suspects)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Store) claimRank(t *tx, c store.ClaimJobs, r rank, n int) ([]store.Job,
 		SELECT `+jobColumns+` FROM jobs
 		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND priority = ? AND run_at <= ?
 		ORDER BY run_at, id LIMIT ?`,
-		r.Project, r.Provider, r.Model, r.priority, cell.MS(c.Now), n)
+		r.Project, r.Provider, r.Model, r.priority, column.MS(c.Now), n)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Store) claimRank(t *tx, c store.ClaimJobs, r rank, n int) ([]store.Job,
 
 // start makes running attempts of waiting jobs.
 func (s *Store) start(t *tx, c store.ClaimJobs, jobs []store.Job) error {
-	now := cell.MS(c.Now)
+	now := column.MS(c.Now)
 	for i := range jobs {
 		j := &jobs[i]
 		s.jobLeaves(t, *j)
@@ -90,11 +90,11 @@ func (s *Store) start(t *tx, c store.ClaimJobs, jobs []store.Job) error {
 		if err != nil {
 			return err
 		}
-		j.Status, j.Fence, j.Node, j.StartedAt = ringback.Running, j.Fence+1, c.Node, cell.Time(now)
+		j.Status, j.Fence, j.Node, j.StartedAt = ringback.Running, j.Fence+1, c.Node, column.Time(now)
 		if j.FirstStartedAt.IsZero() {
 			j.FirstStartedAt = j.StartedAt
 		}
-		s.runs(t, *j)
+		s.cacheRunning(t, *j)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// running is a job that is born claimed, with a request of some size.
+// running is a job that is claimed on insert, with a request of some size.
 func running(t testing.TB, size int) store.NewJob {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -176,7 +176,7 @@ func TestSpaceOfDeletedContentIsGivenBack(t *testing.T) {
 	}
 	before := size(t, s)
 	for at := time.Now().Add(2 * time.Hour); ; {
-		n, err := s.Retain(t.Context(), at, 1)
+		n, err := s.Prune(t.Context(), at, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // What the partial indexes jobs_dead and deliveries_dead hold.
@@ -176,7 +176,7 @@ func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *re
 }
 
 // bottomOf is the last id of the next window of a table, as FROM and a beginning of
-// WHERE name it; more tells whether there may be others behind it.
+// WHERE name it; more reports whether there may be others behind it.
 func bottomOf(r *reader, from string, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
 	var id []byte
 	err = r.row(`SELECT id FROM `+from+` id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id)
@@ -222,20 +222,20 @@ func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 		{f.CreatedAfter, made + ` > ?`}, {f.CreatedBefore, made + ` < ?`}, {f.EndedAfter, `ended_at > ?`}, {f.EndedBefore, `ended_at < ?`},
 	} {
 		if bound.at != nil {
-			c.and(bound.text, cell.MS(bound.at.Time))
+			c.and(bound.text, column.MS(bound.at.Time))
 		}
 	}
 	return c
 }
 
-func equal(c *condition, column, value string) {
+func equal(c *condition, name, value string) {
 	if value != "" {
-		c.and(column+` = ?`, value)
+		c.and(name+` = ?`, value)
 	}
 }
 
 // among takes the rows whose column has one of some values; nil: any value.
-func (c *condition) among(column string, values []string) {
+func (c *condition) among(name string, values []string) {
 	if values == nil {
 		return
 	}
@@ -243,7 +243,7 @@ func (c *condition) among(column string, values []string) {
 	for i, v := range values {
 		args[i] = v
 	}
-	c.and(column+` IN (?`+strings.Repeat(`, ?`, len(values)-1)+`)`, args...)
+	c.and(name+` IN (?`+strings.Repeat(`, ?`, len(values)-1)+`)`, args...)
 }
 
 func deadTable(q store.DeadQuery) string {

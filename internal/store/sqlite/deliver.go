@@ -12,7 +12,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -45,7 +45,7 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 			SELECT id FROM deliveries
 			WHERE due_at IS NOT NULL AND project = ? AND host = ? AND due_at <= ?
 			ORDER BY due_at, id LIMIT ?`,
-			want.Host.Project, want.Host.Host, cell.MS(c.Now), want.N)
+			want.Host.Project, want.Host.Host, column.MS(c.Now), want.N)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func (s *Store) claimDelivery(t *tx, d store.Delivery, node string) (store.Deliv
 	}
 	d.InFlight, d.Node = true, node
 	d.Fence++
-	s.flies(t, d)
+	s.cacheInFlight(t, d)
 	return d, nil
 }
 
@@ -147,7 +147,7 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	return d, keepContent(t, &d)
 }
 
-// tryStored tells whether this very try is on record already.
+// tryStored reports whether this very try is on record already.
 func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
 	var class string
@@ -155,14 +155,14 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && at == cell.MS(e.Try.At.Time) && class == e.Try.Error, err
+	return err == nil && at == column.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
 func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
 	_, err := t.exec(`
 		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response, form)
 		VALUES (?,?,?,?,?,?,?,?,?,?)`,
-		claim.ID[:], claim.Fence, y.Number, cell.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response, string(y.WebhookBody))
+		claim.ID[:], claim.Fence, y.Number, column.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response, string(y.WebhookBody))
 	if err != nil {
 		return fmt.Errorf("write a try: %w", err)
 	}
@@ -175,14 +175,14 @@ func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 	s.forgetDelivery(t, d.ID)
 	var dueAt any
 	if d.Status == ringback.DeliveryPending || d.Manual {
-		dueAt = cell.MS(due)
+		dueAt = column.MS(due)
 		s.deliveryWaits(t, d.Key(), due)
 	}
 	_, err := t.exec(`
 		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, node = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
 			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?, form = ?
 		WHERE id = ?`,
-		cell.DeliveryStatuses[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, cell.MS(d.NextAt), cell.MS(d.EndedAt),
+		column.DeliveryStatuses[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, column.MS(d.NextAt), column.MS(d.EndedAt),
 		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), string(d.Form), d.ID[:])
 	if err != nil {
 		return fmt.Errorf("update delivery: %w", err)
@@ -196,7 +196,7 @@ func keepContent(t *tx, d *store.Delivery) error {
 	if until.IsZero() {
 		return nil
 	}
-	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, cell.MS(until), d.JobID[:], cell.MS(until))
+	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, column.MS(until), d.JobID[:], column.MS(until))
 	return err
 }
 
@@ -266,7 +266,7 @@ func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryNames+`, due_at)
 		VALUES (?,?,?,?,?,?, 0,0,0,1, ?,?,0,0,0,0,0, '',0,'',?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), cell.MS(d.MadeAt), cell.MS(d.NextAt), string(d.Form), cell.MS(d.MadeAt))
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), column.MS(d.MadeAt), column.MS(d.NextAt), string(d.Form), column.MS(d.MadeAt))
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)
 	}
@@ -281,13 +281,13 @@ func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, lim
 		Run: func(t *tx) error {
 			ids, err := selectIDs(t, `
 				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ? AND manual = 0
-				ORDER BY made_at LIMIT ?`, cell.MS(before), limit)
+				ORDER BY made_at LIMIT ?`, column.MS(before), limit)
 			if err != nil {
 				return err
 			}
 			asked, err := selectIDs(t, `
 				SELECT id FROM deliveries WHERE manual = 1 AND due_at IS NOT NULL AND due_at < ?
-				ORDER BY due_at LIMIT ?`, cell.MS(before), limit-len(ids))
+				ORDER BY due_at LIMIT ?`, column.MS(before), limit-len(ids))
 			if err != nil {
 				return err
 			}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // source is where deliveries of a state are found: a table, by the partial index that
@@ -105,10 +105,10 @@ func filterDeliveries(c *condition, q store.DeliveryQuery) {
 		c.and(`last_status BETWEEN ? AND ?`, q.LastCode.From, q.LastCode.To)
 	}
 	if !q.CreatedAfter.IsZero() {
-		c.and(`made_at > ?`, cell.MS(q.CreatedAfter))
+		c.and(`made_at > ?`, column.MS(q.CreatedAfter))
 	}
 	if !q.CreatedBefore.IsZero() {
-		c.and(`made_at < ?`, cell.MS(q.CreatedBefore))
+		c.and(`made_at < ?`, column.MS(q.CreatedBefore))
 	}
 }
 
@@ -171,6 +171,6 @@ func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliverie
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()
 	p.Count += s.waiting.pending
-	p.Oldest = cell.Time(oldest)
+	p.Oldest = column.Time(oldest)
 	return p, nil
 }

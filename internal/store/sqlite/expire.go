@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Expire implements store.Jobs.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
-	jobs, err := s.moveWaiting(ctx, decide, limit, `WHERE status = 0 AND end_by <= ? ORDER BY end_by LIMIT ?`, cell.MS(now), limit)
+	jobs, err := s.moveWaiting(ctx, decide, limit, `WHERE status = 0 AND end_by <= ? ORDER BY end_by LIMIT ?`, column.MS(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("expire jobs: %w", err)
 	}
@@ -23,7 +23,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide sto
 func (s *Store) Hasten(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
 	jobs, err := s.moveWaiting(ctx, decide, limit, `
 		WHERE status = 0 AND uncertain < 3 AND run_at > ? AND first_started_at > 0 AND failures = 0 AND first_refused_at = 0
-		ORDER BY run_at LIMIT ?`, cell.MS(now), limit)
+		ORDER BY run_at LIMIT ?`, column.MS(now), limit)
 	if err != nil {
 		return nil, fmt.Errorf("hasten jobs: %w", err)
 	}

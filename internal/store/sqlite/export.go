@@ -13,14 +13,14 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // exportBytes is how much content one step of an export reads at most, if that is
 // not one job's alone.
 const exportBytes = 8 << 20
 
-// Exists tells whether there is a store in a directory. It makes none.
+// Exists reports whether there is a store in a directory. It makes none.
 func Exists(dir string) (bool, error) {
 	_, err := os.Stat(filepath.Join(dir, "ringback.db"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -47,8 +47,8 @@ func (s *Store) State(ctx context.Context) (state string, err error) {
 	return state, nil
 }
 
-// Amount counts all rows, one by one.
-func (s *Store) Amount(ctx context.Context) (a store.Amount, err error) {
+// Counts counts all rows, one by one.
+func (s *Store) Counts(ctx context.Context) (a store.Counts, err error) {
 	err = s.readAll(ctx, func(q *reader) error {
 		for _, table := range []struct {
 			query string
@@ -75,7 +75,7 @@ func (s *Store) Amount(ctx context.Context) (a store.Amount, err error) {
 // Export reads the next jobs behind one, in the order of their ids, with all that
 // belongs to them: at most limit, and none at the end. It is for a store that nobody
 // writes to.
-func (s *Store) Export(ctx context.Context, after uuid.UUID, limit int) (jobs []store.Whole, err error) {
+func (s *Store) Export(ctx context.Context, after uuid.UUID, limit int) (jobs []store.Record, err error) {
 	err = s.readAll(ctx, func(q *reader) error {
 		var err error
 		if jobs, err = exportRows(q, after, limit); err != nil || len(jobs) == 0 {
@@ -92,17 +92,17 @@ func (s *Store) Export(ctx context.Context, after uuid.UUID, limit int) (jobs []
 	return jobs, nil
 }
 
-func exportRows(q *reader, after uuid.UUID, limit int) (jobs []store.Whole, err error) {
+func exportRows(q *reader, after uuid.UUID, limit int) (jobs []store.Record, err error) {
 	err = q.each(func(row scanner) error {
 		j, err := scanJob(row)
-		jobs = append(jobs, store.Whole{Job: j})
+		jobs = append(jobs, store.Record{Job: j})
 		return err
 	}, `SELECT `+jobColumns+` FROM jobs WHERE id > ? ORDER BY id LIMIT ?`, after[:], limit)
 	return jobs, err
 }
 
 // fitting cuts off jobs whose content would be too much at once.
-func fitting(q *reader, jobs []store.Whole) ([]store.Whole, error) {
+func fitting(q *reader, jobs []store.Record) ([]store.Record, error) {
 	from, to := rangeOf(jobs)
 	size, fit := 0, len(jobs)
 	err := q.each(func(row scanner) error {
@@ -122,7 +122,7 @@ func fitting(q *reader, jobs []store.Whole) ([]store.Whole, error) {
 }
 
 // rangeOf bounds the ids of some jobs, and those of their deliveries.
-func rangeOf(jobs []store.Whole) (from, to []byte) {
+func rangeOf(jobs []store.Record) (from, to []byte) {
 	from, _ = deliveryRange(jobs[0].Job.ID)
 	_, to = deliveryRange(jobs[len(jobs)-1].Job.ID)
 	return from, to
@@ -130,13 +130,13 @@ func rangeOf(jobs []store.Whole) (from, to []byte) {
 
 // export finds the job that a row belongs to.
 type export struct {
-	jobs       []store.Whole
-	byID       map[uuid.UUID]*store.Whole         // also by the ids of deliveries
-	deliveries map[uuid.UUID]*store.WholeDelivery // set when all are read
+	jobs       []store.Record
+	byID       map[uuid.UUID]*store.Record         // also by the ids of deliveries
+	deliveries map[uuid.UUID]*store.RecordDelivery // set when all are read
 }
 
-func newExport(jobs []store.Whole) *export {
-	e := &export{jobs: jobs, byID: make(map[uuid.UUID]*store.Whole, 2*len(jobs)), deliveries: make(map[uuid.UUID]*store.WholeDelivery, len(jobs))}
+func newExport(jobs []store.Record) *export {
+	e := &export{jobs: jobs, byID: make(map[uuid.UUID]*store.Record, 2*len(jobs)), deliveries: make(map[uuid.UUID]*store.RecordDelivery, len(jobs))}
 	for i := range jobs {
 		e.byID[jobs[i].Job.ID] = &jobs[i]
 	}
@@ -176,7 +176,7 @@ func (e *export) attempt(row scanner) error {
 	if err != nil {
 		return err
 	}
-	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
+	a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: column.Time(started)}, ringback.Time{Time: column.Time(first)}, ringback.Time{Time: column.Time(ended)}
 	a.Usage = store.UsageOf(usage)
 	if w := e.byID[uuid.UUID(job)]; w != nil {
 		w.Attempts = append(w.Attempts, a)
@@ -192,7 +192,7 @@ func (e *export) delivery(row scanner) error {
 	}
 	// Jobs that were made in the same millisecond share the range of their deliveries.
 	if w := e.byID[d.JobID]; w != nil {
-		w.Deliveries = append(w.Deliveries, store.WholeDelivery{Delivery: d, DueAt: cell.Time(due)})
+		w.Deliveries = append(w.Deliveries, store.RecordDelivery{Delivery: d, DueAt: column.Time(due)})
 		e.byID[d.ID] = w
 	}
 	return nil
@@ -200,10 +200,10 @@ func (e *export) delivery(row scanner) error {
 
 func (e *export) try(row scanner) error {
 	var delivery []byte
-	var y store.WholeTry
+	var y store.RecordTry
 	var at int64
 	err := row.Scan(&delivery, &y.Fence, &y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody)
-	y.At = ringback.Time{Time: cell.Time(at)}
+	y.At = ringback.Time{Time: column.Time(at)}
 	if d := e.deliveries[uuid.UUID(delivery)]; err == nil && d != nil {
 		d.Tries = append(d.Tries, y)
 	}

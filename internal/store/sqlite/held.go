@@ -24,12 +24,12 @@ func newHeld() held {
 }
 
 // runs knows a job once its attempt is committed.
-func (s *Store) runs(t *tx, j store.Job) {
+func (s *Store) cacheRunning(t *tx, j store.Job) {
 	t.after(func() { s.held.jobs[j.ID] = j })
 }
 
 // flies knows a delivery once its claim is committed.
-func (s *Store) flies(t *tx, d store.Delivery) {
+func (s *Store) cacheInFlight(t *tx, d store.Delivery) {
 	t.after(func() { s.held.deliveries[d.ID] = d })
 }
 

@@ -5,14 +5,14 @@ import (
 	"fmt"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // PutHold implements store.Holds.
 func (s *Store) PutHold(ctx context.Context, h store.Hold) error {
 	return s.writeHold(ctx, `INSERT OR REPLACE INTO holds (provider, model, until, reason, key, cause) VALUES (?,?,?,?,?,?)`,
-		h.Provider, h.Model, cell.MS(h.Until), h.Reason, h.Key, h.Cause)
+		h.Provider, h.Model, column.MS(h.Until), h.Reason, h.Key, h.Cause)
 }
 
 // DropHold implements store.Holds.
@@ -48,7 +48,7 @@ func (s *Store) Holds(ctx context.Context) (holds []store.Hold, err error) {
 			if err := rows.Scan(&h.Provider, &h.Model, &until, &h.Reason, &h.Key, &h.Cause); err != nil {
 				return err
 			}
-			h.Until = cell.Time(until)
+			h.Until = column.Time(until)
 			holds = append(holds, h)
 		}
 		return rows.Err()

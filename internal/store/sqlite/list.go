@@ -10,7 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // window is how many rows one query of a list looks at.
@@ -114,7 +114,7 @@ func undeliveredWindow(r *reader, q store.Query, before uuid.UUID) (rows *sql.Ro
 }
 
 func wantedArgs(q store.Query, before, bottom uuid.UUID) []any {
-	return []any{before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), cell.MS(q.CreatedBefore), webhookFilter(q)}
+	return []any{before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), column.MS(q.CreatedBefore), webhookFilter(q)}
 }
 
 // webhookFilter is a value of webhookOf; -2 for any.
@@ -125,7 +125,7 @@ func webhookFilter(q store.Query) int {
 	case ringback.NoDelivery:
 		return -1
 	default:
-		return cell.DeliveryStatuses[q.Webhook]
+		return column.DeliveryStatuses[q.Webhook]
 	}
 }
 
@@ -133,12 +133,12 @@ func statusFilter(q store.Query) int {
 	if q.Status == "" {
 		return -1
 	}
-	return cell.Statuses[q.Status]
+	return column.Statuses[q.Status]
 }
 
 func createdAfter(q store.Query) int64 {
 	if q.CreatedAfter.IsZero() {
 		return -1
 	}
-	return cell.MS(q.CreatedAfter)
+	return column.MS(q.CreatedAfter)
 }

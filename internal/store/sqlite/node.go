@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -67,7 +67,7 @@ func (n *nodes) remove(ids ...string) {
 
 // Join implements store.Nodes.
 func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
-	n.JoinedAt = cell.Time(time.Now().UnixMilli())
+	n.JoinedAt = column.Time(time.Now().UnixMilli())
 	s.nodes.mu.Lock()
 	if s.nodes.leases[n.ID] == nil { // else the call is repeated
 		s.nodes.leases[n.ID] = &lease{node: n}
@@ -135,7 +135,7 @@ func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.D
 	for i, n := range living {
 		ids[i] = n.ID
 	}
-	jobs, deliveries, err := s.orphans(t, cell.JSON(ids), limit)
+	jobs, deliveries, err := s.orphans(t, column.JSON(ids), limit)
 	if err != nil {
 		return swept, err
 	}

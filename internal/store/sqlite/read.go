@@ -11,7 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // Job implements store.Reader.
@@ -37,10 +37,10 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 	return j, c, nil
 }
 
-// Keyed implements store.Reader.
-func (s *Store) Keyed(ctx context.Context, project, key string) (j store.Job, err error) {
+// ByIdempotencyKey implements store.Reader.
+func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (j store.Job, err error) {
 	err = s.read(ctx, func(q *reader) (err error) {
-		j, err = scanJob(q.row(selectKeyed, project, key))
+		j, err = scanJob(q.row(selectByIdempotencyKey, project, key))
 		return err
 	})
 	if err != nil {
@@ -197,7 +197,7 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 		if err != nil {
 			return nil, err
 		}
-		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: cell.Time(started)}, ringback.Time{Time: cell.Time(first)}, ringback.Time{Time: cell.Time(ended)}
+		a.StartedAt, a.FirstTokenAt, a.EndedAt = ringback.Time{Time: column.Time(started)}, ringback.Time{Time: column.Time(first)}, ringback.Time{Time: column.Time(ended)}
 		a.Usage = store.UsageOf(usage)
 		attempts = append(attempts, a)
 	}
@@ -206,12 +206,12 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 
 // Ended implements store.Reader.
 func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
-	return s.past(ctx, ids, cell.Statuses[ringback.Running])
+	return s.past(ctx, ids, column.Statuses[ringback.Running])
 }
 
 // Begun implements store.Reader.
 func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
-	return s.past(ctx, ids, cell.Statuses[ringback.Queued])
+	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
 
 // past are the jobs that are past a status.
@@ -272,7 +272,7 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 		if err := rows.Scan(&y.Number, &at, &y.Trigger, &y.StatusCode, &y.DurationMS, &y.Error, &y.Response, &y.WebhookBody); err != nil {
 			return nil, err
 		}
-		y.At = ringback.Time{Time: cell.Time(at)}
+		y.At = ringback.Time{Time: column.Time(at)}
 		tries = append(tries, y)
 	}
 	return tries, rows.Err()
@@ -287,7 +287,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 			var at int64
 			err := row.Scan(&id, &r.Host.Project, &r.Host.Host, &at)
 			if err == nil {
-				r.ID, r.At = uuid.UUID(id), cell.Time(at)
+				r.ID, r.At = uuid.UUID(id), column.Time(at)
 				due = append(due, r)
 			}
 			return err
@@ -296,7 +296,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 				SELECT id, project, host, due_at FROM deliveries
 				WHERE manual = 1 AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at DESC LIMIT ?)
 			GROUP BY project, host`, // SQLite takes the other columns from the row with the maximum
-			cell.MS(now), limit)
+			column.MS(now), limit)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("redeliveries that are due: %w", err)

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 )
 
 // jobNames are the columns of a job.
@@ -56,11 +56,11 @@ func scanJob(row scanner) (store.Job, error) {
 		return j, fmt.Errorf("read a job: %w", err)
 	}
 	j.ID, j.ReplayOf, j.ReplayedBy = uuid.UUID(id), optionalID(replayOf), optionalID(replayedBy)
-	j.Status = cell.Status(status)
+	j.Status = column.Status(status)
 	j.IdempotencyKey = key.String
-	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = cell.Time(created), cell.Time(run), cell.Time(firstStarted), cell.Time(started)
-	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = cell.Time(ended), cell.Time(refused), cell.Time(expires), cell.Time(endBy)
-	j.ContentUntil, j.RowUntil = cell.Time(content), cell.Time(rowUntil)
+	j.CreatedAt, j.RunAt, j.FirstStartedAt, j.StartedAt = column.Time(created), column.Time(run), column.Time(firstStarted), column.Time(started)
+	j.EndedAt, j.FirstRefusedAt, j.ExpiresAt, j.EndBy = column.Time(ended), column.Time(refused), column.Time(expires), column.Time(endBy)
+	j.ContentUntil, j.RowUntil = column.Time(content), column.Time(rowUntil)
 	store.Sized{Fallbacks: fallbacks, Options: options, Metadata: metadata, Usage: usage, Detail: detail}.Into(&j)
 	return j, nil
 }
@@ -86,11 +86,11 @@ func insertJob(t *tx, j *store.Job) error {
 	}
 	_, err := t.exec(`INSERT INTO jobs (`+jobNames+`)
 		VALUES (?,?,?,?,?,?,?,?,?, ?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?, ?,?,?,?,?, ?,?,?)`,
-		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, cell.Models(j.Fallbacks), cell.JSON(j.Options), string(j.Metadata),
-		cell.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
-		cell.MS(j.CreatedAt), cell.MS(j.RunAt), cell.MS(j.FirstStartedAt), cell.MS(j.StartedAt), cell.MS(j.EndedAt), cell.MS(j.FirstRefusedAt), cell.MS(j.ExpiresAt), cell.MS(j.EndBy),
-		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS, j.Error, cell.Detail(j.ErrorDetail),
-		cell.MS(j.ContentUntil), cell.MS(j.RowUntil), j.ContentGone, key, j.IdempotencyHash,
+		j.ID[:], j.Project, j.Provider, j.Protocol, j.Model, j.RequestedModel, column.Models(j.Fallbacks), column.JSON(j.Options), string(j.Metadata),
+		column.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
+		column.MS(j.CreatedAt), column.MS(j.RunAt), column.MS(j.FirstStartedAt), column.MS(j.StartedAt), column.MS(j.EndedAt), column.MS(j.FirstRefusedAt), column.MS(j.ExpiresAt), column.MS(j.EndBy),
+		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS, j.Error, column.Detail(j.ErrorDetail),
+		column.MS(j.ContentUntil), column.MS(j.RowUntil), j.ContentGone, key, j.IdempotencyHash,
 		j.Priority, idColumn(j.ReplayOf), idColumn(j.ReplayedBy))
 	if err != nil {
 		return fmt.Errorf("insert job: %w", err)
@@ -108,10 +108,10 @@ func (s *Store) updateJob(t *tx, j *store.Job) error {
 			failures = ?, attempts = ?, uncertain = ?, answer_model = ?, usage = ?, duration_ms = ?,
 			error = ?, error_detail = ?, content_until = ?
 		WHERE id = ?`,
-		j.Provider, j.Model, cell.Models(j.Fallbacks), cell.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
-		cell.MS(j.RunAt), cell.MS(j.EndedAt), cell.MS(j.FirstRefusedAt), cell.MS(j.EndBy),
+		j.Provider, j.Model, column.Models(j.Fallbacks), column.Statuses[j.Status], j.Fence, j.Node, j.CancelRequested,
+		column.MS(j.RunAt), column.MS(j.EndedAt), column.MS(j.FirstRefusedAt), column.MS(j.EndBy),
 		j.Failures, j.Attempts, j.Uncertain, j.AnswerModel, string(j.Usage), j.DurationMS,
-		j.Error, cell.Detail(j.ErrorDetail), cell.MS(j.ContentUntil),
+		j.Error, column.Detail(j.ErrorDetail), column.MS(j.ContentUntil),
 		j.ID[:])
 	if err != nil {
 		return fmt.Errorf("update job: %w", err)
@@ -199,8 +199,8 @@ func scanDelivery(row scanner) (store.Delivery, error) {
 	if err != nil {
 		return d, fmt.Errorf("read a delivery: %w", err)
 	}
-	d.ID, d.JobID, d.Status = uuid.UUID(id), uuid.UUID(job), cell.DeliveryStatus(status)
-	d.MadeAt, d.NextAt, d.EndedAt = cell.Time(made), cell.Time(next), cell.Time(ended)
+	d.ID, d.JobID, d.Status = uuid.UUID(id), uuid.UUID(job), column.DeliveryStatus(status)
+	d.MadeAt, d.NextAt, d.EndedAt = column.Time(made), column.Time(next), column.Time(ended)
 	return d, nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -47,7 +47,7 @@ func (s *Store) settle(t *tx, ref store.Ref, decide store.Decide) (store.Job, er
 	return j, err
 }
 
-// settledBefore tells whether this very settle was committed: the ledger then
+// settledBefore reports whether this very settle was committed: the ledger then
 // has its outcome at its time. A zombie finds another's row, or none.
 func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 	var outcome ringback.AttemptOutcome
@@ -56,7 +56,7 @@ func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && cell.MS(o.At) == ended, err
+	return err == nil && o.Attempt != nil && o.Attempt.Outcome == outcome && column.MS(o.At) == ended, err
 }
 
 // decide applies what decide says about a queued or running job.
@@ -143,7 +143,7 @@ func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 		INSERT INTO attempts (job, number, node, provider, model, started_at, first_token_at, ended_at,
 			outcome, status_code, error, usage, provider_request_id)
 		VALUES (?,?,?,?,?,?,?,?, ?,?,?,?,?)`,
-		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, cell.MS(j.StartedAt), cell.MS(a.FirstTokenAt.Time), cell.MS(o.At),
+		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, column.MS(j.StartedAt), column.MS(a.FirstTokenAt.Time), column.MS(o.At),
 		string(a.Outcome), a.StatusCode, a.Error, string(a.Usage), a.ProviderRequestID)
 	if err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
@@ -167,27 +167,27 @@ func putContent(t *tx, j *store.Job, o store.Outcome) error {
 }
 
 func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
-	born := d.Node != ""
+	inFlight := d.Node != ""
 	var due any
 	fence := int64(1)
-	if !born {
-		due, fence = cell.MS(d.MadeAt), 0
+	if !inFlight {
+		due, fence = column.MS(d.MadeAt), 0
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryNames+`, due_at)
 		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?,?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, born, cell.MS(d.MadeAt), cell.MS(d.MadeAt), d.Node, string(d.Form), due)
+		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, inFlight, column.MS(d.MadeAt), column.MS(d.MadeAt), d.Node, string(d.Form), due)
 	if err != nil {
 		return fmt.Errorf("insert delivery: %w", err)
 	}
 	if err := putBody(t, d.ID, webhookPart, d.Body); err != nil {
 		return err
 	}
-	if !born {
+	if !inFlight {
 		s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
 		return nil
 	}
-	s.flies(t, store.Delivery{
+	s.cacheInFlight(t, store.Delivery{
 		ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
 		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, Node: d.Node, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
 	})

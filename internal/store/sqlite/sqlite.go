@@ -55,20 +55,20 @@ const defaultMaxLog = 64 << 20
 
 // Store is a [store.Store] in one directory.
 type Store struct {
-	log     *slog.Logger
-	lock    *flock.Flock
-	file    string
-	reads   *reads
-	writer  *writer
-	commits *groupcommit.Queue[*tx]
-	waiting *waiting
-	held    held
-	nodes   *nodes
-	checks  chan chan error // a Check that the writer is to make
-	maxLog  int64
-	died    func(error) // the disk can't be trusted any more
-	tasks   sync.WaitGroup
-	stop    chan struct{} // closed when the tasks are to end
+	log        *slog.Logger
+	lock       *flock.Flock
+	file       string
+	reads      *reads
+	writer     *writer
+	commits    *groupcommit.Queue[*tx]
+	waiting    *waiting
+	held       held
+	nodes      *nodes
+	reconciles chan chan error // a Reconcile that the writer is to make
+	maxLog     int64
+	died       func(error) // the disk can't be trusted any more
+	tasks      sync.WaitGroup
+	stop       chan struct{} // closed when the tasks are to end
 
 	// gate is held for reading by each read transaction, for writing while the
 	// log is truncated.
@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), checks: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
+	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), reconciles: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())

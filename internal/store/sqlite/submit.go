@@ -26,12 +26,12 @@ func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, repl
 	return job, replayed, err
 }
 
-const selectKeyed = `SELECT ` + jobColumns + ` FROM jobs WHERE project = ? AND idempotency_key = ?`
+const selectByIdempotencyKey = `SELECT ` + jobColumns + ` FROM jobs WHERE project = ? AND idempotency_key = ?`
 
 func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 	if n.Job.IdempotencyKey != "" {
 		// This finds the job itself, too, when its commit is repeated.
-		first, err := scanJob(t.row(selectKeyed, n.Job.Project, n.Job.IdempotencyKey))
+		first, err := scanJob(t.row(selectByIdempotencyKey, n.Job.Project, n.Job.IdempotencyKey))
 		switch {
 		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
 			return first, false, store.ErrMismatch
@@ -60,12 +60,12 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 	if n.Job.Status == ringback.Queued {
 		s.jobWaits(t, n.Job)
 	} else {
-		s.runs(t, n.Job)
+		s.cacheRunning(t, n.Job)
 	}
 	return n.Job, false, nil
 }
 
-// mayStart refuses a job that is to be born on a node without a lease.
+// mayStart refuses a job that is to start on a node without a lease.
 func (s *Store) mayStart(j *store.Job) error {
 	if j.Node == "" {
 		return nil

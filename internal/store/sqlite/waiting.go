@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -18,9 +18,9 @@ import (
 type waiting struct {
 	mu       sync.Mutex
 	jobs     int
-	ranks    *agenda[rank]
-	suspects head
-	hosts    *agenda[store.Host]
+	ranks    *dueHeap[rank]
+	suspects bucket
+	hosts    *dueHeap[store.Host]
 	pending  int
 	dead     store.DeadLetters
 }
@@ -35,7 +35,7 @@ type rank struct {
 func rankOf(j store.Job) rank { return rank{j.Lane(), j.Priority} }
 
 func newWaiting() *waiting {
-	return &waiting{ranks: newAgenda[rank](), hosts: newAgenda[store.Host]()}
+	return &waiting{ranks: newDueHeap[rank](), hosts: newDueHeap[store.Host]()}
 }
 
 // ranksOf gives the priorities at which jobs of a lane wait, the highest first.
@@ -56,7 +56,7 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}}
+	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}}
 	out.Lanes = lanesWaiting(w.ranks.order)
 	for _, e := range w.hosts.order {
 		out.Hosts = append(out.Hosts, hostWaiting(e))
@@ -72,11 +72,11 @@ func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
 		i, known := at[e.key.Lane]
 		if !known {
 			at[e.key.Lane] = len(lanes)
-			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: cell.Time(e.due)})
+			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: column.Time(e.due)})
 			continue
 		}
 		lanes[i].Count += e.count
-		if due := cell.Time(e.due); due.Before(lanes[i].Due) {
+		if due := column.Time(e.due); due.Before(lanes[i].Due) {
 			lanes[i].Due = due
 		}
 	}
@@ -84,7 +84,7 @@ func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
 }
 
 func hostWaiting(e *entry[store.Host]) store.HostWaiting {
-	return store.HostWaiting{Host: e.key, Count: e.count, Due: cell.Time(e.due)}
+	return store.HostWaiting{Host: e.key, Count: e.count, Due: column.Time(e.due)}
 }
 
 // DueJobs implements store.Reader.
@@ -92,14 +92,14 @@ func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error)
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.ranks.due(cell.MS(now))
-	out := store.DueJobs{Lanes: lanesWaiting(due), Next: cell.Time(next)}
+	due, next := w.ranks.due(column.MS(now))
+	out := store.DueJobs{Lanes: lanesWaiting(due), Next: column.Time(next)}
 	switch {
 	case w.suspects.count == 0:
-	case w.suspects.due <= cell.MS(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: cell.Time(w.suspects.due)}
+	case w.suspects.due <= column.MS(now):
+		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}
 	case next == 0 || w.suspects.due < next:
-		out.Next = cell.Time(w.suspects.due)
+		out.Next = column.Time(w.suspects.due)
 	}
 	return out, nil
 }
@@ -109,8 +109,8 @@ func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDelive
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due, next := w.hosts.due(cell.MS(now))
-	out := store.DueDeliveries{Next: cell.Time(next)}
+	due, next := w.hosts.due(column.MS(now))
+	out := store.DueDeliveries{Next: column.Time(next)}
 	for _, e := range due {
 		out.Hosts = append(out.Hosts, hostWaiting(e))
 	}
@@ -126,7 +126,7 @@ func (s *Store) Queued(context.Context) (int, error) {
 
 // jobWaits counts a job that the transaction put into its lane.
 func (s *Store) jobWaits(t *tx, j store.Job) {
-	r, due, suspect, w := rankOf(j), cell.MS(j.RunAt), j.Suspect(), s.waiting
+	r, due, suspect, w := rankOf(j), column.MS(j.RunAt), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -189,10 +189,10 @@ func (s *Store) hostDue(t *tx, h store.Host) error {
 	return err
 }
 
-func setDue[K comparable](w *waiting, a *agenda[K], k K, due int64) {
+func setDue[K comparable](w *waiting, a *dueHeap[K], k K, due int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a.put(k, head{count: a.get(k).count, due: due})
+	a.put(k, bucket{count: a.get(k).count, due: due})
 }
 
 // firstDue reads the first time of an ordered query; 0 if there is none.
@@ -214,7 +214,7 @@ func firstDue(t *tx, query string, args ...any) (int64, error) {
 
 // deliveryWaits counts a delivery that the transaction made due.
 func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
-	w, due := s.waiting, cell.MS(at)
+	w, due := s.waiting, column.MS(at)
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -266,7 +266,7 @@ func count(t *tx) (*waiting, error) {
 	defer rows.Close()
 	for rows.Next() {
 		var r rank
-		var h head
+		var h bucket
 		if err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.priority, &h.count, &h.due); err != nil {
 			return nil, err
 		}
@@ -297,7 +297,7 @@ func countHosts(t *tx, w *waiting) error {
 	defer rows.Close()
 	for rows.Next() {
 		var host store.Host
-		var h head
+		var h bucket
 		if err := rows.Scan(&host.Project, &host.Host, &h.count, &h.due); err != nil {
 			return err
 		}
@@ -307,19 +307,19 @@ func countHosts(t *tx, w *waiting) error {
 	return rows.Err()
 }
 
-// Check implements store.Keeper. The writer compares between two batches, when
+// Reconcile implements store.Maintenance. The writer compares between two batches, when
 // nothing moves: within one, rows of its members would be counted whose effect
 // on the counters comes only after the commit.
-func (s *Store) Check(ctx context.Context) error {
+func (s *Store) Reconcile(ctx context.Context) error {
 	result := make(chan error, 1)
 	select {
-	case s.checks <- result:
+	case s.reconciles <- result:
 	default:
 		return nil // one is asked for already
 	}
 	// An empty write brings the writer round.
 	if err := s.write(ctx, groupcommit.Write[*tx]{Run: func(*tx) error { return nil }}); err != nil {
-		return fmt.Errorf("check the counters: %w", err)
+		return fmt.Errorf("reconcile the counters: %w", err)
 	}
 	select {
 	case err := <-result:
@@ -333,22 +333,22 @@ func (s *Store) Check(ctx context.Context) error {
 func (s *Store) between() {
 	s.truncateLog()
 	select {
-	case result := <-s.checks:
-		result <- s.compare()
+	case result := <-s.reconciles:
+		result <- s.reconcile()
 	default:
 	}
 }
 
-// compare holds memory against the tables: all counts, or with many rows the
+// reconcile holds memory against the tables: all counts, or with many rows the
 // first of each lane only: the whole would hold the writer up.
-func (s *Store) compare() error {
+func (s *Store) reconcile() error {
 	t, err := s.writer.begin()
 	if err != nil {
-		return fmt.Errorf("check the counters: %w", err)
+		return fmt.Errorf("reconcile the counters: %w", err)
 	}
 	var wrong error
-	if s.total() > maxCheck {
-		wrong, err = s.checkDue(t)
+	if s.total() > maxReconcile {
+		wrong, err = s.reconcileDue(t)
 	} else {
 		var stored *waiting
 		if stored, err = count(t); err == nil {
@@ -358,9 +358,9 @@ func (s *Store) compare() error {
 	return errors.Join(wrong, err, t.Rollback())
 }
 
-// maxCheck is how many rows Check counts; with more, it looks only at
+// maxReconcile is how many rows Reconcile counts; with more, it looks only at
 // the first job of each lane.
-const maxCheck = 20_000
+const maxReconcile = 20_000
 
 func (s *Store) total() int {
 	s.waiting.mu.Lock()
@@ -382,8 +382,8 @@ func (w *waiting) differs(stored *waiting) error {
 	return err
 }
 
-// checkDue compares the first row of each rank with memory.
-func (s *Store) checkDue(t *tx) (wrong, err error) {
+// reconcileDue compares the first row of each rank with memory.
+func (s *Store) reconcileDue(t *tx) (wrong, err error) {
 	w := s.waiting
 	var r rank
 	for {
@@ -394,8 +394,8 @@ func (s *Store) checkDue(t *tx) (wrong, err error) {
 		r = next
 		w.mu.Lock()
 		if h := w.ranks.get(r); h.count == 0 || h.due > due {
-			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, cell.Time(due))
-			w.ranks.put(r, head{count: max(1, h.count), due: due})
+			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, column.Time(due))
+			w.ranks.put(r, bucket{count: max(1, h.count), due: due})
 		}
 		w.mu.Unlock()
 	}

@@ -196,7 +196,7 @@ func (t *tx) Commit() error {
 	return nil
 }
 
-// landed tells whether a transaction was committed although its answer was lost.
+// landed reports whether a transaction was committed although its answer was lost.
 func (w *writer) landed(t *tx) (bool, error) {
 	err := w.readCommits(context.Background())
 	return w.commits == t.number, err
@@ -237,7 +237,7 @@ func primaryCode(err error) int {
 
 func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
-// isBusy tells whether somebody outside, a backup tool say, holds the file, or whether
+// isBusy reports whether somebody outside, a backup tool say, holds the file, or whether
 // this machine has nothing left to work on it with. Either passes.
 func isBusy(err error) bool {
 	switch primaryCode(err) {
@@ -268,7 +268,7 @@ func isShort(err error) bool {
 	return shortage.Of(err) != ""
 }
 
-// isFatal tells whether the disk, or what is on it, can't be trusted any more.
+// isFatal reports whether the disk, or what is on it, can't be trusted any more.
 func isFatal(err error) bool {
 	if _, ok := errors.AsType[misplacedError](err); ok {
 		return true

@@ -27,7 +27,7 @@ func exerciseBodies(s suite) {
 		})
 	}
 	s.promise("content that becomes shorter leaves nothing of what was longer", func(w *world) {
-		j := w.submit(w.newJob(at(0), bornOn(w.node)))
+		j := w.submit(w.newJob(at(0), claimedOn(w.node)))
 		for i, size := range []int{3 << 20, 1 << 20, 10, 2<<20 + 5, 2 << 20} {
 			b := noise(size)
 			broken := retried(at(2*i+1), at(2*i+1))
@@ -53,7 +53,7 @@ func noise(size int) []byte {
 
 // keepsBytes stores them as each part of a job, and reads them after a crash.
 func keepsBytes(w *world, b []byte) {
-	n := w.newJob(at(0), bornOn(w.node))
+	n := w.newJob(at(0), claimedOn(w.node))
 	n.Request = store.Pack(b)
 	j := w.submit(n)
 	broken := retried(at(1), at(1))

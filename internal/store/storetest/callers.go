@@ -266,7 +266,7 @@ func clashOfOneMember(w *world) {
 	}
 }
 
-// noLeaseOfOneMember lets every third submit be born on a node that has never joined.
+// noLeaseOfOneMember lets every third submit start on a node that has never joined.
 func noLeaseOfOneMember(w *world) {
 	const callers = 24
 	var jobs [callers]store.NewJob
@@ -277,7 +277,7 @@ func noLeaseOfOneMember(w *world) {
 		if i%3 == 0 {
 			node = "another"
 		}
-		jobs[i] = w.newJob(at(0), bornOn(node))
+		jobs[i] = w.newJob(at(0), claimedOn(node))
 		wg.Go(func() { _, _, errs[i] = w.Store().Submit(w.ctx(), jobs[i]) })
 	}
 	wg.Wait()

@@ -68,7 +68,7 @@ func (w *world) deadLetters(jobs, deliveries int) {
 		got, err := w.Store().DeadLetters(w.ctx())
 		w.ok(err)
 		w.same("DeadLetters", got, store.DeadLetters{Jobs: jobs, Deliveries: deliveries})
-		w.ok(w.Store().Check(w.ctx()))
+		w.ok(w.Store().Reconcile(w.ctx()))
 		w.crash()
 	}
 }
@@ -94,7 +94,7 @@ func exerciseDead(s suite) {
 		w.erase(erased.ID, at(10))
 		w.same("DeadJobs", w.deadJobs(ringback.DeadFilter{}), []uuid.UUID{over.ID})
 		w.deadLetters(1, 0)
-		w.retain(at(20 * day))
+		w.prune(at(20 * day))
 		w.same("DeadJobs afterwards", w.deadJobs(ringback.DeadFilter{}), []uuid.UUID(nil))
 		w.deadLetters(0, 0)
 		w.settle(w.claim(at(20*day), lane, 1)[0], failed(at(20*day)))
@@ -150,7 +150,7 @@ func exerciseDead(s suite) {
 		w.deadLetters(0, 2)
 		w.ok(w.Store().EraseDelivery(w.ctx(), project, ids[2]))
 		w.same("after one was erased", w.deadDeliveries(ringback.DeadFilter{}), []uuid.UUID{ids[1]})
-		w.retain(at(20 * day))
+		w.prune(at(20 * day))
 		w.same("when its time is over", w.deadDeliveries(ringback.DeadFilter{}), []uuid.UUID(nil))
 		w.deadLetters(0, 0)
 	})

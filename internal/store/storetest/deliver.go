@@ -400,7 +400,7 @@ func exerciseReleaseDeliveries(s suite) {
 		w.same("freed again", w.sweep(at(7)).Deliveries, 0)
 	})
 
-	s.promise("a delivery that was born in flight is freed like any other", func(w *world) {
+	s.promise("a delivery that was claimed on insert is freed like any other", func(w *world) {
 		running := w.running(at(0))
 		o := notified(running, at(1))
 		o.Delivery.Node = w.node

@@ -105,7 +105,7 @@ func exerciseLostEvents(s suite) {
 	s.promise("a log goes with the content, erased or after its time", func(w *world) {
 		for _, end := range []func(uuid.UUID){
 			func(id uuid.UUID) { w.erase(id, at(10)) },
-			func(uuid.UUID) { w.retain(at(2 * day)) },
+			func(uuid.UUID) { w.prune(at(2 * day)) },
 		} {
 			running := w.running(at(0))
 			w.settle(running, logged(completed(at(1), "hello"), "first"))

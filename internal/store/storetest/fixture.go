@@ -52,7 +52,7 @@ func (w *world) newID(t time.Time) uuid.UUID {
 
 // newJob is a job as a client's request makes it, changed as the test wants.
 // What follows from the rest is filled in afterwards: its first deadline and,
-// where Node is set, that it is born running.
+// where Node is set, that it starts running.
 func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.NewJob {
 	j := store.Job{
 		ID:             w.newID(created),
@@ -106,7 +106,7 @@ func in(l store.Lane) func(*store.Job) {
 	return func(j *store.Job) { j.Project, j.Provider, j.Model = l.Project, l.Provider, l.Model }
 }
 
-func bornOn(node string) func(*store.Job) { return func(j *store.Job) { j.Node = node } }
+func claimedOn(node string) func(*store.Job) { return func(j *store.Job) { j.Node = node } }
 
 func runAt(t time.Time) func(*store.Job) { return func(j *store.Job) { j.RunAt = t } }
 
@@ -140,7 +140,7 @@ func (w *world) submitNew(created time.Time, changes ...func(*store.Job)) store.
 // running makes a job that runs since that time, under fence 1.
 func (w *world) running(created time.Time, changes ...func(*store.Job)) store.Job {
 	w.Helper()
-	return w.submitNew(created, append(changes, bornOn(w.node))...)
+	return w.submitNew(created, append(changes, claimedOn(w.node))...)
 }
 
 // claim takes up to n jobs of a lane.

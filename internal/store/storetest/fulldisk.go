@@ -94,7 +94,7 @@ func fullDisk(w *world) {
 		w.noDelivery(waiting.ID)
 		w.noDelivery(running.ID)
 	}
-	w.ok(st.Check(ctx))
+	w.ok(st.Reconcile(ctx))
 
 	restore()
 	for _, move := range moves {
@@ -125,7 +125,7 @@ func smallMovesOnFullDisk(w *world) {
 		w.same("delivered", d.Status == ringback.DeliveryDelivered, settled)
 		w.same("the try is stored", len(tries) == 1, settled)
 	}
-	w.ok(w.Store().Check(w.ctx()))
+	w.ok(w.Store().Reconcile(w.ctx()))
 	restore()
 }
 

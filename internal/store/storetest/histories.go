@@ -249,7 +249,7 @@ func exerciseNodeHistories(s suite) {
 	// What claims reads its lease: it comes before the sweep, and is swept, or behind it.
 	s.promise("frozen with a submit under way: the job is swept or refused, and never hangs", func(w *world) {
 		a, b := w.peers()
-		early, late := w.newJob(at(0), bornOn(a)), w.newJob(at(0), bornOn(a))
+		early, late := w.newJob(at(0), claimedOn(a)), w.newJob(at(0), claimedOn(a))
 		w.submit(early)
 		w.TakeLease(a)
 		w.node = b
@@ -262,7 +262,7 @@ func exerciseNodeHistories(s suite) {
 		w.same("Claim", sorted(ids(w.claim(at(9), lane, 9))), sorted([]uuid.UUID{early.Job.ID, late.Job.ID}))
 	})
 
-	s.promise("frozen with a settle under way: its webhook is never born on a node that was swept", func(w *world) {
+	s.promise("frozen with a settle under way: its webhook is never claimed on insert for a node that was swept", func(w *world) {
 		a, b := w.peers()
 		running := w.running(at(0))
 		o := notified(running, at(1))

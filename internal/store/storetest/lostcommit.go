@@ -12,8 +12,8 @@ import (
 // heard at first, and nothing has happened twice.
 func exerciseLostCommits(s suite) {
 	s.promise("a submit whose commit is of unknown outcome", func(w *world) {
-		n, born := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), bornOn(w.node))
-		for _, n := range []store.NewJob{n, born} {
+		n, started := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), claimedOn(w.node))
+		for _, n := range []store.NewJob{n, started} {
 			w.LoseCommit()
 			w.same("Submit", w.submit(n), n.Job)
 			w.same("Job", w.read(n.Job.ID), n.Job)
@@ -117,7 +117,7 @@ func newestFirst(jobs []store.Job) []store.Job {
 }
 
 // exerciseLostSweeps are about moves of many jobs. What they return matters:
-// zero would mean that there is nothing left, and a webhook that was born in
+// zero would mean that there is nothing left, and a webhook that was inserted in
 // flight is sent by whoever is given its job.
 func exerciseLostSweeps(s suite) {
 	s.promise("an expiry whose commit is of unknown outcome", func(w *world) {
@@ -161,7 +161,7 @@ func exerciseLostSweeps(s suite) {
 		j := w.running(at(0))
 		w.settle(j, completed(at(0), "hello"))
 		w.LoseCommit()
-		n, err := w.Store().Retain(w.ctx(), at(2*day), 1)
+		n, err := w.Store().Prune(w.ctx(), at(2*day), 1)
 		w.ok(err)
 		w.same("touched", n, 1)
 		w.gone(j.ID)

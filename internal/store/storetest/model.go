@@ -51,7 +51,7 @@ func newModel() *model {
 	}
 }
 
-// mayClaim tells whether a node has a lease whose time is not over.
+// mayClaim reports whether a node has a lease whose time is not over.
 func (m *model) mayClaim(node string) bool {
 	l, ok := m.leases[node]
 	return ok && !l.over
@@ -176,12 +176,12 @@ func (m *model) deliver(j *modelJob, n store.NewDelivery) {
 	m.deliveries[n.ID] = d
 }
 
-// waits tells whether the delivery is due at some time.
+// waits reports whether the delivery is due at some time.
 func (d *modelDelivery) waits() bool {
 	return !d.row.InFlight && (d.row.Manual || d.row.Status == ringback.DeliveryPending)
 }
 
-// open tells whether its bytes may still be needed.
+// open reports whether its bytes may still be needed.
 func (d *modelDelivery) open() bool { return d.row.InFlight || d.waits() }
 
 // settle ends the try that is in flight.
@@ -316,8 +316,8 @@ func (m *model) waiting() store.Waiting {
 	return v
 }
 
-// retain deletes what is over at that time.
-func (m *model) retain(now time.Time) {
+// prune deletes what is over at that time.
+func (m *model) prune(now time.Time) {
 	for id, j := range m.jobs {
 		r := &j.row
 		if r.Status.Terminal() && !r.ContentGone && !r.ContentUntil.After(now) && (j.delivery == nil || !j.delivery.open()) {

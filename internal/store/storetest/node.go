@@ -152,7 +152,7 @@ func (w *world) noClaims(node string) {
 	w.fails(err, store.ErrNoLease)
 	_, err = w.Store().ClaimDeliveries(w.ctx(), store.ClaimHosts{Node: node, Now: at(day), Hosts: []store.HostWant{{Host: store.Host{Project: project, Host: host}, N: 1}}})
 	w.fails(err, store.ErrNoLease)
-	_, _, err = w.Store().Submit(w.ctx(), w.newJob(at(day), bornOn(node)))
+	_, _, err = w.Store().Submit(w.ctx(), w.newJob(at(day), claimedOn(node)))
 	w.fails(err, store.ErrNoLease)
 }
 
@@ -172,7 +172,7 @@ func exerciseNoLease(s suite) {
 			w.sweep(at(0))
 		},
 	} {
-		s.promise("for a node that "+kind+" nothing is claimed or born, and nothing changes", func(w *world) {
+		s.promise("for a node that "+kind+" nothing is claimed, on insert or later, and nothing changes", func(w *world) {
 			lose(w, "lost")
 			refusesAll(w, "lost")
 		})
@@ -212,7 +212,7 @@ func refusesAll(w *world, lost string) {
 	running, waiting := w.running(at(0)), w.submitNew(at(0), expiresAt(at(60)))
 	before := w.all()
 	st, ctx := w.Store(), w.ctx()
-	born := func(decide store.Decide) store.Decide {
+	inFlight := func(decide store.Decide) store.Decide {
 		return func(j store.Job) store.Outcome {
 			o := decide(j)
 			o.Delivery = newDelivery(j, o.Status, o.At)
@@ -222,12 +222,12 @@ func refusesAll(w *world, lost string) {
 	}
 	w.noClaims(lost)
 	for move, err := range map[string]error{
-		"Replay":               second(st.Replay(ctx, w.newJob(at(1), replayOf(died), bornOn(lost)))),
-		"Settle":               second(st.Settle(ctx, running.Ref(), born(always(completed(at(1), "hello"))))),
-		"Cancel":               second(st.Cancel(ctx, project, waiting.ID, born(cancelled(at(1))))),
-		"Expire":               second(st.Expire(ctx, at(60), 9, born(expired(at(60))))),
-		"Release":              second(st.Release(ctx, w.node, []store.Ref{running.Ref()}, born(always(failed(at(1)))))),
-		"Sweep of a dead node": second(st.Sweep(ctx, w.node, at(1), 9, born(always(failed(at(1)))))),
+		"Replay":               second(st.Replay(ctx, w.newJob(at(1), replayOf(died), claimedOn(lost)))),
+		"Settle":               second(st.Settle(ctx, running.Ref(), inFlight(always(completed(at(1), "hello"))))),
+		"Cancel":               second(st.Cancel(ctx, project, waiting.ID, inFlight(cancelled(at(1))))),
+		"Expire":               second(st.Expire(ctx, at(60), 9, inFlight(expired(at(60))))),
+		"Release":              second(st.Release(ctx, w.node, []store.Ref{running.Ref()}, inFlight(always(failed(at(1)))))),
+		"Sweep of a dead node": second(st.Sweep(ctx, w.node, at(1), 9, inFlight(always(failed(at(1)))))),
 		"Sweep by it":          second(st.Sweep(ctx, lost, at(1), 9, freed(at(1)))),
 	} {
 		if !errors.Is(err, store.ErrNoLease) {
@@ -235,7 +235,7 @@ func refusesAll(w *world, lost string) {
 		}
 	}
 	w.same("all that is stored", w.all(), before)
-	w.ok(st.Check(ctx))
+	w.ok(st.Reconcile(ctx))
 	w.same("Sweep", ids(w.sweep(at(2)).Jobs), []uuid.UUID{orphan.ID})
 	w.settle(running, notified(running, at(3)))
 }
@@ -406,7 +406,7 @@ func exerciseSweep(s suite) {
 func exerciseHeld(s suite) {
 	s.promise("what a node holds is told exactly, also after a crash", func(w *world) {
 		a, b := w.peers()
-		born, toCancel := w.running(at(0)), w.running(at(0), in(slowLane))
+		started, toCancel := w.running(at(0)), w.running(at(0), in(slowLane))
 		w.cancel(toCancel.ID, cancelled(at(1)))
 		w.submitNew(at(1))
 		claimed := w.claimOne(at(1))
@@ -417,7 +417,7 @@ func exerciseHeld(s suite) {
 		o.Delivery.Node = a
 		w.settle(ended, o)
 		held := store.Held{
-			Jobs:       []store.Ref{born.Ref(), toCancel.Ref(), claimed.Ref()},
+			Jobs:       []store.Ref{started.Ref(), toCancel.Ref(), claimed.Ref()},
 			Cancelled:  []store.Ref{toCancel.Ref()},
 			Deliveries: []store.Ref{d.Ref(), {ID: o.Delivery.ID, Fence: 1}},
 		}

@@ -90,7 +90,7 @@ func exerciseRead(s suite) {
 			ended = append(ended, w.settle(w.running(at(0), in(other)), o).ID)
 		}
 		gone := w.settle(w.running(at(0), func(j *store.Job) { j.Options.ResultTTL = time.Minute }), completed(at(1), "hello"))
-		w.retain(at(100))
+		w.prune(at(100))
 		w.gone(gone.ID)
 		ended = append(ended, gone.ID, unknown)
 		got, err := w.Store().Ended(w.ctx(), append([]uuid.UUID{waiting.ID, running.ID, again.ID}, ended...))
@@ -104,7 +104,7 @@ func exerciseRead(s suite) {
 			w.ok(err)
 			w.same("Ended", got, []uuid.UUID(nil))
 		}
-		w.retain(at(40 * day))
+		w.prune(at(40 * day))
 		got, err = w.Store().Ended(w.ctx(), []uuid.UUID{gone.ID})
 		w.ok(err)
 		w.same("Ended, when its row is gone", got, []uuid.UUID{gone.ID})

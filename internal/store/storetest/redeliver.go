@@ -142,7 +142,7 @@ func exerciseAddDelivery(s suite) {
 		dead, err := w.Store().DeadLetters(w.ctx())
 		w.ok(err)
 		w.same("dead letters", dead.Deliveries, 2)
-		w.ok(w.Store().Check(w.ctx()))
+		w.ok(w.Store().Reconcile(w.ctx()))
 	})
 
 	s.promise("what was added keeps the job's content, and is erased with it", func(w *world) {
@@ -150,7 +150,7 @@ func exerciseAddDelivery(s suite) {
 		j = w.settle(j, completed(at(1), "hello"))
 		added := elsewhere(j, "https://there.example:443", at(2))
 		w.ok(w.Store().AddDelivery(w.ctx(), project, j.ID, added))
-		_, err := w.Store().Retain(w.ctx(), at(100*day), 10)
+		_, err := w.Store().Prune(w.ctx(), at(100*day), 10)
 		w.ok(err)
 		_, err = w.Store().Payload(w.ctx(), added.ID)
 		w.ok(err)
@@ -158,7 +158,7 @@ func exerciseAddDelivery(s suite) {
 		_, err = w.Store().Payload(w.ctx(), added.ID)
 		w.fails(err, store.ErrGone)
 		w.same("what waits", w.waiting().Deliveries, 0)
-		w.ok(w.Store().Check(w.ctx()))
+		w.ok(w.Store().Reconcile(w.ctx()))
 		w.fails(w.Store().AddDelivery(w.ctx(), project, j.ID, elsewhere(j, "https://late.example:443", at(4))), store.ErrGone)
 	})
 

@@ -49,8 +49,8 @@ func exerciseReplay(s suite) {
 		w.same("Claim", ids(w.claim(at(11), lane, 2)), []uuid.UUID{n.Job.ID})
 	})
 
-	s.promise("a replay may be born running", func(w *world) {
-		j := w.replay(w.died(at(0)), at(10), bornOn(w.node))
+	s.promise("a replay may be claimed on insert", func(w *world) {
+		j := w.replay(w.died(at(0)), at(10), claimedOn(w.node))
 		w.same("Settle", w.settle(j, completed(at(11), "hello")).Status, ringback.Completed)
 	})
 
@@ -107,7 +107,7 @@ func exerciseReplay(s suite) {
 		dead := w.died(at(0))
 		_, err := w.Store().Replay(w.ctx(), w.newJob(at(10), replayOf(dead), func(j *store.Job) { j.Project = "other" }))
 		w.fails(err, store.ErrNotFound)
-		w.retain(at(20 * day))
+		w.prune(at(20 * day))
 		w.replayFails(dead, at(20*day), store.ErrGone)
 		w.same("how many wait", w.waiting().Jobs, 1)
 	})

@@ -69,7 +69,7 @@ func exerciseSettle(s suite) {
 		w.same("decide's row", seen, running)
 	})
 
-	s.promise("a delivery may be born in flight, to be sent by whoever settled", func(w *world) {
+	s.promise("a delivery may be claimed on insert, to be sent by whoever settled", func(w *world) {
 		running := w.running(at(0))
 		o := notified(running, at(1))
 		o.Delivery.Node = w.node
@@ -362,7 +362,7 @@ func exerciseFences(s suite) {
 	})
 
 	s.promise("an unknown job cannot be settled", func(w *world) {
-		w.settleFenced(w.newJob(at(0), bornOn(w.node)).Job, completed(at(1), "hello"))
+		w.settleFenced(w.newJob(at(0), claimedOn(w.node)).Job, completed(at(1), "hello"))
 	})
 
 	s.promise("a job that ended while it waited cannot be settled by a former owner", func(w *world) {

@@ -2,7 +2,7 @@
 // the one contract that every store has to pass.
 //
 // [Exercise] runs it. Each sub-test is one promise in a fresh world, with the
-// promise as its name; the files bear the names of the moves, as they do in the
+// promise as its name; the files have the names of the moves, as they do in the
 // stores. Then come the named histories (histories.go), orders of events that
 // break a naive queue, and a random walk (walk.go) over all moves, by several nodes
 // that freeze, are swept and wake up, whose clocks are wrong, with crashes and the
@@ -27,7 +27,7 @@ import (
 )
 
 // Harness is one world: a store on stable storage that can crash. The function
-// that opens it registers with t.Cleanup what removes it; it must bear that
+// that opens it registers with t.Cleanup what removes it; it must allow that
 // the suite has closed the store before.
 type Harness interface {
 	// Store is the one that is open at the moment; it is another after a Crash.
@@ -42,7 +42,7 @@ type Harness interface {
 	// the next Sweep by another node takes it away. Of a node that has none it does
 	// nothing. But for this, leases last longer than any test.
 	TakeLease(node string)
-	// LeasesSurvive tells whether leases are still there after a Crash.
+	// LeasesSurvive reports whether leases are still there after a Crash.
 	LeasesSurvive() bool
 	// Plant writes a value into a column of a row, past all that the store checks: as an
 	// older version may have done, or somebody with an editor.
@@ -101,8 +101,8 @@ func Exercise(t *testing.T, open func(t testing.TB) Harness) {
 		{"list deliveries", exerciseListDeliveries},
 		{"list jobs by webhook", exerciseListByWebhook},
 		{"waiting", exerciseWaiting},
-		{"retain", exerciseRetain},
-		{"key", exerciseKey},
+		{"prune", exercisePrune},
+		{"signing key", exerciseSigningKey},
 		{"close", exerciseClose},
 		{"histories of attempts", exerciseHistories},
 		{"histories of lost commits", exerciseLostCommits},
@@ -160,7 +160,7 @@ func newWorld(t rapid.TB, outer testing.TB, h Harness) *world {
 // sound checks the counters, and closes the store.
 func (w *world) sound() {
 	w.Helper()
-	w.ok(w.Store().Check(w.ctx()))
+	w.ok(w.Store().Reconcile(w.ctx()))
 	w.ok(w.Store().Close())
 }
 

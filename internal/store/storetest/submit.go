@@ -41,8 +41,8 @@ func exerciseSubmit(s suite) {
 		w.same("Metadata", string(got.Metadata), string(n.Job.Metadata))
 	})
 
-	s.promise("a job that is born claimed is running, under fence 1", func(w *world) {
-		n := w.newJob(at(0), bornOn(w.node))
+	s.promise("a job that is claimed on insert is running, under fence 1", func(w *world) {
+		n := w.newJob(at(0), claimedOn(w.node))
 		got := w.submit(n)
 		w.same("Submit", got, n.Job)
 		w.same("Attempts", w.ledger(got.ID), []ringback.Attempt{{

@@ -76,7 +76,7 @@ func exerciseUnreadable(s suite) {
 			w.same("expired", faults, map[uuid.UUID]string{bad.ID: c.fault, good.ID: ""})
 			w.ok(w.Store().Erase(w.ctx(), project, bad.ID, at(7)))
 			for _, now := range []time.Time{at(30 * day), at(80 * day)} {
-				_, err := w.Store().Retain(w.ctx(), now, 10)
+				_, err := w.Store().Prune(w.ctx(), now, 10)
 				w.ok(err)
 			}
 			_, _, err = w.Store().Job(w.ctx(), project, bad.ID, 0)

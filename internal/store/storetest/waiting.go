@@ -90,7 +90,7 @@ func exerciseWaiting(s suite) {
 func (w *world) waits(want store.Waiting) {
 	w.Helper()
 	w.sameWaiting(w.waiting(), want)
-	w.ok(w.Store().Check(w.ctx()))
+	w.ok(w.Store().Reconcile(w.ctx()))
 	w.crash()
 	w.sameWaiting(w.waiting(), want)
 }

@@ -60,7 +60,7 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 func takeWalk(t *testing.T, r *scribe, h Harness) {
 	defer func() { _ = h.Store().Close() }() // also after a failure: the next walk is about to begin
 	w := &walk{
-		world: newWorld(r, t, h), t: r, m: newModel(), time: start, witness: newWitness(),
+		world: newWorld(r, t, h), t: r, m: newModel(), time: start, observer: newObserver(),
 		clocks: map[string]time.Duration{}, touched: map[uuid.UUID]bool{},
 	}
 	w.joined()
@@ -95,7 +95,7 @@ type walk struct {
 	*world
 	t *scribe
 	m *model
-	witness
+	observer
 
 	time   time.Time
 	known  []string                 // nodes, those that have lost their lease too, oldest first
@@ -126,7 +126,7 @@ func (w *walk) moves() []move {
 		{7, "submit", w.submitAny}, {1, "submit with a key that is taken", w.submitKnown},
 		{5, "claim", w.claimAny}, {5, "settle", w.settleAny}, {2, "settle as a zombie", w.settleZombie},
 		{2, "release", w.releaseAny}, {2, "cancel", w.cancelAny}, {1, "expire", w.expireAny},
-		{2, "replay", w.replayAny}, {2, "erase", w.eraseAny}, {1, "retain", w.retainAny},
+		{2, "replay", w.replayAny}, {2, "erase", w.eraseAny}, {1, "prune", w.pruneAny},
 		{4, "claim deliveries", w.claimDeliveriesAny}, {4, "settle delivery", w.settleDeliveryAny},
 		{2, "settle delivery as a zombie", w.settleDeliveryZombie}, {2, "release deliveries", w.releaseDeliveriesAny},
 		{1, "redeliver", w.redeliverAny}, {1, "erase delivery", w.eraseDeliveryAny}, {1, "expire deliveries", w.expireDeliveriesAny},
@@ -205,12 +205,12 @@ func (w *walk) repeatAny() { latest(w, w.repeats, "move to repeat").again() }
 
 func (w *walk) passTime(jumps ...time.Duration) { w.time = w.time.Add(one(w, jumps, "how much later")) }
 
-func (w *walk) retainAny() {
+func (w *walk) pruneAny() {
 	w.passTime(0, 31*24*time.Hour, 15*24*time.Hour, 2*time.Minute)
 	w.anybody()
 	over := w.jobs(func(j store.Job) bool { return j.Status.Terminal() && !j.ContentGone && !j.ContentUntil.After(w.now) })
-	w.retain(w.now)
-	w.m.retain(w.now)
+	w.prune(w.now)
+	w.m.prune(w.now)
 	for _, j := range over {
 		w.touched[j.row.ID] = true
 		got, _, err := w.Store().Job(w.ctx(), project, j.row.ID, 0)

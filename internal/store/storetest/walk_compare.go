@@ -18,7 +18,7 @@ func (w *walk) touchAll() {
 }
 
 // check compares all rows and counters with the model, and all else of the jobs
-// that were touched. Then the witness looks at them, who knows no model.
+// that were touched. Then the observer looks at them; it knows no model.
 func (w *walk) check() {
 	w.Helper()
 	rows := w.list(store.Query{Project: project, Limit: 100})

@@ -135,7 +135,7 @@ func (w *walk) settleDeliveryZombie() {
 	w.sayf("was fenced off from the webhook of %s", nameOf(zombie.job))
 }
 
-// inFlight tells whether the delivery of a claim is in flight, under whatever fence.
+// inFlight reports whether the delivery of a claim is in flight, under whatever fence.
 func (w *walk) inFlight(c claim) bool {
 	d := w.m.deliveries[c.ID]
 	return d != nil && d.row.InFlight

@@ -91,7 +91,7 @@ func (w *walk) anyOptions(j *store.Job) {
 	}
 	switch w.number(1, 4, "when") {
 	case 1:
-		bornOn(w.node)(j) // also where it has no lease
+		claimedOn(w.node)(j) // also where it has no lease
 	case 2:
 		j.RunAt = w.now.Add(time.Duration(w.number(1, 100, "seconds until run_at")) * time.Second)
 	default:
@@ -118,7 +118,7 @@ func (w *walk) replayAny() {
 		w.fails(err, store.ErrReplayed)
 		w.sameRow(got, last.row)
 	default:
-		w.same("whether it may be born", noLease, false)
+		w.same("whether it may start", noLease, false)
 		w.ok(err)
 		w.sameRow(got, n.Job)
 		old.row.ReplayedBy = n.Job.ID
@@ -269,7 +269,7 @@ func (w *walk) settleZombie() {
 	w.sayf("was fenced off from %s", nameOf(zombie.ID))
 }
 
-// runs tells whether the job of a claim is running, under whatever fence.
+// runs reports whether the job of a claim is running, under whatever fence.
 func (w *walk) runs(c claim) bool {
 	j := w.m.jobs[c.ID]
 	return j != nil && isRunning(j.row)
@@ -279,7 +279,7 @@ func (w *walk) runs(c claim) bool {
 func (w *walk) anyOutcome() store.Decide {
 	kind := one(w, []string{"answer", "another answer", "failure", "retry", "refusal", "release", "uncertain", "next model"}, "outcome")
 	again := w.now.Add(time.Duration(w.number(0, 100, "seconds until the next attempt")) * time.Second)
-	partial, log, node, now := w.oneIn(2, "with a partial"), w.oneIn(2, "with a log"), w.bornFor(2), w.now
+	partial, log, node, now := w.oneIn(2, "with a partial"), w.oneIn(2, "with a log"), w.sentBy(2), w.now
 	return func(j store.Job) store.Outcome {
 		var o store.Outcome
 		switch {
@@ -314,8 +314,8 @@ func (w *walk) anyOutcome() store.Decide {
 	}
 }
 
-// bornFor is who sends the webhook at once, if anybody does.
-func (w *walk) bornFor(oneIn int) string {
+// sentBy is who sends the webhook at once, if anybody does.
+func (w *walk) sentBy(oneIn int) string {
 	if w.oneIn(oneIn, "with its webhook in flight") {
 		return w.node
 	}
@@ -347,7 +347,7 @@ func afterCrash(now time.Time, node string) store.Decide {
 func (w *walk) cancelAny() {
 	j := latest(w, w.jobs(anyJob), "job")
 	w.claimer()
-	node := w.bornFor(3)
+	node := w.sentBy(3)
 	decide := func(j store.Job) store.Outcome { return notifying(j, cancelled(w.now)(j), node) }
 	got, err := w.Store().Cancel(w.ctx(), project, j.row.ID, decide)
 	if j.row.Status.Terminal() && j.row.Status != ringback.Cancelled {
@@ -377,7 +377,7 @@ func (w *walk) cancelAny() {
 func (w *walk) expireAny() {
 	w.passTime(0, 11*time.Minute, 2*time.Hour)
 	w.claimer()
-	limit, node := w.number(1, 4, "limit"), w.bornFor(3)
+	limit, node := w.number(1, 4, "limit"), w.sentBy(3)
 	over := w.jobs(func(j store.Job) bool { return j.Status == ringback.Queued && !j.EndBy.After(w.now) })
 	decide := func(j store.Job) store.Outcome { return notifying(j, expired(w.now)(j), node) }
 	got, err := w.Store().Expire(w.ctx(), w.now, limit, decide)

@@ -96,7 +96,7 @@ func (w *walk) leaveAny() {
 // sweepAny lets a node sweep, which may not have a lease itself.
 func (w *walk) sweepAny() {
 	w.claimer()
-	w.sweepSome(w.number(1, 4, "limit"), w.bornFor(3))
+	w.sweepSome(w.number(1, 4, "limit"), w.sentBy(3))
 }
 
 // sweepSome frees at most limit of what is claimed by those without a lease, and
@@ -125,13 +125,13 @@ func (w *walk) sweepSome(limit int, node string) (more bool) {
 	return more
 }
 
-// isLost tells whether what a node has claimed is not its own any more.
+// isLost reports whether what a node has claimed is not its own any more.
 func (w *walk) isLost(node string) bool {
 	_, has := w.m.leases[node]
 	return !has
 }
 
-// refused tells whether a move was refused since one of the jobs was to end with a
+// refused reports whether a move was refused since one of the jobs was to end with a
 // webhook in flight on a node without a lease.
 func (w *walk) refused(err error, jobs []*modelJob, decide store.Decide) bool {
 	w.Helper()

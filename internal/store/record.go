@@ -8,24 +8,24 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Whole is a job with all that belongs to it, as one store hands it to another.
-type Whole struct {
+// Record is a job with all that belongs to it, as one store hands it to another.
+type Record struct {
 	Job        Job
 	Attempts   []ringback.Attempt // those that have ended, oldest first
-	Deliveries []WholeDelivery
+	Deliveries []RecordDelivery
 	Bodies     []Body // of the job and of its deliveries
 }
 
-// WholeDelivery is a delivery with its tries.
-type WholeDelivery struct {
+// RecordDelivery is a delivery with its tries.
+type RecordDelivery struct {
 	Delivery
 
 	DueAt time.Time // zero when it is not to be sent: in flight, or ended
-	Tries []WholeTry
+	Tries []RecordTry
 }
 
-// WholeTry is a try that has ended, with the fence of its claim.
-type WholeTry struct {
+// RecordTry is a try that has ended, with the fence of its claim.
+type RecordTry struct {
 	Fence int64
 	ringback.Try
 }
@@ -38,8 +38,8 @@ type Body struct {
 	Blob
 }
 
-// Amount counts the rows of a store.
-type Amount struct {
+// Counts counts the rows of a store.
+type Counts struct {
 	Jobs       int64 `json:"jobs"`
 	Attempts   int64 `json:"attempts"`
 	Deliveries int64 `json:"deliveries"`
@@ -47,8 +47,8 @@ type Amount struct {
 	Bodies     int64 `json:"bodies"`
 }
 
-// AmountOf counts what belongs to some jobs, and them.
-func AmountOf(jobs []Whole) (a Amount) {
+// CountsOf counts what belongs to some jobs, and them.
+func CountsOf(jobs []Record) (a Counts) {
 	for i := range jobs {
 		w := &jobs[i]
 		a.Jobs++

@@ -11,11 +11,11 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// maxCheck is how many rows Check counts; with more it compares nothing.
-const maxCheck = 20_000
+// maxReconcile is how many rows Reconcile counts; with more it compares nothing.
+const maxReconcile = 20_000
 
-// Check implements store.Keeper. It also tidies up after writers that are gone.
-func (s *Store) Check(ctx context.Context) error {
+// Reconcile implements store.Maintenance. It also tidies up after writers that are gone.
+func (s *Store) Reconcile(ctx context.Context) error {
 	if err := s.tidy(ctx); err != nil {
 		return fmt.Errorf("tidy the counters: %w", err)
 	}
@@ -23,10 +23,10 @@ func (s *Store) Check(ctx context.Context) error {
 	rows := 0
 	err := s.read(ctx, askCounts(counted), question{`SELECT
 		(SELECT count(*) FROM (SELECT 1 FROM ringback.jobs WHERE status = 0 LIMIT $1) a) +
-		(SELECT count(*) FROM (SELECT 1 FROM ringback.deliveries WHERE due_at IS NOT NULL LIMIT $1) b)`, []any{maxCheck}, func(r pgx.Rows) error {
+		(SELECT count(*) FROM (SELECT 1 FROM ringback.deliveries WHERE due_at IS NOT NULL LIMIT $1) b)`, []any{maxReconcile}, func(r pgx.Rows) error {
 		return r.Scan(&rows)
 	}})
-	if err != nil || rows >= maxCheck {
+	if err != nil || rows >= maxReconcile {
 		return err
 	}
 	// Both are read in one state of the database, so they must agree.

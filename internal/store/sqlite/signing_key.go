@@ -10,12 +10,12 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Key implements store.Keeper.
-func (s *Store) Key(ctx context.Context) ([]byte, error) {
-	key, err := s.StoredKey(ctx)
+// SigningKey implements store.Maintenance.
+func (s *Store) SigningKey(ctx context.Context) ([]byte, error) {
+	key, err := s.StoredSigningKey(ctx)
 	if err == nil && key == nil {
-		if err = s.makeKey(ctx); err == nil {
-			key, err = s.StoredKey(ctx)
+		if err = s.makeSigningKey(ctx); err == nil {
+			key, err = s.StoredSigningKey(ctx)
 		}
 	}
 	if err != nil {
@@ -24,8 +24,8 @@ func (s *Store) Key(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-// StoredKey is Key where one was made, else nil: it makes none.
-func (s *Store) StoredKey(ctx context.Context) (key []byte, err error) {
+// StoredSigningKey is SigningKey where one was made, else nil: it makes none.
+func (s *Store) StoredSigningKey(ctx context.Context) (key []byte, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		return q.row(`SELECT value FROM secrets WHERE name = 'key'`).Scan(&key)
 	})
@@ -35,9 +35,9 @@ func (s *Store) StoredKey(ctx context.Context) (key []byte, err error) {
 	return key, err
 }
 
-// makeKey stores a key, unless another caller has.
-func (s *Store) makeKey(ctx context.Context) error {
-	key := store.NewKey()
+// makeSigningKey stores a key, unless another caller has.
+func (s *Store) makeSigningKey(ctx context.Context) error {
+	key := store.NewSigningKey()
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {

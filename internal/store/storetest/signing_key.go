@@ -7,10 +7,10 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-func exerciseKey(s suite) {
+func exerciseSigningKey(s suite) {
 	s.promise("the key is made once, and survives a crash", func(w *world) {
 		key := w.key()
-		w.same("length", len(key), store.KeyBytes)
+		w.same("length", len(key), store.SigningKeyBytes)
 		w.same("made by chance", bytes.Equal(key, make([]byte, len(key))), false)
 		w.same("Key again", w.key(), key)
 		w.crash()
@@ -22,7 +22,7 @@ func exerciseKey(s suite) {
 		errs := make([]error, len(keys))
 		var asking sync.WaitGroup
 		for i := range keys {
-			asking.Go(func() { keys[i], errs[i] = w.Store().Key(w.ctx()) })
+			asking.Go(func() { keys[i], errs[i] = w.Store().SigningKey(w.ctx()) })
 		}
 		asking.Wait()
 		for i := range keys {
@@ -47,7 +47,7 @@ func exerciseKey(s suite) {
 
 func (w *world) key() []byte {
 	w.Helper()
-	key, err := w.Store().Key(w.ctx())
+	key, err := w.Store().SigningKey(w.ctx())
 	w.ok(err)
 	return key
 }

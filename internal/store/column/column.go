@@ -1,7 +1,7 @@
 // Package cell says how values lie in the cells of tables, the same in both
 // stores: so rows can be carried from one to the other, and a query that is written
 // for one reads the same in the other.
-package cell
+package column
 
 import (
 	"encoding/json"

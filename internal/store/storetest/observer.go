@@ -9,10 +9,10 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// witness remembers what was seen of the store, and holds it to the promises.
+// observer remembers what was seen of the store, and holds it to the promises.
 // It knows no rule of the model: an error that model and store share does not
 // escape it.
-type witness struct {
+type observer struct {
 	ends     map[uuid.UUID]store.Job
 	ledgers  map[uuid.UUID][]ringback.Attempt
 	payloads map[uuid.UUID]string
@@ -20,12 +20,12 @@ type witness struct {
 	claims   map[store.Ref]bool
 }
 
-func newWitness() witness {
-	return witness{map[uuid.UUID]store.Job{}, map[uuid.UUID][]ringback.Attempt{}, map[uuid.UUID]string{}, map[uuid.UUID]bool{}, map[store.Ref]bool{}}
+func newObserver() observer {
+	return observer{map[uuid.UUID]store.Job{}, map[uuid.UUID][]ringback.Attempt{}, map[uuid.UUID]string{}, map[uuid.UUID]bool{}, map[store.Ref]bool{}}
 }
 
 // sawJob: P2, a terminal job never changes.
-func (s *witness) sawJob(w *world, j store.Job) {
+func (s *observer) sawJob(w *world, j store.Job) {
 	w.Helper()
 	s.jobs[j.ID] = true
 	before, ended := s.ends[j.ID]
@@ -44,7 +44,7 @@ func (s *witness) sawJob(w *world, j store.Job) {
 
 // sawClaim: P6, no two are given the same claim, not one after the other either:
 // whoever has lost it could settle in the name of the next.
-func (s *witness) sawClaim(w *world, ref store.Ref) {
+func (s *observer) sawClaim(w *world, ref store.Ref) {
 	w.Helper()
 	if s.claims[ref] {
 		w.Fatalf("%s was claimed twice under fence %d", ref.ID, ref.Fence)
@@ -53,7 +53,7 @@ func (s *witness) sawClaim(w *world, ref store.Ref) {
 }
 
 // sawEnd: P2, every job that was accepted has ended.
-func (s *witness) sawEnd(w *world) {
+func (s *observer) sawEnd(w *world) {
 	w.Helper()
 	for id := range s.jobs {
 		if _, ended := s.ends[id]; !ended {
@@ -64,7 +64,7 @@ func (s *witness) sawEnd(w *world) {
 
 // sawLedger: P4, the provider is called again only after an attempt that says
 // why; numbers grow; what is written stays; P3, an end closes the ledger.
-func (s *witness) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
+func (s *observer) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 	w.Helper()
 	again := []ringback.AttemptOutcome{ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptReleased, ringback.AttemptUncertain}
 	var ended []ringback.Attempt
@@ -97,7 +97,7 @@ func (s *witness) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 }
 
 // sawDeliveries: P3, the end and the webhook that was wanted come together.
-func (s *witness) sawDeliveries(w *world, j store.Job, ds []store.Delivery) {
+func (s *observer) sawDeliveries(w *world, j store.Job, ds []store.Delivery) {
 	w.Helper()
 	var got, want []ringback.EventType
 	for _, d := range ds {
@@ -110,7 +110,7 @@ func (s *witness) sawDeliveries(w *world, j store.Job, ds []store.Delivery) {
 }
 
 // sawPayload: P5, the bytes are the same on every try.
-func (s *witness) sawPayload(w *world, id uuid.UUID, body []byte) {
+func (s *observer) sawPayload(w *world, id uuid.UUID, body []byte) {
 	w.Helper()
 	if before, seen := s.payloads[id]; seen {
 		w.same("the bytes of a webhook", string(body), before)

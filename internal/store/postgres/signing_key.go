@@ -10,11 +10,11 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Key implements store.Keeper.
-func (s *Store) Key(ctx context.Context) ([]byte, error) {
+// SigningKey implements store.Maintenance.
+func (s *Store) SigningKey(ctx context.Context) ([]byte, error) {
 	key, err := s.readKey(ctx)
 	if err == nil && key == nil {
-		if err = s.makeKey(ctx); err == nil {
+		if err = s.makeSigningKey(ctx); err == nil {
 			key, err = s.readKey(ctx)
 		}
 	}
@@ -35,9 +35,9 @@ func (s *Store) readKey(ctx context.Context) (key []byte, err error) {
 
 const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1) ON CONFLICT (name) DO NOTHING`
 
-// makeKey stores a key, unless another node has.
-func (s *Store) makeKey(ctx context.Context) error {
-	key := store.NewKey()
+// makeSigningKey stores a key, unless another node has.
+func (s *Store) makeSigningKey(ctx context.Context) error {
+	key := store.NewSigningKey()
 	return s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: rowBytes,
 		Run: func(t *tx) error {

@@ -9,28 +9,28 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-func exerciseRetain(s suite) {
+func exercisePrune(s suite) {
 	s.promise("content goes at its time, not before; the row answers for 30 days more", func(w *world) {
 		j := w.running(at(0), withKey("key", "hash"))
 		ended := w.settle(j, completed(at(10), "hello"))
 		w.same("ContentUntil", ended.ContentUntil, at(10+day))
-		w.retain(at(10 + day).Add(-time.Millisecond))
+		w.prune(at(10 + day).Add(-time.Millisecond))
 		w.same("Job before", w.read(j.ID), ended)
 
-		w.retain(at(10 + day))
+		w.prune(at(10 + day))
 		gone := w.gone(j.ID)
 		w.same("what remains", remains(gone), remains(ended))
 		w.same("RowUntil", gone.RowUntil, at(10+day).Add(store.RowTTL))
 
-		w.retain(gone.RowUntil.Add(-time.Millisecond))
+		w.prune(gone.RowUntil.Add(-time.Millisecond))
 		w.same("Job before the row's end", w.gone(j.ID), gone)
-		w.retain(gone.RowUntil)
+		w.prune(gone.RowUntil)
 		w.notFound(j.ID)
 	})
 
 	s.promise("a job that has not ended is kept for ever", func(w *world) {
 		running, waiting := w.running(at(0)), w.submitNew(at(0))
-		w.retain(at(1000 * day))
+		w.prune(at(1000 * day))
 		w.same("the running one", w.read(running.ID), running)
 		w.same("the waiting one", w.read(waiting.ID), waiting)
 		w.same("its request", string(w.content(waiting.ID).Request), string(requestOf(waiting)))
@@ -41,7 +41,7 @@ func exerciseRetain(s suite) {
 			w.settle(w.running(at(i)), completed(at(i), "hello"))
 		}
 		for _, want := range []int{2, 2, 1, 0} {
-			got, err := w.Store().Retain(w.ctx(), at(2*day), 2)
+			got, err := w.Store().Prune(w.ctx(), at(2*day), 2)
 			w.ok(err)
 			w.same("touched", got, want)
 		}
@@ -49,32 +49,32 @@ func exerciseRetain(s suite) {
 
 	s.promise("an idempotency key lives as long as the row", func(w *world) {
 		first := w.settle(w.running(at(0), withKey("key", "hash")), completed(at(0), "hello"))
-		w.retain(at(2 * day))
+		w.prune(at(2 * day))
 		got, replayed, err := w.Store().Submit(w.ctx(), w.newJob(at(2*day), withKey("key", "hash")))
 		w.ok(err)
 		w.same("replayed", replayed, true)
 		w.same("Submit", got.ID, first.ID)
 		_, _, err = w.Store().Submit(w.ctx(), w.newJob(at(2*day), withKey("key", "another")))
 		w.fails(err, store.ErrMismatch)
-		w.retain(at(40 * day))
+		w.prune(at(40 * day))
 		w.submitNew(at(40*day), withKey("key", "another"))
 	})
 
-	exerciseRetainDeliveries(s)
-	exerciseRetainDeadLetters(s)
+	exercisePruneDeliveries(s)
+	exercisePruneDeadLetters(s)
 }
 
-func exerciseRetainDeliveries(s suite) {
+func exercisePruneDeliveries(s suite) {
 	s.promise("content stays while its delivery is pending", func(w *world) {
 		j := w.delivering(at(0))
-		w.retain(at(3 * day))
+		w.prune(at(3 * day))
 		w.same("Answer", string(w.content(j.ID).Answer), "hello")
 		d := w.claimDelivery(at(3 * day))
-		w.retain(at(4 * day))
+		w.prune(at(4 * day))
 		_, err := w.Store().Payload(w.ctx(), d.ID)
 		w.ok(err)
 		w.settleDelivery(d, delivered(at(4*day+1)))
-		w.retain(at(5 * day))
+		w.prune(at(5 * day))
 		w.gone(j.ID)
 	})
 
@@ -94,9 +94,9 @@ func exerciseRetainDeliveries(s suite) {
 		j := w.delivering(at(0))
 		d := w.settleDelivery(w.claimDelivery(at(1)), delivered(at(1)))
 		w.redeliver(d.ID, at(day-1))
-		w.retain(at(2 * day))
+		w.prune(at(2 * day))
 		d = w.claimDelivery(at(2 * day))
-		w.retain(at(3 * day))
+		w.prune(at(3 * day))
 		p, err := w.Store().Payload(w.ctx(), d.ID)
 		w.ok(err)
 		w.same("Body", string(p.Body), string(webhookOf(j, ringback.Completed, at(0))))
@@ -105,14 +105,14 @@ func exerciseRetainDeliveries(s suite) {
 	s.promise("a webhook goes with its job's content", func(w *world) {
 		j := w.delivering(at(0))
 		d := w.settleDelivery(w.claimDelivery(at(1)), delivered(at(1)))
-		w.retain(at(2 * day))
+		w.prune(at(2 * day))
 		w.gone(j.ID)
 		_, err := w.Store().Payload(w.ctx(), d.ID)
 		w.fails(err, store.ErrGone)
 		w.fails(w.Store().Redeliver(w.ctx(), project, d.ID, store.Redelivery{Now: at(2 * day)}), store.ErrGone)
 		w.same("ClaimDeliveries", w.claimDeliveries(at(3*day), 1), []store.Delivery(nil))
 
-		w.retain(at(40 * day))
+		w.prune(at(40 * day))
 		w.notFound(j.ID)
 		_, err = w.Store().Payload(w.ctx(), d.ID)
 		w.fails(err, store.ErrNotFound)
@@ -127,7 +127,7 @@ func exerciseRetainDeliveries(s suite) {
 		for _, d := range w.claimDeliveries(at(1), 2) {
 			w.settleDelivery(d, delivered(at(1)))
 		}
-		w.retain(at(100))
+		w.prune(at(100))
 		w.gone(short.ID)
 		d, tries := w.delivery(long.ID)
 		w.same("tries", tries, []ringback.Try{numbered(1, "schedule", delivered(at(1)).Try)})
@@ -137,13 +137,13 @@ func exerciseRetainDeliveries(s suite) {
 	})
 }
 
-func exerciseRetainDeadLetters(s suite) {
+func exercisePruneDeadLetters(s suite) {
 	s.promise("a failed job is kept as a dead letter, 14 days", func(w *world) {
 		j := w.running(at(0))
 		w.settle(j, failed(at(1)))
-		w.retain(at(1 + 14*day - 1))
+		w.prune(at(1 + 14*day - 1))
 		w.read(j.ID)
-		w.retain(at(1 + 14*day))
+		w.prune(at(1 + 14*day))
 		w.gone(j.ID)
 	})
 
@@ -166,20 +166,20 @@ func exerciseRetainDeadLetters(s suite) {
 	})
 }
 
-// retain deletes until nothing is left to be deleted at that time.
-func (w *world) retain(now time.Time) {
+// prune deletes until nothing is left to be deleted at that time.
+func (w *world) prune(now time.Time) {
 	w.Helper()
 	for range 1000 {
-		n, err := w.Store().Retain(w.ctx(), now, 3)
+		n, err := w.Store().Prune(w.ctx(), now, 3)
 		w.ok(err)
 		if n > 3 {
-			w.Fatalf("Retain: got %d, want at most 3", n)
+			w.Fatalf("Prune: got %d, want at most 3", n)
 		}
 		if n == 0 {
 			return
 		}
 	}
-	w.Fatalf("Retain does not come to an end")
+	w.Fatalf("Prune does not come to an end")
 }
 
 // gone wants a job without content, and gives what is left of its row.

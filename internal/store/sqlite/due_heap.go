@@ -2,13 +2,13 @@ package sqlite
 
 import "container/heap"
 
-// head is a count, and a time that is no later than the first of those counted is due.
-type head struct {
+// bucket is a count, and a time that is no later than the first of those counted is due.
+type bucket struct {
 	count int
 	due   int64
 }
 
-func (h head) add(n int, due int64) head {
+func (h bucket) add(n int, due int64) bucket {
 	if h.count == 0 || due < h.due {
 		h.due = due
 	}
@@ -16,53 +16,53 @@ func (h head) add(n int, due int64) head {
 	return h
 }
 
-// covers tells whether h leads to everything that is stored.
-func (h head) covers(stored head) bool {
+// covers reports whether h leads to everything that is stored.
+func (h bucket) covers(stored bucket) bool {
 	return h.count == stored.count && (h.count == 0 || h.due <= stored.due)
 }
 
-// agenda knows where something waits, and where it is due first: those that are
+// dueHeap knows where something waits, and where it is due first: those that are
 // due are found without looking at the others, of which there may be 100,000.
-type agenda[K comparable] struct {
+type dueHeap[K comparable] struct {
 	entries map[K]*entry[K]
 	order   byDue[K]
 }
 
 type entry[K comparable] struct {
 	key K
-	head
+	bucket
 	index int // in order
 }
 
-func newAgenda[K comparable]() *agenda[K] { return &agenda[K]{entries: map[K]*entry[K]{}} }
+func newDueHeap[K comparable]() *dueHeap[K] { return &dueHeap[K]{entries: map[K]*entry[K]{}} }
 
-// get gives the zero head where nothing waits.
-func (a *agenda[K]) get(k K) head {
+// get gives the zero bucket where nothing waits.
+func (a *dueHeap[K]) get(k K) bucket {
 	if e := a.entries[k]; e != nil {
-		return e.head
+		return e.bucket
 	}
-	return head{}
+	return bucket{}
 }
 
-// put keeps the agenda free of keys where nothing waits.
-func (a *agenda[K]) put(k K, h head) {
+// put keeps the dueHeap free of keys where nothing waits.
+func (a *dueHeap[K]) put(k K, h bucket) {
 	e := a.entries[k]
 	switch {
 	case e == nil && h.count > 0:
-		e = &entry[K]{key: k, head: h}
+		e = &entry[K]{key: k, bucket: h}
 		a.entries[k] = e
 		heap.Push(&a.order, e)
 	case e != nil && h.count <= 0:
 		heap.Remove(&a.order, e.index)
 		delete(a.entries, k)
 	case e != nil:
-		e.head = h
+		e.bucket = h
 		heap.Fix(&a.order, e.index)
 	}
 }
 
 // due gives what is due, and the first time after that; 0 if there is none.
-func (a *agenda[K]) due(now int64) (due []*entry[K], next int64) {
+func (a *dueHeap[K]) due(now int64) (due []*entry[K], next int64) {
 	// Below an entry that is not due, none is.
 	look := []int{0}
 	for len(look) > 0 {
@@ -84,10 +84,10 @@ func (a *agenda[K]) due(now int64) (due []*entry[K], next int64) {
 	return due, next
 }
 
-// covers tells whether a leads to everything that is in stored.
-func (a *agenda[K]) covers(stored *agenda[K]) bool {
+// covers reports whether a leads to everything that is in stored.
+func (a *dueHeap[K]) covers(stored *dueHeap[K]) bool {
 	for k, e := range stored.entries {
-		if !a.get(k).covers(e.head) {
+		if !a.get(k).covers(e.bucket) {
 			return false
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -20,8 +20,8 @@ const freePages = 1024
 // pending, is left alone.
 const recheck = time.Hour
 
-// Retain implements store.Keeper.
-func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, err error) {
+// Prune implements store.Maintenance.
+func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
@@ -38,7 +38,7 @@ func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, er
 		},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("retain: %w", err)
+		return 0, fmt.Errorf("prune: %w", err)
 	}
 	return n, nil
 }
@@ -57,7 +57,7 @@ func vacuum(t *tx) error {
 func (s *Store) dropContent(t *tx, now time.Time, limit int) (int, error) {
 	ids, err := selectIDs(t, `
 		SELECT id FROM jobs WHERE status >= 2 AND content_gone = 0 AND content_until <= ?
-		ORDER BY content_until LIMIT ?`, cell.MS(now), limit)
+		ORDER BY content_until LIMIT ?`, column.MS(now), limit)
 	if err != nil {
 		return 0, err
 	}
@@ -80,7 +80,7 @@ func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 		return err
 	}
 	if open > 0 {
-		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, cell.MS(now.Add(recheck)), id[:])
+		_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ?`, column.MS(now.Add(recheck)), id[:])
 		return err
 	}
 	return s.dropContentOf(t, id, now)
@@ -102,7 +102,7 @@ func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
 		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '',
 			usage = CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage ELSE '' END,
-			answer_model = CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END WHERE id = ?`, []any{cell.MS(now.Add(store.RowTTL)), job}},
+			answer_model = CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END WHERE id = ?`, []any{column.MS(now.Add(store.RowTTL)), job}},
 	})
 }
 
@@ -122,7 +122,7 @@ func execAll(t *tx, statements []statement) error {
 
 // dropRows deletes all that is left of jobs whose row has had its time.
 func dropRows(t *tx, now time.Time, limit int) (int, error) {
-	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, cell.MS(now), limit)
+	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, column.MS(now), limit)
 	if err != nil {
 		return 0, err
 	}

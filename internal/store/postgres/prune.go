@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/store/cell"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -17,38 +17,38 @@ import (
 // pending, is left alone.
 const recheck = time.Hour
 
-// Retain implements store.Keeper. What another process deletes at this moment is
+// Prune implements store.Maintenance. What another process deletes at this moment is
 // left to it.
-func (s *Store) Retain(ctx context.Context, now time.Time, limit int) (n int, err error) {
+func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	err = s.write(ctx, groupcommit.Write[*tx]{
 		Bytes: limit * rowBytes,
 		Run: func(t *tx) error {
-			content, err := t.retainContent(now, limit)
+			content, err := t.pruneContent(now, limit)
 			if err != nil {
 				return err
 			}
-			rows, err := t.retainRows(now, limit-content)
+			rows, err := t.pruneRows(now, limit-content)
 			if err != nil {
 				return err
 			}
 			n = content + rows
 			if n < limit {
-				return t.retainUploads(limit)
+				return t.pruneUploads(limit)
 			}
 			return nil
 		},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("retain: %w", err)
+		return 0, fmt.Errorf("prune: %w", err)
 	}
 	return n, nil
 }
 
-// retainContent deletes the content of jobs whose time is over, unless a delivery
+// pruneContent deletes the content of jobs whose time is over, unless a delivery
 // is still to be sent.
-func (t *tx) retainContent(now time.Time, limit int) (int, error) {
+func (t *tx) pruneContent(now time.Time, limit int) (int, error) {
 	over, err := t.lockIDs(`t.status >= 2 AND NOT t.content_gone AND t.content_until <= $1`,
-		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(now), limit)
+		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(now), limit)
 	if err != nil || len(over) == 0 {
 		return 0, err
 	}
@@ -68,7 +68,7 @@ func (t *tx) retainContent(now time.Time, limit int) (int, error) {
 			closed = append(closed, id)
 			continue
 		}
-		t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1`, id, cell.MS(now.Add(recheck)))
+		t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1`, id, column.MS(now.Add(recheck)))
 	}
 	return len(over), t.dropContent(closed, now)
 }
@@ -120,7 +120,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	t.exec(`UPDATE ringback.attempts SET error = '' WHERE job = ANY ($1) AND error <> ''`, args[0])
 	t.exec(`DELETE FROM ringback.bodies WHERE owner = ANY ($1)`, args[0])
 	t.exec(`UPDATE ringback.jobs SET content_gone = true, row_until = $2, metadata = '{}', options = '{}', error = '' WHERE id = ANY ($1)`,
-		args[0], cell.MS(now.Add(store.RowTTL)))
+		args[0], column.MS(now.Add(store.RowTTL)))
 	for _, id := range jobs {
 		delete(t.jobs, id)
 	}
@@ -128,9 +128,9 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	return nil
 }
 
-// retainRows deletes all that is left of jobs whose row has had its time.
-func (t *tx) retainRows(now time.Time, limit int) (int, error) {
-	over, err := t.lockIDs(`t.content_gone AND t.row_until <= $1`, "ORDER BY t.row_until LIMIT $2 FOR UPDATE SKIP LOCKED", cell.MS(now), limit)
+// pruneRows deletes all that is left of jobs whose row has had its time.
+func (t *tx) pruneRows(now time.Time, limit int) (int, error) {
+	over, err := t.lockIDs(`t.content_gone AND t.row_until <= $1`, "ORDER BY t.row_until LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(now), limit)
 	if err != nil || len(over) == 0 {
 		return 0, err
 	}
