@@ -87,7 +87,7 @@ func TestWithoutAKeyOnlyALoopbackHostIsServed(t *testing.T) {
 	}
 }
 
-func TestAKeyIsAskedForEverywhereButAtTheHealthDoors(t *testing.T) {
+func TestAKeyIsAskedForEverywhereButAtTheHealthRoutes(t *testing.T) {
 	t.Parallel()
 	s := gate(t, Config{APIKey: "secret-key"})
 	for _, target := range []string{"/api/jobs", "/api/generate", "/", "/metrics", "/api/jobs/x/attempts", "//healthz"} {

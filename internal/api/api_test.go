@@ -359,7 +359,7 @@ func TestABodyOfUnknownLengthIsRefusedWhileItComes(t *testing.T) {
 	}
 }
 
-func TestAKeyOpensTheDoor(t *testing.T) {
+func TestAKeyOpensTheAPI(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{api: api.Config{APIKey: "k-1"}})
 	if got := w.do("POST", "/api/generate", `{"prompt":"Hi","events":[]}`); got.StatusCode != http.StatusUnauthorized {

@@ -73,7 +73,7 @@ type bodyReader struct {
 // use for it, also after an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	b := &bodyReader{
-		in: r.Body, most: min(s.maxBody, s.door.Largest()/bodyCost), budget: s.door, grant: s.door.Grant(), full: s.node.NoRoomForBody,
+		in: r.Body, most: min(s.maxBody, s.bodies.Largest()/bodyCost), budget: s.bodies, grant: s.bodies.Grant(), full: s.node.NoRoomForBody,
 		deadline: http.NewResponseController(w).SetReadDeadline,
 		grace:    s.bodyGrace, start: time.Now(),
 	}

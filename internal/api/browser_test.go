@@ -48,14 +48,14 @@ func browse(chromium context.Context, t *testing.T) *browser {
 }
 
 // listen hears events until the tab is closed.
-func listen[E any](b *browser, listening *sync.WaitGroup, events iter.Seq2[E, error], hear func(E)) {
+func listen[E any](b *browser, listening *sync.WaitGroup, events iter.Seq2[E, error], receive func(E)) {
 	listening.Go(func() {
 		for e, err := range events {
 			if err != nil {
 				return
 			}
 			b.mu.Lock()
-			hear(e)
+			receive(e)
 			b.mu.Unlock()
 		}
 	})

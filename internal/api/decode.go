@@ -25,7 +25,7 @@ var errUnknownField = errors.New("unknown field")
 func decode[T any](body []byte, read readField[T]) (*T, error) {
 	into := new(T)
 	if len(bytes.TrimSpace(body)) == 0 {
-		return into, nil // as {}: the door says which fields it misses
+		return into, nil // as {}: the handler says which fields it misses
 	}
 	members, err := parseObject(body)
 	if err != nil {
@@ -67,7 +67,7 @@ func jsonNames(t reflect.Type) []string {
 	return names
 }
 
-// nothing is the body of a door that wants none.
+// nothing is the body of a handler that wants none.
 type nothing struct{}
 
 func readNothing(*nothing, string, value) error { return errUnknownField }

@@ -1,4 +1,4 @@
-// Package api is the door: HTTP in, calls of the node behind it, JSON out.
+// Package api serves HTTP: requests in, calls of the node behind it, JSON out.
 //
 // It judges the form of a request and nothing else: who asks, whether the route
 // exists, whether the body is JSON with known fields of the right types. What a
@@ -15,13 +15,13 @@
 //	query   400                   known parameters, each once      query.go
 //	body    415, 413, 503         read under the memory budget     body.go
 //	decode  400                   strict, names the field          decode.go, scan.go
-//	serve                         a file for each door             generate.go, …
+//	serve                         a file for each handler          generate.go, …
 //	answer                        JSON, or the error's             handle.go, errors.go
 //	stream                        in its place: SSE, WebSocket     stream.go, websocket.go
 //
 // # Invariants
 //
-//   - A door returns a reply or an error; it never writes to the client. Only what a
+//   - A handler returns a reply or an error; it never writes to the client. Only what a
 //     reply gives to stream does, once nothing can be refused any more. One table maps
 //     errors to status codes, and one place logs the internal ones.
 //   - A reader of a stream costs only itself: what is written to it has a deadline, and

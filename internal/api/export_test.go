@@ -11,7 +11,7 @@ var LogTo = logTo
 // PanicOverLarge has a server panic over what is large: an answer of 64 KiB, say.
 func (s *Server) PanicOverLarge() {
 	s.reserve = func(bytes int64) (func(), error) {
-		if bytes >= 2*batchBytes {
+		if bytes >= 2*chunkBytes {
 			panic("this is large")
 		}
 		return func() {}, nil

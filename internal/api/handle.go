@@ -19,7 +19,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// A call is a request that has been let in, as a door sees it.
+// A call is a request that has been let in, as a handler sees it.
 type call struct {
 	method string
 	path   string
@@ -27,11 +27,11 @@ type call struct {
 	query  query
 	header http.Header
 	body   []byte
-	forget func()      // gives up the body: a door that waits needs its memory no more
+	forget func()      // gives up the body: a handler that waits needs its memory no more
 	answer http.Header // of the answer, whatever that will be
 }
 
-// A reply is what a door answers: a status, and what is encoded as JSON; or a job, which
+// A reply is what a handler answers: a status, and what is encoded as JSON; or a job, which
 // may be long and is closed when it is written; or raw, which is sent as it is; or stream, which begins the answer over a connection that it
 // takes, and comes back with its status.
 type reply struct {
@@ -86,11 +86,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	s.linger(w, r)
 	traced(status)
 	if !rt.open {
-		s.tellRequest(r, id, status, start)
+		s.recordRequest(r, id, status, start)
 	}
 }
 
-func (s *Server) tellRequest(r *http.Request, id string, status int, start time.Time) {
+func (s *Server) recordRequest(r *http.Request, id string, status int, start time.Time) {
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "request", slog.String("request_id", id), slog.String("method", r.Method),
 		slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 }
@@ -105,7 +105,7 @@ func guard(do func() error) (err error) {
 	return do()
 }
 
-// reply lets a request in, reads it and asks the door.
+// reply lets a request in, reads it and asks the handler.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
 	err = guard(func() (err error) {
 		rep, err = s.answer(w, r, rt)
@@ -124,8 +124,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 	} else if rt.body == noBody {
 		leaveUnread(w, r)
 	}
-	if rt.method == "" { // no such path or method: the door says so
-		return rt.door(r.Context(), &call{path: r.URL.Path, answer: w.Header()})
+	if rt.method == "" { // no such path or method: the handler says so
+		return rt.handler(r.Context(), &call{path: r.URL.Path, answer: w.Header()})
 	}
 	if err := s.origins.check(r); err != nil {
 		return reply{}, err
@@ -140,7 +140,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 		return reply{}, err
 	}
 	c.body, c.forget = body, func() { c.body = nil; release() }
-	return rt.door(r.Context(), c)
+	return rt.handler(r.Context(), c)
 }
 
 // meet answers those who get no further: done reports whether r is one of them.

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// The headers that a door reads or writes, beside those of HTTP itself.
+// The headers that a handler reads or writes, beside those of HTTP itself.
 const (
 	headerRequestID     = "X-Request-Id"
 	headerCallbackURL   = "X-Callback-URL"

@@ -20,9 +20,9 @@ func listsAtOnce(reads *memory.Budget) int {
 	return int(min(max(fewest, reads.Size()/listMemory), most))
 }
 
-// listed is a door that makes a list. It waits for its turn, and encodes what it has
+// listed is a handler that makes a list. It waits for its turn, and encodes what it has
 // before the next one has its own: many callers at once must not hold rows without end.
-func (s *Server) listed(list door) door {
+func (s *Server) listed(list handler) handler {
 	return func(ctx context.Context, c *call) (reply, error) {
 		select {
 		case s.listing <- struct{}{}:

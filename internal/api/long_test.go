@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-func TestALongAnswerIsTheSameThroughEveryDoor(t *testing.T) {
+func TestALongAnswerIsTheSameThroughEveryHandler(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	text := strings.Repeat("a \"long\" answer\\ \n\t<b>ü€😀\u2028</b> ", 10_000)

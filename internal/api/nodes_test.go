@@ -31,7 +31,7 @@ func TestTheNodesAreListed(t *testing.T) {
 	}
 }
 
-func TestANodeThatOnlyWorksHasNoDoorButForThoseWhoWatchIt(t *testing.T) {
+func TestANodeThatOnlyWorksServesOnlyThoseWhoWatchIt(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) { c.Roles = node.Worker }})
 	for _, path := range []string{"/healthz", "/metrics"} {
@@ -83,7 +83,7 @@ func (s goneStore) Cancel(context.Context, string, uuid.UUID, store.Decide) (sto
 
 func (s goneStore) Nodes(context.Context) ([]store.Node, error) { return nil, s.err }
 
-func TestAllDoorsSayThatTheDatabaseIsOutOfReach(t *testing.T) {
+func TestAllHandlersSayThatTheDatabaseIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err     error

@@ -35,7 +35,7 @@ func describe(version string, table []route, providerHeaders []string) ([]byte, 
 	return openapi.Document(version, described, statusOf, providerHeaders)
 }
 
-// refusals are the errors that a request meets on its way to the door.
+// refusals are the errors that a request meets on its way to the handler.
 func (rt route) refusals() []ringback.Code {
 	met := codes{ringback.Misdirected, ringback.Loop, ringback.InvalidRequest, ringback.Internal}
 	if !rt.open {

@@ -14,12 +14,12 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// A transport is the way by which a reader watches a job, as a label.
-type transport string
+// A transportName names a transport in metrics and logs.
+type transportName string
 
 const (
-	overSSE       transport = "sse"
-	overWebSocket transport = "websocket"
+	overSSE       transportName = "sse"
+	overWebSocket transportName = "websocket"
 )
 
 // readers are those who watch jobs now. They are bounded, and the server's end waits
@@ -38,9 +38,9 @@ type readers struct {
 type reader struct {
 	*node.Stream
 
-	by   transport
-	all  *readers
-	seat *seat // nil: it has none yet, its connection is net/http's
+	by         transportName
+	all        *readers
+	subscriber *subscriber // nil: it has none yet, its connection is net/http's
 }
 
 func newReaders(most int, r prometheus.Registerer) *readers {
@@ -52,7 +52,7 @@ func newReaders(most int, r prometheus.Registerer) *readers {
 			Help: "Readers that were cut off since they did not take their events in time."}, []string{"transport"}),
 	}
 	all.left.L = &all.mu
-	for _, by := range []transport{overSSE, overWebSocket} {
+	for _, by := range []transportName{overSSE, overWebSocket} {
 		all.now.WithLabelValues(string(by))
 		all.cut.WithLabelValues(string(by))
 	}
@@ -60,7 +60,7 @@ func newReaders(most int, r prometheus.Registerer) *readers {
 }
 
 // enter makes a reader, if there is room for one more.
-func (all *readers) enter(by transport) (*reader, error) {
+func (all *readers) enter(by transportName) (*reader, error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if len(all.here) >= all.most {
@@ -97,16 +97,16 @@ func (r *reader) slow() { r.all.cut.WithLabelValues(string(r.by)).Inc() }
 // bytes: by itself it would take megabytes.
 const sendBuffer = 64 << 10
 
-// missedAfter is for how long a reader's side may be silent that should have
+// userTimeout is for how long a reader's side may be silent that should have
 // acknowledged something: its network is gone, and nobody says so.
-const missedAfter = 30 * time.Second
+const userTimeout = 30 * time.Second
 
 // slim bounds what a reader's connection may hold, and gives that connection; nil in
 // a test without one.
 func slim(r *http.Request) *conns.Conn {
 	conn := boundSendBuffer(r, sendBuffer)
 	if conn != nil {
-		_ = missAfter(conn.Conn, missedAfter) // not everywhere
+		_ = setUserTimeout(conn.Conn, userTimeout) // not everywhere
 	}
 	return conn
 }
@@ -124,33 +124,33 @@ func boundSendBuffer(r *http.Request, bytes int) *conns.Conn {
 	return conn
 }
 
-// takes tells which seat a reader has.
-func (r *reader) takes(t *seat) {
+// takes notes the subscriber of a reader.
+func (r *reader) takes(t *subscriber) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
-	r.seat = t
+	r.subscriber = t
 }
 
 // breakOff ends the connection under a reader, whatever is being said there. The caller
 // holds the lock.
 func (r *reader) breakOff() {
-	if r.seat != nil {
-		_ = r.seat.conn.Close() // it may have ended
+	if r.subscriber != nil {
+		_ = r.subscriber.conn.Close() // it may have ended
 	}
 }
 
-// dismiss ends the waiting of all that have a seat: the server closes.
+// dismiss ends the waiting of all that have a subscriber: the server closes.
 func (all *readers) dismiss() {
 	all.mu.Lock()
-	var seats []*seat
+	var subscribers []*subscriber
 	for r := range all.here {
-		if r.seat != nil {
-			seats = append(seats, r.seat)
+		if r.subscriber != nil {
+			subscribers = append(subscribers, r.subscriber)
 		}
 	}
 	all.mu.Unlock()
-	for _, t := range seats {
-		t.audience.letGo(t, errClosing)
+	for _, t := range subscribers {
+		t.fanout.letGo(t, errClosing)
 	}
 }
 

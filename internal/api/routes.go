@@ -24,13 +24,13 @@ type route struct {
 	token        bool // a job's token opens it, too
 	traced       bool // it has a span
 	everywhere   bool // nodes that take no requests have it, too
-	door         door
+	handler      handler
 	about        openapi.About   // what /openapi.json says of it, beside all this
-	errors       []ringback.Code // that its door answers; for the others see refusals
+	errors       []ringback.Code // that its handler answers; for the others see refusals
 }
 
-// A door serves a route. Whatever it returns, it does not write.
-type door func(ctx context.Context, c *call) (reply, error)
+// A handler serves a route. Whatever it returns, it does not write.
+type handler func(ctx context.Context, c *call) (reply, error)
 
 type bodyRule int
 
@@ -44,7 +44,7 @@ func (s *Server) routes() []route {
 	pages, watching := []string{"limit", "cursor"}, []string{"after", "token"}
 	return []route{
 		{
-			method: "POST", path: "/api/generate", body: jsonBody, traced: true, door: decoded(readGenerate, s.generate),
+			method: "POST", path: "/api/generate", body: jsonBody, traced: true, handler: decoded(readGenerate, s.generate),
 			errors: codes{ringback.IdempotencyMismatch, ringback.RateLimited},
 			about: openapi.About{
 				ID: "generate", Summary: "Submit a request", Takes: a[ringback.Request](), Gives: one[ringback.Accepted](),
@@ -53,18 +53,18 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "GET", path: "/api/jobs", door: s.listed(s.jobs), query: []string{
+			method: "GET", path: "/api/jobs", handler: s.listed(s.jobs), query: []string{
 				"limit", "cursor", "status", "model", "webhook", "created_after", "created_before", metadataPrefix,
 			},
 			about: openapi.About{ID: "jobs", Summary: "List jobs", Gives: one[ringback.Page[ringback.Job]]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}", door: s.job, query: []string{"wait", "include"},
+			method: "GET", path: "/api/jobs/{id}", handler: s.job, query: []string{"wait", "include"},
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "job", Summary: "Read a job, or wait for its end", Gives: one[ringback.Job]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/stream", door: s.stream, query: watching, token: true, everywhere: true,
+			method: "GET", path: "/api/jobs/{id}/stream", handler: s.stream, query: watching, token: true, everywhere: true,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about: openapi.About{
 				ID: "stream", Summary: "Watch a job: server-sent events", Gives: one[ringback.StreamEvent](), Media: eventStream,
@@ -72,27 +72,27 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/ws", door: s.webSocket, query: watching, token: true,
+			method: "GET", path: "/api/jobs/{id}/ws", handler: s.webSocket, query: watching, token: true,
 			errors: codes{ringback.NotFound, ringback.Gone, ringback.Forbidden},
 			about:  openapi.About{ID: "webSocket", Summary: "Watch a job: WebSocket", Status: http.StatusSwitchingProtocols},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/attempts", door: s.listed(s.attempts), query: pages,
+			method: "GET", path: "/api/jobs/{id}/attempts", handler: s.listed(s.attempts), query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "attempts", Summary: "List the provider calls of a job", Gives: one[ringback.Page[ringback.Attempt]]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/deliveries", door: s.listed(s.jobDeliveries), query: pages,
+			method: "GET", path: "/api/jobs/{id}/deliveries", handler: s.listed(s.jobDeliveries), query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "jobDeliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, door: decoded(readNothing, s.cancel),
+			method: "POST", path: "/api/jobs/{id}/cancel", body: optionalBody, handler: decoded(readNothing, s.cancel),
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about:  openapi.About{ID: "cancel", Summary: "Cancel a job", Gives: one[ringback.Job]()},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, traced: true, door: s.retry,
+			method: "POST", path: "/api/jobs/{id}/retry", body: optionalBody, traced: true, handler: s.retry,
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
 				ID: "retry", Summary: "Replay a job that ended without an answer", Takes: a[json.RawMessage](), Gives: one[ringback.Job](),
@@ -100,28 +100,28 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, door: decoded(readRedelivery, s.redeliver),
+			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, handler: decoded(readRedelivery, s.redeliver),
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
 				ID: "redeliver", Summary: "Send the webhook of a job again, or to another URL", Takes: a[ringback.Redelivery](), Gives: one[ringback.Delivery](), Status: 202,
 			},
 		},
 		{
-			method: "DELETE", path: "/api/jobs/{id}", door: s.erase, errors: codes{ringback.NotFound, ringback.Conflict},
+			method: "DELETE", path: "/api/jobs/{id}", handler: s.erase, errors: codes{ringback.NotFound, ringback.Conflict},
 			about: openapi.About{ID: "erase", Summary: "Erase a job", Status: 204},
 		},
 		{
-			method: "GET", path: "/api/deliveries", door: s.listed(s.deliveries), query: []string{
+			method: "GET", path: "/api/deliveries", handler: s.listed(s.deliveries), query: []string{
 				"limit", "cursor", "status", "host", "status_code", "older_than", "created_after", "created_before", "job",
 			},
 			about: openapi.About{ID: "deliveries", Summary: "List webhooks", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
 		{
-			method: "GET", path: "/api/deliveries/{id}", door: s.listed(s.delivery), errors: codes{ringback.NotFound},
+			method: "GET", path: "/api/deliveries/{id}", handler: s.listed(s.delivery), errors: codes{ringback.NotFound},
 			about: openapi.About{ID: "delivery", Summary: "Read a webhook with its tries", Gives: one[ringback.Delivery]()},
 		},
 		{
-			method: "GET", path: "/api/dead", door: s.listed(s.dead), query: []string{
+			method: "GET", path: "/api/dead", handler: s.listed(s.dead), query: []string{
 				"kind", "limit", "cursor", "model", "provider", "code", "host",
 				"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
 			},
@@ -130,50 +130,50 @@ func (s *Server) routes() []route {
 			}},
 		},
 		{
-			method: "POST", path: "/api/dead/replay", body: jsonBody, door: decoded(readDeadAction, s.replayDead),
+			method: "POST", path: "/api/dead/replay", body: jsonBody, handler: decoded(readDeadAction, s.replayDead),
 			about: openapi.About{
 				ID: "replayDead", Summary: "Replay, or send again, all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
 			},
 		},
 		{
-			method: "DELETE", path: "/api/dead", body: jsonBody, door: decoded(readDeadAction, s.purgeDead),
+			method: "DELETE", path: "/api/dead", body: jsonBody, handler: decoded(readDeadAction, s.purgeDead),
 			about: openapi.About{
 				ID: "purgeDead", Summary: "Erase all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
 			},
 		},
 		{
-			method: "GET", path: "/api/nodes", door: s.nodes,
+			method: "GET", path: "/api/nodes", handler: s.nodes,
 			about: openapi.About{ID: "nodes", Summary: "List the nodes that live", Gives: one[ringback.Page[ringback.Node]]()},
 		},
 		{
-			method: "GET", path: "/healthz", door: s.healthz, open: true, everywhere: true,
+			method: "GET", path: "/healthz", handler: s.healthz, open: true, everywhere: true,
 			about: openapi.About{ID: "health", Summary: "Is the process alive?", Gives: one[health]()},
 		},
 		{
-			method: "GET", path: "/readyz", door: s.readyz, open: true, everywhere: true,
+			method: "GET", path: "/readyz", handler: s.readyz, open: true, everywhere: true,
 			about: openapi.About{ID: "readiness", Summary: "Does the server take jobs?", Gives: one[node.Readiness](), Unready: true},
 		},
 		{
-			method: "GET", path: "/metrics", door: s.showMetrics, everywhere: true,
+			method: "GET", path: "/metrics", handler: s.showMetrics, everywhere: true,
 			about: openapi.About{ID: "metrics", Summary: "Metrics for Prometheus", Media: "text/plain"},
 		},
 		{
-			method: "GET", path: "/openapi.json", door: s.openapi, open: true,
+			method: "GET", path: "/openapi.json", handler: s.openapi, open: true,
 			about: openapi.About{ID: "openapi", Summary: "This document", Media: "application/json"},
 		},
 		{
-			method: "GET", path: "/docs", door: s.docs, open: true,
+			method: "GET", path: "/docs", handler: s.docs, open: true,
 			about: openapi.About{ID: "docs", Summary: "This document, for a browser", Media: "text/html"},
 		},
 		{
-			method: "GET", path: "/docs/{file}", door: s.docsFile, open: true, errors: codes{ringback.NotFound},
+			method: "GET", path: "/docs/{file}", handler: s.docsFile, open: true, errors: codes{ringback.NotFound},
 			about: openapi.About{ID: "docsFile", Summary: "What the page at /docs consists of", Media: "*/*"},
 		},
 	}
 }
 
-// decoded makes a door of one that wants its body as a T.
-func decoded[T any](read readField[T], serve func(context.Context, *call, *T) (reply, error)) door {
+// decoded makes a handler of one that wants its body as a T.
+func decoded[T any](read readField[T], serve func(context.Context, *call, *T) (reply, error)) handler {
 	return func(ctx context.Context, c *call) (reply, error) {
 		body, err := decode(c.body, read)
 		if err != nil {
@@ -210,7 +210,7 @@ func (s *Server) unknownPath() route {
 	if s.worker {
 		return nothingHere(onlyWorks)
 	}
-	return route{door: func(_ context.Context, c *call) (reply, error) {
+	return route{handler: func(_ context.Context, c *call) (reply, error) {
 		why := "there is nothing at this path; jobs are sent to POST /api/generate and read at GET /api/jobs/{id}"
 		switch path, slash := strings.CutSuffix(c.path, "/"); {
 		case isProviderPath(c.path):
@@ -232,7 +232,7 @@ func (s *Server) serves(path string) bool {
 const onlyWorks = "this node is a worker, which takes no requests; send them to a node with the role api"
 
 func nothingHere(why string) route {
-	return route{door: func(context.Context, *call) (reply, error) {
+	return route{handler: func(context.Context, *call) (reply, error) {
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: why}
 	}}
 }
@@ -243,7 +243,7 @@ func (s *Server) handle(pattern string, rt route) {
 
 func wrongMethod(allowed []string) route {
 	list := strings.Join(slices.Sorted(slices.Values(allowed)), ", ")
-	return route{door: func(_ context.Context, c *call) (reply, error) {
+	return route{handler: func(_ context.Context, c *call) (reply, error) {
 		c.answer.Set("Allow", list)
 		return reply{}, &ringback.Error{Code: ringback.MethodNotAllowed, Message: "this path takes " + list}
 	}}

@@ -82,10 +82,10 @@ func status(c net.Conn) string {
 
 const waitRequest = "GET /test/wait HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\n\r\n"
 
-// waiter is a door that waits as those do that wait for a job.
+// waiter is a handler that waits as those do that wait for a job.
 func waiter(took *time.Duration) func(s *Server) {
 	return func(s *Server) {
-		s.handle("GET /test/wait", route{method: "GET", door: func(ctx context.Context, _ *call) (reply, error) {
+		s.handle("GET /test/wait", route{method: "GET", handler: func(ctx context.Context, _ *call) (reply, error) {
 			start := time.Now()
 			waiting, stop := s.waiting(ctx)
 			defer stop()
@@ -168,14 +168,14 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 	}
 }
 
-// givesUp has a door that answers over a connection of its own, and gives that back,
+// givesUp has a handler that answers over a connection of its own, and gives that back,
 // and one that reads a body.
 func givesUp(s *Server) {
-	s.door = memory.New(1 << 30)
-	s.handle("POST /test/body", route{method: "POST", open: true, body: jsonBody, door: func(_ context.Context, c *call) (reply, error) {
+	s.bodies = memory.New(1 << 30)
+	s.handle("POST /test/body", route{method: "POST", open: true, body: jsonBody, handler: func(_ context.Context, c *call) (reply, error) {
 		return reply{body: string(c.body)}, nil
 	}})
-	s.handle("GET /test/own", route{method: "GET", open: true, door: func(context.Context, *call) (reply, error) {
+	s.handle("GET /test/own", route{method: "GET", open: true, handler: func(context.Context, *call) (reply, error) {
 		return reply{stream: func(w http.ResponseWriter, _ *http.Request) int {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
@@ -316,11 +316,11 @@ func TestHeadersAreBounded(t *testing.T) {
 	})
 }
 
-// bigAnswers is a door that answers with so many bytes, on a server that has
+// bigAnswers is a handler that answers with so many bytes, on a server that has
 // room for so many in all.
 func bigAnswers(size int, room int64) func(s *Server) {
 	return func(s *Server) {
-		s.handle("GET /test/big", route{method: "GET", open: true, door: func(context.Context, *call) (reply, error) {
+		s.handle("GET /test/big", route{method: "GET", open: true, handler: func(context.Context, *call) (reply, error) {
 			return reply{body: strings.Repeat("x", size)}, nil
 		}})
 		var taken atomic.Int64
@@ -362,7 +362,7 @@ func TestAnswersThatNobodyReadsDoNotUseUpTheMemory(t *testing.T) {
 func TestALookUpThatTakesTooLongIsNoInternalError(t *testing.T) {
 	t.Parallel()
 	slow := func(s *Server) {
-		s.handle("GET /test/slow", route{method: "GET", open: true, door: func(ctx context.Context, _ *call) (reply, error) {
+		s.handle("GET /test/slow", route{method: "GET", open: true, handler: func(ctx context.Context, _ *call) (reply, error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
 			<-ctx.Done()

@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// The doors of second chances, as a client knocks at them.
-func TestSecondChancesThroughTheDoor(t *testing.T) {
+// The handlers of second chances, as a client knocks at them.
+func TestSecondChancesThroughTheAPI(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	const none = "/api/jobs/0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d"

@@ -82,10 +82,10 @@ type Server struct {
 	passing      chan struct{} // holds one for each stranger whose body is passed over
 	listing      chan struct{} // holds one for each list that is being read
 	readers      *readers
-	audiences    audiences
+	fanouts      fanouts
 	beat         time.Duration                                 // between two signs of life to a reader
 	readerGrace  time.Duration                                 // that a reader gets to take what is written to it
-	door         *memory.Budget                                // for bodies
+	bodies       *memory.Budget                                // for bodies
 	reserve      func(bytes int64) (release func(), err error) // of the memory for reads
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
@@ -110,7 +110,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
-		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, door: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
+		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, bodies: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
 		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory())),
 	}
@@ -126,7 +126,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	}
 	s.connections = conns.NewMetrics(registerer)
 	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), registerer)
-	s.audiences.all = map[audienceKey]*audience{}
+	s.fanouts.all = map[fanoutKey]*fanout{}
 	s.closing, s.close = context.WithCancel(context.Background())
 	context.AfterFunc(s.closing, s.readers.dismiss)
 	table := s.routes()

@@ -44,7 +44,7 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 		reader.leave()
 		return reply{}, err
 	}
-	return s.streamed(reader, http.StatusOK, func(r *http.Request) protocol { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
+	return s.streamed(reader, http.StatusOK, func(r *http.Request) transport { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
 }
 
 // headOfStream is the head of what GET would give, without a reader. It tells another
@@ -68,9 +68,9 @@ func isRelay(h http.Header) bool { return h.Get(node.RelayHeader) == "1" }
 
 // streamed is a reply that a reader gets over a connection of its own. It begins with a
 // status.
-func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) protocol) reply {
+func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) transport) reply {
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
-		if err := s.seat(w, r, by, speaks(r)); err != nil {
+		if err := s.subscribe(w, r, by, speaks(r)); err != nil {
 			by.leave()
 			return s.write(w, r, s.refuse(r, w.Header().Get(headerRequestID), err))
 		}
@@ -79,7 +79,7 @@ func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) p
 }
 
 // watch opens the events of a job for a reader. Its leave must be called.
-func (s *Server) watch(ctx context.Context, c *call, by transport) (*reader, error) {
+func (s *Server) watch(ctx context.Context, c *call, by transportName) (*reader, error) {
 	relay := isRelay(c.header)
 	if s.worker && !relay { // it says what it runs, to other nodes
 		return nil, &ringback.Error{Code: ringback.NotFound, Message: onlyWorks}
@@ -137,8 +137,8 @@ func isThere(ctx context.Context, r *reader) error {
 	return r.Wait(ctx)
 }
 
-// tellReader logs why a stream broke off, where that is our fault.
-func (s *Server) tellReader(r *reader, err error) {
+// recordStream logs why a stream broke off, where that is our fault.
+func (s *Server) recordStream(r *reader, err error) {
 	known, _ := outsideError(err)
 	switch {
 	case err == nil, known != nil, errors.Is(err, io.EOF), errors.Is(err, errClosing), errors.Is(err, errReader):
@@ -203,9 +203,9 @@ func (p *serverSentEvents) piece(text string) []byte {
 	return fmt.Appendf(nil, "%x\r\n%s\r\n", len(text), text)
 }
 
-func (p *serverSentEvents) of(b *batch) []byte {
+func (p *serverSentEvents) of(b *chunk) []byte {
 	if p.chunked {
-		return b.chunk
+		return b.httpChunk
 	}
 	return b.events
 }
@@ -217,16 +217,16 @@ func (p *serverSentEvents) long(e *ringback.StreamEvent, json longjson.Value) (t
 	length, err = event.Len()
 	return func(w io.Writer) error {
 		if p.chunked {
-			w = chunks{w}
+			w = chunkedWriter{w}
 		}
 		return event.Write(w)
 	}, length, err
 }
 
-// chunks makes of each piece a chunk of HTTP/1.1.
-type chunks struct{ out io.Writer }
+// chunkedWriter makes of each piece a chunk of HTTP/1.1.
+type chunkedWriter struct{ out io.Writer }
 
-func (c chunks) Write(piece []byte) (int, error) {
+func (c chunkedWriter) Write(piece []byte) (int, error) {
 	for _, part := range [][]byte{fmt.Appendf(nil, "%x\r\n", len(piece)), piece, []byte("\r\n")} {
 		if _, err := c.out.Write(part); err != nil {
 			return 0, err
@@ -245,7 +245,7 @@ func (p *serverSentEvents) alive() ([]byte, error) { return p.piece(sse.Comment)
 // 9112 has it in section 9.3.2.
 const mostTalk = 4 << 10
 
-func (p *serverSentEvents) hear(said []byte) (reply []byte, err error) {
+func (p *serverSentEvents) receive(said []byte) (reply []byte, err error) {
 	if p.said += len(said); p.said > mostTalk {
 		return nil, errTalks
 	}
@@ -256,7 +256,7 @@ func (p *serverSentEvents) hear(said []byte) (reply []byte, err error) {
 const lastChunk = "0\r\n\r\n"
 
 // end tells when to come again where it is the server that leaves.
-func (p *serverSentEvents) end(t *seat, why error) (again bool) {
+func (p *serverSentEvents) end(t *subscriber, why error) (again bool) {
 	if errors.Is(why, errGone) {
 		return false
 	}

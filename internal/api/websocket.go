@@ -35,7 +35,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 		return reply{}, err
 	}
 	key := c.header.Get("Sec-Websocket-Key")
-	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) protocol { return &messages{key: key, grace: s.readerGrace} }), nil
+	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) transport { return &messages{key: key, grace: s.readerGrace} }), nil
 }
 
 // wantsWebSocket refuses what is no handshake.
@@ -91,7 +91,7 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func (*messages) of(b *batch) []byte { return b.events }
+func (*messages) of(b *chunk) []byte { return b.events }
 
 // long is a message, in one frame.
 func (*messages) long(_ *ringback.StreamEvent, json longjson.Value) (text func(w io.Writer) error, length int64, err error) {
@@ -128,7 +128,7 @@ func (m *messages) alive() ([]byte, error) {
 	}
 }
 
-func (m *messages) hear(said []byte) (reply []byte, err error) {
+func (m *messages) receive(said []byte) (reply []byte, err error) {
 	m.heard = append(m.heard, said...)
 	for err == nil {
 		var frame ws.Frame
@@ -212,7 +212,7 @@ func closeFrame(code ws.StatusCode, reason string) []byte {
 
 // end closes the WebSocket with a code that says why there are no more events, and
 // waits for the reader's goodbye.
-func (m *messages) end(t *seat, why error) (again bool) {
+func (m *messages) end(t *subscriber, why error) (again bool) {
 	if errors.Is(why, errGone) {
 		return false
 	}
@@ -223,7 +223,7 @@ func (m *messages) end(t *seat, why error) (again bool) {
 	for {
 		n, err := t.conn.Read(t.word[:])
 		if err == nil {
-			_, err = m.hear(t.word[:n])
+			_, err = m.receive(t.word[:n])
 		}
 		if errors.As(err, new(*refusal)) { // what it says leads nowhere, but would break the connection where nobody reads it
 			_, err = io.Copy(io.Discard, t.conn)

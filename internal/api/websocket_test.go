@@ -24,7 +24,7 @@ func heard(pieces ...[]byte) (m *messages, reply []byte, err error) {
 	m = &messages{}
 	for _, p := range pieces {
 		var r []byte
-		r, err = m.hear(p)
+		r, err = m.receive(p)
 		if reply = append(reply, r...); err != nil {
 			break
 		}
@@ -99,7 +99,7 @@ func TestNoWordOfAReaderIsTooMuch(t *testing.T) {
 		for rest := said; len(rest) > 0 && err == nil; {
 			n := rapid.IntRange(1, len(rest)).Draw(t, "piece")
 			var reply []byte
-			reply, err = m.hear(rest[:n])
+			reply, err = m.receive(rest[:n])
 			got, rest = append(got, reply...), rest[n:]
 			if err == nil && len(m.heard) > saidAtMost+ws.MaxHeaderSize {
 				t.Fatalf("%d bytes are kept", len(m.heard))

@@ -13,23 +13,23 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// waits seats a reader over WebSocket in an audience of its own. It takes nothing at
+// waits puts a reader over WebSocket into a fanout of its own. It takes nothing at
 // once, as a connection does that is full.
-func waits(t *testing.T) (m *messages, waiter *seat, far net.Conn) {
+func waits(t *testing.T) (m *messages, waiter *subscriber, far net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	m = &messages{grace: time.Second}
 	s := &Server{beat: time.Minute, readerGrace: time.Second}
-	waiter = &seat{
-		reader: &reader{Stream: &node.Stream{}}, protocol: m, server: s,
-		audience: &audience{server: s, listens: true}, conn: near, eager: newEager(near), waits: true,
+	waiter = &subscriber{
+		reader: &reader{Stream: &node.Stream{}}, transport: m, server: s,
+		fanout: &fanout{server: s, listens: true}, conn: near, tryWrite: newTryWriter(near), waits: true,
 	}
-	waiter.audience.waiting = []*seat{waiter, {}} // or the last one would leave its log
+	waiter.fanout.waiting = []*subscriber{waiter, {}} // or the last one would leave its log
 	return m, waiter, far
 }
 
-// A reader that falls out of its audience is asked for no pong: it would not see the ping.
+// A reader that falls out of its fanout is asked for no pong: it would not see the ping.
 func TestWhoFallsOutIsNotPinged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestWhoFallsOutIsNotPinged(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- waiter.wait() }()
 		synctest.Wait()
-		waiter.audience.say(waiter, []byte("more than it takes"), nil)
+		waiter.fanout.say(waiter, []byte("more than it takes"), nil)
 		if err := <-ended; err != nil || !m.pinged.IsZero() {
 			t.Errorf("got %v, pinged at %v", err, m.pinged)
 		}
@@ -62,7 +62,7 @@ func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	t.Parallel()
 	_, waiter, far := waits(t)
 	text, answers := []byte("more than it takes"), spokenBack(ws.NewPongFrame(nil), ws.NewCloseFrame(nil))
-	waiter.conn = afterReading{waiter.conn, func() { waiter.audience.say(waiter, text, nil) }}
+	waiter.conn = afterReading{waiter.conn, func() { waiter.fanout.say(waiter, text, nil) }}
 	heard := make(chan []byte, 1)
 	go func() {
 		_, _ = far.Write(spoken(ws.NewPingFrame(nil), ws.NewCloseFrame(nil)))
@@ -72,7 +72,7 @@ func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	}()
 	err := waiter.wait()
 	if err == nil {
-		err = waiter.catchUp()
+		err = waiter.writePending()
 	}
 	if want := slices.Concat(text, answers); !bytes.Equal(<-heard, want) || err != errBye { //nolint:errorlint // exactly that
 		t.Errorf("ended with %v", err)

@@ -20,7 +20,7 @@ func TestTheSystemMissesWhoIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := missAfter(conn, 30*time.Second); err != nil {
+	if err := setUserTimeout(conn, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missAfter has the system end a connection whose other side has not been heard for so
+// setUserTimeout has the system end a connection whose other side has not been heard for so
 // long, though something was sent to it. By itself it would try for a quarter of an hour.
-func missAfter(conn net.Conn, silence time.Duration) error {
+func setUserTimeout(conn net.Conn, silence time.Duration) error {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return errors.ErrUnsupported

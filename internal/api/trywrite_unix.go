@@ -10,12 +10,12 @@ import (
 	"github.com/ringback/ringback/internal/conns"
 )
 
-// eager writes to a connection what it takes at once, and never waits.
-type eager struct {
+// A tryWriter writes to a connection as much as it takes at once, and never blocks.
+type tryWriter struct {
 	raw syscall.RawConn // nil: it takes nothing at once
 }
 
-func newEager(conn net.Conn) (e eager) {
+func newTryWriter(conn net.Conn) (e tryWriter) {
 	if g, ok := conn.(*conns.Conn); ok {
 		conn = g.Conn
 	}
@@ -26,7 +26,7 @@ func newEager(conn net.Conn) (e eager) {
 }
 
 // write tells how much was taken.
-func (e eager) write(p []byte) (n int, err error) {
+func (e tryWriter) write(p []byte) (n int, err error) {
 	if e.raw == nil {
 		return 0, nil
 	}

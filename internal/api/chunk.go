@@ -14,38 +14,38 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// A batch is events as they are written in one go, to one reader or many.
-type batch struct {
-	text    bytes.Buffer // over SSE room for a chunk's head, then the events
-	json    bytes.Buffer // of one event, on its way
-	events  []byte       // as they are written: SSE, or the frames of a WebSocket
-	chunk   []byte       // SSE as a chunk of HTTP/1.1
-	first   *ringback.StreamEvent
-	last    *ringback.StreamEvent
-	release func() // of the memory of a large one; nil: it is not counted
-	holders atomic.Int32
+// A chunk is one or more events, rendered once and written in one go to one or many readers.
+type chunk struct {
+	text      bytes.Buffer // over SSE room for a chunk's head, then the events
+	json      bytes.Buffer // of one event, on its way
+	events    []byte       // as they are written: SSE, or the frames of a WebSocket
+	httpChunk []byte       // SSE as a chunk of HTTP/1.1
+	first     *ringback.StreamEvent
+	last      *ringback.StreamEvent
+	release   func() // of the memory of a large one; nil: it is not counted
+	holders   atomic.Int32
 }
 
 const (
-	// batchBytes is from what size on a batch is written without waiting for more.
-	batchBytes = 32 << 10
+	// chunkBytes is the size from which a chunk is written without waiting for more.
+	chunkBytes = 32 << 10
 	// headRoom is what the head of a chunk takes at most: eight digits and a line end.
 	headRoom = 10
 )
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
-// newBatch makes a batch with one holder.
-func newBatch() *batch {
-	b := batches.Get().(*batch)
+// newChunk makes a chunk with one holder.
+func newChunk() *chunk {
+	b := chunks.Get().(*chunk)
 	b.holders.Store(1)
 	return b
 }
 
-// hold counts one more who needs the batch; each must drop it.
-func (b *batch) hold() { b.holders.Add(1) }
+// hold adds a holder of the chunk. Each holder must drop it.
+func (b *chunk) hold() { b.holders.Add(1) }
 
-func (b *batch) drop() {
+func (b *chunk) drop() {
 	if b.holders.Add(-1) > 0 {
 		return
 	}
@@ -53,25 +53,25 @@ func (b *batch) drop() {
 		b.release()
 		b.release = nil
 	}
-	if b.text.Cap() > 2*batchBytes { // a large one is not kept
+	if b.text.Cap() > 2*chunkBytes { // a large one is not kept
 		b.text, b.json = bytes.Buffer{}, bytes.Buffer{}
 	}
 	b.text.Reset()
-	b.events, b.chunk, b.first, b.last = nil, nil, nil, nil
-	batches.Put(b)
+	b.events, b.httpChunk, b.first, b.last = nil, nil, nil, nil
+	chunks.Put(b)
 }
 
-// batched renders events for readers over a transport, together as far as they are
-// small. Each batch must be dropped.
-func (s *Server) batched(events []ringback.StreamEvent, by transport) iter.Seq2[*batch, error] {
-	fill := (*batch).asSSE
+// chunked renders events for readers over a transport, together as far as they are
+// small. Each chunk must be dropped.
+func (s *Server) chunked(events []ringback.StreamEvent, by transportName) iter.Seq2[*chunk, error] {
+	fill := (*chunk).asSSE
 	if by == overWebSocket {
-		fill = (*batch).asFrames
+		fill = (*chunk).asFrames
 	}
-	return func(yield func(*batch, error) bool) {
+	return func(yield func(*chunk, error) bool) {
 		for len(events) > 0 {
 			n := s.fitting(events)
-			b := newBatch()
+			b := newChunk()
 			err := s.account(b, events[:n])
 			if err == nil {
 				err = fill(b, events[:n])
@@ -89,28 +89,28 @@ func (s *Server) batched(events []ringback.StreamEvent, by transport) iter.Seq2[
 	}
 }
 
-// fitting is how many of the first events make a batch, one at least.
+// fitting is how many of the first events make a chunk, one at least.
 func (s *Server) fitting(events []ringback.StreamEvent) (n int) {
-	for size := 0; n < len(events) && size < batchBytes; n++ {
+	for size := 0; n < len(events) && size < chunkBytes; n++ {
 		size += sizeOf(&events[n])
 	}
 	return n
 }
 
-// account has a large batch count as memory, as other large answers do.
-func (s *Server) account(b *batch, events []ringback.StreamEvent) (err error) {
+// account has a large chunk count as memory, as other large answers do.
+func (s *Server) account(b *chunk, events []ringback.StreamEvent) (err error) {
 	size := 0
 	for i := range events {
 		size += sizeOf(&events[i])
 	}
-	if size >= 2*batchBytes {
+	if size >= 2*chunkBytes {
 		b.release, err = s.reserve(int64(size))
 	}
 	return err
 }
 
 // asSSE renders events as SSE, and makes a chunk of that, RFC 9112 section 7.1.
-func (b *batch) asSSE(events []ringback.StreamEvent) error {
+func (b *chunk) asSSE(events []ringback.StreamEvent) error {
 	b.text.Write(make([]byte, headRoom))
 	for i := range events {
 		e := &events[i]
@@ -124,12 +124,12 @@ func (b *batch) asSSE(events []ringback.StreamEvent) error {
 	b.text.WriteString("\r\n")
 	text := b.text.Bytes()
 	copy(text[headRoom-len(head):], head)
-	b.chunk, b.events = text[headRoom-len(head):], text[headRoom:headRoom+size]
+	b.httpChunk, b.events = text[headRoom-len(head):], text[headRoom:headRoom+size]
 	return nil
 }
 
 // asFrames renders each event as a message of a WebSocket.
-func (b *batch) asFrames(events []ringback.StreamEvent) error {
+func (b *chunk) asFrames(events []ringback.StreamEvent) error {
 	for i := range events {
 		if err := b.encode(&events[i]); err != nil {
 			return err
@@ -143,7 +143,7 @@ func (b *batch) asFrames(events []ringback.StreamEvent) error {
 }
 
 // encode puts an event into b.json.
-func (b *batch) encode(event *ringback.StreamEvent) error {
+func (b *chunk) encode(event *ringback.StreamEvent) error {
 	b.json.Reset()
 	e := json.NewEncoder(&b.json)
 	e.SetEscapeHTML(false)

@@ -12,43 +12,43 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// An audience is those who read the events of one job in one way. Who has seen all that
-// there is waits in it; what comes next is rendered once for all who wait, and written
-// to each as far as its connection takes it at once. Who has not taken all goes on by
-// itself until it has, and nobody waits for it.
-type audience struct {
+// A fanout broadcasts the events of one job over one transport. Subscribers that are
+// caught up wait here. What comes next is rendered once for all of them, and written to
+// each without blocking. A subscriber whose connection does not take all of it writes the
+// rest by itself, and nobody waits for it.
+type fanout struct {
 	server  *Server
-	key     audienceKey
-	members int // the lock of all audiences guards it
+	key     fanoutKey
+	members int // the lock of all fanouts guards it
 
 	mu      sync.Mutex
-	waiting []*seat
+	waiting []*subscriber
 	seen    ringback.EventID // by all who wait; some may have seen more, elsewhere
 	waiter  node.Waiter      // shows what comes
 	listens bool             // the log will wake it
 }
 
-// audienceKey tells apart who reads a job from who relays what this node writes of it.
-type audienceKey struct {
+// fanoutKey tells apart who reads a job from who relays what this node writes of it.
+type fanoutKey struct {
 	job   uuid.UUID
-	by    transport
+	by    transportName
 	relay bool
 }
 
-// audiences are those of the jobs that are read now.
-type audiences struct {
+// fanouts holds the fanout of each job that is being read.
+type fanouts struct {
 	mu  sync.Mutex
-	all map[audienceKey]*audience
+	all map[fanoutKey]*fanout
 }
 
 // enter counts a reader in. It must leave before it closes its stream: while one is in,
 // all that are in share one log.
-func (as *audiences) enter(s *Server, key audienceKey) *audience {
+func (as *fanouts) enter(s *Server, key fanoutKey) *fanout {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	a := as.all[key]
 	if a == nil {
-		a = &audience{server: s, key: key}
+		a = &fanout{server: s, key: key}
 		a.waiter.Wake = a.show
 		as.all[key] = a
 	}
@@ -56,7 +56,7 @@ func (as *audiences) enter(s *Server, key audienceKey) *audience {
 	return a
 }
 
-func (as *audiences) leave(a *audience) {
+func (as *fanouts) leave(a *fanout) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if a.members--; a.members == 0 {
@@ -66,7 +66,7 @@ func (as *audiences) leave(a *audience) {
 
 // join lets a reader wait, if it has seen all that there is; otherwise it gives what
 // comes next.
-func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
+func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for a.showNext() { // or the others would have seen less than this one
@@ -83,15 +83,15 @@ func (a *audience) join(t *seat) ([]ringback.StreamEvent, error) {
 	if len(a.waiting) == 0 || t.After().Compare(a.seen) < 0 {
 		a.seen = t.After()
 	}
-	t.waits, t.place = true, len(a.waiting)
+	t.waits, t.index = true, len(a.waiting)
 	a.waiting = append(a.waiting, t)
 	a.listen()
 	return nil, nil
 }
 
-// listen has the log wake the audience when there is more than those who wait have
+// listen has the log wake the fanout when there is more than those who wait have
 // seen. The caller holds the lock.
-func (a *audience) listen() {
+func (a *fanout) listen() {
 	if !a.listens {
 		a.listens = true
 		a.waiting[0].Await(a.seen, &a.waiter)
@@ -99,7 +99,7 @@ func (a *audience) listen() {
 }
 
 // show brings what has come to all who wait.
-func (a *audience) show() {
+func (a *fanout) show() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listens = false
@@ -117,7 +117,7 @@ func (a *audience) show() {
 
 // showNext brings some of what has come to all who wait; false, if there is nothing.
 // The caller holds the lock.
-func (a *audience) showNext() bool {
+func (a *fanout) showNext() bool {
 	if len(a.waiting) == 0 {
 		return false
 	}
@@ -136,7 +136,7 @@ func (a *audience) showNext() bool {
 			return false
 		}
 	}
-	for b, err := range a.server.batched(events, a.key.by) {
+	for b, err := range a.server.chunked(events, a.key.by) {
 		if err != nil {
 			a.dismissAll(err)
 			return false
@@ -152,11 +152,11 @@ func (a *audience) showNext() bool {
 // several: a write takes a few microseconds.
 const bringEach = 64
 
-// bring writes a batch to those who wait. One that has seen some of it goes on by itself:
+// bring writes a chunk to the waiting subscribers. One that has seen some of it goes on by itself:
 // it came here from another node, say, which knew more. The caller holds the lock.
-func (a *audience) bring(b *batch) {
+func (a *fanout) bring(b *chunk) {
 	took := make([]taken, len(a.waiting))
-	tell := func(from, to int) {
+	write := func(from, to int) {
 		for i, t := range a.waiting[from:to] {
 			if b.first.Compare(t.After()) > 0 {
 				took[from+i] = t.take(t.of(b))
@@ -166,9 +166,9 @@ func (a *audience) bring(b *batch) {
 	parts := max(1, min(runtime.GOMAXPROCS(0), len(took)/bringEach))
 	var others sync.WaitGroup
 	for i := 1; i < parts; i++ {
-		others.Go(func() { tell(i*len(took)/parts, (i+1)*len(took)/parts) })
+		others.Go(func() { write(i*len(took)/parts, (i+1)*len(took)/parts) })
 	}
-	tell(0, len(took)/parts)
+	write(0, len(took)/parts)
 	others.Wait()
 	for i, t := range slices.Backward(a.waiting) { // some may go
 		switch {
@@ -187,14 +187,14 @@ type taken struct {
 	err error
 }
 
-func (t *seat) take(text []byte) (all taken) {
-	all.n, all.err = t.eager.write(text)
+func (t *subscriber) take(text []byte) (all taken) {
+	all.n, all.err = t.tryWrite.write(text)
 	return all
 }
 
 // took has a reader who has not taken all of a text wait no longer: it writes the rest by
 // itself. The text is part of b, if that is not nil. The caller holds the lock.
-func (a *audience) took(t *seat, all taken, text []byte, b *batch) {
+func (a *fanout) took(t *subscriber, all taken, text []byte, b *chunk) {
 	switch {
 	case all.err != nil:
 		a.dismiss(t, lost(all.err))
@@ -209,7 +209,7 @@ func (a *audience) took(t *seat, all taken, text []byte, b *batch) {
 
 // say tells a reader who waits something else, if it is not empty; false, if it waits no
 // longer. An error is why it ends.
-func (a *audience) say(t *seat, text []byte, over error) bool {
+func (a *fanout) say(t *subscriber, text []byte, over error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	waits := t.waits
@@ -223,7 +223,7 @@ func (a *audience) say(t *seat, text []byte, over error) bool {
 }
 
 // letGo has a reader leave, if it waits.
-func (a *audience) letGo(t *seat, why error) {
+func (a *fanout) letGo(t *subscriber, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {
@@ -231,7 +231,7 @@ func (a *audience) letGo(t *seat, why error) {
 	}
 }
 
-func (a *audience) dismissAll(why error) {
+func (a *fanout) dismissAll(why error) {
 	for _, t := range slices.Backward(a.waiting) {
 		a.dismiss(t, why)
 	}
@@ -239,9 +239,9 @@ func (a *audience) dismissAll(why error) {
 
 // dismiss has a reader wait no longer: its goroutine goes on, or ends if why is not
 // nil. The caller holds the lock.
-func (a *audience) dismiss(t *seat, why error) {
+func (a *fanout) dismiss(t *subscriber, why error) {
 	last := len(a.waiting) - 1
-	a.waiting[t.place], a.waiting[last].place = a.waiting[last], t.place
+	a.waiting[t.index], a.waiting[last].index = a.waiting[last], t.index
 	a.waiting[last] = nil
 	a.waiting = a.waiting[:last]
 	t.waits, t.why = false, why
@@ -253,7 +253,7 @@ func (a *audience) dismiss(t *seat, why error) {
 }
 
 // waitsUntil gives a reader who waits a time to look up; false, if it waits no longer.
-func (a *audience) waitsUntil(t *seat, at time.Time) bool {
+func (a *fanout) waitsUntil(t *subscriber, at time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {

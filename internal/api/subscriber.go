@@ -17,37 +17,37 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// A seat is a reader with a connection that net/http has given up: ten thousand who
+// A subscriber is a reader whose connection was hijacked from net/http: ten thousand that
 // wait for minutes need neither its buffers nor its two goroutines.
 //
-// It has one goroutine, which listens while the reader waits in the audience. Others
-// write to it then; the audience's lock says who may.
-type seat struct {
+// It has one goroutine, which listens while the reader waits in the fanout. Others
+// write to it then; the fanout's lock says who may.
+type subscriber struct {
 	*reader
-	protocol
+	transport
 
 	server    *Server
-	audience  *audience
+	fanout    *fanout
 	conn      net.Conn
-	eager     eager       // the same, for what it takes at once
+	tryWrite  tryWriter   // the same, for what it takes at once
 	comesBack *conns.Conn // that may send another request behind the answer; nil: it may not
 	word      [16]byte
 
-	// The audience's lock guards these.
+	// The fanout's lock guards these.
 	waits  bool
-	place  int    // in the audience, while it waits
+	index  int    // in the fanout, while it waits
 	why    error  // it no longer waits; nil: it goes on by itself
 	rest   []byte // that it has to write then
-	restOf *batch // what that is part of; nil: of nothing that must be dropped
+	restOf *chunk // what that is part of; nil: of nothing that must be dropped
 	over   error  // why it ends behind the rest; nil: it does not
 }
 
-// A protocol is how a reader is written to, and heard.
-type protocol interface {
+// A transport writes to a reader and takes what it sends: SSE or WebSocket.
+type transport interface {
 	// head begins the answer, with these headers among others.
 	head(h http.Header) []byte
-	// of is a batch as it is written.
-	of(b *batch) []byte
+	// of is a chunk as it is written.
+	of(b *chunk) []byte
 	// long is what is written of an event whose JSON is long.
 	long(e *ringback.StreamEvent, json longjson.Value) (func(w io.Writer) error, int64, error)
 	// slack is how many times its patience a write may take, before the connection is
@@ -56,25 +56,25 @@ type protocol interface {
 	// alive says that the server lives; nil: it has been said. An error is what shows
 	// that the reader does not.
 	alive() ([]byte, error)
-	// hear takes what a reader says, in pieces. What is to be replied comes before what
+	// receive takes what a reader says, in pieces. What is to be replied comes before what
 	// ends the reading.
-	hear(said []byte) (reply []byte, err error)
+	receive(said []byte) (reply []byte, err error)
 	// end says why there is no more, if the connection still stands, and tells whether
 	// it may serve another request.
-	end(t *seat, why error) (again bool)
+	end(t *subscriber, why error) (again bool)
 }
 
-// seat takes the connection of a reader from net/http, and serves it from then on.
-func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks protocol) error {
+// subscribe takes the connection of a reader from net/http, and serves it from then on.
+func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, by *reader, speaks transport) error {
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("take the connection for a stream: %w", err)
 	}
-	t := &seat{reader: by, protocol: speaks, server: s, conn: conn, eager: newEager(conn)}
+	t := &subscriber{reader: by, transport: speaks, server: s, conn: conn, tryWrite: newTryWriter(conn)}
 	if g := slim(r); !r.Close && r.ContentLength == 0 && buffers.Reader.Buffered() == 0 {
 		t.comesBack = g
 	}
-	t.audience = s.audiences.enter(s, audienceKey{by.Job(), by.by, isRelay(r.Header)})
+	t.fanout = s.fanouts.enter(s, fanoutKey{by.Job(), by.by, isRelay(r.Header)})
 	by.takes(t)
 	t.begin(w.Header())
 	return nil
@@ -82,7 +82,7 @@ func (s *Server) seat(w http.ResponseWriter, r *http.Request, by *reader, speaks
 
 // begin sends the answer's head and the events that there are, in the request's own
 // goroutine. What follows is for one that never had as much to do, with a stack to match.
-func (t *seat) begin(h http.Header) {
+func (t *subscriber) begin(h http.Header) {
 	if t.comesBack == nil {
 		h.Set("Connection", "close")
 	}
@@ -91,25 +91,25 @@ func (t *seat) begin(h http.Header) {
 		if err := t.write(t.head(h)); err != nil {
 			return err
 		}
-		return t.catchUp()
+		return t.writePending()
 	})
 	go t.serve(err)
 }
 
 // serve brings a reader the events of its job and the server's signs of life, from where
 // it waits for them on, until there are no more or it leaves. An error ends it at once.
-func (t *seat) serve(err error) {
+func (t *subscriber) serve(err error) {
 	for err == nil {
 		if err = t.wait(); err == nil {
-			err = guard(t.catchUp)
+			err = guard(t.writePending)
 		}
 	}
 	if errors.Is(err, errSlow) {
 		t.slow()
 	}
-	t.server.tellReader(t.reader, err)
+	t.server.recordStream(t.reader, err)
 	again := t.end(t, err)
-	t.server.audiences.leave(t.audience)
+	t.server.fanouts.leave(t.fanout)
 	t.leave()
 	if again && t.comesBack != nil {
 		t.comesBack.ComeBack()
@@ -118,8 +118,8 @@ func (t *seat) serve(err error) {
 	_ = t.conn.Close() // it may have ended
 }
 
-// catchUp writes what there is, until the reader waits with others.
-func (t *seat) catchUp() error {
+// writePending writes what there is, until the reader waits with others.
+func (t *subscriber) writePending() error {
 	for {
 		if err := t.writeRest(); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (t *seat) catchUp() error {
 		if t.over != nil {
 			return t.over
 		}
-		events, err := t.audience.join(t)
+		events, err := t.fanout.join(t)
 		if err != nil || len(events) == 0 {
 			return err
 		}
@@ -137,7 +137,7 @@ func (t *seat) catchUp() error {
 	}
 }
 
-func (t *seat) writeRest() error {
+func (t *subscriber) writeRest() error {
 	rest, of := t.rest, t.restOf
 	t.rest, t.restOf = nil, nil
 	if of != nil {
@@ -149,7 +149,7 @@ func (t *seat) writeRest() error {
 	return t.write(rest)
 }
 
-func (t *seat) carry(events []ringback.StreamEvent) error {
+func (t *subscriber) carry(events []ringback.StreamEvent) error {
 	last := &events[len(events)-1]
 	if !t.IsLong(last) {
 		return t.carryAll(events)
@@ -161,7 +161,7 @@ func (t *seat) carry(events []ringback.StreamEvent) error {
 }
 
 // carryLong writes the event that ends a job with a long answer, in pieces.
-func (t *seat) carryLong(e *ringback.StreamEvent) error {
+func (t *subscriber) carryLong(e *ringback.StreamEvent) error {
 	ctx, stop := t.server.waiting(context.Background())
 	defer stop()
 	job, err := t.OpenEnd(ctx)
@@ -197,8 +197,8 @@ func longEvent(e *ringback.StreamEvent, job *node.Opened) (longjson.Value, error
 	return longjson.Object(event, map[string]longjson.Value{"job": longjson.Object(short, job.Long())}), nil
 }
 
-func (t *seat) carryAll(events []ringback.StreamEvent) error {
-	for b, err := range t.server.batched(events, t.by) {
+func (t *subscriber) carryAll(events []ringback.StreamEvent) error {
+	for b, err := range t.server.chunked(events, t.by) {
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (t *seat) carryAll(events []ringback.StreamEvent) error {
 
 // write sends text, for which the reader has its time. An error that is no errGone
 // leaves the connection whole.
-func (t *seat) write(text []byte) error {
+func (t *subscriber) write(text []byte) error {
 	return t.writeLong(func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
@@ -224,7 +224,7 @@ func (t *seat) write(text []byte) error {
 }
 
 // writeLong is write for what is written in pieces, which are so long together.
-func (t *seat) writeLong(text func(w io.Writer) error, length int64) error {
+func (t *subscriber) writeLong(text func(w io.Writer) error, length int64) error {
 	begun, patience := time.Now(), t.server.patience(int(length))
 	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // it fails where writing will
 	err := text(t.conn)
@@ -242,28 +242,28 @@ func (t *seat) writeLong(text func(w io.Writer) error, length int64) error {
 
 // wait listens whether the reader is still there, while others write to it; nil when it
 // goes on by itself.
-func (t *seat) wait() error {
-	for woken := false; t.audience.waitsUntil(t, time.Now().Add(t.server.beat)); {
+func (t *subscriber) wait() error {
+	for woken := false; t.fanout.waitsUntil(t, time.Now().Add(t.server.beat)); {
 		if woken { // by the time: who is woken by others waits no longer, and must not be asked for a pong
 			t.answer(t.alive())
 		}
 		n, err := t.conn.Read(t.word[:])
 		if n > 0 {
 			t.comesBack = nil // whoever speaks has to come again with its next request
-			t.answer(t.hear(t.word[:n]))
+			t.answer(t.receive(t.word[:n]))
 		}
 		woken = errors.Is(err, os.ErrDeadlineExceeded)
 		if err != nil && !woken {
-			t.audience.letGo(t, lost(err))
+			t.fanout.letGo(t, lost(err))
 		}
 	}
 	return t.why
 }
 
 // answer tells the reader something, and has it end if there is an error. Where it has
-// fallen out of the audience meanwhile, that comes behind the rest.
-func (t *seat) answer(text []byte, over error) {
-	if !t.audience.say(t, text, over) {
+// fallen out of the fanout meanwhile, that comes behind the rest.
+func (t *subscriber) answer(text []byte, over error) {
+	if !t.fanout.say(t, text, over) {
 		t.rest = append(slices.Clip(t.rest), text...) // nobody else writes to it now
 	}
 }
