@@ -14,7 +14,7 @@ import (
 const module = "github.com/ringback/ringback"
 
 // mayImport says for each package which packages of this module it may import;
-// imports run one way, cmd → api → node → {provider, webhook, limit, hub, store}
+// imports run one way, cmd → api → node → {protocol, provider, webhook, limit, hub, store}
 // → root. The root is ".". A package that is not here yet is put here when it
 // comes.
 var mayImport = map[string][]string{
@@ -40,17 +40,19 @@ var mayImport = map[string][]string{
 	"internal/store/column":      {"."},
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/shortage"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/backoff"},
-	"internal/provider":          {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
+	"internal/strictjson":        {},
+	"internal/protocol":          {".", "internal/sse", "internal/backoff", "internal/strictjson"},
+	"internal/provider":          {".", "internal/protocol", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {
-		".", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
+		".", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
 	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson"},
 	"cmd/ringback": {
-		".", "client", "internal/api", "internal/conns", "internal/node", "internal/provider", "internal/webhook", "internal/limit",
+		".", "client", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",
 		"internal/backoff",
 	},

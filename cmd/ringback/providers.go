@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/provider"
 )
 
@@ -124,7 +125,7 @@ func (r *reader) upstream(e entry) (upstream, error) {
 	}
 	switch {
 	case u.protocol == "":
-		return u, fmt.Errorf("%s: protocol is required: %s", u.origin, strings.Join(provider.Protocols(), " or "))
+		return u, fmt.Errorf("%s: protocol is required: %s", u.origin, strings.Join(protocol.Names(), " or "))
 	case u.baseURL == "":
 		return u, fmt.Errorf("%s: base_url is required, like https://api.anthropic.com or http://127.0.0.1:11434/v1", u.origin)
 	case keyVariable == "":

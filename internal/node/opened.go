@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/memory"
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -98,7 +98,7 @@ func (o *Opened) putText(j *ringback.Job) error {
 	if o.answer == nil {
 		return nil
 	}
-	text, err := provider.Text(o.stored.Protocol, o.answer)
+	text, err := protocol.Text(o.stored.Protocol, o.answer)
 	j.Result = &text
 	return err
 }
@@ -151,7 +151,7 @@ func (o *Opened) show(c store.Content) error {
 		message = json.RawMessage(standIn)
 	} else {
 		var err error
-		if text, err = provider.Text(o.stored.Protocol, c.Answer); err != nil {
+		if text, err = protocol.Text(o.stored.Protocol, c.Answer); err != nil {
 			return fmt.Errorf("read the answer of job %s: %w", o.ID, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/memory"
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -119,14 +119,14 @@ func (n *Node) readPart(p *openPart, key partKey, protocol string, packed int64,
 }
 
 // longMembers are the members of a job that a part of its content is, or makes.
-func longMembers(part store.Parts, protocol string, text []byte) (map[string]longjson.Value, error) {
+func longMembers(part store.Parts, dialect string, text []byte) (map[string]longjson.Value, error) {
 	switch part {
 	case store.PartRequest:
 		return map[string]longjson.Value{"request": longjson.Compact(text)}, nil
 	case store.PartPartial:
 		return map[string]longjson.Value{"partial_result": longjson.Text(text)}, nil
 	default:
-		parts, err := provider.TextParts(protocol, text)
+		parts, err := protocol.TextParts(dialect, text)
 		if err != nil {
 			return nil, fmt.Errorf("read an answer: %w", err)
 		}

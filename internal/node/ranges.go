@@ -1,7 +1,7 @@
 package node
 
 import (
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -11,7 +11,7 @@ type Range struct{ Least, Most, Default int }
 
 // Ranges are those of all numbers of requests, by their names in JSON.
 var Ranges = map[string]Range{
-	"max_tokens":         {1, 10_000_000, provider.DefaultMaxTokens},
+	"max_tokens":         {1, 10_000_000, protocol.DefaultMaxTokens},
 	"timeout_seconds":    {1, 3600, 600},
 	"max_attempts":       {1, 20, 3},
 	"max_wait_seconds":   {1, 7 * 24 * 3600, 3600},

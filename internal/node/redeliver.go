@@ -12,7 +12,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/memory"
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -175,7 +175,7 @@ func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID, held
 	c = content{answer: stored.Answer, partial: string(stored.Partial)}
 	if j.Status == ringback.Completed {
 		c.partial = ""
-		if c.text, err = provider.Text(j.Protocol, stored.Answer); err != nil {
+		if c.text, err = protocol.Text(j.Protocol, stored.Answer); err != nil {
 			err = fmt.Errorf("read the answer of job %s: %w", id, err)
 		}
 	}

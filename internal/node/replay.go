@@ -11,7 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/memory"
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -146,7 +146,7 @@ func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (acc
 	if len(request) > maxRequest {
 		return accepted{}, &ringback.Error{Code: ringback.TooLarge, Message: fmt.Sprintf("the patched request is larger than %d bytes", maxRequest)}
 	}
-	model, err := provider.CheckRequest(request)
+	model, err := protocol.CheckRequest(request)
 	if err != nil {
 		return accepted{}, err
 	}

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -204,7 +204,7 @@ func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 	if err != nil {
 		return accepted{}, err
 	}
-	request, err := provider.EncodeRequest(job.Protocol, provider.Prompt{
+	request, err := protocol.EncodeRequest(job.Protocol, protocol.Prompt{
 		Model: job.Model, Prompt: r.Prompt, Messages: r.Messages, System: r.System, MaxTokens: maxTokens, Params: r.Params,
 	})
 	return accepted{job, request}, err

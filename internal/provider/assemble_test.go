@@ -16,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 )
 
 // anthropicTexts are the text of each recorded answer.
@@ -61,7 +62,7 @@ func TestAStreamBecomesTheMessage(t *testing.T) {
 				if !known || answer.Text != text {
 					t.Errorf("text: got %q, want %q", answer.Text, text)
 				}
-				if stored, err := Text(d.protocol, answer.Message); err != nil || stored != answer.Text {
+				if stored, err := protocol.Text(d.protocol, answer.Message); err != nil || stored != answer.Text {
 					t.Errorf("Text of the message: got %q and %v, want %q", stored, err, answer.Text)
 				}
 				checkAgainstMessage(t, d, answer)
@@ -129,7 +130,7 @@ func TestAStreamCutBeforeItsFinishIsNoAnswer(t *testing.T) {
 	})
 }
 
-// anthropicMayEnd says whether the message has said why it stopped.
+// anthropicMayEnd reports whether the message has said why it stopped.
 func anthropicMayEnd(prefix string) bool {
 	for event := range wholeEvents(prefix) {
 		var e struct {
@@ -448,7 +449,7 @@ func fuzzStream(f *testing.F, d dialect) {
 		if !json.Valid(answer.Message) || !utf8.Valid(answer.Message) || !json.Valid(answer.Usage) {
 			t.Fatalf("the message is not JSON: %s", answer.Message)
 		}
-		text, err := Text(d.protocol, answer.Message)
+		text, err := protocol.Text(d.protocol, answer.Message)
 		if err != nil || text != answer.Text {
 			t.Fatalf("Text: got %q and %v, want %q", text, err, answer.Text)
 		}

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/ringback/ringback/internal/protocol"
 )
 
 // BenchmarkAssemble makes the answer of a stream of 500 tokens as a provider sends
@@ -52,7 +54,7 @@ func mallocs() uint64 {
 	return m.Mallocs
 }
 
-// eventByEvent gives one event at a time.
+// eventByEvent returns one event at a time.
 type eventByEvent struct{ left string }
 
 func (e *eventByEvent) Read(p []byte) (int, error) {
@@ -67,12 +69,12 @@ func (e *eventByEvent) Read(p []byte) (int, error) {
 
 // BenchmarkEncodeRequest makes the request of a prompt of 1 KiB.
 func BenchmarkEncodeRequest(b *testing.B) {
-	prompt := Prompt{Model: "claude-sonnet-5-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
+	prompt := protocol.Prompt{Model: "claude-sonnet-5-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
 	for _, d := range dialects {
 		b.Run(d.protocol, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := EncodeRequest(d.protocol, prompt); err != nil {
+				if _, err := protocol.EncodeRequest(d.protocol, prompt); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -95,7 +97,7 @@ func BenchmarkGenerate(b *testing.B) {
 	}
 }
 
-// answering gives the address of a server that answers all requests alike.
+// answering returns the address of a server that answers all requests alike.
 func answering(b *testing.B, stream string) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,7 +15,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/earlyanswer"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/shortage"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // Generate calls the provider once and waits for the whole answer. The error is
@@ -54,7 +56,7 @@ type call struct {
 	inner   context.Context         // ends with ctx, and by cancel
 	cancel  context.CancelCauseFunc // our own reasons: errIdle
 
-	answer     assembler
+	assembly   protocol.Assembly
 	sent       atomic.Bool
 	status     int
 	header     http.Header // of the response
@@ -63,13 +65,13 @@ type call struct {
 	firstToken time.Time
 	granted    int // bytes that Grow has granted for the answer
 	events     int
-	told       bool // all of the answer
+	emitted    bool // all of the answer
 }
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {
 	inner, cancel := context.WithCancelCause(ctx)
 	request.Delta = c.redactDeltas(request.Delta)
-	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, answer: c.protocol.assemble(request.Body)}
+	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, assembly: c.dialect.Assemble(request.Body)}
 }
 
 func (c *call) run() (*Answer, *Error) {
@@ -94,22 +96,23 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	if failure := c.read(body); failure != nil {
 		return nil, failure
 	}
-	c.tell(true)
-	message := c.answer.message()
-	if nesting(message) > maxNesting {
+	c.emit(true)
+	message := c.assembly.Message()
+	if strictjson.Depth(message) > maxNesting {
 		return nil, c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is nested more than %d deep", c.client.name, maxNesting), errTooDeep)
 	}
+	summary := c.assembly.Summary()
 	return &Answer{
 		Message:      c.client.redactJSON(message),
-		Text:         c.client.redact(c.answer.text()),
-		Model:        c.client.clean(c.answer.model(), maxModel),
-		Usage:        c.client.usage(c.answer.usage()),
+		Text:         c.client.redact(summary.Text),
+		Model:        c.client.clean(summary.Model, maxModel),
+		Usage:        c.client.usage(summary.Usage),
 		RequestID:    c.requestID,
 		FirstTokenAt: c.firstToken,
 	}, nil
 }
 
-// read reads the answer. What it is says its first byte: servers send JSON as a
+// read reads the answer. Its first byte decides what it is: servers send JSON as a
 // stream, a stream as JSON, and either as anything else.
 func (c *call) read(body *wire) *Error {
 	first, err := body.begin()
@@ -128,7 +131,7 @@ func (c *call) read(body *wire) *Error {
 // transport itself: http.Client would follow redirects.
 func (c *call) send() (*http.Response, *Error) {
 	c.plain = c.client.plain.Load()
-	body, err := c.client.protocol.streamed(c.request.Body, c.request.Model, c.plain)
+	body, err := c.client.dialect.Stream(c.request.Body, c.request.Model, c.plain)
 	if err != nil {
 		return nil, c.fail(Reject, ringback.CodeInternal, "the stored request cannot be sent", err)
 	}
@@ -146,7 +149,7 @@ func (c *call) send() (*http.Response, *Error) {
 	request.Header.Set("Accept", "text/event-stream, application/json")
 	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", c.client.userAgent)
-	c.client.protocol.authorize(request.Header, c.client.key(), c.client.version)
+	c.client.dialect.HTTP().Authorize(request.Header, c.client.key(), c.client.version)
 	passOn(request.Header, c.request.Header)
 	response, err := earlyanswer.RoundTrip(c.client.transport, request)
 	switch {
@@ -157,9 +160,9 @@ func (c *call) send() (*http.Response, *Error) {
 	case !c.sent.Load() && shortage.Of(err) != "":
 		return nil, c.fail(Unsent, ringback.CodeInternal, fmt.Sprintf("the server has no %s left to call %s", shortage.Of(err), c.client.name), err)
 	case c.sent.Load():
-		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name)+because(err), err)
+		return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("the connection to %s broke before it answered", c.client.name)+reasonSuffix(err), err)
 	}
-	return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("%s could not be reached: %s", c.client.name, cmp.Or(why(err), "the connection failed")), err)
+	return nil, c.fail(Retry, ringback.CodeProviderError, fmt.Sprintf("%s could not be reached: %s", c.client.name, cmp.Or(connectionReason(err), "the connection failed")), err)
 }
 
 func requestID(header http.Header) string {

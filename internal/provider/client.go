@@ -18,6 +18,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/earlyanswer"
+	"github.com/ringback/ringback/internal/protocol"
 )
 
 // Key is a provider's API key. It does not print.
@@ -39,7 +40,7 @@ func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
 type Config struct {
 	// Name is the provider's name in the configuration, required.
 	Name string
-	// Protocol is the provider's language, required: one of Protocols.
+	// Protocol is the provider's language, required: one of [protocol.Names].
 	Protocol string
 	// BaseURL is where its API begins, required: http or https, with or without
 	// a path, a slash at the end, or the protocol's /v1, which is added where
@@ -68,8 +69,8 @@ const (
 // Client speaks to one provider. It is safe for use by many goroutines.
 type Client struct {
 	name      string
-	language  string
-	protocol  protocol
+	protocol  string
+	dialect   protocol.Dialect
 	endpoint  *url.URL
 	version   string
 	userAgent string
@@ -89,7 +90,7 @@ func New(config Config) (*Client, error) {
 	fault := func(field string, err error) (*Client, error) {
 		return nil, fmt.Errorf("provider %s: %s %w", config.Name, field, err)
 	}
-	language, err := lookup(config.Protocol)
+	dialect, err := protocol.Lookup(config.Protocol)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", config.Name, err)
 	}
@@ -97,7 +98,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return fault("base_url", err)
 	}
-	endpoint, err := url.Parse(language.endpoint(base))
+	endpoint, err := url.Parse(dialect.HTTP().Endpoint(base))
 	if err != nil {
 		return fault("base_url", err)
 	}
@@ -110,10 +111,10 @@ func New(config Config) (*Client, error) {
 	}
 	return &Client{
 		name:      config.Name,
-		language:  config.Protocol,
-		protocol:  language,
+		protocol:  config.Protocol,
+		dialect:   dialect,
 		endpoint:  endpoint,
-		version:   cmp.Or(config.Version, defaultAnthropicVersion),
+		version:   cmp.Or(config.Version, protocol.DefaultAnthropicVersion),
 		userAgent: cmp.Or(config.UserAgent, "Ringback"),
 		idle:      cmp.Or(max(config.IdleTimeout, 0), defaultIdleTimeout),
 		maxAnswer: cmp.Or(max(config.MaxAnswer, 0), defaultMaxAnswer),
@@ -123,7 +124,7 @@ func New(config Config) (*Client, error) {
 	}, nil
 }
 
-// checkBase gives the base URL without a slash at its end. An error does not
+// checkBase returns the base URL without a slash at its end. An error does not
 // quote it: it may hold a password.
 func checkBase(base string) (string, error) {
 	u, err := url.Parse(base)
@@ -170,10 +171,10 @@ func newTransport() *http.Transport {
 func (c *Client) Name() string { return c.name }
 
 // Protocol is the provider's language.
-func (c *Client) Protocol() string { return c.language }
+func (c *Client) Protocol() string { return c.protocol }
 
-// KeyHash tells one key from another without telling the key: the beginning of
-// its SHA-256 in hex.
+// KeyHash identifies the key without revealing it: the beginning of its SHA-256 in
+// hex.
 func (c *Client) KeyHash() string {
 	sum := sha256.Sum256([]byte(c.key()))
 	return hex.EncodeToString(sum[:8])
@@ -208,9 +209,9 @@ type Request struct {
 	// pieces of kind text, joined in the order of their indices, are the Text of the
 	// answer, or the PartialText of the error (but of CodeInternal, which has none).
 	// Half a character waits for its other half. What comes whole, where more could
-	// take its place, is told at the end: an answer without streaming, a message in
-	// the place of deltas, a tool's input at the start of its block or as an object.
-	// Of several choices, the first is told. The key is taken out of each piece by itself.
+	// take its place, is emitted at the end: an answer without streaming, a message instead
+	// of deltas, a tool's input at the start of its block or as an object.
+	// Of several choices, the first is emitted. The key is taken out of each piece by itself.
 	Delta func(ringback.Delta)
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decoded undoes the encodings that a body says it has. None is asked for, since
+// decoded undoes the encodings in a body's header. None is asked for, since
 // compression holds small pieces back; some servers compress all the same. What
 // comes of it is bounded by whoever reads it.
 func decoded(header http.Header, body io.Reader) io.Reader {
@@ -33,8 +33,8 @@ func decoded(header http.Header, body io.Reader) io.Reader {
 	return body
 }
 
-// encodings are those that are known. All others are taken for what some servers
-// say by mistake, such as "none" or "utf-8".
+// encodings are those that are known. All others are taken for mistakes of servers, such
+// as "none" or "utf-8".
 var encodings = map[string]func(encoded *bufio.Reader) (io.Reader, error){
 	"gzip":    gunzip,
 	"x-gzip":  gunzip,
@@ -44,7 +44,7 @@ var encodings = map[string]func(encoded *bufio.Reader) (io.Reader, error){
 }
 
 // encodingOf is the encoding that the first bytes of a body are of, though no header
-// says so; nil if there is none. Whatever a body begins with that is text is not of it.
+// names it; nil if there is none. Whatever a body begins with that is text is not of it.
 func encodingOf(head []byte) func(encoded *bufio.Reader) (io.Reader, error) {
 	switch {
 	case len(head) > 0 && head[0] == 0x1f:
@@ -99,7 +99,7 @@ func unzstd(encoded *bufio.Reader) (io.Reader, error) {
 
 // inflate undoes deflate, which is zlib's form; some servers leave its header out.
 func inflate(encoded *bufio.Reader) (io.Reader, error) {
-	const method, maxWindow = 8, 7 // as zlib's header says them
+	const method, maxWindow = 8, 7 // as in zlib's header
 	head, err := encoded.Peek(2)
 	if len(head) < 2 {
 		return nil, err

@@ -19,12 +19,12 @@ type dialect struct {
 	whole string
 	// speaks is in every stream of which a piece of the answer itself comes.
 	speaks string
-	// arrived gives text and usage of the whole events in a prefix of a stream,
+	// arrived returns text and usage of the whole events in a prefix of a stream,
 	// in the plainest way that there is.
 	arrived func(t *testing.T, prefix string) (text, usage string)
 	// counted adds our two counts to a usage in the protocol's words.
 	counted func(usage string) string
-	// mayEnd says whether the finish is in a prefix, which makes it an answer.
+	// mayEnd reports whether the finish is in a prefix, which makes it an answer.
 	mayEnd  func(prefix string) bool
 	garbage map[string]string
 }
@@ -126,7 +126,7 @@ func countedOpenAI(usage string) string {
 	return strings.TrimSuffix(usage, "}") + `,"input_tokens":` + string(counts.Prompt) + `,"output_tokens":` + string(counts.Completion) + "}"
 }
 
-// openaiMayEnd says whether all choices that have begun are over.
+// openaiMayEnd reports whether all choices that have begun are over.
 func openaiMayEnd(prefix string) bool {
 	over := map[int]bool{}
 	for event := range wholeEvents(prefix) {
@@ -179,7 +179,7 @@ func openaiGarbage() map[string]string {
 
 func manyCalls() string {
 	var b strings.Builder
-	for i := range maxCalls + 1 {
+	for i := range 2001 { // one more than an answer may have
 		fmt.Fprintf(&b, `,{"index":%d,"id":"c%d","function":{"name":"f"}}`, i+1, i+1)
 	}
 	return b.String()

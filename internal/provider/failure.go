@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/sse"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // fail makes an error of what is known so far.
@@ -23,11 +25,12 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 		Verdict: verdict, Code: code, StatusCode: c.status, Message: c.client.clean(message, maxMessage),
 		RequestID: c.requestID, Sent: c.sent.Load(), Cause: cause,
 	}
-	if c.answer.begun() {
-		c.tell(true)
-		e.PartialText = c.client.redact(c.answer.text())
+	summary := c.assembly.Summary()
+	if c.assembly.Progress().Begun {
+		c.emit(true)
+		e.PartialText = c.client.redact(summary.Text)
 	}
-	if usage := c.answer.usage(); usage != nil && nesting(usage) <= maxNesting {
+	if usage := summary.Usage; usage != nil && strictjson.Depth(usage) <= maxNesting {
 		e.PartialUsage = c.client.usage(usage)
 	}
 	return e
@@ -54,56 +57,56 @@ func (c *call) broken(err error) *Error {
 	case errors.Is(err, errTooLarge), errors.Is(err, sse.ErrTooLarge):
 		return c.fail(Retry, ringback.CodeTooLarge, fmt.Sprintf("the answer of %s is over the limit of %d bytes", c.client.name, c.client.maxAnswer), err)
 	}
-	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name)+because(err), err)
+	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name)+reasonSuffix(err), err)
 }
 
-// spoiled is an answer in which something came that does not belong there: the
-// provider's complaint, or garbage.
-func (c *call) spoiled(err error) *Error {
-	var said complaint
-	if !errors.As(err, &said) {
+// malformed is an answer with something in it that does not belong there: the provider's
+// error, or what is not its protocol.
+func (c *call) malformed(err error) *Error {
+	var apiErr protocol.APIError
+	if !errors.As(err, &apiErr) {
 		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s does not follow its protocol: %s", c.client.name, err), err)
 	}
-	wait, named := said.wait(said.status, c.header, c.now())
-	verdict, code := judge(said.status, said, named, c.answer.begun())
-	if said.status != 0 {
-		c.status = said.status
+	wait, named := apiErr.RetryAfter(apiErr.Status, c.header, c.now())
+	verdict, code := classify(apiErr.Status, apiErr, named, c.assembly.Progress().Begun)
+	if apiErr.Status != 0 {
+		c.status = apiErr.Status
 	}
-	failure := c.complained(verdict, code, said)
+	failure := c.apiFailure(verdict, code, apiErr)
 	failure.RetryAfter = wait
 	return failure
 }
 
 // refused is a response with another status than 2xx.
 func (c *call) refused(header http.Header, body *wire) *Error {
-	text := body.refusal(c.client.idle)
-	said, understood := readComplaint(c.status, text)
+	text := body.errorBody(c.client.idle)
+	apiErr, understood := protocol.ReadAPIError(c.status, text)
 	if !understood {
-		said = plainComplaint(c.status, text)
+		apiErr = protocol.PlainAPIError(c.status, text)
 	}
-	if said.subject == "" && c.status == http.StatusForbidden && c.names(said.message) {
-		said.subject = ofModel
+	if apiErr.Subject == "" && c.status == http.StatusForbidden && c.names(apiErr.Message) {
+		apiErr.Subject = protocol.AboutModel
 	}
-	status := effective(c.status, said)
-	wait, named := said.wait(status, header, c.now())
-	verdict, code := judge(status, said, named, false)
+	status := effectiveStatus(c.status, apiErr)
+	wait, named := apiErr.RetryAfter(status, header, c.now())
+	verdict, code := classify(status, apiErr, named, false)
 	if verdict == Reject && c.refusedExtra(text) {
 		c.client.plain.Store(true) // for all calls from now on
 		verdict, code = Retry, ringback.CodeProviderError
 	}
-	failure := c.complained(verdict, code, said)
+	failure := c.apiFailure(verdict, code, apiErr)
 	failure.RetryAfter = wait
 	return failure
 }
 
-// names reports whether a message speaks of the model that was asked.
+// names reports whether a message names the model that was asked for.
 func (c *call) names(message string) bool {
 	const telling = 4 // bytes; a shorter name may be part of any word
-	model := cmp.Or(c.request.Model, member(c.request.Body, "model").Str)
+	model := cmp.Or(c.request.Model, strictjson.Get(c.request.Body, "model").Str)
 	return len(model) >= telling && strings.Contains(message, model)
 }
 
-// now is the time by which times are taken that the provider names.
+// now is what the times that the provider names are relative to.
 func (c *call) now() time.Time {
 	if c.request.Now != nil {
 		return c.request.Now()
@@ -111,40 +114,19 @@ func (c *call) now() time.Time {
 	return time.Now()
 }
 
-// refusedExtra says whether it was what we have added ourselves that was refused:
-// the provider speaks of it, and the caller's request does not.
+// refusedExtra reports whether the provider refused what we have added ourselves: its
+// message names it, and the caller's request does not have it.
 func (c *call) refusedExtra(text []byte) bool {
-	extra := []byte(c.client.protocol.extra)
+	extra := []byte(c.client.dialect.HTTP().Extra)
 	return len(extra) > 0 && !c.plain && bytes.Contains(text, extra) && !bytes.Contains(c.request.Body, extra)
 }
 
-// plainComplaint is a refusal that is not in the words of a protocol: a page, a line
-// of text, or nothing.
-func plainComplaint(status int, body []byte) complaint {
-	reason := plainReason(body)
-	c := complaint{message: cmp.Or(reason, strings.ToLower(http.StatusText(status))), header: http.Header{}}
-	c.judge(status, nil)
-	switch {
-	case status/100 == 3:
-		c.message = "a redirect, which is not followed; the provider's base_url should name the right address"
-	case status == http.StatusNotFound:
-		c.namesModel = false // a wrong address has no model
-		c.message = "not found, and the response is not in its protocol; is the provider's base_url right?"
-		if reason != "" {
-			c.message += " It says: " + reason
-		}
-	case status == http.StatusForbidden && c.subject == "" && reason != "":
-		c.subject = ofRequest // a firewall's page: a provider that refuses a key says so in its protocol
-	}
-	return c
-}
-
-// complained tells in the provider's words what it said.
-func (c *call) complained(verdict Verdict, code ringback.ErrorDetailCode, said complaint) *Error {
+// apiFailure tells in the provider's words what it apiErr.
+func (c *call) apiFailure(verdict Verdict, code ringback.ErrorDetailCode, apiErr protocol.APIError) *Error {
 	if c.requestID == "" {
-		c.requestID = c.client.clean(said.requestID, maxName)
+		c.requestID = c.client.clean(apiErr.RequestID, maxName)
 	}
-	kind := c.client.clean(said.kind, maxName)
+	kind := c.client.clean(apiErr.Type, maxName)
 	message := fmt.Sprintf("%s answered with an error", c.client.name)
 	if c.status/100 != 2 {
 		message = fmt.Sprintf("%s answered %d", c.client.name, c.status)
@@ -152,8 +134,8 @@ func (c *call) complained(verdict Verdict, code ringback.ErrorDetailCode, said c
 	if kind != "" {
 		message += " (" + kind + ")"
 	}
-	if said.message != "" {
-		message += ": " + said.message
+	if apiErr.Message != "" {
+		message += ": " + apiErr.Message
 	}
 	if r, known := RetirementOf(c.request.Model); known && verdict == ModelMissing {
 		message += "; " + r.sentence(c.request.Model, c.now())

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/ringback/ringback/internal/protocol"
 )
 
 // HeaderNames are the headers that every request may pass on to its provider, in
@@ -19,24 +21,17 @@ var HeaderNames = []string{"anthropic-beta", "anthropic-version", "openai-beta",
 // maxHeaderValue bounds the value of one such header, in bytes.
 const maxHeaderValue = 2 << 10
 
-// headerAnthropicVersion is the protocol's version. A request's own goes before
-// that of its provider.
-const (
-	headerAnthropicVersion  = "anthropic-version"
-	defaultAnthropicVersion = "2023-06-01" // the newest that the tests have streams of
-)
-
 var isVersion = regexp.MustCompile(`^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$`)
 
 // checkVersion checks the version that a provider of a protocol is called with.
-func checkVersion(version, protocol string) error {
+func checkVersion(version, dialect string) error {
 	switch {
 	case version == "":
 		return nil
-	case protocol != "anthropic":
-		return fmt.Errorf("is for providers of the protocol anthropic; this one speaks %s", protocol)
+	case dialect != "anthropic":
+		return fmt.Errorf("is for providers of the protocol anthropic; this one speaks %s", dialect)
 	case !isVersion.MatchString(version):
-		return fmt.Errorf("%q is not a version; write the day of one, like %s", version, defaultAnthropicVersion)
+		return fmt.Errorf("%q is not a version; write the day of one, like %s", version, protocol.DefaultAnthropicVersion)
 	}
 	return nil
 }

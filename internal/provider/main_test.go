@@ -168,7 +168,7 @@ func raw(t testing.TB, speak func(net.Conn)) *Client {
 	return clientOf(t, Config{BaseURL: "http://" + listener.Addr().String()})
 }
 
-// golden gives the recorded streams of a protocol by name.
+// golden returns the recorded streams of a protocol by name.
 func golden(t testing.TB, protocol string) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/" + protocol + "/*.sse")

@@ -5,17 +5,8 @@ import (
 	"testing"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
-
-func TestNesting(t *testing.T) {
-	for text, want := range map[string]int{
-		`1`: 0, `"[[["`: 0, `"\"["`: 0, `"\\"`: 0, `[]`: 1, `{"a[":"]"}`: 1, `[[],[[]]]`: 3, `{"a":{"b\\":[{}]}}`: 4,
-	} {
-		if got := nesting([]byte(text)); got != want {
-			t.Errorf("%s: got %d, want %d", text, got, want)
-		}
-	}
-}
 
 func TestAnAnswerThatIsNestedTooDeepIsNone(t *testing.T) {
 	nest := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
@@ -64,7 +55,7 @@ func TestAnAnswerOfVeryManyNamesIsNone(t *testing.T) {
 }
 
 func TestANameThatComesAgainIsMergedOnce(t *testing.T) {
-	if got := merge([]byte(`{"a":1}`), []byte(`{"b":1,"b":2,"a":3}`)); string(got) != `{"a":3,"b":1}` {
+	if got := strictjson.Merge([]byte(`{"a":1}`), []byte(`{"b":1,"b":2,"a":3}`)); string(got) != `{"a":3,"b":1}` {
 		t.Errorf("got %s", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 )
 
 func ofOpenAI(t testing.TB, handler http.HandlerFunc) *Client {
@@ -24,50 +25,37 @@ func TestEncodeChatCompletion(t *testing.T) {
 		return map[string]json.RawMessage{name: json.RawMessage(value)}
 	}
 	for name, test := range map[string]struct {
-		prompt Prompt
+		prompt protocol.Prompt
 		want   string
 	}{
 		"a prompt is one user message": {
-			Prompt{Model: "gpt-4o", Prompt: "Hi <b>"},
+			protocol.Prompt{Model: "gpt-4o", Prompt: "Hi <b>"},
 			`{"model":"gpt-4o","max_tokens":4096,"messages":[{"role":"user","content":"Hi <b>"}]}`,
 		},
 		"the system prompt is the first message": {
-			Prompt{Model: "m", Messages: json.RawMessage(` [ {"role":"user","content":"\u0041","n":1.0} ]`), System: json.RawMessage(`"Be brief."`)},
+			protocol.Prompt{Model: "m", Messages: json.RawMessage(` [ {"role":"user","content":"\u0041","n":1.0} ]`), System: json.RawMessage(`"Be brief."`)},
 			`{"model":"m","max_tokens":4096,"messages":[{"role":"system","content":"Be brief."}, {"role":"user","content":"\u0041","n":1.0} ]}`,
 		},
 		"the system prompt may be parts": {
-			Prompt{Model: "m", Prompt: "Hi", System: json.RawMessage(`[{"type":"text","text":"Be brief."}]`)},
+			protocol.Prompt{Model: "m", Prompt: "Hi", System: json.RawMessage(`[{"type":"text","text":"Be brief."}]`)},
 			`{"model":"m","max_tokens":4096,"messages":[{"role":"system","content":[{"type":"text","text":"Be brief."}]},{"role":"user","content":"Hi"}]}`,
 		},
 		"a model that thinks first has another bound": {
-			Prompt{Model: "gpt-5-mini", Prompt: "Hi", MaxTokens: 7},
+			protocol.Prompt{Model: "gpt-5-mini", Prompt: "Hi", MaxTokens: 7},
 			`{"model":"gpt-5-mini","max_completion_tokens":7,"messages":[{"role":"user","content":"Hi"}]}`,
 		},
 		"the caller's own bound goes before": {
-			Prompt{Model: "m", Prompt: "Hi", MaxTokens: 7, Params: params("max_completion_tokens", "9")},
+			protocol.Prompt{Model: "m", Prompt: "Hi", MaxTokens: 7, Params: params("max_completion_tokens", "9")},
 			`{"model":"m","messages":[{"role":"user","content":"Hi"}],"max_completion_tokens":9}`,
 		},
 		"params pass with all their digits": {
-			Prompt{Model: "m", Prompt: "Hi", Params: params("seed", "12345678901234567890")},
+			protocol.Prompt{Model: "m", Prompt: "Hi", Params: params("seed", "12345678901234567890")},
 			`{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"Hi"}],"seed":12345678901234567890}`,
 		},
 	} {
-		got, err := EncodeRequest("openai", test.prompt)
+		got, err := protocol.EncodeRequest("openai", test.prompt)
 		if err != nil || string(got) != test.want || !json.Valid(got) {
 			t.Errorf("%s: got %s and %v, want %s", name, got, err, test.want)
-		}
-	}
-}
-
-func TestWhichModelsRefuseMaxTokens(t *testing.T) {
-	for model, want := range map[string]bool{
-		"o1": true, "o3-mini": true, "o4-mini-2025-04-16": true, "gpt-5": true, "gpt-5.1-chat": true, "gpt-5-mini": true,
-		"openai/gpt-5": true, "openai/o3": true, "ft:o4-mini-2025-04-16:acme::x": true,
-		"gpt-4o": false, "gpt-4.1": false, "gpt-35-turbo": false, "gpt-3.5-turbo": false, "gpt-oss-20b": false, "ft:gpt-4o:acme::x": false,
-		"llama3": false, "olmo-2": false, "o": false, "qwen/qwen3:8b": false, "deepseek-reasoner": false,
-	} {
-		if got := thinksFirst.MatchString(model); got != want {
-			t.Errorf("%s: got %v, want %v", model, got, want)
 		}
 	}
 }

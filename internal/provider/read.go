@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/tidwall/gjson"
-
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/sse"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 var (
@@ -28,7 +28,7 @@ func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))
 	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow, Loose: true, Waits: func(data []byte) { c.expectEnd(body, data) }}
 	for event, broke := range sse.Read(body, limits) {
-		whole := c.answer.ended()
+		whole := c.assembly.Progress().Whole
 		done, failure := c.step(body, event, broke)
 		switch {
 		case failure != nil && whole:
@@ -37,32 +37,32 @@ func (c *call) readStream(body *wire) *Error {
 			return failure
 		}
 	}
-	return c.unlessWhole(errEnded)
+	return c.failUnlessWhole(errEnded)
 }
 
 // step takes what a step of the stream brought: an event, or the stream's end.
 func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failure *Error) {
 	if broke != nil {
-		return true, c.cut(event, broke)
+		return true, c.endEarly(event, broke)
 	}
 	body.watch(c.client.idle)
-	if err := c.lookUp(); err != nil {
+	if err := c.checkContext(); err != nil {
 		return false, c.broken(err)
 	}
-	held := c.answer.size()
+	held := c.assembly.Progress().Size
 	if failure := c.reserveText(event.Data, held); failure != nil {
 		return false, failure
 	}
 	done, err := c.take(event)
 	c.noteFirstToken()
 	if err != nil {
-		return false, c.spoiled(err)
+		return false, c.malformed(err)
 	}
-	c.tell(done)
+	c.emit(done)
 	switch {
 	case done:
 		body.drain()
-	case c.answer.ended() && (!body.settling() || c.answer.size() != held): // what adds nothing is a keep-alive
+	case c.assembly.Progress().Whole && (!body.settling() || c.assembly.Progress().Size != held): // what adds nothing is a keep-alive
 		body.settle()
 	}
 	return done, nil
@@ -72,7 +72,7 @@ func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failur
 // never come.
 func (c *call) expectEnd(body *wire, data []byte) {
 	const large = 16 << 10 // bytes; a finish is not, and each read of a large event ends up here
-	if !body.settling() && len(data) < large && data[len(data)-1] == '}' && valid(data) && c.answer.finishes(data) {
+	if !body.settling() && len(data) < large && data[len(data)-1] == '}' && strictjson.Valid(data) && c.assembly.Finishes(data) {
 		body.settle()
 	}
 }
@@ -80,35 +80,35 @@ func (c *call) expectEnd(body *wire, data []byte) {
 // take adds an event. Where the blank lines between events are missing, they come as
 // one, with a line of data each.
 func (c *call) take(event sse.Event) (done bool, err error) {
-	if bytes.IndexByte(event.Data, '\n') < 0 || valid(event.Data) {
-		return c.answer.add(event)
+	if bytes.IndexByte(event.Data, '\n') < 0 || strictjson.Valid(event.Data) {
+		return c.assembly.Add(event)
 	}
 	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
-		if done, err = c.answer.add(event); done || err != nil {
+		if done, err = c.assembly.Add(event); done || err != nil {
 			return done, err
 		}
 	}
 	return false, nil
 }
 
-// cut ends a stream that broke off inside an event, which counts in so far as it is
+// endEarly ends a stream that broke off inside an event, which counts in so far as it is
 // whole: its blank line may be all that was missing.
-func (c *call) cut(event sse.Event, broke error) *Error {
+func (c *call) endEarly(event sse.Event, broke error) *Error {
 	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
-		if _, isJSON := readable(event.Data); !isJSON || names(event.Data) > maxNames || c.reserve(c.answer.size()+len(event.Data)) != nil {
+		if _, isJSON := strictjson.Repair(event.Data); !isJSON || strictjson.CountNames(event.Data) > maxNames || c.reserve(c.assembly.Progress().Size+len(event.Data)) != nil {
 			break
 		}
-		if _, err := c.answer.add(event); err != nil {
-			return c.spoiled(err)
+		if _, err := c.assembly.Add(event); err != nil {
+			return c.malformed(err)
 		}
 	}
-	return c.unlessWhole(broke)
+	return c.failUnlessWhole(broke)
 }
 
-// unlessWhole fails the call for what became of the connection, if there is still
-// something that could have come.
-func (c *call) unlessWhole(err error) *Error {
-	if c.answer.ended() {
+// failUnlessWhole fails the call for what became of the connection, unless the answer is
+// whole.
+func (c *call) failUnlessWhole(err error) *Error {
+	if c.assembly.Progress().Whole {
 		return nil
 	}
 	return c.broken(err)
@@ -118,7 +118,7 @@ func (c *call) unlessWhole(err error) *Error {
 // asked to. It is over where its JSON is, whatever becomes of the connection.
 func (c *call) readWhole(body *wire) *Error {
 	message := make([]byte, 0, min(4<<10, c.client.maxAnswer+1))
-	var value openValue
+	var value strictjson.EndFinder
 	for over := false; !over; {
 		if len(message) == cap(message) {
 			size := int(min(2*int64(cap(message)), c.client.maxAnswer+1)) // body ends before that is full
@@ -129,8 +129,8 @@ func (c *call) readWhole(body *wire) *Error {
 		}
 		n, err := body.Read(message[len(message):cap(message)])
 		piece := message[len(message) : len(message)+n]
-		n, over = value.read(piece)
-		if over && isPiece(message[:len(message)+n]) {
+		n, over = value.Read(piece)
+		if over && protocol.IsStreamed(message[:len(message)+n]) {
 			body.ahead = message[:len(message)+len(piece)]
 			return c.readStream(body)
 		}
@@ -142,24 +142,17 @@ func (c *call) readWhole(body *wire) *Error {
 	if failure := c.reserveText(message, 0); failure != nil {
 		return failure
 	}
-	if err := c.answer.replace(message); err != nil {
-		return c.spoiled(err)
+	if err := c.assembly.Replace(message); err != nil {
+		return c.malformed(err)
 	}
 	c.noteFirstToken()
 	body.drain()
 	return nil
 }
 
-// isPiece reports whether an object is the first of a stream whose events stand in
-// lines of their own, without any framing.
-func isPiece(object []byte) bool {
-	choice := gjson.GetBytes(object, "choices.0")
-	return choice.Get("delta").IsObject() && !choice.Get("message").IsObject() || member(object, "type").Str == "message_start"
-}
-
-// lookUp notices that the context has ended though no read has waited since: what
+// checkContext notices that the context has ended though no read has waited since: what
 // has been read is assembled all the same, but not for ever.
-func (c *call) lookUp() error {
+func (c *call) checkContext() error {
 	const often = 1024
 	if c.events++; c.events%often != 0 {
 		return nil
@@ -168,7 +161,7 @@ func (c *call) lookUp() error {
 }
 
 func (c *call) noteFirstToken() {
-	if !c.firstToken.IsZero() || !c.answer.begun() {
+	if !c.firstToken.IsZero() || !c.assembly.Progress().Begun {
 		return
 	}
 	c.firstToken = time.Now()
@@ -177,14 +170,14 @@ func (c *call) noteFirstToken() {
 	}
 }
 
-// tell passes on what has come of the answer since the last time; ended says that
-// nothing more comes.
-func (c *call) tell(ended bool) {
-	if c.request.Delta == nil || c.told {
+// emit passes on what has come of the answer since the last time; after ended, nothing
+// more comes.
+func (c *call) emit(ended bool) {
+	if c.request.Delta == nil || c.emitted {
 		return
 	}
-	c.told = ended
-	c.answer.tell(teller{to: c.request.Delta, ended: ended})
+	c.emitted = ended
+	c.assembly.Emit(protocol.Emitter{To: c.request.Delta, Ended: ended})
 }
 
 // reserve sees to it that n bytes of answer are granted for all that is made of them: the
@@ -206,9 +199,9 @@ func (c *call) reserve(n int) error {
 
 // reserveText is reserve for a text, and the names in it, beside held bytes of answer.
 func (c *call) reserveText(text []byte, held int) *Error {
-	n := names(text)
+	n := strictjson.CountNames(text)
 	if n > maxNames {
-		return c.spoiled(errTooManyNames)
+		return c.malformed(errTooManyNames)
 	}
 	if err := c.reserve(held + len(text) + n*bytesAName); err != nil {
 		return c.broken(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // hidden takes the place of the key in all that a provider says.
@@ -27,7 +28,7 @@ func (c *Client) redact(text string) string {
 
 // redactJSON is redact for JSON, which stays as it is where the key is not in it.
 func (c *Client) redactJSON(text json.RawMessage) json.RawMessage {
-	key := inner(quote(c.key()))
+	key := strictjson.Inside(strictjson.Quote(c.key()))
 	if len(key) < shortestKey || !bytes.Contains(text, key) {
 		return text
 	}

@@ -8,13 +8,16 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // maxUsage bounds a provider's usage, which stands in the job's row: a larger one is
 // reduced to its counts.
 const maxUsage = 16 << 10
 
-// usage is what a provider says of its work as it is stored: bounded, without the key, and
+// usage is a provider's usage as it is stored: bounded, without the key, and
 // with the two main counts.
 func (c *Client) usage(said json.RawMessage) json.RawMessage {
 	if len(said) > maxUsage || c.quotesKey(gjson.ParseBytes(said)) {
@@ -36,16 +39,16 @@ var knownCounts = []string{
 // counts is a usage with nothing but its known counts.
 func counts(usage []byte) json.RawMessage {
 	const longest = 16 // digits of a count
-	var kept []field
-	for p := range pairs(usage) {
-		if slices.Contains(knownCounts, string(p.name)) && len(p.value) <= longest && isCount(gjson.ParseBytes(p.value)) {
-			kept = append(kept, field{string(p.name), p.value})
+	var kept []strictjson.Field
+	for p := range strictjson.Members(usage) {
+		if slices.Contains(knownCounts, string(p.Name)) && len(p.Value) <= longest && protocol.IsCount(gjson.ParseBytes(p.Value)) {
+			kept = append(kept, strictjson.Field{Name: string(p.Name), Value: p.Value})
 		}
 		if len(kept) == len(knownCounts) {
 			break
 		}
 	}
-	return appendObject(nil, []byte("{}"), kept...)
+	return strictjson.AppendObject(nil, []byte("{}"), kept...)
 }
 
 // withTokens returns a usage that always has its two main counts. What is no finite
@@ -55,26 +58,20 @@ func withTokens(usage json.RawMessage) json.RawMessage {
 	if object == nil {
 		object = []byte("{}")
 	}
-	for p := range pairs(usage) {
-		if !finite(gjson.ParseBytes(p.value)) {
-			object = without(object, string(p.name))
+	for p := range strictjson.Members(usage) {
+		if !finite(gjson.ParseBytes(p.Value)) {
+			object = strictjson.Without(object, string(p.Name))
 		}
 	}
 	for _, name := range []string{"input_tokens", "output_tokens"} {
-		if !isCount(member(object, name)) {
-			object = appendObject(nil, object, field{name, []byte("0")})
+		if !protocol.IsCount(strictjson.Get(object, name)) {
+			object = strictjson.AppendObject(nil, object, strictjson.Field{Name: name, Value: []byte("0")})
 		}
 	}
 	return object
 }
 
-// isCount reports whether a value can be a number of tokens.
-func isCount(n gjson.Result) bool {
-	const most = 1 << 53 // beyond it, programs lose digits
-	return n.Type == gjson.Number && n.Num >= 0 && n.Num <= most
-}
-
-// finite reports whether all numbers of a value can be told by programs.
+// finite reports whether programs can read all numbers of a value.
 func finite(value gjson.Result) bool {
 	if value.Type == gjson.Number {
 		return !math.IsInf(value.Num, 0) && !math.IsNaN(value.Num)

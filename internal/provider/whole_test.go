@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// heldOpen gives a stream, and then nothing more until the call ends, or a keep-alive
+// heldOpen returns a stream, and then nothing more until the call ends, or a keep-alive
 // every so often.
 func heldOpen(ctx context.Context, stream, keepAlive string) io.Reader {
 	return io.MultiReader(strings.NewReader(stream), readerFunc(func(p []byte) (int, error) {

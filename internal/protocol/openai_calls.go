@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // maxCalls bounds the tool calls of a message: more than any answer has.
@@ -35,18 +37,18 @@ type callPiece struct {
 }
 
 func readCall(piece []byte) callPiece {
-	p := callPiece{id: member(piece, "id").Str, index: callIndex(member(piece, "index"))}
-	function := valueOf(piece, "function")
-	p.name = member(function, "name").Str
-	input := valueOf(function, "arguments")
-	switch firstByte(input) {
+	p := callPiece{id: strictjson.Get(piece, "id").Str, index: callIndex(strictjson.Get(piece, "index"))}
+	function := strictjson.ValueOf(piece, "function")
+	p.name = strictjson.Get(function, "name").Str
+	input := strictjson.ValueOf(function, "arguments")
+	switch strictjson.FirstByte(input) {
 	case '"':
-		p.input = inner(input)
+		p.input = strictjson.Inside(input)
 	case '{':
 		p.isObject = true
 		var compact bytes.Buffer
 		_ = json.Compact(&compact, input) // it is valid
-		p.input = inner(quote(compact.String()))
+		p.input = strictjson.Inside(strictjson.Quote(compact.String()))
 	}
 	return p
 }
@@ -69,15 +71,15 @@ func (p *pieces) addCall(v *grown, piece []byte) error {
 	}
 	came := readCall(piece)
 	if came.isObject { // the protocol has a string
-		function := appendObject(nil, valueOf(piece, "function"), field{"arguments", slices.Concat([]byte{'"'}, came.input, []byte{'"'})})
-		piece = appendObject(nil, piece, field{"function", function})
+		function := strictjson.AppendObject(nil, strictjson.ValueOf(piece, "function"), strictjson.Field{Name: "arguments", Value: slices.Concat([]byte{'"'}, came.input, []byte{'"'})})
+		piece = strictjson.AppendObject(nil, piece, strictjson.Field{Name: "function", Value: function})
 	}
-	piece = without(piece, "index")
+	piece = strictjson.Without(piece, "index")
 	item := callOf(v.items, came)
 	if item == nil {
 		return p.beginCall(v, piece, came)
 	}
-	return p.goOn(item, piece, came, lastTurn(v.items)+1)
+	return p.continueCall(item, piece, came, lastTurn(v.items)+1)
 }
 
 func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
@@ -93,11 +95,11 @@ func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
 	return p.set(&item.value, []byte("tool_calls"), piece, true)
 }
 
-func (p *pieces) goOn(item *grownItem, piece []byte, came callPiece, turn int) error {
+func (p *pieces) continueCall(item *grownItem, piece []byte, came callPiece, turn int) error {
 	call := item.call
 	call.turn = turn
 	if call.id != "" {
-		piece = without(piece, "id")
+		piece = strictjson.Without(piece, "id")
 	}
 	call.id, call.name = cmp.Or(call.id, came.id), cmp.Or(call.name, came.name)
 	switch {
@@ -132,41 +134,41 @@ func callOf(items []*grownItem, came callPiece) *grownItem {
 		}
 	}
 	for _, item := range []*grownItem{byID, byIndex, last} {
-		if item != nil && goesOn(item, came, item == byID, byIndex) {
+		if item != nil && continues(item, came, item == byID, byIndex) {
 			return item
 		}
 	}
-	if on := cmp.Or(byIndex, last); on != nil && on.isNamed() && came.id == "" && came.name == "" && !opens(came.input) {
+	if on := cmp.Or(byIndex, last); on != nil && on.isNamed() && came.id == "" && came.name == "" && !opensObject(came.input) {
 		return on // it begins none: it is the rest of one
 	}
 	return nil
 }
 
-// isNamed reports whether the call has what tells it from others.
+// isNamed reports whether the call has what distinguishes it from others.
 func (item *grownItem) isNamed() bool { return item.call.id != "" || item.call.name != "" }
 
-// goesOn reports whether a piece may belong to a call: one of its id or its index, or
+// continues reports whether a piece may belong to a call: one of its id or its index, or
 // the one that grew last.
-func goesOn(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bool {
+func continues(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bool {
 	call := item.call
 	switch {
-	case !takes(item, came), came.name != "" && call.name != "" && came.name != call.name:
+	case !accepts(item, came), came.name != "" && call.name != "" && came.name != call.name:
 		return false
 	case came.name == "", sameID:
 		return true
 	case came.id != "" && call.id != "" && came.id != call.id: // an id and a name begin a call
-		return call.input.begun && !isBlank(came.input) && !opens(came.input)
+		return call.input.begun && !isBlank(came.input) && !opensObject(came.input)
 	case call.name == "": // it came without its name before
 		return true
 	case byIndex == nil && came.index != noIndex: // the name again, under another index
-		return call.input.begun && !opens(came.input) && len(came.input) > 0
+		return call.input.begun && !opensObject(came.input) && len(came.input) > 0
 	}
 	return true
 }
 
-// takes reports whether a call has room for the input of a piece: not once it is whole,
+// accepts reports whether a call has room for the input of a piece: not once it is whole,
 // unless it is repeated.
-func takes(item *grownItem, came callPiece) bool {
+func accepts(item *grownItem, came callPiece) bool {
 	return !item.call.input.closed() || isBlank(came.input) || repeats(item, came)
 }
 
@@ -176,10 +178,10 @@ func repeats(item *grownItem, came callPiece) bool {
 }
 
 // isBlank reports whether input is nothing but blanks.
-func isBlank(input []byte) bool { return strings.TrimSpace(unescape(input)) == "" }
+func isBlank(input []byte) bool { return strings.TrimSpace(strictjson.Unescape(input)) == "" }
 
-// opens reports whether input is the beginning of an object.
-func opens(input []byte) bool { return firstByte(input) == '{' }
+// opensObject reports whether input is the beginning of an object.
+func opensObject(input []byte) bool { return strictjson.FirstByte(input) == '{' }
 
 // balance follows the brackets of a tool's input as it grows, so that one need not
 // read all of it with each piece.
@@ -193,7 +195,7 @@ type balance struct {
 func (b *balance) closed() bool { return b.begun && b.depth == 0 && !b.inString }
 
 func (b *balance) add(input []byte) {
-	for _, c := range strings.TrimSpace(unescape(input)) {
+	for _, c := range strings.TrimSpace(strictjson.Unescape(input)) {
 		b.begun = true
 		switch {
 		case b.escape:

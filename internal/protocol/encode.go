@@ -1,10 +1,10 @@
-package provider
+package protocol
 
 import (
 	"maps"
 	"slices"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // An encoder writes a provider's request, of which a caller may have sized every part:
@@ -16,22 +16,22 @@ type encoder struct {
 
 func newEncoder(p Prompt) *encoder {
 	const frame = 200 // names, numbers and punctuation around the parts
-	size := frame + sizeQuoted(p.Model) + len(p.Messages) + len(p.System)
-	if absent(p.Messages) {
-		size += sizeQuoted(p.Prompt)
+	size := frame + strictjson.QuotedLen(p.Model) + len(p.Messages) + len(p.System)
+	if strictjson.Absent(p.Messages) {
+		size += strictjson.QuotedLen(p.Prompt)
 	}
 	for name, value := range p.Params {
-		size += sizeQuoted(name) + len(value) + len(":,")
+		size += strictjson.QuotedLen(name) + len(value) + len(":,")
 	}
 	e := &encoder{prompt: p, out: append(make([]byte, 0, size), '{')}
 	e.name("model")
-	e.out = appendQuoted(e.out, p.Model)
+	e.out = strictjson.AppendQuoted(e.out, p.Model)
 	return e
 }
 
 // name begins a member.
 func (e *encoder) name(name string) {
-	e.out = append(appendQuoted(appendComma(e.out), name), ':')
+	e.out = append(strictjson.AppendQuoted(strictjson.AppendComma(e.out), name), ':')
 }
 
 func (e *encoder) member(name string, value []byte) {
@@ -44,23 +44,23 @@ func (e *encoder) member(name string, value []byte) {
 func (e *encoder) messages(system []byte) {
 	e.name("messages")
 	rest := []byte(nil)
-	if !absent(e.prompt.Messages) {
+	if !strictjson.Absent(e.prompt.Messages) {
 		rest = e.prompt.Messages
 	}
-	if absent(system) && rest != nil {
+	if strictjson.Absent(system) && rest != nil {
 		e.out = append(e.out, rest...)
 		return
 	}
 	e.out = append(e.out, '[')
-	if !absent(system) {
+	if !strictjson.Absent(system) {
 		e.out = append(append(append(e.out, `{"role":"system","content":`...), system...), `},`...)
 	}
 	if rest != nil { // which holds a message, and ends the list
-		e.out = append(e.out, behind('[', rest)...)
+		e.out = append(e.out, strictjson.After('[', rest)...)
 		return
 	}
 	e.out = append(e.out, `{"role":"user","content":`...)
-	e.out = append(appendQuoted(e.out, e.prompt.Prompt), `}]`...)
+	e.out = append(strictjson.AppendQuoted(e.out, e.prompt.Prompt), `}]`...)
 }
 
 // end writes the params in the order of their names.
@@ -69,21 +69,4 @@ func (e *encoder) end() []byte {
 		e.member(name, e.prompt.Params[name])
 	}
 	return append(e.out, '}')
-}
-
-// sizeQuoted is the length of what appendQuoted makes of s.
-func sizeQuoted(s string) int {
-	size := len(s) + len(`""`)
-	if !utf8.ValidString(s) {
-		return size + 2*len(s) // each byte may become the three of U+FFFD
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
-			size += len(escape(rune(c))) - 1
-		}
-	}
-	for _, separator := range []string{"\u2028", "\u2029"} {
-		size += strings.Count(s, separator) * (len(`\u2028`) - len(separator))
-	}
-	return size
 }

@@ -1,4 +1,4 @@
-package provider
+package strictjson
 
 import (
 	"bytes"
@@ -8,21 +8,21 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// valid says what json.Valid says, in a fraction of the time: gjson recurses where
+// Valid reports what json.Valid reports, in a fraction of the time: gjson recurses where
 // encoding/json does not, so it must not see text that is nested deep. A text has
 // no more levels than bytes.
-func valid(text []byte) bool {
+func Valid(text []byte) bool {
 	const shallow = 500
-	if len(text) > shallow && nesting(text) > shallow {
+	if len(text) > shallow && Depth(text) > shallow {
 		return json.Valid(text)
 	}
 	return gjson.ValidBytes(text)
 }
 
-// readable gives what a server means by its JSON; ok is false if that is none. Python
+// Repair returns the JSON that a server meant; ok is false if the text is not JSON. Python
 // writes numbers that JSON does not have, NaN and the infinite ones: they become null.
-func readable(text []byte) (meant []byte, ok bool) {
-	if valid(text) {
+func Repair(text []byte) (meant []byte, ok bool) {
+	if Valid(text) {
 		return text, true
 	}
 	if !bytes.Contains(text, []byte("NaN")) && !bytes.Contains(text, []byte("Infinity")) {
@@ -38,15 +38,15 @@ func readable(text []byte) (meant []byte, ok bool) {
 		switch number := notANumber.Find(rest); {
 		case len(rest) == 0:
 		case number != nil:
-			meant, rest = append(meant, null...), rest[len(number):]
+			meant, rest = append(meant, Null...), rest[len(number):]
 		case rest[0] == '"':
-			n = extentOfString(rest)
+			n = StringLen(rest)
 			meant, rest = append(meant, rest[:n]...), rest[n:]
 		default:
 			meant, rest = append(meant, rest[0]), rest[1:]
 		}
 	}
-	if !valid(meant) {
+	if !Valid(meant) {
 		return text, false
 	}
 	return meant, true
@@ -54,9 +54,11 @@ func readable(text []byte) (meant []byte, ok bool) {
 
 var notANumber = regexp.MustCompile(`^(?:NaN|-?Infinity)`)
 
-// beginsAsJSON reports whether a text that is not JSON may have been meant to be: it
-// may have lost something, so it must not be passed over as a text may.
-func beginsAsJSON(text []byte) bool {
-	first := firstByte(text)
+// LooksLikeJSON reports whether a text that is not JSON may have been meant to be: it
+// may have lost something, so it must not be ignored, as a text may.
+func LooksLikeJSON(text []byte) bool {
+	first := FirstByte(text)
 	return first == '{' || first == '['
 }
+
+var Null = []byte("null")

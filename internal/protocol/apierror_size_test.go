@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"net/http"
@@ -18,9 +18,9 @@ func TestAnErrorThatIsTooLargeToBeOneCostsLittle(t *testing.T) {
 		"errors by names": `{"errors":{` + strings.Repeat(`"a":"b",`, n) + `"a":"b"}}`,
 	} {
 		start := time.Now()
-		c, _ := readComplaint(http.StatusOK, []byte(body))
-		if took := time.Since(start); took > 10*time.Second || len(c.message) > 64<<10 {
-			t.Errorf("%s: took %s, message of %d bytes", name, took, len(c.message))
+		c, _ := ReadAPIError(http.StatusOK, []byte(body))
+		if took := time.Since(start); took > 10*time.Second || len(c.Message) > 64<<10 {
+			t.Errorf("%s: took %s, message of %d bytes", name, took, len(c.Message))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"encoding/json"
@@ -9,25 +9,29 @@ import (
 	"strings"
 
 	"github.com/tidwall/sjson"
+
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // openai is the protocol of chat completions: POST …/chat/completions, as OpenAI
 // and very many others speak it. Its stream is put together in openai_stream.go.
-func openai() protocol {
-	return protocol{
-		endpoint: openaiEndpoint,
-		authorize: func(header http.Header, key, _ string) {
+type openai struct{}
+
+func (openai) HTTP() HTTP {
+	return HTTP{
+		Endpoint: openaiEndpoint,
+		Authorize: func(header http.Header, key, _ string) {
 			if key != "" { // a private server may need none
 				header.Set("Authorization", "Bearer "+key)
 			}
 		},
-		encode:   encodeOpenAI,
-		streamed: streamedOpenAI,
-		extra:    "stream_options",
-		assemble: newOpenAIAnswer,
-		content:  openaiContent,
+		Extra: "stream_options",
 	}
 }
+
+func (openai) Assemble(request []byte) Assembly { return newOpenAIAnswer(request) }
+
+func (openai) Content(message []byte) []byte { return openaiContent(message) }
 
 // openaiEndpoint adds /v1 to a bare host alone: behind a path, each maker has a
 // version of its own, or none.
@@ -40,20 +44,20 @@ func openaiEndpoint(base string) string {
 	return base + "/chat/completions"
 }
 
-// thinksFirst are the models that refuse max_tokens and want
+// reasonsFirst are the models that refuse max_tokens and want
 // max_completion_tokens, which many other servers do not know: OpenAI's o1 and
 // later, gpt-5 and later. A name may have a maker before it, as in openai/o3, or
 // "ft:" of a fine-tuned one.
-var thinksFirst = regexp.MustCompile(`^(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?:[^0-9].*)?$`)
+var reasonsFirst = regexp.MustCompile(`^(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?:[^0-9].*)?$`)
 
 // The two names of the bound of an answer.
 const maxTokens, maxCompletionTokens = "max_tokens", "max_completion_tokens"
 
-func encodeOpenAI(p Prompt) (json.RawMessage, error) {
+func (openai) Encode(p Prompt) (json.RawMessage, error) {
 	r := newEncoder(p)
 	switch {
-	case !absent(p.Params[maxCompletionTokens]): // the caller has chosen
-	case thinksFirst.MatchString(p.Model):
+	case !strictjson.Absent(p.Params[maxCompletionTokens]): // the caller has chosen
+	case reasonsFirst.MatchString(p.Model):
 		r.member(maxCompletionTokens, p.maxTokens())
 	default:
 		r.member(maxTokens, p.maxTokens())
@@ -62,20 +66,20 @@ func encodeOpenAI(p Prompt) (json.RawMessage, error) {
 	return r.end(), nil
 }
 
-func streamedOpenAI(request []byte, model string, plain bool) ([]byte, error) {
+func (openai) Stream(request []byte, model string, plain bool) ([]byte, error) {
 	stored := request
 	request, err := askStream(request, model)
 	if err != nil {
 		return nil, err
 	}
-	if bound := member(stored, maxTokens); bound.Exists() && thinksFirst.MatchString(model) && member(stored, "model").Str != model {
-		request = appendObject(nil, without(request, maxTokens), field{maxCompletionTokens, []byte(bound.Raw)})
+	if bound := strictjson.Get(stored, maxTokens); bound.Exists() && reasonsFirst.MatchString(model) && strictjson.Get(stored, "model").Str != model {
+		request = strictjson.AppendObject(nil, strictjson.Without(request, maxTokens), strictjson.Field{Name: maxCompletionTokens, Value: []byte(bound.Raw)})
 	}
 	if plain {
 		return request, nil
 	}
-	if options := member(request, "stream_options"); options.Exists() && !options.IsObject() {
-		request = without(request, "stream_options")
+	if options := strictjson.Get(request, "stream_options"); options.Exists() && !options.IsObject() {
+		request = strictjson.Without(request, "stream_options")
 	}
 	request, err = sjson.SetRawBytes(request, "stream_options.include_usage", []byte("true"))
 	if err != nil {
@@ -85,8 +89,8 @@ func streamedOpenAI(request []byte, model string, plain bool) ([]byte, error) {
 }
 
 func openaiContent(message []byte) []byte {
-	for choice := range items(valueOf(message, "choices")) {
-		return valueOf(valueOf(choice, "message"), "content") // of the first
+	for choice := range strictjson.Elements(strictjson.ValueOf(message, "choices")) {
+		return strictjson.ValueOf(strictjson.ValueOf(choice, "message"), "content") // of the first
 	}
 	return nil
 }

@@ -1,11 +1,15 @@
-package provider
+package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"html"
+	"net/http"
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 var (
@@ -15,16 +19,16 @@ var (
 	tag       = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// plainReason is the reason that a body without the words of a protocol gives: the
+// plainReason is the reason in a body that no protocol has: the
 // title of a page, or the first line of a text; "" if it has none.
 func plainReason(body []byte) string {
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\uFEFF")))
-	switch firstByte(body) {
+	switch strictjson.FirstByte(body) {
 	case '{', '[':
-		if valid(body) { // JSON of another form says nothing to people
+		if strictjson.Valid(body) { // JSON of another form is no text for people
 			return ""
 		}
 	case '<':
@@ -61,4 +65,25 @@ func firstLine(text string) string {
 		}
 	}
 	return ""
+}
+
+// PlainAPIError reads a refusal that is not in the form of a protocol: a page, a line
+// of text, or nothing.
+func PlainAPIError(status int, body []byte) APIError {
+	reason := plainReason(body)
+	c := APIError{Message: cmp.Or(reason, strings.ToLower(http.StatusText(status))), header: http.Header{}}
+	c.findSubject(status, nil)
+	switch {
+	case status/100 == 3:
+		c.Message = "a redirect, which is not followed; the provider's base_url should name the right address"
+	case status == http.StatusNotFound:
+		c.NamesModel = false // a wrong address has no model
+		c.Message = "not found, and the response is not in its protocol; is the provider's base_url right?"
+		if reason != "" {
+			c.Message += " It says: " + reason
+		}
+	case status == http.StatusForbidden && c.Subject == "" && reason != "":
+		c.Subject = AboutRequest // a firewall's page: a provider that refuses a key says so in its protocol
+	}
+	return c
 }

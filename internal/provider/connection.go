@@ -12,21 +12,21 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// because is the end of a sentence that says what broke a connection.
-func because(err error) string {
-	if reason := why(err); reason != "" {
+// reasonSuffix is the end of a sentence about a broken connection.
+func reasonSuffix(err error) string {
+	if reason := connectionReason(err); reason != "" {
 		return ": " + reason
 	}
 	return ""
 }
 
-// why says what went wrong with a connection, without naming an address; "" if it is
-// nothing that is known here.
-func why(err error) string {
+// connectionReason is what went wrong with a connection, without an address; "" if it is
+// unknown.
+func connectionReason(err error) string {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "its host name does not resolve"
 	}
-	if reason := whyUntrusted(err); reason != "" {
+	if reason := tlsReason(err); reason != "" {
 		return reason
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
@@ -49,8 +49,8 @@ func why(err error) string {
 	return ""
 }
 
-// whyUntrusted is what is wrong with a provider's TLS, "" if nothing is.
-func whyUntrusted(err error) string {
+// tlsReason is what is wrong with a provider's TLS, "" if nothing is.
+func tlsReason(err error) string {
 	const untrusted = "its TLS certificate is not trusted"
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return untrusted + ": it has expired or is not yet valid"

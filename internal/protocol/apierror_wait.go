@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"cmp"
@@ -17,25 +17,25 @@ const maxWait = time.Hour
 // The result is at most maxWait and never negative.
 func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	wait, ok = backoff.RetryAfter(header, now)
-	return bounded(wait), ok
+	return clamp(wait), ok
 }
 
-func bounded(wait time.Duration) time.Duration { return min(max(wait, 0), maxWait) }
+func clamp(wait time.Duration) time.Duration { return min(max(wait, 0), maxWait) }
 
-// wait finds for how long a refusal asks to stay away: in its headers, in its body,
-// in the headers that a gateway passes on within the body; at last in those that tell
+// RetryAfter finds for how long a refusal asks to stay away: in its headers, in its body,
+// in the headers that a gateway passes on within the body; at last in those with the time
 // when a limit is reset. named is false for these: every answer has them.
-func (c complaint) wait(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
+func (c APIError) RetryAfter(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
 	for _, header := range []http.Header{header, c.header} {
 		if wait, ok := retryAfter(header, now); ok {
 			return wait, true
 		}
 	}
-	if wait := cmp.Or(c.delay, delayInText(c.message)); wait > 0 {
+	if wait := cmp.Or(c.retryDelay, delayInText(c.Message)); wait > 0 {
 		return wait, true
 	}
-	if status == http.StatusTooManyRequests || status == statusOverloaded {
-		return bounded(cmp.Or(untilReset(header, now), untilReset(c.header, now))), false
+	if status == http.StatusTooManyRequests || status == StatusOverloaded {
+		return clamp(cmp.Or(untilReset(header, now), untilReset(c.header, now))), false
 	}
 	return 0, false
 }
@@ -56,12 +56,12 @@ func delayInText(message string) time.Duration {
 	if number := bareNumber.FindStringSubmatch(text); !ok && number != nil { // of seconds
 		wait, _ = backoff.Parse(number[1], time.Time{})
 	}
-	return bounded(wait)
+	return clamp(wait)
 }
 
 // untilReset finds the end of a refusal that names no time of its own, by headers
 // such as X-Ratelimit-Reset-Tokens and Anthropic-Ratelimit-Tokens-Reset: the latest
-// reset of the limits that are used up, else the first reset of all. Makers tell it
+// reset of the limits that are used up, else the first reset of all. Makers write it
 // as a duration, seconds, a date or a Unix time.
 func untilReset(header http.Header, now time.Time) time.Duration {
 	var used, first time.Duration

@@ -75,7 +75,7 @@ func (h *heard) check(t testing.TB, client *Client, answer *Answer, failure *Err
 	if got := h.all(ringback.DeltaText); got != answer.Text {
 		t.Errorf("told %q, want the text %q", got, answer.Text)
 	}
-	if client.language == "anthropic" {
+	if client.protocol == "anthropic" {
 		if content := gjson.GetBytes(answer.Message, "content"); content.IsArray() {
 			h.checkBlocks(t, content.Array())
 		}
@@ -428,14 +428,4 @@ func (f *faults) Helper() {}
 
 func (f *faults) Errorf(format string, args ...any) {
 	f.said = append(f.said, fmt.Sprintf(format, args...))
-}
-
-func TestHalfACharacter(t *testing.T) {
-	for contents, want := range map[string]int{
-		"": 0, "a": 0, `\n`: 0, `\ud83d`: 6, `a\uDBFF`: 6, `\ude00`: 0, `\u0041`: 0, `\\ud83d`: 0, `\\\ud83d`: 6, `\ud83d\ude00`: 0, `\ude00\ud83d`: 6, `ud83d`: 0, `\uE83d`: 0, `\ud73d`: 0,
-	} {
-		if got := halfAtEnd([]byte(contents)); got != want {
-			t.Errorf("%s: got %d, want %d", contents, got, want)
-		}
-	}
 }

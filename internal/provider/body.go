@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/sse"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // errSettled ends the wait for what may follow a whole answer.
@@ -33,8 +34,8 @@ func newWire(response *http.Response, limit int64, cancel context.CancelCauseFun
 	return &wire{body: decoded(response.Header, response.Body), left: limit, cancel: cancel}
 }
 
-// begin gives the first byte that is not blank, which says what the body is: a type
-// in its header may say otherwise. What is before it is gone: blank lines to show that the
+// begin returns the first byte that is not blank, which decides what the body is, whatever
+// type its header has. What is before it is gone: blank lines to show that the
 // server still works, a byte order mark.
 func (w *wire) begin() (byte, error) {
 	for undeclared := true; ; {
@@ -75,9 +76,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusal reads the body of an error: its JSON, or that of its first event, or else its
+// errorBody reads the body of an error: its JSON, or that of its first event, or else its
 // text. It may be none: the status alone would do.
-func (w *wire) refusal(idle time.Duration) []byte {
+func (w *wire) errorBody(idle time.Duration) []byte {
 	const limit, patience, patienceOnce = 64 << 10, 10 * time.Second, 2 * time.Second
 	w.watch(min(idle, patience))
 	first, err := w.begin()
@@ -89,15 +90,15 @@ func (w *wire) refusal(idle time.Duration) []byte {
 		text, _ := io.ReadAll(io.LimitReader(w, limit))
 		return unframed(text)
 	}
-	var value openValue
+	var value strictjson.EndFinder
 	text := make([]byte, 0, 4<<10)
 	for len(text) < limit {
 		text = slices.Grow(text, 512)
 		n, err := w.Read(text[len(text):cap(text)])
 		piece := text[len(text) : len(text)+n]
-		n, over := value.read(piece)
+		n, over := value.Read(piece)
 		text = text[:len(text)+n]
-		if over && valid(text) {
+		if over && strictjson.Valid(text) {
 			w.drain()
 			break
 		}
@@ -113,7 +114,7 @@ func (w *wire) refusal(idle time.Duration) []byte {
 	return text
 }
 
-// unframed gives the data of the first event that has some, if a text is a stream of
+// unframed returns the data of the first event that has some, if a text is a stream of
 // events, else the text as it is.
 func unframed(text []byte) []byte {
 	name, _, _ := bytes.Cut(text, []byte{':'})
@@ -123,7 +124,7 @@ func unframed(text []byte) []byte {
 		return text
 	}
 	for event := range sse.Read(bytes.NewReader(text), sse.Limits{}) {
-		if valid(event.Data) {
+		if strictjson.Valid(event.Data) {
 			return bytes.Clone(event.Data)
 		}
 	}

@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"bytes"
@@ -13,12 +13,13 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/sse"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // anthropicAnswer assembles a stream of the Messages protocol:
 //
 //	message_start        the message, its content empty
-//	content_block_start  a block as it begins; an index tells it from others
+//	content_block_start  a block as it begins; an index distinguishes it from others
 //	content_block_delta  a piece of it, see anthropicBlock.add
 //	content_block_stop   nothing that we need
 //	message_delta        how the message ended, and its usage so far: the answer is whole
@@ -34,30 +35,30 @@ type anthropicAnswer struct {
 	head    []byte // the message less its blocks; nil before message_start
 	blocks  []*anthropicBlock
 	byIndex map[int64]*anthropicBlock
-	touched *anthropicBlock // has grown since it was told
-	over    bool            // it has said why it stopped: the answer is whole
+	touched *anthropicBlock // has grown since it was emitted
+	over    bool            // it has a stop reason: the answer is whole
 	whole   bool            // head has the blocks too: the provider did not stream
 	held    int
 }
 
-var _ assembler = (*anthropicAnswer)(nil)
+var _ Assembly = (*anthropicAnswer)(nil)
 
-func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
+func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 	if a.addPlain(e.Data) {
 		return false, nil
 	}
 	kind, event := e.Type, []byte(nil)
-	if meant, ok := readable(e.Data); ok {
+	if meant, ok := strictjson.Repair(e.Data); ok {
 		e.Data, event = meant, meant
-		if named := meaning(valueOf(event, "type")); named != nil && string(named) != kind { // mostly it is: no copy for each
+		if named := strictjson.String(strictjson.ValueOf(event, "type")); named != nil && string(named) != kind { // mostly it is: no copy for each
 			kind = string(named)
 		}
 	}
-	if complainsIn(e.Type, event) {
+	if isErrorEvent(e.Type, event) {
 		kind = "error"
 	}
 	switch {
-	case firstByte(e.Data) != 0, kind == "error":
+	case strictjson.FirstByte(e.Data) != 0, kind == "error":
 	case kind != "message_stop" || a.head == nil: // a keep-alive
 		return false, nil
 	default:
@@ -65,7 +66,7 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 	}
 	switch kind {
 	case "error":
-		return false, complaintOf(e.Data)
+		return false, apiErrorIn(e.Data)
 	case "message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop":
 		if kind != "message_start" && a.head == nil {
 			return false, fmt.Errorf("%s came before message_start", kind)
@@ -73,17 +74,17 @@ func (a *anthropicAnswer) add(e sse.Event) (done bool, err error) {
 		return kind == "message_stop", a.take(kind, event)
 	case "message":
 		switch {
-		case event == nil && beginsAsJSON(e.Data):
+		case event == nil && strictjson.LooksLikeJSON(e.Data):
 			return false, errors.New("an event is not JSON")
-		case a.head == nil && firstByte(valueOf(event, "content")) == '[': // the server has made one event of all
+		case a.head == nil && strictjson.FirstByte(strictjson.ValueOf(event, "content")) == '[': // the server has made one event of all
 			a.over = true
-			return false, a.replace(bytes.Clone(event))
+			return false, a.Replace(bytes.Clone(event))
 		}
 	}
 	return false, nil // a keep-alive, or what the protocol has added since
 }
 
-// What stands around the index and the text of a piece as the maker itself writes it.
+// What is around the index and the text of a piece as the maker itself writes it.
 const (
 	beforeIndex = `{"type":"content_block_delta","index":`
 	beforeText  = `,"delta":{"type":"text_delta","text":`
@@ -104,7 +105,7 @@ func (a *anthropicAnswer) addPlain(event []byte) bool {
 	}
 	text, is := bytes.CutSuffix(rest, []byte(afterText))
 	block := a.byIndex[index]
-	if !is || block == nil || firstByte(text) != '"' || extentOfString(text) != len(text) || !gjson.ValidBytes(text) {
+	if !is || block == nil || strictjson.FirstByte(text) != '"' || strictjson.StringLen(text) != len(text) || !gjson.ValidBytes(text) {
 		return false
 	}
 	before := block.size
@@ -116,28 +117,28 @@ func (a *anthropicAnswer) addPlain(event []byte) bool {
 
 // take handles an event that is part of the message.
 func (a *anthropicAnswer) take(kind string, event []byte) error {
-	if firstByte(event) != '{' {
+	if strictjson.FirstByte(event) != '{' {
 		return fmt.Errorf("%s is not a JSON object", kind)
 	}
 	switch kind {
 	case "message_start":
-		return a.start(valueOf(event, "message"))
+		return a.start(strictjson.ValueOf(event, "message"))
 	case "content_block_start":
 		return a.startBlock(event)
 	case "content_block_delta":
-		index := member(event, "index")
+		index := strictjson.Get(event, "index")
 		block := a.byIndex[index.Int()]
 		if block == nil || !index.Exists() {
 			return fmt.Errorf("a piece came of block %.20q, which never began", index.Raw)
 		}
 		before := block.size
 		a.touched = block
-		err := block.add(valueOf(event, "delta"))
+		err := block.add(strictjson.ValueOf(event, "delta"))
 		a.held += block.size - before
 		return err
 	case "message_delta":
 		a.amend(event)
-		if c := finishComplaint("stop_reason", member(valueOf(event, "delta"), "stop_reason").Str); c != nil {
+		if c := finishError("stop_reason", strictjson.Get(strictjson.ValueOf(event, "delta"), "stop_reason").Str); c != nil {
 			return *c
 		}
 	}
@@ -148,7 +149,7 @@ func (a *anthropicAnswer) start(message []byte) error {
 	if a.head != nil {
 		return errors.New("a second message_start came")
 	}
-	if firstByte(message) != '{' {
+	if strictjson.FirstByte(message) != '{' {
 		return errors.New("message_start has no message")
 	}
 	a.head = bytes.Clone(message)
@@ -158,7 +159,7 @@ func (a *anthropicAnswer) start(message []byte) error {
 }
 
 func (a *anthropicAnswer) startBlock(event []byte) error {
-	index, head := member(event, "index"), member(event, "content_block")
+	index, head := strictjson.Get(event, "index"), strictjson.Get(event, "content_block")
 	if index.Type != gjson.Number || !head.IsObject() {
 		return errors.New("content_block_start has no index or no block")
 	}
@@ -173,7 +174,7 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 	if head.Get("type").Str == "fallback" && head.Get("to.model").Type == gjson.String {
 		// Another model took over. Without streaming, it is the one that the
 		// message names.
-		a.head = appendObject(nil, a.head, field{"model", []byte(head.Get("to.model").Raw)})
+		a.head = strictjson.AppendObject(nil, a.head, strictjson.Field{Name: "model", Value: []byte(head.Get("to.model").Raw)})
 	}
 	return nil
 }
@@ -182,23 +183,23 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 // of the message; the usage is cumulative, member by member.
 func (a *anthropicAnswer) amend(event []byte) {
 	before := len(a.head)
-	delta := valueOf(event, "delta")
-	a.over = a.over || len(meaning(valueOf(delta, "stop_reason"))) > 0
-	a.head = merge(a.head, delta)
-	a.head = merge(a.head, event, "type", "delta", "usage")
-	if usage := valueOf(event, "usage"); firstByte(usage) == '{' {
-		if known := valueOf(a.head, "usage"); firstByte(known) == '{' {
-			usage = merge(known, usage)
+	delta := strictjson.ValueOf(event, "delta")
+	a.over = a.over || len(strictjson.String(strictjson.ValueOf(delta, "stop_reason"))) > 0
+	a.head = strictjson.Merge(a.head, delta)
+	a.head = strictjson.Merge(a.head, event, "type", "delta", "usage")
+	if usage := strictjson.ValueOf(event, "usage"); strictjson.FirstByte(usage) == '{' {
+		if known := strictjson.ValueOf(a.head, "usage"); strictjson.FirstByte(known) == '{' {
+			usage = strictjson.Merge(known, usage)
 		}
-		a.head = appendObject(nil, a.head, field{"usage", usage})
+		a.head = strictjson.AppendObject(nil, a.head, strictjson.Field{Name: "usage", Value: usage})
 	}
 	a.held += len(a.head) - before
 }
 
-func (a *anthropicAnswer) replace(message []byte) error {
-	message, isJSON := readable(message)
-	if !isJSON || firstByte(message) != '{' {
-		if c, ok := readComplaint(http.StatusOK, message); ok { // in a list
+func (a *anthropicAnswer) Replace(message []byte) error {
+	message, isJSON := strictjson.Repair(message)
+	if !isJSON || strictjson.FirstByte(message) != '{' {
+		if c, ok := ReadAPIError(http.StatusOK, message); ok { // in a list
 			return c
 		}
 		return errors.New("the answer is not a JSON object")
@@ -206,14 +207,14 @@ func (a *anthropicAnswer) replace(message []byte) error {
 	if !utf8.Valid(message) {
 		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
 	}
-	content := member(message, "content")
-	if complains(message) || !content.IsArray() {
-		if c, ok := readComplaint(http.StatusOK, message); ok {
+	content := strictjson.Get(message, "content")
+	if isAPIError(message) || !content.IsArray() {
+		if c, ok := ReadAPIError(http.StatusOK, message); ok {
 			return c
 		}
 		return errors.New("the answer is not a message")
 	}
-	failure := finishComplaint("stop_reason", member(message, "stop_reason").Str)
+	failure := finishError("stop_reason", strictjson.Get(message, "stop_reason").Str)
 	if failure == nil || len(content.Get("0").Raw) > 0 {
 		a.head, a.whole, a.held = message, true, len(message)
 	}
@@ -225,14 +226,19 @@ func (a *anthropicAnswer) replace(message []byte) error {
 
 func (a *anthropicAnswer) ended() bool { return a.over }
 
-func (a *anthropicAnswer) finishes(data []byte) bool {
-	return a.head != nil && member(data, "type").Str == "message_delta" && gjson.GetBytes(data, "delta.stop_reason").Str != ""
+func (a *anthropicAnswer) Finishes(data []byte) bool {
+	return a.head != nil && strictjson.Get(data, "type").Str == "message_delta" && gjson.GetBytes(data, "delta.stop_reason").Str != ""
 }
 
-func (a *anthropicAnswer) begun() bool { return a.whole || len(a.blocks) > 0 }
-func (a *anthropicAnswer) size() int   { return a.held }
+func (a *anthropicAnswer) Progress() Progress {
+	return Progress{Begun: a.whole || len(a.blocks) > 0, Whole: a.ended(), Size: a.held}
+}
 
-func (a *anthropicAnswer) message() json.RawMessage {
+func (a *anthropicAnswer) Summary() Summary {
+	return Summary{Text: a.text(), Model: a.model(), Usage: a.usage()}
+}
+
+func (a *anthropicAnswer) Message() json.RawMessage {
 	if len(a.blocks) == 0 {
 		return a.head
 	}
@@ -242,7 +248,7 @@ func (a *anthropicAnswer) message() json.RawMessage {
 		content = block.appendTo(content)
 	}
 	content = append(content, ']')
-	return appendObject(make([]byte, 0, len(a.head)+len(content)), a.head, field{"content", content})
+	return strictjson.AppendObject(make([]byte, 0, len(a.head)+len(content)), a.head, strictjson.Field{Name: "content", Value: content})
 }
 
 func (a *anthropicAnswer) text() string {
@@ -252,34 +258,34 @@ func (a *anthropicAnswer) text() string {
 	var texts []string
 	for _, block := range a.blocks {
 		if block.is("text") {
-			texts = append(texts, unescape(bytes.TrimPrefix(block.string("text"), []byte{'"'})))
+			texts = append(texts, strictjson.Unescape(bytes.TrimPrefix(block.string("text"), []byte{'"'})))
 		}
 	}
 	return strings.Join(texts, "")
 }
 
-func (a *anthropicAnswer) tell(t teller) {
+func (a *anthropicAnswer) Emit(t Emitter) {
 	switch {
-	case !t.ended && a.touched != nil:
-		a.touched.tell(t)
+	case !t.Ended && a.touched != nil:
+		a.touched.emit(t)
 		a.touched = nil
-	case t.ended && len(a.blocks) == 0:
+	case t.Ended && len(a.blocks) == 0:
 		place := 0
-		for block := range items(valueOf(a.head, "content")) {
-			(&anthropicBlock{place: place, head: block}).tell(t)
+		for block := range strictjson.Elements(strictjson.ValueOf(a.head, "content")) {
+			(&anthropicBlock{place: place, head: block}).emit(t)
 			place++
 		}
-	case t.ended:
+	case t.Ended:
 		for _, block := range a.blocks {
-			block.tell(t)
+			block.emit(t)
 		}
 	}
 }
 
-func (a *anthropicAnswer) model() string { return member(a.head, "model").Str }
+func (a *anthropicAnswer) model() string { return strictjson.Get(a.head, "model").Str }
 
 func (a *anthropicAnswer) usage() json.RawMessage {
-	usage := member(a.head, "usage")
+	usage := strictjson.Get(a.head, "usage")
 	if !usage.IsObject() {
 		return nil
 	}
@@ -295,7 +301,7 @@ type anthropicBlock struct {
 	list    []byte // of citations, joined by commas
 	size    int
 
-	told, toldInput int // bytes of its text or thoughts, and of input
+	emitted, emittedInput int // bytes of its text or thoughts, and of input
 }
 
 // grownString is a string member that pieces append to. They are joined as they
@@ -309,27 +315,27 @@ type grownString struct {
 // or two; each costs a look-up with each piece.
 const maxGrown = 64
 
-// add takes a piece. Those of a type that is not known are kept as far as one
-// can tell: strings are appended to the string of the same name, all other
+// add takes a piece. Those of a type that is not known are kept as well as
+// possible: strings are appended to the string of the same name, all other
 // members replace it.
 func (b *anthropicBlock) add(delta []byte) error {
-	if firstByte(delta) != '{' {
+	if strictjson.FirstByte(delta) != '{' {
 		return errors.New("content_block_delta has no delta")
 	}
-	switch string(meaning(valueOf(delta, "type"))) {
+	switch string(strictjson.String(strictjson.ValueOf(delta, "type"))) {
 	case "text_delta":
-		return b.grow("text", valueOf(delta, "text"))
+		return b.grow("text", strictjson.ValueOf(delta, "text"))
 	case "thinking_delta":
-		return b.grow("thinking", valueOf(delta, "thinking"))
+		return b.grow("thinking", strictjson.ValueOf(delta, "thinking"))
 	case "signature_delta":
 		b.replace(delta, "type")
 	case "input_json_delta":
-		return b.growInput(valueOf(delta, "partial_json"))
+		return b.growInput(strictjson.ValueOf(delta, "partial_json"))
 	case "citations_delta":
-		b.cite(valueOf(delta, "citation"))
+		b.addCitation(strictjson.ValueOf(delta, "citation"))
 	case "compaction_delta":
 		b.replace(delta, "type", "content")
-		return b.grow("content", valueOf(delta, "content"))
+		return b.grow("content", strictjson.ValueOf(delta, "content"))
 	default:
 		b.addUnknown(delta)
 	}
@@ -338,7 +344,7 @@ func (b *anthropicBlock) add(delta []byte) error {
 
 // grow appends to a string member. A null piece is an empty one.
 func (b *anthropicBlock) grow(name string, piece []byte) error {
-	switch firstByte(piece) {
+	switch strictjson.FirstByte(piece) {
 	case 'n', 0: // absent, too
 		return nil
 	case '"':
@@ -349,7 +355,7 @@ func (b *anthropicBlock) grow(name string, piece []byte) error {
 	if at == len(b.strings) {
 		b.strings = append(b.strings, grownString{name, b.string(name)})
 	}
-	b.strings[at].value = append(b.strings[at].value, inner(piece)...)
+	b.strings[at].value = append(b.strings[at].value, strictjson.Inside(piece)...)
 	b.size += len(piece)
 	return nil
 }
@@ -364,33 +370,33 @@ func (b *anthropicBlock) at(name string) int {
 	return at
 }
 
-// string gives a string member without its closing quote, empty if the block
+// string returns a string member without its closing quote, empty if the block
 // has none.
 func (b *anthropicBlock) string(name string) []byte {
 	if at := b.at(name); at < len(b.strings) {
 		return b.strings[at].value
 	}
-	begun := valueOf(b.head, name)
-	if firstByte(begun) != '"' {
+	begun := strictjson.ValueOf(b.head, name)
+	if strictjson.FirstByte(begun) != '"' {
 		return []byte{'"'}
 	}
 	return bytes.Clone(begun[:len(begun)-1])
 }
 
 func (b *anthropicBlock) growInput(piece []byte) error {
-	switch firstByte(piece) {
+	switch strictjson.FirstByte(piece) {
 	case 'n', 0:
 		return nil
 	case '"':
 	default:
 		return errors.New("a piece of a tool's input is not a string")
 	}
-	b.input = append(b.input, inner(piece)...)
+	b.input = append(b.input, strictjson.Inside(piece)...)
 	b.size += len(piece)
 	return nil
 }
 
-func (b *anthropicBlock) cite(citation []byte) {
+func (b *anthropicBlock) addCitation(citation []byte) {
 	if citation == nil {
 		return
 	}
@@ -401,85 +407,85 @@ func (b *anthropicBlock) cite(citation []byte) {
 	b.size += len(citation) + 1
 }
 
-// replace sets members, but for those that are told as they grow.
+// replace sets members, except those that are emitted as they grow.
 func (b *anthropicBlock) replace(delta []byte, except ...string) {
 	except = append(except, "text", "thinking")
 	before := len(b.head)
-	b.head = merge(b.head, delta, except...)
+	b.head = strictjson.Merge(b.head, delta, except...)
 	b.size += len(b.head) - before
 }
 
 func (b *anthropicBlock) addUnknown(delta []byte) {
 	except := []string{"type"}
-	for p := range pairs(delta) {
-		name := string(p.name)
+	for p := range strictjson.Members(delta) {
+		name := string(p.Name)
 		room := len(b.strings) < maxGrown || name == "text" || name == "thinking"
-		if p.value[0] == '"' && name != "type" && room {
+		if p.Value[0] == '"' && name != "type" && room {
 			except = append(except, name)
-			_ = b.grow(name, p.value) // it is a string
+			_ = b.grow(name, p.Value) // it is a string
 		}
 	}
 	b.replace(delta, except...)
 }
 
-// tell tells what the block has grown by. Input that came with its beginning is told
+// emit emits what the block has grown by. Input that came with its beginning is emitted
 // at the end: pieces would take its place.
-func (b *anthropicBlock) tell(t teller) {
-	switch kind := member(b.head, "type").Str; kind {
+func (b *anthropicBlock) emit(t Emitter) {
+	switch kind := strictjson.Get(b.head, "type").Str; kind {
 	case "text", "thinking":
-		t.string(ringback.DeltaKind(kind), b.place, b.string(kind)[len(`"`):], &b.told)
+		t.emitString(ringback.DeltaKind(kind), b.place, b.string(kind)[len(`"`):], &b.emitted)
 	}
-	t.string(ringback.DeltaToolInput, b.place, b.input, &b.toldInput)
-	if t.ended && b.rawInput() == "" && b.at("input") == len(b.strings) {
-		if input := valueOf(b.head, "input"); len(members(input)) > 0 {
-			t.text(ringback.DeltaToolInput, b.place, string(input))
+	t.emitString(ringback.DeltaToolInput, b.place, b.input, &b.emittedInput)
+	if t.Ended && b.rawInput() == "" && b.at("input") == len(b.strings) {
+		if input := strictjson.ValueOf(b.head, "input"); len(strictjson.Fields(input)) > 0 {
+			t.emitText(ringback.DeltaToolInput, b.place, string(input))
 		}
 	}
 }
 
-func (b *anthropicBlock) is(kind string) bool { return member(b.head, "type").Str == kind }
+func (b *anthropicBlock) is(kind string) bool { return strictjson.Get(b.head, "type").Str == kind }
 
 // appendTo appends the whole block.
 func (b *anthropicBlock) appendTo(dst []byte) []byte {
-	var fields []field
+	var fields []strictjson.Field
 	for _, grown := range b.strings {
-		fields = append(fields, field{grown.name, append(grown.value, '"')})
+		fields = append(fields, strictjson.Field{Name: grown.name, Value: append(grown.value, '"')})
 	}
 	if input := b.parsedInput(); input != nil {
-		fields = append(fields, field{"input", input})
+		fields = append(fields, strictjson.Field{Name: "input", Value: input})
 	}
 	if len(b.list) > 0 {
-		fields = append(fields, field{"citations", b.citations()})
+		fields = append(fields, strictjson.Field{Name: "citations", Value: b.citations()})
 	}
 	if len(fields) == 0 {
 		return append(dst, b.head...)
 	}
-	return appendObject(dst, b.head, fields...)
+	return strictjson.AppendObject(dst, b.head, fields...)
 }
 
 // rawInput is a tool's input as its pieces gave it.
-func (b *anthropicBlock) rawInput() string { return strings.TrimSpace(unescape(b.input)) }
+func (b *anthropicBlock) rawInput() string { return strings.TrimSpace(strictjson.Unescape(b.input)) }
 
-// parsedInput gives a tool's input, nil if the block has none or it stays as it
+// parsedInput returns a tool's input, nil if the block has none or it stays as it
 // began. Input that is no JSON (a tool with eager_input_streaming, cut by
 // max_tokens) is wrapped as the maker's documentation advises.
 func (b *anthropicBlock) parsedInput() []byte {
 	text := b.rawInput()
 	switch {
-	case text == "" && (member(b.head, "input").Exists() || !strings.HasSuffix(member(b.head, "type").Str, "tool_use")):
+	case text == "" && (strictjson.Get(b.head, "input").Exists() || !strings.HasSuffix(strictjson.Get(b.head, "type").Str, "tool_use")):
 		return nil
 	case text == "":
 		return []byte("{}")
-	case !valid([]byte(text)):
-		return appendObject(nil, []byte("{}"), field{"INVALID_JSON", quote(text)})
+	case !strictjson.Valid([]byte(text)):
+		return strictjson.AppendObject(nil, []byte("{}"), strictjson.Field{Name: "INVALID_JSON", Value: strictjson.Quote(text)})
 	}
 	return []byte(text)
 }
 
-// citations gives those that the block began with, and those that came.
+// citations returns those that the block began with, and those that came.
 func (b *anthropicBlock) citations() []byte {
 	all := []byte{'['}
-	for citation := range items(valueOf(b.head, "citations")) {
+	for citation := range strictjson.Elements(strictjson.ValueOf(b.head, "citations")) {
 		all = append(append(all, citation...), ',')
 	}
 	return append(append(all, b.list...), ']')

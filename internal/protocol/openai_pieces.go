@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // pieces puts JSON values together of what a stream sends of them. What the
@@ -40,19 +42,19 @@ type grownObject struct {
 	at     map[string]int
 }
 
-// grownItem is an item of a list that tells its index, or a run of others.
+// grownItem is an item of a list that has an index, or a run of others.
 type grownItem struct {
-	index int64 // noIndex: value.raw are items, joined by commas
-	id    string
-	value grown
-	told  int        // bytes: of a run, or of the string that is told of an item
-	parts int        // that have been told of a run
-	call  *grownCall // of a tool call
+	index   int64 // noIndex: value.raw are items, joined by commas
+	id      string
+	value   grown
+	emitted int        // bytes: of a run, or of the string of an item that is emitted
+	parts   int        // of a run that have been emitted
+	call    *grownCall // of a tool call
 }
 
 const noIndex = -1
 
-// sentWhole says whether a string of a message comes at once. Some servers repeat
+// sentWhole reports whether a string of a message comes at once. Some servers repeat
 // it in each piece.
 func sentWhole(name []byte) bool {
 	switch string(name) {
@@ -62,9 +64,9 @@ func sentWhole(name []byte) bool {
 	return false
 }
 
-// lasts says whether a value of a message is told as it grows, so that no piece of
+// keepsKind reports whether a value of a message is emitted as it grows, so that no piece of
 // another kind may take its place. Text may become a list, of which it is a part.
-func lasts(name []byte, kind byte) bool {
+func keepsKind(name []byte, kind byte) bool {
 	switch string(name) {
 	case "arguments", "function", "text", "thinking", "tool_calls":
 		return true
@@ -77,17 +79,17 @@ func lasts(name []byte, kind byte) bool {
 // add adds a piece of the value of a name. Strings are joined within a message
 // only. null is no news, nor is an empty string that does not join.
 func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
-	kind := firstByte(piece)
+	kind := strictjson.FirstByte(piece)
 	joins := message && !sentWhole(name)
 	switch {
 	case kind == 'n' && v.kind != 0, kind == '"' && !joins && v.kind != 0 && len(piece) == len(`""`):
 		return nil
-	case message && kind != v.kind && !v.empty() && lasts(name, kind):
+	case message && kind != v.kind && !v.empty() && keepsKind(name, kind):
 		return fmt.Errorf("a piece of %s differs in kind from those before it", name)
 	case message && string(name) == "type" && v.kind == '"' && !v.empty():
-		return nil // it is said once, or repeated
+		return nil // it comes once, or is repeated
 	case kind == '"' && v.kind == '"' && joins:
-		v.raw = append(v.raw, inner(piece)...)
+		v.raw = append(v.raw, strictjson.Inside(piece)...)
 		p.held += len(piece)
 		return nil
 	case kind == '{' && v.kind == '{':
@@ -95,11 +97,11 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	case kind == '[' && v.kind == '[':
 		return p.extend(v, name, piece, message)
 	case joins && kind == '"' && v.kind == '[':
-		return p.loose(v, textPart(inner(piece)))
+		return p.appendItem(v, textPart(strictjson.Inside(piece)))
 	case joins && kind == '[' && v.kind == '"':
 		list := grown{kind: '['}
 		if begun := v.contents(); len(begun) > 0 {
-			if err := p.loose(&list, textPart(begun)); err != nil {
+			if err := p.appendItem(&list, textPart(begun)); err != nil {
 				return err
 			}
 		}
@@ -118,7 +120,7 @@ func textPart(inner []byte) []byte {
 // set has a value begin anew.
 func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
 	p.held += len(piece) - len(v.raw)
-	*v = grown{kind: firstByte(piece), raw: append(v.raw[:0], piece...)} // mostly there is room
+	*v = grown{kind: strictjson.FirstByte(piece), raw: append(v.raw[:0], piece...)} // mostly there is room
 	switch v.kind {
 	case '"':
 		v.raw = v.raw[:len(v.raw)-1]
@@ -151,7 +153,7 @@ func (p *pieces) merge(v *grown, piece []byte, message bool) error {
 }
 
 func (p *pieces) addMembers(o *grownObject, piece []byte, message bool) error {
-	for member := range pairs(piece) {
+	for member := range strictjson.Members(piece) {
 		if err := p.addMember(o, member, message); err != nil {
 			return err
 		}
@@ -159,15 +161,15 @@ func (p *pieces) addMembers(o *grownObject, piece []byte, message bool) error {
 	return nil
 }
 
-func (p *pieces) addMember(o *grownObject, member pair, message bool) error {
-	v, err := p.member(o, member.name)
+func (p *pieces) addMember(o *grownObject, member strictjson.Member, message bool) error {
+	v, err := p.member(o, member.Name)
 	if err != nil {
 		return err
 	}
-	return p.add(v, member.name, member.value, message)
+	return p.add(v, member.Name, member.Value, message)
 }
 
-// member gives a member of an object, a new one if need be.
+// member returns a member of an object, a new one if need be.
 func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 	if i, ok := o.at[string(name)]; ok {
 		return o.values[i], nil
@@ -187,13 +189,13 @@ func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 
 // extend adds the items of a list to a list.
 func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) {
-	for item := range items(piece) {
-		if index := member(item, "index"); string(name) == "tool_calls" {
+	for item := range strictjson.Elements(piece) {
+		if index := strictjson.Get(item, "index"); string(name) == "tool_calls" {
 			err = p.addCall(v, item)
 		} else if index.Type == gjson.Number && index.Int() >= 0 {
 			err = p.addItem(v, name, item, message)
 		} else {
-			err = p.loose(v, item)
+			err = p.appendItem(v, item)
 		}
 		if err != nil {
 			return err
@@ -202,10 +204,10 @@ func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) 
 	return nil
 }
 
-// addItem adds a piece of an item that tells its index. Some servers give all
+// addItem adds a piece of an item that has an index. Some servers give all
 // items the same one: what has another id is another item.
 func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
-	index, id := member(piece, "index").Int(), member(piece, "id").Str
+	index, id := strictjson.Get(piece, "index").Int(), strictjson.Get(piece, "id").Str
 	for _, item := range slices.Backward(v.items) {
 		if item.index == index && (id == "" || item.id == "" || item.id == id) {
 			item.id = cmp.Or(item.id, id)
@@ -220,8 +222,8 @@ func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
 	return p.set(&item.value, name, piece, message)
 }
 
-// loose appends an item that stays as it came.
-func (p *pieces) loose(v *grown, raw []byte) error {
+// appendItem appends an item that stays as it came.
+func (p *pieces) appendItem(v *grown, raw []byte) error {
 	last := len(v.items) - 1
 	if last < 0 || v.items[last].index != noIndex {
 		if err := p.part(); err != nil {
@@ -236,7 +238,7 @@ func (p *pieces) loose(v *grown, raw []byte) error {
 	return nil
 }
 
-// is says whether the value is what it would be by this piece alone.
+// is reports whether the value is what it would be by this piece alone.
 func (v *grown) is(raw []byte) bool {
 	if v.kind == '"' {
 		return len(raw) == len(v.raw)+1 && bytes.HasPrefix(raw, v.raw)
@@ -244,7 +246,7 @@ func (v *grown) is(raw []byte) bool {
 	return bytes.Equal(v.raw, raw)
 }
 
-// empty says whether nothing has come of the value but its form.
+// empty reports whether nothing has come of the value but its form.
 func (v *grown) empty() bool {
 	switch v.kind {
 	case '"':
@@ -252,7 +254,7 @@ func (v *grown) empty() bool {
 	case '[':
 		return len(v.items) == 0
 	case '{':
-		return v.members == nil && len(members(v.raw)) == 0
+		return v.members == nil && len(strictjson.Fields(v.raw)) == 0
 	}
 	return v.kind == 0 || v.kind == 'n'
 }
@@ -265,19 +267,19 @@ func (v *grown) contents() []byte {
 	return v.raw[len(`"`):]
 }
 
-// member gives a member of an object as it is by now; one of which nothing has come
+// member returns a member of an object as it is by now; one of which nothing has come
 // if there is none.
 func (v *grown) member(name string) *grown {
 	if v.members != nil {
 		return v.members.member(name)
 	}
-	raw := valueOf(v.raw, name)
-	value := &grown{kind: firstByte(raw), raw: raw}
+	raw := strictjson.ValueOf(v.raw, name)
+	value := &grown{kind: strictjson.FirstByte(raw), raw: raw}
 	switch value.kind {
 	case '"':
 		value.raw = raw[:len(raw)-1]
 	case '[':
-		value = &grown{kind: '[', items: []*grownItem{{index: noIndex, value: grown{raw: inner(raw)}}}}
+		value = &grown{kind: '[', items: []*grownItem{{index: noIndex, value: grown{raw: strictjson.Inside(raw)}}}}
 	}
 	return value
 }
@@ -289,47 +291,47 @@ func (o *grownObject) member(name string) *grown {
 	return new(grown)
 }
 
-// lacks gives the members of an object of which nothing has come.
+// lacks returns the members of an object of which nothing has come.
 func (v *grown) lacks(object []byte) []byte {
 	lacking := []byte{'{'}
-	for p := range pairs(object) {
-		if v.member(string(p.name)).empty() {
-			lacking = appendMember(lacking, p.key, p.value)
+	for p := range strictjson.Members(object) {
+		if v.member(string(p.Name)).empty() {
+			lacking = strictjson.AppendMember(lacking, p.Key, p.Value)
 		}
 	}
 	return append(lacking, '}')
 }
 
-// part is one of a list, as it is told.
+// part is one of a list, as it is emitted.
 type part struct {
-	value *grown
-	item  int // its place among the items that are kept apart
-	place int // in the list
-	told  *int
+	value   *grown
+	item    int // its place among the items that are kept apart
+	place   int // in the list
+	emitted *int
 }
 
-// tellParts goes through the parts of a list of which something may not have been
-// told. Those of a run came whole.
-func (v *grown) tellParts(t teller, tell func(t teller, p part)) {
+// emitParts goes through the parts of a list of which something may not have been
+// emitted. Those of a run came whole.
+func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 	place := 0
 	for i, item := range v.items {
 		if item.index != noIndex {
-			tell(t, part{value: &item.value, item: i, place: place, told: &item.told})
+			emit(t, part{value: &item.value, item: i, place: place, emitted: &item.emitted})
 			place++
 			continue
 		}
-		raw, rest := cut(item.value.raw[item.told:])
-		for ; len(raw) > 0; raw, rest = cut(rest) {
-			came := part{value: &grown{kind: firstByte(raw), raw: raw}, item: i, place: place + item.parts, told: new(int)}
-			tell(teller{to: t.to, ended: true}, came)
+		raw, rest := strictjson.Cut(item.value.raw[item.emitted:])
+		for ; len(raw) > 0; raw, rest = strictjson.Cut(rest) {
+			came := part{value: &grown{kind: strictjson.FirstByte(raw), raw: raw}, item: i, place: place + item.parts, emitted: new(int)}
+			emit(Emitter{To: t.To, Ended: true}, came)
 			item.parts++
 		}
-		item.told = len(item.value.raw)
+		item.emitted = len(item.value.raw)
 		place += item.parts
 	}
 }
 
-// result gives a member as it is by now.
+// result returns a member as it is by now.
 func (o *grownObject) result(name string) gjson.Result {
 	if i, ok := o.at[name]; ok {
 		return gjson.ParseBytes(o.values[i].appendTo(nil))
@@ -345,7 +347,7 @@ func (o *grownObject) appendTo(dst []byte) []byte {
 		if v.kind == 0 {
 			continue
 		}
-		dst = append(appendQuoted(appendComma(dst), o.names[i]), ':')
+		dst = append(strictjson.AppendQuoted(strictjson.AppendComma(dst), o.names[i]), ':')
 		dst = v.appendTo(dst)
 	}
 	return append(dst, '}')

@@ -1,4 +1,4 @@
-package provider
+package strictjson
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func FuzzQuote(f *testing.F) {
 		if err := e.Encode(strings.ToValidUTF8(s, "\uFFFD")); err != nil {
 			t.Fatal(err)
 		}
-		if got := quote(s); string(got)+"\n" != want.String() {
+		if got := Quote(s); string(got)+"\n" != want.String() {
 			t.Fatalf("%q: got %s, want %s", s, got, want.String())
 		}
 	})

@@ -1,4 +1,4 @@
-package provider
+package strictjson
 
 import (
 	"encoding/json"
@@ -19,10 +19,10 @@ func FuzzPairs(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got := []string{}
-		for p := range pairs(text) {
-			got = append(got, string(p.key), string(p.name), string(p.value))
+		for p := range Members(text) {
+			got = append(got, string(p.Key), string(p.Name), string(p.Value))
 		}
-		for item := range items(text) {
+		for item := range Elements(text) {
 			got = append(got, string(item))
 		}
 		if !json.Valid(text) {

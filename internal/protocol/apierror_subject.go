@@ -1,4 +1,4 @@
-package provider
+package protocol
 
 import (
 	"net/http"
@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// normal is a word as it is looked up: makers write the same as insufficient_balance,
+// normalize is a word as it is looked up: makers write the same as insufficient_balance,
 // INSUFFICIENT_BALANCE, InsufficientBalance or "Insufficient Balance".
-func normal(word string) string {
+func normalize(word string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return unicode.ToLower(r)
@@ -19,9 +19,9 @@ func normal(word string) string {
 	}, word)
 }
 
-// statusOfWord is the HTTP status that an error's name stands for. Within a stream it
+// statusOfName is the HTTP status that an error's name means. Within a stream it
 // comes after the status 200 and is often all there is.
-var statusOfWord = map[string]int{
+var statusOfName = map[string]int{
 	"invalidrequesterror":   http.StatusBadRequest,
 	"badrequesterror":       http.StatusBadRequest, // vLLM
 	"invalidargument":       http.StatusBadRequest, // Google's, as those below
@@ -62,19 +62,19 @@ var statusOfWord = map[string]int{
 	"timeout":               http.StatusGatewayTimeout,
 	"timeouterror":          http.StatusGatewayTimeout,
 	"deadlineexceeded":      http.StatusGatewayTimeout,
-	"overloaded":            statusOverloaded,
-	"overloadederror":       statusOverloaded,
-	"engineoverloaded":      statusOverloaded,
-	"engineoverloadederror": statusOverloaded, // Moonshot
-	"serveroverloaded":      statusOverloaded, // Volcengine
-	"unavailableerror":      statusOverloaded, // llama.cpp, while it loads the model
-	"1312":                  statusOverloaded, // Zhipu
+	"overloaded":            StatusOverloaded,
+	"overloadederror":       StatusOverloaded,
+	"engineoverloaded":      StatusOverloaded,
+	"engineoverloadederror": StatusOverloaded, // Moonshot
+	"serveroverloaded":      StatusOverloaded, // Volcengine
+	"unavailableerror":      StatusOverloaded, // llama.cpp, while it loads the model
+	"1312":                  StatusOverloaded, // Zhipu
 }
 
-// subjects are the names of errors that say what they are about, whatever their
+// subjects are the names of errors that make plain what they are about, whatever their
 // status is.
-var subjects = map[subject][]string{
-	ofAccount: {
+var subjects = map[Subject][]string{
+	AboutAccount: {
 		// Credit.
 		"insufficientquota", "insufficientbalance", "insufficientcredit", "insufficientcredits", "insufficientfunds",
 		"insufficientuserquota", "insufficientaccountbalance", "insufficientaccountquota", "pretokenquotafailed",
@@ -95,13 +95,13 @@ var subjects = map[subject][]string{
 		"invalidauthenticationerror", "invalidauthentication", "unauthenticated", "unrecognizedclientexception", "expiredtokenexception",
 		"invalidsignatureexception",
 	},
-	ofModel: {
+	AboutModel: {
 		"modelnotfound", "modelnotavailable", "modelnotexist", "modelnotsupported", "invalidmodel", "unknownmodel", "unavailablemodel", "unsupportedmodel",
 		"deploymentnotfound", "modeldecommissioned", "modeldeprecated", "modeltermsrequired", "modelpermissionblockedproject",
 		"modelpermissionblockedorg", "modelnotopen", "modelnotactivated", "modelaccessdenied", "unpurchased", "freetieronly", "invalidendpointormodelnotfound",
 		"1211", "1311", // Zhipu
 	},
-	ofRequest: {
+	AboutRequest: {
 		"contextlengthexceeded", "exceedcontextsizeerror", "stringabovemaxlength", "invalidprompt", "promptblocked",
 		"contentfilter", "contentfiltererror", "contentpolicyviolation", "contentmoderation", "contentblocked", "contentviolation", "responsibleaipolicyviolation",
 		"datainspectionfailed", "moderationblocked", "moderationerror", "moderation", "sensitivewordsdetected", "sensitivecontentdetected",
@@ -110,8 +110,8 @@ var subjects = map[subject][]string{
 	},
 }
 
-var subjectOf = func() map[string]subject {
-	of := make(map[string]subject)
+var subjectOf = func() map[string]Subject {
+	of := make(map[string]Subject)
 	for subject, words := range subjects {
 		for _, word := range words {
 			of[word] = subject
@@ -120,31 +120,31 @@ var subjectOf = func() map[string]subject {
 	return of
 }()
 
-// ofMiniMax are the codes of base_resp.
-var ofMiniMax = map[int64]struct {
+// miniMaxCodes are the codes of base_resp.
+var miniMaxCodes = map[int64]struct {
 	status  int
-	subject subject
+	subject Subject
 }{
 	1001: {status: http.StatusGatewayTimeout},
 	1002: {status: http.StatusTooManyRequests},
-	1004: {http.StatusUnauthorized, ofAccount},
-	1008: {http.StatusPaymentRequired, ofAccount},
-	1026: {http.StatusBadRequest, ofRequest}, // what was sent is sensitive
-	1027: {http.StatusBadRequest, ofRequest}, // what would be answered is
+	1004: {http.StatusUnauthorized, AboutAccount},
+	1008: {http.StatusPaymentRequired, AboutAccount},
+	1026: {http.StatusBadRequest, AboutRequest}, // what was sent is sensitive
+	1027: {http.StatusBadRequest, AboutRequest}, // what would be answered is
 	1039: {status: http.StatusTooManyRequests},
 	1041: {status: http.StatusTooManyRequests},
-	1042: {http.StatusBadRequest, ofRequest},
-	2013: {http.StatusBadRequest, ofRequest},
+	1042: {http.StatusBadRequest, AboutRequest},
+	2013: {http.StatusBadRequest, AboutRequest},
 	2045: {status: http.StatusTooManyRequests},
-	2049: {http.StatusUnauthorized, ofAccount},
+	2049: {http.StatusUnauthorized, AboutAccount},
 	2056: {status: http.StatusTooManyRequests},
-	2061: {http.StatusNotFound, ofModel},
+	2061: {http.StatusNotFound, AboutModel},
 }
 
-// What messages say, matched from their beginning: further on they may quote the
+// What messages are about, matched at their beginning: further on they may quote the
 // request, whose author must not be able to hold the key for everybody.
 var (
-	spokenOfAccount = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+	saysAccount = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:you have |your |the )?(?:account |current |api key |user |team )*(?:has )?insufficient (?:account )?(?:balance|credit|fund|quota|user quota)`,
 		`(?:sorry, )?(?:your |the )?(?:account |current |credit |user )*balance (?:is )?(?:too low|not enough|insufficient|exhausted|negative)`,
 		`(?:your |the )?(?:prepaid |prepayment |free )?(?:credit|credits|credit limit) (?:is |are |has been |have been |was )?(?:exceeded|depleted|exhausted|used up|expired)`,
@@ -166,7 +166,7 @@ var (
 		`用户额度不足|余额不足|账户余额不足|您的账户已欠费|账户已欠费|账号已欠费|欠费|令牌额度|该令牌额度`,
 	}, "|") + `)`)
 
-	spokenOfModel = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+	saysModel = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:the |this |that |requested |selected )*models?\b.{0,120}?(?:\bnot exist|doesn't exist|not found|is not available|is not a valid model|has been (?:deprecated|retired|decommissioned|removed|shut down)|is blocked at the|is not accessible)`,
 		`(?:the |this )?model (?:is |has been )?disabled`,
 		`(?:invalid|unknown|unsupported) model\b`,
@@ -179,55 +179,58 @@ var (
 	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed|verified)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)` +
 		`|denied on resource '[^']*/(?:models|endpoints)/`)
 
-	spokenOfRequest = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
+	saysRequest = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:the |this |your |an? )*(?:request|prompt|input|output|content|response|message|text)s?\b[^:]{0,60}(?:blocked|flagged|moderat|filtered|violat|inappropriate|high risk|rejected (?:by|as a result of) (?:the |our )?(?:content|safety|moderation))`,
 		`(?:content exists risk|sorry, you have been blocked|attention required|access denied \||request blocked|error code: 10\d\d)`,
 		`\S{1,120} requires moderation`,
 	}, "|") + `)`)
 
-	// limitedNow says that a limit is reached, where no status does.
+	// limitedNow matches messages about a limit that is reached, where no status shows it.
 	limitedNow = regexp.MustCompile(`(?i)^(?:.{0,40}\b(?:rate|request|requests|qps|qpm|rpm|tpm|concurrency) ?limit (?:is |has been |was )?(?:reached|exceeded|hit)|too many requests\b|rate[ -]limited\b)`)
 
-	// overloadedNow says that a model has no room.
+	// overloadedNow matches messages about a model without room.
 	overloadedNow = regexp.MustCompile(`(?i)^(?:the engine|the server|the model|that model|this model) is (?:currently )?(?:overloaded|experiencing high demand)`)
 )
 
-// judge finds out what the error is about: by its names first, then by what its
+// findSubject finds what the error is about: by its names first, then by what its
 // message begins with.
-func (c *complaint) judge(status int, words []string) {
+func (c *APIError) findSubject(status int, words []string) {
 	for _, word := range words {
 		for _, name := range []string{word, word[strings.LastIndexAny(word, ".#")+1:]} {
-			if subject := subjectOf[normal(name)]; c.subject == "" {
-				c.subject = subject
+			if subject := subjectOf[normalize(name)]; c.Subject == "" {
+				c.Subject = subject
 			}
 		}
 	}
-	message := wrapping.ReplaceAllString(c.message, "")
-	limited := slices.Contains([]int{http.StatusTooManyRequests, statusOverloaded}, status)
+	message := wrapping.ReplaceAllString(c.Message, "")
+	limited := slices.Contains([]int{http.StatusTooManyRequests, StatusOverloaded}, status)
 	switch {
-	case c.subject != "":
-	case spokenOfAccount.MatchString(message):
-		c.subject = ofAccount
+	case c.Subject != "":
+	case saysAccount.MatchString(message):
+		c.Subject = AboutAccount
 	case strings.HasPrefix(strings.ToLower(message), "request too large for"): // a limit by the minute that the request alone is over
-		c.subject = ofRequest
+		c.Subject = AboutRequest
 	case limited:
-	case spokenOfModel.MatchString(message), isPermission(status, c) && forbiddenModel.MatchString(message):
-		c.subject = ofModel
-	case spokenOfRequest.MatchString(message):
-		c.subject = ofRequest
+	case saysModel.MatchString(message), isPermission(status, c) && forbiddenModel.MatchString(message):
+		c.Subject = AboutModel
+	case saysRequest.MatchString(message):
+		c.Subject = AboutRequest
 	}
 	switch {
-	case c.subject == ofModel:
-		c.status = http.StatusNotFound
+	case c.Subject == AboutModel:
+		c.Status = http.StatusNotFound
 	case overloadedNow.MatchString(message):
-		c.status = statusOverloaded
-	case c.subject == "" && c.status == 0 && limitedNow.MatchString(message):
-		c.status = http.StatusTooManyRequests
+		c.Status = StatusOverloaded
+	case c.Subject == "" && c.Status == 0 && limitedNow.MatchString(message):
+		c.Status = http.StatusTooManyRequests
 	}
-	c.namesModel = strings.Contains(strings.ToLower(message), "model") || normal(c.kind) == "notfounderror"
+	c.NamesModel = strings.Contains(strings.ToLower(message), "model") || normalize(c.Type) == "notfounderror"
 }
 
-// isPermission reports whether an error says that something is forbidden.
-func isPermission(status int, c *complaint) bool {
-	return status == http.StatusForbidden || status == http.StatusUnauthorized || c.status == http.StatusForbidden
+// isPermission reports whether an error is about something forbidden.
+func isPermission(status int, c *APIError) bool {
+	return status == http.StatusForbidden || status == http.StatusUnauthorized || c.Status == http.StatusForbidden
 }
+
+// StatusOverloaded is Anthropic's own; others have taken it over.
+const StatusOverloaded = 529

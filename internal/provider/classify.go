@@ -8,9 +8,10 @@ import (
 	"unicode"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 )
 
-// Verdict is what a failed call means for those who wait.
+// Verdict is what a failed call means for its job, its model and its key.
 type Verdict string
 
 // The verdicts.
@@ -30,7 +31,7 @@ const (
 	// Error.Cause is its reason, and Error.Code is empty.
 	Stopped Verdict = "stopped"
 	// Unsent: this machine had no descriptor, memory or port left for the call. No byte
-	// was sent, and it says nothing about the provider or the request.
+	// was sent, and the failure is about neither the provider nor the request.
 	Unsent Verdict = "unsent"
 )
 
@@ -39,7 +40,7 @@ type Error struct {
 	Verdict Verdict
 	Code    ringback.ErrorDetailCode
 	// StatusCode is the provider's HTTP status; where an error came within a
-	// stream, the one that its type stands for. 0 if there was none.
+	// stream, the one that its type means. 0 if there was none.
 	StatusCode int
 	// Type is the provider's own name of the error, if it gave one.
 	Type string
@@ -59,7 +60,7 @@ type Error struct {
 	Cause error
 }
 
-// Error gives message and cause.
+// Error returns message and cause.
 func (e *Error) Error() string {
 	if e.Cause == nil {
 		return e.Message
@@ -67,17 +68,14 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Cause.Error()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// statusOverloaded is Anthropic's own; others have taken it over.
-const statusOverloaded = 529
-
-// judge is the design's table of what a provider says: status is what it
-// answered, retryAfter whether it named a time to wait, begun whether something
-// of an answer had come.
-func judge(status int, c complaint, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
-	verdict, code := judgeRefusal(status, c, retryAfter)
+// classify is the design's table "What the provider says": status is the response's,
+// retryAfter reports whether it named a time to wait, begun whether something of an
+// answer had come.
+func classify(status int, c protocol.APIError, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
+	verdict, code := classifyRefusal(status, c, retryAfter)
 	if begun && verdict != Reject {
 		// The answer has been paid for in part: waiting at no cost could pay for
 		// it again and again.
@@ -86,13 +84,13 @@ func judge(status int, c complaint, retryAfter, begun bool) (Verdict, ringback.E
 	return verdict, code
 }
 
-func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
+func classifyRefusal(status int, c protocol.APIError, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
 	switch {
-	case c.subject == ofAccount:
+	case c.Subject == protocol.AboutAccount:
 		return HoldKey, ringback.CodeProviderRefusedKey
-	case c.subject == ofRequest:
+	case c.Subject == protocol.AboutRequest:
 		return Reject, ringback.CodeProviderRejected
-	case c.subject == ofModel, status == http.StatusNotFound && c.namesModel:
+	case c.Subject == protocol.AboutModel, status == http.StatusNotFound && c.NamesModel:
 		return ModelMissing, ringback.CodeModelNotFound
 	case status == http.StatusServiceUnavailable && retryAfter:
 		return Hold, ringback.CodeProviderError
@@ -100,7 +98,7 @@ func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.E
 	switch status {
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden:
 		return HoldKey, ringback.CodeProviderRefusedKey
-	case http.StatusTooManyRequests, statusOverloaded:
+	case http.StatusTooManyRequests, protocol.StatusOverloaded:
 		return Hold, ringback.CodeProviderError
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly:
 		return Retry, ringback.CodeProviderError
@@ -108,14 +106,14 @@ func judgeRefusal(status int, c complaint, retryAfter bool) (Verdict, ringback.E
 	if status >= 400 && status < 500 {
 		return Reject, ringback.CodeProviderRejected
 	}
-	return Retry, ringback.CodeProviderError // 5xx, a redirect, what no status stands for
+	return Retry, ringback.CodeProviderError // 5xx, a redirect, what has no status
 }
 
-// effective is the status to judge by. Gateways pass refusals on under a 5xx of
+// effectiveStatus is the status that counts. Gateways pass refusals on under a 5xx of
 // their own; the name tells them from a failure.
-func effective(status int, c complaint) int {
-	if hidden := c.status == http.StatusTooManyRequests || c.status == statusOverloaded; status >= 500 && hidden {
-		return c.status
+func effectiveStatus(status int, c protocol.APIError) int {
+	if hidden := c.Status == http.StatusTooManyRequests || c.Status == protocol.StatusOverloaded; status >= 500 && hidden {
+		return c.Status
 	}
 	return status
 }

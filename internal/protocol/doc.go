@@ -1,0 +1,27 @@
+// Package protocol knows the languages of providers, in both directions: the request
+// that is sent, the stream that comes back, and the error bodies.
+//
+//	dialect.go           Dialect and Assembly, which each protocol implements, and
+//	                     what all requests and messages have in common
+//	encode.go            a provider's request from a native one
+//	emit.go              the answer as it grows, piece by piece
+//	anthropic.go         the Anthropic Messages protocol; anthropic_stream.go assembles
+//	                     its stream
+//	openai.go            OpenAI's chat completions; openai_stream.go assembles their
+//	                     stream, openai_pieces.go and openai_calls.go its values and
+//	                     tool calls, openai_whole.go takes an answer without streaming
+//	apierror.go          an error body: what its members are;
+//	                     apierror_subject.go what its names and its message mean;
+//	                     apierror_page.go an error that is a page or a line of text;
+//	                     apierror_wait.go how long it asks to wait
+//
+// It is pure: no I/O, no connections, no clock of its own but for times in error
+// bodies, no jobs. A third protocol is a third implementation of [Dialect].
+//
+// What holds:
+//
+//   - A stream is assembled into the message object that a call without streaming
+//     would have returned. It is an answer only if the provider marked its end.
+//   - Numbers, unknown fields, unknown blocks and the order of keys pass as the
+//     provider sent them: JSON is cut and joined, never decoded and encoded.
+package protocol

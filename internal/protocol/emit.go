@@ -1,0 +1,52 @@
+package protocol
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
+)
+
+// Emitter emits an answer piece by piece. Each assembly knows how much of which of
+// its strings has been emitted, in bytes as they are escaped. What is emitted is cut out
+// of what the answer will be made of, so the two cannot differ.
+type Emitter struct {
+	To func(ringback.Delta)
+	// ended: nothing follows what has come, not even the other half of a character.
+	Ended bool
+}
+
+// emitString emits what a string has grown by. contents are those of the JSON string by
+// now; emitted bytes of them have been emitted. Half a character waits for its other half.
+func (t Emitter) emitString(kind ringback.DeltaKind, index int, contents []byte, emitted *int) {
+	news := contents[*emitted:]
+	if !t.Ended {
+		news = news[:len(news)-halfAtEnd(news)]
+	}
+	*emitted += len(news)
+	t.emitText(kind, index, strictjson.Unescape(news))
+}
+
+// emitText emits what has come whole.
+func (t Emitter) emitText(kind ringback.DeltaKind, index int, text string) {
+	if text != "" {
+		t.To(ringback.Delta{Kind: kind, Index: index, Text: text})
+	}
+}
+
+// halfAtEnd is the length of an escape at the end of a JSON string's contents that
+// is the first half of a surrogate pair; 0 if there is none.
+func halfAtEnd(contents []byte) int {
+	const length = len(`\ud83d`)
+	at := len(contents) - length
+	if at < 0 || contents[at] != '\\' || contents[at+1] != 'u' ||
+		strings.IndexByte("dD", contents[at+2]) < 0 || strings.IndexByte("89abAB", contents[at+3]) < 0 {
+		return 0
+	}
+	before := at - len(bytes.TrimRight(contents[:at], `\`))
+	if before%2 != 0 { // the backslash is itself escaped
+		return 0
+	}
+	return length
+}

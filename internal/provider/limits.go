@@ -1,0 +1,23 @@
+package provider
+
+import (
+	"errors"
+	"fmt"
+)
+
+// maxNesting is how deep arrays and objects of an answer may stand in each other.
+// The answer will stand in other JSON, which encoding/json neither writes nor
+// reads beyond 10,000: a job with a deeper one could never be shown.
+const maxNesting = 5000
+
+var errTooDeep = errors.New("the answer is nested too deep")
+
+// maxNames bounds the names in an event, or in an answer that comes as a whole. Objects
+// are taken apart and put together again name by name, which costs many times what a
+// short member has in bytes.
+const (
+	maxNames   = 400_000
+	bytesAName = 64 // of the message, as reserve charges it
+)
+
+var errTooManyNames = fmt.Errorf("there are more than %d names in it", maxNames)
