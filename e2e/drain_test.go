@@ -173,7 +173,7 @@ func TestASecondSIGTERMEndsTheServerAtOnce(t *testing.T) {
 
 	s.signal(syscall.SIGTERM)
 	s.says("a second signal ends it at once")
-	insist(t, s, syscall.SIGTERM)
+	retryUntil(t, s, syscall.SIGTERM)
 	if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
 		t.Errorf("the server ended by %v, want SIGTERM's own effect", s.cmd.ProcessState)
 	}
@@ -187,9 +187,9 @@ func TestASecondSIGTERMEndsTheServerAtOnce(t *testing.T) {
 	}
 }
 
-// insist sends a signal again and again: very soon after the first one, a
+// retryUntil sends a signal again and again: very soon after the first one, a
 // second may still be the same to the server.
-func insist(t *testing.T, s *server, sig os.Signal) {
+func retryUntil(t *testing.T, s *server, sig os.Signal) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -130,7 +130,7 @@ func (l *traffic) travel(ctx context.Context, traveller int) error {
 
 // place submits an order until it is accepted.
 func (l *traffic) place(ctx context.Context, o *order) (id string, err error) {
-	err = l.insist(ctx, func(ctx context.Context, api *client.Client) error {
+	err = l.retryUntil(ctx, func(ctx context.Context, api *client.Client) error {
 		accepted, err := api.Submit(ctx, o.Request, client.IdempotencyKey(o.Prompt))
 		id = accepted.JobID
 		return err
@@ -146,7 +146,7 @@ func (l *traffic) attend(ctx context.Context, id string, o *order) error {
 	switch {
 	case o.cancelled:
 		pause(ctx, 500*time.Millisecond)
-		return l.insist(ctx, func(ctx context.Context, api *client.Client) error {
+		return l.retryUntil(ctx, func(ctx context.Context, api *client.Client) error {
 			_, err := api.Cancel(ctx, id)
 			if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.Conflict {
 				return nil // it has ended already
@@ -157,7 +157,7 @@ func (l *traffic) attend(ctx context.Context, id string, o *order) error {
 		defer func() { <-l.slots }()
 		for !o.seen.Terminal() {
 			pause(ctx, 250*time.Millisecond)
-			err := l.insist(ctx, func(ctx context.Context, api *client.Client) error {
+			err := l.retryUntil(ctx, func(ctx context.Context, api *client.Client) error {
 				job, err := api.Get(ctx, id)
 				o.seen = job.Status
 				return err
@@ -170,9 +170,9 @@ func (l *traffic) attend(ctx context.Context, id string, o *order) error {
 	return nil
 }
 
-// insist asks one node after the other until one answers. What a node may not
+// retryUntil asks one node after the other until one answers. What a node may not
 // answer, such as that there is no such job, ends it.
-func (l *traffic) insist(ctx context.Context, ask func(context.Context, *client.Client) error) error {
+func (l *traffic) retryUntil(ctx context.Context, ask func(context.Context, *client.Client) error) error {
 	for {
 		once, cancel := context.WithTimeout(ctx, answerWithin)
 		err := ask(once, l.nodes[rand.IntN(len(l.nodes))].api)

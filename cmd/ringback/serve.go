@@ -164,7 +164,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	if err != nil {
 		return err
 	}
-	door, err := api.New(api.Config{
+	server, err := api.New(api.Config{
 		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, AllowOrigins: c.allowOrigins, MaxConns: connections,
 		Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
 	}, n)
@@ -179,7 +179,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)),
 		"connections", connections, "version", buildVersion().Version)
 	up(url)
-	return runUntil(ctx, n, door, listener, log, c.drainTimeout)
+	return runUntil(ctx, n, server, listener, log, c.drainTimeout)
 }
 
 // hostname is this machine's name in the network; "" where it has none.
@@ -232,11 +232,11 @@ func build() telemetry.Build {
 
 // runUntil runs node and API until ctx is done. The API goes on while the node
 // drains: who waits for a running job still gets it, and who comes hears 503.
-func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listener, log *slog.Logger, patience time.Duration) error {
+func runUntil(ctx context.Context, n *node.Node, server *api.Server, l net.Listener, log *slog.Logger, patience time.Duration) error {
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNode()
-	doorCtx, closeDoor := context.WithCancel(context.WithoutCancel(ctx))
-	defer closeDoor()
+	serverCtx, closeServer := context.WithCancel(context.WithoutCancel(ctx))
+	defer closeServer()
 	defer context.AfterFunc(ctx, func() {
 		log.Info("stopping; a second signal ends it at once", "drain_timeout", patience.String())
 		stopNode()
@@ -244,10 +244,10 @@ func runUntil(ctx context.Context, n *node.Node, door *api.Server, l net.Listene
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stopNode()
-		return door.Run(doorCtx, l)
+		return server.Run(serverCtx, l)
 	})
 	g.Go(func() error {
-		defer closeDoor()
+		defer closeServer()
 		return n.Run(nodeCtx)
 	})
 	err := g.Wait()

@@ -94,7 +94,7 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 	if r.CallbackURL == "" && r.Events == nil {
 		r.Events = &[]ringback.EventType{}
 	}
-	accepted, err := s.insist(ctx, c, r)
+	accepted, err := s.retryUntil(ctx, c, r)
 	if err != nil {
 		return err
 	}
@@ -126,19 +126,19 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 
 // The pauses between submissions of the same request grow from the one to the other.
 const (
-	firstInsist = 250 * time.Millisecond
-	maxInsist   = 5 * time.Second
+	firstRetry = 250 * time.Millisecond
+	maxRetry   = 5 * time.Second
 )
 
-// insist submits a request until the server has an answer to it, or patience ends.
+// retryUntil submits a request until the server has an answer to it, or patience ends.
 // All submissions have one key, so that they make one job.
-func (s *session) insist(ctx context.Context, c submission, r ringback.Request) (ringback.Accepted, error) {
+func (s *session) retryUntil(ctx context.Context, c submission, r ringback.Request) (ringback.Accepted, error) {
 	key := c.key
 	if key == "" {
 		key = uuid.Must(uuid.NewV7()).String()
 	}
 	begin, told := time.Now(), false
-	for wait := firstInsist; ; wait = min(2*wait, maxInsist) {
+	for wait := firstRetry; ; wait = min(2*wait, maxRetry) {
 		accepted, err := s.Submit(ctx, r, client.IdempotencyKey(key))
 		switch {
 		case err == nil:

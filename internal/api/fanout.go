@@ -173,7 +173,7 @@ func (a *fanout) bring(b *chunk) {
 	for i, t := range slices.Backward(a.waiting) { // some may go
 		switch {
 		case b.first.Compare(t.After()) > 0:
-			t.Pass(b.last)
+			t.Advance(b.last)
 			a.took(t, took[i], t.of(b), b)
 		case b.last.Compare(t.After()) > 0, b.last.Job != nil:
 			a.dismiss(t, nil)

@@ -179,7 +179,7 @@ func (t *subscriber) carryLong(e *ringback.StreamEvent) error {
 	}
 	err = t.writeLong(text, length)
 	if err == nil || errors.Is(err, errSlow) {
-		t.Pass(e)
+		t.Advance(e)
 	}
 	return err
 }
@@ -204,7 +204,7 @@ func (t *subscriber) carryAll(events []ringback.StreamEvent) error {
 		}
 		err = t.write(t.of(b))
 		if err == nil || errors.Is(err, errSlow) {
-			t.Pass(b.last)
+			t.Advance(b.last)
 		}
 		b.drop()
 		if err != nil {

@@ -23,9 +23,9 @@ import (
 type Hub struct {
 	mu       sync.Mutex
 	watchers map[uuid.UUID]*watched
-	logs     map[uuid.UUID]*shared
+	logs     map[uuid.UUID]*sharedLog
 	closed   bool
-	follows  sync.WaitGroup
+	tails    sync.WaitGroup
 }
 
 type watched struct {
@@ -33,21 +33,21 @@ type watched struct {
 	moved chan struct{} // closed at the next Publish
 }
 
-// shared is a log with those who use it.
-type shared struct {
+// sharedLog is a log with those who use it.
+type sharedLog struct {
 	log     *Log
 	readers int
-	feeders int
-	follow  Follow             // the last reader's
+	writers int
+	tail    Tail               // the last reader's
 	end     context.CancelFunc // of the follower that runs; nil: none does
 	moved   bool               // since it began
 	rests   bool               // there was nothing to follow, until the job moves
 	awaits  Await              // while it rests: what would move it
 }
 
-// Follow writes what can be known of a job that no attempt of this process writes,
+// Tail writes what can be known of a job that no attempt of this process writes,
 // until its context ends or there is no more to be had before the job moves.
-type Follow func(context.Context, *Log) Await
+type Tail func(context.Context, *Log) Await
 
 // Await is what a job is watched for while nothing can be written of it.
 type Await uint8
@@ -94,7 +94,7 @@ func (h *Hub) Publish(job uuid.UUID) {
 	}
 	if s := h.logs[job]; s != nil && (!s.rests || s.awaits != AwaitNothing) {
 		s.moved, s.rests = true, false
-		h.attend(s)
+		h.tailIfNeeded(s)
 	}
 }
 
@@ -105,61 +105,61 @@ func (h *Hub) Watched() []uuid.UUID {
 	return slices.Collect(maps.Keys(h.watchers))
 }
 
-// Read opens the log of a job for a reader. While somebody reads it, follow writes what
+// Open opens the log of a job for a reader. While somebody reads it, tail writes what
 // no attempt of this process does: it is run where there is none, and again when the
 // job has moved. leave must be called once; it tells how many readers are left.
-func (h *Hub) Read(job uuid.UUID, follow Follow) (l *Log, leave func() (left int)) {
+func (h *Hub) Open(job uuid.UUID, tail Tail) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.share(job)
+	s := h.logOf(job)
 	s.readers++
-	s.follow = follow
-	h.attend(s)
+	s.tail = tail
+	h.tailIfNeeded(s)
 	return s.log, func() int { return h.unread(job, s) }
 }
 
-// Attend counts its caller among those who read the log of a job, of which it wants
+// Present counts its caller among those who read the log of a job, of which it wants
 // nothing but the end, until leave is called.
-func (h *Hub) Attend(job uuid.UUID) (leave func() (left int)) {
+func (h *Hub) Present(job uuid.UUID) (leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.share(job)
+	s := h.logOf(job)
 	s.readers++
 	return func() int { return h.unread(job, s) }
 }
 
-// Peek opens the log of a job for a reader, as Read does, if an attempt of this
+// OpenLocal opens the log of a job for a reader, as Open does, if an attempt of this
 // process writes it; nil if none does.
-func (h *Hub) Peek(job uuid.UUID) (l *Log, leave func() (left int)) {
+func (h *Hub) OpenLocal(job uuid.UUID) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.logs[job]
-	if s == nil || s.feeders == 0 {
+	if s == nil || s.writers == 0 {
 		return nil, nil
 	}
 	s.readers++
 	return s.log, func() int { return h.unread(job, s) }
 }
 
-func (h *Hub) unread(job uuid.UUID, s *shared) (left int) {
+func (h *Hub) unread(job uuid.UUID, s *sharedLog) (left int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.readers--
-	h.attend(s)
+	h.tailIfNeeded(s)
 	h.tidy(job, s)
 	return s.readers
 }
 
-// attend sees to it that a log has a follower exactly while somebody reads it and no
+// tailIfNeeded sees to it that a log has a follower exactly while somebody reads it and no
 // attempt writes it. The caller holds the lock.
-func (h *Hub) attend(s *shared) {
-	needed := s.readers > 0 && s.feeders == 0 && s.follow != nil && !h.closed
+func (h *Hub) tailIfNeeded(s *sharedLog) {
+	needed := s.readers > 0 && s.writers == 0 && s.tail != nil && !h.closed
 	switch {
 	case needed && s.end == nil && !s.rests:
 		ctx, end := context.WithCancel(context.Background())
 		s.end, s.moved = end, false
-		follow := s.follow
-		h.follows.Go(func() { h.run(ctx, s, follow) })
+		tail := s.tail
+		h.tails.Go(func() { h.run(ctx, s, tail) })
 	case !needed && s.end != nil:
 		s.end()
 		s.end = nil
@@ -167,9 +167,9 @@ func (h *Hub) attend(s *shared) {
 }
 
 // run runs a follower until it may rest.
-func (h *Hub) run(ctx context.Context, s *shared, follow Follow) {
+func (h *Hub) run(ctx context.Context, s *sharedLog, tail Tail) {
 	for {
-		awaits := follow(ctx, s.log)
+		awaits := tail(ctx, s.log)
 		h.mu.Lock()
 		if ctx.Err() == nil && !s.moved {
 			s.end()
@@ -188,28 +188,28 @@ func (h *Hub) Awaiting(what Await) (jobs []uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for job, s := range h.logs {
-		if s.rests && s.awaits == what && s.readers > 0 && s.feeders == 0 {
+		if s.rests && s.awaits == what && s.readers > 0 && s.writers == 0 {
 			jobs = append(jobs, job)
 		}
 	}
 	return jobs
 }
 
-// Feed opens the log of a job for an attempt that writes it, until done is called.
-func (h *Hub) Feed(job uuid.UUID) (l *Log, done func()) {
+// OpenWriter opens the log of a job for an attempt that writes it, until done is called.
+func (h *Hub) OpenWriter(job uuid.UUID) (l *Log, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.share(job)
-	s.feeders++
+	s := h.logOf(job)
+	s.writers++
 	s.rests = false
 	s.log.setFed(true)
-	h.attend(s)
+	h.tailIfNeeded(s)
 	return s.log, sync.OnceFunc(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		s.feeders--
-		s.log.setFed(s.feeders > 0)
-		h.attend(s)
+		s.writers--
+		s.log.setFed(s.writers > 0)
+		h.tailIfNeeded(s)
 		h.tidy(job, s)
 	})
 }
@@ -224,22 +224,22 @@ func (h *Hub) Readers(job uuid.UUID) int {
 	return 0
 }
 
-// share gives the log of a job. The caller holds the lock.
-func (h *Hub) share(job uuid.UUID) *shared {
+// logOf returns the log of a job. The caller holds the lock.
+func (h *Hub) logOf(job uuid.UUID) *sharedLog {
 	if h.logs == nil {
-		h.logs = map[uuid.UUID]*shared{}
+		h.logs = map[uuid.UUID]*sharedLog{}
 	}
 	s := h.logs[job]
 	if s == nil {
-		s = &shared{log: NewLog(job.String())}
+		s = &sharedLog{log: NewLog(job.String())}
 		h.logs[job] = s
 	}
 	return s
 }
 
 // tidy forgets a log that nobody uses. The caller holds the lock.
-func (h *Hub) tidy(job uuid.UUID, s *shared) {
-	if s.readers == 0 && s.feeders == 0 && h.logs[job] == s {
+func (h *Hub) tidy(job uuid.UUID, s *sharedLog) {
+	if s.readers == 0 && s.writers == 0 && h.logs[job] == s {
 		delete(h.logs, job)
 		s.log.forgotten()
 	}
@@ -250,8 +250,8 @@ func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
 	for _, s := range h.logs {
-		h.attend(s)
+		h.tailIfNeeded(s)
 	}
 	h.mu.Unlock()
-	h.follows.Wait()
+	h.tails.Wait()
 }

@@ -20,21 +20,21 @@ import (
 type Log struct {
 	job string
 
-	mu      sync.Mutex
-	entries []entry
-	text    []byte // of all small deltas, one behind the other
-	large   int    // bytes of the large ones
-	held    ringback.Delta
-	heldBy  int64         // the attempt of held; 0: nothing is held
-	moved   chan struct{} // closed when something changes; nil: nobody waits
-	waiting []*Waiter     // woken when something changes, once
-	fed     bool          // an attempt of this process writes it
-	whole   bool          // all is here but the end
-	end     *ringback.StreamEvent
-	long    bool // the end's job is without its answer
-	err     error
-	freed   []func() // called when the log is forgotten
-	gone    bool     // it is
+	mu       sync.Mutex
+	entries  []entry
+	text     []byte // of all small deltas, one behind the other
+	large    int    // bytes of the large ones
+	held     ringback.Delta
+	heldBy   int64         // the attempt of held; 0: nothing is held
+	moved    chan struct{} // closed when something changes; nil: nobody waits
+	waiting  []*Waiter     // woken when something changes, once
+	fed      bool          // an attempt of this process writes it
+	complete bool          // all is here but the end
+	end      *ringback.StreamEvent
+	long     bool // the end's job is without its answer
+	err      error
+	freed    []func() // called when the log is forgotten
+	gone     bool     // it is
 }
 
 // entry is an event. Of a small delta it holds where its text ends, which begins where
@@ -179,14 +179,14 @@ func (l *Log) Append(events ...ringback.StreamEvent) {
 func (l *Log) Complete() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.whole = true
+	l.complete = true
 }
 
-// Whole tells whether nothing is missing but the event that ends the job.
-func (l *Log) Whole() bool {
+// Completed reports whether nothing is missing but the event that ends the job.
+func (l *Log) Completed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.whole
+	return l.complete
 }
 
 // End writes the event that ends the job: there is nothing behind it.

@@ -228,27 +228,27 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	var h Hub
 	job := uuid.New()
 	begun, ended := make(chan *Log, 10), make(chan struct{}, 10)
-	follow := func(ctx context.Context, l *Log) Await {
+	tail := func(ctx context.Context, l *Log) Await {
 		begun <- l
 		<-ctx.Done()
 		ended <- struct{}{}
 		return AwaitNothing
 	}
-	l, leave := h.Read(job, follow)
+	l, leave := h.Open(job, tail)
 	if <-begun != l {
 		t.Fatal("another log is followed")
 	}
-	other, leaveToo := h.Read(job, follow)
+	other, leaveToo := h.Open(job, tail)
 	if other != l {
 		t.Fatal("two readers have two logs")
 	}
-	fed, done := h.Feed(job)
+	fed, done := h.OpenWriter(job)
 	<-ended
 	if fed != l {
 		t.Fatal("the attempt writes another log")
 	}
-	peeked, unpeek := h.Peek(job)
-	if peeked != l {
+	opened, leaveLocal := h.OpenLocal(job)
+	if opened != l {
 		t.Fatal("what an attempt writes can't be peeked at")
 	}
 	if left := leaveToo(); left != 2 {
@@ -256,16 +256,16 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	}
 	done()
 	<-begun
-	if l, _ := h.Peek(job); l != nil {
+	if l, _ := h.OpenLocal(job); l != nil {
 		t.Error("what no attempt writes was peeked at")
 	}
 	leave()
-	unpeek()
+	leaveLocal()
 	<-ended
 	if len(h.logs) != 0 {
 		t.Error("something is kept of a job that nobody reads or writes")
 	}
-	_, leave = h.Read(job, follow)
+	_, leave = h.Open(job, tail)
 	<-begun
 	h.Close()
 	<-ended
@@ -281,25 +281,25 @@ func TestAFollowerRestsUntilTheJobMoves(t *testing.T) {
 	job := uuid.New()
 	looks := make(chan struct{}, 10)
 	awaits := []Await{AwaitBegin, AwaitEnd, AwaitNothing}
-	follow := func(context.Context, *Log) Await {
+	tail := func(context.Context, *Log) Await {
 		next := awaits[0]
 		awaits = awaits[1:]
 		looks <- struct{}{}
 		return next
 	}
-	_, leave := h.Read(job, follow)
+	_, leave := h.Open(job, tail)
 	defer leave()
 	for _, what := range []Await{AwaitBegin, AwaitEnd} {
 		<-looks
 		for len(h.Awaiting(what)) == 0 { // it is about to return
 			runtime.Gosched()
 		}
-		_, leaveToo := h.Read(job, follow) // one more reader is no news
+		_, leaveToo := h.Open(job, tail) // one more reader is no news
 		leaveToo()
 		h.Publish(job)
 	}
 	<-looks
-	h.follows.Wait()
+	h.tails.Wait()
 	h.Publish(job) // there is nothing behind the end
 	h.Close()
 	if len(looks) != 0 || len(h.Awaiting(AwaitNothing)) != 1 {
@@ -312,7 +312,7 @@ func TestAFollowerLooksAgainWhereTheJobMovedMeanwhile(t *testing.T) {
 	var h Hub
 	job := uuid.New()
 	looks := 0
-	_, leave := h.Read(job, func(context.Context, *Log) Await {
+	_, leave := h.Open(job, func(context.Context, *Log) Await {
 		if looks++; looks == 1 {
 			h.Publish(job)
 			return AwaitBegin
@@ -320,7 +320,7 @@ func TestAFollowerLooksAgainWhereTheJobMovedMeanwhile(t *testing.T) {
 		return AwaitNothing
 	})
 	defer leave()
-	h.follows.Wait()
+	h.tails.Wait()
 	if looks != 2 {
 		t.Errorf("looks: got %d, want 2", looks)
 	}
@@ -329,16 +329,16 @@ func TestAFollowerLooksAgainWhereTheJobMovedMeanwhile(t *testing.T) {
 func TestALocalReaderEndsWithTheAttempt(t *testing.T) {
 	var h Hub
 	job := uuid.New()
-	l, done := h.Feed(job)
-	peeked, leave := h.Peek(job)
+	l, done := h.OpenWriter(job)
+	opened, leave := h.OpenLocal(job)
 	defer leave()
 	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
-	events, err := peeked.Next(t.Context(), ringback.EventID{}, true)
+	events, err := opened.Next(t.Context(), ringback.EventID{}, true)
 	if len(events) != 1 || err != nil {
 		t.Fatalf("got %d events and %v, want one", len(events), err)
 	}
 	done()
-	if _, err := peeked.Next(t.Context(), events[0].EventID, true); !errors.Is(err, io.EOF) {
+	if _, err := opened.Next(t.Context(), events[0].EventID, true); !errors.Is(err, io.EOF) {
 		t.Errorf("behind the attempt: got %v, want io.EOF", err)
 	}
 }

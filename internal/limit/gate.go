@@ -11,22 +11,22 @@
 //
 // What always holds:
 //
-//   - No more passes are out than there are slots.
-//   - While a hold stands, no pass is given before its time is over, and after
+//   - No more permits are out than there are slots.
+//   - While a hold stands, no permit is given before its time is over, and after
 //     it one at a time, the probe, until a probe has ended well. What somebody asks
 //     for now, by [Gate.EnterNow], is a probe before that time.
-//   - No pass is given before a time that the other side named (cut to 1 h),
+//   - No permit is given before a time that the other side named (cut to 1 h),
 //     unless the operator frees the gate or asks for one now.
-//   - A pass that is given back restores what it took but for its token of the
+//   - A permit that is given back restores what it took but for its token of the
 //     rate: the call may have been sent.
 //
 // Together they bound a retry storm: against a side that always refuses, the
-// passes are those of the first burst and one for each pause, and the pauses
+// permits are those of the first burst and one for each pause, and the pauses
 // grow.
 //
 // # Whose word counts
 //
-// Calls overlap, so verdicts arrive late and out of order. Each pass remembers
+// Calls overlap, so verdicts arrive late and out of order. Each permit remembers
 // during which stretch (before, during or after which hold) it was given. A
 // verdict from an earlier stretch is old news:
 //
@@ -51,10 +51,10 @@ import (
 // Config says what a gate lets through. The zero value limits neither number
 // nor rate, and holds after ten failures in a row.
 type Config struct {
-	// Slots is how many passes may be out at once; 0 means no limit.
+	// Slots is how many permits may be out at once; 0 means no limit.
 	Slots int
 
-	// PerMinute is how many passes are given in a minute, evenly spaced, with
+	// PerMinute is how many permits are given in a minute, evenly spaced, with
 	// bursts of at most one second's worth; 0 means no limit.
 	PerMinute int
 
@@ -87,14 +87,14 @@ type Gate struct {
 	rate  *rate.Limiter // nil: no limit; only its figures change
 	pause pause
 
-	mu      sync.Mutex // guards what follows
-	out     int        // passes out
-	stretch uint64     // counted up when a hold begins and when it ends
-	hold    hold
-	probe   *Pass // the probe that is out; nil: none
-	tally   tally
-	proven  bool
-	judged  time.Time // the last verdict
+	mu        sync.Mutex // guards what follows
+	out       int        // permits out
+	stretch   uint64     // counted up when a hold begins and when it ends
+	hold      hold
+	probe     *Permit // the probe that is out; nil: none
+	tally     tally
+	proven    bool
+	verdictAt time.Time // the last verdict
 }
 
 // New makes a gate that is open.
@@ -102,7 +102,7 @@ func New(c Config) *Gate {
 	g := &Gate{
 		slots: cmp.Or(c.Slots, math.MaxInt),
 		pause: c.pause(),
-		tally: tally{breakAfter: cmp.Or(c.BreakAfter, 10), born: time.Now()},
+		tally: tally{breakAfter: cmp.Or(c.BreakAfter, 10), since: time.Now()},
 	}
 	if c.PerMinute > 0 {
 		g.rate = rate.NewLimiter(rate.Limit(float64(c.PerMinute)/60), burst(float64(c.PerMinute)))
@@ -111,9 +111,9 @@ func New(c Config) *Gate {
 }
 
 // Enter takes a slot and a token of the rate. While a hold stands it returns
-// nil and false; when the hold's time is over it gives one pass, the probe, and
-// no other until that one is done. Whoever gets a pass owes it a [Pass.Done].
-func (g *Gate) Enter() (*Pass, bool) {
+// nil and false; when the hold's time is over it gives one permit, the probe, and
+// no other until that one is done. Whoever gets a permit owes it a [Permit.Done].
+func (g *Gate) Enter() (*Permit, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
@@ -124,7 +124,7 @@ func (g *Gate) Enter() (*Pass, bool) {
 	if g.rate != nil && !g.rate.AllowN(now, 1) {
 		return nil, false
 	}
-	p := &Pass{gate: g, stretch: g.stretch, probe: g.hold.on}
+	p := &Permit{gate: g, stretch: g.stretch, probe: g.hold.on}
 	if p.probe {
 		g.probe = p
 	}
@@ -135,14 +135,14 @@ func (g *Gate) Enter() (*Pass, bool) {
 // EnterNow is Enter for a call that somebody has asked for now: it does not wait for the
 // end of a hold, and takes no token of the rate. While a hold stands the call is the
 // probe, so it waits for one that is out.
-func (g *Gate) EnterNow() (*Pass, bool) {
+func (g *Gate) EnterNow() (*Permit, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
 	if g.out >= g.slots || g.probe != nil {
 		return nil, false
 	}
-	p := &Pass{gate: g, stretch: g.stretch, probe: g.hold.on, early: g.hold.until}
+	p := &Permit{gate: g, stretch: g.stretch, probe: g.hold.on, early: g.hold.until}
 	if p.probe {
 		g.probe = p
 	}
@@ -150,7 +150,7 @@ func (g *Gate) EnterNow() (*Pass, bool) {
 	return p, true
 }
 
-// Resize changes how many passes may be out at once; with 0 none is given,
+// Resize changes how many permits may be out at once; with 0 none is given,
 // math.MaxInt is no limit. Those that are out stay out.
 func (g *Gate) Resize(slots int) {
 	g.mu.Lock()
@@ -158,7 +158,7 @@ func (g *Gate) Resize(slots int) {
 	g.slots = max(0, slots)
 }
 
-// SetRate changes how many passes are given in a minute, more than 0, where the
+// SetRate changes how many permits are given in a minute, more than 0, where the
 // gate has a rate. What was taken stays taken: its tokens are those it had, but no
 // more than a burst at the new rate.
 func (g *Gate) SetRate(perMinute float64) {
@@ -172,7 +172,7 @@ func (g *Gate) SetRate(perMinute float64) {
 	g.rate.SetBurstAt(now, burst(perMinute))
 }
 
-// burst is a second's worth of passes.
+// burst is a second's worth of permits.
 func burst(perMinute float64) int { return max(1, int(perMinute/60)) }
 
 // Room is how many calls of Enter would succeed right now; math.MaxInt if
@@ -200,7 +200,7 @@ func (g *Gate) Room() int {
 
 // Next is when Room may become positive by time alone: the end of a hold, or
 // the next token of the rate. It is the present if there is room now, and the
-// zero time if it is not time that stops it but a pass that is out; then the
+// zero time if it is not time that stops it but a permit that is out; then the
 // next Done is what to wait for.
 func (g *Gate) Next() time.Time {
 	g.mu.Lock()
@@ -268,7 +268,7 @@ func (g *Gate) Proven() bool {
 }
 
 // Idle tells whether the gate may be dropped, so that the gates of a million
-// hosts do not pile up: no pass is out, no verdict came for that long, the rate
+// hosts do not pile up: no permit is out, no verdict came for that long, the rate
 // is whole, and no hold stands, or one that nobody has probed for an hour since
 // its time was over. What a new gate would not know, that the last call went
 // well or that some failed in a row, is then old.
@@ -279,7 +279,7 @@ func (g *Gate) Idle(unused time.Duration) bool {
 	now := time.Now()
 	held := g.hold.on && now.Sub(g.hold.until) < time.Hour
 	whole := g.rate == nil || g.rate.TokensAt(now) >= float64(g.rate.Burst())
-	return g.out == 0 && !held && whole && now.Sub(g.judged) >= unused && g.tally.clean(now)
+	return g.out == 0 && !held && whole && now.Sub(g.verdictAt) >= unused && g.tally.clean(now)
 }
 
 // shut tells whether the hold keeps everybody out.

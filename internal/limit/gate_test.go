@@ -165,7 +165,7 @@ func TestForgetting(t *testing.T) {
 	})
 }
 
-func enter(t *testing.T, g *Gate) *Pass {
+func enter(t *testing.T, g *Gate) *Permit {
 	t.Helper()
 	p, ok := g.Enter()
 	if !ok {

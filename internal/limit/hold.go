@@ -25,12 +25,12 @@ type hold struct {
 	pauses, named int
 }
 
-// judge takes the verdict of a call. fresh tells that the call began in the
+// apply takes the verdict of a call. fresh tells that the call began in the
 // present stretch; in a hold only the probe did. The package comment has the
 // rules.
-func (g *Gate) judge(r Report, fresh bool, now time.Time) {
+func (g *Gate) apply(r Report, fresh bool, now time.Time) {
 	if r.Verdict != Void {
-		g.proven, g.judged = r.Verdict == OK, now
+		g.proven, g.verdictAt = r.Verdict == OK, now
 	}
 	switch {
 	case r.Verdict == Refused && !r.Until.IsZero():

@@ -121,7 +121,7 @@ func TestGrowingPauses(t *testing.T) {
 
 	promise(t, "the many refusals of one burst are one step", func(t *testing.T) {
 		g := New(Config{})
-		var burst []*Pass
+		var burst []*Permit
 		for range 200 {
 			burst = append(burst, enter(t, g))
 		}
@@ -177,7 +177,7 @@ func TestOldNews(t *testing.T) {
 
 	promise(t, "the stragglers of a burst begin no new hold after the probe has ended it", func(t *testing.T) {
 		g := New(Config{BreakAfter: 2})
-		var old []*Pass
+		var old []*Permit
 		for range 20 {
 			old = append(old, enter(t, g))
 		}

@@ -16,7 +16,7 @@ func TestEnterNow(t *testing.T) {
 		refuseEntry(t, g)
 		return g
 	}
-	enterNow := func(t *testing.T, g *Gate) *Pass {
+	enterNow := func(t *testing.T, g *Gate) *Permit {
 		t.Helper()
 		p, ok := g.EnterNow()
 		if !ok {

@@ -53,7 +53,7 @@ func (s storm) verdict(n int, now time.Time) Report {
 	return r
 }
 
-// most is how many passes the growth of the pauses allows while the other side
+// most is how many permits the growth of the pauses allows while the other side
 // is sick: the first burst, and one probe for each pause.
 func (s storm) most() int {
 	return s.config.Slots + s.config.BreakAfter +
@@ -72,38 +72,38 @@ func pausesWithin(d time.Duration, shrink float64, first, longest time.Duration)
 }
 
 // blow lets the crowd loose until the gate is open again. It returns how many
-// passes there were, and how long after the other side was well the gate was
+// permits there were, and how long after the other side was well the gate was
 // open for all.
-func (s storm) blow(g *Gate) (passes int, open time.Duration, err error) {
+func (s storm) blow(g *Gate) (permits int, open time.Duration, err error) {
 	well := time.Now().Add(s.sick)
 	var out []call
 	defer func() {
 		for _, c := range out {
-			c.pass.Done(Report{})
+			c.permit.Done(Report{})
 		}
 	}()
 	for {
 		if _, _, held := g.Held(); !held && !time.Now().Before(well) {
-			return passes, time.Since(well), nil
+			return permits, time.Since(well), nil
 		}
 		for range g.Room() {
 			p, ok := g.Enter()
 			if !ok {
-				return passes, 0, fmt.Errorf("Enter gave fewer passes than Room promised")
+				return permits, 0, fmt.Errorf("Enter gave fewer passes than Room promised")
 			}
-			out = append(out, call{p, passes, time.Now().Add(s.calls[passes%len(s.calls)])})
-			passes++
+			out = append(out, call{p, permits, time.Now().Add(s.calls[permits%len(s.calls)])})
+			permits++
 		}
 		if err := s.check(g, out); err != nil {
-			return passes, 0, err
+			return permits, 0, err
 		}
 		out = s.wait(g.Next(), well, out)
 	}
 }
 
-// call is a pass in use.
+// call is a permit in use.
 type call struct {
-	pass   *Pass
+	permit *Permit
 	number int
 	ends   time.Time
 }
@@ -111,7 +111,7 @@ type call struct {
 func (s storm) check(g *Gate, out []call) error {
 	probes := 0
 	for _, c := range out {
-		if c.pass.Probe() {
+		if c.permit.Probe() {
 			probes++
 		}
 	}
@@ -142,25 +142,25 @@ func (s storm) wait(next, well time.Time, out []call) []call {
 			return false
 		}
 		if now.Before(well) {
-			c.pass.Done(s.verdict(c.number, now))
+			c.permit.Done(s.verdict(c.number, now))
 		} else {
-			c.pass.Done(Report{Verdict: OK})
+			c.permit.Done(Report{Verdict: OK})
 		}
 		return true
 	})
 }
 
-// Against a side that refuses everything, the passes are bounded by the growth
+// Against a side that refuses everything, the permits are bounded by the growth
 // of the pauses; when it is well again the gate opens within one pause.
 func TestNoRetryStorm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawStorm(rt)
-		var passes, room int
+		var permits, room int
 		var open time.Duration
 		var err error
 		synctest.Test(t, func(t *testing.T) {
 			g := New(s.config)
-			passes, open, err = s.blow(g)
+			permits, open, err = s.blow(g)
 			time.Sleep(time.Minute) // the rate is whole again
 			room = g.Room()
 		})
@@ -168,8 +168,8 @@ func TestNoRetryStorm(t *testing.T) {
 			rt.Fatal(err)
 		}
 		// Passes of the burst after the healing are none of the storm.
-		if most := s.most() + s.config.Slots; passes > most {
-			rt.Fatalf("%d passes in %v of refusals, the pauses allow %d", passes, s.sick, most)
+		if most := s.most() + s.config.Slots; permits > most {
+			rt.Fatalf("%d passes in %v of refusals, the pauses allow %d", permits, s.sick, most)
 		}
 		longest := max(s.config.HoldMax, 10*time.Second)
 		if most := longest + 2*longestCall + 10*time.Second; open > most {
@@ -192,7 +192,7 @@ func restRoom(c Config) int {
 // step is one thing that happens to a gate in a random walk.
 type step struct {
 	do    string
-	which int           // of the passes that are out
+	which int           // of the permits that are out
 	d     time.Duration // to wait, or the time that is named
 	v     Verdict
 }
@@ -210,9 +210,9 @@ var steps = rapid.Custom(func(t *rapid.T) step {
 type walk struct {
 	g      *Gate
 	slots  int
-	out    []*Pass
-	probes map[*Pass]bool // out, of the hold that stands
-	closed time.Time      // no pass may be given before: the latest time that was named
+	out    []*Permit
+	probes map[*Permit]bool // out, of the hold that stands
+	closed time.Time        // no permit may be given before: the latest time that was named
 }
 
 func (w *walk) enter() (bool, error) {
@@ -315,7 +315,7 @@ func TestRandomWalk(t *testing.T) {
 }
 
 func takeWalk(c Config, plan []step) error {
-	w := &walk{g: New(c), slots: c.Slots, probes: map[*Pass]bool{}}
+	w := &walk{g: New(c), slots: c.Slots, probes: map[*Permit]bool{}}
 	for i, s := range plan {
 		if err := w.do(s); err != nil {
 			return fmt.Errorf("step %d, %+v: %w", i, s, err)

@@ -13,14 +13,14 @@ const (
 // counted in cells of five seconds, so it may be up to one cell short.
 type tally struct {
 	breakAfter int
-	born       time.Time // counted from; its monotonic reading makes a clock that is set harmless
+	since      time.Time // counted from; its monotonic reading makes a clock that is set harmless
 	row        int       // failures since the last success
 	last       time.Time // of a failure
 	cells      [tallyCells]cell
 }
 
 type cell struct {
-	number     int64 // of five seconds since the tally was born
+	number     int64 // of five seconds since the tally began
 	ok, failed int
 }
 
@@ -47,7 +47,7 @@ func (t *tally) clean(now time.Time) bool {
 
 // reset forgets everything.
 func (t *tally) reset() {
-	*t = tally{breakAfter: t.breakAfter, born: t.born}
+	*t = tally{breakAfter: t.breakAfter, since: t.since}
 }
 
 func (t *tally) mostFailed(now time.Time) bool {
@@ -72,5 +72,5 @@ func (t *tally) cell(now time.Time) *cell {
 }
 
 func (t *tally) number(now time.Time) int64 {
-	return int64(now.Sub(t.born) / (tallySpan / tallyCells))
+	return int64(now.Sub(t.since) / (tallySpan / tallyCells))
 }

@@ -27,12 +27,12 @@ type asked struct {
 // askNow has redeliveries that are stored sent as soon as there are slots.
 func (n *Node) askNow() {
 	n.asked.some.Store(true)
-	poke(n.wakeDeliveries)
+	wake(n.wakeDeliveries)
 }
 
 // takeAsked adds passes for redeliveries, one for each host at a time. It returns these
 // redeliveries, and when to look again.
-func (n *Node) takeAsked(ctx context.Context, now time.Time, passes map[store.Host][]*pass) (taken []store.DueRedelivery, again time.Time, err error) {
+func (n *Node) takeAsked(ctx context.Context, now time.Time, permits map[store.Host][]*sendPermit) (taken []store.DueRedelivery, again time.Time, err error) {
 	pause := askedEvery
 	if n.asked.some.Load() {
 		pause = askedPause
@@ -51,7 +51,7 @@ func (n *Node) takeAsked(ctx context.Context, now time.Time, passes map[store.Ho
 	for _, r := range due {
 		p, soon := n.deliveries.takeNow(r.Host, n.local(r.At))
 		if p != nil {
-			passes[r.Host] = append(passes[r.Host], p)
+			permits[r.Host] = append(permits[r.Host], p)
 			taken = append(taken, r)
 		}
 		if p != nil || soon { // another one may wait for this host

@@ -18,7 +18,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) 
 		return nil, err
 	}
 	now := n.stamped()
-	seen := witness{}
+	seen := decisions{}
 	j, err := n.store.Cancel(ctx, project, job, seen.of(n.careful(func(j store.Job) store.Outcome {
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
 	})))
@@ -28,18 +28,18 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) 
 	if err != nil {
 		return nil, userError(id, err)
 	}
-	n.tellMoves(seen, j)
+	n.recordMoves(seen, j)
 	if j.Status == ringback.Running {
-		n.tell("job is to be cancelled", &j)
+		n.record("job is to be cancelled", &j)
 		if j.Node == n.ID() { // the others are told by the store
-			n.running.cancel(j.Ref())
+			n.inflight.cancel(j.Ref())
 		}
 	} else {
 		n.ended(j)
 	}
 	v, err := n.OpenJob(ctx, project, id, false)
 	if err == nil && v.Status.Terminal() {
-		n.running.leave(j.Ref()) // settled before the cancel reached its call
+		n.inflight.leave(j.Ref()) // settled before the cancel reached its call
 	}
 	return v, err
 }

@@ -19,7 +19,7 @@ func limited(calls int) func(*node.Config) {
 	}
 }
 
-// running is how many calls the provider has not ended.
+// inflight is how many calls the provider has not ended.
 func (w *world) running() (n int) {
 	for _, c := range w.calls.Calls() {
 		if c.End == simulate.Running {

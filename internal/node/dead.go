@@ -244,11 +244,11 @@ func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
 func (b *batch) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, told := errors.AsType[*ringback.Error](err)
+	e, recorded := errors.AsType[*ringback.Error](err)
 	switch {
 	case err == nil:
 		b.done++
-	case told && (e.Code == ringback.InvalidRequest || e.Code == ringback.TooLarge): // the patch, or what is configured now, does not suit it
+	case recorded && (e.Code == ringback.InvalidRequest || e.Code == ringback.TooLarge): // the patch, or what is configured now, does not suit it
 		b.skipped++
 		b.invalid = cmp.Or(b.invalid, err)
 	case concernsOne(err):

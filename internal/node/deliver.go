@@ -24,7 +24,7 @@ func (n *Node) dispatchDeliveries(ctx context.Context) error {
 }
 
 func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Time, err error) {
-	l := n.life.Load()
+	l := n.session.Load()
 	if n.draining.Load() || n.short() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
@@ -36,15 +36,15 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 		return next, err
 	}
 	due, next := n.deliveries.order(w.Hosts), w.Next
-	passes := map[store.Host][]*pass{}
-	asked, again, err := n.takeAsked(ctx, now, passes)
+	permits := map[store.Host][]*sendPermit{}
+	asked, again, err := n.takeAsked(ctx, now, permits)
 	if err != nil {
 		return next, err
 	}
 	next, taken := earlier(next, again), len(asked)
 	for len(due) > 0 && taken < maxClaim {
 		due = slices.DeleteFunc(due, func(h store.HostWaiting) bool {
-			if len(passes[h.Host]) >= h.Count || taken == maxClaim {
+			if len(permits[h.Host]) >= h.Count || taken == maxClaim {
 				return true
 			}
 			p := n.deliveries.take(h.Host)
@@ -54,22 +54,22 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 				}
 				return true
 			}
-			passes[h.Host] = append(passes[h.Host], p)
+			permits[h.Host] = append(permits[h.Host], p)
 			taken++
 			return false
 		})
 	}
-	return next, n.sendClaimed(ctx, l, passes, asked, now)
+	return next, n.sendClaimed(ctx, l, permits, asked, now)
 }
 
 // sendClaimed claims what was asked for and a delivery for each further pass, sends what
 // it got and gives back the other passes.
-func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][]*pass, asked []store.DueRedelivery, now time.Time) error {
-	if len(passes) == 0 {
+func (n *Node) sendClaimed(ctx context.Context, l *session, permits map[store.Host][]*sendPermit, asked []store.DueRedelivery, now time.Time) error {
+	if len(permits) == 0 {
 		return nil
 	}
 	defer func() {
-		for _, left := range passes {
+		for _, left := range permits {
 			for _, p := range left {
 				n.giveBack(p)
 			}
@@ -81,7 +81,7 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 		claim.Redeliveries = append(claim.Redeliveries, r.ID)
 		promised[r.Host]++
 	}
-	for h, p := range passes {
+	for h, p := range permits {
 		if more := len(p) - promised[h]; more > 0 {
 			claim.Hosts = append(claim.Hosts, store.HostWant{Host: h, N: more})
 		}
@@ -93,18 +93,18 @@ func (n *Node) sendClaimed(ctx context.Context, l *life, passes map[store.Host][
 	}
 	n.metrics.claims.WithLabelValues(kindDelivery).Add(float64(len(claimed)))
 	for _, d := range claimed {
-		left := passes[d.Key()] // those with a slot first, for those that are due longest
-		passes[d.Key()] = left[1:]
+		left := permits[d.Key()] // those with a slot first, for those that are due longest
+		permits[d.Key()] = left[1:]
 		n.sending.take(d.Ref(), l)
-		n.send(&send{delivery: d, pass: left[0], life: l, held: n.memory.webhooks.Grant()})
+		n.send(&send{delivery: d, permit: left[0], session: l, held: n.memory.webhooks.Grant()})
 	}
-	poke(n.wakeDeliveries)
+	wake(n.wakeDeliveries)
 	return nil
 }
 
-// born takes a pass for a delivery that a settle is about to store.
-func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
-	l := n.life.Load()
+// sendNow takes a permit for a delivery that a settle is about to store.
+func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
+	l := n.session.Load()
 	if !n.is(Worker) || n.draining.Load() || n.short() || !l.leased() {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 	if !held.Take(int64(len(body))) {
 		return nil // it is read again when there is room
 	}
-	p := n.deliveries.takeBorn(store.Host{Project: j.Project, Host: d.Host})
+	p := n.deliveries.tryNow(store.Host{Project: j.Project, Host: d.Host})
 	if p == nil {
 		held.Release()
 		return nil
@@ -120,7 +120,7 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 	d.Node = l.id
 	n.sending.take(store.Ref{ID: d.ID, Fence: 1}, l)
 	return &send{
-		life: l,
+		session: l,
 		delivery: store.Delivery{
 			ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
 			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.id, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
@@ -129,24 +129,24 @@ func (n *Node) born(j store.Job, d *store.NewDelivery, body []byte) *send {
 			Body: body, Header: j.Options.CallbackHeaders,
 			TraceParent: j.Options.TraceParent, TraceState: j.Options.TraceState, Attempt: j.Fence,
 		},
-		pass: p,
-		held: held,
+		permit: p,
+		held:   held,
 	}
 }
 
 // giveUp gives back what a settle that never came about had taken.
-func (n *Node) giveUp(born *send) {
-	if born != nil {
-		n.sending.drop(born.delivery.Ref())
-		born.held.Release()
-		n.giveBack(born.pass)
-		poke(n.wakeDeliveries)
+func (n *Node) giveUp(inserted *send) {
+	if inserted != nil {
+		n.sending.drop(inserted.delivery.Ref())
+		inserted.held.Release()
+		n.giveBack(inserted.permit)
+		wake(n.wakeDeliveries)
 	}
 }
 
-// giveBack ends a pass. One that has had no try hands its slot on.
-func (n *Node) giveBack(p *pass) {
-	n.follow(p.tried(limit.Report{}, 0))
+// giveBack ends a permit. One that has had no try hands its slot on.
+func (n *Node) giveBack(p *sendPermit) {
+	n.sendNext(p.tried(limit.Report{}, 0))
 	p.give()
 }
 
@@ -156,18 +156,18 @@ func (n *Node) send(s *send) {
 	case now:
 		n.try(s)
 	case refused:
-		n.follow(nil, []*send{s})
+		n.sendNext(nil, []*send{s})
 	}
 }
 
-// try makes one try. Its goroutine owns the pass.
+// try makes one try. Its goroutine owns the permit.
 func (n *Node) try(s *send) {
 	n.group.Go(func() error {
 		defer func() {
 			n.sending.drop(s.delivery.Ref())
 			s.held.Release()
-			n.giveBack(s.pass)
-			poke(n.wakeDeliveries)
+			n.giveBack(s.permit)
+			wake(n.wakeDeliveries)
 		}()
 		about := []any{"delivery_id", s.delivery.ID, "job_id", s.delivery.JobID}
 		if err := n.guarded("send a webhook", func() error { n.deliver(s); return nil }, about...); err != nil {
@@ -179,17 +179,17 @@ func (n *Node) try(s *send) {
 
 // follow begins the tries of those at the head of the line, and gives those that
 // were claimed in vain back to the store: it cost them no try.
-func (n *Node) follow(next, dissolved []*send) {
+func (n *Node) sendNext(next, flushed []*send) {
 	for _, s := range next {
 		n.try(s)
 	}
-	for _, s := range dissolved {
+	for _, s := range flushed {
 		n.group.Go(func() error {
 			defer n.sending.drop(s.delivery.Ref())
 			s.payload = nil
 			s.held.Release()
 			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.unbegun(s.delivery)); return nil })
-			poke(n.wakeDeliveries)
+			wake(n.wakeDeliveries)
 			return nil
 		})
 	}
@@ -208,14 +208,14 @@ func (n *Node) unbegun(d store.Delivery) store.TryEnd {
 // deliver makes one try of a delivery and settles it.
 func (n *Node) deliver(s *send) {
 	d := s.delivery
-	if !s.life.leased() { // by now: another node may be sending it already
+	if !s.session.leased() { // by now: another node may be sending it already
 		n.settleDelivery(d, n.unbegun(d))
 		return
 	}
 	if s.payload == nil {
-		p, err := n.payload(&d, orWait(s.life.calls, s.held))
+		p, err := n.payload(&d, orWait(s.session.calls, s.held))
 		switch {
-		case s.life.calls.Err() != nil && err != nil: // it waited for memory
+		case s.session.calls.Err() != nil && err != nil: // it waited for memory
 			return // the drain's one transaction frees it, or who swept this node
 		case err != nil:
 			if !errors.Is(err, store.ErrUnavailable) {
@@ -229,15 +229,15 @@ func (n *Node) deliver(s *send) {
 	body := int64(len(s.payload.Body))
 	s.held.Shrink(body)
 	s.held.Force(body - s.held.Taken()) // it is there already; what comes next has to wait
-	if s.pass.slot.Probe() {
-		n.tellProbe("host", d.Host)
+	if s.permit.slot.Probe() {
+		n.recordProbe("host", d.Host)
 	}
 	headers, err := webhook.Headers(s.payload.Header)
 	if err != nil {
 		headers = http.Header{} // they were checked when submitted, by another version
 	}
 	traced := n.traceDelivery(&d, s.payload, headers)
-	res := n.cfg.Sender.Send(s.life.calls, webhook.Message{
+	res := n.cfg.Sender.Send(s.session.calls, webhook.Message{
 		At: n.now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
 	})
 	traced(res)
@@ -249,10 +249,10 @@ func (n *Node) deliver(s *send) {
 		n.settleDelivery(d, n.postponed(d))
 		return
 	}
-	n.follow(s.pass.tried(hostReport(res), res.Took))
-	poke(n.wakeDeliveries)
-	n.tellTry(s, res)
-	n.tellHold(d.Key())
+	n.sendNext(s.permit.tried(hostReport(res), res.Took))
+	wake(n.wakeDeliveries)
+	n.recordTry(s, res)
+	n.recordHold(d.Key())
 	n.settleDelivery(d, n.concluded(s, res))
 }
 
@@ -291,7 +291,7 @@ func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {
 			Error: string(res.Class), Response: res.Response,
 		},
 	}
-	if s.pass.slot.Probe() {
+	if s.permit.slot.Probe() {
 		end.Try.Trigger = "probe"
 	}
 	switch res.Verdict {
@@ -337,7 +337,7 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 		}, "delivery_id", d.ID)
 		unreached := n.outOfReach(stepSettle, err)
 		if err == nil {
-			n.tellTried(d, after, end)
+			n.recordTried(d, after, end)
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
@@ -347,13 +347,13 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 		if !n.tryAgain(err) {
 			return
 		}
-		if !unreached && n.tellsAgain(tries, err) {
+		if !unreached && n.worthLogging(tries, err) {
 			n.log.Error("try not stored, trying again", "delivery_id", d.ID, "err", err)
 		}
 		if !n.pause(pauseAfter(tries, err)) {
 			return
 		}
-		if tries == settleTries && !mayPass(err) { // what the receiver said can't be stored
+		if tries == settleTries && !isTransient(err) { // what the receiver said can't be stored
 			end.Try.Response = ""
 		}
 	}

@@ -123,33 +123,33 @@ func TestARetryAfterOfTheReceiverIsRespected(t *testing.T) {
 	}
 }
 
-// crowd counts who is there at the same time.
-type crowd struct {
+// visitors counts who is there at the same time.
+type visitors struct {
 	mu        sync.Mutex
 	now, most int
 }
 
-func (c *crowd) come() {
+func (c *visitors) come() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now++
 	c.most = max(c.most, c.now)
 }
 
-func (c *crowd) leave() {
+func (c *visitors) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now--
 }
 
-func (c *crowd) there() (now, most int) {
+func (c *visitors) there() (now, most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now, c.most
 }
 
 // tarpit never answers, and knows how many wait for it.
-func tarpit(t *testing.T, c *crowd) *httptest.Server {
+func tarpit(t *testing.T, c *visitors) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c.come()
 		defer c.leave()
@@ -162,7 +162,7 @@ func tarpit(t *testing.T, c *crowd) *httptest.Server {
 
 func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
-	var inside crowd
+	var inside visitors
 	dead := tarpit(t, &inside)
 	w := start(t, setup{node: impatient})
 	for range 20 {
@@ -183,7 +183,7 @@ func TestAHostThatNeverAnswersDelaysNobodyElse(t *testing.T) {
 
 func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	t.Parallel()
-	var inside crowd
+	var inside visitors
 	w := start(t, setup{node: impatient})
 	w.webhook(w.ask("sim/echo", "proves the host").ID)
 	for range 20 { // 20 × 8 tries are more than half of 256
@@ -204,7 +204,7 @@ func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 // another one; those that wait lose no try.
 func TestAHostThatFailsIsProbedByRotatingDeliveries(t *testing.T) {
 	t.Parallel()
-	var inside crowd
+	var inside visitors
 	var well atomic.Bool
 	const jobs = 40
 	w := start(t, setup{

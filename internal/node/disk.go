@@ -43,7 +43,7 @@ func (n *Node) checkDisk() {
 			n.log.Error("disk nearly full: no jobs are accepted until space is free", "free_bytes", free, "reserve_bytes", n.cfg.DiskReserve)
 		} else {
 			n.log.Info("disk has space again", "free_bytes", free)
-			poke(n.wakeJobs)
+			wake(n.wakeJobs)
 		}
 	}
 }

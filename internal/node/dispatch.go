@@ -67,7 +67,7 @@ func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
 // claimJobs starts as many waiting jobs as there is room for. It returns when
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
-	l := n.life.Load()
+	l := n.session.Load()
 	if n.draining.Load() || n.diskFull() || n.short() || !l.leased() {
 		return now.Add(idleLook), nil
 	}
@@ -81,7 +81,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	n.names.wait(w.Lanes)
 	n.jobs.wait(w.Lanes)
 	p, next := n.plan(w, l, now)
-	if len(p.tickets) == 0 {
+	if len(p.permits) == 0 {
 		return next, nil
 	}
 	defer p.giveBack()
@@ -94,33 +94,33 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	for _, j := range jobs {
 		n.names.used(j.Model)
 		n.jobs.claimed(j.Lane())
-		n.start(j, nil, p.ticketFor(j))
+		n.start(j, nil, p.permitFor(j))
 	}
 	// What was left in the lanes is seen at once, not only when a slot is freed.
-	poke(n.wakeJobs)
+	wake(n.wakeJobs)
 	return next, nil
 }
 
-// plan is what a claim asks for, with a ticket for each job that it may get.
+// plan is what a claim asks for, with a permit for each job that it may get.
 type plan struct {
 	claim   store.ClaimJobs
-	tickets map[store.Lane][]*ticket
+	permits map[store.Lane][]*callPermit
 }
 
-// suspects is the key of the ticket for suspect jobs.
+// suspects is the key of the permit for suspect jobs.
 var suspects = store.Lane{Project: "suspect"}
 
 // plan deals free slots to the lanes in which something is due, one in turn,
 // those that hold fewest first.
-func (n *Node) plan(w store.DueJobs, l *life, now time.Time) (p plan, next time.Time) {
-	p = plan{claim: store.ClaimJobs{Node: l.id, Now: now}, tickets: map[store.Lane][]*ticket{}}
+func (n *Node) plan(w store.DueJobs, l *session, now time.Time) (p plan, next time.Time) {
+	p = plan{claim: store.ClaimJobs{Node: l.id, Now: now}, permits: map[store.Lane][]*callPermit{}}
 	defer p.under(l)
 	due, next := w.Lanes, w.Next
 	n.jobs.order(due)
 	anyone := len(due) > 0
 	for len(due) > 0 {
 		due = slices.DeleteFunc(due, func(l store.LaneWaiting) bool {
-			if len(p.tickets[l.Lane]) >= l.Count {
+			if len(p.permits[l.Lane]) >= l.Count {
 				return true
 			}
 			t := n.jobs.takeWaiting(l.Lane)
@@ -130,12 +130,12 @@ func (n *Node) plan(w store.DueJobs, l *life, now time.Time) (p plan, next time.
 				}
 				return true
 			}
-			p.tickets[l.Lane] = append(p.tickets[l.Lane], t)
+			p.permits[l.Lane] = append(p.permits[l.Lane], t)
 			return false
 		})
 	}
-	for lane, tickets := range p.tickets {
-		p.claim.Lanes = append(p.claim.Lanes, store.LaneWant{Lane: lane, N: len(tickets)})
+	for lane, permits := range p.permits {
+		p.claim.Lanes = append(p.claim.Lanes, store.LaneWant{Lane: lane, N: len(permits)})
 	}
 	n.planSuspect(&p, w.Suspects, anyone, now)
 	return p, next
@@ -146,47 +146,47 @@ const suspectPatience = time.Minute
 
 // planSuspect lets one suspect job start, when nothing else is due or it has
 // waited long enough. Its lane is known only when it is claimed, so it takes
-// its ticket then.
+// its permit then.
 func (n *Node) planSuspect(p *plan, w store.LaneWaiting, othersDue bool, now time.Time) {
 	if w.Count == 0 || (othersDue && now.Sub(w.Due) < suspectPatience) {
 		return
 	}
 	if t := n.jobs.takeSuspect(); t != nil {
 		p.claim.Suspects = 1
-		p.tickets[suspects] = []*ticket{t}
+		p.permits[suspects] = []*callPermit{t}
 	}
 }
 
-func (p *plan) ticketFor(j store.Job) *ticket {
+func (p *plan) permitFor(j store.Job) *callPermit {
 	lane := j.Lane()
 	if j.Suspect() {
 		lane = suspects
 	}
-	tickets := p.tickets[lane]
-	t := tickets[len(tickets)-1]
-	p.tickets[lane] = tickets[:len(tickets)-1]
+	permits := p.permits[lane]
+	t := permits[len(permits)-1]
+	p.permits[lane] = permits[:len(permits)-1]
 	return t
 }
 
-// under makes it a claim of a life.
-func (p *plan) under(l *life) {
-	for _, tickets := range p.tickets {
-		for _, t := range tickets {
-			t.life = l
+// under makes it a claim of a session.
+func (p *plan) under(l *session) {
+	for _, permits := range p.permits {
+		for _, t := range permits {
+			t.session = l
 		}
 	}
 }
 
 func (p *plan) giveBack() {
-	for _, tickets := range p.tickets {
-		for _, t := range tickets {
+	for _, permits := range p.permits {
+		for _, t := range permits {
 			t.give()
 		}
 	}
 }
 
 // order puts lanes that hold few slots before those that hold many.
-func (s *slots) order(lanes []store.LaneWaiting) {
+func (s *callScheduler) order(lanes []store.LaneWaiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.SortFunc(lanes, func(a, b store.LaneWaiting) int {
@@ -204,14 +204,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// start runs an attempt that is committed. Its goroutine owns the ticket.
-func (n *Node) start(j store.Job, request []byte, t *ticket) {
-	n.running.start(j.Ref(), t.life)
+// start runs an attempt that is committed. Its goroutine owns the permit.
+func (n *Node) start(j store.Job, request []byte, t *callPermit) {
+	n.inflight.start(j.Ref(), t.session)
 	n.group.Go(func() error {
 		defer func() {
-			n.running.leave(j.Ref())
+			n.inflight.leave(j.Ref())
 			t.give()
-			poke(n.wakeJobs)
+			wake(n.wakeJobs)
 		}()
 		if t.suspect && !t.enterLate(j.Lane()) {
 			n.settle(&j, result{stopped: errHeld}, nil)

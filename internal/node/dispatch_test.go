@@ -144,9 +144,9 @@ func TestSuspectsStartOneAtATime(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient})
 	suspects := []ringback.Job{w.ask("sim/mute", "poison 1"), w.ask("sim/mute", "poison 2")}
-	for life := 1; life <= 3; life++ {
-		w.called("poison 1", life)
-		w.called("poison 2", life)
+	for session := 1; session <= 3; session++ {
+		w.called("poison 1", session)
+		w.called("poison 2", session)
 		w = start(t, setup{dir: w.kill(), from: w, node: impatient})
 	}
 	w.call(func(c simulate.Call) bool { return c.Number > 6 })
@@ -172,9 +172,9 @@ func TestASuspectStartsLast(t *testing.T) {
 	w := start(t, setup{node: ten})
 	w.ask("sim/mute", "poison")
 	var others []ringback.Job
-	for life := 1; life <= 3; life++ {
-		w.called("poison", life)
-		if life == 3 {
+	for session := 1; session <= 3; session++ {
+		w.called("poison", session)
+		if session == 3 {
 			w.ask("sim/mute?words=1", "of another lane")
 			w.called("of another lane", 1)
 			for range 20 {
@@ -197,11 +197,11 @@ func TestASuspectWhoseProviderIsGoneDoesNotFillItsLedger(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient})
 	j := w.ask("sim/mute", "poison")
-	for life := 1; life <= 3; life++ {
-		w.called("poison", life)
+	for session := 1; session <= 3; session++ {
+		w.called("poison", session)
 		w = start(t, setup{dir: w.kill(), from: w, node: func(c *node.Config) {
 			impatient(c)
-			if life == 3 {
+			if session == 3 {
 				c.Providers = map[string]node.Provider{"another": c.Providers["simulated"]}
 			}
 		}})

@@ -12,12 +12,12 @@ import (
 // process that is done before anything new is claimed. Where other nodes may live,
 // the loop that sweeps does it, once this one may judge.
 func (n *Node) recover(ctx context.Context) error {
-	if !n.life.Load().shared() {
-		if err := n.insist(ctx, stepSweep, func() error { return n.sweepAll(ctx) }); err != nil {
+	if !n.session.Load().hasPeers() {
+		if err := n.retryUntil(ctx, stepSweep, func() error { return n.sweepAll(ctx) }); err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
 	}
-	return n.insist(ctx, "start", func() error {
+	return n.retryUntil(ctx, "start", func() error {
 		if err := n.restoreHolds(ctx); err != nil {
 			return err
 		}
@@ -28,7 +28,7 @@ func (n *Node) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.log.Info("node is up", "nodes", n.life.Load().alive(), "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
+		n.log.Info("node is up", "nodes", n.session.Load().alive(), "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
 		return nil
 	})
 }
@@ -72,7 +72,7 @@ const partingFor = 10 * time.Second
 // free gives back, in one transaction, the attempts that the drain broke off. Where
 // the store can't be reached another node, or the next start, frees them.
 func (n *Node) free() error {
-	l := n.life.Load()
+	l := n.session.Load()
 	if !l.isMember() {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (n *Node) free() error {
 	case err == nil:
 		n.log.Info("drained", "jobs_freed", jobs, "webhooks_freed", webhooks)
 		return nil
-	case l.shared():
+	case l.hasPeers():
 		n.log.Warn("not freed what was broken off: another node will", "err", err)
 		return nil
 	default:
@@ -91,15 +91,15 @@ func (n *Node) free() error {
 	}
 }
 
-func (n *Node) freeHeld(ctx context.Context, l *life) (jobs, webhooks int, err error) {
+func (n *Node) freeHeld(ctx context.Context, l *session) (jobs, webhooks int, err error) {
 	held, err := n.store.Held(ctx, l.id)
 	if err != nil {
 		return 0, 0, fmt.Errorf("list what is held: %w", err)
 	}
 	now := n.stamped()
-	seen := witness{}
+	seen := decisions{}
 	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
-		res, ok := n.running.stopped[j.Ref()]
+		res, ok := n.inflight.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
 			res = result{stopped: errDrain}
 		}
@@ -108,7 +108,7 @@ func (n *Node) freeHeld(ctx context.Context, l *life) (jobs, webhooks int, err e
 	if err != nil {
 		return 0, 0, fmt.Errorf("free jobs: %w", err)
 	}
-	n.tellMoves(seen, freed...)
+	n.recordMoves(seen, freed...)
 	for _, j := range freed {
 		if j.Status.Terminal() {
 			n.hub.Publish(j.ID)
@@ -123,11 +123,11 @@ func (n *Node) freeHeld(ctx context.Context, l *life) (jobs, webhooks int, err e
 
 // leave gives the lease back, so that the others take over this node's part at once.
 func (n *Node) leave() error {
-	l := n.life.Load()
+	l := n.session.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), partingFor)
 	defer cancel()
 	if err := n.store.Leave(ctx, l.id); err != nil {
-		if l.shared() {
+		if l.hasPeers() {
 			n.log.Warn("lease not given back: it runs out", "err", err)
 			return nil
 		}

@@ -68,8 +68,8 @@ func TestAJobThatOutlivesTenProcessesFails(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient})
 	j := w.ask("sim/mute", "poison")
-	for life := 1; life <= 10; life++ {
-		w.called("poison", life)
+	for session := 1; session <= 10; session++ {
+		w.called("poison", session)
 		w = start(t, setup{dir: w.kill(), from: w, node: impatient})
 	}
 	got := w.end(j.ID)

@@ -26,9 +26,9 @@ func (n *Node) expire(ctx context.Context) error {
 		case <-tick.C:
 			now := n.stamped()
 			n.checkDisk()
-			n.tellRefusals(time.Now())
-			n.tellShortages(time.Now())
-			n.tellHoldsOver()
+			n.recordRefusals(time.Now())
+			n.recordShortages(time.Now())
+			n.recordHoldsOver()
 			n.keepHouse(ctx, stepExpire, func() error { return n.expireJobs(ctx, now) })
 			n.keepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
 			if time.Since(checked) >= checkEvery {
@@ -44,19 +44,19 @@ func (n *Node) expire(ctx context.Context) error {
 // expireJobs ends the jobs that have waited too long.
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
-		seen := witness{}
+		seen := decisions{}
 		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.careful(func(j store.Job) store.Outcome { return n.expired(j, now) })))
 		if err != nil {
 			return err
 		}
-		n.tellMoves(seen, jobs...)
+		n.recordMoves(seen, jobs...)
 		for _, j := range jobs {
 			if j.Status.Terminal() {
 				n.ended(j)
 			}
 		}
 		if len(jobs) > 0 {
-			poke(n.wakeJobs) // some may ask their next model
+			wake(n.wakeJobs) // some may ask their next model
 		}
 		if len(jobs) < expireBatch {
 			return nil
@@ -73,7 +73,7 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 			return err
 		}
 		for _, d := range dead {
-			n.tellExpired(&d)
+			n.recordExpired(&d)
 		}
 		if len(dead) < expireBatch {
 			return nil
@@ -81,9 +81,9 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 	}
 }
 
-// complain logs the error of a loop, which goes on. What a full disk, a store out of
+// logLoopError logs the error of a loop, which goes on. What a full disk, a store out of
 // reach, a lost lease or the end of the process causes is told elsewhere.
-func (n *Node) complain(ctx context.Context, step string, err error) {
+func (n *Node) logLoopError(ctx context.Context, step string, err error) {
 	if ctx.Err() != nil || n.outOfReach(step, err) || n.isHeld(step, err) || n.noLease(err) || errors.Is(err, errPanic) {
 		return
 	}

@@ -20,9 +20,9 @@ func (n *Node) Careful(d store.Decide) store.Decide { return n.careful(d) }
 
 // Remembered is how many attempts the node still knows: none when all are settled.
 func (n *Node) Remembered() int {
-	n.running.mu.Lock()
-	defer n.running.mu.Unlock()
-	return len(n.running.attempts) + len(n.running.cancelled)
+	n.inflight.mu.Lock()
+	defer n.inflight.mu.Unlock()
+	return len(n.inflight.attempts) + len(n.inflight.cancelled)
 }
 
 // Next waits for events, and passes them.
@@ -32,7 +32,7 @@ func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
 	}
 	events, err := s.Ready()
 	if len(events) > 0 {
-		s.Pass(&events[len(events)-1])
+		s.Advance(&events[len(events)-1])
 	}
 	return events, err
 }
@@ -77,11 +77,11 @@ func (n *Node) MemoryUsed() int64 {
 func (n *Node) FillAnswers() (release func()) {
 	g := n.memory.answers.Grant()
 	g.Force(n.memory.answers.Size())
-	return func() { g.Release(); poke(n.wakeJobs) }
+	return func() { g.Release(); wake(n.wakeJobs) }
 }
 
 // TellRefusals tells what is over at a time.
-func (n *Node) TellRefusals(now time.Time) { n.tellRefusals(now) }
+func (n *Node) RecordRefusals(now time.Time) { n.recordRefusals(now) }
 
 // TraceNothing gives a function that goes through the hooks of a job's life.
 func (n *Node) TraceNothing(ctx context.Context) func() {
@@ -98,11 +98,11 @@ func (n *Node) TraceNothing(ctx context.Context) func() {
 }
 
 // InLine is how many deliveries are claimed ahead.
-func (n *Node) InLine() (all int) {
+func (n *Node) Queued() (all int) {
 	n.deliveries.mu.Lock()
 	defer n.deliveries.mu.Unlock()
 	for _, to := range n.deliveries.hosts {
-		all += len(to.line)
+		all += len(to.queue)
 	}
 	return all
 }
@@ -117,7 +117,7 @@ func (n *Node) ForgetHowLongTriesTook() {
 }
 
 // Alive is how many nodes the last renewal showed.
-func (n *Node) Alive() int { return n.life.Load().alive() }
+func (n *Node) Alive() int { return n.session.Load().alive() }
 
 // Now is the time on the one clock.
 func (n *Node) Now() time.Time { return n.now() }

@@ -44,16 +44,16 @@ var (
 
 // generate makes one attempt and settles it. The memory of an answer is given
 // back when it is settled: an answer that a full disk keeps here counts.
-func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
+func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	if t.held == nil {
 		t.held = n.memory.answers.Grant()
 	}
 	defer t.held.Release()
-	n.tellStart(j, t)
+	n.recordStart(j, t)
 	var res result
 	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
-	f := n.feed(j)
+	f := n.openLog(j)
 	defer f.end()
 	pushed := n.push(j, f, t)
 	defer pushed.leave()
@@ -64,7 +64,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 	res.partial, res.events = packPartial(res), f.packed()
 	n.report(j, &res, t)
 	if errors.Is(res.stopped, errDrain) {
-		n.running.drained(j.Ref(), res)
+		n.inflight.drained(j.Ref(), res)
 		return
 	}
 	n.settle(j, res, f)
@@ -72,10 +72,10 @@ func (n *Node) generate(j *store.Job, request []byte, t *ticket) {
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res result) {
-	ctx, end := context.WithCancelCause(t.life.calls)
+func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (res result) {
+	ctx, end := context.WithCancelCause(t.session.calls)
 	defer end(nil)
-	n.running.enter(j.Ref(), end)
+	n.inflight.enter(j.Ref(), end)
 
 	var sent atomic.Bool
 	defer func() {
@@ -85,7 +85,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 	}()
 
 	client, request, err := n.prepare(ctx, j, request, t.held)
-	if err == nil && !t.life.leased() { // by now: another node may have the job already
+	if err == nil && !t.session.leased() { // by now: another node may have the job already
 		err = errUnleased
 	}
 	if err != nil {
@@ -109,9 +109,9 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 			t.key.Accepted()
 			t.model.Accepted()
 			if n.jobs.answeredKey(t) || t.key.Probe() || t.model.Probe() {
-				poke(n.wakeJobs) // the hold may be over long before the answer is
-				poke(n.wakeHolds)
-				n.tellHolds(j.Lane())
+				wake(n.wakeJobs) // the hold may be over long before the answer is
+				wake(n.wakeHolds)
+				n.recordHolds(j.Lane())
 			}
 		},
 	})
@@ -124,7 +124,7 @@ func (n *Node) call(j *store.Job, request []byte, t *ticket, f *feed) (res resul
 		res.failed = internalError(err)
 	}
 	t.trace.called(nil, res.failed, first)
-	n.tellFailed(j, res.failed)
+	n.recordFailed(j, res.failed)
 	if res.failed.Verdict == provider.Unsent {
 		n.noteShortage(res.failed.Cause)
 		res.stopped = errShort
@@ -221,7 +221,7 @@ func internalError(err error) *provider.Error {
 
 // report tells the gates what the call says about model and key, and learns
 // from them when a refused job may come again.
-func (n *Node) report(j *store.Job, res *result, t *ticket) {
+func (n *Node) report(j *store.Job, res *result, t *callPermit) {
 	f := res.failed
 	model, key := limit.Report{Verdict: limit.OK}, limit.Report{Verdict: limit.OK}
 	var refusal keyRefusal
@@ -245,11 +245,11 @@ func (n *Node) report(j *store.Job, res *result, t *ticket) {
 		n.jobs.forget(j.ID)
 	}
 	t.report(model, key)
-	n.tellHolds(j.Lane())
+	n.recordHolds(j.Lane())
 	res.heldUntil = n.shared(n.comesAgain(j, refusal))
-	n.tellKeyRefusal(j, f, refusal)
-	if freed || t.probes() || complains(model) || complains(key) {
-		poke(n.wakeHolds)
+	n.recordKeyRefusal(j, f, refusal)
+	if freed || t.probes() || mayHold(model) || mayHold(key) {
+		wake(n.wakeHolds)
 	}
 }
 
@@ -267,8 +267,8 @@ func (n *Node) comesAgain(j *store.Job, refusal keyRefusal) time.Time {
 	return later(refusal.until, held)
 }
 
-// tellKeyRefusal tells that a call was refused as if for its key.
-func (n *Node) tellKeyRefusal(j *store.Job, f *provider.Error, refusal keyRefusal) {
+// recordKeyRefusal logs that a call was refused as if for its key.
+func (n *Node) recordKeyRefusal(j *store.Job, f *provider.Error, refusal keyRefusal) {
 	if refusal.until.IsZero() {
 		return
 	}
@@ -280,8 +280,8 @@ func (n *Node) tellKeyRefusal(j *store.Job, f *provider.Error, refusal keyRefusa
 	n.log.Warn("the provider refuses the key for one job; only that job waits", attrs...)
 }
 
-// complains tells whether a report may begin a hold.
-func complains(r limit.Report) bool { return r.Verdict == limit.Failed || r.Verdict == limit.Refused }
+// mayHold reports whether a report may begin a hold.
+func mayHold(r limit.Report) bool { return r.Verdict == limit.Failed || r.Verdict == limit.Refused }
 
 func reports(why cause, f *provider.Error, now time.Time) (model, key limit.Report) {
 	var until time.Time

@@ -83,7 +83,7 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 	for _, h := range stored {
 		if n.keyOf(h.Target) != h.Key {
 			n.log.Info("hold not taken over: the provider has another key, or is gone", "provider", h.Provider)
-			if !n.life.Load().shared() {
+			if !n.session.Load().hasPeers() {
 				n.storedHolds[h.Target] = h // keepHolds forgets it
 			}
 			continue
@@ -120,9 +120,9 @@ func (n *Node) takeHold(h store.Hold) {
 	}
 }
 
-// shareHolds keeps the holds here and those in the store alike: every second, and
+// syncHolds keeps the holds here and those in the store alike: every second, and
 // where other nodes may live as soon as one has changed here or there.
-func (n *Node) shareHolds(ctx context.Context) error {
+func (n *Node) syncHolds(ctx context.Context) error {
 	tick := time.NewTicker(holdsEvery)
 	defer tick.Stop()
 	for {
@@ -133,7 +133,7 @@ func (n *Node) shareHolds(ctx context.Context) error {
 		case <-n.wakeHolds:
 		}
 		from := storedFrom
-		if n.life.Load().shared() {
+		if n.session.Load().hasPeers() {
 			from = sharedFrom
 			n.keepHouse(ctx, "read holds", func() error { return n.learnHolds(ctx) })
 		}
@@ -175,7 +175,7 @@ func (n *Node) learnHolds(ctx context.Context) error {
 		delete(n.storedHolds, t)
 		if n.jobs.free(t, n.local(old.Until.Add(holdDrift))) {
 			n.log.Info("hold is over: another node has found out", "provider", t.Provider, "model", t.Model)
-			poke(n.wakeJobs)
+			wake(n.wakeJobs)
 		}
 	}
 	return nil
@@ -226,7 +226,7 @@ func (n *Node) keepHolds(ctx context.Context, from time.Duration) error {
 }
 
 // holds are those that stand against keys and models, in local time.
-func (s *slots) holds() []store.Hold {
+func (s *callScheduler) holds() []store.Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var holds []store.Hold
@@ -263,10 +263,10 @@ func unpackCause(packed string) (c cause, known bool) {
 }
 
 // knows tells whether a provider is set up.
-func (s *slots) knows(provider string) bool { return s.keys[provider] != nil }
+func (s *callScheduler) knows(provider string) bool { return s.keys[provider] != nil }
 
 // free ends the hold of a target, unless it lasts longer than the one that is over.
-func (s *slots) free(t store.Target, until time.Time) bool {
+func (s *callScheduler) free(t store.Target, until time.Time) bool {
 	g := s.gateOf(target{t.Provider, t.Model})
 	if t.Model == "" {
 		g = s.gateOf(target{t.Provider, anyModel})
@@ -287,7 +287,7 @@ func (s *slots) free(t store.Target, until time.Time) bool {
 
 // hold begins a hold of another process, or lengthens the one that stands; false if
 // that is longer, or its provider is gone.
-func (s *slots) hold(h store.Hold) bool {
+func (s *callScheduler) hold(h store.Hold) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.keys[h.Provider]

@@ -104,7 +104,7 @@ type keyRefusal struct {
 }
 
 // refusedKey notes that a job's call was refused as if for its key.
-func (s *slots) refusedKey(t *ticket, c cause, named time.Time) keyRefusal {
+func (s *callScheduler) refusedKey(t *callPermit, c cause, named time.Time) keyRefusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec, now := s.records[t.provider], time.Now()
@@ -132,7 +132,7 @@ func (s *slots) refusedKey(t *ticket, c cause, named time.Time) keyRefusal {
 
 // answeredKey notes that a call was accepted: its key works. It tells whether that
 // ended a hold, which refusals of earlier calls had begun.
-func (s *slots) answeredKey(t *ticket) (freed bool) {
+func (s *callScheduler) answeredKey(t *callPermit) (freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.records[t.provider]
@@ -152,7 +152,7 @@ func (s *slots) answeredKey(t *ticket) (freed bool) {
 
 // answeredElsewhere notes that another node was answered with a key, after all that
 // was refused here.
-func (s *slots) answeredElsewhere(provider string) {
+func (s *callScheduler) answeredElsewhere(provider string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.records[provider]
@@ -163,7 +163,7 @@ func (s *slots) answeredElsewhere(provider string) {
 
 // doubted are the last refusals of each key that is not held, although nobody was
 // answered since.
-func (s *slots) doubted() (last []ownRefusals) {
+func (s *callScheduler) doubted() (last []ownRefusals) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for provider, rec := range s.records {
@@ -184,7 +184,7 @@ func (s *slots) doubted() (last []ownRefusals) {
 }
 
 // forget drops the refusals of a job whose call ended otherwise.
-func (s *slots) forget(job uuid.UUID) {
+func (s *callScheduler) forget(job uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.own, job)
@@ -192,7 +192,7 @@ func (s *slots) forget(job uuid.UUID) {
 
 // tidyOwn drops the refusals of jobs that did not come back: they were cancelled, or
 // another node has them. The caller holds the lock.
-func (s *slots) tidyOwn() {
+func (s *callScheduler) tidyOwn() {
 	for job, own := range s.own {
 		if time.Since(later(own.at, own.until)) > ownMemory {
 			delete(s.own, job)
@@ -208,7 +208,7 @@ func (s *slots) tidyOwn() {
 }
 
 // heldBy is the cause of the hold for which a job waits.
-func (s *slots) heldBy(j *store.Job) (cause, bool) {
+func (s *callScheduler) heldBy(j *store.Job) (cause, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range []*limit.Gate{s.keys[j.Provider], s.gates[target{j.Provider, j.Model}]} {
@@ -227,7 +227,7 @@ func (s *slots) heldBy(j *store.Job) (cause, bool) {
 }
 
 // refusedAlone tells whether a job waits because it alone was refused.
-func (s *slots) refusedAlone(j *store.Job) bool {
+func (s *callScheduler) refusedAlone(j *store.Job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := s.own[j.ID]

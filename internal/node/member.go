@@ -11,21 +11,21 @@ import (
 )
 
 // newLife makes an id that has not joined yet.
-func (n *Node) newLife() (*life, error) {
+func (n *Node) newSession() (*session, error) {
 	id, err := n.newID()
 	if err != nil {
 		return nil, err
 	}
-	l := &life{id: id.String()}
+	l := &session{id: id.String()}
 	l.calls, l.end = context.WithCancelCause(n.calls)
 	return l, nil
 }
 
 // ID of this node: a new one at each start, and after it was swept.
-func (n *Node) ID() string { return n.life.Load().id }
+func (n *Node) ID() string { return n.session.Load().id }
 
 // leased tells whether this node may claim, or begin what it has claimed.
-func (n *Node) leased() bool { return n.life.Load().leased() }
+func (n *Node) leased() bool { return n.session.Load().leased() }
 
 // joinFor bounds one call of the store about a lease that lasts as long as the
 // process.
@@ -34,11 +34,11 @@ const joinFor = 10 * time.Second
 // join gives the node a lease under a new id. While the store can't be reached it
 // goes on trying until ctx is done.
 func (n *Node) join(ctx context.Context) error {
-	return n.insist(ctx, "join", func() error {
-		l := n.life.Load()
+	return n.retryUntil(ctx, "join", func() error {
+		l := n.session.Load()
 		if l.begun() { // an id is used once, also where nobody knows what became of its Join
 			var err error
-			if l, err = n.newLife(); err != nil {
+			if l, err = n.newSession(); err != nil {
 				return err
 			}
 		}
@@ -77,7 +77,7 @@ func (n *Node) renew(ctx context.Context) error {
 
 // renewOnce renews the lease; false if the node has none any more, and wants none.
 func (n *Node) renewOnce(ctx context.Context) (goesOn bool) {
-	l := n.life.Load()
+	l := n.session.Load()
 	limited, cancel := context.WithTimeout(ctx, l.every(joinFor))
 	asked := time.Now()
 	lease, err := n.store.Renew(limited, l.id)
@@ -105,7 +105,7 @@ func (n *Node) renewOnce(ctx context.Context) (goesOn bool) {
 func (n *Node) noLease(err error) bool {
 	lost := errors.Is(err, store.ErrNoLease) || errors.Is(err, store.ErrSwept)
 	if lost {
-		poke(n.wakeMember)
+		wake(n.wakeMember)
 	}
 	return lost
 }
@@ -116,7 +116,7 @@ const stepRenew = "renew the lease"
 // renewalDue waits until a renewal is due; false when ctx is done.
 func (n *Node) renewalDue(ctx context.Context) bool {
 	var due <-chan time.Time
-	if at := n.life.Load().nextRenewal(); !at.IsZero() {
+	if at := n.session.Load().nextRenewal(); !at.IsZero() {
 		timer := time.NewTimer(time.Until(at))
 		defer timer.Stop()
 		due = timer.C
@@ -132,25 +132,25 @@ func (n *Node) renewalDue(ctx context.Context) bool {
 }
 
 // renewed takes over what a renewal brings: the lease, the time, and who else lives.
-func (n *Node) renewed(l *life, asked time.Time, lease store.Lease) {
+func (n *Node) renewed(l *session, asked time.Time, lease store.Lease) {
 	back := !l.leased()
 	n.learn(asked, time.Now(), lease.Now)
 	l.renewed(asked, lease)
 	n.reached()
-	if n.life.Swap(l) != l {
-		n.lines.name(l.id)
+	if n.session.Swap(l) != l {
+		n.nodeHandler.name(l.id)
 	}
-	if more := n.jobs.share(l); more || back {
-		poke(n.wakeJobs)
-		poke(n.wakeDeliveries)
+	if more := n.jobs.takeParts(l); more || back {
+		wake(n.wakeJobs)
+		wake(n.wakeDeliveries)
 	}
 }
 
 // swept ends what runs under an id of which the lease was taken away: whatever it
 // would settle has moved on. The node goes on under a new one, unless it drains.
-func (n *Node) swept(ctx context.Context, l *life) (goesOn bool) {
+func (n *Node) swept(ctx context.Context, l *session) (goesOn bool) {
 	if l.calls.Err() == nil {
-		n.log.Error("this node was swept, since it did not renew its lease in time: what it did since is void", "calls_broken_off", n.running.count())
+		n.log.Error("this node was swept, since it did not renew its lease in time: what it did since is void", "calls_broken_off", n.inflight.count())
 	}
 	l.end(errSwept)
 	if n.draining.Load() {

@@ -218,7 +218,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		ready = 1
 	}
 	give(g.ready, ready)
-	l := g.n.life.Load()
+	l := g.n.session.Load()
 	give(g.leaseAge, l.age().Seconds())
 	give(g.nodes, float64(l.alive()))
 	give(g.streams, float64(g.n.streams.count()))
@@ -226,7 +226,7 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		give(g.memory, float64(b.Used()), name)
 		give(g.memoryLimit, float64(b.Size()), name)
 	}
-	give(g.jobs, float64(g.n.running.count()), string(ringback.Running))
+	give(g.jobs, float64(g.n.inflight.count()), string(ringback.Running))
 	if queued, err := g.n.store.Queued(ctx); err == nil {
 		give(g.jobs, float64(queued), string(ringback.Queued))
 	}
@@ -278,7 +278,7 @@ func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error)
 // heldBack counts the holds that stand, by provider and by the label of the model.
 // Keys, and models that are called, count 0 when they are not. A key counts too while
 // every call since the last answer was refused.
-func (s *slots) heldBack() map[target]int {
+func (s *callScheduler) heldBack() map[target]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := map[target]int{}
@@ -292,7 +292,7 @@ func (s *slots) heldBack() map[target]int {
 }
 
 // holds counts the hosts on hold, by their class.
-func (s *sends) holds() map[string]int {
+func (s *sendScheduler) holds() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := map[string]int{hostName: 0, hostAddress: 0}

@@ -7,7 +7,7 @@
 //	retry.go     what becomes of a job, whatever happened to its attempt
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
-//	sends.go     who may send a webhook now, and who stands in line
+//	sendscheduler.go  who may send a webhook now, and who is queued
 //	push.go      what is sent of a job while it runs: push_webhook.go, push_stream.go
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
@@ -61,7 +61,7 @@
 //
 // # Slots
 //
-// Whoever starts a call holds a ticket: one of Config.Concurrency slots, and a
+// Whoever starts a call holds a permit: one of Config.Concurrency slots, and a
 // pass of the gates of its (provider, model) and of its provider's key. Tickets
 // are taken before the claim and given back after the settle.
 package node
@@ -174,25 +174,25 @@ const (
 type Node struct {
 	clock
 
-	cfg   Config
-	log   *slog.Logger // each line names the node
-	lines *lines
-	store store.Store
-	hub   hub.Hub
+	cfg         Config
+	log         *slog.Logger // each line names the node
+	nodeHandler *nodeHandler
+	store       store.Store
+	hub         hub.Hub
 
-	life atomic.Pointer[life] // of the present id
+	session atomic.Pointer[session] // of the present id
 
 	memory   budgets
 	parts    parts
 	schedule *webhook.Schedule
 
 	names      modelNames
-	jobs       slots
-	deliveries sends
-	asked      asked   // of redeliveries
-	running    running // attempts
-	sending    hand    // deliveries in flight, or in line
-	streams    streams // that are pushed
+	jobs       callScheduler
+	deliveries sendScheduler
+	asked      asked         // of redeliveries
+	inflight   inflight      // attempts
+	sending    inflightTries // deliveries in flight, or in the queue
+	streams    streams       // that are pushed
 
 	// When the claim under way was asked for; nil: there is none.
 	claiming, claimingDeliveries atomic.Pointer[time.Time]
@@ -281,17 +281,17 @@ func New(cfg Config) (*Node, error) {
 		peers:          newPeers(),
 	}
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
-	first, err := n.newLife()
+	first, err := n.newSession()
 	if err != nil {
 		return nil, err
 	}
-	n.life.Store(first)
-	n.lines = newLines(cfg.Logger.Handler(), first.id)
-	n.log = slog.New(n.lines)
+	n.session.Store(first)
+	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), first.id)
+	n.log = slog.New(n.nodeHandler)
 	n.names.init(cfg)
 	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
-	n.running.init()
+	n.inflight.init()
 	n.metrics = newMetrics(cfg.Metrics)
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(newGauges(n)); err != nil {
@@ -309,11 +309,11 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		return errors.Join(unlessOver(ctx, err), n.drain())
 	}
-	n.store.Watch(n.hear)
+	n.store.Watch(n.onSignal)
 	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
 	defer end()
 	var staying errgroup.Group
-	for _, loop := range []func(context.Context) error{n.renew, n.compare, n.watchEnds, n.watchBegins} {
+	for _, loop := range []func(context.Context) error{n.renew, n.reconcile, n.watchEnds, n.watchBegins} {
 		staying.Go(func() error { return loop(member) })
 	}
 	err := n.recover(ctx)
@@ -337,7 +337,7 @@ func unlessOver(ctx context.Context, err error) error {
 // run runs jobs until ctx is done.
 func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	all := []func(context.Context) error{n.sweep, n.expire, n.shareHolds, n.prune}
+	all := []func(context.Context) error{n.sweep, n.expire, n.syncHolds, n.prune}
 	if n.is(Worker) {
 		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
 	}
@@ -347,10 +347,10 @@ func (n *Node) run(ctx context.Context) error {
 	return loops.Wait()
 }
 
-// poke wakes a dispatcher, if it is not awake already.
-func poke(wake chan struct{}) {
+// wake wakes a dispatcher, and never blocks.
+func wake(c chan struct{}) {
 	select {
-	case wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -94,9 +94,9 @@ func (n *Node) isHeld(step string, err error) bool {
 	return true
 }
 
-// insist repeats a step of the start until it succeeds, as long as it fails since
+// retryUntil repeats a step of the start until it succeeds, as long as it fails since
 // the store can't be reached: a process that ends then is only started again.
-func (n *Node) insist(ctx context.Context, step string, do func() error) error {
+func (n *Node) retryUntil(ctx context.Context, step string, do func() error) error {
 	const first, most = 250 * time.Millisecond, 4 * time.Second
 	for pause := first; ; pause = min(2*pause, most) {
 		err := do()

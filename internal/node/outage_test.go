@@ -14,18 +14,18 @@ import (
 )
 
 // lines keeps a log.
-type lines struct {
+type logLines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-func (l *lines) count(text string) int {
+func (l *logLines) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.b.String(), text)
@@ -37,7 +37,7 @@ func TestAnOutageIsOneLineWhenItBeginsAndOneWhenItIsOver(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
 	var way *link
-	var logged lines
+	var logged logLines
 	w := start(t, setup{
 		node: newCluster().joining(&way, func(c *node.Config) {
 			c.Logger = slog.New(slog.NewTextHandler(&logged, nil))

@@ -33,7 +33,7 @@ func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.
 	if body == nil {
 		return o, nil
 	}
-	return o, n.born(j, o.Delivery, body)
+	return o, n.sendNow(j, o.Delivery, body)
 }
 
 // end ends a job without an answer.

@@ -35,7 +35,7 @@ func (n *Node) panicked(step string, v any, attrs ...any) error {
 
 // keepHouse runs a step of a loop that goes on whatever becomes of it.
 func (n *Node) keepHouse(ctx context.Context, step string, do func() error) {
-	n.complain(ctx, step, n.guarded(step, do))
+	n.logLoopError(ctx, step, n.guarded(step, do))
 }
 
 // careful is a Decide whose panic ends the job that it is about, and no other that shares

@@ -22,8 +22,8 @@ type push struct {
 
 // push begins to send what an attempt is to send of itself. Quiet must be called
 // before the attempt is settled, leave when it is.
-func (n *Node) push(j *store.Job, f *feed, t *ticket) push {
-	return push{quiet: n.tellReceiver(j, f, t.life), leave: n.pushStream(j)}
+func (n *Node) push(j *store.Job, f *logWriter, t *callPermit) push {
+	return push{quiet: n.notifyReceiver(j, f, t.session), leave: n.pushStream(j)}
 }
 
 // What is pushed, as a label.

@@ -83,7 +83,7 @@ func (n *Node) pushStream(j *store.Job) (leave func()) {
 	s := n.streams.take(n, j)
 	if s == nil {
 		n.pushed(pushStream, pushDropped)
-		n.tell("stream not pushed: there is no place", j, slog.String("host", j.Options.StreamHost))
+		n.record("stream not pushed: there is no place", j, slog.String("host", j.Options.StreamHost))
 		return func() {}
 	}
 	return func() { n.streams.rest(s) }
@@ -185,7 +185,7 @@ func (a *streams) count() int {
 // run pushes until everything is said, or nobody listens.
 func (s *stream) run() {
 	n, j := s.node, s.job
-	log, leave := n.hub.Read(j.ID, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, j.Project, j.ID) })
+	log, leave := n.hub.Open(j.ID, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, j.Project, j.ID) })
 	defer leave()
 	s.held = n.memory.webhooks.Grant()
 	defer s.held.Release()
@@ -293,7 +293,7 @@ func (s *stream) ours(events []ringback.StreamEvent) []ringback.StreamEvent {
 	for i, e := range events {
 		// In this order: an attempt of this node is among the running before it is
 		// in the log, and is known here before it is none of them any more.
-		if e.Type == ringback.EventStarted && !s.node.running.has(store.Ref{ID: s.job.ID, Fence: e.Attempt}) && s.attempt.Load() < e.Attempt {
+		if e.Type == ringback.EventStarted && !s.node.inflight.has(store.Ref{ID: s.job.ID, Fence: e.Attempt}) && s.attempt.Load() < e.Attempt {
 			return events[:i]
 		}
 	}
@@ -311,10 +311,10 @@ func (s *stream) concluded(res webhook.Result, tries int) bool {
 	switch {
 	case res.Verdict == webhook.Delivered:
 		s.node.pushed(pushStream, pushSent)
-		s.node.tell("stream pushed", s.job, slog.Bool("to_the_end", s.over), slog.Int64("ms", res.Took.Milliseconds()))
+		s.node.record("stream pushed", s.job, slog.Bool("to_the_end", s.over), slog.Int64("ms", res.Took.Milliseconds()))
 	case errors.Is(res.Cause, webhook.ErrStalled):
 		s.node.pushed(pushStream, pushCut)
-		s.node.tell("stream cut off: its receiver takes nothing", s.job, slog.String("host", s.host.Host))
+		s.node.record("stream cut off: its receiver takes nothing", s.job, slog.String("host", s.host.Host))
 	case s.saidAll(), s.ctx.Err() != nil, res.Verdict != webhook.Retry && res.Verdict != webhook.Unsent, tries > streamTries,
 		tries == streamTries && res.Verdict != webhook.Unsent:
 		s.giveUp(res)
@@ -339,6 +339,6 @@ func (s *stream) giveUp(res webhook.Result) {
 		outcome = pushDropped
 	}
 	s.node.pushed(pushStream, outcome)
-	s.node.tell("stream given up", s.job, slog.String("host", s.host.Host), slog.Int("status_code", res.StatusCode),
+	s.node.record("stream given up", s.job, slog.String("host", s.host.Host), slog.Int("status_code", res.StatusCode),
 		slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
 }

@@ -409,8 +409,8 @@ func TestAStreamToIsCheckedWhenItIsSubmitted(t *testing.T) {
 	fault(t, err, ringback.InvalidRequest)
 }
 
-// told are the webhooks of a job so far.
-func (w *world) told(id string) (types []string, all []ringback.Event) {
+// recorded are the webhooks of a job so far.
+func (w *world) recorded(id string) (types []string, all []ringback.Event) {
 	w.t.Helper()
 	for _, d := range w.receiver.Deliveries() {
 		if d.JobID == id {
@@ -430,7 +430,7 @@ func TestProgressIsToldOnTheWay(t *testing.T) {
 		j := w.submit(ringback.Request{Model: "sim/slow?pace=20ms&words=100", Prompt: "grow", Events: &allEvents, CallbackURL: w.callback, Stream: stream})
 		w.hook(func(d simulate.Delivery) bool { return d.JobID == j.ID && d.Type == "job.completed" })
 		job := w.end(j.ID)
-		said, all := w.told(j.ID)
+		said, all := w.recorded(j.ID)
 		if len(said) < 4 || said[0] != "job.started" || said[len(said)-1] != "job.completed" {
 			t.Fatalf("got %v", said)
 		}
@@ -484,7 +484,7 @@ func TestAStuckProgressDoesNotDelayTheEnd(t *testing.T) {
 	j := w.submit(ringback.Request{Model: "sim/slow?pace=10ms&words=50", Prompt: "stuck", Events: &allEvents, CallbackURL: w.callback})
 	<-stuck
 	w.hook(func(d simulate.Delivery) bool { return d.JobID == j.ID && d.Type == "job.completed" })
-	said, _ := w.told(j.ID)
+	said, _ := w.recorded(j.ID)
 	if said[len(said)-1] != "job.completed" || w.node.Pushed("progress", "cut_off") != 1 {
 		t.Errorf("got %v, and %d cut off", said, w.node.Pushed("progress", "cut_off"))
 	}
@@ -504,7 +504,7 @@ func TestFailingProgressHoldsNoHostBack(t *testing.T) {
 	})
 	j := w.submit(ringback.Request{Model: "sim/slow?pace=30ms&words=60", Prompt: "fails", Events: &allEvents, CallbackURL: w.callback})
 	w.hook(func(d simulate.Delivery) bool { return d.JobID == j.ID && d.Type == "job.completed" })
-	said, all := w.told(j.ID)
+	said, all := w.recorded(j.ID)
 	n := len(all) - 1 // of those before the end, with pauses of 1 s, 2 s, 4 s …
 	took, least := all[n-1].Timestamp.Sub(all[0].Timestamp.Time), time.Duration(1<<(n-1)-1)*time.Second
 	if took < least-200*time.Millisecond {

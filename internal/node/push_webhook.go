@@ -25,31 +25,31 @@ const (
 	progressTry = 5 * time.Second
 )
 
-// telling is the webhooks of one attempt while it runs: job.started and job.progress.
+// notifier is the webhooks of one attempt while it runs: job.started and job.progress.
 // It has at most one on its way, so they arrive in order; what comes meanwhile is in
 // the next one, if there is a next one.
 //
 // What becomes of them tells the host's gate nothing. A receiver that does not know
 // them, or is slow with them, is not to be held back from the ends of jobs; and one
 // that takes them may still fail at those.
-type telling struct {
-	node   *Node
-	job    *store.Job
-	life   *life
-	feed   *feed
-	after  ringback.EventID // the last event that was read
-	blocks map[int]*strings.Builder
-	pause  time.Duration
+type notifier struct {
+	node    *Node
+	job     *store.Job
+	session *session
+	writer  *logWriter
+	after   ringback.EventID // the last event that was read
+	blocks  map[int]*strings.Builder
+	pause   time.Duration
 }
 
-// tellReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
+// notifyReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
 // that; behind it nothing is sent any more.
-func (n *Node) tellReceiver(j *store.Job, f *feed, l *life) (quiet func()) {
+func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l *session) (quiet func()) {
 	if f == nil || !wantsEvent(j, ringback.EventStarted) && !wantsEvent(j, ringback.EventProgress) {
 		return func() {}
 	}
 	ctx, end := context.WithCancel(l.calls)
-	t := &telling{node: n, job: j, life: l, feed: f, after: f.log.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
+	t := &notifier{node: n, job: j, session: l, writer: f, after: f.log.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
 	done := make(chan struct{})
 	n.group.Go(func() error {
 		defer close(done)
@@ -59,7 +59,7 @@ func (n *Node) tellReceiver(j *store.Job, f *feed, l *life) (quiet func()) {
 	return func() { end(); <-done }
 }
 
-func (t *telling) run(ctx context.Context) {
+func (t *notifier) run(ctx context.Context) {
 	next := time.Now()
 	if wantsEvent(t.job, ringback.EventStarted) {
 		t.send(ctx, ringback.EventStarted)
@@ -69,7 +69,7 @@ func (t *telling) run(ctx context.Context) {
 		return
 	}
 	for t.hasMore(ctx) && until(ctx, next) {
-		for t.feed.log.Last().Compare(t.after) > 0 && t.read(ctx) == nil {
+		for t.writer.log.Last().Compare(t.after) > 0 && t.read(ctx) == nil {
 		}
 		next = time.Now()
 		t.send(ctx, ringback.EventProgress)
@@ -78,7 +78,7 @@ func (t *telling) run(ctx context.Context) {
 }
 
 // hasMore waits for more text.
-func (t *telling) hasMore(ctx context.Context) bool {
+func (t *notifier) hasMore(ctx context.Context) bool {
 	for had := t.size(); t.size() == had; {
 		if t.read(ctx) != nil {
 			return false
@@ -88,8 +88,8 @@ func (t *telling) hasMore(ctx context.Context) bool {
 }
 
 // read takes what there is of the log, or waits for it.
-func (t *telling) read(ctx context.Context) error {
-	events, err := t.feed.log.Next(ctx, t.after, false)
+func (t *notifier) read(ctx context.Context) error {
+	events, err := t.writer.log.Next(ctx, t.after, false)
 	for _, e := range events {
 		t.after = e.EventID
 		if e.Delta == nil || e.Kind != ringback.DeltaText {
@@ -103,7 +103,7 @@ func (t *telling) read(ctx context.Context) error {
 	return err
 }
 
-func (t *telling) size() (n int) {
+func (t *notifier) size() (n int) {
 	for _, b := range t.blocks {
 		n += b.Len()
 	}
@@ -111,7 +111,7 @@ func (t *telling) size() (n int) {
 }
 
 // text is the answer so far.
-func (t *telling) text() string {
+func (t *notifier) text() string {
 	var all strings.Builder
 	all.Grow(t.size())
 	for _, i := range slices.Sorted(maps.Keys(t.blocks)) {
@@ -121,21 +121,21 @@ func (t *telling) text() string {
 }
 
 // send makes one try, where there is a slot that nobody needs.
-func (t *telling) send(ctx context.Context, event ringback.EventType) {
+func (t *notifier) send(ctx context.Context, event ringback.EventType) {
 	n, kind := t.node, pushProgress
 	if event == ringback.EventStarted {
 		kind = pushStarted
 	}
-	pass := n.deliveries.takeSpare(store.Host{Project: t.job.Project, Host: t.job.Options.Host})
-	if pass == nil {
+	permit := n.deliveries.takeSpare(store.Host{Project: t.job.Project, Host: t.job.Options.Host})
+	if permit == nil {
 		n.pushed(kind, pushDropped)
 		return
 	}
 	defer func() {
-		n.giveBack(pass)
-		poke(n.wakeDeliveries)
+		n.giveBack(permit)
+		wake(n.wakeDeliveries)
 	}()
-	if !t.life.leased() { // by now: another node may run the job
+	if !t.session.leased() { // by now: another node may run the job
 		n.pushed(kind, pushDropped)
 		return
 	}
@@ -143,10 +143,10 @@ func (t *telling) send(ctx context.Context, event ringback.EventType) {
 	if err != nil {
 		n.log.Warn("webhook not pushed", "job_id", t.job.ID, "event", event, "err", err)
 	}
-	t.judge(ctx, kind, res)
+	t.recordTry(ctx, kind, res)
 }
 
-func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Result, error) {
+func (t *notifier) try(ctx context.Context, event ringback.EventType) (webhook.Result, error) {
 	body, err := webhook.Body(t.event(event))
 	if err != nil {
 		return webhook.Result{}, err
@@ -162,15 +162,15 @@ func (t *telling) try(ctx context.Context, event ringback.EventType) (webhook.Re
 	}), nil
 }
 
-func (t *telling) event(event ringback.EventType) ringback.Event {
+func (t *notifier) event(event ringback.EventType) ringback.Event {
 	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.stamped(), t.job.Options.WebhookBody)
 	e.Attempt, e.Number = t.after.Attempt, t.after.Number
 	return e
 }
 
-// judge says what a try leads to: a receiver that takes none is asked more and more
+// recordTry says what a try leads to: a receiver that takes none is asked more and more
 // seldom.
-func (t *telling) judge(ctx context.Context, kind string, res webhook.Result) {
+func (t *notifier) recordTry(ctx context.Context, kind string, res webhook.Result) {
 	n := t.node
 	switch {
 	case res.Verdict == webhook.Delivered:
@@ -183,7 +183,7 @@ func (t *telling) judge(ctx context.Context, kind string, res webhook.Result) {
 	}
 	n.pushed(kind, pushFailed)
 	t.pause = min(max(2*t.pause, res.RetryAfter), progressPause)
-	n.tell("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
+	n.record("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
 		slog.Int("status_code", res.StatusCode), slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
 }
 
@@ -196,17 +196,17 @@ func pushID(job uuid.UUID, event ringback.EventType, at ringback.EventID) uuid.U
 // takeSpare takes a slot for a webhook that may as well not be sent: one that leaves
 // half of all slots to deliveries, with none of those waiting, at a host that is not on
 // hold. Nil if there is none.
-func (s *sends) takeSpare(h store.Host) *pass {
+func (s *sendScheduler) takeSpare(h store.Host) *sendPermit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	to := s.host(h)
 	_, _, held := to.gate.Held()
 	unproven := !to.gate.Proven()
-	if held || to.places > 0 || s.backlog[h] > 0 || to.out >= slotsPerHost/2 ||
+	if held || to.queued > 0 || s.backlog[h] > 0 || to.out >= slotsPerHost/2 ||
 		s.taken >= deliverySlots/2 || unproven && s.unproven >= unprovenSlots/2 {
 		return nil
 	}
-	p := &pass{sends: s, host: h}
+	p := &sendPermit{scheduler: s, host: h}
 	if !s.enter(p, to) {
 		return nil
 	}
@@ -214,7 +214,7 @@ func (s *sends) takeSpare(h store.Host) *pass {
 }
 
 // isHeld tells whether a host is on hold.
-func (s *sends) isHeld(h store.Host) bool {
+func (s *sendScheduler) isHeld(h store.Host) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, _, held := s.host(h).gate.Held()

@@ -34,7 +34,7 @@ func (n *Node) WaitJob(ctx context.Context, project, id string, d time.Duration,
 	if err != nil {
 		return nil, err
 	}
-	present, cancels, known := n.hub.Attend(job), false, false
+	present, cancels, known := n.hub.Present(job), false, false
 	defer func() {
 		ended := o != nil && o.Status.Terminal()
 		if left := present(); left == 0 && cancels && ctx.Err() != nil && !ended {
@@ -56,7 +56,7 @@ func (n *Node) WaitJob(ctx context.Context, project, id string, d time.Duration,
 		}
 		cancels = o.stored.Options.OnDisconnect == ringback.DisconnectCancel
 		if cancels && !known { // the node that runs it has to know, too
-			_, watching := n.hub.Read(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, project, job) })
+			_, watching := n.hub.Open(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, project, job) })
 			present()
 			present, known = watching, true
 		}

@@ -29,8 +29,8 @@ func (n *Node) Readiness() Readiness {
 	if since := n.held.since.Load(); since > 0 {
 		note("database", true, "held by another program since "+time.UnixMilli(since).UTC().Format(time.RFC3339))
 	}
-	l := n.life.Load()
-	if l.shared() && r.Checks["database"] == "" {
+	l := n.session.Load()
+	if l.hasPeers() && r.Checks["database"] == "" {
 		r.Checks["database"] = "ok"
 		if why := n.lost(l); why != "" {
 			r.Checks["database"], r.Checks["queue"] = why, "unknown"
@@ -47,7 +47,7 @@ func (n *Node) Readiness() Readiness {
 }
 
 // lost says since when the lease can't be renewed; "" where it can.
-func (n *Node) lost(l *life) string {
+func (n *Node) lost(l *session) string {
 	l.mu.Lock()
 	lost, until, swept := l.lost, l.asked.Add(l.lasts), l.calls.Err() != nil
 	l.mu.Unlock()

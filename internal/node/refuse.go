@@ -83,8 +83,8 @@ func (n *Node) refuseRead() *ringback.Error {
 	}
 }
 
-// tellRefusals tells which spells of refusals are over.
-func (n *Node) tellRefusals(now time.Time) {
+// recordRefusals logs which spells of refusals are over.
+func (n *Node) recordRefusals(now time.Time) {
 	for _, s := range n.refusals.over(now) {
 		n.log.Info("submissions are refused no longer", "reason", s.reason, "refused", s.count, "ms", s.last.Sub(s.began).Milliseconds())
 	}

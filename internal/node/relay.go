@@ -66,7 +66,7 @@ func (n *Node) relay(ctx context.Context, l *hub.Log, j *store.Job) {
 func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	url := n.life.Load().urlOf(j.Node)
+	url := n.session.Load().urlOf(j.Node)
 	if url == "" {
 		return errNoURL
 	}
@@ -158,7 +158,7 @@ func (n *Node) whileAlive(ctx context.Context, node string, died func()) (stop f
 	go func() {
 		defer close(done)
 		for backoff.Sleep(ctx, relayLooks) {
-			if n.life.Load().urlOf(node) == "" {
+			if n.session.Load().urlOf(node) == "" {
 				died()
 				return
 			}
@@ -168,7 +168,7 @@ func (n *Node) whileAlive(ctx context.Context, node string, died func()) (stop f
 }
 
 // others are the URLs of the other nodes that live and can be reached.
-func (l *life) others() (urls []string) {
+func (l *session) others() (urls []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, n := range l.nodes {
@@ -180,7 +180,7 @@ func (l *life) others() (urls []string) {
 }
 
 // urlOf is where a node that lives is reached; "" if it does not, or can't be.
-func (l *life) urlOf(node string) string {
+func (l *session) urlOf(node string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.nodes, func(n store.Node) bool { return n.ID == node })

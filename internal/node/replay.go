@@ -102,7 +102,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	if err != nil {
 		return old, err
 	}
-	stored, _, err := n.place(ctx, again, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
+	stored, _, err := n.insert(ctx, again, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
 		j.Once = once
 		stored, err := n.store.Replay(ctx, j)
 		return stored, false, err

@@ -13,14 +13,14 @@ import (
 )
 
 // decide says what becomes of a job whose attempt brought res. An answer's
-// webhook is made here, outside the transaction, and may be born in flight; the
+// webhook is made here, outside the transaction, and may be in flight from its insert on; the
 // rest depends on the row as it stands, and is made there.
 func (n *Node) decide(j store.Job, res result, now time.Time) (store.Decide, *send) {
 	now = now.Truncate(time.Millisecond)
 	if res.answer != nil {
-		o, born := n.completed(j, res.answer, now)
+		o, inserted := n.completed(j, res.answer, now)
 		o.Events = res.events
-		return func(store.Job) store.Outcome { return o }, born
+		return func(store.Job) store.Outcome { return o }, inserted
 	}
 	// Nearly always the row stands as it did when it was claimed. So the outcome
 	// too, which may hold megabytes of a partial answer, is made outside.

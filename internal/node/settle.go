@@ -13,64 +13,64 @@ import (
 // settle stores what became of an attempt. An answer that was paid for is not
 // thrown away because the disk is full or the store is out of reach: it is tried
 // again until it is stored, the job has moved on, or the node is told to stop.
-func (n *Node) settle(j *store.Job, res result, f *feed) {
+func (n *Node) settle(j *store.Job, res result, f *logWriter) {
 	if res.endedAt.IsZero() {
 		res.endedAt = n.now()
 	}
-	decide, born := n.decideAbout(*j, res)
+	decide, inserted := n.decideAbout(*j, res)
 	for tries := 1; ; tries++ {
-		seen := witness{}
+		seen := decisions{}
 		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(n.careful(decide)))
 		unreached := n.outOfReach(stepSettle, err)
 		switch {
 		case err == nil:
-			n.tellMoves(seen, after)
+			n.recordMoves(seen, after)
 			f.settled(&after, res.endedAt)
 			f.end()
-			n.settled(after, born)
+			n.settled(after, inserted)
 			return
-		case errors.Is(err, store.ErrNoLease) && born != nil:
-			n.giveUp(born)
-			decide, born = unborn(decide), nil
+		case errors.Is(err, store.ErrNoLease) && inserted != nil:
+			n.giveUp(inserted)
+			decide, inserted = withoutClaim(decide), nil
 			continue
 		case errors.Is(err, store.ErrFenced):
 			n.metrics.fenced.WithLabelValues(kindJob).Inc()
 			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
 		}
 		if !n.tryAgain(err) {
-			n.giveUp(born)
+			n.giveUp(inserted)
 			return
 		}
-		if !unreached && n.tellsAgain(tries, err) { // else one line is enough, however many wait
+		if !unreached && n.worthLogging(tries, err) { // else one line is enough, however many wait
 			n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
 		}
 		if !n.pause(pauseAfter(tries, err)) {
-			n.giveUp(born)
-			n.running.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial, events: res.events})
+			n.giveUp(inserted)
+			n.inflight.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial, events: res.events})
 			return
 		}
-		if tries == settleTries && !mayPass(err) {
-			n.giveUp(born)
-			decide, born = n.unstorable(n.now()), nil
+		if tries == settleTries && !isTransient(err) {
+			n.giveUp(inserted)
+			decide, inserted = n.unstorable(n.now()), nil
 		}
 	}
 }
 
 // decideAbout is decide. An outcome that makes us panic is none: the attempt has failed.
-func (n *Node) decideAbout(j store.Job, res result) (decide store.Decide, born *send) {
+func (n *Node) decideAbout(j store.Job, res result) (decide store.Decide, inserted *send) {
 	err := n.guarded("decide about a job", func() error {
-		decide, born = n.decide(j, res, res.endedAt)
+		decide, inserted = n.decide(j, res, res.endedAt)
 		return nil
 	}, "job_id", j.ID, "attempt", j.Fence)
 	if err != nil {
-		decide, born = n.decide(j, result{failed: internalError(err), sent: res.sent}, res.endedAt)
+		decide, inserted = n.decide(j, result{failed: internalError(err), sent: res.sent}, res.endedAt)
 	}
-	return decide, born
+	return decide, inserted
 }
 
-// unborn is a decision without the delivery's being in flight: the lease that this
+// withoutClaim is a decision without the delivery's being in flight: the lease that this
 // takes is lost.
-func unborn(decide store.Decide) store.Decide {
+func withoutClaim(decide store.Decide) store.Decide {
 	return func(j store.Job) store.Outcome {
 		o := decide(j)
 		if o.Delivery != nil {
@@ -105,13 +105,13 @@ func pauseAfter(tries int, err error) time.Duration {
 	return backoff.Jitter(min(settlePause<<min(tries-1, 8), settlePatience), backoff.Half)
 }
 
-// tellsAgain reports whether a settle that failed is worth a line in the log.
-func (n *Node) tellsAgain(tries int, err error) bool {
+// worthLogging reports whether a settle that failed is worth a line in the log.
+func (n *Node) worthLogging(tries int, err error) bool {
 	return !errors.Is(err, store.ErrBusy) || tries%10 == 1 && n.held.since.Load() == 0
 }
 
-// mayPass tells whether an error has nothing to do with what was to be stored.
-func mayPass(err error) bool {
+// isTransient reports whether an error has nothing to do with what was to be stored.
+func isTransient(err error) bool {
 	for _, passing := range []error{store.ErrFull, store.ErrBusy, store.ErrUnknown, store.ErrUnavailable} {
 		if errors.Is(err, passing) {
 			return true
@@ -141,14 +141,14 @@ func (n *Node) pause(d time.Duration) bool {
 
 // settled passes on what a settled job causes: its watchers, its webhook, its
 // next attempt.
-func (n *Node) settled(after store.Job, born *send) {
+func (n *Node) settled(after store.Job, inserted *send) {
 	if after.Status == ringback.Queued {
 		n.hub.Publish(after.ID) // another node may begin it next
-		poke(n.wakeJobs)
+		wake(n.wakeJobs)
 		return
 	}
-	if born != nil {
-		n.send(born)
+	if inserted != nil {
+		n.send(inserted)
 	}
 	n.ended(after)
 }
@@ -156,5 +156,5 @@ func (n *Node) settled(after store.Job, born *send) {
 // ended tells those who wait that a job is terminal.
 func (n *Node) ended(j store.Job) {
 	n.hub.Publish(j.ID)
-	poke(n.wakeDeliveries)
+	wake(n.wakeDeliveries)
 }

@@ -34,8 +34,8 @@ func (n *Node) noteShortage(err error) {
 // short reports whether nothing should be begun that needs descriptors.
 func (n *Node) short() bool { return time.Now().UnixMilli() < n.shortUntil.Load() }
 
-// tellShortages logs which shortages are over.
-func (n *Node) tellShortages(now time.Time) {
+// recordShortages logs which shortages are over.
+func (n *Node) recordShortages(now time.Time) {
 	for _, s := range n.shortages.over(now) {
 		n.log.Info("this machine is no longer short", "resource", s.reason, "calls", s.count, "ms", s.last.Sub(s.began).Milliseconds())
 	}

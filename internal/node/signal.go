@@ -12,10 +12,10 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// hear wakes whom a signal of another node concerns. It may come late, twice or
+// onSignal wakes whom a signal of another node concerns. It may come late, twice or
 // never: each of them looks now and then by itself.
-func (n *Node) hear(s store.Signal) {
-	for signal, wake := range map[store.Signal]chan struct{}{
+func (n *Node) onSignal(s store.Signal) {
+	for signal, c := range map[store.Signal]chan struct{}{
 		store.SignalJobs:       n.wakeJobs,
 		store.SignalDeliveries: n.wakeDeliveries,
 		store.SignalEnded:      n.wakeEnds,
@@ -24,7 +24,7 @@ func (n *Node) hear(s store.Signal) {
 		store.SignalNodes:      n.wakeMember,
 	} {
 		if s&signal != 0 {
-			poke(wake)
+			wake(c)
 		}
 	}
 }
@@ -41,14 +41,14 @@ func (n *Node) watchEnds(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(n.life.Load().every(compareEvery))
+		timer.Reset(n.session.Load().every(reconcileEvery))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.wakeEnds:
 		case <-timer.C:
 		}
-		if n.life.Load().shared() { // else all ends are brought about here
+		if n.session.Load().hasPeers() { // else all ends are brought about here
 			n.keepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
 		}
 		if !backoff.Sleep(ctx, endsPause) {
@@ -76,7 +76,7 @@ const (
 func (n *Node) watchBegins(ctx context.Context) error {
 	for pause := beginsPause; backoff.Sleep(ctx, pause); {
 		asked := time.Now()
-		if n.life.Load().alive() > 1 {
+		if n.session.Load().alive() > 1 {
 			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun) })
 		}
 		pause = max(beginsPause, beginsShare*time.Since(asked))

@@ -52,12 +52,12 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 	}
 	s := &Stream{node: n, project: project, job: job, cancels: j.Options.OnDisconnect == ringback.DisconnectCancel, local: local, after: after, over: j.Status.Terminal()}
 	if local {
-		if s.log, s.leave = n.hub.Peek(job); s.log == nil {
+		if s.log, s.leave = n.hub.OpenLocal(job); s.log == nil {
 			return nil, noSuchJob(id)
 		}
 		return s, nil
 	}
-	s.log, s.leave = n.hub.Read(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.followJob(ctx, l, project, job) })
+	s.log, s.leave = n.hub.Open(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, project, job) })
 	queued := ringback.StreamEvent{
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}
@@ -93,8 +93,8 @@ func (s *Stream) Wait(ctx context.Context) error {
 	return err
 }
 
-// Pass goes on behind an event, which the reader has.
-func (s *Stream) Pass(e *ringback.StreamEvent) {
+// Advance goes on behind an event, which the reader has.
+func (s *Stream) Advance(e *ringback.StreamEvent) {
 	s.first, s.after, s.ended = nil, e.EventID, e.Job != nil
 }
 
@@ -166,11 +166,11 @@ func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUI
 	if err != nil {
 		return false, err
 	}
-	life := n.life.Load()
+	session := n.session.Load()
 	if j.Status == ringback.Running {
-		return j.Node != n.ID() && life.urlOf(j.Node) != "", nil
+		return j.Node != n.ID() && session.urlOf(j.Node) != "", nil
 	}
-	return slices.ContainsFunc(life.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
+	return slices.ContainsFunc(session.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
 }
 
 // abandoned cancels a job if nobody comes back to it in time.
@@ -194,7 +194,7 @@ func (n *Node) cancelAbandoned(project string, job uuid.UUID) {
 			return
 		}
 		err := n.cancelUnseen(project, job)
-		if mayPass(err) || errors.Is(err, context.DeadlineExceeded) {
+		if isTransient(err) || errors.Is(err, context.DeadlineExceeded) {
 			continue
 		}
 		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {

@@ -48,39 +48,39 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	if err != nil {
 		return job, false, err
 	}
-	stored, replayed, err := n.place(ctx, accepted, n.store.Submit)
+	stored, replayed, err := n.insert(ctx, accepted, n.store.Submit)
 	return n.view(&stored), replayed, n.submitError(err)
 }
 
-// place stores a job that is accepted, and sees to it that it runs. replayed
+// insert stores a job that is accepted, and sees to it that it runs. replayed
 // tells that another one is there in its place.
-func (n *Node) place(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
+func (n *Node) insert(ctx context.Context, a accepted, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
 	job := store.NewJob{Job: a.Job, Request: store.Pack(a.request)}
 	n.names.used(job.Job.Model)
-	t := n.bear(&job.Job, len(a.request))
+	t := n.startNow(&job.Job, len(a.request))
 	if t == nil {
 		a.request = nil // it is read again when the job is claimed
 	}
 	stored, replayed, err = put(ctx, job)
-	if t != nil && n.noLease(err) { // then it is not born, but queued
-		n.unbear(job.Job, t)
+	if t != nil && n.noLease(err) { // then it is not claimed, but queued
+		n.undoStart(job.Job, t)
 		t, job.Job, a.request = nil, a.Job, nil
 		stored, replayed, err = put(ctx, job)
 	}
 	switch {
 	case err != nil || replayed:
 		if t != nil {
-			n.unbear(job.Job, t)
+			n.undoStart(job.Job, t)
 		}
 	case t != nil:
-		n.tellAccepted(&stored)
+		n.recordAccepted(&stored)
 		n.start(stored, a.request, t)
 	default:
-		n.tellAccepted(&stored)
+		n.recordAccepted(&stored)
 		if !stored.RunAt.After(stored.CreatedAt) {
 			n.jobs.waits(stored.Lane())
 		}
-		poke(n.wakeJobs)
+		wake(n.wakeJobs)
 	}
 	return stored, replayed, err
 }
@@ -140,10 +140,10 @@ func (n *Node) submitError(err error) error {
 	return err
 }
 
-// bear makes a new job born claimed, where its lane has nothing waiting, a slot is
-// free, and there is memory for its request. The ticket must be used or given back.
-func (n *Node) bear(j *store.Job, request int) *ticket {
-	l := n.life.Load()
+// startNow claims a new job on insert, where its lane has nothing waiting, a slot is
+// free, and there is memory for its request. The permit must be used or given back.
+func (n *Node) startNow(j *store.Job, request int) *callPermit {
+	l := n.session.Load()
 	if !n.is(Worker) || n.memory.answers.Full() || n.short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
 		return nil
 	}
@@ -151,25 +151,25 @@ func (n *Node) bear(j *store.Job, request int) *ticket {
 	if !held.Take(int64(request) * requestCost) {
 		return nil
 	}
-	t := n.jobs.takeBorn(j.Lane())
+	t := n.jobs.tryNow(j.Lane())
 	if t == nil {
 		held.Release()
 		return nil
 	}
 	t.held = held
-	t.life = l
+	t.session = l
 	j.Status, j.Fence, j.Node = ringback.Running, 1, l.id
 	j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
-	n.running.bear(j.Ref(), l)
+	n.inflight.startNow(j.Ref(), l)
 	return t
 }
 
-// unbear gives back what a job took that was not stored as born claimed.
-func (n *Node) unbear(j store.Job, t *ticket) {
-	n.running.leave(j.Ref())
+// undoStart gives back what a job took that was not stored as claimed.
+func (n *Node) undoStart(j store.Job, t *callPermit) {
+	n.inflight.leave(j.Ref())
 	t.held.Release()
 	t.give()
-	poke(n.wakeJobs)
+	wake(n.wakeJobs)
 }
 
 // accepted is a request that has become a job.

@@ -18,9 +18,9 @@ const stepSweep = "sweep"
 
 // sweep frees what nodes that died have left, as long as this one may judge who has.
 func (n *Node) sweep(ctx context.Context) error {
-	for backoff.Sleep(ctx, n.untilSweep(n.life.Load())) {
+	for backoff.Sleep(ctx, n.untilSweep(n.session.Load())) {
 		n.keepHouse(ctx, stepSweep, func() error {
-			if l := n.life.Load(); l.shared() && l.mayJudge() {
+			if l := n.session.Load(); l.hasPeers() && l.mayEvict() {
 				return n.sweepAll(ctx)
 			}
 			return nil
@@ -32,7 +32,7 @@ func (n *Node) sweep(ctx context.Context) error {
 // untilSweep is the time until the next sweep: about half that between two renewals,
 // and less where a lease runs out before. A node that was killed is swept as soon as
 // 8 s have passed since its last renewal, for its jobs are to run elsewhere within 10.
-func (n *Node) untilSweep(l *life) time.Duration {
+func (n *Node) untilSweep(l *session) time.Duration {
 	pause, soonest := backoff.Jitter(l.every(idleLook)/2, backoff.Half), l.soonest()
 	if soonest.IsZero() {
 		return pause
@@ -50,7 +50,7 @@ func (n *Node) untilSweep(l *life) time.Duration {
 
 // soonest is when the first lease of another node runs out, on the one clock, as
 // the last renewal showed it; the zero time where there is no other.
-func (l *life) soonest() (at time.Time) {
+func (l *session) soonest() (at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, other := range l.nodes {
@@ -72,17 +72,17 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		}
 	}()
 	for {
-		seen, now := witness{}, n.stamped()
-		swept, err := n.store.Sweep(ctx, n.life.Load().id, now, releaseBatch, seen.of(n.careful(func(j store.Job) store.Outcome {
+		seen, now := decisions{}, n.stamped()
+		swept, err := n.store.Sweep(ctx, n.session.Load().id, now, releaseBatch, seen.of(n.careful(func(j store.Job) store.Outcome {
 			return n.uncertain(j, result{sent: true}, now)
 		})))
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
 		n.takeOver(swept, seen)
-		n.tellSwept(swept)
-		n.tellMoves(seen, swept.Jobs...)
-		n.passOn(swept.Jobs)
+		n.recordSwept(swept)
+		n.recordMoves(seen, swept.Jobs...)
+		n.notifyFreed(swept.Jobs)
 		jobs += len(swept.Jobs)
 		deliveries += swept.Deliveries
 		if len(swept.Jobs) < releaseBatch && swept.Deliveries < releaseBatch {
@@ -95,8 +95,8 @@ func (n *Node) sweepAll(ctx context.Context) error {
 // node may make as many beyond its own slots, if it worked beside them: whoever waits for
 // these jobs has waited for a lease's time already. (A process that came after them may
 // run on the same machine, within the same limits.)
-func (n *Node) takeOver(s store.Swept, before witness) {
-	l := n.life.Load()
+func (n *Node) takeOver(s store.Swept, before decisions) {
+	l := n.session.Load()
 	var begun []store.Lane
 	for _, j := range s.Jobs {
 		n.names.used(j.Model)
@@ -107,12 +107,12 @@ func (n *Node) takeOver(s store.Swept, before witness) {
 	n.jobs.lend(begun)
 	if len(s.Nodes) > 0 {
 		l.outlived(s.Nodes)
-		n.jobs.share(l)
+		n.jobs.takeParts(l)
 	}
 }
 
-// passOn passes on what the freeing of jobs causes: their next attempts, their ends.
-func (n *Node) passOn(freed []store.Job) {
+// notifyFreed passes on what the freeing of jobs causes: their next attempts, their ends.
+func (n *Node) notifyFreed(freed []store.Job) {
 	for _, j := range freed {
 		if j.Status.Terminal() {
 			n.ended(j)
@@ -120,12 +120,12 @@ func (n *Node) passOn(freed []store.Job) {
 			n.hub.Publish(j.ID) // another node may begin it next
 		}
 	}
-	poke(n.wakeJobs)
-	poke(n.wakeDeliveries)
+	wake(n.wakeJobs)
+	wake(n.wakeDeliveries)
 }
 
-// tellSwept tells and counts a sweep that has found something.
-func (n *Node) tellSwept(s store.Swept) {
+// recordSwept logs and counts a sweep that has found something.
+func (n *Node) recordSwept(s store.Swept) {
 	n.metrics.sweeps.Add(float64(len(s.Nodes)))
 	n.metrics.sweptJobs.Add(float64(len(s.Jobs)))
 	for _, id := range s.Nodes {

@@ -35,7 +35,7 @@ func (n *Node) learnKey(ctx context.Context) error {
 // StreamURL is where a job can be watched for an hour, by whoever has it. While the
 // store can't be read it may be without a token: then it takes an API key.
 func (n *Node) StreamURL(ctx context.Context, job string) string {
-	n.complain(ctx, "read the store's key", n.learnKey(ctx))
+	n.logLoopError(ctx, "read the store's key", n.learnKey(ctx))
 	return n.streamURL(job)
 }
 

@@ -10,9 +10,9 @@ import (
 
 // receiving is a host with tries out, each of which takes the same time.
 type receiving struct {
-	sends sends
+	sends sendScheduler
 	host  store.Host
-	out   []*pass
+	out   []*sendPermit
 	most  int
 }
 
@@ -22,14 +22,14 @@ func newReceiving() *receiving {
 	return r
 }
 
-// come claims so many deliveries: some are tried, the others stand in line.
+// come claims so many deliveries: some are tried, the others stand in the queue.
 func (r *receiving) come(n int) {
 	for range n {
 		p := r.sends.take(r.host)
 		if p == nil {
 			return
 		}
-		if now, _ := r.sends.begin(&send{pass: p}); now {
+		if now, _ := r.sends.begin(&send{permit: p}); now {
 			r.out = append(r.out, p)
 		}
 	}
@@ -43,12 +43,12 @@ func (r *receiving) answer(v limit.Verdict, took time.Duration) {
 	next, _ := p.tried(limit.Report{Verdict: v}, took)
 	p.give()
 	for _, s := range next {
-		r.out = append(r.out, s.pass)
+		r.out = append(r.out, s.permit)
 	}
 	r.most = max(r.most, len(r.out))
 }
 
-// busy answers so many tries, while more stand in line than there is room for.
+// busy answers so many tries, while more stand in the queue than there is room for.
 func (r *receiving) busy(answers int, took time.Duration) {
 	for range answers {
 		r.come(100)
@@ -56,7 +56,7 @@ func (r *receiving) busy(answers int, took time.Duration) {
 	}
 }
 
-// A host has 8 slots, and more only while it answers quickly and more stand in line
+// A host has 8 slots, and more only while it answers quickly and more stand in the queue
 // for it.
 func TestAQuickHostGetsMoreSlots(t *testing.T) {
 	r := newReceiving()

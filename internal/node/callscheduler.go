@@ -15,8 +15,8 @@ import (
 // target is what a hold is about: a model of a provider.
 type target struct{ provider, model string }
 
-// slots is who may call providers.
-type slots struct {
+// callScheduler is who may call providers.
+type callScheduler struct {
 	size      int
 	gate      limit.Config
 	providers map[string]Provider
@@ -38,23 +38,23 @@ type slots struct {
 	barred  bool                       // this node has no part of some provider's limit
 }
 
-// ticket is the right to make one call of a provider.
-type ticket struct {
-	slots *slots
-	lane  store.Lane // as it shares slots: with the model "other" where it has no name of its own
-	model *limit.Pass
-	key   *limit.Pass
+// callPermit is the right to make one call of a provider.
+type callPermit struct {
+	scheduler *callScheduler
+	lane      store.Lane // as it shares slots: with the model "other" where it has no name of its own
+	model     *limit.Permit
+	key       *limit.Permit
 	// provider is that of the call, and call its number among those with that key.
 	provider string
 	call     int64
-	life     *life         // under which the claim is made
+	session  *session      // under which the claim is made
 	trace    *attemptTrace // nil: none is made
 	held     *memory.Grant // of the call
-	// suspect marks the one ticket for jobs that may kill the process.
+	// suspect marks the one permit for jobs that may kill the process.
 	suspect bool
 }
 
-func (s *slots) init(cfg Config, names *modelNames) {
+func (s *callScheduler) init(cfg Config, names *modelNames) {
 	s.size, s.gate, s.providers, s.names = cfg.Concurrency, cfg.Gate, cfg.Providers, names
 	s.gate.Slots, s.gate.PerMinute = 0, 0
 	s.lanes = map[store.Lane]int{}
@@ -76,13 +76,13 @@ func (s *slots) init(cfg Config, names *modelNames) {
 }
 
 // sharing is the lane as it shares slots.
-func (s *slots) sharing(l store.Lane) store.Lane {
+func (s *callScheduler) sharing(l store.Lane) store.Lane {
 	l.Model = s.names.name(l.Model)
 	return l
 }
 
-// take takes a ticket for a job of the lane; nil if there is none now.
-func (s *slots) take(l store.Lane) *ticket {
+// take takes a permit for a job of the lane; nil if there is none now.
+func (s *callScheduler) take(l store.Lane) *callPermit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.room(s.sharing(l)) {
@@ -93,7 +93,7 @@ func (s *slots) take(l store.Lane) *ticket {
 
 // takeWaiting is take for a job that waits in the store: also beyond the slots that
 // there are, where some are lent to its lane.
-func (s *slots) takeWaiting(l store.Lane) *ticket {
+func (s *callScheduler) takeWaiting(l store.Lane) *callPermit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lent := s.lent[l] > 0 && time.Now().Before(s.lentTo)
@@ -107,10 +107,10 @@ func (s *slots) takeWaiting(l store.Lane) *ticket {
 	return t
 }
 
-// takeAnyway takes a ticket if the gates of the lane let it. The caller holds the lock.
-func (s *slots) takeAnyway(l store.Lane) *ticket {
+// takeAnyway takes a permit if the gates of the lane let it. The caller holds the lock.
+func (s *callScheduler) takeAnyway(l store.Lane) *callPermit {
 	shared := s.sharing(l)
-	t := &ticket{slots: s, lane: shared}
+	t := &callPermit{scheduler: s, lane: shared}
 	if !s.enter(t, l) {
 		return nil
 	}
@@ -121,26 +121,26 @@ func (s *slots) takeAnyway(l store.Lane) *ticket {
 }
 
 const (
-	// laneShare bounds a lane beside others: it takes a slot only while it holds fewer
+	// laneRatio bounds a lane beside others: it takes a slot only while it holds fewer
 	// than this times the free ones. So one in sixteen stays free.
-	laneShare = 15
+	laneRatio = 15
 	// laneMemory is how long slots are kept free for lanes that have no work any more.
 	laneMemory = time.Minute
 )
 
 // room reports whether a lane may take one more slot. One that holds some leaves
 // others room, as long as there are others. The caller holds the lock.
-func (s *slots) room(shared store.Lane) bool {
+func (s *callScheduler) room(shared store.Lane) bool {
 	free, held := s.size-s.taken, s.lanes[shared]
 	if held == 0 || !s.contended(shared) {
 		return free > 0
 	}
-	return free > 1 && held < laneShare*free
+	return free > 1 && held < laneRatio*free
 }
 
 // contended reports whether lanes other than one that holds slots have work, or had some
 // lately. The caller holds the lock.
-func (s *slots) contended(shared store.Lane) bool {
+func (s *callScheduler) contended(shared store.Lane) bool {
 	others := len(s.lanes) - 1
 	if s.suspect {
 		others--
@@ -162,7 +162,7 @@ type lately struct {
 }
 
 // works notes that a lane has work. The caller holds the lock.
-func (s *slots) works(shared store.Lane, now time.Time) {
+func (s *callScheduler) works(shared store.Lane, now time.Time) {
 	if s.working[0].lane != shared {
 		s.working[1] = s.working[0]
 	}
@@ -175,7 +175,7 @@ const lendFor = 5 * time.Second
 // lend lends slots beyond those that there are: one for each job, given by its lane, that
 // a dead node had begun. Not more than there are, so that the node at most doubles its
 // calls.
-func (s *slots) lend(begun []store.Lane) {
+func (s *callScheduler) lend(begun []store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -194,10 +194,10 @@ func (s *slots) lend(begun []store.Lane) {
 	}
 }
 
-// takeSuspect takes the one ticket for suspect jobs. It has no passes yet: the
+// takeSuspect takes the one permit for suspect jobs. It has no permits yet: the
 // lane is known only after the claim, which must not be in vain since this node has
 // no part of that lane's limit. (The first of the workers has one of each.)
-func (s *slots) takeSuspect() *ticket {
+func (s *callScheduler) takeSuspect() *callPermit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken >= s.size || s.suspect || s.barred {
@@ -206,44 +206,44 @@ func (s *slots) takeSuspect() *ticket {
 	s.taken++
 	s.lanes[suspects]++
 	s.suspect = true
-	return &ticket{slots: s, lane: suspects, suspect: true}
+	return &callPermit{scheduler: s, lane: suspects, suspect: true}
 }
 
-// enterLate gives a suspect job's ticket its passes; false if its lane is on hold.
-func (t *ticket) enterLate(l store.Lane) bool {
-	t.slots.mu.Lock()
-	defer t.slots.mu.Unlock()
-	return t.slots.enter(t, l)
+// enterLate gives a suspect job's permit its permits; false if its lane is on hold.
+func (t *callPermit) enterLate(l store.Lane) bool {
+	t.scheduler.mu.Lock()
+	defer t.scheduler.mu.Unlock()
+	return t.scheduler.enter(t, l)
 }
 
-// enter takes the passes of a lane's gates. The caller holds the lock.
-func (s *slots) enter(t *ticket, l store.Lane) bool {
+// enter takes the permits of a lane's gates. The caller holds the lock.
+func (s *callScheduler) enter(t *callPermit, l store.Lane) bool {
 	key := s.keys[l.Provider]
 	if key == nil {
 		return false
 	}
-	modelPass, ok := s.modelGate(l).Enter()
+	modelPermit, ok := s.modelGate(l).Enter()
 	if !ok {
 		return false
 	}
 	// The key comes last: a token of its rate does not come back, and a model
 	// on hold must not eat those of the others.
-	keyPass, ok := key.Enter()
+	keyPermit, ok := key.Enter()
 	if !ok {
-		modelPass.Done(limit.Report{})
+		modelPermit.Done(limit.Report{})
 		return false
 	}
-	t.key, t.model = keyPass, modelPass
+	t.key, t.model = keyPermit, modelPermit
 	rec := s.records[l.Provider]
 	rec.calls++
 	t.provider, t.call = l.Provider, rec.calls
 	return true
 }
 
-// takeBorn takes a ticket for a job that has just arrived; nil where what waits
+// tryNow takes a permit for a job that has just arrived; nil where what waits
 // already needs all the room there is: that goes first. What waits behind a
 // hold, or for a provider that is gone, needs no room now.
-func (s *slots) takeBorn(l store.Lane) *ticket {
+func (s *callScheduler) tryNow(l store.Lane) *callPermit {
 	s.mu.Lock()
 	free := s.size - s.taken
 	for lane, waiting := range s.backlog {
@@ -262,7 +262,7 @@ func (s *slots) takeBorn(l store.Lane) *ticket {
 
 // gateRoom is how many calls the gates of a lane would let through now. The
 // caller holds the lock.
-func (s *slots) gateRoom(l store.Lane) int {
+func (s *callScheduler) gateRoom(l store.Lane) int {
 	key := s.keys[l.Provider]
 	if key == nil {
 		return 0
@@ -270,10 +270,10 @@ func (s *slots) gateRoom(l store.Lane) int {
 	return min(key.Room(), s.modelGate(l).Room())
 }
 
-// give gives the ticket back. Passes that nobody has reported on say nothing.
-func (t *ticket) give() {
+// give gives the permit back. Passes that nobody has reported on say nothing.
+func (t *callPermit) give() {
 	t.report(limit.Report{}, limit.Report{})
-	s := t.slots
+	s := t.scheduler
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--
@@ -288,7 +288,7 @@ func (t *ticket) give() {
 }
 
 // report says to the gates how the call went. Only the first report counts.
-func (t *ticket) report(model, key limit.Report) {
+func (t *callPermit) report(model, key limit.Report) {
 	if t.model != nil {
 		t.model.Done(model)
 		t.key.Done(key)
@@ -296,7 +296,7 @@ func (t *ticket) report(model, key limit.Report) {
 }
 
 // modelGate gives the gate of a lane's model. The caller holds the lock.
-func (s *slots) modelGate(l store.Lane) *limit.Gate {
+func (s *callScheduler) modelGate(l store.Lane) *limit.Gate {
 	k := target{l.Provider, l.Model}
 	g := s.gates[k]
 	if g == nil {
@@ -307,8 +307,8 @@ func (s *slots) modelGate(l store.Lane) *limit.Gate {
 }
 
 // next is when the gates of a lane may open by time alone; zero if not time
-// but a ticket that is out stops them.
-func (s *slots) next(l store.Lane) time.Time {
+// but a permit that is out stops them.
+func (s *callScheduler) next(l store.Lane) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := s.keys[l.Provider]
@@ -326,7 +326,7 @@ func (s *slots) next(l store.Lane) time.Time {
 }
 
 // wait notes the lanes where something that is due waits.
-func (s *slots) wait(due []store.LaneWaiting) {
+func (s *callScheduler) wait(due []store.LaneWaiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.backlog)
@@ -338,7 +338,7 @@ func (s *slots) wait(due []store.LaneWaiting) {
 
 // workFor notes that those of some lanes have work that nothing holds back. Two are
 // enough to know that each has others beside it. The caller holds the lock.
-func (s *slots) workFor(due []store.LaneWaiting) {
+func (s *callScheduler) workFor(due []store.LaneWaiting) {
 	now, noted := time.Now(), 0
 	var first store.Lane
 	for _, l := range due {
@@ -358,7 +358,7 @@ func (s *slots) workFor(due []store.LaneWaiting) {
 }
 
 // waits notes one more job that waits.
-func (s *slots) waits(l store.Lane) {
+func (s *callScheduler) waits(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backlog[l]++
@@ -366,7 +366,7 @@ func (s *slots) waits(l store.Lane) {
 }
 
 // claimed notes a job that waits no longer.
-func (s *slots) claimed(l store.Lane) {
+func (s *callScheduler) claimed(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.backlog[l]--; s.backlog[l] <= 0 {
@@ -375,14 +375,14 @@ func (s *slots) claimed(l store.Lane) {
 }
 
 // held says why a job waits: its provider's key or its model is on hold.
-func (s *slots) held(l store.Lane) (reason string, held bool) {
+func (s *callScheduler) held(l store.Lane) (reason string, held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holdOn(l)
 }
 
 // holdOn is held for those who hold the lock.
-func (s *slots) holdOn(l store.Lane) (reason string, held bool) {
+func (s *callScheduler) holdOn(l store.Lane) (reason string, held bool) {
 	if key := s.keys[l.Provider]; key != nil {
 		if _, reason, held := key.Held(); held {
 			return reason, true
@@ -398,7 +398,7 @@ func (s *slots) holdOn(l store.Lane) (reason string, held bool) {
 
 // heldUntil is when the holds that stand against a lane may be over; the zero
 // time if there are none.
-func (s *slots) heldUntil(l store.Lane) (at time.Time) {
+func (s *callScheduler) heldUntil(l store.Lane) (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range []*limit.Gate{s.keys[l.Provider], s.gates[target{l.Provider, l.Model}]} {
@@ -413,7 +413,7 @@ func (s *slots) heldUntil(l store.Lane) (at time.Time) {
 }
 
 // tidy drops gates that remember nothing.
-func (s *slots) tidy() {
+func (s *callScheduler) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, g := range s.gates {

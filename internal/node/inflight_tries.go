@@ -8,31 +8,31 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// hand is which claims on deliveries this process has in hand: from before their
-// commit, where it can be known, until they are settled. The zero hand is empty.
-type hand struct {
+// inflightTries is which claims on deliveries this process has in hand: from before their
+// commit, where it can be known, until they are settled. The zero value is empty.
+type inflightTries struct {
 	mu     sync.Mutex
-	claims map[store.Ref]*life
+	claims map[store.Ref]*session
 }
 
 // take notes a claim.
-func (h *hand) take(claim store.Ref, l *life) {
+func (h *inflightTries) take(claim store.Ref, l *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.claims == nil {
-		h.claims = map[store.Ref]*life{}
+		h.claims = map[store.Ref]*session{}
 	}
 	h.claims[claim] = l
 }
 
 // drop forgets a claim that is settled, or never came about.
-func (h *hand) drop(claim store.Ref) {
+func (h *inflightTries) drop(claim store.Ref) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.claims, claim)
 }
 
-func (h *hand) has(claim store.Ref) bool {
+func (h *inflightTries) has(claim store.Ref) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.claims[claim] != nil

@@ -15,22 +15,22 @@ var (
 )
 
 // newSlots are those of a node with a concurrency, whose one provider has one too.
-func newSlots(concurrency, ofProvider int) *slots {
-	s := &slots{}
+func newCallScheduler(concurrency, ofProvider int) *callScheduler {
+	s := &callScheduler{}
 	s.init(Config{Concurrency: concurrency, Providers: map[string]Provider{"p": {Concurrency: ofProvider}}}, newNames("slow", "quick"))
 	return s
 }
 
 // fill takes slots for a lane as long as there are any.
-func (s *slots) fill(l store.Lane) (tickets []*ticket) {
+func (s *callScheduler) fill(l store.Lane) (permits []*callPermit) {
 	for t := s.take(l); t != nil; t = s.take(l) {
-		tickets = append(tickets, t)
+		permits = append(permits, t)
 	}
-	return tickets
+	return permits
 }
 
-func giveAll(tickets []*ticket) {
-	for _, t := range tickets {
+func giveAll(permits []*callPermit) {
+	for _, t := range permits {
 		t.give()
 	}
 }
@@ -39,7 +39,7 @@ func TestALaneAloneHasAllSlotsOfServerAndProvider(t *testing.T) {
 	for _, c := range []struct{ concurrency, ofProvider, want int }{
 		{1, 0, 1}, {2, 0, 2}, {20, 0, 20}, {256, 0, 256}, {256, 20, 20}, {20, 256, 20},
 	} {
-		if got := len(newSlots(c.concurrency, c.ofProvider).fill(slowLane)); got != c.want {
+		if got := len(newCallScheduler(c.concurrency, c.ofProvider).fill(slowLane)); got != c.want {
 			t.Errorf("of %d, and %d of the provider, a lane took %d, want %d", c.concurrency, c.ofProvider, got, c.want)
 		}
 	}
@@ -47,7 +47,7 @@ func TestALaneAloneHasAllSlotsOfServerAndProvider(t *testing.T) {
 
 func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 	for _, c := range []struct{ concurrency, want int }{{2, 1}, {10, 9}, {20, 19}, {32, 30}, {256, 240}} {
-		s := newSlots(c.concurrency, 0)
+		s := newCallScheduler(c.concurrency, 0)
 		s.take(quickLane).give()
 		if got := len(s.fill(slowLane)); got != c.want {
 			t.Errorf("of %d slots a lane beside another took %d, want %d", c.concurrency, got, c.want)
@@ -56,7 +56,7 @@ func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 			t.Errorf("of %d slots none was left for the other lane", c.concurrency)
 		}
 	}
-	s := newSlots(1, 0)
+	s := newCallScheduler(1, 0)
 	s.take(quickLane).give()
 	if got := len(s.fill(slowLane)); got != 1 {
 		t.Errorf("of the only slot a lane beside another took %d, want 1", got)
@@ -64,26 +64,28 @@ func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 }
 
 func TestSlotsAreKeptFreeForAMinuteAfterOthersHadWork(t *testing.T) {
-	for name, work := range map[string]func(*slots){
-		"a call":         func(s *slots) { s.take(quickLane).give() },
-		"jobs that wait": func(s *slots) { s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 9}, {Lane: quickLane, Count: 1}}) },
-		"a submission":   func(s *slots) { s.waits(quickLane) },
+	for name, work := range map[string]func(*callScheduler){
+		"a call": func(s *callScheduler) { s.take(quickLane).give() },
+		"jobs that wait": func(s *callScheduler) {
+			s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 9}, {Lane: quickLane, Count: 1}})
+		},
+		"a submission": func(s *callScheduler) { s.waits(quickLane) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSlots(20, 0)
+				s := newCallScheduler(20, 0)
 				work(s)
 				time.Sleep(time.Minute - time.Millisecond)
-				tickets := s.fill(slowLane)
-				if len(tickets) != 19 {
-					t.Errorf("within the minute: got %d, want 19", len(tickets))
+				permits := s.fill(slowLane)
+				if len(permits) != 19 {
+					t.Errorf("within the minute: got %d, want 19", len(permits))
 				}
 				time.Sleep(time.Millisecond)
-				tickets = append(tickets, s.fill(slowLane)...)
-				if len(tickets) != 20 {
-					t.Errorf("after the minute: got %d, want 20", len(tickets))
+				permits = append(permits, s.fill(slowLane)...)
+				if len(permits) != 20 {
+					t.Errorf("after the minute: got %d, want 20", len(permits))
 				}
-				giveAll(tickets)
+				giveAll(permits)
 				if got := len(s.fill(quickLane)); got != 19 {
 					t.Errorf("the other lane, after the first had work: got %d, want 19", got)
 				}
@@ -94,23 +96,23 @@ func TestSlotsAreKeptFreeForAMinuteAfterOthersHadWork(t *testing.T) {
 
 func TestWorkThatGoesOnKeepsSlotsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(20, 0)
+		s := newCallScheduler(20, 0)
 		long := s.take(quickLane)
 		time.Sleep(time.Hour)
-		tickets := s.fill(slowLane)
-		if len(tickets) != 18 {
-			t.Errorf("beside a call of an hour: got %d, want 18", len(tickets))
+		permits := s.fill(slowLane)
+		if len(permits) != 18 {
+			t.Errorf("beside a call of an hour: got %d, want 18", len(permits))
 		}
 		long.give()
-		tickets = append(tickets, s.fill(slowLane)...)
-		if len(tickets) != 19 {
-			t.Errorf("after the call: got %d, want 19", len(tickets))
+		permits = append(permits, s.fill(slowLane)...)
+		if len(permits) != 19 {
+			t.Errorf("after the call: got %d, want 19", len(permits))
 		}
 	})
 }
 
 func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
-	s := newSlots(20, 0)
+	s := newCallScheduler(20, 0)
 	gone := store.Lane{Project: "default", Provider: "gone", Model: "quick"}
 	s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 30}, {Lane: gone, Count: 1}})
 	if got := len(s.fill(slowLane)); got != 20 {
@@ -119,19 +121,19 @@ func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
 }
 
 // fillWaiting is fill for jobs that wait in the store.
-func (s *slots) fillWaiting(l store.Lane) (tickets []*ticket) {
+func (s *callScheduler) fillWaiting(l store.Lane) (permits []*callPermit) {
 	for t := s.takeWaiting(l); t != nil; t = s.takeWaiting(l) {
-		tickets = append(tickets, t)
+		permits = append(permits, t)
 	}
-	return tickets
+	return permits
 }
 
 func TestSlotsAreLentForWhatADeadNodeHadBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(10, 0)
+		s := newCallScheduler(10, 0)
 		own := s.fill(slowLane)
 		s.lend([]store.Lane{slowLane, slowLane, quickLane})
-		if s.takeBorn(slowLane) != nil {
+		if s.tryNow(slowLane) != nil {
 			t.Error("a job that has just arrived got a slot that is lent to others")
 		}
 		lent := append(s.fillWaiting(slowLane), s.fillWaiting(quickLane)...)
@@ -155,7 +157,7 @@ func TestSlotsAreLentForWhatADeadNodeHadBegun(t *testing.T) {
 
 func TestSlotsThatAreLentAreVoidAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(10, 0)
+		s := newCallScheduler(10, 0)
 		s.fill(slowLane)
 		s.lend([]store.Lane{slowLane})
 		time.Sleep(lendFor)
@@ -166,7 +168,7 @@ func TestSlotsThatAreLentAreVoidAfterAWhile(t *testing.T) {
 }
 
 func TestALimitOfTheProviderHoldsAlsoForSlotsThatAreLent(t *testing.T) {
-	s := newSlots(10, 12)
+	s := newCallScheduler(10, 12)
 	s.fill(slowLane)
 	s.lend(slices.Repeat([]store.Lane{slowLane}, 10))
 	if got := len(s.fillWaiting(slowLane)); got != 2 {

@@ -17,7 +17,7 @@ import (
 // busy is a receiver that answers at once, then keeps all that come until it is
 // told to let them go.
 type busy struct {
-	inside crowd
+	inside visitors
 	shut   atomic.Bool
 	letGo  chan struct{}
 	over   <-chan struct{} // the test is: nobody is kept any more
@@ -46,7 +46,7 @@ func (b *busy) answer(simulate.Delivery) simulate.Answer {
 }
 
 // startBusy proves the host, shuts it, and sends so many jobs that 8 are being
-// tried and the others stand in line. However long the first try took, the host counts
+// tried and the others stand in the queue. However long the first try took, the host counts
 // as one that answers quickly.
 func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	b = newBusy(t)
@@ -60,7 +60,7 @@ func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	}
 	w.eventually("a line behind 8", func() bool {
 		now, _ := b.inside.there()
-		return now == 8 && w.node.InLine() == jobs-8
+		return now == 8 && w.node.Queued() == jobs-8
 	})
 	return w, b, ids
 }
@@ -74,7 +74,7 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 			t.Errorf("got %s after %d tries, want delivered by the first", d.Status, len(d.Tries))
 		}
 	}
-	if left := w.node.InLine(); left != 0 {
+	if left := w.node.Queued(); left != 0 {
 		t.Errorf("%d still stand in line", left)
 	}
 	for _, id := range ids {
@@ -110,7 +110,7 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 		must(t, err)
 		return waiting.Deliveries >= jobs-8-most
 	})
-	if line := w.node.InLine(); line > most {
+	if line := w.node.Queued(); line > most {
 		t.Errorf("%d stand in line, want at most %d", line, most)
 	}
 	close(b.letGo)
@@ -119,17 +119,17 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	}
 }
 
-// What stands in line for a host that turns the others away goes back to the
+// What stands in the queue for a host that turns the others away goes back to the
 // store, and has lost nothing: no try, and not the wish to be sent once more.
 func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)
 	_, err := w.node.Redeliver(t.Context(), "default", ids[0], ringback.Redelivery{})
 	must(t, err)
-	w.eventually("the redelivery in line", func() bool { return w.node.InLine() == 20-8+1 })
+	w.eventually("the redelivery in line", func() bool { return w.node.Queued() == 20-8+1 })
 	b.refuse.Store(8)
 	close(b.letGo)
-	w.eventually("an empty line", func() bool { return w.node.InLine() == 0 })
+	w.eventually("an empty line", func() bool { return w.node.Queued() == 0 })
 	refused := 0
 	for _, id := range ids[1:] {
 		d := w.settledDelivery(id)

@@ -16,8 +16,8 @@ type holdLog struct {
 	since map[any]time.Time // of the holds that were told: a target, or a store.Host
 }
 
-// tell compares and logs. g is nil where the gate is gone, and its hold with it.
-func (h *holdLog) tell(log *slog.Logger, of any, g *limit.Gate, attrs ...any) {
+// record compares and logs. g is nil where the gate is gone, and its hold with it.
+func (h *holdLog) record(log *slog.Logger, of any, g *limit.Gate, attrs ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var until time.Time
@@ -26,15 +26,15 @@ func (h *holdLog) tell(log *slog.Logger, of any, g *limit.Gate, attrs ...any) {
 	if g != nil {
 		until, reason, held = g.Held()
 	}
-	since, told := h.since[of]
+	since, recorded := h.since[of]
 	switch {
-	case held && !told:
+	case held && !recorded:
 		if h.since == nil {
 			h.since = map[any]time.Time{}
 		}
 		h.since[of] = time.Now()
 		log.Warn("calls are held back", append(attrs, "reason", reason, "until", until)...)
-	case told && !held:
+	case recorded && !held:
 		delete(h.since, of)
 		log.Info("calls are no longer held back", append(attrs, "ms", time.Since(since).Milliseconds())...)
 	}
@@ -52,8 +52,8 @@ func (h *holdLog) nothingFor(g *limit.Gate) bool {
 	return !held && len(h.since) == 0
 }
 
-// told are the holds of which the end is still to be told.
-func (h *holdLog) told() (all []any) {
+// recorded are the holds of which the end is still to be told.
+func (h *holdLog) recorded() (all []any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for of := range h.since {
@@ -62,50 +62,50 @@ func (h *holdLog) told() (all []any) {
 	return all
 }
 
-// tellHolds tells what a call of a lane's model has changed.
-func (n *Node) tellHolds(l store.Lane) {
-	n.tellTarget(target{l.Provider, anyModel})
-	n.tellTarget(target{l.Provider, l.Model})
+// recordHolds logs what a call of a lane's model has changed.
+func (n *Node) recordHolds(l store.Lane) {
+	n.recordTarget(target{l.Provider, anyModel})
+	n.recordTarget(target{l.Provider, l.Model})
 }
 
-func (n *Node) tellHold(of any) {
+func (n *Node) recordHold(of any) {
 	switch of := of.(type) {
 	case target:
-		n.tellTarget(of)
+		n.recordTarget(of)
 	case store.Host:
-		n.tellHost(of)
+		n.recordHost(of)
 	}
 }
 
-func (n *Node) tellTarget(t target) {
+func (n *Node) recordTarget(t target) {
 	if g := n.jobs.gateOf(t); !n.holdLog.nothingFor(g) {
-		n.holdLog.tell(n.log, t, g, "provider", t.provider, "model", t.model)
+		n.holdLog.record(n.log, t, g, "provider", t.provider, "model", t.model)
 	}
 }
 
-func (n *Node) tellHost(h store.Host) {
+func (n *Node) recordHost(h store.Host) {
 	if g := n.deliveries.gateOf(h); !n.holdLog.nothingFor(g) {
-		n.holdLog.tell(n.log, h, g, "host", h.Host)
+		n.holdLog.record(n.log, h, g, "host", h.Host)
 	}
 }
 
-// tellHoldsOver tells of holds that ended without a call: their gates are gone.
-func (n *Node) tellHoldsOver() {
-	for _, of := range n.holdLog.told() {
-		n.tellHold(of)
+// recordHoldsOver logs of holds that ended without a call: their gates are gone.
+func (n *Node) recordHoldsOver() {
+	for _, of := range n.holdLog.recorded() {
+		n.recordHold(of)
 	}
 }
 
-// tellProbe tells that a call is to find out whether a hold is over.
-func (n *Node) tellProbe(attrs ...any) {
+// recordProbe logs that a call is to find out whether a hold is over.
+func (n *Node) recordProbe(attrs ...any) {
 	n.log.Info("a call finds out whether the hold is over", attrs...)
 }
 
 // probes tells whether the call finds out whether a hold is over.
-func (t *ticket) probes() bool { return t.model != nil && (t.model.Probe() || t.key.Probe()) }
+func (t *callPermit) probes() bool { return t.model != nil && (t.model.Probe() || t.key.Probe()) }
 
 // gateOf gives the gate of a model, or with anyModel that of the provider's key; nil if there is none.
-func (s *slots) gateOf(t target) *limit.Gate {
+func (s *callScheduler) gateOf(t target) *limit.Gate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.model == anyModel {
@@ -115,7 +115,7 @@ func (s *slots) gateOf(t target) *limit.Gate {
 }
 
 // gateOf is a host's gate, nil if there is none.
-func (s *sends) gateOf(h store.Host) *limit.Gate {
+func (s *sendScheduler) gateOf(h store.Host) *limit.Gate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if to := s.hosts[h]; to != nil {

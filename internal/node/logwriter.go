@@ -9,12 +9,12 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// recallFor bounds how long an attempt waits for what earlier ones have left.
-const recallFor = 5 * time.Second
+// loadEarlierFor bounds how long an attempt waits for what earlier ones have left.
+const loadEarlierFor = 5 * time.Second
 
-// feed is the log of a streamed job in the hands of the attempt that writes it. Nil
+// logWriter is the log of a streamed job in the hands of the attempt that writes it. Nil
 // is that of a job that is not streamed.
-type feed struct {
+type logWriter struct {
 	log     *hub.Log
 	attempt int64
 	done    func()
@@ -22,38 +22,38 @@ type feed struct {
 	mute    bool // it has no pieces of the answer
 }
 
-// feed opens the log for an attempt, and says there that it has begun. What earlier
+// openLog opens the log for an attempt, and says there that it has begun. What earlier
 // attempts have left in the store comes first.
-func (n *Node) feed(j *store.Job) *feed {
+func (n *Node) openLog(j *store.Job) *logWriter {
 	if !j.Options.Stream {
-		return privateFeed(j)
+		return privateLogWriter(j)
 	}
-	log, done := n.hub.Feed(j.ID)
-	f := &feed{log: log, attempt: j.Fence, done: done}
+	log, done := n.hub.OpenWriter(j.ID)
+	f := &logWriter{log: log, attempt: j.Fence, done: done}
 	if j.Fence > 1 {
-		n.recall(log, j)
+		n.loadEarlierEvents(log, j)
 		f.retries(j.Fence, n.stamped())
 	}
 	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
 	return f
 }
 
-// privateFeed is that of a job that is not streamed, but whose caller wants webhooks
+// privateLogWriter is that of a job that is not streamed, but whose caller wants webhooks
 // while it runs; nil if none.
-func privateFeed(j *store.Job) *feed {
+func privateLogWriter(j *store.Job) *logWriter {
 	progress := wantsEvent(j, ringback.EventProgress)
 	if !progress && !wantsEvent(j, ringback.EventStarted) {
 		return nil
 	}
-	f := &feed{log: hub.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}
+	f := &logWriter{log: hub.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}
 	f.log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted})
 	return f
 }
 
-// recall brings back what the store has of a job's log. Where it can't be read the
+// loadEarlierEvents loads what the store has of a job's log. Where it can't be read the
 // log goes on without: it is of attempts that are void.
-func (n *Node) recall(log *hub.Log, j *store.Job) {
-	ctx, cancel := context.WithTimeout(n.calls, recallFor)
+func (n *Node) loadEarlierEvents(log *hub.Log, j *store.Job) {
+	ctx, cancel := context.WithTimeout(n.calls, loadEarlierFor)
 	defer cancel()
 	if _, err := n.storedEvents(ctx, log, j, func(int64) error { return nil }); err != nil {
 		n.log.Warn("events of earlier attempts can't be read", "job_id", j.ID, "err", err)
@@ -62,7 +62,7 @@ func (n *Node) recall(log *hub.Log, j *store.Job) {
 
 // delta is what Generate calls for each piece of the answer; nil where nobody wants
 // it.
-func (f *feed) delta() func(ringback.Delta) {
+func (f *logWriter) delta() func(ringback.Delta) {
 	if f == nil || f.mute {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (f *feed) delta() func(ringback.Delta) {
 }
 
 // packed is the log so far, as it is stored.
-func (f *feed) packed() store.Blob {
+func (f *logWriter) packed() store.Blob {
 	if f == nil || f.private {
 		return store.Blob{}
 	}
@@ -79,7 +79,7 @@ func (f *feed) packed() store.Blob {
 
 // settled says that there will be another attempt, if there will be one. An end is
 // said by those who follow the job: they find it in the store.
-func (f *feed) settled(after *store.Job, at time.Time) {
+func (f *logWriter) settled(after *store.Job, at time.Time) {
 	switch {
 	case f == nil:
 	case after.Status == ringback.Queued:
@@ -90,7 +90,7 @@ func (f *feed) settled(after *store.Job, at time.Time) {
 }
 
 // retries says that what came under earlier attempts is void, once for each attempt.
-func (f *feed) retries(attempt int64, at time.Time) {
+func (f *logWriter) retries(attempt int64, at time.Time) {
 	if f.log.Last().Attempt < attempt {
 		at = at.UTC().Truncate(time.Millisecond)
 		f.log.Add(attempt, ringback.StreamEvent{Type: ringback.EventRetrying, Timestamp: ringback.Time{Time: at}})
@@ -98,7 +98,7 @@ func (f *feed) retries(attempt int64, at time.Time) {
 }
 
 // end hands the log over to those who follow the job. It may be called twice.
-func (f *feed) end() {
+func (f *logWriter) end() {
 	if f != nil {
 		f.done()
 	}

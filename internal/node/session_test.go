@@ -8,11 +8,11 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-func TestOnlyWhoRenewedWithoutAGapMayJudge(t *testing.T) {
+func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := func(when string, m member, want bool) {
 			t.Helper()
-			if got := m.mayJudge(); got != want {
+			if got := m.mayEvict(); got != want {
 				t.Errorf("%s: got %v, want %v", when, got, want)
 			}
 		}
@@ -93,8 +93,8 @@ func TestWhoSweepsANodeHasItsPartAtOnce(t *testing.T) {
 		a.renew("a")
 		next()
 		a.renew("a", "b")
-		wantShares(t, "beside another", 2, a)
+		wantParts(t, "beside another", 2, a)
 		a.outlived([]string{"b"})
-		wantShares(t, "when that is swept", 4, a)
+		wantParts(t, "when that is swept", 4, a)
 	})
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // member is a life that renews as told, with a lease as on PostgreSQL.
-type member struct{ *life }
+type member struct{ *session }
 
 func newMember(id string) member {
-	l := &life{id: id}
+	l := &session{id: id}
 	l.calls, l.end = context.WithCancelCause(context.Background())
 	return member{l}
 }
@@ -43,7 +43,7 @@ func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
 					m.renew(all...)
 					next()
 				}
-				sum += m.share(c.limit)
+				sum += m.part(c.limit)
 				rate += m.rate(c.limit)
 			}
 			if sum != c.limit || math.Abs(rate-float64(c.limit)) > 1e-9 {
@@ -54,9 +54,9 @@ func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
 }
 
 // wantShares compares the shares of a limit of 4.
-func wantShares(t *testing.T, when string, want int, m member) {
+func wantParts(t *testing.T, when string, want int, m member) {
 	t.Helper()
-	if got := m.share(4); got != want {
+	if got := m.part(4); got != want {
 		t.Errorf("%s: got %d, want %d", when, got, want)
 	}
 }
@@ -65,24 +65,24 @@ func TestASharesFallIsAtOnceAndItsRiseOneRenewalLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newMember("a")
 		a.renew("a")
-		wantShares(t, "alone from the start", 4, a)
+		wantParts(t, "alone from the start", 4, a)
 		next()
 		a.renew("a", "b")
-		wantShares(t, "another has come", 2, a)
+		wantParts(t, "another has come", 2, a)
 		next()
 		a.renew("a", "b", "c")
-		wantShares(t, "and another", 2, a)
+		wantParts(t, "and another", 2, a)
 		next()
 		a.renew("a", "c", "d")
 		next()
 		a.renew("a")
-		wantShares(t, "the others have gone", 2, a)
+		wantParts(t, "the others have gone", 2, a)
 		time.Sleep(100 * time.Millisecond)
 		a.renew("a") // by a signal
-		wantShares(t, "a moment later", 2, a)
+		wantParts(t, "a moment later", 2, a)
 		next()
 		a.renew("a")
-		wantShares(t, "a renewal later", 4, a)
+		wantParts(t, "a renewal later", 4, a)
 	})
 }
 
@@ -90,16 +90,16 @@ func TestWhoIsNewAmongOthersTakesNothingUntilTheyKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newMember("b")
 		b.renew("a", "b")
-		wantShares(t, "just joined", 0, b)
+		wantParts(t, "just joined", 0, b)
 		next()
 		b.renew("a", "b")
-		wantShares(t, "after one renewal", 0, b)
+		wantParts(t, "after one renewal", 0, b)
 		time.Sleep(10 * time.Millisecond)
 		b.renew("a", "b")
-		wantShares(t, "after another, by a signal", 0, b)
+		wantParts(t, "after another, by a signal", 0, b)
 		next()
 		b.renew("a", "b")
-		wantShares(t, "after two", 2, b)
+		wantParts(t, "after two", 2, b)
 	})
 }
 
@@ -133,7 +133,7 @@ func TestSharesOfNodesThatComeAndGoNeverExceedTheLimit(t *testing.T) {
 			time.Sleep(2 * time.Second / time.Duration(len(names)))
 			sum := 0
 			for _, m := range all {
-				sum += m.share(limit)
+				sum += m.part(limit)
 			}
 			if sum > limit {
 				t.Fatalf("step %d: %d are taken of %d", step, sum, limit)

@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// running is which attempts this process has in hand, and how to end their calls.
-type running struct {
+// inflight is which attempts this process has in hand, and how to end their calls.
+type inflight struct {
 	mu       sync.Mutex
 	attempts map[store.Ref]*attempting
 	// cancelled are attempts that a cancel found before they were here.
@@ -20,42 +20,42 @@ type running struct {
 
 // attempting is an attempt from its claim until its settle has ended.
 type attempting struct {
-	life  *life
-	born  bool                    // it is being stored: nobody knows yet whether it is one
-	end   context.CancelCauseFunc // of its call; nil before
-	cause error                   // what ends the call when it begins
+	session     *session
+	uncommitted bool                    // it is being stored: nobody knows yet whether it is one
+	end         context.CancelCauseFunc // of its call; nil before
+	cause       error                   // what ends the call when it begins
 }
 
-func (r *running) init() {
+func (r *inflight) init() {
 	r.attempts = map[store.Ref]*attempting{}
 	r.cancelled = map[store.Ref]bool{}
 	r.stopped = map[store.Ref]result{}
 }
 
-// bear makes an attempt known that is about to be stored as claimed.
-func (r *running) bear(attempt store.Ref, l *life) {
+// startNow makes an attempt known that is about to be stored as claimed.
+func (r *inflight) startNow(attempt store.Ref, l *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.attempts[attempt] = &attempting{life: l, born: true}
+	r.attempts[attempt] = &attempting{session: l, uncommitted: true}
 }
 
 // start makes an attempt known that is stored.
-func (r *running) start(attempt store.Ref, l *life) {
+func (r *inflight) start(attempt store.Ref, l *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.attempts[attempt]
 	if a == nil {
-		a = &attempting{life: l}
+		a = &attempting{session: l}
 		r.attempts[attempt] = a
 	}
-	a.born = false
+	a.uncommitted = false
 	if r.cancelled[attempt] {
 		a.stop(errCancelled)
 	}
 }
 
 // enter makes the call of an attempt known.
-func (r *running) enter(attempt store.Ref, end context.CancelCauseFunc) {
+func (r *inflight) enter(attempt store.Ref, end context.CancelCauseFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.attempts[attempt]
@@ -65,7 +65,7 @@ func (r *running) enter(attempt store.Ref, end context.CancelCauseFunc) {
 }
 
 // leave forgets an attempt that is settled, or never came about.
-func (r *running) leave(attempt store.Ref) {
+func (r *inflight) leave(attempt store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.attempts, attempt)
@@ -73,7 +73,7 @@ func (r *running) leave(attempt store.Ref) {
 }
 
 // stop ends the call of an attempt, or the one that is about to begin.
-func (r *running) stop(attempt store.Ref, cause error) {
+func (r *inflight) stop(attempt store.Ref, cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a := r.attempts[attempt]; a != nil {
@@ -92,7 +92,7 @@ func (a *attempting) stop(cause error) {
 
 // cancel ends the call of an attempt, also where its claim is committed and not
 // heard of here yet.
-func (r *running) cancel(attempt store.Ref) {
+func (r *inflight) cancel(attempt store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a := r.attempts[attempt]; a != nil {
@@ -103,24 +103,24 @@ func (r *running) cancel(attempt store.Ref) {
 }
 
 // drained keeps what an attempt had brought that the drain ended.
-func (r *running) drained(attempt store.Ref, res result) {
+func (r *inflight) drained(attempt store.Ref, res result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped[attempt] = res
 }
 
-func (r *running) has(attempt store.Ref) bool {
+func (r *inflight) has(attempt store.Ref) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.attempts[attempt] != nil
 }
 
-// started are the attempts of a life that are stored.
-func (r *running) started(l *life) (all []store.Ref) {
+// started are the attempts of a session that are stored.
+func (r *inflight) started(l *session) (all []store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ref, a := range r.attempts {
-		if a.life == l && !a.born {
+		if a.session == l && !a.uncommitted {
 			all = append(all, ref)
 		}
 	}
@@ -128,7 +128,7 @@ func (r *running) started(l *life) (all []store.Ref) {
 }
 
 // forget forgets the cancels of attempts that are not held, and so are not to come.
-func (r *running) forget(held map[store.Ref]bool) {
+func (r *inflight) forget(held map[store.Ref]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ref := range r.cancelled {
@@ -139,11 +139,11 @@ func (r *running) forget(held map[store.Ref]bool) {
 }
 
 // count is how many attempts run.
-func (r *running) count() (n int) {
+func (r *inflight) count() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.attempts {
-		if !a.born {
+		if !a.uncommitted {
 			n++
 		}
 	}

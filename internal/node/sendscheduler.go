@@ -11,30 +11,30 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// sends is who may send webhooks: a gate for each (project, host), and 256
+// sendScheduler is who may send webhooks: a gate for each (project, host), and 256
 // tries in flight in all, of which hosts that are new or whose last try failed
 // share at most half.
 //
 // A host that answers quickly would stand idle while the next deliveries for it
 // are claimed, which takes a commit. So some are claimed ahead and stand in
 // line: whoever ends a try hands its slot to the first of them.
-type sends struct {
+type sendScheduler struct {
 	gate limit.Config
 
 	mu       sync.Mutex
 	taken    int
 	unproven int // of those taken
-	places   int // of all lines
-	kept     int // bytes of what stands in line
+	queued   int // in all queues
+	kept     int // bytes of what stands in the queue
 	hosts    map[store.Host]*host
 	backlog  map[store.Host]int // about how many that are due wait for each host
 	turn     int                // round robin
 }
 
-// host is a receiver's host. While somebody stands in line a try is out, which
+// host is a receiver's host. While somebody stands in the queue a try is out, which
 // will hand its slot on.
 //
-// It has 8 slots. While it answers within quickTry and more stand in line it gets
+// It has 8 slots. While it answers within quickTry and more stand in the queue it gets
 // one more with each answer, 64 at most; beyond slowTry it loses them again, and
 // all that it had got when a try fails. So a receiver that can do only one thing
 // at a time is never pressed so hard that its answers come near the time-out. And
@@ -43,8 +43,8 @@ type host struct {
 	gate   *limit.Gate
 	slots  int
 	out    int // tries that have not ended
-	line   []*send
-	places int           // of the line, with those that are promised to a claim
+	queue  []*send
+	queued int           // of the queue, with those that are promised to a claim
 	took   time.Duration // a try, on a moving average
 	asked  time.Time     // when a redelivery last went out in spite of a hold
 }
@@ -53,38 +53,38 @@ const (
 	quickTry = 250 * time.Millisecond
 	slowTry  = 500 * time.Millisecond
 
-	// A line is at most as long as what the host takes in aheadTime, going by its
+	// A queue is at most as long as what the host takes in aheadTime, going by its
 	// last tries: a slow host must not keep from others what it can't take.
 	maxAhead  = 1024
 	aheadTime = time.Second
-	// maxPlaces is how many may stand in all lines together.
-	maxPlaces = 4096
-	// maxKept bounds the bytes of all that stand in line. What is beyond it stands
+	// maxQueuedSends is how many may stand in all queues together.
+	maxQueuedSends = 4096
+	// maxKept bounds the bytes of all that stand in the queue. What is beyond it stands
 	// without, and is read again from the store.
 	maxKept = 16 << 20
 )
 
-// pass is the right to claim a delivery: to make one try of it now, or to have
-// it stand in line.
-type pass struct {
-	sends    *sends
-	host     store.Host
-	slot     *limit.Pass // nil while it stands in line
-	over     bool        // the try has ended: its slot is given back or handed on
-	counted  bool        // it counts among the 256
-	unproven bool
+// sendPermit is the right to claim a delivery: to make one try of it now, or to have
+// it stand in the queue.
+type sendPermit struct {
+	scheduler *sendScheduler
+	host      store.Host
+	slot      *limit.Permit // nil while it stands in the queue
+	over      bool          // the try has ended: its slot is given back or handed on
+	counted   bool          // it counts among the 256
+	unproven  bool
 }
 
 // send is a delivery in flight, with the right to send it.
 type send struct {
 	delivery store.Delivery
 	payload  *store.Payload // nil: still in the store
-	pass     *pass
-	life     *life         // under which it is claimed
+	permit   *sendPermit
+	session  *session      // under which it is claimed
 	held     *memory.Grant // of its body
 }
 
-func (s *sends) init(cfg Config) {
+func (s *sendScheduler) init(cfg Config) {
 	s.gate = cfg.HostGate
 	s.gate.HoldMin = cmp.Or(s.gate.HoldMin, 5*time.Second)
 	s.gate.HoldMax = cmp.Or(s.gate.HoldMax, 5*time.Minute)
@@ -93,36 +93,36 @@ func (s *sends) init(cfg Config) {
 	s.backlog = map[store.Host]int{}
 }
 
-// take takes a pass for a host; nil if there is none now.
-func (s *sends) take(h store.Host) *pass {
+// take takes a permit for a host; nil if there is none now.
+func (s *sendScheduler) take(h store.Host) *sendPermit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &pass{sends: s, host: h}
+	p := &sendPermit{scheduler: s, host: h}
 	to := s.host(h)
 	if s.enter(p, to) {
 		return p
 	}
-	if to.deserted() || to.places >= to.ahead() || s.places >= maxPlaces {
+	if to.stalled() || to.queued >= to.ahead() || s.queued >= maxQueuedSends {
 		return nil
 	}
-	s.place(to, 1)
+	s.reserve(to, 1)
 	return p
 }
 
-// place gives or takes back places in a line. The caller holds the lock.
-func (s *sends) place(to *host, n int) {
-	to.places += n
-	s.places += n
+// reserve gives or takes back places in a queue. The caller holds the lock.
+func (s *sendScheduler) reserve(to *host, n int) {
+	to.queued += n
+	s.queued += n
 }
 
-// enter gives a pass its slot, if there is one. The caller holds the lock.
-func (s *sends) enter(p *pass, to *host) bool {
+// enter gives a permit its slot, if there is one. The caller holds the lock.
+func (s *sendScheduler) enter(p *sendPermit, to *host) bool {
 	return s.enterBy(p, to, to.gate.Enter)
 }
 
-// enterBy gives a pass the slot that a gate's way in gives, if there is room for it. The
+// enterBy gives a permit the slot that a gate's way in gives, if there is room for it. The
 // caller holds the lock.
-func (s *sends) enterBy(p *pass, to *host, way func() (*limit.Pass, bool)) bool {
+func (s *sendScheduler) enterBy(p *sendPermit, to *host, way func() (*limit.Permit, bool)) bool {
 	unproven := !to.gate.Proven()
 	if !s.room(unproven) || s.taken >= crowded && to.out >= slotsPerHost {
 		return false
@@ -140,14 +140,14 @@ func (s *sends) enterBy(p *pass, to *host, way func() (*limit.Pass, bool)) bool 
 	return true
 }
 
-// takeNow takes a pass for a redelivery that was asked for at that time. If its host is
+// takeNow takes a permit for a redelivery that was asked for at that time. If its host is
 // held it is the probe, at once; but a probe that went out since answers for all that
-// were asked for before it. soon reports whether there may be a pass as soon as one is
+// were asked for before it. soon reports whether there may be a permit as soon as one is
 // given back.
-func (s *sends) takeNow(h store.Host, asked time.Time) (p *pass, soon bool) {
+func (s *sendScheduler) takeNow(h store.Host, asked time.Time) (p *sendPermit, soon bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p = &pass{sends: s, host: h}
+	p = &sendPermit{scheduler: s, host: h}
 	to := s.host(h)
 	_, _, held := to.gate.Held()
 	if held && !asked.After(to.asked) {
@@ -164,7 +164,7 @@ func (s *sends) takeNow(h store.Host, asked time.Time) (p *pass, soon bool) {
 
 // heldHosts are the hosts that are held, those that are longest first: at most as many as
 // the limit says.
-func (s *sends) heldHosts(limit int) []hostHold {
+func (s *sendScheduler) heldHosts(limit int) []hostHold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var holds []hostHold
@@ -186,8 +186,8 @@ type hostHold struct {
 	reason string
 }
 
-// uncount takes a pass out of the 256, once. The caller holds the lock.
-func (s *sends) uncount(p *pass) {
+// uncount takes a permit out of the 256, once. The caller holds the lock.
+func (s *sendScheduler) uncount(p *sendPermit) {
 	if !p.counted {
 		return
 	}
@@ -199,11 +199,11 @@ func (s *sends) uncount(p *pass) {
 }
 
 // room tells whether one more try may be in flight. The caller holds the lock.
-func (s *sends) room(unproven bool) bool {
+func (s *sendScheduler) room(unproven bool) bool {
 	return s.taken < deliverySlots && (!unproven || s.unproven < unprovenSlots)
 }
 
-// ahead is how many may stand in line for the host.
+// ahead is how many may stand in the queue for the host.
 func (h *host) ahead() int {
 	if _, _, held := h.gate.Held(); held || !h.gate.Proven() {
 		return 0
@@ -211,13 +211,13 @@ func (h *host) ahead() int {
 	return min(maxAhead, int(time.Duration(h.slots)*aheadTime/max(h.took, time.Millisecond)))
 }
 
-// takeBorn takes a pass for a delivery that has just been made; nil where those
+// tryNow takes a permit for a delivery that has just been made; nil where those
 // that wait already need all the room there is.
-func (s *sends) takeBorn(h store.Host) *pass {
+func (s *sendScheduler) tryNow(h store.Host) *sendPermit {
 	s.mu.Lock()
 	waiting := s.backlog[h]
 	to := s.host(h)
-	full := waiting > 0 && to.gate.Room()+to.ahead()-to.places <= waiting
+	full := waiting > 0 && to.gate.Room()+to.ahead()-to.queued <= waiting
 	s.mu.Unlock()
 	if full {
 		return nil
@@ -227,26 +227,26 @@ func (s *sends) takeBorn(h store.Host) *pass {
 
 // begin tells whether a claimed delivery can be sent now. If not it stands in
 // line, or is refused, where the host takes nothing any more.
-func (s *sends) begin(w *send) (now, refused bool) {
+func (s *sendScheduler) begin(w *send) (now, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, to := w.pass, s.host(w.pass.host)
+	p, to := w.permit, s.host(w.permit.host)
 	if p.slot != nil {
 		return true, false
 	}
-	if len(to.line) == 0 && s.enter(p, to) {
-		s.place(to, -1)
+	if len(to.queue) == 0 && s.enter(p, to) {
+		s.reserve(to, -1)
 		return true, false
 	}
-	if to.deserted() || to.ahead() == 0 {
-		s.place(to, -1)
+	if to.stalled() || to.ahead() == 0 {
+		s.reserve(to, -1)
 		return false, true
 	}
 	if w.payload != nil && s.kept+len(w.payload.Body) > maxKept {
 		w.payload = nil
 	}
 	s.kept += w.size()
-	to.line = append(to.line, w)
+	to.queue = append(to.queue, w)
 	return false, false
 }
 
@@ -259,10 +259,10 @@ func (w *send) size() int {
 }
 
 // tried gives the host's slot back as soon as the try is over (that it is
-// settled does not concern the host), or hands it to the next in line. Where the
-// host takes nothing now, the line is dissolved. Only the first call counts.
-func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*send) {
-	s := p.sends
+// settled does not concern the host), or hands it to the next in the queue. Where the
+// host takes nothing now, the queue is flushed. Only the first call counts.
+func (p *sendPermit) tried(r limit.Report, took time.Duration) (next, flushed []*send) {
+	s := p.scheduler
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.slot == nil || p.over {
@@ -278,20 +278,20 @@ func (p *pass) tried(r limit.Report, took time.Duration) (next, dissolved []*sen
 	if took > 0 {
 		to.resize(took, r.Verdict == limit.OK, s.taken < crowded)
 	}
-	if len(to.line) > 0 {
+	if len(to.queue) > 0 {
 		s.uncount(p) // its place among the 256 is handed on, too
 	}
-	for len(to.line) > 0 && s.enter(to.line[0].pass, to) {
+	for len(to.queue) > 0 && s.enter(to.queue[0].permit, to) {
 		next = append(next, s.leave(to, 1)...)
 	}
-	if to.deserted() {
-		dissolved = s.leave(to, len(to.line))
+	if to.stalled() {
+		flushed = s.leave(to, len(to.queue))
 	}
-	return next, dissolved
+	return next, flushed
 }
 
-// deserted tells that no try is out which would hand its slot to a line.
-func (h *host) deserted() bool {
+// stalled reports whether no try is out which would hand its slot to a queue.
+func (h *host) stalled() bool {
 	_, _, held := h.gate.Held()
 	return held || h.out == 0
 }
@@ -307,17 +307,17 @@ func (h *host) resize(took time.Duration, ok, mayGrow bool) {
 		h.slots = slotsPerHost
 	case h.took > slowTry:
 		h.slots = max(slotsPerHost, h.slots-1)
-	case mayGrow && h.took < quickTry && len(h.line) > 0:
+	case mayGrow && h.took < quickTry && len(h.queue) > 0:
 		h.slots = min(maxSlotsPerHost, h.slots+1)
 	}
 	h.gate.Resize(h.slots)
 }
 
-// leave takes the first n out of a line. The caller holds the lock.
-func (s *sends) leave(to *host, n int) []*send {
-	left := slices.Clone(to.line[:n])
-	to.line = slices.Delete(to.line, 0, n)
-	s.place(to, -n)
+// leave takes the first n out of a queue. The caller holds the lock.
+func (s *sendScheduler) leave(to *host, n int) []*send {
+	left := slices.Clone(to.queue[:n])
+	to.queue = slices.Delete(to.queue, 0, n)
+	s.reserve(to, -n)
 	for _, w := range left {
 		s.kept -= w.size()
 	}
@@ -325,7 +325,7 @@ func (s *sends) leave(to *host, n int) []*send {
 }
 
 // host gives what is known of a host. The caller holds the lock.
-func (s *sends) host(h store.Host) *host {
+func (s *sendScheduler) host(h store.Host) *host {
 	to := s.hosts[h]
 	if to == nil {
 		to = &host{gate: limit.New(s.gate), slots: slotsPerHost}
@@ -334,13 +334,13 @@ func (s *sends) host(h store.Host) *host {
 	return to
 }
 
-// give ends a pass that has had its try, or none.
-func (p *pass) give() {
-	s := p.sends
+// give ends a permit that has had its try, or none.
+func (p *sendPermit) give() {
+	s := p.scheduler
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.slot == nil {
-		s.place(s.host(p.host), -1)
+		s.reserve(s.host(p.host), -1)
 		return
 	}
 	s.uncount(p)
@@ -348,7 +348,7 @@ func (p *pass) give() {
 
 // next is when a host's gate may open by time alone; zero if not time but a
 // try in flight stops it.
-func (s *sends) next(h store.Host) time.Time {
+func (s *sendScheduler) next(h store.Host) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.host(h).gate
@@ -359,7 +359,7 @@ func (s *sends) next(h store.Host) time.Time {
 }
 
 // order notes which hosts have something due, and gives them round robin.
-func (s *sends) order(due []store.HostWaiting) []store.HostWaiting {
+func (s *sendScheduler) order(due []store.HostWaiting) []store.HostWaiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.backlog)
@@ -382,7 +382,7 @@ const (
 	manyHosts  = 10_000
 )
 
-func (s *sends) tidy() {
+func (s *sendScheduler) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	memory := gateMemory
@@ -390,7 +390,7 @@ func (s *sends) tidy() {
 		memory = 0
 	}
 	for h, to := range s.hosts {
-		if to.places == 0 && to.gate.Idle(memory) {
+		if to.queued == 0 && to.gate.Idle(memory) {
 			delete(s.hosts, h)
 		}
 	}

@@ -205,7 +205,7 @@ func TestASpellOfRefusalsIsToldOnce(t *testing.T) {
 	if got := log.of(t, "reason", "queue"); !slices.Equal(got, []string{"submissions are refused"}) {
 		t.Errorf("got %q", got)
 	}
-	w.node.TellRefusals(time.Now().Add(time.Minute))
+	w.node.RecordRefusals(time.Now().Add(time.Minute))
 	if got := log.of(t, "reason", "queue"); !slices.Equal(got, []string{"submissions are refused", "submissions are refused no longer"}) {
 		t.Errorf("afterwards: got %q", got)
 	}

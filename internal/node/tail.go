@@ -15,36 +15,36 @@ import (
 )
 
 const (
-	// followMin and followMax are the pauses between two looks at a job that another
+	// tailMin and tailMax are the pauses between two looks at a job that another
 	// node runs, where that one can't be asked, or at a store that can't be read.
-	followMin = 25 * time.Millisecond
-	followMax = time.Second
+	tailMin = 25 * time.Millisecond
+	tailMax = time.Second
 	// lostEvents is by how much the number of the event that ends a job is higher than
 	// the last one known, where the events of its last attempt are lost: it must stand
 	// behind them.
 	lostEvents = 1_000_000
 )
 
-// followJob writes the log of a job that no attempt of this process writes, for those
+// tailJob writes the log of a job that no attempt of this process writes, for those
 // who read it: what the store has, and what the node that runs it says.
-func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) hub.Await {
-	for pause := followMin; ; pause = min(2*pause, followMax) {
+func (n *Node) tailJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) hub.Await {
+	for pause := tailMin; ; pause = min(2*pause, tailMax) {
 		moved, leave := n.hub.Watch(job)
 		var awaits hub.Await
 		rests := false
 		err := n.guarded("follow a job", func() (err error) {
-			awaits, rests, err = n.catchUp(ctx, l, project, job)
+			awaits, rests, err = n.tailOnce(ctx, l, project, job)
 			return err
 		}, "job_id", job)
 		if rests || ctx.Err() != nil {
 			leave()
 			return awaits
 		}
-		n.complain(ctx, "follow a job", err)
+		n.logLoopError(ctx, "follow a job", err)
 		timer := time.NewTimer(backoff.Jitter(pause, backoff.Half))
 		select {
 		case <-moved:
-			pause = followMin
+			pause = tailMin
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -53,9 +53,9 @@ func (n *Node) followJob(ctx context.Context, l *hub.Log, project string, job uu
 	}
 }
 
-// catchUp writes what can be known of a job now. rests tells that there will be no more
+// tailOnce writes what can be known of a job now. rests tells that there will be no more
 // before it moves, and awaits what that would be.
-func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid.UUID) (awaits hub.Await, rests bool, err error) {
+func (n *Node) tailOnce(ctx context.Context, l *hub.Log, project string, job uuid.UUID) (awaits hub.Await, rests bool, err error) {
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	switch {
 	case errors.Is(err, store.ErrGone):
@@ -80,7 +80,7 @@ func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid
 		return hub.AwaitEnd, true, nil
 	}
 	if j.Fence > 0 && j.Options.Stream && l.Last() == (ringback.EventID{}) {
-		n.recall(l, &j) // it waits for its next attempt
+		n.loadEarlierEvents(l, &j) // it waits for its next attempt
 	}
 	return hub.AwaitBegin, true, nil
 }
@@ -89,7 +89,7 @@ func (n *Node) catchUp(ctx context.Context, l *hub.Log, project string, job uuid
 func (n *Node) sayEnd(ctx context.Context, l *hub.Log, project string, j *store.Job) error {
 	var last ringback.EventID
 	switch {
-	case l.Whole(): // an attempt of this process has written it: it is there already
+	case l.Completed(): // an attempt of this process has written it: it is there already
 		g := n.memory.reads.Grant()
 		g.Force(l.Size())
 		l.OnForget(g.Release)

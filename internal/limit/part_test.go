@@ -7,7 +7,7 @@ import (
 )
 
 // What follows is for a limit that several processes share: its part changes.
-func TestAShareThatChanges(t *testing.T) {
+func TestAPartThatChanges(t *testing.T) {
 	promise(t, "a gate of no slots lets nobody in, and no clock opens it", func(t *testing.T) {
 		g := New(Config{Slots: 2})
 		out := enter(t, g)

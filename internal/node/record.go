@@ -13,16 +13,16 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// witness remembers what was decided about jobs, so that it can be told and
+// decisions remembers what was decided about jobs, so that it can be told and
 // counted once it is committed: a Decide may run twice, and its last run counts.
-type witness map[uuid.UUID]decision
+type decisions map[uuid.UUID]decision
 
 type decision struct {
 	before  store.Job
 	outcome store.Outcome
 }
 
-func (w witness) of(decide store.Decide) store.Decide {
+func (w decisions) of(decide store.Decide) store.Decide {
 	return func(j store.Job) store.Outcome {
 		o := decide(j)
 		w[j.ID] = decision{j, o}
@@ -30,25 +30,25 @@ func (w witness) of(decide store.Decide) store.Decide {
 	}
 }
 
-// tellMoves tells and counts what has become of jobs: their attempts, their
+// recordMoves logs and counts what has become of jobs: their attempts, their
 // webhooks, their ends.
-func (n *Node) tellMoves(w witness, jobs ...store.Job) {
+func (n *Node) recordMoves(w decisions, jobs ...store.Job) {
 	for _, after := range jobs {
 		if d, ok := w[after.ID]; ok {
-			n.tellMove(d.before, after, d.outcome)
+			n.recordMove(d.before, after, d.outcome)
 		}
 	}
 }
 
-func (n *Node) tellMove(before, after store.Job, o store.Outcome) {
+func (n *Node) recordMove(before, after store.Job, o store.Outcome) {
 	model := n.modelLabel(before.Lane())
 	if o.Attempt != nil {
 		n.metrics.ended(&before, model, o.Attempt, o.At)
-		n.tell("attempt ended", &before, slog.String("outcome", string(o.Attempt.Outcome)),
+		n.record("attempt ended", &before, slog.String("outcome", string(o.Attempt.Outcome)),
 			slog.Int("status_code", o.Attempt.StatusCode), slog.Int64("ms", o.At.Sub(before.StartedAt).Milliseconds()))
 	}
 	if !after.Status.Terminal() {
-		n.tell("job waits for its next attempt", &after, slog.Time("run_at", after.RunAt), slog.Bool("failed", o.Failed))
+		n.record("job waits for its next attempt", &after, slog.Time("run_at", after.RunAt), slog.Bool("failed", o.Failed))
 		return
 	}
 	n.metrics.finished.WithLabelValues(string(after.Status), model).Inc()
@@ -63,29 +63,29 @@ func (n *Node) tellMove(before, after store.Job, o store.Outcome) {
 	if d := after.ErrorDetail; d != nil {
 		attrs = append(attrs, slog.String("code", string(d.Code)))
 	}
-	n.tell("job ended", &after, attrs...)
+	n.record("job ended", &after, attrs...)
 	if d := o.Delivery; d != nil {
-		n.tell("webhook made", &after, slog.Any("delivery_id", d.ID), slog.String("event", string(d.Event)))
+		n.record("webhook made", &after, slog.Any("delivery_id", d.ID), slog.String("event", string(d.Event)))
 	}
 }
 
-// tellAccepted tells and counts a new job.
-func (n *Node) tellAccepted(j *store.Job) {
+// recordAccepted logs and counts a new job.
+func (n *Node) recordAccepted(j *store.Job) {
 	n.metrics.submitted.WithLabelValues(j.Project, n.modelLabel(j.Lane())).Inc()
-	n.tell("job accepted", j, slog.String("status", string(j.Status)))
+	n.record("job accepted", j, slog.String("status", string(j.Status)))
 }
 
-// tellStart tells and counts that an attempt begins.
-func (n *Node) tellStart(j *store.Job, t *ticket) {
+// recordStart logs and counts that an attempt begins.
+func (n *Node) recordStart(j *store.Job, t *callPermit) {
 	if resumed(j) {
-		n.tell("attempt started", j, slog.Bool("resumed", true))
+		n.record("attempt started", j, slog.Bool("resumed", true))
 	} else {
 		waited := max(0, j.StartedAt.Sub(j.RunAt))
 		n.metrics.queueWait.Observe(waited.Seconds())
-		n.tell("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
+		n.record("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
 	}
 	if t.probes() {
-		n.tellProbe("provider", j.Provider, "model", j.Model)
+		n.recordProbe("provider", j.Provider, "model", j.Model)
 	}
 }
 
@@ -95,17 +95,17 @@ func resumed(j *store.Job) bool {
 	return j.StartedAt.After(j.FirstStartedAt) && !j.RunAt.After(j.FirstStartedAt)
 }
 
-// tellFailed tells what broke a call. The cause is for the log alone, since it may
+// recordFailed logs what broke a call. The cause is for the log alone, since it may
 // name addresses.
-func (n *Node) tellFailed(j *store.Job, f *provider.Error) {
+func (n *Node) recordFailed(j *store.Job, f *provider.Error) {
 	if f.Cause != nil && f.Verdict != provider.Stopped {
-		n.tell("attempt failed", j, slog.String("code", string(f.Code)), slog.Any("err", f.Cause))
+		n.record("attempt failed", j, slog.String("code", string(f.Code)), slog.Any("err", f.Cause))
 	}
 }
 
-// tell logs an event in a job's life, which is for those who look for it: at
+// record logs an event in a job's life, which is for those who look for it: at
 // debug. What it says never holds a body, a header or a URL.
-func (n *Node) tell(msg string, j *store.Job, attrs ...slog.Attr) {
+func (n *Node) record(msg string, j *store.Job, attrs ...slog.Attr) {
 	ctx := context.Background()
 	if !n.log.Enabled(ctx, slog.LevelDebug) {
 		return
@@ -126,8 +126,8 @@ func traceID(traceparent string) string {
 	return traceparent[3:35]
 }
 
-// tellTry tells and counts a try of a webhook that is over.
-func (n *Node) tellTry(s *send, res webhook.Result) {
+// recordTry logs and counts a try of a webhook that is over.
+func (n *Node) recordTry(s *send, res webhook.Result) {
 	d := s.delivery
 	n.metrics.try.Observe(res.Took.Seconds())
 	if !n.log.Enabled(context.Background(), slog.LevelDebug) {
@@ -144,8 +144,8 @@ func (n *Node) tellTry(s *send, res webhook.Result) {
 	n.log.Debug("webhook not delivered", append(attrs, "host", d.Host, "error", res.Class, "remote", res.Remote, "err", res.Cause)...)
 }
 
-// tellTried tells and counts what a try has led to, once that is stored.
-func (n *Node) tellTried(before, after store.Delivery, end store.TryEnd) {
+// recordTried logs and counts what a try has led to, once that is stored.
+func (n *Node) recordTried(before, after store.Delivery, end store.TryEnd) {
 	n.metrics.settled(&before, &after, end)
 	switch {
 	case after.Status == ringback.DeliveryDead && !before.Manual:
@@ -155,8 +155,8 @@ func (n *Node) tellTried(before, after store.Delivery, end store.TryEnd) {
 	}
 }
 
-// tellExpired tells and counts a delivery whose time is over.
-func (n *Node) tellExpired(d *store.Delivery) {
+// recordExpired logs and counts a delivery whose time is over.
+func (n *Node) recordExpired(d *store.Delivery) {
 	n.metrics.deliveries.WithLabelValues(tryDead).Inc()
 	n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
 }

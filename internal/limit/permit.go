@@ -44,22 +44,22 @@ type Report struct {
 	Cause  any
 }
 
-// Pass is the right to make one call.
-type Pass struct {
+// Permit is the right to make one call.
+type Permit struct {
 	gate    *Gate
-	stretch uint64 // the gate's when the pass was given; guarded by gate.mu
+	stretch uint64 // the gate's when the permit was given; guarded by gate.mu
 	probe   bool
 	early   time.Time // the end of the hold that EnterNow did not wait for; zero for Enter
 	done    atomic.Bool
 }
 
 // Probe tells whether this call is to find out if a hold is over.
-func (p *Pass) Probe() bool { return p.probe }
+func (p *Permit) Probe() bool { return p.probe }
 
-// Done gives the pass back and says how the call went. It must be called for
-// every pass. Only the first call counts, so that a deferred Done(Report{}) can
+// Done gives the permit back and says how the call went. It must be called for
+// every permit. Only the first call counts, so that a deferred Done(Report{}) can
 // stand guard over all ways out.
-func (p *Pass) Done(r Report) {
+func (p *Permit) Done(r Report) {
 	if p.done.Swap(true) {
 		return
 	}
@@ -75,7 +75,7 @@ func (p *Pass) Done(r Report) {
 	if p.probe && r.Verdict == OK && p.stretch == g.stretch && p.early.Equal(g.hold.until) {
 		g.hold.until = now // what it did not wait for is over; a later time that was named meanwhile stands
 	}
-	g.judge(r, p.stretch == g.stretch, now)
+	g.apply(r, p.stretch == g.stretch, now)
 }
 
 // Accepted says that the other side has taken the call, although its end is
@@ -84,7 +84,7 @@ func (p *Pass) Done(r Report) {
 // those who wait need not. A hold in which something failed waits for the end
 // of the call, since what fails, fails late. For a call that is not the probe
 // it does nothing.
-func (p *Pass) Accepted() {
+func (p *Permit) Accepted() {
 	g := p.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// compareEvery is the time between two comparisons. Where a lease lasts 8 s it is
+	// reconcileEvery is the time between two comparisons. Where a lease lasts 8 s it is
 	// that of five renewals.
-	compareEvery    = 10 * time.Second
-	renewalsCompare = 5
+	reconcileEvery    = 10 * time.Second
+	renewalsReconcile = 5
 )
 
 // errMoved ends the call of a job that is not this node's any more.
 var errMoved = errors.New("the job has moved on")
 
-// compare compares, every ten seconds, what the store says that this node holds with
+// reconcile compares, every ten seconds, what the store says that this node holds with
 // what it holds. In between it only looks whom to cancel, when another node has
 // asked for that.
-func (n *Node) compare(ctx context.Context) error {
-	timer := time.NewTimer(n.comparePause())
+func (n *Node) reconcile(ctx context.Context) error {
+	timer := time.NewTimer(n.reconcilePause())
 	defer timer.Stop()
 	var before comparison
 	for {
@@ -34,74 +34,74 @@ func (n *Node) compare(ctx context.Context) error {
 		case <-n.wakeCancels:
 			n.keepHouse(ctx, "cancel", func() error {
 				held, err := n.store.Held(ctx, n.ID())
-				n.obey(held.Cancelled)
+				n.cancelAttempts(held.Cancelled)
 				return err
 			})
 		case <-timer.C:
 			n.keepHouse(ctx, "compare what is held", func() error {
-				now, err := n.compareOnce(ctx, before)
+				now, err := n.reconcileOnce(ctx, before)
 				if err == nil {
 					before = now
 				}
 				return err
 			})
-			timer.Reset(n.comparePause())
+			timer.Reset(n.reconcilePause())
 		}
 	}
 }
 
-func (n *Node) comparePause() time.Duration {
-	if p := n.life.Load().period(); p > 0 {
-		return renewalsCompare * p
+func (n *Node) reconcilePause() time.Duration {
+	if p := n.session.Load().period(); p > 0 {
+		return renewalsReconcile * p
 	}
-	return compareEvery
+	return reconcileEvery
 }
 
 // comparison is what one comparison found that this process knows nothing of.
 type comparison struct {
-	life             *life
+	session          *session
 	began            time.Time
 	jobs, deliveries map[store.Ref]bool
 }
 
-// compareOnce ends calls of jobs that the store has given to others, and frees
+// reconcileOnce ends calls of jobs that the store has given to others, and frees
 // claims that it has and nobody here knows of, if the comparison before saw them too.
-func (n *Node) compareOnce(ctx context.Context, before comparison) (comparison, error) {
-	now := comparison{life: n.life.Load(), began: time.Now(), jobs: map[store.Ref]bool{}, deliveries: map[store.Ref]bool{}}
-	if !now.life.leased() {
+func (n *Node) reconcileOnce(ctx context.Context, before comparison) (comparison, error) {
+	now := comparison{session: n.session.Load(), began: time.Now(), jobs: map[store.Ref]bool{}, deliveries: map[store.Ref]bool{}}
+	if !now.session.leased() {
 		return before, nil
 	}
-	started := n.running.started(now.life)
-	held, err := n.store.Held(ctx, now.life.id)
+	started := n.inflight.started(now.session)
+	held, err := n.store.Held(ctx, now.session.id)
 	if err != nil {
 		return before, err
 	}
-	n.obey(held.Cancelled)
+	n.cancelAttempts(held.Cancelled)
 	all := map[store.Ref]bool{}
 	for _, ref := range held.Jobs {
 		all[ref] = true
-		now.jobs[ref] = !n.running.has(ref)
+		now.jobs[ref] = !n.inflight.has(ref)
 	}
 	for _, ref := range started {
 		if !all[ref] {
-			n.running.stop(ref, errMoved)
+			n.inflight.stop(ref, errMoved)
 		}
 	}
-	n.running.forget(all)
+	n.inflight.forget(all)
 	for _, ref := range held.Deliveries {
 		now.deliveries[ref] = !n.sending.has(ref)
 	}
-	if before.life != now.life {
+	if before.session != now.session {
 		return now, nil
 	}
-	return now, n.freeUnknown(ctx, now.life, lost(before.jobs, now.jobs, &n.claiming, before.began),
+	return now, n.freeUnknown(ctx, now.session, lost(before.jobs, now.jobs, &n.claiming, before.began),
 		lost(before.deliveries, now.deliveries, &n.claimingDeliveries, before.began))
 }
 
-// obey breaks off the calls of jobs that somebody wants cancelled.
-func (n *Node) obey(cancelled []store.Ref) {
+// cancelAttempts breaks off the calls of jobs that somebody wants cancelled.
+func (n *Node) cancelAttempts(cancelled []store.Ref) {
 	for _, ref := range cancelled {
-		n.running.stop(ref, errCancelled)
+		n.inflight.stop(ref, errCancelled)
 	}
 }
 
@@ -123,25 +123,25 @@ func lost(before, now map[store.Ref]bool, claim *atomic.Pointer[time.Time], sinc
 // is begun here is in hand from before its claim's commit, or from its answer, until
 // its settle has ended. So no byte was sent for these: their attempts are released,
 // not uncertain. (A settle that was given up is in no comparison: the drain frees it.)
-func (n *Node) freeUnknown(ctx context.Context, l *life, jobs, deliveries []store.Ref) error {
+func (n *Node) freeUnknown(ctx context.Context, l *session, jobs, deliveries []store.Ref) error {
 	if len(jobs)+len(deliveries) > 0 {
 		n.log.Warn("claims of which nobody here has heard are freed", "jobs", len(jobs), "webhooks", len(deliveries))
 	}
 	now := n.stamped()
 	if len(jobs) > 0 {
-		seen := witness{}
+		seen := decisions{}
 		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))
 		if err != nil {
 			return fmt.Errorf("free jobs: %w", err)
 		}
-		n.tellMoves(seen, freed...)
-		n.passOn(freed)
+		n.recordMoves(seen, freed...)
+		n.notifyFreed(freed)
 	}
 	if len(deliveries) > 0 {
 		if _, err := n.store.ReleaseDeliveries(ctx, l.id, deliveries, now); err != nil {
 			return fmt.Errorf("free webhooks: %w", err)
 		}
-		poke(n.wakeDeliveries)
+		wake(n.wakeDeliveries)
 	}
 	return nil
 }
