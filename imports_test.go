@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
-	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson"},
+	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson", "internal/strictjson"},
 	"cmd/ringback": {
 		".", "client", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",

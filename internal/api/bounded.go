@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // What follows reads the fields whose size is the caller's choice. Each has a bound,
@@ -19,16 +20,16 @@ const (
 
 // conversation keeps the list of a conversation as it was written; its text is that of the
 // body.
-func conversation(v value, into *json.RawMessage) error {
-	if v.isNull() {
+func conversation(v strictjson.Value, into *json.RawMessage) error {
+	if v.IsNull() {
 		return nil
 	}
-	if v.jsonType() != array {
-		return v.notA(string(array))
+	if v.Type() != strictjson.TypeArray {
+		return v.NotA(string(strictjson.TypeArray))
 	}
-	err := v.eachElement(func(i int, val value) error {
-		if val.jsonType() != object {
-			return within(index(i), val.notA(string(object)))
+	err := v.EachElement(func(i int, val strictjson.Value) error {
+		if val.Type() != strictjson.TypeObject {
+			return strictjson.Within(strictjson.Index(i), val.NotA(string(strictjson.TypeObject)))
 		}
 		return nil
 	})
@@ -37,11 +38,11 @@ func conversation(v value, into *json.RawMessage) error {
 }
 
 // metadata keeps an object as it was written.
-func metadata(v value, into *json.RawMessage) error {
+func metadata(v strictjson.Value, into *json.RawMessage) error {
 	if len(v) > node.MaxMetadata {
-		return &formError{message: fmt.Sprintf("must have at most %d KiB", node.MaxMetadata>>10)}
+		return &strictjson.Error{Message: fmt.Sprintf("must have at most %d KiB", node.MaxMetadata>>10)}
 	}
-	if err := verbatim(v, into, object); err != nil {
+	if err := strictjson.ReadRaw(v, into, strictjson.TypeObject); err != nil {
 		return err
 	}
 	*into = bytes.Clone(*into) // the job has it for longer than the body is there
@@ -49,17 +50,17 @@ func metadata(v value, into *json.RawMessage) error {
 }
 
 // params keeps the values of an object as they were written.
-func params(v value, into *map[string]json.RawMessage) error {
-	if v.isNull() {
+func params(v strictjson.Value, into *map[string]json.RawMessage) error {
+	if v.IsNull() {
 		return nil
 	}
-	if v.jsonType() != object {
-		return v.notA(string(object))
+	if v.Type() != strictjson.TypeObject {
+		return v.NotA(string(strictjson.TypeObject))
 	}
 	fields := map[string]json.RawMessage{}
-	err := v.eachMember(func(name string, val value) error {
+	err := v.EachMember(func(name string, val strictjson.Value) error {
 		if len(fields) == maxParams {
-			return &formError{message: fmt.Sprintf("must have at most %d names", maxParams)}
+			return &strictjson.Error{Message: fmt.Sprintf("must have at most %d names", maxParams)}
 		}
 		fields[name] = json.RawMessage(val)
 		return nil
@@ -69,22 +70,22 @@ func params(v value, into *map[string]json.RawMessage) error {
 }
 
 // texts reads an object of at most so many strings.
-func texts(v value, into *map[string]string, most int) error {
-	if v.isNull() {
+func texts(v strictjson.Value, into *map[string]string, most int) error {
+	if v.IsNull() {
 		return nil
 	}
-	if v.jsonType() != object {
-		return v.notA(string(object))
+	if v.Type() != strictjson.TypeObject {
+		return v.NotA(string(strictjson.TypeObject))
 	}
 	fields := map[string]string{}
-	err := v.eachMember(func(name string, val value) error {
-		if val.jsonType() != str {
-			return within(name, val.notA(string(str)))
+	err := v.EachMember(func(name string, val strictjson.Value) error {
+		if val.Type() != strictjson.TypeString {
+			return strictjson.Within(name, val.NotA(string(strictjson.TypeString)))
 		}
 		if len(fields) == most {
-			return &formError{message: fmt.Sprintf("must have at most %d names", most)}
+			return &strictjson.Error{Message: fmt.Sprintf("must have at most %d names", most)}
 		}
-		fields[name] = val.text()
+		fields[name] = val.Text()
 		return nil
 	})
 	*into = fields
@@ -92,22 +93,22 @@ func texts(v value, into *map[string]string, most int) error {
 }
 
 // list reads an array of at most so many strings, which are called what.
-func list[S ~string](v value, into **[]S, most int, what string) error {
-	if v.isNull() {
+func list[S ~string](v strictjson.Value, into **[]S, most int, what string) error {
+	if v.IsNull() {
 		return nil
 	}
-	if v.jsonType() != array {
-		return v.notA(string(array))
+	if v.Type() != strictjson.TypeArray {
+		return v.NotA(string(strictjson.TypeArray))
 	}
 	elements := []S{}
-	err := v.eachElement(func(i int, val value) error {
-		if val.jsonType() != str {
-			return within(index(i), val.notA(string(str)))
+	err := v.EachElement(func(i int, val strictjson.Value) error {
+		if val.Type() != strictjson.TypeString {
+			return strictjson.Within(strictjson.Index(i), val.NotA(string(strictjson.TypeString)))
 		}
 		if i == most {
-			return &formError{message: fmt.Sprintf("must hold at most %d %s", most, what)}
+			return &strictjson.Error{Message: fmt.Sprintf("must hold at most %d %s", most, what)}
 		}
-		elements = append(elements, S(val.text()))
+		elements = append(elements, S(val.Text()))
 		return nil
 	})
 	*into = &elements
@@ -115,12 +116,12 @@ func list[S ~string](v value, into **[]S, most int, what string) error {
 }
 
 // events reads the kinds of webhooks that are wanted.
-func events(v value, into **[]ringback.EventType) error {
+func events(v strictjson.Value, into **[]ringback.EventType) error {
 	return list(v, into, node.MaxEvents, "kinds of events")
 }
 
 // models reads a list of names; an empty one is not an absent one.
-func models(v value, into *[]string) error {
+func models(v strictjson.Value, into *[]string) error {
 	var names *[]string
 	err := list(v, &names, node.MaxFallbacks, "models")
 	if names != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // GET /api/dead
@@ -53,7 +54,7 @@ func deadPage(q query) (p node.DeadPage, err error) {
 func (s *Server) replayDead(ctx context.Context, _ *call, a *ringback.DeadAction) (reply, error) {
 	patch, err := decodePatch(a.Patch)
 	if err != nil {
-		return reply{}, within("patch", err)
+		return reply{}, strictjson.Within("patch", err)
 	}
 	done, err := s.node.ReplayDead(ctx, project, *a, *patch)
 	return reply{body: done}, err
@@ -68,20 +69,20 @@ func (s *Server) purgeDead(ctx context.Context, _ *call, a *ringback.DeadAction)
 	return reply{body: done}, err
 }
 
-func readDeadAction(a *ringback.DeadAction, name string, v value) error {
+func readDeadAction(a *ringback.DeadAction, name string, v strictjson.Value) error {
 	switch name {
 	case "kind":
-		return text(v, &a.Kind)
+		return strictjson.ReadString(v, &a.Kind)
 	case "model":
-		return text(v, &a.Model)
+		return strictjson.ReadString(v, &a.Model)
 	case "provider":
-		return text(v, &a.Provider)
+		return strictjson.ReadString(v, &a.Provider)
 	case "code":
-		return text(v, &a.Code)
+		return strictjson.ReadString(v, &a.Code)
 	case "metadata":
 		return texts(v, &a.Metadata, maxFilters)
 	case "host":
-		return text(v, &a.Host)
+		return strictjson.ReadString(v, &a.Host)
 	case "created_after":
 		return moment(v, &a.CreatedAfter)
 	case "created_before":
@@ -93,23 +94,23 @@ func readDeadAction(a *ringback.DeadAction, name string, v value) error {
 	case "all":
 		return truth(v, &a.All)
 	case "patch":
-		return verbatim(v, &a.Patch, object)
+		return strictjson.ReadRaw(v, &a.Patch, strictjson.TypeObject)
 	case "limit":
-		return wholeNumber(v, &a.Limit)
+		return strictjson.ReadInt(v, &a.Limit)
 	case "cursor":
-		return text(v, &a.Cursor)
+		return strictjson.ReadString(v, &a.Cursor)
 	default:
-		return errUnknownField
+		return strictjson.ErrUnknownField
 	}
 }
 
 // truth reads true or false.
-func truth(v value, into *bool) error {
-	if v.isNull() {
+func truth(v strictjson.Value, into *bool) error {
+	if v.IsNull() {
 		return nil
 	}
-	if v.jsonType() != boolean {
-		return v.notA("true or false")
+	if v.Type() != strictjson.TypeBoolean {
+		return v.NotA("true or false")
 	}
 	*into = bytes.Equal(v, []byte("true"))
 	return nil

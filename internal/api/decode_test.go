@@ -1,9 +1,11 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -11,11 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 func TestARequestIsReadWhole(t *testing.T) {
 	t.Parallel()
-	got, err := decode([]byte(`{
+	got, err := strictjson.Decode([]byte(`{
 		"prompt": "Hi \u00e9", "messages": [ {"role":"user","content":12345678901234567890} ], "callback_url": "https://example.com/hook",
 		"model": "claude-sonnet-5-5", "max_tokens": 100, "system": "Be brief.", "params": {"temperature": 0.10, "tools": [ ]},
 		"provider": "anthropic", "events": ["job.completed"], "webhook_body": "thin", "metadata": {"b": 1, "a": [1e400]},
@@ -43,8 +46,8 @@ func TestARequestIsReadWhole(t *testing.T) {
 
 func TestEveryFieldIsReadAndMayBeNull(t *testing.T) {
 	t.Parallel()
-	for _, name := range jsonNames(reflect.TypeFor[ringback.Request]()) {
-		got, err := decode([]byte(`{"`+name+`":null}`), readGenerate)
+	for _, name := range strictjson.FieldNames(reflect.TypeFor[ringback.Request]()) {
+		got, err := strictjson.Decode([]byte(`{"`+name+`":null}`), readGenerate)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -52,7 +55,7 @@ func TestEveryFieldIsReadAndMayBeNull(t *testing.T) {
 		if d := cmp.Diff(&ringback.Request{}, got); d != "" {
 			t.Errorf("null as %s is not its absence: %s", name, d)
 		}
-		if _, err := decode([]byte(`{"`+name+`":false}`), readGenerate); err == nil && name != "stream" {
+		if _, err := strictjson.Decode([]byte(`{"`+name+`":false}`), readGenerate); err == nil && name != "stream" {
 			t.Errorf("%s takes a boolean", name)
 		}
 	}
@@ -85,7 +88,7 @@ func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 		`{"params":{"a":[{"b":1,"b":2}]}}`:    {"params.a[0].b", "params.a[0].b is given twice in one object; give it once"},
 		`"prompt"`:                            {"", "the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {"},
 	} {
-		_, err := decode([]byte(body), readGenerate)
+		_, err := strictjson.Decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, want.field, want.message)
 	}
 }
@@ -93,14 +96,14 @@ func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
-		_, err := decode([]byte(body), readGenerate)
+		_, err := strictjson.Decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
 			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, on_disconnect, params, priority, prompt, provider, provider_headers, "+
 			"result_ttl_seconds, retry_uncertain, run_at, stream, stream_to, system, timeout_seconds, webhook_body")
 	}
-	_, err := decode([]byte(`{"reason":"why"}`), readNothing)
+	_, err := strictjson.Decode([]byte(`{"reason":"why"}`), readNothing)
 	checkFormError(t, "cancel", err, "reason", "reason is not a field here; send no body, or {}")
-	_, err = decode([]byte(`{"":1}`), readNothing)
+	_, err = strictjson.Decode([]byte(`{"":1}`), readNothing)
 	checkFormError(t, "cancel", err, `""`, `"" is not a field here; send no body, or {}`)
 }
 
@@ -125,7 +128,7 @@ func errorOf(t *testing.T, err error) ringback.Error {
 	case known != nil:
 		return *known
 	case form != nil:
-		return *form.refusal()
+		return *invalidBody(form)
 	default:
 		t.Errorf("%v is not written for users", err)
 		return ringback.Error{}
@@ -135,11 +138,11 @@ func errorOf(t *testing.T, err error) ringback.Error {
 func TestWhatAJobKeepsDoesNotHoldTheBody(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"prompt":"Hi","metadata":{"a":"b"},"model":"m","callback_headers":{"c":"d"}}`)
-	got, err := decode(body, readGenerate)
+	got, err := strictjson.Decode(body, readGenerate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := decode(slices.Clone(body), readGenerate)
+	want, err := strictjson.Decode(slices.Clone(body), readGenerate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +164,7 @@ func FuzzDecodeGenerate(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		req, err := decode(body, readGenerate)
+		req, err := strictjson.Decode(body, readGenerate)
 		if err != nil {
 			e := errorOf(t, err)
 			if e.Code != ringback.InvalidRequest || e.Message == "" || !utf8.ValidString(e.Field) {
@@ -174,8 +177,44 @@ func FuzzDecodeGenerate(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", body, err)
 		}
-		if _, err := decode(again, readGenerate); err != nil {
+		if _, err := strictjson.Decode(again, readGenerate); err != nil {
 			t.Fatalf("%q was taken, but not as %q: %v", body, again, err)
 		}
 	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for name, prompt := range map[string]string{
+		"1 KiB":          strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1<<10/45),
+		"96 KiB":         strings.Repeat("The quick brown fox jumps over the lazy dog. ", 96<<10/45),
+		"1 MiB":          strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1<<20/45),
+		"1 MiB of lines": strings.Repeat("if err != nil {\n\treturn \"\"\n}\n", 1<<20/30),
+	} {
+		body, err := json.Marshal(map[string]any{
+			"prompt": prompt, "model": "claude-sonnet-5-5", "callback_url": "https://example.com/hook",
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("ours/"+name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := strictjson.Decode(body, readGenerate); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("encoding-json/"+name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var req struct{ Prompt, Model, CallbackURL string }
+				d := json.NewDecoder(bytes.NewReader(body))
+				if err := d.Decode(&req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

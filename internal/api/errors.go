@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // statusOf is the one table from the code of an error to its HTTP status.
@@ -39,7 +40,7 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 	case known != nil:
 		e = *known // a copy: the original may be shared
 	case form != nil:
-		e = *form.refusal()
+		e = *invalidBody(form)
 	case r.Context().Err() != nil && errors.Is(err, context.Cause(r.Context())):
 		// The client has left; nobody reads this.
 	case errors.Is(err, context.DeadlineExceeded):
@@ -58,14 +59,14 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 }
 
 // outsideError finds the error that was written for users, in either shape.
-func outsideError(err error) (*ringback.Error, *formError) {
+func outsideError(err error) (*ringback.Error, *strictjson.Error) {
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code != ringback.Internal {
 		return e, nil
 	}
 	if e := node.Refusal(err); e != nil {
 		return e, nil
 	}
-	form, _ := errors.AsType[*formError](err)
+	form, _ := errors.AsType[*strictjson.Error](err)
 	return nil, form
 }
 
@@ -82,4 +83,9 @@ func errorReply(e *ringback.Error) reply {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
 	return reply{status: status, header: header, body: e}
+}
+
+// invalidBody is the answer to a body that is not as it should be.
+func invalidBody(e *strictjson.Error) *ringback.Error {
+	return ringback.Invalid(e.Path, e.Error())
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // POST /api/generate
@@ -75,52 +76,52 @@ func sameRequest(c *call) []byte {
 	for _, part := range []string{c.method, c.path, c.header.Get(headerCallbackURL)} {
 		fmt.Fprintf(h, "%s\n", part)
 	}
-	writeCanonical(h, c.body)
+	strictjson.WriteCanonical(h, c.body)
 	return h.Sum(nil)
 }
 
-func readGenerate(r *ringback.Request, name string, v value) error {
+func readGenerate(r *ringback.Request, name string, v strictjson.Value) error {
 	switch name {
 	case "prompt":
-		return text(v, &r.Prompt)
+		return strictjson.ReadString(v, &r.Prompt)
 	case "messages":
 		return conversation(v, &r.Messages)
 	case "callback_url":
-		return text(v, &r.CallbackURL)
+		return strictjson.ReadString(v, &r.CallbackURL)
 	case "model":
-		return text(v, &r.Model)
+		return strictjson.ReadString(v, &r.Model)
 	case "max_tokens":
-		return wholeNumber(v, &r.MaxTokens)
+		return strictjson.ReadInt(v, &r.MaxTokens)
 	case "system":
-		return verbatim(v, &r.System, str, array)
+		return strictjson.ReadRaw(v, &r.System, strictjson.TypeString, strictjson.TypeArray)
 	case "params":
 		return params(v, &r.Params)
 	case "provider":
-		return text(v, &r.Provider)
+		return strictjson.ReadString(v, &r.Provider)
 	case "provider_headers":
 		return texts(v, &r.ProviderHeaders, node.MaxProviderHeaders)
 	case "events":
 		return events(v, &r.Events)
 	case "webhook_body":
-		return text(v, &r.WebhookBody)
+		return strictjson.ReadString(v, &r.WebhookBody)
 	case "metadata":
 		return metadata(v, &r.Metadata)
 	case "callback_headers":
 		return texts(v, &r.CallbackHeaders, node.MaxCallbackHeaders)
 	case "timeout_seconds":
-		return wholeNumber(v, &r.TimeoutSeconds)
+		return strictjson.ReadInt(v, &r.TimeoutSeconds)
 	case "max_attempts":
-		return wholeNumber(v, &r.MaxAttempts)
+		return strictjson.ReadInt(v, &r.MaxAttempts)
 	case "max_wait_seconds":
-		return wholeNumber(v, &r.MaxWaitSeconds)
+		return strictjson.ReadInt(v, &r.MaxWaitSeconds)
 	case "result_ttl_seconds":
-		return wholeNumber(v, &r.ResultTTLSeconds)
+		return strictjson.ReadInt(v, &r.ResultTTLSeconds)
 	case "expires_at":
 		return moment(v, &r.ExpiresAt)
 	case "retry_uncertain":
-		return text(v, &r.RetryUncertain)
+		return strictjson.ReadString(v, &r.RetryUncertain)
 	case "priority":
-		return wholeNumber(v, &r.Priority)
+		return strictjson.ReadInt(v, &r.Priority)
 	case "run_at":
 		return moment(v, &r.RunAt)
 	case "fallback_models":
@@ -128,10 +129,10 @@ func readGenerate(r *ringback.Request, name string, v value) error {
 	case "stream":
 		return truth(v, &r.Stream)
 	case "stream_to":
-		return text(v, &r.StreamTo)
+		return strictjson.ReadString(v, &r.StreamTo)
 	case "on_disconnect":
-		return text(v, &r.OnDisconnect)
+		return strictjson.ReadString(v, &r.OnDisconnect)
 	default:
-		return errUnknownField
+		return strictjson.ErrUnknownField
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // A query is what stands behind the question mark: parameters that the route
@@ -50,7 +51,7 @@ func knownParameters(known []string) string {
 }
 
 func invalidParameter(name, message string) error {
-	return within(name, &formError{message: message})
+	return strictjson.Within(name, &strictjson.Error{Message: message})
 }
 
 func (q query) text(name string) string { return url.Values(q).Get(name) }
@@ -75,7 +76,7 @@ func (q query) time(name string) (time.Time, error) {
 	}
 	t, err := parseTime(restorePlus(s))
 	if err != nil {
-		return t, within(name, err)
+		return t, strictjson.Within(name, err)
 	}
 	return t, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // POST /api/jobs/{id}/redeliver
@@ -13,16 +14,16 @@ func (s *Server) redeliver(ctx context.Context, c *call, r *ringback.Redelivery)
 	return reply{status: http.StatusAccepted, body: delivery}, err
 }
 
-func readRedelivery(r *ringback.Redelivery, name string, v value) error {
+func readRedelivery(r *ringback.Redelivery, name string, v strictjson.Value) error {
 	switch name {
 	case "url":
-		if err := text(v, &r.URL); err != nil || r.URL != "" || v.isNull() {
+		if err := strictjson.ReadString(v, &r.URL); err != nil || r.URL != "" || v.IsNull() {
 			return err
 		}
-		return &formError{message: "is empty; leave it out to send the webhook to its own URL"}
+		return &strictjson.Error{Message: "is empty; leave it out to send the webhook to its own URL"}
 	case "webhook_body":
-		return text(v, &r.WebhookBody)
+		return strictjson.ReadString(v, &r.WebhookBody)
 	default:
-		return errUnknownField
+		return strictjson.ErrUnknownField
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // POST /api/jobs/{id}/retry
@@ -25,22 +26,22 @@ func decodePatch(body []byte) (*node.Patch, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return patch, nil
 	}
-	members, err := parseObject(body)
+	members, err := strictjson.ParseObject(body)
 	if err != nil {
 		return nil, err
 	}
-	var rest []member
+	var rest []strictjson.Field
 	for _, m := range members {
-		switch why, elsewhere := notInPatch[m.name]; {
+		switch why, elsewhere := notInPatch[m.Name]; {
 		case elsewhere:
-			return nil, within(m.name, &formError{message: why})
-		case !node.IsSetting(m.name):
+			return nil, strictjson.Within(m.Name, &strictjson.Error{Message: why})
+		case !node.IsSetting(m.Name):
 			rest = append(rest, m)
 		default:
-			if err := readGenerate(&patch.Settings, m.name, m.value); err != nil {
-				return nil, within(m.name, err)
+			if err := readGenerate(&patch.Settings, m.Name, m.Value); err != nil {
+				return nil, strictjson.Within(m.Name, err)
 			}
-			patch.Given = append(patch.Given, m.name)
+			patch.Given = append(patch.Given, m.Name)
 		}
 	}
 	if len(rest) > 0 {
@@ -60,14 +61,14 @@ var notInPatch = map[string]string{
 }
 
 // joinObject makes one JSON object of members.
-func joinObject(members []member) []byte {
+func joinObject(members []strictjson.Field) []byte {
 	object := []byte{'{'}
 	for i, m := range members {
 		if i > 0 {
 			object = append(object, ',')
 		}
-		object = append(appendEscaped(append(object, '"'), []byte(m.name)), '"', ':')
-		object = append(object, m.value...)
+		object = append(strictjson.AppendEscaped(append(object, '"'), []byte(m.Name)), '"', ':')
+		object = append(object, m.Value...)
 	}
 	return append(object, '}')
 }

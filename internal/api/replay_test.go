@@ -24,7 +24,7 @@ func TestAPatchIsReadAsSettingsAndAMergePatchOfTheRest(t *testing.T) {
 	} {
 		_, err := decodePatch([]byte(body))
 		_, form := outsideError(err)
-		if form == nil || form.refusal().Field != field {
+		if form == nil || invalidBody(form).Field != field {
 			t.Errorf("%s: got %v, want a fault of %q", body, err, field)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/openapi"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
 // A route is one line of the API: what it is, and what it needs.
@@ -173,9 +174,9 @@ func (s *Server) routes() []route {
 }
 
 // decoded makes a handler of one that wants its body as a T.
-func decoded[T any](read readField[T], serve func(context.Context, *call, *T) (reply, error)) handler {
+func decoded[T any](read strictjson.ReadField[T], serve func(context.Context, *call, *T) (reply, error)) handler {
 	return func(ctx context.Context, c *call) (reply, error) {
-		body, err := decode(c.body, read)
+		body, err := strictjson.Decode(c.body, read)
 		if err != nil {
 			return reply{}, err
 		}

@@ -12,7 +12,7 @@ const maxNesting = 5000
 
 var errTooDeep = errors.New("the answer is nested too deep")
 
-// maxNames bounds the names in an event, or in an answer that comes as a whole. Objects
+// const bounds the names in an event, or in an answer that comes as a whole. Objects
 // are taken apart and put together again name by name, which costs many times what a
 // short member has in bytes.
 const (

@@ -1,9 +1,16 @@
-// Package strictjson reads and writes JSON without decoding it: values are cut out of
-// their text and joined again byte for byte, so that numbers, unknown fields and the
-// order of keys stay as they were written.
+// Package strictjson reads and writes JSON without encoding/json. It decodes requests
+// strictly, writes the canonical form that idempotency compares, and cuts and joins
+// values byte for byte, so that numbers, unknown fields and the order of keys stay as
+// they were written.
 //
-//	walk.go    objects and arrays taken apart
-//	object.go  objects put together; strings quoted and unquoted
-//	valid.go   whether a text is JSON, or was meant to be
-//	depth.go   how deep it is nested, how many names it has
+//	parse.go      one JSON object, read strictly; names.go finds a name that comes twice
+//	decode.go     a request's fields, by the functions that read each
+//	error.go      what is wrong with a body, and where
+//	value.go      members and elements of a value that has been parsed
+//	canonical.go  the one form of all spellings of an object; canonical_small.go that of
+//	              its small parts; decimal.go that of numbers
+//	walk.go       objects and arrays of a provider taken apart, valid or not
+//	object.go     objects put together, strings quoted; unquote.go reads strings
+//	valid.go      whether a text is JSON, or was meant to be
+//	depth.go      how deep it is nested, how many names it has
 package strictjson

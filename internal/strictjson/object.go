@@ -9,10 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Field is a member of a JSON object: a name and its value as raw JSON.
+// A Field is a member of a JSON object: its name, without escapes, and its value as raw
+// JSON.
 type Field struct {
 	Name  string
-	Value []byte
+	Value Value
 }
 
 // AppendObject appends the JSON object with each of fields set: in its place if
@@ -165,13 +166,6 @@ var controls = func() (escapes [' ']string) {
 	return escapes
 }()
 
-// Unquote reads a JSON string that is known to be valid.
-func Unquote(raw []byte) string {
-	var s string
-	_ = json.Unmarshal(raw, &s)
-	return s
-}
-
 // Absent reports whether an optional value was not given.
 func Absent(value json.RawMessage) bool {
 	value = bytes.TrimSpace(value)
@@ -186,15 +180,6 @@ func FirstByte(value []byte) byte {
 		}
 	}
 	return 0
-}
-
-// Unescape returns the text of a JSON string, given its contents.
-func Unescape(contents []byte) string {
-	if bytes.IndexByte(contents, '\\') < 0 {
-		return string(contents)
-	}
-	quoted := append(make([]byte, 0, len(contents)+len(`""`)), '"')
-	return Unquote(append(append(quoted, contents...), '"'))
 }
 
 // QuotedLen is the length of what AppendQuoted appends for s.

@@ -64,7 +64,7 @@ func String(raw []byte) []byte {
 		return nil
 	}
 	if bytes.IndexByte(raw, '\\') >= 0 {
-		return []byte(gjson.ParseBytes(raw).Str)
+		return []byte(Unescape(Inside(raw)))
 	}
 	return Inside(raw)
 }
@@ -111,13 +111,17 @@ func valueLen(text []byte) int {
 	return n
 }
 
+// StringLen is the length of the string at the front of text, with its quotes. Of one
+// that is cut off, it is the length of text.
 func StringLen(text []byte) int {
-	for i := 1; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for at := 1; at < len(text); at++ {
+		at += plainPrefix(text[at:])
+		switch {
+		case at >= len(text):
+		case text[at] == '"':
+			return at + 1
+		case text[at] == '\\':
+			at++ // an escape; what follows \u is plain
 		}
 	}
 	return len(text)

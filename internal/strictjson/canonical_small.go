@@ -1,4 +1,4 @@
-package api
+package strictjson
 
 import (
 	"bytes"
@@ -120,7 +120,7 @@ func (c *ordered) enter(end byte) bool {
 func (c *ordered) string() {
 	s, _ := c.scanner.string()
 	c.out = append(c.out, '"')
-	for plain, r := range pieces(c.text[s.from:s.to]) {
+	for plain, r := range plainPieces(c.text[s.from:s.to]) {
 		c.out = appendRune(append(c.out, plain...), r)
 	}
 	c.out = append(c.out, '"')
@@ -132,14 +132,14 @@ func appendRune(dst []byte, r rune) []byte {
 	case r == noRune:
 		return dst
 	case r == '"', r == '\\', r < ' ':
-		return appendEscaped(dst, []byte{byte(r)})
+		return AppendEscaped(dst, []byte{byte(r)})
 	default:
 		return utf8.AppendRune(dst, r)
 	}
 }
 
-// appendEscaped escapes what has to be.
-func appendEscaped(dst, text []byte) []byte {
+// AppendEscaped escapes what has to be.
+func AppendEscaped(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	for {
 		n := plainPrefix(text)

@@ -1,38 +1,33 @@
-package api
+package strictjson
 
 import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // The bounds of the form of a body.
 const (
-	maxNesting = 100    // of arrays and objects in each other
-	maxNames   = 10_000 // in one object
+	maxDepth = 100    // of arrays and objects in each other
+	maxNames = 10_000 // in one object
 )
 
 // usualMembers has room for the members of most requests.
 const usualMembers = 8
 
 // A value is the text of one valid JSON value, without space around it.
-type value []byte
+type Value []byte
 
-// A member is a name and its value in an object.
-type member struct {
-	name  string
-	value value
-}
-
-// parseObject reads text as one JSON object, strictly: valid UTF-8, whole
+// ParseObject reads text as one JSON object, strictly: valid UTF-8, whole
 // Unicode characters, no name twice in an object at any depth, nothing behind
 // it. It walks the text once and copies none of it but the names.
 //
 // encoding/json takes three walks for the same, keeps the last of two members
 // of one name, and replaces what is not Unicode without a word.
-func parseObject(text []byte) ([]member, error) {
+func ParseObject(text []byte) ([]Field, error) {
 	if at := invalidUTF8(text); at >= 0 {
 		return nil, syntaxError(text, at, "this byte is not UTF-8")
 	}
@@ -41,9 +36,9 @@ func parseObject(text []byte) ([]member, error) {
 	if s.peek() != '{' {
 		return nil, syntaxError(text, s.at, "a JSON object is wanted, beginning with {")
 	}
-	members := make([]member, 0, usualMembers)
+	members := make([]Field, 0, usualMembers)
 	err := s.object(func(name, val span) error {
-		members = append(members, member{unquote(text[name.from:name.to]), text[val.from:val.to]})
+		members = append(members, Field{Unescape(text[name.from:name.to]), text[val.from:val.to]})
 		return nil
 	})
 	if err != nil {
@@ -134,7 +129,7 @@ func (s *scanner) member() (name, val span, err error) {
 	s.space()
 	val.from = s.at
 	if err := s.value(); err != nil {
-		return name, val, within(unquote(s.text[name.from:name.to]), err)
+		return name, val, Within(Unescape(s.text[name.from:name.to]), err)
 	}
 	val.to = s.at
 	return name, val, nil
@@ -150,7 +145,7 @@ func (s *scanner) array(each func(val span) error) error {
 		from := s.at
 		err := s.value()
 		if err != nil {
-			return within(index(i), err)
+			return Within(Index(i), err)
 		}
 		if each != nil {
 			if err := each(span{from, s.at}); err != nil {
@@ -169,8 +164,8 @@ func (s *scanner) array(each func(val span) error) error {
 // open steps over the bracket that begins an array or object.
 func (s *scanner) open() error {
 	s.depth++
-	if s.depth > maxNesting {
-		return syntaxError(s.text, s.at, fmt.Sprintf("arrays and objects stand more than %d deep in each other", maxNesting))
+	if s.depth > maxDepth {
+		return syntaxError(s.text, s.at, fmt.Sprintf("arrays and objects stand more than %d deep in each other", maxDepth))
 	}
 	s.at++
 	return nil
@@ -252,7 +247,7 @@ func (s *scanner) escape() error {
 		return syntaxError(s.text, s.at, `a backslash begins no escape that JSON knows; write it as \\`)
 	}
 	s.at += len(`\uXXXX`)
-	if !isSurrogate(unit) {
+	if !utf16.IsSurrogate(unit) {
 		return nil
 	}
 	if low, ok := hexUnit(s.text[s.at:]); ok && isPair(unit, low) {

@@ -1,4 +1,4 @@
-package api
+package strictjson
 
 import (
 	"bytes"
@@ -39,10 +39,10 @@ func TestDifferentBodiesStayDifferent(t *testing.T) {
 	}
 }
 
-// appendCanonical appends what writeCanonical writes.
+// appendCanonical appends what WriteCanonical writes.
 func appendCanonical(dst, text []byte) []byte {
 	out := bytes.NewBuffer(dst)
-	writeCanonical(out, text)
+	WriteCanonical(out, text)
 	return out.Bytes()
 }
 
@@ -52,7 +52,7 @@ func TestALargeBodyHasTheCanonicalFormOfASmallOne(t *testing.T) {
 	for range 300 {
 		text := append(append([]byte(`{"z":null,"more":`), randomValue(random, 6)...), `, "a" : "`...)
 		text = append(bytes.Join([][]byte{text, bytes.Repeat([]byte(`\u0041"`[:6]), random.IntN(4000)), []byte(`"}`)}, nil), ' ')
-		if _, err := parseObject(text); err != nil {
+		if _, err := ParseObject(text); err != nil {
 			t.Fatal(err)
 		}
 		small := ordered{scanner: scanner{text: text}, top: 1}

@@ -1,4 +1,4 @@
-package api
+package strictjson
 
 import (
 	"bytes"
@@ -7,20 +7,20 @@ import (
 	"slices"
 )
 
-// writeCanonical writes the one form that all spellings of a JSON object share: no
+// WriteCanonical writes the one form that all spellings of a JSON object share: no
 // space, members sorted by name, no needless escapes, no null at the top, where it is
 // an absence, and one spelling of each number. The text was found valid before.
 //
 // It is what idempotency compares. It takes little memory beside the text, and time
 // that is linear in it: a large object is sorted by where its members are in the text,
 // only a small one by what is written of it.
-func writeCanonical(out io.Writer, text []byte) {
+func WriteCanonical(out io.Writer, text []byte) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return
 	}
 	c := canonical{out: out, text: text}
 	c.measure()
-	at := value(text).skipSpace(0)
+	at := Value(text).skipSpace(0)
 	c.value(at, at+c.sizeOf(at), 1)
 	c.flush()
 }
@@ -53,7 +53,7 @@ func (c *canonical) measure() {
 	for at := 0; at < len(c.text); at++ {
 		switch c.text[at] {
 		case '"':
-			at += sizeOfString(c.text[at:]) - 1
+			at += StringLen(c.text[at:]) - 1
 		case '{', '[':
 			open = append(open, len(c.large))
 			c.large = append(c.large, place{from: int32(at)})
@@ -77,7 +77,7 @@ func (c *canonical) sizeOf(at int) int {
 			return int(c.large[i].to) - at
 		}
 	}
-	return sizeOfValue(c.text[at:])
+	return valueLen(c.text[at:])
 }
 
 // value writes text[from:to]. The null members of objects at the depth top are left
@@ -99,7 +99,7 @@ func (c *canonical) value(from, to, top int) {
 }
 
 func (c *canonical) array(from int) {
-	text := value(c.text)
+	text := Value(c.text)
 	c.buffer = append(c.buffer, '[')
 	for i, at := 0, text.inside(from); text[at] != ']'; i++ {
 		if i > 0 {
@@ -138,9 +138,9 @@ func (c *canonical) object(from, top int) {
 
 // members finds the members of an object; nulls only where they are none of absence.
 func (c *canonical) members(from int, nullIsAbsence bool) (members []found, names []byte) {
-	text := value(c.text)
+	text := Value(c.text)
 	for at := text.inside(from); text[at] != '}'; {
-		end := at + sizeOfString(text[at:])
+		end := at + StringLen(text[at:])
 		begin := text.skipSpace(text.skipSpace(end) + 1) // behind the colon
 		if text[begin] != 'n' || !nullIsAbsence {
 			m := found{name: place{from: int32(len(names))}, value: int32(begin)}
@@ -158,7 +158,7 @@ func (c *canonical) members(from int, nullIsAbsence bool) (members []found, name
 // string writes a string, given what is between its quotes.
 func (c *canonical) string(quoted []byte) {
 	c.buffer = append(c.buffer, '"')
-	for plain, r := range pieces(quoted) {
+	for plain, r := range plainPieces(quoted) {
 		c.write(plain)
 		c.buffer = appendRune(c.buffer, r)
 	}

@@ -1,4 +1,4 @@
-package api
+package strictjson
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func (n *nameSet) open() (first int) { return len(n.names) }
 // add adds a name of the object whose names begin at first.
 func (n *nameSet) add(text []byte, first int, name span) error {
 	if len(n.names)-first == maxNames {
-		return &formError{message: fmt.Sprintf("has an object of more than %d names; an object may have at most %d", maxNames, maxNames)}
+		return &Error{Message: fmt.Sprintf("has an object of more than %d names; an object may have at most %d", maxNames, maxNames)}
 	}
 	if n.names == nil {
 		n.names = make([]hashedName, 0, usualMembers)
@@ -95,5 +95,5 @@ func (n *nameSet) same(text []byte, a, b hashedName) bool {
 }
 
 func twice(text []byte, name hashedName) error {
-	return within(unquote(text[name.from:name.to]), &formError{message: "is given twice in one object; give it once"})
+	return Within(Unescape(text[name.from:name.to]), &Error{Message: "is given twice in one object; give it once"})
 }

@@ -1,4 +1,4 @@
-package api
+package strictjson
 
 import (
 	"bytes"
@@ -13,13 +13,13 @@ import (
 func TestAnObjectComesApartVerbatim(t *testing.T) {
 	t.Parallel()
 	text := "\r\n\t {\"a\" : 1.50e+2 , \"b\\u0062\":[ 1, {\"x\":null} ],\"\":\"\", \"n\": 123456789012345678901234567890,\"s\":\"\\ud83d\\ude00 \\\"\\\\\\/\\b\\f\\n\\r\\t\u2028é\"} "
-	members, err := parseObject([]byte(text))
+	members, err := ParseObject([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
 	for _, m := range members {
-		got[m.name] = string(m.value)
+		got[m.Name] = string(m.Value)
 	}
 	want := map[string]string{
 		"a": "1.50e+2", "bb": `[ 1, {"x":null} ]`, "": `""`, "n": "123456789012345678901234567890",
@@ -28,14 +28,14 @@ func TestAnObjectComesApartVerbatim(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error("members (-want +got):\n" + d)
 	}
-	if got, want := members[len(members)-1].value.text(), "😀 \"\\/\b\f\n\r\t\u2028é"; got != want {
+	if got, want := members[len(members)-1].Value.Text(), "😀 \"\\/\b\f\n\r\t\u2028é"; got != want {
 		t.Errorf("text of s: got %q, want %q", got, want)
 	}
 }
 
 func TestWhatIsNoObjectIsRefusedWithItsPlace(t *testing.T) {
 	t.Parallel()
-	deep := strings.Repeat("[", maxNesting)
+	deep := strings.Repeat("[", maxDepth)
 	for text, want := range map[string]string{
 		``:                         `the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {`,
 		`[]`:                       `the body is not valid JSON at line 1, byte 1: a JSON object is wanted, beginning with {`,
@@ -68,10 +68,10 @@ func TestWhatIsNoObjectIsRefusedWithItsPlace(t *testing.T) {
 		"{}\x00":                   `the body is not valid JSON at line 1, byte 3: something follows the JSON object`,
 		`{"a":1,"\u0061":2}`:       `a is given twice in one object; give it once`,
 		`{"m":[{"x":1},{"x":{"y":1,"z":1,"y":1}}]}`: `m[1].x.y is given twice in one object; give it once`,
-		`{"a":` + deep + strings.Repeat("]", maxNesting) + `}`: `a` + strings.Repeat("[0]", 66) + `[…` +
+		`{"a":` + deep + strings.Repeat("]", maxDepth) + `}`: `a` + strings.Repeat("[0]", 66) + `[…` +
 			` is not valid JSON at line 1, byte 105: arrays and objects stand more than 100 deep in each other`,
 	} {
-		_, err := parseObject([]byte(text))
+		_, err := ParseObject([]byte(text))
 		if err == nil {
 			t.Errorf("%q was taken", text)
 			continue
@@ -84,8 +84,8 @@ func TestWhatIsNoObjectIsRefusedWithItsPlace(t *testing.T) {
 
 func TestNestingUpToTheBoundIsTaken(t *testing.T) {
 	t.Parallel()
-	text := `{"a":` + strings.Repeat("[", maxNesting-1) + strings.Repeat("]", maxNesting-1) + `}`
-	if _, err := parseObject([]byte(text)); err != nil {
+	text := `{"a":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`
+	if _, err := ParseObject([]byte(text)); err != nil {
 		t.Error(err)
 	}
 }
@@ -100,7 +100,7 @@ func FuzzParseObject(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		members, err := parseObject(text)
+		members, err := ParseObject(text)
 		if err != nil {
 			if utf8.Valid(text) && json.Valid(text) && !ours(err) {
 				t.Fatalf("%q is JSON, but: %v", text, err)
@@ -115,13 +115,13 @@ func FuzzParseObject(f *testing.F) {
 			t.Fatalf("%q: %d members, want %d", text, len(members), len(want))
 		}
 		for _, m := range members {
-			if !bytes.Equal(m.value, want[m.name]) {
-				t.Fatalf("%q: member %q is %q, want %q", text, m.name, m.value, want[m.name])
+			if !bytes.Equal(m.Value, want[m.Name]) {
+				t.Fatalf("%q: member %q is %q, want %q", text, m.Name, m.Value, want[m.Name])
 			}
-			if m.value.jsonType() == str {
+			if m.Value.Type() == TypeString {
 				var s string
-				if err := json.Unmarshal(m.value, &s); err != nil || s != m.value.text() {
-					t.Fatalf("%q: text %q, want %q", text, m.value.text(), s)
+				if err := json.Unmarshal(m.Value, &s); err != nil || s != m.Value.Text() {
+					t.Fatalf("%q: text %q, want %q", text, m.Value.Text(), s)
 				}
 			}
 		}
@@ -129,7 +129,7 @@ func FuzzParseObject(f *testing.F) {
 	})
 }
 
-// ours says whether encoding/json takes what we refuse.
+// ours reports whether encoding/json takes what we refuse.
 func ours(err error) bool {
 	for _, reason := range []string{
 		"twice in one object", "deep in each other", "half of a character", "a JSON object is wanted",
@@ -143,38 +143,3 @@ func ours(err error) bool {
 
 // BenchmarkDecode is how the body of a request is read: a question, a page, a book,
 // a program. encoding/json, which is less strict, stands beside it as the measure.
-func BenchmarkDecode(b *testing.B) {
-	for name, prompt := range map[string]string{
-		"1 KiB":          strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1<<10/45),
-		"96 KiB":         strings.Repeat("The quick brown fox jumps over the lazy dog. ", 96<<10/45),
-		"1 MiB":          strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1<<20/45),
-		"1 MiB of lines": strings.Repeat("if err != nil {\n\treturn \"\"\n}\n", 1<<20/30),
-	} {
-		body, err := json.Marshal(map[string]any{
-			"prompt": prompt, "model": "claude-sonnet-5-5", "callback_url": "https://example.com/hook",
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Run("ours/"+name, func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := decode(body, readGenerate); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run("encoding-json/"+name, func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			b.ReportAllocs()
-			for b.Loop() {
-				var req struct{ Prompt, Model, CallbackURL string }
-				d := json.NewDecoder(bytes.NewReader(body))
-				if err := d.Decode(&req); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}

@@ -1,0 +1,54 @@
+package strictjson
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// An Error is a body that is not as it should be. Its path grows outwards
+// while it is returned, so that a valid body pays nothing for it.
+type Error struct {
+	Path    string // "" where the body as a whole is at fault
+	Message string // follows the path in the sentence
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return "the body " + e.Message
+	}
+	return e.Path + " " + e.Message
+}
+
+// maxPath bounds how much of a stranger's names comes back in an error.
+const maxPath = 200
+
+// Within names the place that err is about, seen from one level further out.
+func Within(name string, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	path := cmp.Or(name, `""`)
+	if e.Path != "" && !strings.HasPrefix(e.Path, "[") {
+		path += "."
+	}
+	path += e.Path
+	if len(path) > maxPath {
+		path = strings.ToValidUTF8(path[:maxPath], "") + "…"
+	}
+	return &Error{path, e.Message}
+}
+
+func Index(i int) string { return "[" + strconv.Itoa(i) + "]" }
+
+// syntaxError says what is wrong with text at a byte, and where that is.
+func syntaxError(text []byte, at int, what string) error {
+	before := text[:at]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := at - bytes.LastIndexByte(before, '\n')
+	return &Error{Message: fmt.Sprintf("is not valid JSON at line %d, byte %d: %s", line, column, what)}
+}
