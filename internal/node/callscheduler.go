@@ -270,7 +270,7 @@ func (s *callScheduler) gateRoom(l store.Lane) int {
 	return min(key.Room(), s.modelGate(l).Room())
 }
 
-// give gives the permit back. Passes that nobody has reported on say nothing.
+// give gives the permit back. Permits that nobody has reported on say nothing.
 func (t *callPermit) give() {
 	t.report(limit.Report{}, limit.Report{})
 	s := t.scheduler

@@ -58,7 +58,7 @@ func (n *Node) drain() error {
 }
 
 // Stop makes the node unready and closes its doors, without waiting: nothing
-// new is admitted, claimed or born claimed. Run's context should be ended next.
+// new is admitted, claimed or claimed on insert. Run's context should be ended next.
 func (n *Node) Stop() {
 	n.admission.Lock()
 	defer n.admission.Unlock()

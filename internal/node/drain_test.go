@@ -159,7 +159,7 @@ func TestADrainFreesWhatDoesNotEnd(t *testing.T) {
 	})
 	sent := w.ask("sim/silent-3", "sent")
 	w.call(func(c simulate.Call) bool { return c.Words >= 3 })
-	release := w.node.FillAnswers() // so that the next one is not born
+	release := w.node.FillAnswers() // so that the next one is not claimed on insert
 	unsent := w.ask("sim/echo", "unsent")
 	release()
 	<-blocked.reached // it is claimed, and its request is not read yet

@@ -96,7 +96,7 @@ func TestWhatWasClaimedUnderAFormerIDIsNotBegun(t *testing.T) {
 		toA.claimed = make(chan struct{})
 	})})
 	former := a.node.ID()
-	release := a.node.FillAnswers() // so that it is not born
+	release := a.node.FillAnswers() // so that it is not claimed on insert
 	j := a.ask("sim/echo", "claimed too early")
 	release()
 	<-toA.claimed
@@ -124,7 +124,7 @@ func TestWhatWasClaimedUnderALeaseThatRanOutIsNotBegun(t *testing.T) {
 	w := start(t, setup{node: newCluster().joining(&way, func(*node.Config) {
 		way.claimed = make(chan struct{})
 	})})
-	release := w.node.FillAnswers() // so that it is not born
+	release := w.node.FillAnswers() // so that it is not claimed on insert
 	j := w.ask("sim/echo", "claimed too early")
 	release()
 	<-way.claimed
@@ -216,7 +216,7 @@ func TestAJobThatCannotBeBornClaimedWaits(t *testing.T) {
 	w.wantOutcomes(j.ID, answered)
 }
 
-// The answer is there when the lease is lost; its webhook can't be born in flight.
+// The answer is there when the lease is lost; its webhook can't be claimed on insert.
 func TestAnAnswerIsKeptWhoseWebhookCannotBeBornClaimed(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})

@@ -1,6 +1,6 @@
 // Package node is the heart: a job's life, from the door to the receiver.
 //
-//	submit.go    validates a request and stores it: queued, or born claimed
+//	submit.go    validates a request and stores it: queued, or claimed on insert
 //	route.go     which provider answers which model
 //	dispatch.go  gives free slots to waiting jobs, fairly among lanes
 //	generate.go  one attempt: calls the provider and settles what became of it
@@ -16,19 +16,19 @@
 //	hold.go      keeps holds over a restart, and shares them with other nodes
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
-//	member.go    joins the nodes of the store, renews the lease (life.go), is swept
+//	member.go    joins the nodes of the store, renews the lease (session.go), is swept
 //	sweep.go     frees what nodes that died have left
-//	compare.go   compares what the store says that this node holds with what it holds
-//	share.go     this node's part of the limits of providers
+//	reconcile.go  compares what the store says that this node holds with what it holds
+//	part.go      this node's part of the limits of providers
 //	signal.go    hears what other nodes have moved
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
-//	slots.go     who may call a provider now; memory.go: who may use memory;
+//	callscheduler.go  who may call a provider now; memory.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
 //	clock.go     the one clock of all nodes; roles.go: what this one does
 //	panic.go     ends what panicked, and nothing else; shortage.go: calls that this
 //	machine could not begin
-//	tell.go      the log of all this, with tell_holds.go, outage.go and lines.go;
+//	record.go    the log of all this, with record_holds.go, outage.go and nodehandler.go;
 //	metrics.go counts it, trace.go traces it
 //
 // A node knows policy: how many, how often, how long. It does not know SQL
@@ -209,7 +209,7 @@ type Node struct {
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
 	admission sync.RWMutex
-	recovered atomic.Bool // the start is over: jobs may be born claimed
+	recovered atomic.Bool // the start is over: jobs may be claimed on insert
 	draining  atomic.Bool
 	diskLow   atomic.Bool  // free space is below the reserve
 	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space

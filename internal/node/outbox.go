@@ -15,7 +15,7 @@ import (
 )
 
 // completed ends a job with its answer, and makes its webhook. Where the
-// receiver's host has a free slot the delivery is born in flight, and comes
+// receiver's host has a free slot the delivery is claimed on insert, and comes
 // back to be sent once the end is stored.
 func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.Outcome, *send) {
 	o := store.Outcome{

@@ -15,7 +15,7 @@ func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
-	release := w.node.FillAnswers() // so that it is not born
+	release := w.node.FillAnswers() // so that it is not claimed on insert
 	j := w.ask("sim/echo", "claimed unheard")
 	way.lose.Store(1)
 	release()
@@ -31,7 +31,7 @@ func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
-	release := w.node.FillAnswers() // so that it is not born
+	release := w.node.FillAnswers() // so that it is not claimed on insert
 	id := w.submit(streamed("sim/echo")).ID
 	way.lose.Store(1)
 	release()

@@ -80,7 +80,7 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 	for _, id := range ids {
 		stored, _, err := w.store.JobDeliveries(t.Context(), "default", uuid.MustParse(id))
 		must(t, err)
-		if fence := stored[0].Fence; fence > 2 { // born claimed, and settled
+		if fence := stored[0].Fence; fence > 2 { // claimed on insert, and settled
 			t.Errorf("fence %d, want 2: the line was dissolved, though its host took everything", fence)
 		}
 	}
