@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/earlyanswer":       {},
 	"internal/conns":             {},
 	"internal/hub":               {"."},
+	"internal/clock":             {},
 	"internal/memory":            {},
 	"internal/longjson":          {},
 	"internal/backoff":           {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/node": {
 		".", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff",
+		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},

@@ -49,7 +49,7 @@ func (n *Node) takeAsked(ctx context.Context, now time.Time, permits map[store.H
 	n.asked.looked = time.Now()
 	again = now.Add(askedEvery)
 	for _, r := range due {
-		p, soon := n.deliveries.takeNow(r.Host, n.local(r.At))
+		p, soon := n.deliveries.takeNow(r.Host, n.clock.Local(r.At))
 		if p != nil {
 			permits[r.Host] = append(permits[r.Host], p)
 			taken = append(taken, r)

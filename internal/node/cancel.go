@@ -17,7 +17,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) 
 	if err != nil {
 		return nil, err
 	}
-	now := n.stamped()
+	now := n.clock.Stamped()
 	seen := decisions{}
 	j, err := n.store.Cancel(ctx, project, job, seen.of(n.careful(func(j store.Job) store.Outcome {
 		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)

@@ -117,7 +117,7 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 	if a.Kind == ringback.DeadDelivery {
 		defer n.askNow()
 		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.stamped()})
+			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.clock.Stamped()})
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
@@ -135,7 +135,7 @@ func (n *Node) PurgeDead(ctx context.Context, project string, a ringback.DeadAct
 		})
 	}
 	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		return n.store.Erase(ctx, project, id, n.stamped())
+		return n.store.Erase(ctx, project, id, n.clock.Stamped())
 	})
 }
 

@@ -49,7 +49,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 			}
 			p := n.deliveries.take(h.Host)
 			if p == nil {
-				if at := n.shared(n.deliveries.next(h.Host)); at.After(now) {
+				if at := n.clock.Shared(n.deliveries.next(h.Host)); at.After(now) {
 					next = earlier(next, at)
 				}
 				return true
@@ -197,7 +197,7 @@ func (n *Node) sendNext(next, flushed []*send) {
 
 // unbegun gives a delivery back of which no try was made.
 func (n *Node) unbegun(d store.Delivery) store.TryEnd {
-	now := n.stamped()
+	now := n.clock.Stamped()
 	again := d.NextAt // it keeps its turn
 	if d.Manual {
 		again = now
@@ -238,7 +238,7 @@ func (n *Node) deliver(s *send) {
 	}
 	traced := n.traceDelivery(&d, s.payload, headers)
 	res := n.cfg.Sender.Send(s.session.calls, webhook.Message{
-		At: n.now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
+		At: n.clock.Now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
 	})
 	traced(res)
 	if res.Verdict == webhook.Interrupted {
@@ -259,7 +259,7 @@ func (n *Node) deliver(s *send) {
 // broken says what a try leads to that made us panic: it counts, so that the delivery does
 // not come back for ever.
 func (n *Node) broken(s *send) store.TryEnd {
-	return n.concluded(s, webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassInternal, Started: n.now()})
+	return n.concluded(s, webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassInternal, Started: n.clock.Now()})
 }
 
 // payload reads what a delivery sends, in the form that is wanted. A large body takes
@@ -285,7 +285,7 @@ const reducing = 3
 func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {
 	d := s.delivery
 	end := store.TryEnd{
-		At: n.stamped(),
+		At: n.clock.Stamped(),
 		Try: ringback.Try{
 			At: ringback.Time{Time: res.Started}, StatusCode: res.StatusCode, DurationMS: res.Took.Milliseconds(),
 			Error: string(res.Class), Response: res.Response,
@@ -323,7 +323,7 @@ func (n *Node) concluded(s *send, res webhook.Result) store.TryEnd {
 // come back; anything else may.
 func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
 	if errors.Is(err, store.ErrGone) {
-		return store.TryEnd{At: n.stamped(), Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
+		return store.TryEnd{At: n.clock.Stamped(), Status: ringback.DeliveryDead, Reason: ringback.DeadErased}
 	}
 	return n.postponed(d)
 }

@@ -47,7 +47,7 @@ func (n *Node) deliveryQuery(project string, q DeliveryQuery) (store.DeliveryQue
 		CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore, Limit: q.Limit + 1,
 	}
 	if q.OlderThan > 0 {
-		if before := n.now().Add(-q.OlderThan); query.CreatedBefore.IsZero() || before.Before(query.CreatedBefore) {
+		if before := n.clock.Now().Add(-q.OlderThan); query.CreatedBefore.IsZero() || before.Before(query.CreatedBefore) {
 			query.CreatedBefore = before
 		}
 	}

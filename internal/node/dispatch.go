@@ -35,7 +35,7 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 		case <-wake:
 		case <-timer.C:
 		}
-		began, now := time.Now(), n.now()
+		began, now := time.Now(), n.clock.Now()
 		var next time.Time
 		err := n.guarded(step, func() (err error) {
 			next, err = work(ctx, now)
@@ -50,7 +50,7 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 		case n.unclaimed(ctx, step, err):
 			pause = backoff.Jitter(idleLook, backoff.Half)
 		case !next.IsZero():
-			pause = min(pause, max(time.Millisecond, next.Sub(n.now())))
+			pause = min(pause, max(time.Millisecond, next.Sub(n.clock.Now())))
 		}
 		timer.Reset(pause)
 	}
@@ -125,7 +125,7 @@ func (n *Node) plan(w store.DueJobs, l *session, now time.Time) (p plan, next ti
 			}
 			t := n.jobs.takeWaiting(l.Lane)
 			if t == nil {
-				if at := n.shared(n.jobs.next(l.Lane)); at.After(now) {
+				if at := n.clock.Shared(n.jobs.next(l.Lane)); at.After(now) {
 					next = earlier(next, at)
 				}
 				return true

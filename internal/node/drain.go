@@ -96,7 +96,7 @@ func (n *Node) freeHeld(ctx context.Context, l *session) (jobs, webhooks int, er
 	if err != nil {
 		return 0, 0, fmt.Errorf("list what is held: %w", err)
 	}
-	now := n.stamped()
+	now := n.clock.Stamped()
 	seen := decisions{}
 	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
 		res, ok := n.inflight.stopped[j.Ref()]

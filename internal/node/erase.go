@@ -16,7 +16,7 @@ func (n *Node) Erase(ctx context.Context, project, id string) error {
 	if err != nil {
 		return err
 	}
-	err = n.store.Erase(ctx, project, job, n.stamped())
+	err = n.store.Erase(ctx, project, job, n.clock.Stamped())
 	if errors.Is(err, store.ErrLive) {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has not ended; cancel it first", id)}
 	}

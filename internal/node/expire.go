@@ -24,7 +24,7 @@ func (n *Node) expire(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			now := n.stamped()
+			now := n.clock.Stamped()
 			n.checkDisk()
 			n.recordRefusals(time.Now())
 			n.recordShortages(time.Now())

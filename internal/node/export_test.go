@@ -120,7 +120,7 @@ func (n *Node) ForgetHowLongTriesTook() {
 func (n *Node) Alive() int { return n.session.Load().alive() }
 
 // Now is the time on the one clock.
-func (n *Node) Now() time.Time { return n.now() }
+func (n *Node) Now() time.Time { return n.clock.Now() }
 
 // Leased tells whether the node may claim anything.
 func (n *Node) Leased() bool { return n.leased() }

@@ -59,7 +59,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	defer pushed.leave()
 	res = n.call(j, request, t, f)
 	pushed.quiet()
-	res.endedAt = n.now() // before the gates hear of it: the next probe begins after this
+	res.endedAt = n.clock.Now() // before the gates hear of it: the next probe begins after this
 	defer n.memory.settleAlone(t.held.Taken())()
 	res.partial, res.events = packPartial(res), f.packed()
 	n.report(j, &res, t)
@@ -98,7 +98,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	answer, err := client.Generate(limited, provider.Request{
 		Body:  request,
 		Model: j.Model,
-		Now:   n.now,
+		Now:   n.clock.Now,
 		Grow:  func(ctx context.Context, bytes int) error { return t.held.Grow(ctx, int64(bytes)) },
 		Sent:  func() { sent.Store(true) },
 		Delta: f.delta(),
@@ -119,7 +119,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 		t.trace.called(answer, nil, first)
 		return result{answer: answer, sent: true}
 	}
-	res = result{sent: sent.Load(), firstTokenAt: n.shared(first)}
+	res = result{sent: sent.Load(), firstTokenAt: n.clock.Shared(first)}
 	if !errors.As(err, &res.failed) {
 		res.failed = internalError(err)
 	}
@@ -246,7 +246,7 @@ func (n *Node) report(j *store.Job, res *result, t *callPermit) {
 	}
 	t.report(model, key)
 	n.recordHolds(j.Lane())
-	res.heldUntil = n.shared(n.comesAgain(j, refusal))
+	res.heldUntil = n.clock.Shared(n.comesAgain(j, refusal))
 	n.recordKeyRefusal(j, f, refusal)
 	if freed || t.probes() || mayHold(model) || mayHold(key) {
 		wake(n.wakeHolds)

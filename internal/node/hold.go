@@ -44,7 +44,7 @@ type Hold struct {
 func (n *Node) Holds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.jobs.holds() {
-		shown := Hold{Provider: h.Provider, Model: h.Model, Reason: h.Reason, Until: n.shared(h.Until).UTC().Truncate(time.Millisecond)}
+		shown := Hold{Provider: h.Provider, Model: h.Model, Reason: h.Reason, Until: n.clock.Shared(h.Until).UTC().Truncate(time.Millisecond)}
 		if c, known := unpackCause(h.Cause); known {
 			shown.HeldBy = c.show(c.Project)
 		}
@@ -52,7 +52,7 @@ func (n *Node) Holds() []Hold {
 	}
 	for _, d := range n.jobs.doubted() {
 		holds = append(holds, Hold{
-			Provider: d.provider, Reason: reasonKey, Until: n.shared(d.until).UTC().Truncate(time.Millisecond),
+			Provider: d.provider, Reason: reasonKey, Until: n.clock.Shared(d.until).UTC().Truncate(time.Millisecond),
 			JobOnly: true, HeldBy: d.cause.show(d.cause.Project),
 		})
 	}
@@ -66,7 +66,7 @@ const shownHosts = 100
 func (n *Node) HostHolds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.deliveries.heldHosts(shownHosts) {
-		holds = append(holds, Hold{Host: h.host.Host, Reason: h.reason, Until: n.shared(h.until).UTC().Truncate(time.Millisecond)})
+		holds = append(holds, Hold{Host: h.host.Host, Reason: h.reason, Until: n.clock.Shared(h.until).UTC().Truncate(time.Millisecond)})
 	}
 	return holds
 }
@@ -90,7 +90,7 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 		}
 		n.storedHolds[h.Target] = h
 		if h.Key != "" {
-			h.Until = n.now()
+			h.Until = n.clock.Now()
 		}
 		n.takeHold(h)
 	}
@@ -101,7 +101,7 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 // something.
 func (n *Node) hasten(ctx context.Context) error {
 	for {
-		now := n.stamped()
+		now := n.clock.Stamped()
 		jobs, err := n.store.Hasten(ctx, now, releaseBatch, func(store.Job) store.Outcome {
 			return waitUntil(store.Outcome{At: now}, now)
 		})
@@ -114,7 +114,7 @@ func (n *Node) hasten(ctx context.Context) error {
 // takeHold begins a hold that the store has, or lengthens the one that stands.
 func (n *Node) takeHold(h store.Hold) {
 	until := h.Until
-	h.Until = n.local(until)
+	h.Until = n.clock.Local(until)
 	if n.jobs.hold(h) {
 		n.log.Info("hold taken over", "provider", h.Provider, "model", h.Model, "reason", h.Reason, "until", until)
 	}
@@ -155,7 +155,7 @@ func (n *Node) learnHolds(ctx context.Context) error {
 	there := map[store.Target]bool{}
 	for _, h := range stored {
 		if n.keyOf(h.Target) != h.Key || !n.jobs.knows(h.Provider) {
-			if n.now().Sub(h.Until) > foreignHoldFor {
+			if n.clock.Now().Sub(h.Until) > foreignHoldFor {
 				if err := n.store.DropHold(ctx, h.Target); err != nil {
 					return err
 				}
@@ -173,7 +173,7 @@ func (n *Node) learnHolds(ctx context.Context) error {
 			continue
 		}
 		delete(n.storedHolds, t)
-		if n.jobs.free(t, n.local(old.Until.Add(holdDrift))) {
+		if n.jobs.free(t, n.clock.Local(old.Until.Add(holdDrift))) {
 			n.log.Info("hold is over: another node has found out", "provider", t.Provider, "model", t.Model)
 			wake(n.wakeJobs)
 		}
@@ -193,11 +193,11 @@ func (n *Node) keyOf(t store.Target) string {
 // keepHolds stores what holds have begun or changed, as far as they last so long,
 // and forgets those that are over.
 func (n *Node) keepHolds(ctx context.Context, from time.Duration) error {
-	now := n.now()
+	now := n.clock.Now()
 	standing, changes := map[store.Target]bool{}, 0
 	for _, h := range n.jobs.holds() {
 		standing[h.Target] = true
-		h.Key, h.Until = n.keyOf(h.Target), n.shared(h.Until).Truncate(time.Millisecond)
+		h.Key, h.Until = n.keyOf(h.Target), n.clock.Shared(h.Until).Truncate(time.Millisecond)
 		old, known := n.storedHolds[h.Target]
 		if known && old.Key == h.Key && h.Until.Sub(old.Until) < holdDrift {
 			continue // no longer than what is stored: nodes must not outdo each other for ever

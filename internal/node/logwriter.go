@@ -32,7 +32,7 @@ func (n *Node) openLog(j *store.Job) *logWriter {
 	f := &logWriter{log: log, attempt: j.Fence, done: done}
 	if j.Fence > 1 {
 		n.loadEarlierEvents(log, j)
-		f.retries(j.Fence, n.stamped())
+		f.retries(j.Fence, n.clock.Stamped())
 	}
 	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
 	return f

@@ -12,7 +12,7 @@ import (
 
 // newLife makes an id that has not joined yet.
 func (n *Node) newSession() (*session, error) {
-	id, err := n.newID()
+	id, err := n.clock.NewID()
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (n *Node) renewalDue(ctx context.Context) bool {
 // renewed takes over what a renewal brings: the lease, the time, and who else lives.
 func (n *Node) renewed(l *session, asked time.Time, lease store.Lease) {
 	back := !l.leased()
-	n.learn(asked, time.Now(), lease.Now)
+	n.clock.Learn(asked, time.Now(), lease.Now)
 	l.renewed(asked, lease)
 	n.reached()
 	if n.session.Swap(l) != l {

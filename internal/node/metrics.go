@@ -230,12 +230,12 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	if queued, err := g.n.store.Queued(ctx); err == nil {
 		give(g.jobs, float64(queued), string(ringback.Queued))
 	}
-	if oldest, err := g.n.oldest(ctx, g.n.now()); err == nil {
+	if oldest, err := g.n.oldest(ctx, g.n.clock.Now()); err == nil {
 		give(g.oldest, oldest.Seconds())
 	}
 	if p, err := g.n.store.PendingDeliveries(ctx); err == nil {
 		give(g.pending, float64(p.Count))
-		give(g.pendingAge, age(p.Oldest, g.n.now()).Seconds())
+		give(g.pendingAge, age(p.Oldest, g.n.clock.Now()).Seconds())
 	}
 	if dead, err := g.n.store.DeadLetters(ctx); err == nil {
 		give(g.deadLetters, float64(dead.Jobs), "job")

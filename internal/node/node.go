@@ -25,7 +25,7 @@
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
 //	callscheduler.go  who may call a provider now; memory.go: who may use memory;
 //	disk.go: whether anything may be accepted; refuse.go: what is said if not
-//	clock.go     the one clock of all nodes; roles.go: what this one does
+//	roles.go     what this node does
 //	panic.go     ends what panicked, and nothing else; shortage.go: calls that this
 //	machine could not begin
 //	record.go    the log of all this, with record_holds.go, outage.go and nodehandler.go;
@@ -82,6 +82,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
@@ -172,9 +173,8 @@ const (
 
 // Node runs jobs. Make one with [New], then [Node.Run] it.
 type Node struct {
-	clock
-
 	cfg         Config
+	clock       *clock.Clock
 	log         *slog.Logger // each line names the node
 	nodeHandler *nodeHandler
 	store       store.Store
@@ -266,6 +266,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg:            cfg,
+		clock:          new(clock.Clock),
 		store:          cfg.Store,
 		memory:         newBudgets(cfg.Memory),
 		schedule:       cfg.Schedule,

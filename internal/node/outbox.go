@@ -25,7 +25,7 @@ func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.
 		AnswerModel: a.Model,
 		Usage:       a.Usage,
 		Attempt: &ringback.Attempt{
-			Outcome: ringback.AttemptAnswered, FirstTokenAt: ringback.Time{Time: n.shared(a.FirstTokenAt)},
+			Outcome: ringback.AttemptAnswered, FirstTokenAt: ringback.Time{Time: n.clock.Shared(a.FirstTokenAt)},
 			Usage: a.Usage, ProviderRequestID: a.RequestID,
 		},
 	}

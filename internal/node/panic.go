@@ -45,7 +45,7 @@ func (n *Node) careful(decide store.Decide) store.Decide {
 		defer func() {
 			if v := recover(); v != nil {
 				_ = n.panicked("decide about a job", v, "job_id", j.ID, "attempt", j.Fence)
-				o = n.quarantined(j, n.stamped())
+				o = n.quarantined(j, n.clock.Stamped())
 			}
 		}()
 		return decide(j)

@@ -27,7 +27,7 @@ func (n *Node) prune(ctx context.Context) error {
 		case <-timer.C:
 			touched := 0
 			n.keepHouse(ctx, "delete content", func() (err error) {
-				touched, err = n.store.Prune(ctx, n.now(), pruneBatch)
+				touched, err = n.store.Prune(ctx, n.clock.Now(), pruneBatch)
 				return err
 			})
 			pause := backoff.Jitter(pruneEvery, backoff.Half)

@@ -157,13 +157,13 @@ func (t *notifier) try(ctx context.Context, event ringback.EventType) (webhook.R
 	ctx, cancel := context.WithTimeout(ctx, progressTry)
 	defer cancel()
 	return t.node.cfg.Sender.Send(ctx, webhook.Message{
-		At: t.node.now(), ID: pushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
+		At: t.node.clock.Now(), ID: pushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
 		Header: pushHeader(t.job, t.job.Options.Host), Secrets: t.node.cfg.Secrets,
 	}), nil
 }
 
 func (t *notifier) event(event ringback.EventType) ringback.Event {
-	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.stamped(), t.job.Options.WebhookBody)
+	e := t.node.event(event, t.job, content{partial: t.text()}, t.node.clock.Stamped(), t.job.Options.WebhookBody)
 	e.Attempt, e.Number = t.after.Attempt, t.after.Number
 	return e
 }

@@ -51,7 +51,7 @@ func (n *Node) lost(l *session) string {
 	l.mu.Lock()
 	lost, until, swept := l.lost, l.asked.Add(l.lasts), l.calls.Err() != nil
 	l.mu.Unlock()
-	at := func(t time.Time) string { return n.shared(t).UTC().Format(time.RFC3339) }
+	at := func(t time.Time) string { return n.clock.Shared(t).UTC().Format(time.RFC3339) }
 	switch {
 	case n.draining.Load():
 		return ""

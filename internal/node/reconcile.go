@@ -127,7 +127,7 @@ func (n *Node) freeUnknown(ctx context.Context, l *session, jobs, deliveries []s
 	if len(jobs)+len(deliveries) > 0 {
 		n.log.Warn("claims of which nobody here has heard are freed", "jobs", len(jobs), "webhooks", len(deliveries))
 	}
-	now := n.stamped()
+	now := n.clock.Stamped()
 	if len(jobs) > 0 {
 		seen := decisions{}
 		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))

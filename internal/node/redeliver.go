@@ -100,7 +100,7 @@ func elsewhereID(job uuid.UUID, event ringback.EventType, url string) uuid.UUID 
 
 // sendAgain makes a delivery due, in another form if one is given.
 func (n *Node) sendAgain(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) error {
-	r := store.Redelivery{Now: n.stamped(), Form: form}
+	r := store.Redelivery{Now: n.clock.Stamped(), Form: form}
 	if form == ringback.WebhookFull || form == ringback.WebhookResult {
 		larger, err := n.widened(ctx, project, d, form)
 		if err != nil {
@@ -199,7 +199,7 @@ func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID,
 	if err != nil {
 		return nil, err
 	}
-	now := n.stamped()
+	now := n.clock.Stamped()
 	next, _ := n.schedule.Next(now, 1, now, 0, rand.Float64)
 	added := store.NewDelivery{
 		ID: elsewhereID(j.ID, event, to.URL), Event: event, URL: to.URL, Host: to.Host,

@@ -98,7 +98,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	if err != nil {
 		return old, err
 	}
-	again, err := n.again(old, request, p, n.stamped())
+	again, err := n.again(old, request, p, n.clock.Stamped())
 	if err != nil {
 		return old, err
 	}

@@ -58,7 +58,7 @@ func (n *Node) unanswered(j store.Job, res result, now time.Time) store.Outcome 
 	}
 	if errors.Is(res.stopped, errHeld) {
 		// At least a minute: its ledger has a row for each time it is looked at.
-		return n.released(j, now, later(now.Add(suspectPatience), n.shared(n.jobs.next(j.Lane()))))
+		return n.released(j, now, later(now.Add(suspectPatience), n.clock.Shared(n.jobs.next(j.Lane()))))
 	}
 	if j.CancelRequested || errors.Is(res.stopped, errCancelled) {
 		return n.cancelled(j, res, now)

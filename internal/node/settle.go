@@ -15,7 +15,7 @@ import (
 // again until it is stored, the job has moved on, or the node is told to stop.
 func (n *Node) settle(j *store.Job, res result, f *logWriter) {
 	if res.endedAt.IsZero() {
-		res.endedAt = n.now()
+		res.endedAt = n.clock.Now()
 	}
 	decide, inserted := n.decideAbout(*j, res)
 	for tries := 1; ; tries++ {
@@ -51,7 +51,7 @@ func (n *Node) settle(j *store.Job, res result, f *logWriter) {
 		}
 		if tries == settleTries && !isTransient(err) {
 			n.giveUp(inserted)
-			decide, inserted = n.unstorable(n.now()), nil
+			decide, inserted = n.unstorable(n.clock.Now()), nil
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 	if err := n.admit(ctx); err != nil {
 		return job, false, n.submitError(err)
 	}
-	accepted, err := n.accept(s, n.stamped())
+	accepted, err := n.accept(s, n.clock.Stamped())
 	s.Request = ringback.Request{} // it may be large, and is not needed any more
 	if err != nil {
 		return job, false, err
@@ -247,7 +247,7 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 	if options.Fallbacks, err = n.fallbacks(fallbacks, r, protocol); err != nil {
 		return store.Job{}, err
 	}
-	id, err := n.newID()
+	id, err := n.clock.NewID()
 	if err != nil {
 		return store.Job{}, err
 	}

@@ -37,7 +37,7 @@ func (n *Node) untilSweep(l *session) time.Duration {
 	if soonest.IsZero() {
 		return pause
 	}
-	left := time.Until(n.local(soonest))
+	left := time.Until(n.clock.Local(soonest))
 	switch {
 	case left > 0:
 		return min(pause, left+l.period()/100)
@@ -72,7 +72,7 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		}
 	}()
 	for {
-		seen, now := decisions{}, n.stamped()
+		seen, now := decisions{}, n.clock.Stamped()
 		swept, err := n.store.Sweep(ctx, n.session.Load().id, now, releaseBatch, seen.of(n.careful(func(j store.Job) store.Outcome {
 			return n.uncertain(j, result{sent: true}, now)
 		})))

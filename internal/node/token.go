@@ -41,7 +41,7 @@ func (n *Node) StreamURL(ctx context.Context, job string) string {
 
 func (n *Node) streamURL(job string) string {
 	url := n.cfg.PublicURL + "/api/jobs/" + job + "/stream"
-	if token := n.token(job, n.now().Add(tokenLasts)); token != "" {
+	if token := n.token(job, n.clock.Now().Add(tokenLasts)); token != "" {
 		url += "?token=" + token
 	}
 	return url
@@ -71,5 +71,5 @@ func (n *Node) Opens(job, token string) bool {
 		return false
 	}
 	until := time.Unix(int64(binary.BigEndian.Uint64(b)), 0)
-	return hmac.Equal(b[tokenTime:], n.signed(job, b[:tokenTime])) && n.now().Before(until)
+	return hmac.Equal(b[tokenTime:], n.signed(job, b[:tokenTime])) && n.clock.Now().Before(until)
 }

@@ -47,7 +47,7 @@ func (n *Node) view(j *store.Job) ringback.Job {
 		v.FallbackModels = j.Fallbacks
 	}
 	if j.Status == ringback.Queued {
-		now := n.now()
+		now := n.clock.Now()
 		v.StatusReason = n.waitReason(j, now)
 		v.HeldBy = n.heldBy(j, v.StatusReason)
 		if j.RunAt.After(now) {
@@ -137,7 +137,7 @@ func (n *Node) hostHold(h store.Host) *ringback.HostHold {
 	if !held {
 		return nil
 	}
-	return &ringback.HostHold{Reason: reason, Until: ringback.Time{Time: n.shared(until)}}
+	return &ringback.HostHold{Reason: reason, Until: ringback.Time{Time: n.clock.Shared(until)}}
 }
 
 // deathSentence says why a delivery is dead.

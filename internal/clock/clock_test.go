@@ -1,4 +1,4 @@
-package node
+package clock
 
 import (
 	"slices"
@@ -12,15 +12,15 @@ import (
 
 func TestTheClockIsThatOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c clock
-		if !c.now().Equal(time.Now()) {
+		var c Clock
+		if !c.Now().Equal(time.Now()) {
 			t.Error("without a renewal it is this machine's")
 		}
-		ahead := func() time.Duration { return time.Until(c.now()) }
+		ahead := func() time.Duration { return time.Until(c.Now()) }
 		renew := func(took, ahead time.Duration) {
 			asked := time.Now()
 			time.Sleep(took)
-			c.learn(asked, time.Now(), asked.Add(took/2).Add(ahead))
+			c.Learn(asked, time.Now(), asked.Add(took/2).Add(ahead))
 		}
 		renew(10*time.Millisecond, time.Hour)
 		if got := ahead(); got != time.Hour {
@@ -35,7 +35,7 @@ func TestTheClockIsThatOfTheStore(t *testing.T) {
 		if got := ahead(); got.Abs() > 5*time.Millisecond {
 			t.Errorf("the store's clock was set: got %s ahead", got)
 		}
-		c.learn(time.Now(), time.Now(), time.Time{})
+		c.Learn(time.Now(), time.Now(), time.Time{})
 		if got := ahead(); got.Abs() > 5*time.Millisecond {
 			t.Errorf("a store without a clock tells nothing: got %s ahead", got)
 		}
@@ -44,37 +44,37 @@ func TestTheClockIsThatOfTheStore(t *testing.T) {
 
 func TestTimesCrossTheBorderBothWays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c clock
+		var c Clock
 		at := time.Now().Add(5 * time.Minute)
-		if !c.shared(at).Equal(at) || !c.local(at).Equal(at) {
+		if !c.Shared(at).Equal(at) || !c.Local(at).Equal(at) {
 			t.Error("without another clock they stay what they are")
 		}
-		c.learn(time.Now(), time.Now(), time.Now().Add(-time.Hour))
-		if got := c.shared(at); !got.Equal(at.Add(-time.Hour)) {
+		c.Learn(time.Now(), time.Now(), time.Now().Add(-time.Hour))
+		if got := c.Shared(at); !got.Equal(at.Add(-time.Hour)) {
 			t.Errorf("shared: got %s, want an hour before %s", got, at)
 		}
-		if got := c.local(c.shared(at)); !got.Equal(at) {
+		if got := c.Local(c.Shared(at)); !got.Equal(at) {
 			t.Errorf("and back: got %s, want %s", got, at)
 		}
-		if !c.shared(time.Time{}).IsZero() || !c.local(time.Time{}).IsZero() {
+		if !c.Shared(time.Time{}).IsZero() || !c.Local(time.Time{}).IsZero() {
 			t.Error("no time is no time on either side")
 		}
 	})
 }
 
 func TestIDsAreOfTheOneClockAndNeverTwice(t *testing.T) {
-	var c clock
-	if _, err := c.newID(); err != nil { // before the store's clock is known
+	var c Clock
+	if _, err := c.NewID(); err != nil { // before the store's clock is known
 		t.Fatal(err)
 	}
 	now := time.Now()
-	c.learn(now, now, now.Add(-24*time.Hour))
+	c.Learn(now, now, now.Add(-24*time.Hour))
 	var made sync.WaitGroup
 	ids := make([][]string, 8)
 	for i := range ids {
 		made.Go(func() {
 			for range 2000 {
-				id, err := c.newID()
+				id, err := c.NewID()
 				if err != nil {
 					t.Error(err)
 				}
@@ -95,7 +95,7 @@ func TestIDsAreOfTheOneClockAndNeverTwice(t *testing.T) {
 	}
 	id := uuid.MustParse(all[0])
 	seconds, nanos := id.Time().UnixTime()
-	if off := c.now().Sub(time.Unix(seconds, nanos)); off < 0 || off > time.Minute || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
+	if off := c.Now().Sub(time.Unix(seconds, nanos)); off < 0 || off > time.Minute || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
 		t.Errorf("%s: version %d, variant %s, made %s ago", id, id.Version(), id.Variant(), off)
 	}
 }
