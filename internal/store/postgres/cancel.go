@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -13,19 +11,9 @@ import (
 )
 
 // Cancel implements store.Jobs.
-func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (job store.Job, err error) {
-	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
-		Bytes: 4 * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			job, err = t.cancel(project, id, decide)
-			return err
-		},
-	})
-	if err != nil && !errors.Is(err, store.ErrEnded) {
-		return store.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
-	}
-	return job, err
+func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (store.Job, error) {
+	op := groupcommit.Op{Name: "cancel job", ID: id, Bytes: 4 * rowBytes, Answer: store.ErrEnded}
+	return groupcommit.Commit(ctx, s.writeLarge, op, func(t *tx) (store.Job, error) { return t.cancel(project, id, decide) })
 }
 
 func (t *tx) cancel(project string, id uuid.UUID, decide store.Decide) (store.Job, error) {

@@ -11,22 +11,12 @@ import (
 )
 
 // Claim implements store.Jobs.
-func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job, err error) {
+func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) ([]store.Job, error) {
 	if err := s.knowLanes(ctx, c.Lanes); err != nil {
 		return nil, fmt.Errorf("claim jobs: %w", err)
 	}
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			jobs, err = t.claim(c)
-			return err
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim jobs: %w", err)
-	}
-	return jobs, nil
+	op := groupcommit.Op{Name: "claim jobs", Bytes: rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) { return t.claim(c) })
 }
 
 // claim takes the highest priority of all lanes in one statement, then the next
@@ -67,7 +57,7 @@ func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 	if c.Suspects == 0 {
 		return t.found(c, claimed)
 	}
-	suspects, err := t.lockJobs(`t.status = 0 AND t.uncertain >= 3 AND t.run_at <= $1`,
+	suspects, err := t.lockJobs(column.IsSuspect+` AND t.run_at <= $1`,
 		"ORDER BY t.run_at, t.id LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(c.Now), c.Suspects)
 	if err != nil {
 		return nil, err
@@ -102,7 +92,7 @@ func (t *tx) claimRanks(c store.ClaimJobs, w rankWants) ([]store.Job, error) {
 		SELECT t.* FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::integer[]) AS w(project, provider, model, priority, n)
 		CROSS JOIN LATERAL (
 			SELECT `+jobColumns+` FROM ringback.jobs t
-			WHERE t.status = 0 AND t.uncertain < 3 AND t.project = w.project AND t.provider = w.provider AND t.model = w.model
+			WHERE `+column.IsReady+` AND t.project = w.project AND t.provider = w.provider AND t.model = w.model
 				AND t.priority = w.priority AND t.run_at <= $6
 			ORDER BY t.run_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`,
 		w.projects, w.providers, w.models, w.priorities, w.n, column.MS(c.Now))

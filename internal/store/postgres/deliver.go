@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,19 +16,9 @@ import (
 )
 
 // ClaimDeliveries implements store.Deliveries.
-func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claimed []store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			claimed, err = t.claimDeliveries(c)
-			return err
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim deliveries: %w", err)
-	}
-	return claimed, nil
+func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) ([]store.Delivery, error) {
+	op := groupcommit.Op{Name: "claim deliveries", Bytes: rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) { return t.claimDeliveries(c) })
 }
 
 func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
@@ -50,7 +39,7 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 		SELECT t.* FROM unnest($1::text[], $2::text[], $3::integer[]) AS w(project, host, n)
 		CROSS JOIN LATERAL (
 			SELECT `+deliveryColumns+` FROM ringback.deliveries t
-			WHERE t.due_at IS NOT NULL AND t.project = w.project AND t.host = w.host AND t.due_at <= $4
+			WHERE `+column.IsDue+` AND t.project = w.project AND t.host = w.host AND t.due_at <= $4
 			ORDER BY t.due_at, t.id LIMIT w.n FOR UPDATE SKIP LOCKED) t`, projects, hosts, n, column.MS(c.Now))
 	if err != nil {
 		return nil, err
@@ -59,7 +48,7 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 		return slices.ContainsFunc(found, func(f *deliveryRow) bool { return f.ID == id })
 	})
 	if len(asked) > 0 {
-		rows, err := t.lockDeliveries(`t.id = ANY ($1) AND t.manual AND t.due_at IS NOT NULL`, "ORDER BY t.id FOR UPDATE SKIP LOCKED", rawIDs(asked))
+		rows, err := t.lockDeliveries(`t.id = ANY ($1) AND t.manual AND `+column.IsDue, "ORDER BY t.id FOR UPDATE SKIP LOCKED", rawIDs(asked))
 		if err != nil {
 			return nil, err
 		}
@@ -87,20 +76,9 @@ func (t *tx) claimDeliveries(c store.ClaimHosts) ([]store.Delivery, error) {
 }
 
 // SettleDelivery implements store.Deliveries.
-func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (d store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: 2 * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			d, err = t.settleDelivery(ref, e)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Delivery{}, fmt.Errorf("settle delivery %s: %w", ref.ID, err)
-	}
-	return d, nil
+func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
+	op := groupcommit.Op{Name: "settle delivery", ID: ref.ID, Bytes: 2 * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Delivery, error) { return t.settleDelivery(ref, e) })
 }
 
 func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, error) {
@@ -155,89 +133,70 @@ func (t *tx) keepContent(d *store.Delivery) {
 
 // Redeliver implements store.Deliveries.
 func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
-	err := s.writeLarge(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			row, err := t.delivery(id)
-			if err == nil {
-				err = store.RefuseRedeliver(row.Delivery, project)
-			}
-			if err != nil {
-				return err
-			}
-			if err := t.wants(r.Body); err != nil {
-				return err
-			}
-			if row.due >= 0 {
-				t.deliveriesLeave(row.Key(), 1)
-			}
-			if len(r.Body.Bytes) > 0 {
-				t.putBody(id, webhookPart, r.Body)
-			}
-			d := row.Delivery
-			d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
-			t.updateDelivery(d, r.Now)
-			t.signals(store.SignalDeliveries)
-			return nil
-		},
+	op := groupcommit.Op{Name: "redeliver", ID: id, Bytes: rowBytes}
+	return groupcommit.Exec(ctx, s.writeLarge, op, func(t *tx) error {
+		row, err := t.delivery(id)
+		if err == nil {
+			err = store.RefuseRedeliver(row.Delivery, project)
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.wants(r.Body); err != nil {
+			return err
+		}
+		if row.due >= 0 {
+			t.deliveriesLeave(row.Key(), 1)
+		}
+		if len(r.Body.Bytes) > 0 {
+			t.putBody(id, webhookPart, r.Body)
+		}
+		d := row.Delivery
+		d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
+		t.updateDelivery(d, r.Now)
+		t.signals(store.SignalDeliveries)
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("redeliver %s: %w", id, err)
-	}
-	return nil
 }
 
 // AddDelivery implements store.Deliveries.
 func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
-	err := s.writeLarge(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes + len(d.Body.Bytes),
-		Run: func(t *tx) error {
-			j, err := t.job(job)
-			if err == nil {
-				err = store.RefuseAddDelivery(j, project)
-			}
-			if err != nil {
-				return err
-			}
-			if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
-				return err // nil: it is there already
-			}
-			if err := t.wants(d.Body); err != nil {
-				return err
-			}
-			t.addDelivery(&j, &d)
-			return nil
-		},
+	op := groupcommit.Op{Name: "add a delivery to job", ID: job, Bytes: rowBytes + len(d.Body.Bytes)}
+	return groupcommit.Exec(ctx, s.writeLarge, op, func(t *tx) error {
+		j, err := t.job(job)
+		if err == nil {
+			err = store.RefuseAddDelivery(j, project)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
+			return err // nil: it is there already
+		}
+		if err := t.wants(d.Body); err != nil {
+			return err
+		}
+		t.addDelivery(&j, &d)
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("add a delivery to job %s: %w", job, err)
-	}
-	return nil
 }
 
 // ExpireDeliveries implements store.Deliveries.
-func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) (expired []store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			rows, err := t.lockDeliveries(`t.due_at IS NOT NULL AND t.status = 0 AND t.made_at < $1 AND NOT t.manual`,
-				"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit)
-			if err != nil {
-				return err
-			}
-			asked, err := t.lockDeliveries(`t.manual AND t.due_at IS NOT NULL AND t.due_at < $1`,
-				"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit-len(rows))
-			if err != nil {
-				return err
-			}
-			expired = t.expireDeliveries(append(rows, asked...), now)
-			return nil
-		},
+func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
+	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {
+		rows, err := t.lockDeliveries(column.IsWaiting+` AND t.made_at < $1 AND NOT t.manual`,
+			"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit)
+		if err != nil {
+			return nil, err
+		}
+		asked, err := t.lockDeliveries(`t.manual AND `+column.IsDue+` AND t.due_at < $1`,
+			"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit-len(rows))
+		if err != nil {
+			return nil, err
+		}
+		return t.expireDeliveries(append(rows, asked...), now), nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("expire deliveries: %w", err)
-	}
-	return expired, nil
 }
 
 func (t *tx) expireDeliveries(rows []*deliveryRow, now time.Time) []store.Delivery {
@@ -254,29 +213,22 @@ func (t *tx) expireDeliveries(rows []*deliveryRow, now time.Time) []store.Delive
 }
 
 // ReleaseDeliveries implements store.Deliveries.
-func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (n int, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: len(refs) * rowBytes,
-		Run: func(t *tx) error {
-			found, err := t.lockDeliveries(`t.id = ANY ($1) AND t.in_flight AND t.node = $2`, "", idsOf(refs), node)
-			if err != nil {
-				return err
+func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (int, error) {
+	op := groupcommit.Op{Name: "release deliveries", Bytes: len(refs) * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
+		found, err := t.lockDeliveries(`t.id = ANY ($1) AND t.in_flight AND t.node = $2`, "", idsOf(refs), node)
+		if err != nil {
+			return 0, err
+		}
+		n := 0
+		for _, row := range found {
+			if row.InFlight && slices.Contains(refs, row.Ref()) {
+				t.releaseDelivery(row, now)
+				n++
 			}
-			n = 0
-			for _, row := range found {
-				if row.InFlight && slices.Contains(refs, row.Ref()) {
-					t.releaseDelivery(row, now)
-					n++
-				}
-			}
-			return nil
-		},
+		}
+		return n, nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("release deliveries: %w", err)
-	}
-	return n, nil
 }
 
 func (t *tx) releaseDelivery(row *deliveryRow, now time.Time) {

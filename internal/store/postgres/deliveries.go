@@ -19,7 +19,7 @@ import (
 func sources(status ringback.DeliveryStatus) []string {
 	switch status {
 	case ringback.DeliveryPending:
-		return []string{`t.due_at IS NOT NULL AND t.status = 0`, `t.in_flight AND t.status = 0`}
+		return []string{column.IsWaiting, `t.in_flight AND t.status = 0`}
 	case ringback.DeliveryDead:
 		return []string{isDeadDelivery}
 	case ringback.DeliveryDelivered:
@@ -165,7 +165,7 @@ func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliverie
 		SELECT greatest(0, (SELECT coalesce(sum(n), 0) FROM ringback.counters WHERE kind = $1))::bigint
 				+ (SELECT count(*) FROM ringback.deliveries WHERE in_flight),
 			coalesce(least(
-				(SELECT min(made_at) FROM ringback.deliveries WHERE due_at IS NOT NULL AND status = 0),
+				(SELECT min(made_at) FROM ringback.deliveries WHERE ` + column.IsWaiting + `),
 				(SELECT min(made_at) FROM ringback.deliveries WHERE in_flight AND status = 0)), 0)`,
 		[]any{pendingDeliveries.kind},
 		func(rows pgx.Rows) error { return rows.Scan(&p.Count, &oldest) },

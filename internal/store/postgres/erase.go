@@ -2,25 +2,19 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Erase implements store.Jobs.
 func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: 4 * rowBytes,
-		Run:   func(t *tx) error { return t.erase(project, id, now) },
-	})
-	if err != nil {
-		return fmt.Errorf("erase job %s: %w", id, err)
-	}
-	return nil
+	op := groupcommit.Op{Name: "erase job", ID: id, Bytes: 4 * rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return t.erase(project, id, now) })
 }
 
 func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
@@ -51,7 +45,7 @@ func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
 // at this moment.
 func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(job)
-	rows, err := t.lockDeliveries(`t.id BETWEEN $1 AND $2 AND t.job = $3 AND (t.due_at IS NOT NULL OR t.in_flight)`, "", from, to, job)
+	rows, err := t.lockDeliveries(`t.id BETWEEN $1 AND $2 AND t.job = $3 AND (`+column.IsDue+` OR t.in_flight)`, "", from, to, job)
 	if err != nil {
 		return err
 	}
@@ -68,14 +62,8 @@ func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 
 // EraseDelivery implements store.Deliveries.
 func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run:   func(t *tx) error { return t.eraseDelivery(project, id) },
-	})
-	if err != nil {
-		return fmt.Errorf("erase delivery %s: %w", id, err)
-	}
-	return nil
+	op := groupcommit.Op{Name: "erase delivery", ID: id, Bytes: rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return t.eraseDelivery(project, id) })
 }
 
 func (t *tx) eraseDelivery(project string, id uuid.UUID) error {

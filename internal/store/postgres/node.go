@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -199,7 +200,7 @@ func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 // Held implements store.Nodes.
 func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error) {
 	err = s.read(ctx,
-		question{`SELECT id, fence, cancel_requested FROM ringback.jobs WHERE status = 1 AND node = $1`, []any{id}, func(rows pgx.Rows) error {
+		question{`SELECT id, fence, cancel_requested FROM ringback.jobs WHERE ` + column.IsRunning + ` AND node = $1`, []any{id}, func(rows pgx.Rows) error {
 			var job [16]byte
 			var ref store.Ref
 			var cancelled bool
@@ -230,20 +231,9 @@ func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error
 // waits for nobody: a row that is locked belongs to one who claims at this moment,
 // and is looked at again. What a node without a row holds is freed in steps, by
 // whoever sweeps; nothing can be claimed in its name any more.
-func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			swept, err = t.sweep(by, now, limit, decide)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Swept{}, fmt.Errorf("sweep: %w", err)
-	}
-	return swept, nil
+func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (store.Swept, error) {
+	op := groupcommit.Op{Name: "sweep", Bytes: limit * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Swept, error) { return t.sweep(by, now, limit, decide) })
 }
 
 func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
@@ -295,8 +285,8 @@ func (t *tx) orphaned() (nodes []string, err error) {
 		nodes = append(nodes, id)
 		return err
 	}, `WITH RECURSIVE
-			j AS (SELECT (SELECT min(node) FROM ringback.jobs WHERE status = 1) AS node
-				UNION ALL SELECT (SELECT min(node) FROM ringback.jobs WHERE status = 1 AND node > j.node) FROM j WHERE j.node IS NOT NULL),
+			j AS (SELECT (SELECT min(node) FROM ringback.jobs WHERE `+column.IsRunning+`) AS node
+				UNION ALL SELECT (SELECT min(node) FROM ringback.jobs WHERE `+column.IsRunning+` AND node > j.node) FROM j WHERE j.node IS NOT NULL),
 			d AS (SELECT (SELECT min(node) FROM ringback.deliveries WHERE in_flight) AS node
 				UNION ALL SELECT (SELECT min(node) FROM ringback.deliveries WHERE in_flight AND node > d.node) FROM d WHERE d.node IS NOT NULL)
 		SELECT node FROM (SELECT node FROM j UNION SELECT node FROM d) held
@@ -306,7 +296,7 @@ func (t *tx) orphaned() (nodes []string, err error) {
 
 // free frees what nodes without a lease hold.
 func (t *tx) free(swept *store.Swept, nodes []string, now time.Time, limit int, decide store.Decide) error {
-	jobs, err := t.lockJobs(`t.status = 1 AND t.node = ANY ($1)`, "ORDER BY t.id LIMIT $2 FOR UPDATE SKIP LOCKED", nodes, limit)
+	jobs, err := t.lockJobs(column.IsRunning+` AND t.node = ANY ($1)`, "ORDER BY t.id LIMIT $2 FOR UPDATE SKIP LOCKED", nodes, limit)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,35 +18,29 @@ const recheck = time.Hour
 
 // Prune implements store.Maintenance. What another process deletes at this moment is
 // left to it.
-func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (n int, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			content, err := t.pruneContent(now, limit)
-			if err != nil {
-				return err
-			}
-			rows, err := t.pruneRows(now, limit-content)
-			if err != nil {
-				return err
-			}
-			n = content + rows
-			if n < limit {
-				return t.pruneUploads(limit)
-			}
-			return nil
-		},
+func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (int, error) {
+	op := groupcommit.Op{Name: "prune", Bytes: limit * rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
+		content, err := t.pruneContent(now, limit)
+		if err != nil {
+			return 0, err
+		}
+		rows, err := t.pruneRows(now, limit-content)
+		if err != nil {
+			return 0, err
+		}
+		n := content + rows
+		if n < limit {
+			return n, t.pruneUploads(limit)
+		}
+		return n, nil
 	})
-	if err != nil {
-		return 0, fmt.Errorf("prune: %w", err)
-	}
-	return n, nil
 }
 
 // pruneContent deletes the content of jobs whose time is over, unless a delivery
 // is still to be sent.
 func (t *tx) pruneContent(now time.Time, limit int) (int, error) {
-	over, err := t.lockIDs(`t.status >= 2 AND NOT t.content_gone AND t.content_until <= $1`,
+	over, err := t.lockIDs(column.IsEnded+` AND NOT t.content_gone AND t.content_until <= $1`,
 		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(now), limit)
 	if err != nil || len(over) == 0 {
 		return 0, err
@@ -58,7 +51,7 @@ func (t *tx) pruneContent(now time.Time, limit int) (int, error) {
 		err := rows.Scan(&id)
 		open[id] = true
 		return err
-	}, `SELECT DISTINCT d.job FROM `+deliveriesOf+` AND (d.due_at IS NOT NULL OR d.in_flight)`, rangesOf(over)...)
+	}, `SELECT DISTINCT d.job FROM `+deliveriesOf+` AND (`+column.IsDue+` OR d.in_flight)`, rangesOf(over)...)
 	if err != nil {
 		return 0, err
 	}

@@ -260,7 +260,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 	err = s.read(ctx, question{
 		`SELECT DISTINCT ON (project, host) id, project, host, due_at FROM (
 			SELECT id, project, host, due_at FROM ringback.deliveries
-			WHERE manual AND due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at DESC LIMIT $2) t
+			WHERE manual AND ` + column.IsDue + ` AND due_at <= $1 ORDER BY due_at DESC LIMIT $2) t
 			ORDER BY project, host, due_at DESC`,
 		[]any{column.MS(now), limit},
 		func(rows pgx.Rows) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
@@ -22,8 +23,8 @@ func (s *Store) Reconcile(ctx context.Context) error {
 	counted, stored := map[counter]int{}, map[counter]int{}
 	rows := 0
 	err := s.read(ctx, askCounts(counted), question{`SELECT
-		(SELECT count(*) FROM (SELECT 1 FROM ringback.jobs WHERE status = 0 LIMIT $1) a) +
-		(SELECT count(*) FROM (SELECT 1 FROM ringback.deliveries WHERE due_at IS NOT NULL LIMIT $1) b)`, []any{maxReconcile}, func(r pgx.Rows) error {
+		(SELECT count(*) FROM (SELECT 1 FROM ringback.jobs WHERE ` + column.IsQueued + ` LIMIT $1) a) +
+		(SELECT count(*) FROM (SELECT 1 FROM ringback.deliveries WHERE ` + column.IsDue + ` LIMIT $1) b)`, []any{maxReconcile}, func(r pgx.Rows) error {
 		return r.Scan(&rows)
 	}})
 	if err != nil || rows >= maxReconcile {
@@ -32,9 +33,9 @@ func (s *Store) Reconcile(ctx context.Context) error {
 	// Both are read in one state of the database, so they must agree.
 	counted = map[counter]int{}
 	err = s.read(ctx, askCounts(counted), question{`
-		SELECT 'job', project, provider, model, count(*) FROM ringback.jobs WHERE status = 0 AND uncertain < 3 GROUP BY project, provider, model
-		UNION ALL SELECT 'suspect', '', '', '', count(*) FROM ringback.jobs WHERE status = 0 AND uncertain >= 3
-		UNION ALL SELECT 'delivery', '', '', '', count(*) FROM ringback.deliveries WHERE due_at IS NOT NULL
+		SELECT 'job', project, provider, model, count(*) FROM ringback.jobs WHERE ` + column.IsReady + ` GROUP BY project, provider, model
+		UNION ALL SELECT 'suspect', '', '', '', count(*) FROM ringback.jobs WHERE ` + column.IsSuspect + `
+		UNION ALL SELECT 'delivery', '', '', '', count(*) FROM ringback.deliveries WHERE ` + column.IsDue + `
 		UNION ALL SELECT 'dead job', '', '', '', count(*) FROM ringback.jobs t WHERE ` + isDeadJob + `
 		UNION ALL SELECT 'dead delivery', '', '', '', count(*) FROM ringback.deliveries t WHERE ` + isDeadDelivery, nil, func(r pgx.Rows) error {
 		var c counter
@@ -67,13 +68,13 @@ func (s *Store) heal(ctx context.Context, counted, stored map[counter]int) error
 	if len(missing) == 0 {
 		return nil
 	}
-	return errors.Join(wrong, s.write(ctx, groupcommit.Write[*tx]{Run: func(t *tx) error {
+	return errors.Join(wrong, groupcommit.Exec(ctx, s.write, groupcommit.Op{}, func(t *tx) error {
 		for c, n := range missing {
 			t.count(c, n)
 		}
 		t.writes++
 		return nil
-	}}))
+	}))
 }
 
 // tidy gathers the counters of writers that are gone, and drops writers that no
@@ -87,7 +88,7 @@ func (s *Store) tidy(ctx context.Context) error {
 	if err != nil || !untidy {
 		return err
 	}
-	return s.write(ctx, groupcommit.Write[*tx]{Run: func(t *tx) error {
+	return groupcommit.Exec(ctx, s.write, groupcommit.Op{}, func(t *tx) error {
 		t.exec(`DELETE FROM ringback.writers w WHERE ` + isLeft)
 		t.exec(`
 			WITH gone AS (DELETE FROM ringback.counters c WHERE ` + isOrphan + ` RETURNING *)
@@ -96,7 +97,7 @@ func (s *Store) tidy(ctx context.Context) error {
 			ON CONFLICT (writer, kind, project, provider, model) DO UPDATE SET n = c.n + excluded.n`)
 		t.exec(`DELETE FROM ringback.counters WHERE writer = ` + noID + ` AND n = 0`)
 		return nil
-	}})
+	})
 }
 
 const (

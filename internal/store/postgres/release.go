@@ -2,40 +2,32 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
 	"github.com/ringback/ringback"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Release implements store.Jobs.
-func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) (jobs []store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: len(refs) * rowBytes,
-		Run: func(t *tx) error {
-			found, err := t.lockJobs(`t.id = ANY ($1) AND t.status = 1 AND t.node = $2`, "", idsOf(refs), node)
-			if err != nil {
-				return err
+func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) ([]store.Job, error) {
+	op := groupcommit.Op{Name: "release jobs", Bytes: len(refs) * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) {
+		found, err := t.lockJobs(`t.id = ANY ($1) AND `+column.IsRunning+` AND t.node = $2`, "", idsOf(refs), node)
+		if err != nil {
+			return nil, err
+		}
+		var holds []store.Job
+		for _, j := range found {
+			if j.Status == ringback.Running && slices.Contains(refs, j.Ref()) {
+				holds = append(holds, j)
 			}
-			var holds []store.Job
-			for _, j := range found {
-				if j.Status == ringback.Running && slices.Contains(refs, j.Ref()) {
-					holds = append(holds, j)
-				}
-			}
-			jobs, err = t.applyAll(holds, decide)
-			return err
-		},
+		}
+		return t.applyAll(holds, decide)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("release jobs: %w", err)
-	}
-	return jobs, nil
 }
 
 func idsOf(refs []store.Ref) [][16]byte {

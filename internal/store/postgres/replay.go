@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -13,19 +12,9 @@ import (
 )
 
 // Replay implements store.Jobs.
-func (s *Store) Replay(ctx context.Context, n store.NewJob) (job store.Job, err error) {
-	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
-		Bytes: 2*rowBytes + len(n.Request.Bytes),
-		Run: func(t *tx) error {
-			var err error
-			job, err = t.replay(n)
-			return err
-		},
-	})
-	if err != nil && !errors.Is(err, store.ErrReplayed) {
-		return store.Job{}, fmt.Errorf("replay job %s: %w", n.Job.ReplayOf, err)
-	}
-	return job, err
+func (s *Store) Replay(ctx context.Context, n store.NewJob) (store.Job, error) {
+	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: 2*rowBytes + len(n.Request.Bytes), Answer: store.ErrReplayed}
+	return groupcommit.Commit(ctx, s.writeLarge, op, func(t *tx) (store.Job, error) { return t.replay(n) })
 }
 
 func (t *tx) replay(n store.NewJob) (store.Job, error) {

@@ -14,20 +14,10 @@ import (
 )
 
 // Settle implements store.Jobs.
-func (s *Store) Settle(ctx context.Context, ref store.Ref, decide store.Decide) (job store.Job, err error) {
-	err = s.writeLarge(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: 16 * rowBytes, // its content is not known before decide has run
-		Run: func(t *tx) error {
-			var err error
-			job, err = t.settle(ref, decide)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Job{}, fmt.Errorf("settle job %s: %w", ref.ID, err)
-	}
-	return job, nil
+func (s *Store) Settle(ctx context.Context, ref store.Ref, decide store.Decide) (store.Job, error) {
+	// its content is not known before decide has run
+	op := groupcommit.Op{Name: "settle job", ID: ref.ID, Bytes: 16 * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.writeLarge, op, func(t *tx) (store.Job, error) { return t.settle(ref, decide) })
 }
 
 func (t *tx) settle(ref store.Ref, decide store.Decide) (store.Job, error) {

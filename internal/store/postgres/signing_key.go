@@ -38,11 +38,8 @@ const insertKey = `INSERT INTO ringback.secrets (name, value) VALUES ('key', $1)
 // makeSigningKey stores a key, unless another node has.
 func (s *Store) makeSigningKey(ctx context.Context) error {
 	key := store.NewSigningKey()
-	return s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			t.exec(insertKey, key)
-			return nil
-		},
+	return groupcommit.Exec(ctx, s.write, groupcommit.Op{Bytes: rowBytes}, func(t *tx) error {
+		t.exec(insertKey, key)
+		return nil
 	})
 }

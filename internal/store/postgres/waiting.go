@@ -389,18 +389,18 @@ func askRanks(after rank, limit int, note func(rank, bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, provider, model, priority, run_at, 1 AS step FROM ringback.jobs
-				WHERE status = 0 AND uncertain < 3 AND (project, provider, model, priority) > ($1, $2, $3, $4)
+				WHERE ` + column.IsReady + ` AND (project, provider, model, priority) > ($1, $2, $3, $4)
 				ORDER BY project, provider, model, priority, run_at LIMIT 1)
 			UNION ALL
 			SELECT n.project, n.provider, n.model, n.priority, n.run_at, r.step + 1 FROM r CROSS JOIN LATERAL (
 				SELECT project, provider, model, priority, run_at FROM ringback.jobs
-				WHERE status = 0 AND uncertain < 3 AND (project, provider, model, priority) > (r.project, r.provider, r.model, r.priority)
+				WHERE ` + column.IsReady + ` AND (project, provider, model, priority) > (r.project, r.provider, r.model, r.priority)
 				ORDER BY project, provider, model, priority, run_at LIMIT 1) n
 			WHERE r.step < $5)
 		SELECT r.project, r.provider, r.model, r.priority, r.run_at, c.n FROM r CROSS JOIN LATERAL (
 			SELECT count(*) AS n FROM (
 				SELECT 1 FROM ringback.jobs j
-				WHERE j.status = 0 AND j.uncertain < 3 AND j.project = r.project AND j.provider = r.provider AND j.model = r.model AND j.priority = r.priority
+				WHERE ` + column.IsReady + ` AND j.project = r.project AND j.provider = r.provider AND j.model = r.model AND j.priority = r.priority
 				LIMIT $6) counted) c`,
 		[]any{after.Project, after.Provider, after.Model, after.orBefore(), limit, countsUpTo},
 		func(rows pgx.Rows) error {
@@ -427,7 +427,7 @@ func (r rank) orBefore() int {
 func askSuspects(to *bucket) question {
 	return question{
 		`SELECT count(*), coalesce(min(run_at), 0) FROM (
-			SELECT run_at FROM ringback.jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT $1) counted`,
+			SELECT run_at FROM ringback.jobs WHERE ` + column.IsSuspect + ` ORDER BY run_at, id LIMIT $1) counted`,
 		[]any{countsUpTo},
 		func(rows pgx.Rows) error { return rows.Scan(&to.count, &to.due) },
 	}
@@ -462,16 +462,16 @@ func askHosts(after store.Host, limit, most int, note func(store.Host, bucket)) 
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, host, due_at, 1 AS step FROM ringback.deliveries
-				WHERE due_at IS NOT NULL AND (project, host) > ($1, $2) ORDER BY project, host, due_at LIMIT 1)
+				WHERE ` + column.IsDue + ` AND (project, host) > ($1, $2) ORDER BY project, host, due_at LIMIT 1)
 			UNION ALL
 			SELECT n.project, n.host, n.due_at, r.step + 1 FROM r CROSS JOIN LATERAL (
 				SELECT project, host, due_at FROM ringback.deliveries
-				WHERE due_at IS NOT NULL AND (project, host) > (r.project, r.host) ORDER BY project, host, due_at LIMIT 1) n
+				WHERE ` + column.IsDue + ` AND (project, host) > (r.project, r.host) ORDER BY project, host, due_at LIMIT 1) n
 			WHERE r.step < $3)
 		SELECT r.project, r.host, r.due_at, c.n FROM r CROSS JOIN LATERAL (
 			SELECT count(*) AS n FROM (
 				SELECT 1 FROM ringback.deliveries d
-				WHERE d.due_at IS NOT NULL AND d.project = r.project AND d.host = r.host LIMIT $4) counted) c`,
+				WHERE ` + column.IsDue + ` AND d.project = r.project AND d.host = r.host LIMIT $4) counted) c`,
 		[]any{after.Project, after.Host, limit, most},
 		func(rows pgx.Rows) error {
 			var k store.Host

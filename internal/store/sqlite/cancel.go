@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
@@ -13,19 +11,9 @@ import (
 )
 
 // Cancel implements store.Jobs.
-func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (job store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: 4 * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			job, err = s.cancel(t, project, id, decide)
-			return err
-		},
-	})
-	if err != nil && !errors.Is(err, store.ErrEnded) {
-		return store.Job{}, fmt.Errorf("cancel job %s: %w", id, err)
-	}
-	return job, err
+func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (store.Job, error) {
+	op := groupcommit.Op{Name: "cancel job", ID: id, Bytes: 4 * rowBytes, Answer: store.ErrEnded}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Job, error) { return s.cancel(t, project, id, decide) })
 }
 
 func (s *Store) cancel(t *tx, project string, id uuid.UUID, decide store.Decide) (store.Job, error) {

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -11,19 +10,9 @@ import (
 )
 
 // Claim implements store.Jobs.
-func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) (jobs []store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			jobs, err = s.claim(t, c)
-			return err
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim jobs: %w", err)
-	}
-	return jobs, nil
+func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) ([]store.Job, error) {
+	op := groupcommit.Op{Name: "claim jobs", Bytes: rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) { return s.claim(t, c) })
 }
 
 func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
@@ -50,7 +39,7 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 	}
 	due, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE status = 0 AND uncertain >= 3 AND run_at <= ?
+		WHERE `+column.IsSuspect+` AND run_at <= ?
 		ORDER BY run_at, id LIMIT ?`, column.MS(c.Now), c.Suspects)
 	if err != nil {
 		return nil, err
@@ -65,7 +54,7 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 func (s *Store) claimRank(t *tx, c store.ClaimJobs, r rank, n int) ([]store.Job, error) {
 	due, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND priority = ? AND run_at <= ?
+		WHERE `+column.IsReady+` AND project = ? AND provider = ? AND model = ? AND priority = ? AND run_at <= ?
 		ORDER BY run_at, id LIMIT ?`,
 		r.Project, r.Provider, r.Model, r.priority, column.MS(c.Now), n)
 	if err != nil {

@@ -17,19 +17,9 @@ import (
 )
 
 // ClaimDeliveries implements store.Deliveries.
-func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) (claimed []store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			claimed, err = s.claimDeliveries(t, c)
-			return err
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim deliveries: %w", err)
-	}
-	return claimed, nil
+func (s *Store) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) ([]store.Delivery, error) {
+	op := groupcommit.Op{Name: "claim deliveries", Bytes: rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) { return s.claimDeliveries(t, c) })
 }
 
 func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, error) {
@@ -43,7 +33,7 @@ func (s *Store) claimDeliveries(t *tx, c store.ClaimHosts) ([]store.Delivery, er
 	for _, want := range c.Hosts {
 		ids, err := selectIDs(t, `
 			SELECT id FROM deliveries
-			WHERE due_at IS NOT NULL AND project = ? AND host = ? AND due_at <= ?
+			WHERE `+column.IsDue+` AND project = ? AND host = ? AND due_at <= ?
 			ORDER BY due_at, id LIMIT ?`,
 			want.Host.Project, want.Host.Host, column.MS(c.Now), want.N)
 		if err != nil {
@@ -99,20 +89,9 @@ func (s *Store) claimDelivery(t *tx, d store.Delivery, node string) (store.Deliv
 }
 
 // SettleDelivery implements store.Deliveries.
-func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (d store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: 2 * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			d, err = s.settleDelivery(t, ref, e)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Delivery{}, fmt.Errorf("settle delivery %s: %w", ref.ID, err)
-	}
-	return d, nil
+func (s *Store) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
+	op := groupcommit.Op{Name: "settle delivery", ID: ref.ID, Bytes: 2 * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Delivery, error) { return s.settleDelivery(t, ref, e) })
 }
 
 func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
@@ -202,23 +181,17 @@ func keepContent(t *tx, d *store.Delivery) error {
 
 // Redeliver implements store.Deliveries.
 func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			d, err := selectDelivery(t, id)
-			if err == nil {
-				err = store.RefuseRedeliver(d, project)
-			}
-			if err != nil {
-				return err
-			}
-			return s.redeliver(t, &d, r)
-		},
+	op := groupcommit.Op{Name: "redeliver", ID: id, Bytes: rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error {
+		d, err := selectDelivery(t, id)
+		if err == nil {
+			err = store.RefuseRedeliver(d, project)
+		}
+		if err != nil {
+			return err
+		}
+		return s.redeliver(t, &d, r)
 	})
-	if err != nil {
-		return fmt.Errorf("redeliver %s: %w", id, err)
-	}
-	return nil
 }
 
 func (s *Store) redeliver(t *tx, d *store.Delivery, r store.Redelivery) error {
@@ -240,23 +213,17 @@ func (s *Store) redeliver(t *tx, d *store.Delivery, r store.Redelivery) error {
 
 // AddDelivery implements store.Deliveries.
 func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes + len(d.Body.Bytes),
-		Run: func(t *tx) error {
-			j, err := selectJob(t, job)
-			if err == nil {
-				err = store.RefuseAddDelivery(j, project)
-			}
-			if err != nil {
-				return err
-			}
-			return s.addDelivery(t, &j, &d)
-		},
+	op := groupcommit.Op{Name: "add a delivery to job", ID: job, Bytes: rowBytes + len(d.Body.Bytes)}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error {
+		j, err := selectJob(t, job)
+		if err == nil {
+			err = store.RefuseAddDelivery(j, project)
+		}
+		if err != nil {
+			return err
+		}
+		return s.addDelivery(t, &j, &d)
 	})
-	if err != nil {
-		return fmt.Errorf("add a delivery to job %s: %w", job, err)
-	}
-	return nil
 }
 
 func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
@@ -275,30 +242,23 @@ func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 }
 
 // ExpireDeliveries implements store.Deliveries.
-func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) (expired []store.Delivery, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			ids, err := selectIDs(t, `
-				SELECT id FROM deliveries WHERE due_at IS NOT NULL AND status = 0 AND made_at < ? AND manual = 0
-				ORDER BY made_at LIMIT ?`, column.MS(before), limit)
-			if err != nil {
-				return err
-			}
-			asked, err := selectIDs(t, `
-				SELECT id FROM deliveries WHERE manual = 1 AND due_at IS NOT NULL AND due_at < ?
-				ORDER BY due_at LIMIT ?`, column.MS(before), limit-len(ids))
-			if err != nil {
-				return err
-			}
-			expired, err = s.expireAll(t, append(ids, asked...), now)
-			return err
-		},
+func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
+	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {
+		ids, err := selectIDs(t, `
+			SELECT id FROM deliveries WHERE `+column.IsWaiting+` AND made_at < ? AND manual = 0
+			ORDER BY made_at LIMIT ?`, column.MS(before), limit)
+		if err != nil {
+			return nil, err
+		}
+		asked, err := selectIDs(t, `
+			SELECT id FROM deliveries WHERE manual = 1 AND `+column.IsDue+` AND due_at < ?
+			ORDER BY due_at LIMIT ?`, column.MS(before), limit-len(ids))
+		if err != nil {
+			return nil, err
+		}
+		return s.expireAll(t, append(ids, asked...), now)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("expire deliveries: %w", err)
-	}
-	return expired, nil
 }
 
 func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delivery, error) {
@@ -324,20 +284,12 @@ func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delive
 }
 
 // ReleaseDeliveries implements store.Deliveries.
-func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (n int, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: len(refs) * rowBytes,
-		Run: func(t *tx) error {
-			lost, err := s.inFlight(t, node, refs)
-			n = len(lost)
-			return errors.Join(err, s.releaseAll(t, lost, now))
-		},
+func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (int, error) {
+	op := groupcommit.Op{Name: "release deliveries", Bytes: len(refs) * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
+		lost, err := s.inFlight(t, node, refs)
+		return len(lost), errors.Join(err, s.releaseAll(t, lost, now))
 	})
-	if err != nil {
-		return 0, fmt.Errorf("release deliveries: %w", err)
-	}
-	return n, nil
 }
 
 // inFlight gives those of refs that the node has in flight.

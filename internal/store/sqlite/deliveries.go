@@ -22,7 +22,7 @@ func sources(status ringback.DeliveryStatus) []source {
 	switch status {
 	case ringback.DeliveryPending:
 		return []source{
-			{"deliveries INDEXED BY deliveries_waiting", `due_at IS NOT NULL AND status = 0`},
+			{"deliveries INDEXED BY deliveries_waiting", column.IsWaiting},
 			{"deliveries INDEXED BY deliveries_in_flight", `in_flight = 1 AND status = 0`},
 		}
 	case ringback.DeliveryDead:
@@ -161,7 +161,7 @@ func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliverie
 			SELECT (SELECT count(*) FROM deliveries INDEXED BY deliveries_in_flight WHERE in_flight = 1),
 				coalesce(min(made_at), 0)
 			FROM (
-				SELECT min(made_at) AS made_at FROM deliveries INDEXED BY deliveries_made WHERE due_at IS NOT NULL AND status = 0
+				SELECT min(made_at) AS made_at FROM deliveries INDEXED BY deliveries_made WHERE `+column.IsWaiting+`
 				UNION ALL SELECT min(made_at) FROM deliveries INDEXED BY deliveries_in_flight WHERE in_flight = 1 AND status = 0)`).
 			Scan(&p.Count, &oldest)
 	})

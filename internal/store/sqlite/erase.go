@@ -2,25 +2,19 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // Erase implements store.Jobs.
 func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: 4 * rowBytes,
-		Run:   func(t *tx) error { return s.erase(t, project, id, now) },
-	})
-	if err != nil {
-		return fmt.Errorf("erase job %s: %w", id, err)
-	}
-	return nil
+	op := groupcommit.Op{Name: "erase job", ID: id, Bytes: 4 * rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return s.erase(t, project, id, now) })
 }
 
 func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error {
@@ -50,7 +44,7 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(job)
 	ids, err := selectIDs(t, `
 		SELECT id FROM deliveries
-		WHERE id BETWEEN ? AND ? AND job = ? AND (due_at IS NOT NULL OR in_flight = 1)`, from, to, job[:])
+		WHERE id BETWEEN ? AND ? AND job = ? AND (`+column.IsDue+` OR in_flight = 1)`, from, to, job[:])
 	if err != nil {
 		return err
 	}
@@ -74,14 +68,8 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 
 // EraseDelivery implements store.Deliveries.
 func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run:   func(t *tx) error { return s.eraseDelivery(t, project, id) },
-	})
-	if err != nil {
-		return fmt.Errorf("erase delivery %s: %w", id, err)
-	}
-	return nil
+	op := groupcommit.Op{Name: "erase delivery", ID: id, Bytes: rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return s.eraseDelivery(t, project, id) })
 }
 
 func (s *Store) eraseDelivery(t *tx, project string, id uuid.UUID) error {

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
@@ -12,36 +11,24 @@ import (
 
 // Expire implements store.Jobs.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
-	jobs, err := s.moveWaiting(ctx, decide, limit, `WHERE status = 0 AND end_by <= ? ORDER BY end_by LIMIT ?`, column.MS(now), limit)
-	if err != nil {
-		return nil, fmt.Errorf("expire jobs: %w", err)
-	}
-	return jobs, nil
+	return s.moveWaiting(ctx, "expire jobs", decide, limit, `WHERE `+column.IsQueued+` AND end_by <= ? ORDER BY end_by LIMIT ?`, column.MS(now), limit)
 }
 
 // Hasten implements store.Jobs.
 func (s *Store) Hasten(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
-	jobs, err := s.moveWaiting(ctx, decide, limit, `
-		WHERE status = 0 AND uncertain < 3 AND run_at > ? AND first_started_at > 0 AND failures = 0 AND first_refused_at = 0
+	return s.moveWaiting(ctx, "hasten jobs", decide, limit, `
+		WHERE `+column.IsReady+` AND run_at > ? AND first_started_at > 0 AND failures = 0 AND first_refused_at = 0
 		ORDER BY run_at LIMIT ?`, column.MS(now), limit)
-	if err != nil {
-		return nil, fmt.Errorf("hasten jobs: %w", err)
-	}
-	return jobs, nil
 }
 
 // moveWaiting moves the waiting jobs that a condition finds.
-func (s *Store) moveWaiting(ctx context.Context, decide store.Decide, limit int, where string, args ...any) (jobs []store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			found, err := selectJobs(t, `SELECT `+jobColumns+` FROM jobs `+where, args...)
-			if err != nil {
-				return err
-			}
-			jobs, err = s.decideAll(t, found, decide)
-			return err
-		},
+func (s *Store) moveWaiting(ctx context.Context, name string, decide store.Decide, limit int, where string, args ...any) ([]store.Job, error) {
+	op := groupcommit.Op{Name: name, Bytes: limit * rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) {
+		found, err := selectJobs(t, `SELECT `+jobColumns+` FROM jobs `+where, args...)
+		if err != nil {
+			return nil, err
+		}
+		return s.decideAll(t, found, decide)
 	})
-	return jobs, err
 }

@@ -21,17 +21,11 @@ func (s *Store) DropHold(ctx context.Context, target store.Target) error {
 }
 
 func (s *Store) writeHold(ctx context.Context, query string, args ...any) error {
-	err := s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			_, err := t.exec(query, args...)
-			return err
-		},
+	op := groupcommit.Op{Name: "store a hold", Bytes: rowBytes}
+	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error {
+		_, err := t.exec(query, args...)
+		return err
 	})
-	if err != nil {
-		return fmt.Errorf("store a hold: %w", err)
-	}
-	return nil
 }
 
 // Holds implements store.Holds.

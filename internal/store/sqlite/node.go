@@ -109,20 +109,9 @@ func (s *Store) Nodes(context.Context) ([]store.Node, error) {
 }
 
 // Sweep implements store.Nodes.
-func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: 2 * limit * rowBytes,
-		Run: func(t *tx) error {
-			var err error
-			swept, err = s.sweep(t, by, now, limit, decide)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Swept{}, fmt.Errorf("sweep: %w", err)
-	}
-	return swept, nil
+func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (store.Swept, error) {
+	op := groupcommit.Op{Name: "sweep", Bytes: 2 * limit * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Swept, error) { return s.sweep(t, by, now, limit, decide) })
 }
 
 func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
@@ -151,7 +140,7 @@ func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.D
 func (s *Store) orphans(t *tx, living string, limit int) ([]store.Job, []store.Delivery, error) {
 	jobs, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs
-		WHERE status = 1 AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
+		WHERE `+column.IsRunning+` AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,7 +162,7 @@ func (s *Store) orphans(t *tx, living string, limit int) ([]store.Job, []store.D
 // Held implements store.Nodes.
 func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error) {
 	err = s.read(ctx, func(q *reader) error {
-		err := eachRef(q, `SELECT id, fence, cancel_requested FROM jobs WHERE status = 1 AND node = ? ORDER BY id`, id, func(ref store.Ref, cancelled bool) {
+		err := eachRef(q, `SELECT id, fence, cancel_requested FROM jobs WHERE `+column.IsRunning+` AND node = ? ORDER BY id`, id, func(ref store.Ref, cancelled bool) {
 			held.Jobs = append(held.Jobs, ref)
 			if cancelled {
 				held.Cancelled = append(held.Cancelled, ref)

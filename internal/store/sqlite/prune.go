@@ -21,26 +21,19 @@ const freePages = 1024
 const recheck = time.Hour
 
 // Prune implements store.Maintenance.
-func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (n int, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: limit * rowBytes,
-		Run: func(t *tx) error {
-			content, err := s.dropContent(t, now, limit)
-			if err != nil {
-				return err
-			}
-			rows, err := dropRows(t, now, limit-content)
-			if err != nil {
-				return err
-			}
-			n = content + rows
-			return vacuum(t)
-		},
+func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (int, error) {
+	op := groupcommit.Op{Name: "prune", Bytes: limit * rowBytes}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
+		content, err := s.dropContent(t, now, limit)
+		if err != nil {
+			return 0, err
+		}
+		rows, err := dropRows(t, now, limit-content)
+		if err != nil {
+			return 0, err
+		}
+		return content + rows, vacuum(t)
 	})
-	if err != nil {
-		return 0, fmt.Errorf("prune: %w", err)
-	}
-	return n, nil
 }
 
 // vacuum gives some free pages back, also those that earlier steps left.
@@ -56,7 +49,7 @@ func vacuum(t *tx) error {
 // dropContent deletes request, answer and webhooks of jobs whose time is over.
 func (s *Store) dropContent(t *tx, now time.Time, limit int) (int, error) {
 	ids, err := selectIDs(t, `
-		SELECT id FROM jobs WHERE status >= 2 AND content_gone = 0 AND content_until <= ?
+		SELECT id FROM jobs WHERE `+column.IsEnded+` AND content_gone = 0 AND content_until <= ?
 		ORDER BY content_until LIMIT ?`, column.MS(now), limit)
 	if err != nil {
 		return 0, err
@@ -75,7 +68,7 @@ func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 	var open int
 	err := t.row(`
 		SELECT count(*) FROM deliveries
-		WHERE id BETWEEN ? AND ? AND job = ? AND (due_at IS NOT NULL OR in_flight = 1)`, from, to, id[:]).Scan(&open)
+		WHERE id BETWEEN ? AND ? AND job = ? AND (`+column.IsDue+` OR in_flight = 1)`, from, to, id[:]).Scan(&open)
 	if err != nil {
 		return err
 	}

@@ -294,7 +294,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 		}, `
 			SELECT id, project, host, max(due_at) FROM (
 				SELECT id, project, host, due_at FROM deliveries
-				WHERE manual = 1 AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at DESC LIMIT ?)
+				WHERE manual = 1 AND `+column.IsDue+` AND due_at <= ? ORDER BY due_at DESC LIMIT ?)
 			GROUP BY project, host`, // SQLite takes the other columns from the row with the maximum
 			column.MS(now), limit)
 	})

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -11,23 +10,15 @@ import (
 )
 
 // Release implements store.Jobs.
-func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) (jobs []store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		First: true,
-		Bytes: len(refs) * rowBytes,
-		Run: func(t *tx) error {
-			running, err := s.running(t, node, refs)
-			if err != nil {
-				return err
-			}
-			jobs, err = s.decideAll(t, running, decide)
-			return err
-		},
+func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) ([]store.Job, error) {
+	op := groupcommit.Op{Name: "release jobs", Bytes: len(refs) * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) {
+		running, err := s.running(t, node, refs)
+		if err != nil {
+			return nil, err
+		}
+		return s.decideAll(t, running, decide)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("release jobs: %w", err)
-	}
-	return jobs, nil
 }
 
 // running gives the jobs of those refs that the node holds.

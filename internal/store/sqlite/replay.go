@@ -13,19 +13,9 @@ import (
 )
 
 // Replay implements store.Jobs.
-func (s *Store) Replay(ctx context.Context, n store.NewJob) (job store.Job, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: 2*rowBytes + len(n.Request.Bytes),
-		Run: func(t *tx) error {
-			var err error
-			job, err = s.replay(t, n)
-			return err
-		},
-	})
-	if err != nil && !errors.Is(err, store.ErrReplayed) {
-		return store.Job{}, fmt.Errorf("replay job %s: %w", n.Job.ReplayOf, err)
-	}
-	return job, err
+func (s *Store) Replay(ctx context.Context, n store.NewJob) (store.Job, error) {
+	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: 2*rowBytes + len(n.Request.Bytes), Answer: store.ErrReplayed}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Job, error) { return s.replay(t, n) })
 }
 
 func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {

@@ -38,11 +38,8 @@ func (s *Store) StoredSigningKey(ctx context.Context) (key []byte, err error) {
 // makeSigningKey stores a key, unless another caller has.
 func (s *Store) makeSigningKey(ctx context.Context) error {
 	key := store.NewSigningKey()
-	return s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes,
-		Run: func(t *tx) error {
-			_, err := t.exec(`INSERT INTO secrets (name, value) VALUES ('key', ?) ON CONFLICT (name) DO NOTHING`, key)
-			return err
-		},
+	return groupcommit.Exec(ctx, s.write, groupcommit.Op{Bytes: rowBytes}, func(t *tx) error {
+		_, err := t.exec(`INSERT INTO secrets (name, value) VALUES ('key', ?) ON CONFLICT (name) DO NOTHING`, key)
+		return err
 	})
 }

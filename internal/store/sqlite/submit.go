@@ -15,13 +15,10 @@ const rowBytes = 1 << 10
 
 // Submit implements store.Jobs.
 func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, replayed bool, err error) {
-	err = s.write(ctx, groupcommit.Write[*tx]{
-		Bytes: rowBytes + len(n.Request.Bytes),
-		Run: func(t *tx) error {
-			var err error
-			job, replayed, err = s.submit(t, n)
-			return err
-		},
+	op := groupcommit.Op{Bytes: rowBytes + len(n.Request.Bytes)}
+	job, err = groupcommit.Commit(ctx, s.write, op, func(t *tx) (j store.Job, err error) {
+		j, replayed, err = s.submit(t, n)
+		return j, err
 	})
 	return job, replayed, err
 }

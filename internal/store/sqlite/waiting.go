@@ -160,7 +160,7 @@ func (s *Store) jobLeaves(t *tx, j store.Job) {
 func (s *Store) rankDue(t *tx, r rank) error {
 	due, err := firstDue(t, `
 		SELECT run_at FROM jobs
-		WHERE status = 0 AND uncertain < 3 AND project = ? AND provider = ? AND model = ? AND priority = ?
+		WHERE `+column.IsReady+` AND project = ? AND provider = ? AND model = ? AND priority = ?
 		ORDER BY run_at, id LIMIT 1`, r.Project, r.Provider, r.Model, r.priority)
 	w := s.waiting
 	t.after(func() { setDue(w, w.ranks, r, due) })
@@ -168,7 +168,7 @@ func (s *Store) rankDue(t *tx, r rank) error {
 }
 
 func (s *Store) suspectsDue(t *tx) error {
-	due, err := firstDue(t, `SELECT run_at FROM jobs WHERE status = 0 AND uncertain >= 3 ORDER BY run_at, id LIMIT 1`)
+	due, err := firstDue(t, `SELECT run_at FROM jobs WHERE `+column.IsSuspect+` ORDER BY run_at, id LIMIT 1`)
 	w := s.waiting
 	t.after(func() {
 		w.mu.Lock()
@@ -182,7 +182,7 @@ func (s *Store) suspectsDue(t *tx) error {
 func (s *Store) hostDue(t *tx, h store.Host) error {
 	due, err := firstDue(t, `
 		SELECT due_at FROM deliveries
-		WHERE due_at IS NOT NULL AND project = ? AND host = ?
+		WHERE `+column.IsDue+` AND project = ? AND host = ?
 		ORDER BY due_at, id LIMIT 1`, h.Project, h.Host)
 	w := s.waiting
 	t.after(func() { setDue(w, w.hosts, h, due) })
@@ -259,7 +259,7 @@ func count(t *tx) (*waiting, error) {
 	w := newWaiting()
 	rows, err := t.query(`
 		SELECT project, provider, model, priority, count(*), min(run_at) FROM jobs
-		WHERE status = 0 AND uncertain < 3 GROUP BY project, provider, model, priority`)
+		WHERE ` + column.IsReady + ` GROUP BY project, provider, model, priority`)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func count(t *tx) (*waiting, error) {
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	err = t.row(`SELECT count(*), coalesce(min(run_at), 0) FROM jobs WHERE status = 0 AND uncertain >= 3`).Scan(&w.suspects.count, &w.suspects.due)
+	err = t.row(`SELECT count(*), coalesce(min(run_at), 0) FROM jobs WHERE `+column.IsSuspect).Scan(&w.suspects.count, &w.suspects.due)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ func count(t *tx) (*waiting, error) {
 func countHosts(t *tx, w *waiting) error {
 	rows, err := t.query(`
 		SELECT project, host, count(*), min(due_at) FROM deliveries
-		WHERE due_at IS NOT NULL GROUP BY project, host`)
+		WHERE ` + column.IsDue + ` GROUP BY project, host`)
 	if err != nil {
 		return err
 	}
@@ -318,8 +318,8 @@ func (s *Store) Reconcile(ctx context.Context) error {
 		return nil // one is asked for already
 	}
 	// An empty write brings the writer round.
-	if err := s.write(ctx, groupcommit.Write[*tx]{Run: func(*tx) error { return nil }}); err != nil {
-		return fmt.Errorf("reconcile the counters: %w", err)
+	if err := groupcommit.Exec(ctx, s.write, groupcommit.Op{Name: "reconcile the counters"}, func(*tx) error { return nil }); err != nil {
+		return err
 	}
 	select {
 	case err := <-result:
@@ -406,7 +406,7 @@ func (s *Store) reconcileDue(t *tx) (wrong, err error) {
 func firstAfter(t *tx, r rank) (next rank, due int64, err error) {
 	err = t.row(`
 		SELECT project, provider, model, priority, run_at FROM jobs
-		WHERE status = 0 AND uncertain < 3 AND (project, provider, model, priority) > (?, ?, ?, ?)
+		WHERE `+column.IsReady+` AND (project, provider, model, priority) > (?, ?, ?, ?)
 		ORDER BY project, provider, model, priority, run_at LIMIT 1`, r.Project, r.Provider, r.Model, r.priority).
 		Scan(&next.Project, &next.Provider, &next.Model, &next.priority, &due)
 	if errors.Is(err, sql.ErrNoRows) {

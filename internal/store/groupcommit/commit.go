@@ -1,0 +1,58 @@
+package groupcommit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Op describes a write to [Commit] and [Exec].
+type Op struct {
+	// Name says in errors what failed: "settle job". "" leaves errors as they are.
+	Name string
+	// ID is what the write is about. It follows Name; uuid.Nil is left out.
+	ID uuid.UUID
+	// Bytes and First are those of [Write].
+	Bytes int
+	First bool
+	// Answer is an error that the caller gets as it is, along with the result; nil
+	// means that no error comes with a result.
+	Answer error
+}
+
+// Commit runs run as a member of a batch and returns its result once the batch is
+// committed, and the zero R with an error. Write is [Queue.Do], or what a store
+// wraps around it.
+func Commit[T Tx, R any](ctx context.Context, write func(context.Context, Write[T]) error, op Op, run func(T) (R, error)) (R, error) {
+	var result, none R
+	err := write(ctx, Write[T]{
+		First: op.First,
+		Bytes: op.Bytes,
+		Run: func(tx T) (err error) {
+			result, err = run(tx)
+			return err
+		},
+	})
+	if err == nil || op.Answer != nil && errors.Is(err, op.Answer) {
+		return result, err
+	}
+	return none, op.wrap(err)
+}
+
+// Exec is [Commit] for a write without a result.
+func Exec[T Tx](ctx context.Context, write func(context.Context, Write[T]) error, op Op, run func(T) error) error {
+	return op.wrap(write(ctx, Write[T]{First: op.First, Bytes: op.Bytes, Run: run}))
+}
+
+func (o Op) wrap(err error) error {
+	switch {
+	case err == nil || o.Name == "":
+		return err
+	case o.ID == uuid.Nil:
+		return fmt.Errorf("%s: %w", o.Name, err)
+	default:
+		return fmt.Errorf("%s %s: %w", o.Name, o.ID, err)
+	}
+}
