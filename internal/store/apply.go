@@ -1,12 +1,50 @@
 package store
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ringback/ringback"
 )
+
+// Outcome is what becomes of a job: its end, or the next wait. The zero
+// Outcome is invalid.
+type Outcome struct {
+	At time.Time
+	// Attempt is the ledger's row of the attempt that ends; nil where none was
+	// running. Number, Node, Provider, Model and StartedAt are filled in from the job.
+	Attempt *ringback.Attempt
+	// Status is terminal, or Queued.
+	Status ringback.Status
+
+	// For an end.
+	Answer      Blob // the provider's whole message; completed only
+	AnswerModel string
+	Usage       json.RawMessage
+	Error       string
+	ErrorDetail *ringback.ErrorDetail
+	// Delivery is the webhook that the end causes; nil where none is wanted.
+	Delivery *NewDelivery
+
+	// For a wait.
+	RunAt time.Time
+	// Failed counts the attempt against MaxAttempts.
+	Failed bool
+	// Refused notes the first refusal, from which MaxWait counts.
+	Refused bool
+	// NextModel, where set, is asked from now on, at NextProvider; it is taken off
+	// Fallbacks with those in front of it, and Failures and the wait for a provider
+	// that refuses begin anew.
+	NextModel, NextProvider string
+
+	// Partial is the text that had come; empty keeps the one before.
+	Partial Blob
+	// Events is the log of what happened to a streamed job so far; empty keeps the
+	// one before.
+	Events Blob
+}
 
 // Check reports whether o is an outcome that j can have; stores refuse any other.
 func (o Outcome) Check(j Job) error {

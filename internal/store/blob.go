@@ -99,11 +99,3 @@ type Stored struct {
 
 // IsLarge reports whether the content is large, packed or not.
 func (s Stored) IsLarge() bool { return s.Packed >= LargeBody || s.Size() >= LargeBody }
-
-// Limit is up to what size a body is read beside other things.
-func (p Parts) Limit() int64 {
-	if p&LeaveLarge != 0 {
-		return LargeBody - 1
-	}
-	return maxBlob
-}

@@ -7,56 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/tidwall/gjson"
-
-	"github.com/ringback/ringback"
 )
-
-// Query selects jobs for a list.
-type Query struct {
-	Project string
-	Status  ringback.Status // "" for all
-	Model   string          // the requested one or the answer's; "" for all
-	// Webhook is the state of the last delivery whose bytes are kept, or
-	// ringback.NoDelivery; "" for all.
-	Webhook       ringback.DeliveryStatus
-	CreatedAfter  time.Time
-	CreatedBefore time.Time
-	// Metadata holds key → value, compared as text.
-	Metadata map[string]string
-	// Before continues a list: only jobs older than this one.
-	Before *uuid.UUID
-	Limit  int
-}
-
-// DeadQuery selects dead letters.
-type DeadQuery struct {
-	Project string
-	// Filter's Metadata is compared as in Query. Its Host is not read.
-	Filter ringback.DeadFilter
-	// Hosts are the hosts of dead deliveries; nil for all.
-	Hosts []string
-	// Before continues a list: only those older than this one.
-	Before *uuid.UUID
-	Limit  int
-}
-
-// DeliveryQuery selects deliveries for a list.
-type DeliveryQuery struct {
-	Project string
-	Status  ringback.DeliveryStatus // "" for all
-	Hosts   []string                // nil for all
-	Job     uuid.UUID               // uuid.Nil for all
-	// LastCode bounds the code of the last answer; nil for all.
-	LastCode      *CodeRange
-	CreatedAfter  time.Time
-	CreatedBefore time.Time
-	// Before continues a list: only those older than this one.
-	Before *uuid.UUID
-	Limit  int
-}
-
-// CodeRange is status codes from the one to the other; 0 is no answer.
-type CodeRange struct{ From, To int }
 
 // listFor is how long a list goes on looking before it gives what it has.
 const listFor = 500 * time.Millisecond

@@ -19,7 +19,7 @@ const (
 	isDeadDelivery = `t.status = 2 AND NOT t.gone`
 )
 
-// DeadJobs implements store.Reader.
+// DeadJobs implements store.DeadReader.
 func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.Job, next *uuid.UUID, err error) {
 	next, err = s.eachDead(ctx, q, func(ctx context.Context, where condition, limit int) (n int, err error) {
 		err = s.read(ctx, question{`SELECT ` + jobColumns + ` FROM ringback.jobs t WHERE ` + where.text + ` ORDER BY t.id DESC`, where.args, func(rows pgx.Rows) error {
@@ -41,7 +41,7 @@ func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.
 	return found, next, nil
 }
 
-// DeadDeliveries implements store.Reader.
+// DeadDeliveries implements store.DeadReader.
 func (s *Store) DeadDeliveries(ctx context.Context, q store.DeadQuery) (found []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, err error) {
 	next, err = s.eachDead(ctx, q, func(ctx context.Context, where condition, limit int) (n int, err error) {
 		where.args = append(where.args, limit)
@@ -66,7 +66,7 @@ func (s *Store) DeadDeliveries(ctx context.Context, q store.DeadQuery) (found []
 	return found, tries, next, nil
 }
 
-// CountDead implements store.Reader.
+// CountDead implements store.DeadReader.
 func (s *Store) CountDead(ctx context.Context, q store.DeadQuery) (n int, err error) {
 	q.Limit = 1 << 62
 	for {

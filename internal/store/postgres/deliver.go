@@ -181,7 +181,7 @@ func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, 
 	})
 }
 
-// ExpireDeliveries implements store.Deliveries.
+// ExpireDeliveries implements store.Maintenance.
 func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
 	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {

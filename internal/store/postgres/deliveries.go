@@ -38,7 +38,7 @@ func windowsOf(status ringback.DeliveryStatus) string {
 	return `deliveries t WHERE`
 }
 
-// Deliveries implements store.Reader.
+// Deliveries implements store.DeliveryReader.
 func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, err error) {
 	next, err = store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (n int, last *uuid.UUID, err error) {
 		some, made, last, err := s.deliveriesWindow(ctx, q, before, limit)
@@ -121,7 +121,7 @@ func (s *Store) triesOf(ctx context.Context, deliveries []store.Delivery) ([][]r
 	return triesFor(deliveries, made), nil
 }
 
-// Delivery implements store.Reader.
+// Delivery implements store.DeliveryReader.
 func (s *Store) Delivery(ctx context.Context, project string, id uuid.UUID) (store.Delivery, []ringback.Try, error) {
 	found, err := s.selectDeliveries(ctx, `SELECT `+deliveryColumns+` FROM ringback.deliveries t WHERE t.id = $1 AND t.project = $2`, id, project)
 	if err == nil && len(found) == 0 {
@@ -137,7 +137,7 @@ func (s *Store) Delivery(ctx context.Context, project string, id uuid.UUID) (sto
 	return found[0], tries[0], nil
 }
 
-// Webhooks implements store.Reader.
+// Webhooks implements store.DeliveryReader.
 func (s *Store) Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]store.Delivery, error) {
 	ids, from, to := make([][16]byte, len(jobs)), make([][16]byte, len(jobs)), make([][16]byte, len(jobs))
 	for i, id := range jobs {
@@ -158,7 +158,7 @@ func (s *Store) Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]s
 	return last, nil
 }
 
-// PendingDeliveries implements store.Reader.
+// PendingDeliveries implements store.Backlog.
 func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliveries, err error) {
 	var oldest int64
 	err = s.read(ctx, question{`

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Erase implements store.Jobs.
+// Erase implements store.Erasure.
 func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
 	op := groupcommit.Op{Name: "erase job", ID: id, Bytes: 4 * rowBytes}
 	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return t.erase(project, id, now) })
@@ -60,7 +60,7 @@ func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 	return nil
 }
 
-// EraseDelivery implements store.Deliveries.
+// EraseDelivery implements store.Erasure.
 func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
 	op := groupcommit.Op{Name: "erase delivery", ID: id, Bytes: rowBytes}
 	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return t.eraseDelivery(project, id) })

@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Expire implements store.Jobs. Those that another process ends at this moment
+// Expire implements store.Maintenance. Those that another process ends at this moment
 // are left to it.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
 	return s.moveWaiting(ctx, "expire jobs", now, limit, decide, column.IsQueued+` AND t.end_by <= $1`, "ORDER BY t.end_by LIMIT $2 FOR UPDATE SKIP LOCKED")

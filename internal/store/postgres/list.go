@@ -15,7 +15,7 @@ import (
 // window is how many rows one query of a list looks at.
 const window = 2000
 
-// List implements store.Reader. A filter that few rows pass would read the whole
+// List implements store.JobReader. A filter that few rows pass would read the whole
 // table: so it is read in windows.
 func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {
 	jobs, next, err := store.InWindows(q, func(before uuid.UUID, limit int) ([]store.Job, *uuid.UUID, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// Job implements store.Reader.
+// Job implements store.JobReader.
 func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (store.Job, store.Content, error) {
 	var found []store.Job
 	var c packed
@@ -48,7 +48,7 @@ func askJobs(found *[]store.Job, condition string, args ...any) question {
 	}}
 }
 
-// ByIdempotencyKey implements store.Reader.
+// ByIdempotencyKey implements store.JobReader.
 func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (store.Job, error) {
 	var found []store.Job
 	err := s.read(ctx, askJobs(&found, `t.project = $1 AND t.idempotency_key = $2`, project, key))
@@ -61,7 +61,7 @@ func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (stor
 	return found[0], nil
 }
 
-// Content implements store.Reader.
+// Content implements store.ContentReader.
 func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
 	var c packed
 	if err := s.readContent(ctx, id, c.questions(id, parts)...); err != nil {
@@ -111,7 +111,7 @@ func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 	return asked
 }
 
-// Blob implements store.Reader.
+// Blob implements store.ContentReader.
 func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
 	var c packed
 	if err := s.readContent(ctx, owner, c.questions(owner, part)...); err != nil {
@@ -145,7 +145,7 @@ func (c *packed) open(parts store.Parts) (content store.Content, err error) {
 	return content, nil
 }
 
-// Attempts implements store.Reader.
+// Attempts implements store.JobReader.
 func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
 	var found []store.Job
 	err = s.read(ctx, askJob(id, &found), question{
@@ -185,7 +185,7 @@ func scanAttempt(row pgx.Row) (a ringback.Attempt, err error) {
 	return a, err
 }
 
-// JobDeliveries implements store.Reader.
+// JobDeliveries implements store.DeliveryReader.
 func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
 	var found []store.Job
 	made := map[uuid.UUID][]ringback.Try{}
@@ -225,12 +225,12 @@ func triesFor(deliveries []store.Delivery, made map[uuid.UUID][]ringback.Try) []
 	return tries
 }
 
-// Ended implements store.Reader.
+// Ended implements store.JobReader.
 func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	return s.past(ctx, ids, column.Statuses[ringback.Running])
 }
 
-// Begun implements store.Reader.
+// Begun implements store.JobReader.
 func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
@@ -255,7 +255,7 @@ func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []u
 	return past, nil
 }
 
-// Redeliveries implements store.Reader.
+// Redeliveries implements store.Backlog.
 func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due []store.DueRedelivery, err error) {
 	err = s.read(ctx, question{
 		`SELECT DISTINCT ON (project, host) id, project, host, due_at FROM (
@@ -279,7 +279,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 	return due, nil
 }
 
-// Payload implements store.Reader.
+// Payload implements store.ContentReader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
 	var body store.Stored
 	var options []byte

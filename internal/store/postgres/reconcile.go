@@ -107,7 +107,7 @@ const (
 	isLeft = `w.started_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM ringback.nodes n WHERE n.process = w.id)`
 )
 
-// DeadLetters implements store.Reader.
+// DeadLetters implements store.DeadReader.
 func (s *Store) DeadLetters(ctx context.Context) (store.DeadLetters, error) {
 	counts := map[counter]int{}
 	if err := s.read(ctx, askCounts(counts)); err != nil {

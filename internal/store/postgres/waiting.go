@@ -265,7 +265,7 @@ func (w *waiting) ranksOf(l store.Lane) (priorities []int) {
 	return priorities
 }
 
-// DueJobs implements store.Reader.
+// DueJobs implements store.Backlog.
 func (s *Store) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, error) {
 	if err := s.lookAtJobs(ctx); err != nil {
 		return store.DueJobs{}, fmt.Errorf("look for due jobs: %w", err)
@@ -306,7 +306,7 @@ func hostsOf(hosts map[store.Host]bucket) []store.HostWaiting {
 	return out
 }
 
-// DueDeliveries implements store.Reader.
+// DueDeliveries implements store.Backlog.
 func (s *Store) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeliveries, error) {
 	if err := s.lookAtHosts(ctx); err != nil {
 		return store.DueDeliveries{}, fmt.Errorf("look for due deliveries: %w", err)
@@ -318,7 +318,7 @@ func (s *Store) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeli
 	return store.DueDeliveries{Hosts: hostsOf(due), Next: column.Time(next)}, nil
 }
 
-// Queued implements store.Reader.
+// Queued implements store.Backlog.
 func (s *Store) Queued(ctx context.Context) (int, error) {
 	if err := s.lookAtJobs(ctx); err != nil {
 		return 0, fmt.Errorf("count queued jobs: %w", err)
@@ -492,7 +492,7 @@ const (
 	countsHost = 10_000
 )
 
-// Waiting implements store.Reader. The counts of jobs are exact.
+// Waiting implements store.Backlog. The counts of jobs are exact.
 func (s *Store) Waiting(ctx context.Context) (store.Waiting, error) {
 	ranks, hosts := map[rank]bucket{}, map[store.Host]bucket{}
 	var suspects bucket

@@ -52,14 +52,14 @@ func countDead(t *tx, w *waiting) error {
 		t.row(`SELECT count(*) FROM deliveries WHERE `+isDeadDelivery).Scan(&w.dead.Deliveries))
 }
 
-// DeadLetters implements store.Reader.
+// DeadLetters implements store.DeadReader.
 func (s *Store) DeadLetters(context.Context) (store.DeadLetters, error) {
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()
 	return s.waiting.dead, nil
 }
 
-// DeadJobs implements store.Reader.
+// DeadJobs implements store.DeadReader.
 func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.Job, next *uuid.UUID, err error) {
 	next, err = s.eachDead(ctx, q, func(r *reader, where condition, limit int) (int, error) {
 		rows, err := r.rows(`SELECT `+jobColumns+` FROM jobs WHERE `+where.text+` ORDER BY id DESC`, where.args...)
@@ -89,7 +89,7 @@ func (s *Store) DeadJobs(ctx context.Context, q store.DeadQuery) (found []store.
 	return found, next, nil
 }
 
-// DeadDeliveries implements store.Reader.
+// DeadDeliveries implements store.DeadReader.
 func (s *Store) DeadDeliveries(ctx context.Context, q store.DeadQuery) (found []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, err error) {
 	next, err = s.eachDead(ctx, q, func(r *reader, where condition, limit int) (int, error) {
 		deliveries, err := selectDeliveries(r, `SELECT `+deliveryColumns+` FROM deliveries WHERE `+where.text+` ORDER BY id DESC LIMIT ?`, append(where.args, limit)...)
@@ -114,7 +114,7 @@ func (s *Store) DeadDeliveries(ctx context.Context, q store.DeadQuery) (found []
 	return found, tries, next, nil
 }
 
-// CountDead implements store.Reader.
+// CountDead implements store.DeadReader.
 func (s *Store) CountDead(ctx context.Context, q store.DeadQuery) (n int, err error) {
 	q.Limit = 1 << 62
 	for {

@@ -241,7 +241,7 @@ func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 	return putBody(t, d.ID, webhookPart, d.Body)
 }
 
-// ExpireDeliveries implements store.Deliveries.
+// ExpireDeliveries implements store.Maintenance.
 func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
 	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {

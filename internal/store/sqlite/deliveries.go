@@ -43,7 +43,7 @@ func windowsOf(status ringback.DeliveryStatus) string {
 	return `deliveries WHERE`
 }
 
-// Deliveries implements store.Reader.
+// Deliveries implements store.DeliveryReader.
 func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, err error) {
 	next, err = store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (n int, last *uuid.UUID, err error) {
 		err = s.read(ctx, func(r *reader) (err error) {
@@ -112,7 +112,7 @@ func filterDeliveries(c *condition, q store.DeliveryQuery) {
 	}
 }
 
-// Delivery implements store.Reader.
+// Delivery implements store.DeliveryReader.
 func (s *Store) Delivery(ctx context.Context, project string, id uuid.UUID) (d store.Delivery, tries []ringback.Try, err error) {
 	err = s.read(ctx, func(r *reader) (err error) {
 		d, err = scanDelivery(r.row(`SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
@@ -130,7 +130,7 @@ func (s *Store) Delivery(ctx context.Context, project string, id uuid.UUID) (d s
 	return d, tries, nil
 }
 
-// Webhooks implements store.Reader.
+// Webhooks implements store.DeliveryReader.
 func (s *Store) Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]store.Delivery, error) {
 	last := make(map[uuid.UUID]store.Delivery, len(jobs))
 	err := s.read(ctx, func(r *reader) error {
@@ -153,7 +153,7 @@ func (s *Store) Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]s
 	return last, nil
 }
 
-// PendingDeliveries implements store.Reader.
+// PendingDeliveries implements store.Backlog.
 func (s *Store) PendingDeliveries(ctx context.Context) (p store.PendingDeliveries, err error) {
 	var oldest int64
 	err = s.read(ctx, func(r *reader) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Erase implements store.Jobs.
+// Erase implements store.Erasure.
 func (s *Store) Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error {
 	op := groupcommit.Op{Name: "erase job", ID: id, Bytes: 4 * rowBytes}
 	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return s.erase(t, project, id, now) })
@@ -66,7 +66,7 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 	return nil
 }
 
-// EraseDelivery implements store.Deliveries.
+// EraseDelivery implements store.Erasure.
 func (s *Store) EraseDelivery(ctx context.Context, project string, id uuid.UUID) error {
 	op := groupcommit.Op{Name: "erase delivery", ID: id, Bytes: rowBytes}
 	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return s.eraseDelivery(t, project, id) })

@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Expire implements store.Jobs.
+// Expire implements store.Maintenance.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
 	return s.moveWaiting(ctx, "expire jobs", decide, limit, `WHERE `+column.IsQueued+` AND end_by <= ? ORDER BY end_by LIMIT ?`, column.MS(now), limit)
 }

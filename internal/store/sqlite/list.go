@@ -16,7 +16,7 @@ import (
 // window is how many rows one query of a list looks at.
 const window = 2000
 
-// List implements store.Reader. A filter that few rows pass would hold a read
+// List implements store.JobReader. A filter that few rows pass would hold a read
 // transaction open over the whole table: so it is read in windows, each in a
 // transaction of its own.
 func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// Job implements store.Reader.
+// Job implements store.JobReader.
 func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (j store.Job, c store.Content, err error) {
 	var bodies packed
 	err = s.read(ctx, func(q *reader) error {
@@ -37,7 +37,7 @@ func (s *Store) Job(ctx context.Context, project string, id uuid.UUID, parts sto
 	return j, c, nil
 }
 
-// ByIdempotencyKey implements store.Reader.
+// ByIdempotencyKey implements store.JobReader.
 func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (j store.Job, err error) {
 	err = s.read(ctx, func(q *reader) (err error) {
 		j, err = scanJob(q.row(selectByIdempotencyKey, project, key))
@@ -49,7 +49,7 @@ func (s *Store) ByIdempotencyKey(ctx context.Context, project, key string) (j st
 	return j, nil
 }
 
-// Content implements store.Reader.
+// Content implements store.ContentReader.
 func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error) {
 	var bodies packed
 	err := s.read(ctx, func(q *reader) (err error) {
@@ -103,7 +103,7 @@ func (b packed) open(parts store.Parts) (c store.Content, err error) {
 	return c, nil
 }
 
-// Blob implements store.Reader.
+// Blob implements store.ContentReader.
 func (s *Store) Blob(ctx context.Context, owner uuid.UUID, part store.Parts) (store.Blob, error) {
 	var body store.Stored
 	err := s.read(ctx, func(q *reader) (err error) {
@@ -147,7 +147,7 @@ func selectDeliveries(q *reader, query string, args ...any) ([]store.Delivery, e
 	return deliveries, rows.Err()
 }
 
-// Attempts implements store.Reader.
+// Attempts implements store.JobReader.
 func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, after int64, limit int) (attempts []ringback.Attempt, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		j, err := jobOf(q, project, id)
@@ -204,12 +204,12 @@ func readLedger(q *reader, j *store.Job, after int64, limit int) ([]ringback.Att
 	return attempts, rows.Err()
 }
 
-// Ended implements store.Reader.
+// Ended implements store.JobReader.
 func (s *Store) Ended(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	return s.past(ctx, ids, column.Statuses[ringback.Running])
 }
 
-// Begun implements store.Reader.
+// Begun implements store.JobReader.
 func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
@@ -234,7 +234,7 @@ func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []u
 	return past, nil
 }
 
-// JobDeliveries implements store.Reader.
+// JobDeliveries implements store.DeliveryReader.
 func (s *Store) JobDeliveries(ctx context.Context, project string, id uuid.UUID) (deliveries []store.Delivery, tries [][]ringback.Try, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		if _, err := jobOf(q, project, id); err != nil {
@@ -278,7 +278,7 @@ func triesOf(q *reader, delivery uuid.UUID) ([]ringback.Try, error) {
 	return tries, rows.Err()
 }
 
-// Redeliveries implements store.Reader.
+// Redeliveries implements store.Backlog.
 func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due []store.DueRedelivery, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		return q.each(func(row scanner) error {
@@ -304,7 +304,7 @@ func (s *Store) Redeliveries(ctx context.Context, now time.Time, limit int) (due
 	return due, nil
 }
 
-// Payload implements store.Reader.
+// Payload implements store.ContentReader.
 func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err error) {
 	var body store.Stored
 	var options []byte

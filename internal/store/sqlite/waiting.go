@@ -51,7 +51,7 @@ func (w *waiting) ranksOf(l store.Lane) []rank {
 	return ranks
 }
 
-// Waiting implements store.Reader.
+// Waiting implements store.Backlog.
 func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w := s.waiting
 	w.mu.Lock()
@@ -87,7 +87,7 @@ func hostWaiting(e *entry[store.Host]) store.HostWaiting {
 	return store.HostWaiting{Host: e.key, Count: e.count, Due: column.Time(e.due)}
 }
 
-// DueJobs implements store.Reader.
+// DueJobs implements store.Backlog.
 func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error) {
 	w := s.waiting
 	w.mu.Lock()
@@ -104,7 +104,7 @@ func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error)
 	return out, nil
 }
 
-// DueDeliveries implements store.Reader.
+// DueDeliveries implements store.Backlog.
 func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDeliveries, error) {
 	w := s.waiting
 	w.mu.Lock()
@@ -117,7 +117,7 @@ func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDelive
 	return out, nil
 }
 
-// Queued implements store.Reader.
+// Queued implements store.Backlog.
 func (s *Store) Queued(context.Context) (int, error) {
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()

@@ -36,18 +36,6 @@ func Conclude(d Delivery, e TryEnd) (after Delivery, due time.Time) {
 	return d, d.NextAt
 }
 
-// Trigger says what a try of d was made for, where its maker said so or said nothing.
-func (d *Delivery) Trigger(said string) string {
-	switch {
-	case d.Manual:
-		return "manual"
-	case said != "":
-		return said
-	default:
-		return "schedule"
-	}
-}
-
 // Expired is a waiting delivery that is given up: dead, or as it had ended, if a
 // redelivery of it waited. It is pure.
 func Expired(d Delivery, now time.Time) Delivery {
@@ -92,22 +80,4 @@ func Deaths(before, after ringback.DeliveryStatus) int {
 		n++
 	}
 	return n
-}
-
-// minResultTTL is the least that a caller can ask for.
-const minResultTTL = time.Minute
-
-// KeepsContentUntil is until when a delivery that has ended needs the content of its
-// job; zero before, and if that lives longer anyway, as it does of nearly all.
-func (d *Delivery) KeepsContentUntil() time.Time {
-	switch {
-	case d.EndedAt.IsZero():
-		return time.Time{}
-	case d.Status == ringback.DeliveryDead:
-		return d.EndedAt.Add(DeadLetterTTL)
-	case d.EndedAt.Sub(d.MadeAt) < minResultTTL:
-		return time.Time{}
-	default:
-		return d.EndedAt
-	}
 }

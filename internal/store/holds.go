@@ -1,0 +1,34 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Holds are stored so that a restart does not forget them and all nodes know of them.
+// They are hints: what a node has in memory decides.
+type Holds interface {
+	// PutHold stores a hold, replacing the one of the same target.
+	PutHold(ctx context.Context, h Hold) error
+	// DropHold deletes the hold of a target, if there is one.
+	DropHold(ctx context.Context, t Target) error
+	// Holds lists all that are stored.
+	Holds(ctx context.Context) ([]Hold, error)
+}
+
+// Target is what a hold is about: a model of a provider or, where Model is "",
+// the provider's key.
+type Target struct{ Provider, Model string }
+
+// Hold is a time before which a target is not called.
+type Hold struct {
+	Target
+
+	Until  time.Time
+	Reason string
+	// Key names the key that a hold of a key is about, by a hash: another key
+	// is not held.
+	Key string
+	// Cause is what the node noted of the call that caused it.
+	Cause string
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+)
+
+// Job is the row of a job. Times have milliseconds; a zero time is unset.
+type Job struct {
+	ID       uuid.UUID
+	Project  string
+	Provider string
+	// Protocol is the dialect of the stored request and answer.
+	Protocol string
+	// Model is the model that is asked now; RequestedModel what the caller
+	// wrote; Fallbacks those that are asked next, in order.
+	Model          string
+	RequestedModel string
+	Fallbacks      []string
+	Options        Options
+	// Priority goes before a lower one in the same lane; 0 to 9.
+	Priority int
+	// Metadata is the caller's object; never empty.
+	Metadata json.RawMessage
+
+	Status ringback.Status
+	Fence  int64
+	// Node runs the job; set exactly while it is running.
+	Node            string
+	CancelRequested bool
+
+	CreatedAt      time.Time
+	RunAt          time.Time // not claimed before
+	FirstStartedAt time.Time
+	StartedAt      time.Time // of the last attempt
+	EndedAt        time.Time // set exactly when Status is terminal
+	FirstRefusedAt time.Time
+	ExpiresAt      time.Time
+	// EndBy is when a waiting job is ended by Expire: ExpiresAt or, after a
+	// refusal, the end of its max_wait, whichever is earlier.
+	EndBy time.Time
+
+	Failures  int // attempts that failed since Model was chosen: these count against MaxAttempts
+	Attempts  int // calls that may have produced something
+	Uncertain int // attempts that ended uncertain
+
+	AnswerModel string
+	Usage       json.RawMessage
+	DurationMS  int64 // of the last attempt that ended
+	Error       string
+	ErrorDetail *ringback.ErrorDetail
+
+	// ContentUntil is when content is deleted, at the earliest: it stays while a
+	// delivery is pending. RowUntil is when the row is deleted.
+	ContentUntil time.Time
+	RowUntil     time.Time
+	ContentGone  bool
+
+	IdempotencyKey  string // "" means none
+	IdempotencyHash []byte
+
+	// ReplayOf is the dead job that this one repeats, ReplayedBy the newest job
+	// that repeats this one; uuid.Nil means none.
+	ReplayOf, ReplayedBy uuid.UUID
+
+	// Partial is the last partial answer of an earlier attempt. It is set only
+	// for a Decide, which may want to show it.
+	Partial Blob
+
+	// Unreadable says what of its caller's columns could not be read, since it is too
+	// large or broken, and so is not set; "" is what it should be. No such job can be run.
+	Unreadable string
+}
+
+// Lane of the job.
+func (j *Job) Lane() Lane { return Lane{j.Project, j.Provider, j.Model} }
+
+// Ref of the job's present claim.
+func (j *Job) Ref() Ref { return Ref{j.ID, j.Fence} }
+
+// Suspect reports whether the job has outlived three processes or more, and
+// may be what killed them: it starts last, and alone.
+func (j *Job) Suspect() bool { return j.Uncertain >= SuspectAfter }
+
+// MaxPriority is the highest priority of a job; the lowest is 0.
+const MaxPriority = 9
+
+// SuspectAfter is how many uncertain attempts make a job suspect.
+const SuspectAfter = 3
+
+// Options are what the caller of a job chose. They never change.
+type Options struct {
+	CallbackURL     string                  `json:"callback_url,omitempty"`
+	Host            string                  `json:"host,omitempty"` // of CallbackURL, as the guard names it
+	CallbackHeaders map[string]string       `json:"callback_headers,omitempty"`
+	Events          []ringback.EventType    `json:"events"`
+	WebhookBody     ringback.WebhookBody    `json:"webhook_body"`
+	Timeout         time.Duration           `json:"timeout"`
+	MaxAttempts     int                     `json:"max_attempts"`
+	MaxWait         time.Duration           `json:"max_wait"`
+	ResultTTL       time.Duration           `json:"result_ttl"`
+	RetryUncertain  ringback.RetryUncertain `json:"retry_uncertain"`
+	// Provider is the one that the caller named; "" leaves it to the routes.
+	Provider string `json:"provider,omitempty"`
+	// ProviderHeaders are sent with each call of a provider.
+	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
+	// Fallbacks are all that were to be asked when the job was new.
+	Fallbacks   []string `json:"fallbacks,omitempty"`
+	TraceParent string   `json:"traceparent,omitempty"`
+	TraceState  string   `json:"tracestate,omitempty"`
+	// Stream keeps the events of the job. StreamTo is where they are pushed, StreamHost
+	// its host as the guard names it.
+	Stream       bool                  `json:"stream,omitempty"`
+	StreamTo     string                `json:"stream_to,omitempty"`
+	StreamHost   string                `json:"stream_host,omitempty"`
+	OnDisconnect ringback.OnDisconnect `json:"on_disconnect,omitempty"`
+}
+
+// HeadersFor are the caller's callback_headers, for the host that they are meant for
+// alone: they may hold what opens it.
+func (o *Options) HeadersFor(host string) map[string]string {
+	if host != o.Host {
+		return nil
+	}
+	return o.CallbackHeaders
+}
