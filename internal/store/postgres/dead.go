@@ -192,3 +192,12 @@ func isDead(q store.DeadQuery) string {
 	}
 	return isDeadJob
 }
+
+// DeadLetters implements store.DeadReader.
+func (s *Store) DeadLetters(ctx context.Context) (store.DeadLetters, error) {
+	counts := map[counter]int{}
+	if err := s.read(ctx, askCounts(counts)); err != nil {
+		return store.DeadLetters{}, fmt.Errorf("count dead letters: %w", err)
+	}
+	return store.DeadLetters{Jobs: counts[deadJobs], Deliveries: counts[deadDeliveries]}, nil
+}

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -129,110 +128,4 @@ func (t *tx) keepContent(d *store.Delivery) {
 	}
 	t.exec(`UPDATE ringback.jobs SET content_until = $2 WHERE id = $1 AND NOT content_gone AND content_until < $2`, d.JobID, column.MS(until))
 	delete(t.jobs, d.JobID)
-}
-
-// Redeliver implements store.Deliveries.
-func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
-	op := groupcommit.Op{Name: "redeliver", ID: id, Bytes: rowBytes}
-	return groupcommit.Exec(ctx, s.writeLarge, op, func(t *tx) error {
-		row, err := t.delivery(id)
-		if err == nil {
-			err = store.RefuseRedeliver(row.Delivery, project)
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.wants(r.Body); err != nil {
-			return err
-		}
-		if row.due >= 0 {
-			t.deliveriesLeave(row.Key(), 1)
-		}
-		if len(r.Body.Bytes) > 0 {
-			t.putBody(id, webhookPart, r.Body)
-		}
-		d := row.Delivery
-		d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
-		t.updateDelivery(d, r.Now)
-		t.signals(store.SignalDeliveries)
-		return nil
-	})
-}
-
-// AddDelivery implements store.Deliveries.
-func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
-	op := groupcommit.Op{Name: "add a delivery to job", ID: job, Bytes: rowBytes + len(d.Body.Bytes)}
-	return groupcommit.Exec(ctx, s.writeLarge, op, func(t *tx) error {
-		j, err := t.job(job)
-		if err == nil {
-			err = store.RefuseAddDelivery(j, project)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
-			return err // nil: it is there already
-		}
-		if err := t.wants(d.Body); err != nil {
-			return err
-		}
-		t.addDelivery(&j, &d)
-		return nil
-	})
-}
-
-// ExpireDeliveries implements store.Maintenance.
-func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
-	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {
-		rows, err := t.lockDeliveries(column.IsWaiting+` AND t.made_at < $1 AND NOT t.manual`,
-			"ORDER BY t.made_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit)
-		if err != nil {
-			return nil, err
-		}
-		asked, err := t.lockDeliveries(`t.manual AND `+column.IsDue+` AND t.due_at < $1`,
-			"ORDER BY t.due_at LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(before), limit-len(rows))
-		if err != nil {
-			return nil, err
-		}
-		return t.expireDeliveries(append(rows, asked...), now), nil
-	})
-}
-
-func (t *tx) expireDeliveries(rows []*deliveryRow, now time.Time) []store.Delivery {
-	expired := make([]store.Delivery, 0, len(rows))
-	for _, row := range rows {
-		t.deliveriesLeave(row.Key(), 1)
-		d := store.Expired(row.Delivery, now)
-		t.count(deadDeliveries, store.Deaths(row.Status, d.Status))
-		t.updateDelivery(d, time.Time{})
-		t.keepContent(&d)
-		expired = append(expired, d)
-	}
-	return expired
-}
-
-// ReleaseDeliveries implements store.Deliveries.
-func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (int, error) {
-	op := groupcommit.Op{Name: "release deliveries", Bytes: len(refs) * rowBytes, First: true}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
-		found, err := t.lockDeliveries(`t.id = ANY ($1) AND t.in_flight AND t.node = $2`, "", idsOf(refs), node)
-		if err != nil {
-			return 0, err
-		}
-		n := 0
-		for _, row := range found {
-			if row.InFlight && slices.Contains(refs, row.Ref()) {
-				t.releaseDelivery(row, now)
-				n++
-			}
-		}
-		return n, nil
-	})
-}
-
-func (t *tx) releaseDelivery(row *deliveryRow, now time.Time) {
-	d, y := store.LostTry(row.Delivery, now)
-	t.insertTry(row.Ref(), y)
-	t.updateDelivery(d, now)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -106,12 +105,3 @@ const (
 	// isLeft selects writers of processes that must be gone. One that is not enrols anew.
 	isLeft = `w.started_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (SELECT 1 FROM ringback.nodes n WHERE n.process = w.id)`
 )
-
-// DeadLetters implements store.DeadReader.
-func (s *Store) DeadLetters(ctx context.Context) (store.DeadLetters, error) {
-	counts := map[counter]int{}
-	if err := s.read(ctx, askCounts(counts)); err != nil {
-		return store.DeadLetters{}, fmt.Errorf("count dead letters: %w", err)
-	}
-	return store.DeadLetters{Jobs: counts[deadJobs], Deliveries: counts[deadDeliveries]}, nil
-}

@@ -3,10 +3,11 @@ package postgres
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
-	"github.com/ringback/ringback"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
@@ -45,4 +46,29 @@ func rawIDs(ids []uuid.UUID) [][16]byte {
 		raw[i] = id
 	}
 	return raw
+}
+
+// ReleaseDeliveries implements store.Deliveries.
+func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (int, error) {
+	op := groupcommit.Op{Name: "release deliveries", Bytes: len(refs) * rowBytes, First: true}
+	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
+		found, err := t.lockDeliveries(`t.id = ANY ($1) AND t.in_flight AND t.node = $2`, "", idsOf(refs), node)
+		if err != nil {
+			return 0, err
+		}
+		n := 0
+		for _, row := range found {
+			if row.InFlight && slices.Contains(refs, row.Ref()) {
+				t.releaseDelivery(row, now)
+				n++
+			}
+		}
+		return n, nil
+	})
+}
+
+func (t *tx) releaseDelivery(row *deliveryRow, now time.Time) {
+	d, y := store.LostTry(row.Delivery, now)
+	t.insertTry(row.Ref(), y)
+	t.updateDelivery(d, now)
 }

@@ -1,16 +1,10 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
@@ -137,38 +131,6 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	return err == nil && at == column.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
-func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
-	_, err := t.exec(`
-		INSERT INTO tries (delivery, fence, number, at, trigger, status_code, duration_ms, error, response, form)
-		VALUES (?,?,?,?,?,?,?,?,?,?)`,
-		claim.ID[:], claim.Fence, y.Number, column.MS(y.At.Time), y.Trigger, y.StatusCode, y.DurationMS, y.Error, y.Response, string(y.WebhookBody))
-	if err != nil {
-		return fmt.Errorf("write a try: %w", err)
-	}
-	return nil
-}
-
-// updateDelivery writes a delivery that is in flight no more. A pending one is
-// due again at the time given.
-func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
-	s.forgetDelivery(t, d.ID)
-	var dueAt any
-	if d.Status == ringback.DeliveryPending || d.Manual {
-		dueAt = column.MS(due)
-		s.deliveryWaits(t, d.Key(), due)
-	}
-	_, err := t.exec(`
-		UPDATE deliveries SET status = ?, fence = ?, in_flight = ?, node = ?, manual = ?, due_at = ?, next_at = ?, ended_at = ?,
-			tries = ?, sent = ?, blocked = ?, last_status = ?, reason = ?, form = ?
-		WHERE id = ?`,
-		column.DeliveryStatuses[d.Status], d.Fence, d.InFlight, d.Node, d.Manual, dueAt, column.MS(d.NextAt), column.MS(d.EndedAt),
-		d.Tries, d.Sent, d.Blocked, d.LastStatusCode, string(d.Reason), string(d.Form), d.ID[:])
-	if err != nil {
-		return fmt.Errorf("update delivery: %w", err)
-	}
-	return nil
-}
-
 // keepContent moves the end of the job's content behind the end of a delivery.
 func keepContent(t *tx, d *store.Delivery) error {
 	until := d.KeepsContentUntil()
@@ -177,155 +139,4 @@ func keepContent(t *tx, d *store.Delivery) error {
 	}
 	_, err := t.exec(`UPDATE jobs SET content_until = ? WHERE id = ? AND content_gone = 0 AND content_until < ?`, column.MS(until), d.JobID[:], column.MS(until))
 	return err
-}
-
-// Redeliver implements store.Deliveries.
-func (s *Store) Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error {
-	op := groupcommit.Op{Name: "redeliver", ID: id, Bytes: rowBytes}
-	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error {
-		d, err := selectDelivery(t, id)
-		if err == nil {
-			err = store.RefuseRedeliver(d, project)
-		}
-		if err != nil {
-			return err
-		}
-		return s.redeliver(t, &d, r)
-	})
-}
-
-func (s *Store) redeliver(t *tx, d *store.Delivery, r store.Redelivery) error {
-	var due sql.NullInt64
-	if err := t.row(`SELECT due_at FROM deliveries WHERE id = ?`, d.ID[:]).Scan(&due); err != nil {
-		return err
-	}
-	if due.Valid {
-		s.deliveriesLeave(t, d.Key(), 1)
-	}
-	if len(r.Body.Bytes) > 0 {
-		if err := replaceBody(t, d.ID, webhookPart, r.Body); err != nil {
-			return err
-		}
-	}
-	d.Manual, d.Form = true, cmp.Or(r.Form, d.Form)
-	return s.updateDelivery(t, d, r.Now)
-}
-
-// AddDelivery implements store.Deliveries.
-func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error {
-	op := groupcommit.Op{Name: "add a delivery to job", ID: job, Bytes: rowBytes + len(d.Body.Bytes)}
-	return groupcommit.Exec(ctx, s.write, op, func(t *tx) error {
-		j, err := selectJob(t, job)
-		if err == nil {
-			err = store.RefuseAddDelivery(j, project)
-		}
-		if err != nil {
-			return err
-		}
-		return s.addDelivery(t, &j, &d)
-	})
-}
-
-func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
-	if _, err := selectDelivery(t, d.ID); !errors.Is(err, store.ErrNotFound) {
-		return err // nil: it is there already
-	}
-	_, err := t.exec(`
-		INSERT INTO deliveries (`+deliveryNames+`, due_at)
-		VALUES (?,?,?,?,?,?, 0,0,0,1, ?,?,0,0,0,0,0, '',0,'',?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), column.MS(d.MadeAt), column.MS(d.NextAt), string(d.Form), column.MS(d.MadeAt))
-	if err != nil {
-		return fmt.Errorf("insert delivery: %w", err)
-	}
-	s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
-	return putBody(t, d.ID, webhookPart, d.Body)
-}
-
-// ExpireDeliveries implements store.Maintenance.
-func (s *Store) ExpireDeliveries(ctx context.Context, before, now time.Time, limit int) ([]store.Delivery, error) {
-	op := groupcommit.Op{Name: "expire deliveries", Bytes: limit * rowBytes}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Delivery, error) {
-		ids, err := selectIDs(t, `
-			SELECT id FROM deliveries WHERE `+column.IsWaiting+` AND made_at < ? AND manual = 0
-			ORDER BY made_at LIMIT ?`, column.MS(before), limit)
-		if err != nil {
-			return nil, err
-		}
-		asked, err := selectIDs(t, `
-			SELECT id FROM deliveries WHERE manual = 1 AND `+column.IsDue+` AND due_at < ?
-			ORDER BY due_at LIMIT ?`, column.MS(before), limit-len(ids))
-		if err != nil {
-			return nil, err
-		}
-		return s.expireAll(t, append(ids, asked...), now)
-	})
-}
-
-func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delivery, error) {
-	expired := make([]store.Delivery, 0, len(ids))
-	for _, id := range ids {
-		d, err := selectDelivery(t, id)
-		if err != nil {
-			return nil, err
-		}
-		s.deliveriesLeave(t, d.Key(), 1)
-		before := d.Status
-		d = store.Expired(d, now)
-		s.countDead(t, 0, store.Deaths(before, d.Status))
-		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
-			return nil, err
-		}
-		if err := keepContent(t, &d); err != nil {
-			return nil, err
-		}
-		expired = append(expired, d)
-	}
-	return expired, nil
-}
-
-// ReleaseDeliveries implements store.Deliveries.
-func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store.Ref, now time.Time) (int, error) {
-	op := groupcommit.Op{Name: "release deliveries", Bytes: len(refs) * rowBytes, First: true}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
-		lost, err := s.inFlight(t, node, refs)
-		return len(lost), errors.Join(err, s.releaseAll(t, lost, now))
-	})
-}
-
-// inFlight gives those of refs that the node has in flight.
-func (s *Store) inFlight(t *tx, node string, refs []store.Ref) ([]store.Delivery, error) {
-	var lost []store.Delivery
-	for _, ref := range refs {
-		d, err := s.delivery(t, ref.ID)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-		case err != nil:
-			return nil, err
-		case d.InFlight && d.Node == node && d.Ref() == ref:
-			lost = append(lost, d)
-		}
-	}
-	return lost, nil
-}
-
-// releaseAll makes deliveries that are in flight due again.
-func (s *Store) releaseAll(t *tx, lost []store.Delivery, now time.Time) error {
-	for _, d := range lost {
-		if err := s.releaseDelivery(t, d, now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Store) releaseDelivery(t *tx, d store.Delivery, now time.Time) error {
-	after, lost := store.LostTry(d, now)
-	if err := insertTry(t, d.Ref(), lost); err != nil {
-		return err
-	}
-	return s.updateDelivery(t, &after, now)
-}
-
-func selectDelivery(t *tx, id uuid.UUID) (store.Delivery, error) {
-	return scanDelivery(t.row(`SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
 }

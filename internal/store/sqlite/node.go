@@ -13,7 +13,6 @@ import (
 
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
-	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // nodes are those that have a lease. It lasts as long as the process, and so they
@@ -108,57 +107,6 @@ func (s *Store) Nodes(context.Context) ([]store.Node, error) {
 	return living, nil
 }
 
-// Sweep implements store.Nodes.
-func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (store.Swept, error) {
-	op := groupcommit.Op{Name: "sweep", Bytes: 2 * limit * rowBytes, First: true}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Swept, error) { return s.sweep(t, by, now, limit, decide) })
-}
-
-func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.Decide) (swept store.Swept, err error) {
-	if err := s.nodes.mayClaim(by); err != nil {
-		return swept, err
-	}
-	living, dead := s.nodes.sorted()
-	t.after(func() { s.nodes.remove(dead...) })
-	ids := make([]string, len(living))
-	for i, n := range living {
-		ids[i] = n.ID
-	}
-	jobs, deliveries, err := s.orphans(t, column.JSON(ids), limit)
-	if err != nil {
-		return swept, err
-	}
-	freed, err := s.decideAll(t, jobs, decide)
-	if err != nil {
-		return swept, err
-	}
-	return store.Swept{Nodes: dead, Jobs: freed, Deliveries: len(deliveries)}, s.releaseAll(t, deliveries, now)
-}
-
-// orphans are what is claimed in the name of a node that is not among the living,
-// given as a JSON array: at most limit of each kind.
-func (s *Store) orphans(t *tx, living string, limit int) ([]store.Job, []store.Delivery, error) {
-	jobs, err := selectJobs(t, `
-		SELECT `+jobColumns+` FROM jobs
-		WHERE `+column.IsRunning+` AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
-	if err != nil {
-		return nil, nil, err
-	}
-	ids, err := selectIDs(t, `
-		SELECT id FROM deliveries
-		WHERE in_flight = 1 AND node NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?`, living, limit)
-	if err != nil {
-		return nil, nil, err
-	}
-	deliveries := make([]store.Delivery, len(ids))
-	for i, id := range ids {
-		if deliveries[i], err = s.delivery(t, id); err != nil {
-			return nil, nil, err
-		}
-	}
-	return jobs, deliveries, nil
-}
-
 // Held implements store.Nodes.
 func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error) {
 	err = s.read(ctx, func(q *reader) error {
@@ -197,7 +145,3 @@ func eachRef(q *reader, query, node string, f func(ref store.Ref, flag bool)) er
 	}
 	return rows.Err()
 }
-
-// Watch implements store.Signals. There is no other process that could have moved
-// something.
-func (s *Store) Watch(func(store.Signal)) {}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -126,21 +125,6 @@ func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
 	return after, nil
 }
 
-// insertAttempt writes the ledger's row of the attempt that runs.
-func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
-	a := o.Attempt
-	_, err := t.exec(`
-		INSERT INTO attempts (job, number, node, provider, model, started_at, first_token_at, ended_at,
-			outcome, status_code, error, usage, provider_request_id)
-		VALUES (?,?,?,?,?,?,?,?, ?,?,?,?,?)`,
-		j.ID[:], j.Fence, j.Node, j.Provider, j.Model, column.MS(j.StartedAt), column.MS(a.FirstTokenAt.Time), column.MS(o.At),
-		string(a.Outcome), a.StatusCode, a.Error, string(a.Usage), a.ProviderRequestID)
-	if err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
-	}
-	return nil
-}
-
 func putContent(t *tx, j *store.Job, o store.Outcome) error {
 	if len(o.Events.Bytes) > 0 {
 		if err := replaceBody(t, j.ID, eventsPart, o.Events); err != nil {
@@ -153,33 +137,5 @@ func putContent(t *tx, j *store.Job, o store.Outcome) error {
 	if len(o.Partial.Bytes) > 0 {
 		return replaceBody(t, j.ID, partialPart, o.Partial)
 	}
-	return nil
-}
-
-func (s *Store) insertDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
-	inFlight := d.Node != ""
-	var due any
-	fence := int64(1)
-	if !inFlight {
-		due, fence = column.MS(d.MadeAt), 0
-	}
-	_, err := t.exec(`
-		INSERT INTO deliveries (`+deliveryNames+`, due_at)
-		VALUES (?,?,?,?,?,?, 0,?,?,0, ?,?,0,0,0,0,0, '',0,?,?, ?)`,
-		d.ID[:], j.ID[:], j.Project, d.Host, d.URL, string(d.Event), fence, inFlight, column.MS(d.MadeAt), column.MS(d.MadeAt), d.Node, string(d.Form), due)
-	if err != nil {
-		return fmt.Errorf("insert delivery: %w", err)
-	}
-	if err := putBody(t, d.ID, webhookPart, d.Body); err != nil {
-		return err
-	}
-	if !inFlight {
-		s.deliveryWaits(t, store.Host{Project: j.Project, Host: d.Host}, d.MadeAt)
-		return nil
-	}
-	s.cacheInFlight(t, store.Delivery{
-		ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-		Status: ringback.DeliveryPending, Fence: fence, InFlight: true, Node: d.Node, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
-	})
 	return nil
 }

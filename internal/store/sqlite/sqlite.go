@@ -187,22 +187,6 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 	return fault(s.commits.Do(ctx, w))
 }
 
-// fault gives an error of the database the name under which callers know it.
-func fault(err error) error {
-	switch {
-	case errors.Is(err, groupcommit.ErrClosed):
-		return store.ErrClosed
-	case errors.Is(err, groupcommit.ErrUnknown):
-		return fmt.Errorf("%w: %w", store.ErrUnknown, err)
-	case isFull(err):
-		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	case isBusy(err):
-		return fmt.Errorf("%w: %w", store.ErrBusy, err)
-	default:
-		return err
-	}
-}
-
 // truncateLog keeps the write-ahead log small. A reader that is always there
 // would let it grow without bound: SQLite starts the log anew only when nobody
 // reads it. So past its bound new readers wait a moment outside.

@@ -9,16 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/ringback/ringback/internal/shortage"
 )
-
-// errLost stands for an answer to COMMIT that never came; only tests bring it
-// about, since with SQLite the answer is a return value.
-var errLost = errors.New("answer to the commit was lost")
 
 // dsn names the database and the pragmas of each of its connections.
 func dsn(file string, pragmas ...string) string {
@@ -115,87 +106,6 @@ func (w *writer) checkpoint() error {
 	return nil
 }
 
-// tx is a transaction of the writer. It is never under a caller's context: a
-// cancelled member would interrupt its neighbours.
-type tx struct {
-	w       *writer
-	writes  int
-	number  int64 // of its commit
-	effects []func()
-}
-
-// after is run once the transaction is committed.
-func (t *tx) after(f func()) { t.effects = append(t.effects, f) }
-
-// exec writes. It returns how many rows changed.
-func (t *tx) exec(query string, args ...any) (int64, error) {
-	t.writes++
-	res, err := t.run(query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-func (t *tx) run(query string, args ...any) (sql.Result, error) {
-	stmt, err := t.prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.ExecContext(context.Background(), args...)
-}
-
-func (t *tx) query(query string, args ...any) (*sql.Rows, error) {
-	stmt, err := t.prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(context.Background(), args...)
-}
-
-// row reads one row; sql.ErrNoRows if there is none.
-func (t *tx) row(query string, args ...any) scanner {
-	stmt, err := t.prepare(query)
-	if err != nil {
-		return failed{err}
-	}
-	return stmt.QueryRowContext(context.Background(), args...)
-}
-
-func (t *tx) prepare(query string) (*sql.Stmt, error) {
-	if stmt, ok := t.w.statements[query]; ok {
-		return stmt, nil
-	}
-	stmt, err := t.w.conn.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare: %w", err)
-	}
-	t.w.statements[query] = stmt
-	return stmt, nil
-}
-
-// Writes counts statements that wrote or tried to.
-func (t *tx) Writes() int { return t.writes }
-
-// Commit makes the transaction durable.
-func (t *tx) Commit() error {
-	t.number = t.w.commits + 1
-	if _, err := t.run("UPDATE store SET commits = ?", t.number); err != nil {
-		return err
-	}
-	if _, err := t.run("COMMIT"); err != nil {
-		return err
-	}
-	t.w.commits = t.number
-	if err := t.w.files.inPlace(); err != nil {
-		return err
-	}
-	if t.w.afterCommit != nil {
-		return t.w.afterCommit()
-	}
-	return nil
-}
-
 // landed reports whether a transaction was committed although its answer was lost.
 func (w *writer) landed(t *tx) (bool, error) {
 	err := w.readCommits(context.Background())
@@ -207,79 +117,4 @@ func (w *writer) readCommits(ctx context.Context) error {
 		return fmt.Errorf("read the number of commits: %w", err)
 	}
 	return nil
-}
-
-// Rollback ends the transaction. SQLite has ended it by itself after some
-// errors, and a commit that succeeded has too.
-func (t *tx) Rollback() error {
-	_, err := t.run("ROLLBACK")
-	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
-		return nil
-	}
-	return err
-}
-
-// scanner is a row, or the error instead of one.
-type scanner interface{ Scan(...any) error }
-
-type failed struct{ err error }
-
-func (f failed) Scan(...any) error { return f.err }
-
-// primaryCode is SQLite's result code less its refinement; 0 if err is not SQLite's.
-func primaryCode(err error) int {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return 0
-	}
-	return e.Code() & 0xff
-}
-
-func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
-
-// isBusy reports whether somebody outside, a backup tool say, holds the file, or whether
-// this machine has nothing left to work on it with. Either passes.
-func isBusy(err error) bool {
-	switch primaryCode(err) {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM:
-		return true
-	default:
-		return isShort(err)
-	}
-}
-
-// isShort reports whether SQLite failed because this machine is out of memory or
-// descriptors, not because of the disk. It does not say so itself where it could not
-// open a file, so another try to open one does.
-func isShort(err error) bool {
-	e, ok := errors.AsType[*sqlite.Error](err)
-	switch {
-	case !ok:
-		return false
-	case e.Code() == sqlite3.SQLITE_IOERR_NOMEM, e.Code() == sqlite3.SQLITE_IOERR_SHMMAP:
-		return true
-	case e.Code()&0xff != sqlite3.SQLITE_CANTOPEN:
-		return false
-	}
-	f, err := os.Open(os.DevNull)
-	if err == nil {
-		_ = f.Close()
-	}
-	return shortage.Of(err) != ""
-}
-
-// isFatal reports whether the disk, or what is on it, can't be trusted any more.
-func isFatal(err error) bool {
-	if _, ok := errors.AsType[misplacedError](err); ok {
-		return true
-	}
-	if isShort(err) {
-		return false
-	}
-	switch primaryCode(err) {
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN:
-		return true
-	default:
-		return false
-	}
 }

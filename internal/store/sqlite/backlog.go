@@ -2,15 +2,12 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
-	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // waiting counts what waits, so that nobody has to ask the tables. The writer
@@ -305,112 +302,4 @@ func countHosts(t *tx, w *waiting) error {
 		w.pending += h.count
 	}
 	return rows.Err()
-}
-
-// Reconcile implements store.Maintenance. The writer compares between two batches, when
-// nothing moves: within one, rows of its members would be counted whose effect
-// on the counters comes only after the commit.
-func (s *Store) Reconcile(ctx context.Context) error {
-	result := make(chan error, 1)
-	select {
-	case s.reconciles <- result:
-	default:
-		return nil // one is asked for already
-	}
-	// An empty write brings the writer round.
-	if err := groupcommit.Exec(ctx, s.write, groupcommit.Op{Name: "reconcile the counters"}, func(*tx) error { return nil }); err != nil {
-		return err
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// between runs after each batch, outside any transaction.
-func (s *Store) between() {
-	s.truncateLog()
-	select {
-	case result := <-s.reconciles:
-		result <- s.reconcile()
-	default:
-	}
-}
-
-// reconcile holds memory against the tables: all counts, or with many rows the
-// first of each lane only: the whole would hold the writer up.
-func (s *Store) reconcile() error {
-	t, err := s.writer.begin()
-	if err != nil {
-		return fmt.Errorf("reconcile the counters: %w", err)
-	}
-	var wrong error
-	if s.total() > maxReconcile {
-		wrong, err = s.reconcileDue(t)
-	} else {
-		var stored *waiting
-		if stored, err = count(t); err == nil {
-			wrong = s.waiting.differs(stored)
-		}
-	}
-	return errors.Join(wrong, err, t.Rollback())
-}
-
-// maxReconcile is how many rows Reconcile counts; with more, it looks only at
-// the first job of each lane.
-const maxReconcile = 20_000
-
-func (s *Store) total() int {
-	s.waiting.mu.Lock()
-	defer s.waiting.mu.Unlock()
-	return s.waiting.jobs + s.waiting.pending + s.waiting.dead.Jobs + s.waiting.dead.Deliveries
-}
-
-// differs tells how the counters differ from what is stored, and heals them.
-func (w *waiting) differs(stored *waiting) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
-		w.ranks.covers(stored.ranks) && w.hosts.covers(stored.hosts) && w.dead == stored.dead {
-		return nil
-	}
-	err := fmt.Errorf("counters differ from the store and are set anew: %d jobs, %d deliveries and dead letters %+v counted, %d, %d and %+v stored",
-		w.jobs, w.pending, w.dead, stored.jobs, stored.pending, stored.dead)
-	w.jobs, w.pending, w.suspects, w.ranks, w.hosts, w.dead = stored.jobs, stored.pending, stored.suspects, stored.ranks, stored.hosts, stored.dead
-	return err
-}
-
-// reconcileDue compares the first row of each rank with memory.
-func (s *Store) reconcileDue(t *tx) (wrong, err error) {
-	w := s.waiting
-	var r rank
-	for {
-		next, due, err := firstAfter(t, r)
-		if err != nil || next == (rank{}) {
-			return wrong, err
-		}
-		r = next
-		w.mu.Lock()
-		if h := w.ranks.get(r); h.count == 0 || h.due > due {
-			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, column.Time(due))
-			w.ranks.put(r, bucket{count: max(1, h.count), due: due})
-		}
-		w.mu.Unlock()
-	}
-}
-
-// firstAfter finds the next rank in the order of the index, and when its first
-// job is due; the zero rank if there is none.
-func firstAfter(t *tx, r rank) (next rank, due int64, err error) {
-	err = t.row(`
-		SELECT project, provider, model, priority, run_at FROM jobs
-		WHERE `+column.IsReady+` AND (project, provider, model, priority) > (?, ?, ?, ?)
-		ORDER BY project, provider, model, priority, run_at LIMIT 1`, r.Project, r.Provider, r.Model, r.priority).
-		Scan(&next.Project, &next.Provider, &next.Model, &next.priority, &due)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return next, due, err
 }
