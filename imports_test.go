@@ -52,8 +52,12 @@ var mayImport = map[string][]string{
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},
 	"internal/api":       {".", "internal/conns", "internal/node", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson", "internal/strictjson"},
+	"internal/exit":      {},
+	"internal/address":   {"internal/exit"},
+	"internal/terminal":  {"."},
+	"internal/demo":      {".", "client", "internal/simulate", "internal/backoff", "internal/address", "internal/terminal", "internal/exit"},
 	"cmd/ringback": {
-		".", "client", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
+		".", "client", "internal/demo", "internal/address", "internal/terminal", "internal/exit", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",
 		"internal/backoff",
 	},

@@ -112,13 +112,13 @@ func constants(t *testing.T, types ...string) map[string][]string {
 	return found
 }
 
-// exitCodes reads the constants of cmd/ringback/exit.go, in their order.
+// exitCodes reads the constants of internal/exit/exit.go, in their order.
 func exitCodes(t *testing.T) []string {
 	t.Helper()
 	var codes []string
-	ast.Inspect(parse(t, "cmd/ringback/exit.go"), func(n ast.Node) bool {
+	ast.Inspect(parse(t, "internal/exit/exit.go"), func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
-		if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "exit") {
+		if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
 			return true
 		}
 		if number, ok := spec.Values[0].(*ast.BasicLit); ok && number.Kind == token.INT {
@@ -127,7 +127,7 @@ func exitCodes(t *testing.T) []string {
 		return true
 	})
 	if len(codes) == 0 {
-		t.Fatal("cmd/ringback/exit.go holds no exit codes")
+		t.Fatal("internal/exit/exit.go holds no exit codes")
 	}
 	return codes
 }

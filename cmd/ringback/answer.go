@@ -11,6 +11,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // Rules of an answer that is shown as it grows:
@@ -44,7 +46,7 @@ type answer struct {
 	showing
 
 	id      string
-	live    *progress
+	live    *terminal.Progress
 	begin   time.Time
 	stood   string // what was said last of how the job stands
 	missed  int    // connections that were lost since the last event
@@ -68,9 +70,9 @@ func (s *session) showAnswer(ctx context.Context, id string, how showing) error 
 		waiting, cancel = context.WithTimeoutCause(ctx, how.limit, errWaitedLongEnough)
 	}
 	defer cancel()
-	a := &answer{session: s, showing: how, id: id, live: s.newProgress(), begin: time.Now()}
+	a := &answer{session: s, showing: how, id: id, live: s.NewProgress(), begin: time.Now()}
 	job, err := a.follow(waiting)
-	a.live.clear()
+	a.live.Clear()
 	if err == nil {
 		return a.end(*job)
 	}
@@ -133,8 +135,8 @@ func (a *answer) take(ctx context.Context, h heard) error {
 	switch {
 	case h.interrupted:
 		if a.missed++; a.missed == 2 { // one that is made good at once is not worth a word
-			a.live.clear()
-			a.sayf("%v\nretrying", a.explain(ctx, h.err))
+			a.live.Clear()
+			a.Sayf("%v\nretrying", a.explain(ctx, h.err))
 		}
 		return nil
 	case h.err != nil:
@@ -142,7 +144,7 @@ func (a *answer) take(ctx context.Context, h heard) error {
 	}
 	a.missed = 0
 	if a.events {
-		return a.printJSON(h.event)
+		return a.PrintJSON(h.event)
 	}
 	return a.show(h.event)
 }
@@ -171,14 +173,14 @@ func (a *answer) beginAnew(e ringback.StreamEvent) error {
 	first := a.attempt == 0
 	a.attempt, a.bytes, a.runs = e.Attempt, 0, false
 	if a.shown.Len() > 0 {
-		a.live.clear()
+		a.live.Clear()
 		if err := a.endLines(); err != nil {
 			return err
 		}
 		a.shown.Reset()
 		a.torn = true
 		// Also with --quiet: without it one would take the text for the answer.
-		fmt.Fprintf(a.talk, "the text above is void: the attempt broke off; attempt %d starts the answer over\n", e.Attempt)
+		fmt.Fprintf(a.Talk, "the text above is void: the attempt broke off; attempt %d starts the answer over\n", e.Attempt)
 	} else if !first && e.Type == ringback.EventRetrying {
 		a.turn(fmt.Sprintf("the attempt broke off; attempt %d comes next", e.Attempt))
 	}
@@ -189,22 +191,22 @@ func (a *answer) beginAnew(e ringback.StreamEvent) error {
 func (a *answer) piece(d ringback.Delta) error {
 	switch {
 	case d.Kind == ringback.DeltaText:
-		a.live.clear()
+		a.live.Clear()
 		if a.openThink {
-			fmt.Fprintln(a.talk)
+			fmt.Fprintln(a.Talk)
 			a.openThink = false
 		}
 		if err := a.text(d.Text); err != nil {
 			return err
 		}
-		a.live.share(a.outTo, a.out)
-	case d.Kind == ringback.DeltaThinking && a.thinking && !a.quiet:
-		a.live.clear()
-		fmt.Fprint(a.talk, painter(a.to.color).dim(a.tame(d.Text, a.to)))
+		a.live.Share(a.OutTo, a.Out)
+	case d.Kind == ringback.DeltaThinking && a.thinking && !a.Quiet:
+		a.live.Clear()
+		fmt.Fprint(a.Talk, terminal.Painter(a.TalkTo.Color).Dim(a.tame(d.Text, a.TalkTo)))
 		a.openThink = !strings.HasSuffix(d.Text, "\n")
 		return nil // the line would stand in the midst of them
 	}
-	if a.live.live {
+	if a.live.Live {
 		a.showLine(time.Now())
 	}
 	return nil
@@ -214,18 +216,18 @@ func (a *answer) piece(d ringback.Delta) error {
 // in the midst of thoughts, nor where the next character goes into a new row, which
 // terminals forget when the cursor comes back.
 func (a *answer) showLine(now time.Time) {
-	atMargin := a.outTo.width > 0 && a.column > 0 && a.column%a.outTo.width == 0
+	atMargin := a.OutTo.Width > 0 && a.column > 0 && a.column%a.OutTo.Width == 0
 	if !a.openThink && !atMargin {
-		a.live.show(a.line(now))
+		a.live.Show(a.line(now))
 	}
 }
 
 func (a *answer) text(s string) error {
 	a.shown.WriteString(s)
 	a.openText = !strings.HasSuffix(s, "\n")
-	tamed := a.tame(s, a.outTo)
+	tamed := a.tame(s, a.OutTo)
 	a.advance(tamed)
-	return a.print(tamed)
+	return a.Print(tamed)
 }
 
 // advance keeps count of where a text leaves the cursor.
@@ -244,9 +246,9 @@ func (a *answer) advance(s string) {
 }
 
 // tame is what a model wrote so that it cannot steer a terminal.
-func (a *answer) tame(s string, to terminal) string {
-	if to.is {
-		return printable(s)
+func (a *answer) tame(s string, to terminal.Terminal) string {
+	if to.Is {
+		return terminal.Printable(s)
 	}
 	return s
 }
@@ -254,12 +256,12 @@ func (a *answer) tame(s string, to terminal) string {
 // endLines ends the lines that have no end yet.
 func (a *answer) endLines() error {
 	if a.openThink {
-		fmt.Fprintln(a.talk)
+		fmt.Fprintln(a.Talk)
 	}
 	open := a.openText
 	a.openThink, a.openText, a.column = false, false, 0
 	if open {
-		return a.print("\n")
+		return a.Print("\n")
 	}
 	return nil
 }
@@ -277,7 +279,7 @@ func (a *answer) look(ctx context.Context) {
 		if job.Status == ringback.Queued {
 			a.turn(standingOf(job, now), string(job.Status), job.StatusReason, fmt.Sprint(job.Attempts))
 		}
-		a.live.show(fmt.Sprintf("job %s %s · %s", a.id, standingOf(job, now), span(now.Sub(a.begin))))
+		a.live.Show(fmt.Sprintf("job %s %s · %s", a.id, standingOf(job, now), terminal.Span(now.Sub(a.begin))))
 		return
 	}
 	a.showLine(now)
@@ -294,8 +296,8 @@ func (a *answer) turn(text string, by ...string) {
 		return
 	}
 	a.stood = key
-	a.live.clear()
-	a.sayf("%s  %s", painter(a.to.color).dim(time.Now().Format(time.TimeOnly)), oneLine(text))
+	a.live.Clear()
+	a.Sayf("%s  %s", terminal.Painter(a.TalkTo.Color).Dim(time.Now().Format(time.TimeOnly)), terminal.OneLine(text))
 }
 
 func (a *answer) standing() string {
@@ -307,7 +309,7 @@ const bytesPerToken = 4
 
 // line is the line that changes from second to second.
 func (a *answer) line(now time.Time) string {
-	return fmt.Sprintf("about %d tokens · %s · %s", (a.bytes+bytesPerToken-1)/bytesPerToken, span(now.Sub(a.begin)), a.standing())
+	return fmt.Sprintf("about %d tokens · %s · %s", (a.bytes+bytesPerToken-1)/bytesPerToken, terminal.Span(now.Sub(a.begin)), a.standing())
 }
 
 // end shows how the job ended.
@@ -321,9 +323,9 @@ func (a *answer) end(job ringback.Job) error {
 		return a.unanswered(job)
 	}
 	what := endWords(job)
-	a.turn(fmt.Sprintf("completed · %s · %s", what, span(job.EndedAt.Sub(job.CreatedAt.Time))))
-	if a.torn && !a.outTo.is {
-		return fail(exitTorn, "stdout has text of an attempt that broke off before the answer. To print only the answer: %s", a.ours("jobs show --result %s", a.id))
+	a.turn(fmt.Sprintf("completed · %s · %s", what, terminal.Span(job.EndedAt.Sub(job.CreatedAt.Time))))
+	if a.torn && !a.OutTo.Is {
+		return exit.Errorf(exit.Torn, "stdout has text of an attempt that broke off before the answer. To print only the answer: %s", a.ours("jobs show --result %s", a.id))
 	}
 	return nil
 }
@@ -336,7 +338,7 @@ func (a *answer) complete(job ringback.Job) error {
 			if err := a.endLines(); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.talk, "the text above is void: this is not the stored answer")
+			fmt.Fprintln(a.Talk, "the text above is void: this is not the stored answer")
 			rest, a.torn = *job.Result, true
 		}
 		if rest != "" || *job.Result == "" {

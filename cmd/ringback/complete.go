@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // completeWords lets the shell complete flags that take one of some words.
@@ -30,7 +31,7 @@ func completeJobs(fit func(ringback.Job) bool) cobra.CompletionFunc {
 		var ids []cobra.Completion
 		for _, job := range page.Data {
 			if fit(job) {
-				ids = append(ids, cobra.CompletionWithDesc(job.ID, string(job.Status)+" "+oneLine(job.RequestedModel)))
+				ids = append(ids, cobra.CompletionWithDesc(job.ID, string(job.Status)+" "+terminal.OneLine(job.RequestedModel)))
 			}
 		}
 		return ids, err
@@ -50,7 +51,7 @@ func completeDead() cobra.CompletionFunc {
 		}
 		deliveries, err := s.DeadDeliveries(ctx, client.DeadQuery{})
 		for _, d := range deliveries.Data {
-			ids = append(ids, cobra.CompletionWithDesc(d.ID, "delivery to "+hostOf(d.URL)))
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, "delivery to "+terminal.HostOf(d.URL)))
 		}
 		return ids, err
 	})
@@ -62,7 +63,7 @@ func completeDeliveries() cobra.CompletionFunc {
 		page, err := s.ListDeliveries(ctx, client.DeliveryQuery{Status: ringback.DeliveryPending, Limit: 50})
 		var ids []cobra.Completion
 		for _, d := range page.Data {
-			ids = append(ids, cobra.CompletionWithDesc(d.ID, string(d.Status)+" to "+hostOf(d.URL)))
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, string(d.Status)+" to "+terminal.HostOf(d.URL)))
 		}
 		return ids, err
 	})

@@ -20,6 +20,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/address"
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -70,7 +72,7 @@ func load(flags *pflag.FlagSet, environ []string) (config, error) {
 	r := &reader{flags: flags, environ: environ, k: koanf.New(".")}
 	c, err := r.read()
 	if err != nil {
-		return c, &failure{exitUsage, err}
+		return c, exit.Errorf(exit.Usage, "%w", err)
 	}
 	return c, nil
 }
@@ -84,7 +86,7 @@ func loadOnly(flags *pflag.FlagSet, environ []string, keys ...string) (config, e
 		err = r.take(&c, func(s setting) bool { return slices.Contains(keys, s.key) })
 	}
 	if err != nil {
-		return c, &failure{exitUsage, err}
+		return c, exit.Errorf(exit.Usage, "%w", err)
 	}
 	return c, nil
 }
@@ -288,7 +290,7 @@ func (r *reader) checkExposure(c config) error {
 		return fmt.Errorf("%s: any web page could call this server, and no API key is set; set RINGBACK_API_KEY, "+
 			"or list the allowed origins, or use --insecure if any page may spend your money", r.originOf("allow_origin"))
 	}
-	if isLoopback(c.addr) {
+	if address.IsLoopback(c.addr) {
 		return nil
 	}
 	return fmt.Errorf("%s: other machines can reach %s, and no API key is set; set RINGBACK_API_KEY, "+

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -192,7 +193,7 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 		{nil, []string{"RINGBACK_LOG_LEVEL=loud"}, `RINGBACK_LOG_LEVEL: "loud" is not one of debug`},
 	} {
 		_, err := loadWith(c.flags, c.env)
-		if f, ok := errors.AsType[*failure](err); !ok || f.code != exitUsage || !strings.Contains(err.Error(), c.want) {
+		if f, ok := errors.AsType[*exit.Error](err); !ok || f.Code != exit.Usage || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v: got %v, want an error that says %q", c.flags, c.env, err, c.want)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newDead() *cobra.Command {
@@ -126,7 +128,7 @@ func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
 		return deadLetter{}, err
 	}
-	unknown := fail(exitNotFound, "there is no job and no dead delivery %q; what is dead: %s", printable(id), s.ours("dead list"))
+	unknown := exit.Errorf(exit.NotFound, "there is no job and no dead delivery %q; what is dead: %s", terminal.Printable(id), s.ours("dead list"))
 	d, err := s.Delivery(ctx, id)
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.NotFound || err == nil && d.Status != ringback.DeliveryDead {
 		return deadLetter{}, unknown

@@ -9,6 +9,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newDeadList() *cobra.Command {
@@ -34,7 +36,7 @@ deliveries, up to --limit of each. --json prints one per line, with its kind.`,
 			err = n.check()
 		}
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		return s.listDead(ctx, filter, n)
 	})
@@ -67,27 +69,27 @@ func (s *session) listDead(ctx context.Context, f ringback.DeadFilter, n listLen
 		total += shown
 	}
 	if total == 0 {
-		s.sayf("no dead letter matches")
+		s.Sayf("no dead letter matches")
 	}
 	return nil
 }
 
 func (s *session) sayMore(shown int, more bool, what string) {
 	if more {
-		s.sayf("%d %s shown, there are more: --limit or --all", shown, what)
+		s.Sayf("%d %s shown, there are more: --limit or --all", shown, what)
 	}
 }
 
 func (s *session) showDeadJobs() func([]ringback.Job) error {
-	t := &table{title: []string{"DEAD JOB", "MODEL", "DIED", "ATTEMPTS", "WHY"}}
+	t := &terminal.Table{Title: []string{"DEAD JOB", "MODEL", "DIED", "ATTEMPTS", "WHY"}}
 	return func(jobs []ringback.Job) error {
 		now := time.Now()
 		for _, job := range jobs {
-			if !s.json {
-				t.row(job.ID, job.RequestedModel, span(now.Sub(job.EndedAt.Time))+" ago", strconv.Itoa(job.Attempts), inShort(job, now))
+			if !s.JSON {
+				t.Row(job.ID, job.RequestedModel, terminal.Span(now.Sub(job.EndedAt.Time))+" ago", strconv.Itoa(job.Attempts), inShort(job, now))
 				continue
 			}
-			err := s.printJSON(struct {
+			err := s.PrintJSON(struct {
 				Kind ringback.DeadKind `json:"kind"`
 				ringback.Job
 			}{ringback.DeadJob, job})
@@ -95,31 +97,31 @@ func (s *session) showDeadJobs() func([]ringback.Job) error {
 				return err
 			}
 		}
-		return t.flush(s.out, s.outTo.width)
+		return t.Flush(s.Out, s.OutTo.Width)
 	}
 }
 
 // showDeadDeliveries prints them, after an empty line if something was printed.
 func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error {
-	t := &table{title: []string{"DEAD DELIVERY", "JOB", "TO", "DIED", "TRIES", "WHY"}}
+	t := &terminal.Table{Title: []string{"DEAD DELIVERY", "JOB", "TO", "DIED", "TRIES", "WHY"}}
 	return func(deliveries []ringback.Delivery) error {
 		now := time.Now()
-		if after && len(deliveries) > 0 && !s.json {
+		if after && len(deliveries) > 0 && !s.JSON {
 			after = false
-			if err := s.print("\n"); err != nil {
+			if err := s.Print("\n"); err != nil {
 				return err
 			}
 		}
 		for _, d := range deliveries {
-			if !s.json {
+			if !s.JSON {
 				why := deadWords(d.Reason)
 				if n := len(d.Tries); n > 0 {
 					why += "; the last " + tryWords(d.Tries[n-1])
 				}
-				t.row(d.ID, d.JobID, hostOf(d.URL), span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
+				t.Row(d.ID, d.JobID, terminal.HostOf(d.URL), terminal.Span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
 				continue
 			}
-			err := s.printJSON(struct {
+			err := s.PrintJSON(struct {
 				Kind ringback.DeadKind `json:"kind"`
 				ringback.Delivery
 			}{ringback.DeadDelivery, d})
@@ -127,6 +129,6 @@ func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error
 				return err
 			}
 		}
-		return t.flush(s.out, s.outTo.width)
+		return t.Flush(s.Out, s.OutTo.Width)
 	}
 }

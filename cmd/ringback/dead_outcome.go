@@ -6,6 +6,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // outcomes are what has become of dead deliveries that were sent again.
@@ -18,35 +21,35 @@ type outcomes struct {
 // replayed waits until the dead deliveries that match were sent again, as long as
 // there is progress, and says how many arrived. What arrives leaves the list.
 func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int) error {
-	bar := s.newPartsBar("sending")
+	bar := s.NewPartsBar("sending")
 	now, moved := outcomes{waiting: asked}, time.Now()
 	for now.waiting > 0 && time.Since(moved) < redeliverPatience {
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
-			bar.end()
-			return fail(exitInterrupted, "interrupted; the webhooks are still being sent. To see which are left: %s", s.ours("dead list --kind delivery"))
+		if err := backoff.Pause(ctx, 200*time.Millisecond); err != nil {
+			bar.End()
+			return exit.Errorf(exit.Interrupted, "interrupted; the webhooks are still being sent. To see which are left: %s", s.ours("dead list --kind delivery"))
 		}
 		next, err := s.outcomes(ctx, f)
 		if err != nil {
-			bar.end()
+			bar.End()
 			return err
 		}
 		if next.waiting != now.waiting {
 			moved = time.Now()
 		}
 		now = next
-		bar.show(asked-min(asked, now.waiting), asked)
+		bar.Show(asked-min(asked, now.waiting), asked)
 	}
-	bar.end()
+	bar.End()
 	arrived := max(0, asked-now.waiting-now.failed)
 	if now.waiting+now.failed == 0 {
-		s.sayf("all %d arrived", arrived)
+		s.Sayf("all %d arrived", arrived)
 		return nil
 	}
 	example, words := now.example, ""
 	if n := len(example.Tries); n > 0 && now.failed > 0 {
-		words = " For instance " + hostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
+		words = " For instance " + terminal.HostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
 	}
-	return fail(exitFailure, "%d of %d arrived, %d failed again, %d are still pending.%s%s What to do: %s",
+	return exit.Errorf(exit.Failure, "%d of %d arrived, %d failed again, %d are still pending.%s%s What to do: %s",
 		arrived, asked, now.failed, now.waiting, words, heldWords(example, time.Now()), s.ours("jobs show %s", example.JobID))
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
 )
 
 // action is what the flags ask to be done to all that match, where no ids are given.
@@ -83,7 +84,7 @@ const partPatience = time.Minute
 func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb) error {
 	a.Limit = new(part)
 	var sum ringback.DeadDone
-	bar := s.newPartsBar(v.doing + " dead " + plural(a.Kind))
+	bar := s.NewPartsBar(v.doing + " dead " + plural(a.Kind))
 	err := func() error {
 		for first := true; ; first = false {
 			done, err := s.onePart(ctx, a, v)
@@ -94,7 +95,7 @@ func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb
 				sum.Matched = done.Matched
 			}
 			sum.Done, sum.Skipped = sum.Done+done.Done, sum.Skipped+done.Skipped
-			bar.show(sum.Done+sum.Skipped, sum.Matched)
+			bar.Show(sum.Done+sum.Skipped, sum.Matched)
 			if done.NextCursor == nil {
 				return nil
 			}
@@ -104,7 +105,7 @@ func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb
 			a.Cursor = *done.NextCursor
 		}
 	}()
-	bar.end()
+	bar.End()
 	return s.partsDone(ctx, a.DeadFilter, v, sum, err)
 }
 
@@ -127,26 +128,26 @@ func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVe
 	if sum.Skipped > 0 {
 		text += fmt.Sprintf("; %d were skipped: they %s", sum.Skipped, v.whySkipped)
 	}
-	if s.json {
-		if err := s.printJSON(map[string]int{"matched": sum.Matched, "done": sum.Done, "skipped": sum.Skipped}); err != nil {
+	if s.JSON {
+		if err := s.PrintJSON(map[string]int{"matched": sum.Matched, "done": sum.Done, "skipped": sum.Skipped}); err != nil {
 			return err
 		}
-	} else if err := s.print(text + "\n"); err != nil {
+	} else if err := s.Print(text + "\n"); err != nil {
 		return err
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return fail(exitInterrupted, "interrupted: %s; run the same command again to continue with the rest", text)
+		return exit.Errorf(exit.Interrupted, "interrupted: %s; run the same command again to continue with the rest", text)
 	case err != nil:
 		explained := s.explain(ctx, err)
-		code := exitFailure
-		if f, ok := errors.AsType[*failure](explained); ok {
-			code = f.code
+		code := exit.Failure
+		if f, ok := errors.AsType[*exit.Error](explained); ok {
+			code = f.Code
 		}
-		return fail(code, "%w\nBefore that: %s; run the same command again to continue with the rest", explained, text)
+		return exit.Errorf(code, "%w\nBefore that: %s; run the same command again to continue with the rest", explained, text)
 	}
 	if sum.Matched == 0 && kind == ringback.DeadDelivery && v.afterDelivery != "" {
-		s.sayf("no dead delivery matches; webhooks that are still being tried: %s", s.ours("deliveries list --status pending"))
+		s.Sayf("no dead delivery matches; webhooks that are still being tried: %s", s.ours("deliveries list --status pending"))
 	}
 	if v.outcome != nil && sum.Done > 0 {
 		return v.outcome(s, ctx, f, sum.Done)
@@ -156,7 +157,7 @@ func (s *session) partsDone(ctx context.Context, f ringback.DeadFilter, v deadVe
 		after = v.afterDelivery
 	}
 	if after != "" && sum.Done > 0 {
-		s.sayf("to see how they end: %s", s.ours("%s", after))
+		s.Sayf("to see how they end: %s", s.ours("%s", after))
 	}
 	return nil
 }

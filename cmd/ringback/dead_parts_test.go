@@ -12,6 +12,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // inPartsWith replays dead jobs on a server of the test's, which has 500 of them.
@@ -28,7 +30,7 @@ func inPartsWith(t *testing.T, answer func(w http.ResponseWriter, a ringback.Dea
 	}))
 	defer server.Close()
 	var data, talk lockedBuffer
-	s := &session{url: server.URL, output: output{out: &data, talk: &talk}}
+	s := &session{url: server.URL, Output: terminal.Output{Out: &data, Talk: &talk}}
 	s.Client, err = client.New(client.Config{URL: server.URL, HTTPClient: scriptClient})
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +65,8 @@ func TestCtrlCEndsAfterThePartUnderWayAndSaysHowFarItGot(t *testing.T) {
 		cancel() // in the middle of the call
 		fmt.Fprint(w, `{"matched":500,"done":200,"skipped":0,"next_cursor":"c1"}`)
 	})
-	f, ok := errors.AsType[*failure](err)
-	if !ok || f.code != exitInterrupted || calls != 1 || out != "200 of 500 dead jobs repeated\n" ||
+	f, ok := errors.AsType[*exit.Error](err)
+	if !ok || f.Code != exit.Interrupted || calls != 1 || out != "200 of 500 dead jobs repeated\n" ||
 		err.Error() != "interrupted: 200 of 500 dead jobs repeated; run the same command again to continue with the rest" {
 		t.Errorf("after %d calls: got %q, %v", calls, out, err)
 	}
@@ -79,8 +81,8 @@ func TestAPartThatFailsLeavesTheOthersToldOf(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprint(w, `{"error":"the queue is full","code":"unavailable"}`)
 	})
-	f, ok := errors.AsType[*failure](err)
-	if !ok || f.code != exitUnavailable || out != "200 of 500 dead jobs repeated\n" ||
+	f, ok := errors.AsType[*exit.Error](err)
+	if !ok || f.Code != exit.Unavailable || out != "200 of 500 dead jobs repeated\n" ||
 		!strings.HasSuffix(err.Error(), "the queue is full\nBefore that: 200 of 500 dead jobs repeated; run the same command again to continue with the rest") {
 		t.Errorf("got %q, %v", out, err)
 	}

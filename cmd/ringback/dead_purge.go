@@ -10,6 +10,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newDeadPurge() *cobra.Command {
@@ -34,7 +36,7 @@ Ctrl-C stops after the current part and prints how far it got.`,
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		action, err := f.action(ids, all, time.Now())
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		if len(ids) > 0 {
 			if err := s.confirm(yes, fmt.Sprintf("Delete request and answer of %d dead jobs for good?", len(ids)), irreversible); err != nil {
@@ -61,7 +63,7 @@ func (s *session) purgeOne(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case dead.kind == ringback.DeadDelivery:
-		return fail(exitUsage, "%s is a delivery; to delete it with its job: %s", printable(id), s.ours("jobs erase %s", dead.job))
+		return exit.Errorf(exit.Usage, "%s is a delivery; to delete it with its job: %s", terminal.Printable(id), s.ours("jobs erase %s", dead.job))
 	}
 	return s.erase(ctx, dead.job)
 }

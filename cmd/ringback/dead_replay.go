@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newDeadReplay() *cobra.Command {
@@ -48,13 +50,13 @@ skipped.`,
 		}
 		action, err := f.action(ids, all, time.Now())
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		if len(ids) > 0 {
 			return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.replayOne(ctx, id, change, again, noWait) })
 		}
 		if change != nil && action.Kind == ringback.DeadDelivery {
-			return fail(exitUsage, "--patch changes the requests of jobs; the bytes of a delivery stay the same")
+			return exit.Errorf(exit.Usage, "--patch changes the requests of jobs; the bytes of a delivery stay the same")
 		}
 		action.Patch = change
 		verb := replaying
@@ -74,7 +76,7 @@ func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessag
 	case dead.kind == ringback.DeadJob:
 		return s.replay(ctx, dead.job, patch, again)
 	case patch != nil:
-		return fail(exitUsage, "%s is a delivery, whose bytes stay the same; leave --patch out", printable(id))
+		return exit.Errorf(exit.Usage, "%s is a delivery, whose bytes stay the same; leave --patch out", terminal.Printable(id))
 	}
 	return s.redeliver(ctx, dead.job, redelivery{to: dead.url, noWait: noWait})
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newDeliveriesList() *cobra.Command {
@@ -46,7 +48,7 @@ in the last example.`,
 			err = n.check()
 		}
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		return s.listDeliveries(ctx, query, n)
 	})
@@ -116,31 +118,31 @@ func (s *session) listDeliveries(ctx context.Context, q client.DeliveryQuery, n 
 	s.sayMore(shown, more, "webhooks")
 	switch {
 	case shown == 0:
-		s.sayf("no webhook matches")
-	case undelivered > 0 && !s.json:
-		s.sayf("to see why one has not arrived: %s; to send it now: %s", s.ours("jobs show JOB"), s.ours("jobs redeliver JOB"))
+		s.Sayf("no webhook matches")
+	case undelivered > 0 && !s.JSON:
+		s.Sayf("to see why one has not arrived: %s; to send it now: %s", s.ours("jobs show JOB"), s.ours("jobs redeliver JOB"))
 	}
 	return nil
 }
 
 func (s *session) showDeliveries() func([]ringback.Delivery) error {
-	t := &table{title: []string{"JOB", "STATUS", "AGE", "TRIES", "LAST", "NEXT", "TO"}}
-	t.paint = func(column int, cell string) string {
+	t := &terminal.Table{Title: []string{"JOB", "STATUS", "AGE", "TRIES", "LAST", "NEXT", "TO"}}
+	t.Paint = func(column int, cell string) string {
 		if column == 1 {
-			return statusPaint(s.paint(), cell)
+			return terminal.StatusPaint(s.Paint(), cell)
 		}
 		return cell
 	}
 	return func(deliveries []ringback.Delivery) error {
 		now := time.Now()
 		for _, d := range deliveries {
-			if !s.json {
-				t.row(d.JobID, string(d.Status), span(now.Sub(d.CreatedAt.Time)), strconv.Itoa(len(d.Tries)), lastAnswer(d), untilNext(d, now), receiverOf(d.URL))
-			} else if err := s.printJSON(d); err != nil {
+			if !s.JSON {
+				t.Row(d.JobID, string(d.Status), terminal.Span(now.Sub(d.CreatedAt.Time)), strconv.Itoa(len(d.Tries)), lastAnswer(d), untilNext(d, now), receiverOf(d.URL))
+			} else if err := s.PrintJSON(d); err != nil {
 				return err
 			}
 		}
-		return t.flush(s.out, s.outTo.width)
+		return t.Flush(s.Out, s.OutTo.Width)
 	}
 }
 
@@ -160,7 +162,7 @@ func untilNext(d ringback.Delivery, now time.Time) string {
 	case d.Status != ringback.DeliveryPending:
 		return "–"
 	case d.NextTryAt.After(now):
-		return span(d.NextTryAt.Sub(now))
+		return terminal.Span(d.NextTryAt.Sub(now))
 	}
 	return "now"
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback/internal/exit"
 )
 
 const (
@@ -24,7 +26,7 @@ func TestTheConfigurationPageHasTheTablesOfTheCode(t *testing.T) {
 
 // So are those of docs/cli.md.
 func TestTheCommandLinePageHasTheFlagsOfTheCode(t *testing.T) {
-	tables := map[string]string{"exit codes": codesTable(remoteCodes())}
+	tables := map[string]string{"exit codes": codesTable(exit.Remote())}
 	root := newRoot(new(bool))
 	common := []string{"json", "quiet", "url", "config"}
 	for _, path := range []string{
@@ -137,13 +139,13 @@ func providersTable() string {
 	return b.String()
 }
 
-func exitCodesTable() string { return codesTable(exitCodes) }
+func exitCodesTable() string { return codesTable(exit.Codes) }
 
-func codesTable(codes []exitCode) string {
+func codesTable(codes []exit.Code) string {
 	var b strings.Builder
 	b.WriteString("| code | |\n|---|---|\n")
 	for _, e := range codes {
-		fmt.Fprintf(&b, "| %d | %s |\n", e.code, e.meaning)
+		fmt.Fprintf(&b, "| %d | %s |\n", e.Number, e.Meaning)
 	}
 	return b.String()
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // usageTemplate has the order of a manual: how it is called, what it knows, and
@@ -51,7 +52,7 @@ func setHelp(root *cobra.Command) {
 	root.SetHelpTemplate(helpTemplate)
 	root.SetVersionTemplate("ringback {{.Version}}\n")
 	setCompletion(root)
-	root.Annotations = map[string]string{titleExit: exitCodesText(exitCodes)}
+	root.Annotations = map[string]string{exit.HelpTitle: exit.HelpText(exit.Codes)}
 }
 
 // setCompletion adds cobra's command, with a manual of our own.
@@ -71,22 +72,9 @@ jobs and dead letters, which it requests from the server.`
 	}
 }
 
-// The titles of the sections that a command may add to its help; templates print
-// them in alphabetical order.
-const (
-	titleExit      = "Exit codes"
-	titleVariables = "Environment"
-)
-
-func exitCodesText(codes []exitCode) string {
-	var b strings.Builder
-	width := len(strconv.Itoa(codes[len(codes)-1].code))
-	for _, e := range codes {
-		fmt.Fprintf(&b, "  %*d  %s\n", width, e.code, e.meaning)
-	}
-	b.WriteString("  A second signal, half a second or more after the first, ends a command at once.\n")
-	return b.String()
-}
+// titleVariables is the title of the section of a command's help with its variables.
+// Templates print sections in alphabetical order.
+const titleVariables = "Environment"
 
 // flagsText lists flags, each with what it does below it.
 func flagsText(flags *pflag.FlagSet) string {
@@ -105,7 +93,7 @@ func flagsText(flags *pflag.FlagSet) string {
 			help += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(&b, "  %s\n", name)
-		for _, line := range wrap(help, 72) {
+		for _, line := range terminal.Wrap(help, 72) {
 			fmt.Fprintf(&b, "        %s\n", line)
 		}
 	})
@@ -118,21 +106,7 @@ func flagHelp(f *pflag.Flag) string {
 	return strings.TrimSpace(strings.TrimPrefix(help, meta))
 }
 
-// wrap breaks a text at its spaces into lines of at most so many characters.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
-	}
-	return append(lines, line)
-}
-
 // flagError says what is wrong with a flag.
 func flagError(cmd *cobra.Command, err error) error {
-	return fail(exitUsage, "%w\nSee: %s --help", err, cmd.CommandPath())
+	return exit.Errorf(exit.Usage, "%w\nSee: %s --help", err, cmd.CommandPath())
 }

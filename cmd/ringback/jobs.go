@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobs() *cobra.Command {
@@ -28,21 +30,21 @@ func (s *session) each(ctx context.Context, ids []string, do func(ctx context.Co
 	if len(ids) == 1 {
 		return do(ctx, ids[0])
 	}
-	var first *failure
+	var first *exit.Error
 	failed := 0
 	for i, id := range ids {
 		err := s.explain(ctx, do(ctx, id))
 		if err == nil {
 			continue
 		}
-		f, ok := errors.AsType[*failure](err)
+		f, ok := errors.AsType[*exit.Error](err)
 		if !ok {
-			f = &failure{exitFailure, err}
+			f = &exit.Error{Code: exit.Failure, Err: err}
 		}
-		if f.code == exitInterrupted {
-			return fail(exitInterrupted, "interrupted after %d of %d", i, len(ids))
+		if f.Code == exit.Interrupted {
+			return exit.Errorf(exit.Interrupted, "interrupted after %d of %d", i, len(ids))
 		}
-		fmt.Fprintf(s.talk, "%s: %v\n", printable(id), f)
+		fmt.Fprintf(s.Talk, "%s: %v\n", terminal.Printable(id), f)
 		if first == nil {
 			first = f
 		}
@@ -51,7 +53,7 @@ func (s *session) each(ctx context.Context, ids []string, do func(ctx context.Co
 	if first == nil {
 		return nil
 	}
-	return fail(first.code, "%d of %d were not done, as said above; the others were", failed, len(ids))
+	return exit.Errorf(first.Code, "%d of %d were not done, as said above; the others were", failed, len(ids))
 }
 
 // ended and others say which jobs a command is for, when its ids are completed.

@@ -30,12 +30,12 @@ func (s *session) cancel(ctx context.Context, id string) error {
 		return err
 	}
 	if job.Status == ringback.Cancelled {
-		s.sayf("job %s is cancelled", job.ID)
+		s.Sayf("job %s is cancelled", job.ID)
 	} else {
-		s.sayf("job %s is %s; its call is being aborted. To see how it ends: %s", job.ID, job.Status, s.ours("jobs watch %s", job.ID))
+		s.Sayf("job %s is %s; its call is being aborted. To see how it ends: %s", job.ID, job.Status, s.ours("jobs watch %s", job.ID))
 	}
-	if s.json {
-		return s.printJSON(job)
+	if s.JSON {
+		return s.PrintJSON(job)
 	}
-	return s.print(job.ID + "\n")
+	return s.Print(job.ID + "\n")
 }

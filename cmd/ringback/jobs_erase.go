@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobsErase() *cobra.Command {
@@ -24,7 +27,7 @@ erased. This cannot be undone, so the command asks first; a script needs --yes.`
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
-		what := "job " + printable(ids[0])
+		what := "job " + terminal.Printable(ids[0])
 		if len(ids) > 1 {
 			what = fmt.Sprintf("%d jobs", len(ids))
 		}
@@ -39,11 +42,11 @@ func (s *session) erase(ctx context.Context, id string) error {
 	if err := s.Erase(ctx, id); err != nil {
 		return err
 	}
-	s.sayf("job %s is erased", printable(id))
-	if s.json {
-		return s.printJSON(map[string]string{"job_id": id})
+	s.Sayf("job %s is erased", terminal.Printable(id))
+	if s.JSON {
+		return s.PrintJSON(map[string]string{"job_id": id})
 	}
-	return s.print(oneLine(id) + "\n")
+	return s.Print(terminal.OneLine(id) + "\n")
 }
 
 // irreversible is the refusal of what cannot be undone.
@@ -56,16 +59,16 @@ func (s *session) confirm(yes bool, question, refusal string) error {
 		return nil
 	}
 	if !isTerminal(s.in) {
-		return fail(exitUsage, "%s", refusal)
+		return exit.Errorf(exit.Usage, "%s", refusal)
 	}
-	fmt.Fprintf(s.talk, "%s [y/N] ", question)
+	fmt.Fprintf(s.Talk, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')
 	if err != nil {
-		fmt.Fprintln(s.talk)
+		fmt.Fprintln(s.Talk)
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil
 	}
-	return fail(exitFailure, "nothing was done")
+	return exit.Errorf(exit.Failure, "nothing was done")
 }

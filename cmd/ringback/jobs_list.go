@@ -11,6 +11,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // pageSize is the most that a page of a list has.
@@ -42,7 +44,7 @@ ended without an answer, or why its webhook has not arrived.`,
 			err = n.check()
 		}
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		return s.listJobs(ctx, query, n)
 	})
@@ -170,19 +172,19 @@ func (s *session) listJobs(ctx context.Context, q client.Query, n listLength) er
 	case err != nil:
 		return err
 	case shown == 0:
-		s.sayf("no job matches; submit one: %s", s.ours("submit --wait \"What is a webhook?\""))
+		s.Sayf("no job matches; submit one: %s", s.ours("submit --wait \"What is a webhook?\""))
 	case more:
-		s.sayf("%d shown, there are more: --limit or --all", shown)
+		s.Sayf("%d shown, there are more: --limit or --all", shown)
 	}
 	return nil
 }
 
 // jobTable is a table of jobs without rows.
-func (s *session) jobTable() *table {
-	t := &table{title: []string{"JOB", "STATUS", "MODEL", "AGE", "TOOK", "WEBHOOK", "WHY"}}
-	t.paint = func(column int, cell string) string {
+func (s *session) jobTable() *terminal.Table {
+	t := &terminal.Table{Title: []string{"JOB", "STATUS", "MODEL", "AGE", "TOOK", "WEBHOOK", "WHY"}}
+	t.Paint = func(column int, cell string) string {
 		if column == 1 || column == 5 {
-			return statusPaint(s.paint(), cell)
+			return terminal.StatusPaint(s.Paint(), cell)
 		}
 		return cell
 	}
@@ -190,17 +192,17 @@ func (s *session) jobTable() *table {
 }
 
 // showJobs prints a page of jobs.
-func (s *session) showJobs(t *table) func([]ringback.Job) error {
+func (s *session) showJobs(t *terminal.Table) func([]ringback.Job) error {
 	return func(jobs []ringback.Job) error {
 		now := time.Now()
 		for _, job := range jobs {
-			if !s.json {
-				t.row(job.ID, string(job.Status), job.RequestedModel, span(now.Sub(job.CreatedAt.Time)), took(job), webhookWord(job), inShort(job, now))
-			} else if err := s.printJSON(job); err != nil {
+			if !s.JSON {
+				t.Row(job.ID, string(job.Status), job.RequestedModel, terminal.Span(now.Sub(job.CreatedAt.Time)), took(job), webhookWord(job), inShort(job, now))
+			} else if err := s.PrintJSON(job); err != nil {
 				return err
 			}
 		}
-		return t.flush(s.out, s.outTo.width)
+		return t.Flush(s.Out, s.OutTo.Width)
 	}
 }
 
@@ -208,7 +210,7 @@ func took(job ringback.Job) string {
 	if job.EndedAt.IsZero() {
 		return "–"
 	}
-	return span(job.EndedAt.Sub(job.CreatedAt.Time))
+	return terminal.Span(job.EndedAt.Sub(job.CreatedAt.Time))
 }
 
 func webhookWord(job ringback.Job) string {
@@ -231,7 +233,7 @@ func inShort(job ringback.Job, now time.Time) string {
 	case job.StatusReason == "":
 		return ""
 	case job.RunAt.After(now):
-		return job.StatusReason + ", until " + clock(job.RunAt, now)
+		return job.StatusReason + ", until " + terminal.Clock(job.RunAt, now)
 	}
 	return job.StatusReason
 }

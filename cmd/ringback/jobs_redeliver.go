@@ -9,6 +9,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobsRedeliver() *cobra.Command {
@@ -73,17 +76,17 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 	if err != nil {
 		return err
 	}
-	s.sayf("sending the webhook of job %s again to %s", printable(id), printable(d.URL))
+	s.Sayf("sending the webhook of job %s again to %s", terminal.Printable(id), terminal.Printable(d.URL))
 	tries := triesOf(before, d.ID)
 	if !r.noWait {
 		if d, err = s.nextTry(ctx, d, tries); err != nil {
 			return err
 		}
 	}
-	if s.json {
-		err = s.printJSON(d)
+	if s.JSON {
+		err = s.PrintJSON(d)
 	} else {
-		err = s.print(d.ID + "\n")
+		err = s.Print(d.ID + "\n")
 	}
 	if err != nil || r.noWait {
 		return err
@@ -93,15 +96,15 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 
 // outcome prints how a redelivery ended.
 func (s *session) outcome(job string, d ringback.Delivery, before int) error {
-	show := s.ours("jobs show %s", oneLine(job))
+	show := s.ours("jobs show %s", terminal.OneLine(job))
 	if len(d.Tries) <= before {
-		return fail(exitFailure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, heldWords(d, time.Now()), show)
+		return exit.Errorf(exit.Failure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, heldWords(d, time.Now()), show)
 	}
 	last := d.Tries[len(d.Tries)-1]
 	if last.Error != "" {
-		return fail(exitFailure, "the receiver %s.%s%s What to do: %s", tryWords(last), nextWords(d, time.Now()), heldWords(d, time.Now()), show)
+		return exit.Errorf(exit.Failure, "the receiver %s.%s%s What to do: %s", tryWords(last), nextWords(d, time.Now()), heldWords(d, time.Now()), show)
 	}
-	s.sayf("delivered: the receiver %s%s", tryWords(last), formWords(last))
+	s.Sayf("delivered: the receiver %s%s", tryWords(last), formWords(last))
 	return nil
 }
 
@@ -113,7 +116,7 @@ func nextWords(d ringback.Delivery, now time.Time) string {
 	case d.Status == ringback.DeliveryPending && d.HostHold != nil && d.HostHold.Until.After(d.NextTryAt.Time):
 		return " The next try waits for the end of the hold."
 	case d.Status == ringback.DeliveryPending && d.NextTryAt.After(now):
-		return " The next try is " + when(d.NextTryAt, now) + "."
+		return " The next try is " + terminal.When(d.NextTryAt, now) + "."
 	}
 	return ""
 }
@@ -141,7 +144,7 @@ func (s *session) nextTry(ctx context.Context, d ringback.Delivery, tries int) (
 	ctx, cancel := context.WithTimeoutCause(ctx, redeliverPatience, errWaitedLongEnough)
 	defer cancel()
 	for d.Redelivering || len(d.Tries) <= tries {
-		err := pause(ctx, 100*time.Millisecond)
+		err := backoff.Pause(ctx, 100*time.Millisecond)
 		all := []ringback.Delivery{}
 		if err == nil {
 			all, err = s.Deliveries(ctx, d.JobID)

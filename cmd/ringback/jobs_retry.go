@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobsRetry() *cobra.Command {
@@ -58,11 +61,11 @@ func (s *session) replay(ctx context.Context, id string, patch json.RawMessage, 
 	if err != nil {
 		return err
 	}
-	s.sayf("job %s is repeated by %s. To watch it: %s", printable(id), job.ID, s.ours("jobs watch %s", job.ID))
-	if s.json {
-		return s.printJSON(job)
+	s.Sayf("job %s is repeated by %s. To watch it: %s", terminal.Printable(id), job.ID, s.ours("jobs watch %s", job.ID))
+	if s.JSON {
+		return s.PrintJSON(job)
 	}
-	return s.print(job.ID + "\n")
+	return s.Print(job.ID + "\n")
 }
 
 func (s *session) askToRepeatAgain(ctx context.Context, id string) error {
@@ -70,9 +73,9 @@ func (s *session) askToRepeatAgain(ctx context.Context, id string) error {
 	if err != nil || job.ReplayedBy == "" {
 		return err
 	}
-	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider again?", printable(id), job.ReplayedBy),
+	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider again?", terminal.Printable(id), job.ReplayedBy),
 		fmt.Sprintf("job %s was repeated before, by job %s; to call its provider again, add --yes. To see how that job is doing: %s",
-			printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
+			terminal.Printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
 }
 
 // readPatch reads --patch; nil if there is none.
@@ -84,13 +87,13 @@ func readPatch(text string) (json.RawMessage, error) {
 	if name, ok := strings.CutPrefix(text, "@"); ok {
 		var err error
 		if content, err = os.ReadFile(name); err != nil {
-			return nil, fail(exitUsage, "--patch: %w", err)
+			return nil, exit.Errorf(exit.Usage, "--patch: %w", err)
 		}
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(content, &fields); err != nil || fields == nil {
-		what := fmt.Sprintf("%q", cut(text, 40))
-		return nil, fail(exitUsage, `--patch: %s is not a JSON object; write it like '{"max_tokens": 8000}', or @FILE`, what)
+		what := fmt.Sprintf("%q", terminal.Cut(text, 40))
+		return nil, exit.Errorf(exit.Usage, `--patch: %s is not a JSON object; write it like '{"max_tokens": 8000}', or @FILE`, what)
 	}
 	return bytes.TrimSpace(content), nil
 }

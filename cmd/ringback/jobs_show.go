@@ -10,6 +10,8 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobsShow() *cobra.Command {
@@ -46,7 +48,7 @@ func (s *session) showResult(ctx context.Context, id string) error {
 		return err
 	}
 	if !job.Status.Terminal() {
-		return fail(exitFailure, "job %s is %s and has no answer yet; wait for it: %s", job.ID, standingOf(job, time.Now()), s.ours("jobs watch %s", job.ID))
+		return exit.Errorf(exit.Failure, "job %s is %s and has no answer yet; wait for it: %s", job.ID, standingOf(job, time.Now()), s.ours("jobs watch %s", job.ID))
 	}
 	return s.printAnswer(job)
 }
@@ -56,7 +58,7 @@ func (s *session) showRequest(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.printText(string(job.Request))
+	return s.PrintText(string(job.Request))
 }
 
 // history is all that a server knows of a job.
@@ -82,24 +84,24 @@ func (s *session) show(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if s.json {
-		return s.printJSON(h)
+	if s.JSON {
+		return s.PrintJSON(h)
 	}
-	return s.print(s.historyText(h, time.Now()))
+	return s.Print(s.historyText(h, time.Now()))
 }
 
 func (s *session) historyText(h history, now time.Time) string {
 	var b strings.Builder
 	d := diagnose(h, now, s.ours)
-	fmt.Fprintf(&b, "job %s  %s\n", h.Job.ID, statusPaint(s.paint(), string(h.Job.Status)))
+	fmt.Fprintf(&b, "job %s  %s\n", h.Job.ID, terminal.StatusPaint(s.Paint(), string(h.Job.Status)))
 	for _, sentence := range d.sentences {
-		for _, line := range wrap(oneLine(sentence), 88) {
+		for _, line := range terminal.Wrap(terminal.OneLine(sentence), 88) {
 			b.WriteString("  " + line + "\n")
 		}
 	}
 	b.WriteString("\n")
 	for _, m := range timeline(h, now) {
-		fmt.Fprintf(&b, "  %s  %s %s\n", s.paint().dim(m.at), s.paint().bold(fmt.Sprintf("%-9s", m.who)), cut(oneLine(m.what), 2000))
+		fmt.Fprintf(&b, "  %s  %s %s\n", s.Paint().Dim(m.at), s.Paint().Bold(fmt.Sprintf("%-9s", m.who)), terminal.Cut(terminal.OneLine(m.what), 2000))
 	}
 	if h.Job.Result != nil {
 		fmt.Fprintf(&b, "\nanswer: %s\n", excerptOf(*h.Job.Result))
@@ -109,9 +111,9 @@ func (s *session) historyText(h history, now time.Time) string {
 		b.WriteString("\nto do:\n")
 	}
 	for _, r := range d.remedies {
-		fmt.Fprintf(&b, "  %s\n", strings.Join(wrap(oneLine(r.what), 88), "\n  "))
+		fmt.Fprintf(&b, "  %s\n", strings.Join(terminal.Wrap(terminal.OneLine(r.what), 88), "\n  "))
 		if r.command != "" {
-			fmt.Fprintf(&b, "    %s\n", s.paint().bold(r.command))
+			fmt.Fprintf(&b, "    %s\n", s.Paint().Bold(r.command))
 		}
 	}
 	return b.String()
@@ -120,7 +122,7 @@ func (s *session) historyText(h history, now time.Time) string {
 // excerptOf is the beginning of an answer.
 func excerptOf(text string) string {
 	const most = 200
-	return fmt.Sprintf("%s (%d bytes)", cut(oneLine(text), most), len(text))
+	return fmt.Sprintf("%s (%d bytes)", terminal.Cut(terminal.OneLine(text), most), len(text))
 }
 
 // happening is a line of a timeline.
@@ -130,7 +132,7 @@ type happening struct{ at, who, what string }
 func timeline(h history, now time.Time) []happening {
 	var all []happening
 	add := func(at ringback.Time, who, format string, args ...any) {
-		all = append(all, happening{clock(at, now), who, fmt.Sprintf(format, args...)})
+		all = append(all, happening{terminal.Clock(at, now), who, fmt.Sprintf(format, args...)})
 	}
 	add(h.Job.CreatedAt, "accepted", "%s", acceptedWords(h.Job, now))
 	for _, a := range h.Attempts {
@@ -138,7 +140,7 @@ func timeline(h history, now time.Time) []happening {
 	}
 	switch {
 	case h.Job.Status == ringback.Queued && h.Job.RunAt.After(now):
-		add(h.Job.RunAt, "next", "may run then, in %s", span(h.Job.RunAt.Sub(now)))
+		add(h.Job.RunAt, "next", "may run then, in %s", terminal.Span(h.Job.RunAt.Sub(now)))
 	case h.Job.Status.Terminal():
 		add(h.Job.EndedAt, string(h.Job.Status), "%s", endWords(h.Job))
 	}
@@ -154,7 +156,7 @@ func timeline(h history, now time.Time) []happening {
 			add(d.EndedAt, "dead", "%s", deadWords(d.Reason))
 		case ringback.DeliveryPending:
 			if d.NextTryAt.After(now) {
-				add(d.NextTryAt, "next", "next try, in %s", span(d.NextTryAt.Sub(now)))
+				add(d.NextTryAt, "next", "next try, in %s", terminal.Span(d.NextTryAt.Sub(now)))
 			}
 		}
 	}
@@ -170,20 +172,20 @@ func acceptedWords(job ringback.Job, now time.Time) string {
 		text += " · a replay of job " + job.ReplayOf
 	}
 	if !job.Status.Terminal() {
-		text += " · expires " + when(job.ExpiresAt, now)
+		text += " · expires " + terminal.When(job.ExpiresAt, now)
 	}
 	return text
 }
 
 func attemptWords(a ringback.Attempt, now time.Time) string {
 	if a.Outcome == "" {
-		text := "runs for " + span(now.Sub(a.StartedAt.Time))
+		text := "runs for " + terminal.Span(now.Sub(a.StartedAt.Time))
 		if a.FirstTokenAt.IsZero() {
 			return text + ", nothing of an answer yet"
 		}
 		return text
 	}
-	text := fmt.Sprintf("%s after %s", a.Outcome, span(a.EndedAt.Sub(a.StartedAt.Time)))
+	text := fmt.Sprintf("%s after %s", a.Outcome, terminal.Span(a.EndedAt.Sub(a.StartedAt.Time)))
 	if a.Error != "" {
 		text += " · " + a.Error // which names the status, if there was one
 	}
@@ -213,7 +215,7 @@ func trigger(try ringback.Try) string {
 
 // tryWords says what the receiver did.
 func tryWords(try ringback.Try) string {
-	took := millis(try.DurationMS)
+	took := terminal.Millis(try.DurationMS)
 	var text string
 	switch {
 	case try.StatusCode != 0:
@@ -227,7 +229,7 @@ func tryWords(try ringback.Try) string {
 		text += ", a redirect, which is not followed"
 	}
 	if try.Response != "" && try.Error != "" {
-		text += ": " + cut(fmt.Sprintf("%q", oneLine(try.Response)), 200)
+		text += ": " + terminal.Cut(fmt.Sprintf("%q", terminal.OneLine(try.Response)), 200)
 	}
 	return text
 }

@@ -11,6 +11,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newJobsWatch() *cobra.Command {
@@ -48,20 +51,20 @@ its webhook is dead. While the server is down, the command keeps trying.`,
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
 		query, err := q.read(time.Now())
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		if events && (len(ids) != 1 || delivered) {
-			return fail(exitUsage, "--events is for one job, and ends with it: name one, without --delivered")
+			return exit.Errorf(exit.Usage, "--events is for one job, and ends with it: name one, without --delivered")
 		}
-		if len(ids) == 1 && !delivered && (events || !s.json) {
-			s.json = s.json || events // nothing but events is said
+		if len(ids) == 1 && !delivered && (events || !s.JSON) {
+			s.JSON = s.JSON || events // nothing but events is said
 			return s.showAnswer(ctx, ids[0], showing{events: events, thinking: thinking, leaving: mayGoOn})
 		}
 		w := &watcher{session: s, delivered: delivered, last: map[string]string{}}
 		if len(ids) > 0 {
 			return w.named(ctx, ids)
 		}
-		s.sayf("no job is named; watching all that are waiting or running%s", w.orPending(", or whose webhook is pending"))
+		s.Sayf("no job is named; watching all that are waiting or running%s", w.orPending(", or whose webhook is pending"))
 		return w.recent(ctx, query, forever)
 	})
 }
@@ -99,7 +102,7 @@ func (w *watcher) named(ctx context.Context, ids []string) error {
 		if left = rest; len(left) == 0 {
 			break
 		}
-		if err := pause(ctx, watchEvery); err != nil {
+		if err := backoff.Pause(ctx, watchEvery); err != nil {
 			return w.stopped(ctx, err)
 		}
 	}
@@ -107,13 +110,13 @@ func (w *watcher) named(ctx context.Context, ids []string) error {
 	case unanswered == 0 && lost == 0:
 		return nil
 	case unanswered == 0 && len(ids) == 1:
-		return fail(exitFailure, "its webhook is a dead letter. What to do: %s", w.ours("jobs show %s", oneLine(ids[0])))
+		return exit.Errorf(exit.Failure, "its webhook is a dead letter. What to do: %s", w.ours("jobs show %s", terminal.OneLine(ids[0])))
 	case unanswered == 0:
-		return fail(exitFailure, "the webhooks of %d of %d are dead letters. What to do: %s", lost, len(ids), w.ours("jobs show JOB"))
+		return exit.Errorf(exit.Failure, "the webhooks of %d of %d are dead letters. What to do: %s", lost, len(ids), w.ours("jobs show JOB"))
 	case len(ids) == 1:
-		return fail(exitJobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", oneLine(ids[0])))
+		return exit.Errorf(exit.JobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", terminal.OneLine(ids[0])))
 	}
-	return fail(exitJobEnded, "%d of %d ended without an answer. What to do: %s", unanswered, len(ids), w.ours("jobs show JOB"))
+	return exit.Errorf(exit.JobEnded, "%d of %d ended without an answer. What to do: %s", unanswered, len(ids), w.ours("jobs show JOB"))
 }
 
 // look reads a job and prints how it stands, if that is new. It returns true when
@@ -134,7 +137,7 @@ func (w *watcher) missed(ctx context.Context, err error) error {
 		return err
 	}
 	if !w.away {
-		w.sayf("%v\nretrying", w.explain(ctx, err))
+		w.Sayf("%v\nretrying", w.explain(ctx, err))
 	}
 	w.away = true
 	return nil
@@ -142,7 +145,7 @@ func (w *watcher) missed(ctx context.Context, err error) error {
 
 func (w *watcher) stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fail(exitInterrupted, "interrupted; the jobs go on")
+		return exit.Errorf(exit.Interrupted, "interrupted; the jobs go on")
 	}
 	return err
 }
@@ -154,8 +157,8 @@ func (w *watcher) tell(job ringback.Job) error {
 		return nil
 	}
 	w.last[job.ID] = state
-	if w.json {
-		return w.printJSON(job)
+	if w.JSON {
+		return w.PrintJSON(job)
 	}
 	now := time.Now()
 	what := standingOf(job, now)
@@ -165,7 +168,7 @@ func (w *watcher) tell(job ringback.Job) error {
 	if job.Webhook != nil {
 		what += " · webhook " + webhookWords(*job.Webhook, now)
 	}
-	return w.print(fmt.Sprintf("%s  %s  %s\n", w.paint().dim(now.Format(time.TimeOnly)), job.ID, oneLine(what)))
+	return w.Print(fmt.Sprintf("%s  %s  %s\n", w.Paint().Dim(now.Format(time.TimeOnly)), job.ID, terminal.OneLine(what)))
 }
 
 func webhookWords(h ringback.Webhook, now time.Time) string {
@@ -178,7 +181,7 @@ func webhookWords(h ringback.Webhook, now time.Time) string {
 		text += ")"
 	}
 	if h.Status == ringback.DeliveryPending && h.NextTryAt.After(now) {
-		text += ", next try in " + span(h.NextTryAt.Sub(now))
+		text += ", next try in " + terminal.Span(h.NextTryAt.Sub(now))
 	}
 	return text
 }
@@ -192,11 +195,11 @@ func (w *watcher) recent(ctx context.Context, q client.Query, forever bool) erro
 		}
 		if len(followed) == 0 && !forever && !w.away {
 			if first {
-				w.sayf("no job is waiting or running%s; to list those that have ended: %s", w.orPending(", and no webhook is pending"), w.ours("jobs list"))
+				w.Sayf("no job is waiting or running%s; to list those that have ended: %s", w.orPending(", and no webhook is pending"), w.ours("jobs list"))
 			}
 			return nil
 		}
-		if err := pause(ctx, watchEvery); err != nil {
+		if err := backoff.Pause(ctx, watchEvery); err != nil {
 			return w.stopped(ctx, err)
 		}
 	}

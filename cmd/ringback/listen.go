@@ -17,6 +17,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/address"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // listenConfig is what listen was told.
@@ -57,7 +60,7 @@ stdout, everything else to stderr.`,
   ringback listen --forward-to http://127.0.0.1:3000/hook --events job.completed,job.failed`,
 		Annotations: map[string]string{
 			titleVariables: "    WEBHOOK_SECRET   the secret to verify with; goes after --secret\n    NO_COLOR         no colours",
-			titleExit:      exitCodesText(localCodes()),
+			exit.HelpTitle: exit.HelpText(exit.Local()),
 		},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
@@ -81,7 +84,7 @@ stdout, everything else to stderr.`,
 // listen receives until ctx is done.
 func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 	if err := setAddr(&c.addr, c.addr); err != nil {
-		return fail(exitUsage, "--addr: %w", err)
+		return exit.Errorf(exit.Usage, "--addr: %w", err)
 	}
 	receiver, err := c.receiver(out)
 	if err != nil {
@@ -89,7 +92,7 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 	}
 	l, err := net.Listen("tcp", c.addr)
 	if err != nil {
-		return explainListen(err, c.addr, "")
+		return address.Explain(err, c.addr)
 	}
 	server := &http.Server{
 		Handler:           receiver,
@@ -118,15 +121,15 @@ func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
 func (c listenConfig) receiver(out io.Writer) (*receiver, error) {
 	answers, err := parseAnswers(c.respond)
 	if err != nil {
-		return nil, fail(exitUsage, "--respond: %w", err)
+		return nil, exit.Errorf(exit.Usage, "--respond: %w", err)
 	}
 	forward, err := newForwarder(c.forwardTo)
 	if err != nil {
-		return nil, fail(exitUsage, "--forward-to: %w", err)
+		return nil, exit.Errorf(exit.Usage, "--forward-to: %w", err)
 	}
 	for _, event := range c.events {
 		if !slices.Contains(eventWords(), event) {
-			return nil, fail(exitUsage, "--events: %q is not one of %s", event, strings.Join(eventWords(), ", "))
+			return nil, exit.Errorf(exit.Usage, "--events: %q is not one of %s", event, strings.Join(eventWords(), ", "))
 		}
 	}
 	secrets, err := listenSecrets(c)
@@ -151,7 +154,7 @@ func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 	if c.secret != "" {
 		secrets, err := ringback.ParseSecrets(c.secret)
 		if err != nil {
-			return nil, fail(exitUsage, "--secret or WEBHOOK_SECRET: %w", err)
+			return nil, exit.Errorf(exit.Usage, "--secret or WEBHOOK_SECRET: %w", err)
 		}
 		return secrets, nil
 	}
@@ -161,11 +164,11 @@ func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return nil, fail(exitFailure, "the secret cannot be stored (%w); set WEBHOOK_SECRET", err)
+		return nil, exit.Errorf(exit.Failure, "the secret cannot be stored (%w); set WEBHOOK_SECRET", err)
 	}
 	secrets, err := keepSecrets(filepath.Join(dir, "listen-secret"))
 	if err != nil {
-		return nil, &failure{exitFailure, err}
+		return nil, exit.Errorf(exit.Failure, "%w", err)
 	}
 	return secrets, nil
 }
@@ -176,7 +179,7 @@ func (c listenConfig) greeting(addr net.Addr, secrets []ringback.Secret) string 
 	for _, s := range secrets {
 		list = append(list, s.Reveal())
 	}
-	url, answer := urlOf(addr), "answers 200"
+	url, answer := address.URL(addr), "answers 200"
 	switch {
 	case c.forwardTo != "" && c.respond != "":
 		answer = "forwards it to " + c.forwardTo + ", answers " + c.respond
@@ -196,7 +199,7 @@ A job for it:
 
 With a provider's key in the server's environment, leave out --simulate and the model.
 
-`, url, answer, shellQuote(strings.Join(list, ",")), callbackRange(addr), url)
+`, url, answer, terminal.ShellQuote(strings.Join(list, ",")), callbackRange(addr), url)
 }
 
 // callbackRange is what a server has to allow to reach addr.
@@ -209,15 +212,4 @@ func callbackRange(addr net.Addr) string {
 	default:
 		return netip.PrefixFrom(ip.WithZone(""), ip.BitLen()).String()
 	}
-}
-
-// plainInShell are the characters that mean nothing to a shell.
-const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+/=.:,"
-
-// shellQuote makes one word of s for a shell.
-func shellQuote(s string) string {
-	if s != "" && strings.Trim(s, plainInShell) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

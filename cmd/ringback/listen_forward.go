@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // answers are the status codes that webhooks are answered with, in turn; the last
@@ -146,7 +148,7 @@ func (f *forwarded) answer(w http.ResponseWriter, status int) {
 		}
 	}
 	if f.err != nil {
-		http.Error(w, fmt.Sprintf("ringback listen could not forward to %s: %v", hostOf(f.url), f.err), status)
+		http.Error(w, fmt.Sprintf("ringback listen could not forward to %s: %v", terminal.HostOf(f.url), f.err), status)
 		return
 	}
 	w.WriteHeader(status)

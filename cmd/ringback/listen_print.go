@@ -10,15 +10,16 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // printer writes what listen receives, each webhook in one piece.
 type printer struct {
 	json  bool
-	paint painter
+	paint terminal.Painter
 
 	mu  sync.Mutex // guards out
 	out io.Writer
@@ -28,7 +29,7 @@ type printer struct {
 const maxPrinted = 64 << 10
 
 func newPrinter(out io.Writer, asJSON bool) *printer {
-	return &printer{json: asJSON, paint: painter(terminalOf(out).color), out: out}
+	return &printer{json: asJSON, paint: terminal.Painter(terminal.Of(out).Color), out: out}
 }
 
 // webhook prints one.
@@ -46,10 +47,10 @@ func (p *printer) webhook(r received) {
 func (p *printer) human(r received) string {
 	var b strings.Builder
 	job := gjson.GetBytes(r.body, "job_id").String()
-	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.dim(r.at.Format(time.TimeOnly)), p.paint.bold(printable(cmp.Or(r.event, "POST "+r.path))),
-		printable(job), p.verdict(r))
+	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.Dim(r.at.Format(time.TimeOnly)), p.paint.Bold(terminal.Printable(cmp.Or(r.event, "POST "+r.path))),
+		terminal.Printable(job), p.verdict(r))
 	if r.id != "" {
-		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", printable(r.id), r.status)
+		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", terminal.Printable(r.id), r.status)
 	}
 	if r.sent != nil {
 		b.WriteString(p.forwarded(r))
@@ -60,15 +61,15 @@ func (p *printer) human(r received) string {
 
 // forwarded is two lines on a webhook that was handed on.
 func (p *printer) forwarded(r received) string {
-	paint, result := p.paint.green, millis(r.sent.took.Milliseconds())
+	paint, result := p.paint.Green, terminal.Millis(r.sent.took.Milliseconds())
 	switch {
 	case r.sent.err != nil:
-		paint, result = p.paint.red, printable(r.sent.err.Error())
+		paint, result = p.paint.Red, terminal.Printable(r.sent.err.Error())
 	case r.sent.status < 200 || r.sent.status > 299:
-		paint = p.paint.red
+		paint = p.paint.Red
 	}
 	return fmt.Sprintf("         --> %s [%s]\n         <-- %s POST %s %s\n",
-		printable(r.event), printable(r.id), paint(fmt.Sprintf("[%d]", r.sent.status)), printable(r.sent.url), result)
+		terminal.Printable(r.event), terminal.Printable(r.id), paint(fmt.Sprintf("[%d]", r.sent.status)), terminal.Printable(r.sent.url), result)
 }
 
 func (p *printer) verdict(r received) string {
@@ -78,19 +79,19 @@ func (p *printer) verdict(r received) string {
 	}
 	switch {
 	case r.message != nil && r.simple != nil:
-		return p.paint.red(fmt.Sprintf("NOT VERIFIED: %v. Does the server have the same WEBHOOK_SECRET?", r.message))
+		return p.paint.Red(fmt.Sprintf("NOT VERIFIED: %v. Does the server have the same WEBHOOK_SECRET?", r.message))
 	case r.message != nil:
-		return p.paint.red(fmt.Sprintf("NOT VERIFIED: webhook-signature: %v", r.message))
+		return p.paint.Red(fmt.Sprintf("NOT VERIFIED: webhook-signature: %v", r.message))
 	case r.simple != nil:
-		return p.paint.red(fmt.Sprintf("NOT VERIFIED: X-Webhook-Signature: %v", r.simple))
+		return p.paint.Red(fmt.Sprintf("NOT VERIFIED: X-Webhook-Signature: %v", r.simple))
 	case r.changed:
-		return p.paint.red(fmt.Sprintf("%s · same webhook-id, OTHER BYTES than before (try %d)", verified, r.try))
+		return p.paint.Red(fmt.Sprintf("%s · same webhook-id, OTHER BYTES than before (try %d)", verified, r.try))
 	case r.resized:
-		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, the same event in another form", r.try)
+		return p.paint.Green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, the same event in another form", r.try)
 	case r.try > 1:
-		return p.paint.green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
+		return p.paint.Green(verified) + fmt.Sprintf(" · duplicate: try %d with this webhook-id, same bytes", r.try)
 	default:
-		return p.paint.green(verified)
+		return p.paint.Green(verified)
 	}
 }
 
@@ -99,7 +100,7 @@ func readable(body []byte) string {
 	var b bytes.Buffer
 	var text string
 	if json.Indent(&b, body, "         ", "  ") == nil {
-		text = "         " + printable(b.String())
+		text = "         " + terminal.Printable(b.String())
 	} else {
 		text = "         " + strconv.Quote(string(body))
 	}
@@ -107,19 +108,6 @@ func readable(body []byte) string {
 		return fmt.Sprintf("%s\n         … and %d bytes more; --json prints all", strings.ToValidUTF8(text[:maxPrinted], ""), len(text)-maxPrinted)
 	}
 	return text
-}
-
-// printable keeps what strangers sent from steering the terminal.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }
 
 // forwardedJSON is what became of a webhook that was handed on, for programs.

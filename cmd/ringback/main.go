@@ -1,7 +1,6 @@
 // Command ringback is a durable asynchronous gateway for LLM APIs.
 //
 //	main.go       the commands, and what an error becomes: a sentence and a code
-//	exit.go       the exit codes; one table for --help, docs and the code
 //	help.go       what --help looks like
 //	settings.go   the one table of settings: flag, variable, key, default, help
 //	config.go     reads them: flag before environment before file
@@ -13,7 +12,7 @@
 //	secretfile.go a secret in a file; secret.go  ringback secret
 //	memory.go     how much memory there is
 //	listen.go     ringback listen; migrate.go  ringback migrate
-//	demo.go       ringback demo; its parts are demo_….go
+//	demo.go       ringback demo, which is internal/demo
 //	version.go    ringback version
 //	remote.go     what the commands share that talk to a server, and its errors
 //	submit.go     ringback submit; its parts are submit_….go
@@ -21,9 +20,10 @@
 //	why.go        why a job has not arrived, in words, and what to do about it
 //	dead.go       ringback dead; its parts are dead_….go
 //	nodes.go      ringback nodes
-//	output.go     tables, JSON, times; progress.go  how something long goes on
 //	complete.go   what the shell completes
-//	terminal.go   what is a terminal, and whether it wants colours
+//
+// The exit codes are in internal/exit, and what prints tables, JSON and progress is in
+// internal/terminal.
 //
 // Nothing below this directory reads a flag, an environment variable or the
 // configuration file. What a command found out goes to stdout, talk to stderr.
@@ -40,6 +40,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback/internal/exit"
 )
 
 // sameSignal is the time within which a second signal is taken for the first.
@@ -60,18 +62,18 @@ func run() int {
 	root := newRoot(&ran)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return exitOK
+		return exit.OK
 	}
-	f, ok := errors.AsType[*failure](err)
+	f, ok := errors.AsType[*exit.Error](err)
 	switch {
 	case ok:
 	case ran:
-		f = &failure{exitFailure, err}
+		f = &exit.Error{Code: exit.Failure, Err: err}
 	default: // cobra's own errors: an unknown command, an argument too many
-		f = &failure{exitUsage, fmt.Errorf("%w\nSee: %s --help", trimmed(err), cmd.CommandPath())}
+		f = &exit.Error{Code: exit.Usage, Err: fmt.Errorf("%w\nSee: %s --help", trimmed(err), cmd.CommandPath())}
 	}
 	fmt.Fprintf(os.Stderr, "ringback: %v\n", f)
-	return f.code
+	return f.Code
 }
 
 // trimmed is an error without the empty lines at its end.

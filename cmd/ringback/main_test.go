@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store/sqlite"
 )
 
@@ -118,7 +119,7 @@ func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(resp.Body.Close())
 			return
 		}
-		if pause(ctx, 5*time.Millisecond) != nil {
+		if backoff.Pause(ctx, 5*time.Millisecond) != nil {
 			ts.Fatalf("nothing answers at %s: %v", args[0], err)
 		}
 	}
@@ -213,7 +214,7 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 		if ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
-		if pause(ctx, 50*time.Millisecond) != nil {
+		if backoff.Pause(ctx, 50*time.Millisecond) != nil {
 			ts.Fatalf("in a minute stdout had no match for %s", args[0])
 		}
 	}

@@ -12,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
 	"github.com/ringback/ringback/internal/store/sqlite"
 	"github.com/ringback/ringback/internal/telemetry"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newMigrate() *cobra.Command {
@@ -35,7 +37,7 @@ on both sides. No server may use either in the meantime.`,
 		Example: `  RINGBACK_DATABASE_URL=postgres://… ringback migrate
   ringback migrate --from /var/lib/ringback --to postgres://ringback@db.example.com/ringback
   export WEBHOOK_SECRET=$(ringback secret --data /var/lib/ringback)   for the servers that follow`,
-		Annotations:           map[string]string{titleVariables: migrateVariables, titleExit: exitCodesText(migrateCodes())},
+		Annotations:           map[string]string{titleVariables: migrateVariables, exit.HelpTitle: exit.HelpText(migrateCodes())},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
@@ -43,14 +45,14 @@ on both sides. No server may use either in the meantime.`,
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; default: RINGBACK_DATA, or ./ringback-data")
 	cmd.Flags().StringVar(&to, "to", "", "`URL` the database, postgres://user@host/database; others can see it with ps, so use RINGBACK_DATABASE_URL if it has a password")
-	addOutputFlags(cmd.Flags())
+	terminal.AddOutputFlags(cmd.Flags())
 	addFlags(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadMigration(cmd, from, to)
 		if err != nil {
 			return err
 		}
-		return (&migration{output: outputOf(cmd), config: c}).run(cmd.Context())
+		return (&migration{Output: terminal.OutputOf(cmd), config: c}).run(cmd.Context())
 	}
 	return cmd
 }
@@ -60,9 +62,9 @@ const migrateVariables = `  RINGBACK_DATA           the data directory; goes aft
   RINGBACK_CONFIG         a file with the keys data and database_url; goes after --config`
 
 // migrateCodes are those that migrate may end with.
-func migrateCodes() (codes []exitCode) {
-	for _, e := range exitCodes {
-		if e.code <= exitLocked || e.code == exitDataDir || e.code == exitInterrupted {
+func migrateCodes() (codes []exit.Code) {
+	for _, e := range exit.Codes {
+		if e.Number <= exit.Locked || e.Number == exit.DataDir || e.Number == exit.Interrupted {
 			codes = append(codes, e)
 		}
 	}
@@ -80,11 +82,11 @@ func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
 	}
 	if to != "" {
 		if err := setDatabaseURL(&c.databaseURL, to); err != nil {
-			return c, fail(exitUsage, "--to: %w", err)
+			return c, exit.Errorf(exit.Usage, "--to: %w", err)
 		}
 	}
 	if c.databaseURL == "" {
-		return c, fail(exitUsage, "no target is set: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
+		return c, exit.Errorf(exit.Usage, "no target is set: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
 	}
 	return c, nil
 }
@@ -94,7 +96,7 @@ const step = 1000
 
 // migration is one run of ringback migrate.
 type migration struct {
-	output
+	terminal.Output
 	config
 
 	source *sqlite.Store
@@ -108,7 +110,7 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	defer m.source.Close() // nothing was written
-	m.sayf("counting what is in %s", m.data)
+	m.Sayf("counting what is in %s", m.data)
 	state, err := m.source.State(ctx)
 	if err != nil {
 		return explainStore(err, m.data)
@@ -126,7 +128,7 @@ func (m *migration) run(ctx context.Context) error {
 	defer m.target.Close()
 	m.begin, m.before = time.Now(), m.target.Carried()
 	if ended := m.target.Ended(); !ended.IsZero() {
-		m.sayf("this directory was copied at %s; there is nothing to do", ended.Local().Format(time.DateTime))
+		m.Sayf("this directory was copied at %s; there is nothing to do", ended.Local().Format(time.DateTime))
 		return m.summary(has, m.before)
 	}
 	if err := m.carry(ctx, has); err != nil {
@@ -138,14 +140,14 @@ func (m *migration) run(ctx context.Context) error {
 func (m *migration) openSource(ctx context.Context) error {
 	there, err := sqlite.Exists(m.data)
 	if err == nil && !there {
-		return fail(exitDataDir, "there are no jobs in %s: it has no ringback.db; correct --from", m.data)
+		return exit.Errorf(exit.DataDir, "there are no jobs in %s: it has no ringback.db; correct --from", m.data)
 	}
 	if err == nil {
-		log := telemetry.NewLogger(telemetry.LogConfig{Output: m.talk, Terminal: m.to.is, Color: m.to.color})
+		log := telemetry.NewLogger(telemetry.LogConfig{Output: m.Talk, Terminal: m.TalkTo.Is, Color: m.TalkTo.Color})
 		m.source, err = sqlite.Open(ctx, sqlite.Config{Dir: m.data, Logger: log, Die: dieOf(log, m.data)})
 	}
 	if errors.Is(err, store.ErrLocked) {
-		return fail(exitLocked, "data directory %s is in use: stop the server that serves from it, then migrate", m.data)
+		return exit.Errorf(exit.Locked, "data directory %s is in use: stop the server that serves from it, then migrate", m.data)
 	}
 	if err != nil {
 		return explainStore(err, m.data)
@@ -155,9 +157,9 @@ func (m *migration) openSource(ctx context.Context) error {
 
 // carry reads and writes at the same time, and shows how far it has come.
 func (m *migration) carry(ctx context.Context, has store.Counts) error {
-	bar := m.newPartsBar("jobs")
-	defer bar.end()
-	bar.show(int(m.before.Jobs), int(has.Jobs))
+	bar := m.NewPartsBar("jobs")
+	defer bar.End()
+	bar.Show(int(m.before.Jobs), int(has.Jobs))
 	read := make(chan []store.Record)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -169,7 +171,7 @@ func (m *migration) carry(ctx context.Context, has store.Counts) error {
 			if err := m.target.Put(ctx, jobs); err != nil {
 				return err
 			}
-			bar.show(int(m.target.Carried().Jobs), int(has.Jobs))
+			bar.Show(int(m.target.Carried().Jobs), int(has.Jobs))
 		}
 		return nil
 	})
@@ -196,7 +198,7 @@ func (m *migration) read(ctx context.Context, to chan<- []store.Record) error {
 func lastOf(jobs []store.Record) uuid.UUID { return jobs[len(jobs)-1].Job.ID }
 
 func (m *migration) finish(ctx context.Context, has store.Counts) error {
-	m.sayf("counting what is in the database")
+	m.Sayf("counting what is in the database")
 	holds, err := m.source.Holds(ctx)
 	if err != nil {
 		return m.stopped(ctx, err, has)
@@ -210,14 +212,14 @@ func (m *migration) finish(ctx context.Context, has store.Counts) error {
 		return m.stopped(ctx, err, has)
 	}
 	if !exact {
-		m.sayf("a server has run on the database since the migration began, so only the rows that were copied are counted")
+		m.Sayf("a server has run on the database since the migration began, so only the rows that were copied are counted")
 	}
 	if err := m.summary(has, stored); err != nil {
 		return err
 	}
-	m.sayf("do not serve from %s again; keep it as a backup or remove it", m.data)
+	m.Sayf("do not serve from %s again; keep it as a backup or remove it", m.data)
 	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && len(m.secrets) == 0 {
-		m.sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", shellQuote(m.data))
+		m.Sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", terminal.ShellQuote(m.data))
 	}
 	return nil
 }
@@ -226,8 +228,8 @@ func (m *migration) finish(ctx context.Context, has store.Counts) error {
 func (m *migration) summary(has, stored store.Counts) error {
 	took := time.Since(m.begin)
 	carried := stored.Jobs - m.before.Jobs
-	if m.json {
-		return m.printJSON(struct {
+	if m.JSON {
+		return m.PrintJSON(struct {
 			From       string       `json:"from"`
 			To         string       `json:"to"`
 			Directory  store.Counts `json:"directory"`
@@ -236,7 +238,7 @@ func (m *migration) summary(has, stored store.Counts) error {
 			DurationMS int64        `json:"duration_ms"`
 		}{m.data, m.place(), has, stored, carried, took.Milliseconds()})
 	}
-	t := &table{title: []string{"ROWS", "DIRECTORY", "DATABASE"}}
+	t := &terminal.Table{Title: []string{"ROWS", "DIRECTORY", "DATABASE"}}
 	for _, row := range []struct {
 		name        string
 		has, stored int64
@@ -247,13 +249,13 @@ func (m *migration) summary(has, stored store.Counts) error {
 		{"tries", has.Tries, stored.Tries},
 		{"bodies", has.Bodies, stored.Bodies},
 	} {
-		t.row(row.name, fmt.Sprint(row.has), fmt.Sprint(row.stored))
+		t.Row(row.name, fmt.Sprint(row.has), fmt.Sprint(row.stored))
 	}
-	if err := t.flush(m.out, m.outTo.width); err != nil {
+	if err := t.Flush(m.Out, m.OutTo.Width); err != nil {
 		return err
 	}
 	if carried > 0 {
-		m.sayf("%d jobs copied in %s, %.0f per second", carried, span(took), float64(carried)/took.Seconds())
+		m.Sayf("%d jobs copied in %s, %.0f per second", carried, terminal.Span(took), float64(carried)/took.Seconds())
 	}
 	return nil
 }
@@ -266,13 +268,13 @@ func (m *migration) stopped(ctx context.Context, err error, has store.Counts) er
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fail(exitInterrupted, "interrupted: %s", far)
+		return exit.Errorf(exit.Interrupted, "interrupted: %s", far)
 	case errors.Is(err, store.ErrUnavailable):
-		return fail(exitDataDir, "%s. Try again when it is there: %s", oneLine(err.Error()), far)
+		return exit.Errorf(exit.DataDir, "%s. Try again when it is there: %s", terminal.OneLine(err.Error()), far)
 	case errors.Is(err, postgres.ErrOccupied):
-		return fail(exitDataDir, "%s: %w", m.place(), err)
+		return exit.Errorf(exit.DataDir, "%s: %w", m.place(), err)
 	case m.target == nil:
 		return explainDatabase(err, m.config)
 	}
-	return fail(exitFailure, "%w: %s", err, far)
+	return exit.Errorf(exit.Failure, "%w: %s", err, far)
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/postgrestest"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
@@ -403,7 +404,7 @@ func TestAMigrationThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	node, log := startNode(t, database, "--addr", "127.0.0.1:0")
 	waitUntil(t, "the node is up", func() bool { return strings.Contains(log.String(), msgUp) })
 	_, said, code := runProgram(t, onDatabase(database), "migrate", "--from", dir)
-	if code != exitDataDir || !strings.Contains(said, "nodes serve from it") {
+	if code != exit.DataDir || !strings.Contains(said, "nodes serve from it") {
 		t.Errorf("beside a server: exit code %d:\n%s", code, said)
 	}
 	stop(t, node, log)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newNodes() *cobra.Command {
@@ -32,16 +33,16 @@ responds, or only that one. A node is live as long as its lease, which it renews
 }
 
 func (s *session) showNodes(nodes []ringback.Node) error {
-	t := &table{title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "URL", "SINCE", "LEASE", "ANSWERED"}}
+	t := &terminal.Table{Title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "URL", "SINCE", "LEASE", "ANSWERED"}}
 	now := time.Now()
 	for _, n := range nodes {
-		if !s.json {
-			t.row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, n.URL, span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
-		} else if err := s.printJSON(n); err != nil {
+		if !s.JSON {
+			t.Row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, n.URL, terminal.Span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
+		} else if err := s.PrintJSON(n); err != nil {
 			return err
 		}
 	}
-	return t.flush(s.out, s.outTo.width)
+	return t.Flush(s.Out, s.OutTo.Width)
 }
 
 // leaseWords says for how long a node may go on without a word of it.
@@ -49,7 +50,7 @@ func leaseWords(n ringback.Node, now time.Time) string {
 	if n.ExpiresAt.IsZero() {
 		return "process" // it lasts as long
 	}
-	return span(n.ExpiresAt.Sub(now)) + " left"
+	return terminal.Span(n.ExpiresAt.Sub(now)) + " left"
 }
 
 func answeredWord(n ringback.Node) string {

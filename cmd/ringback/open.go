@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
 	"github.com/ringback/ringback/internal/store/sqlite"
@@ -64,9 +65,9 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 // explainDatabase says why a database cannot be used.
 func explainDatabase(err error, c config) error {
 	if errors.Is(err, store.ErrTooNew) {
-		return fail(exitDataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.place(), err)
+		return exit.Errorf(exit.DataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.place(), err)
 	}
-	return fail(exitDataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.place(), err)
+	return exit.Errorf(exit.DataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.place(), err)
 }
 
 // place is where jobs are kept, without a secret.

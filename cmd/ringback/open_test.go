@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/postgrestest"
 )
 
@@ -103,7 +104,7 @@ func TestADatabaseThatWillNotDoEndsTheStartAndSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, said, code := runProgram(t, onDatabase(c.url), "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", t.TempDir())
-			if code != exitDataDir || !regexp.MustCompile(`^ringback: the database .* cannot be used: .*`+c.want+`[^\n]*\n$`).MatchString(said) {
+			if code != exit.DataDir || !regexp.MustCompile(`^ringback: the database .* cannot be used: .*`+c.want+`[^\n]*\n$`).MatchString(said) {
 				t.Errorf("exit code %d, and it says:\n%swant %s", code, said, c.want)
 			}
 			if strings.Contains(said, password) {

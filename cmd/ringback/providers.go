@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/provider"
@@ -84,7 +85,7 @@ func errNoProvider() error {
 		keys = append(keys, w.keyVariable)
 	}
 	last := len(keys) - 1
-	return fail(exitUsage, "no provider is set up; set %s or %s, name one under providers in the "+
+	return exit.Errorf(exit.Usage, "no provider is set up; set %s or %s, name one under providers in the "+
 		"configuration file, or start with --simulate for models that cost nothing", strings.Join(keys[:last], ", "), keys[last])
 }
 

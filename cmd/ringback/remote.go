@@ -21,12 +21,14 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // session is one run of a command that talks to a server.
 type session struct {
 	*client.Client
-	output
+	terminal.Output
 
 	url    string // of the server
 	hasKey bool   // a key is sent
@@ -38,8 +40,8 @@ type session struct {
 // these have, and what goes wrong in run becomes a sentence and an exit code.
 func remote(cmd *cobra.Command, run func(ctx context.Context, s *session, args []string) error) *cobra.Command {
 	cmd.DisableFlagsInUseLine = true
-	cmd.Annotations = map[string]string{titleVariables: remoteVariables(), titleExit: exitCodesText(remoteCodes())}
-	addOutputFlags(cmd.Flags())
+	cmd.Annotations = map[string]string{titleVariables: remoteVariables(), exit.HelpTitle: exit.HelpText(exit.Remote())}
+	terminal.AddOutputFlags(cmd.Flags())
 	addFlags(cmd.Flags(), "url", "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := newSession(cmd)
@@ -65,9 +67,9 @@ func ids(least, most int, what, list string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return fail(exitUsage, "name a %s by its id; to list them: %s\nSee: %s --help", what, list, cmd.CommandPath())
+			return exit.Errorf(exit.Usage, "name a %s by its id; to list them: %s\nSee: %s --help", what, list, cmd.CommandPath())
 		case most > 0 && len(args) > most:
-			return fail(exitUsage, "one %s at a time; %q is one too many\nSee: %s --help", what, args[most], cmd.CommandPath())
+			return exit.Errorf(exit.Usage, "one %s at a time; %q is one too many\nSee: %s --help", what, args[most], cmd.CommandPath())
 		}
 		return nil
 	}
@@ -99,7 +101,7 @@ func loadRemote(flags *pflag.FlagSet, environ []string) (config, error) {
 		err = r.guardKey(c)
 	}
 	if err != nil {
-		return c, &failure{exitUsage, err}
+		return c, exit.Errorf(exit.Usage, "%w", err)
 	}
 	return c, nil
 }
@@ -130,10 +132,10 @@ func newSession(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{output: outputOf(cmd), url: c.url, hasKey: c.apiKey != "", in: cmd.InOrStdin()}
+	s := &session{Output: terminal.OutputOf(cmd), url: c.url, hasKey: c.apiKey != "", in: cmd.InOrStdin()}
 	for _, name := range []string{"url", "config"} {
 		if f := cmd.Flags().Lookup(name); f.Changed {
-			s.again += " --" + name + " " + shellQuote(f.Value.String())
+			s.again += " --" + name + " " + terminal.ShellQuote(f.Value.String())
 		}
 	}
 	s.Client, err = client.New(client.Config{URL: c.url, APIKey: c.apiKey, HTTPClient: newHTTPClient()})
@@ -165,11 +167,11 @@ func (s *session) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*failure](err); ok {
+	if _, ok := errors.AsType[*exit.Error](err); ok {
 		return err
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return fail(exitInterrupted, "interrupted")
+		return exit.Errorf(exit.Interrupted, "interrupted")
 	}
 	if e, ok := errors.AsType[*ringback.Error](err); ok {
 		return s.refused(e)
@@ -182,30 +184,30 @@ func (s *session) explain(ctx context.Context, err error) error {
 
 // refused explains what the server said.
 func (s *session) refused(e *ringback.Error) error {
-	message := printable(e.Message)
+	message := terminal.Printable(e.Message)
 	switch e.Code {
 	case ringback.Unauthorized:
 		if s.hasKey {
-			return fail(exitAuth, "%s refused the API key: %s; correct RINGBACK_API_KEY", s.url, message)
+			return exit.Errorf(exit.Auth, "%s refused the API key: %s; correct RINGBACK_API_KEY", s.url, message)
 		}
-		return fail(exitAuth, "%s requires an API key; set RINGBACK_API_KEY to the server's key", s.url)
+		return exit.Errorf(exit.Auth, "%s requires an API key; set RINGBACK_API_KEY to the server's key", s.url)
 	case ringback.Forbidden, ringback.Misdirected:
-		return fail(exitAuth, "%s: %s", s.url, message)
+		return exit.Errorf(exit.Auth, "%s: %s", s.url, message)
 	case ringback.NotFound, ringback.Gone:
-		return fail(exitNotFound, "%s", message)
+		return exit.Errorf(exit.NotFound, "%s", message)
 	case ringback.InvalidRequest, ringback.TooLarge, ringback.HeadersTooLarge, ringback.UnsupportedMediaType, ringback.IdempotencyMismatch:
 		if e.Field != "" && !strings.Contains(message, e.Field) {
-			message = printable(e.Field) + ": " + message
+			message = terminal.Printable(e.Field) + ": " + message
 		}
-		return fail(exitUsage, "%s", message)
+		return exit.Errorf(exit.Usage, "%s", message)
 	case ringback.Unavailable, ringback.RateLimited:
 		again := ""
 		if e.RetryAfterSeconds > 0 {
 			again = fmt.Sprintf("; try again in %d s", e.RetryAfterSeconds)
 		}
-		return fail(exitUnavailable, "%s: %s%s", s.url, message, again)
+		return exit.Errorf(exit.Unavailable, "%s: %s%s", s.url, message, again)
 	default:
-		return fail(exitFailure, "%s", message)
+		return exit.Errorf(exit.Failure, "%s", message)
 	}
 }
 
@@ -217,13 +219,13 @@ func (s *session) unreachable(err error) error {
 	netErr, _ := errors.AsType[net.Error](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fail(exitUnavailable, "no server listens at %s; start one with: ringback serve (or ringback serve --simulate, which needs no key); %s", s.url, mend)
+		return exit.Errorf(exit.Unavailable, "no server listens at %s; start one with: ringback serve (or ringback serve --simulate, which needs no key); %s", s.url, mend)
 	case noName:
-		return fail(exitUnavailable, "%s cannot be reached: there is no host %s; %s", s.url, dns.Name, mend)
+		return exit.Errorf(exit.Unavailable, "%s cannot be reached: there is no host %s; %s", s.url, dns.Name, mend)
 	case errors.As(err, &certificate):
-		return fail(exitUnavailable, "%s: its certificate is not trusted: %w", s.url, certificate.Err)
+		return exit.Errorf(exit.Unavailable, "%s: its certificate is not trusted: %w", s.url, certificate.Err)
 	case netErr != nil && netErr.Timeout():
-		return fail(exitUnavailable, "%s does not respond in time; %s", s.url, mend)
+		return exit.Errorf(exit.Unavailable, "%s does not respond in time; %s", s.url, mend)
 	}
-	return fail(exitUnavailable, "%s: %s; %s", s.url, printable(err.Error()), mend)
+	return exit.Errorf(exit.Unavailable, "%s: %s; %s", s.url, terminal.Printable(err.Error()), mend)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
 )
 
 func newSecret() *cobra.Command {
@@ -101,10 +102,10 @@ func knownSecrets(c config) ([]ringback.Secret, string, error) {
 	secrets, err := readSecrets(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", fail(exitFailure, "there is no secret yet: %s does not exist; ringback serve makes it at its first start, "+
+		return nil, "", exit.Errorf(exit.Failure, "there is no secret yet: %s does not exist; ringback serve makes it at its first start, "+
 			"--data names another directory, and WEBHOOK_SECRET sets a secret of your own", file)
 	case err != nil:
-		return nil, "", &failure{exitDataDir, err}
+		return nil, "", exit.Errorf(exit.DataDir, "%w", err)
 	}
 	return secrets, file, nil
 }

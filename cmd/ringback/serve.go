@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,12 +21,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/address"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/simulate"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
+	"github.com/ringback/ringback/internal/terminal"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -59,7 +61,7 @@ nothing. Configure more providers, and routes to them, in the file.`,
     own: {protocol: openai, base_url: http://10.0.0.5:11434/v1}
   routes:
     - {model: "llama-*", provider: own}`,
-		Annotations:           map[string]string{titleVariables: serveVariables(), titleExit: exitCodesText(localCodes())},
+		Annotations:           map[string]string{titleVariables: serveVariables(), exit.HelpTitle: exit.HelpText(exit.Local())},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,8 +72,8 @@ nothing. Configure more providers, and routes to them, in the file.`,
 			if len(c.providers) == 0 && !c.simulate {
 				return errNoProvider()
 			}
-			out := terminalOf(cmd.ErrOrStderr())
-			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.is, Color: out.color})
+			out := terminal.Of(cmd.ErrOrStderr())
+			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.Is, Color: out.Color})
 			for _, name := range c.unknown {
 				log.Warn("unknown variable (misspelled?)", "variable", name)
 			}
@@ -93,7 +95,7 @@ func serveVariables() string {
 	}
 	for _, s := range settings {
 		if s.flag == "" && !s.remote {
-			fmt.Fprintf(&b, "  %s\n        %s\n", s.variable, strings.Join(wrap(s.help+" [key "+s.key+"]", 72), "\n        "))
+			fmt.Fprintf(&b, "  %s\n        %s\n", s.variable, strings.Join(terminal.Wrap(s.help+" [key "+s.key+"]", 72), "\n        "))
 		}
 	}
 	return b.String()
@@ -171,11 +173,11 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	if err != nil {
 		return err
 	}
-	if c.apiKey == "" && !isLoopback(c.addr) {
+	if c.apiKey == "" && !address.IsLoopback(c.addr) {
 		log.Warn("no API key is set: anyone who can reach this address can spend your money", "addr", c.addr)
 	}
 	c.warnOfRetired(log)
-	url := urlOf(listener.Addr())
+	url := address.URL(listener.Addr())
 	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)),
 		"connections", connections, "version", buildVersion().Version)
 	up(url)
@@ -262,7 +264,7 @@ func runUntil(ctx context.Context, n *node.Node, server *api.Server, l net.Liste
 func dieOf(log *slog.Logger, dir string) func(error) {
 	return func(err error) {
 		log.Error("the data directory can no longer be trusted, so the server stops now; check the disk, restore the files that were moved, and start it again", "data", dir, "err", err)
-		os.Exit(exitDiskDied)
+		os.Exit(exit.DiskDied)
 	}
 }
 
@@ -279,19 +281,19 @@ func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.L
 		log.Info("webhooks are signed with the secret in this file; ringback secret prints it", "file", file)
 		return secrets, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, &failure{exitDataDir, err}
+		return nil, exit.Errorf(exit.DataDir, "%w", err)
 	}
 	list, next, err := jobs.List(ctx, store.Query{Project: "default", Limit: 1})
 	if err != nil {
 		return nil, fmt.Errorf("look for jobs: %w", err)
 	}
 	if len(list) > 0 || next != nil {
-		return nil, fail(exitDataDir, "%s is missing, but the directory holds jobs, and their receivers verify with the secret that was in it; "+
+		return nil, exit.Errorf(exit.DataDir, "%s is missing, but the directory holds jobs, and their receivers verify with the secret that was in it; "+
 			"set WEBHOOK_SECRET to that secret, or restore the file; to start over with a new one, set WEBHOOK_SECRET=whsec_$(openssl rand -base64 32)", file)
 	}
 	secret := ringback.NewSecret()
 	if err := writeSecret(file, secret); err != nil {
-		return nil, &failure{exitDataDir, err}
+		return nil, exit.Errorf(exit.DataDir, "%w", err)
 	}
 	log.Info("generated a webhook secret; ringback secret prints it", "file", file)
 	return []ringback.Secret{secret}, nil
@@ -312,7 +314,7 @@ func openProviders(c config) (map[string]node.Provider, func(), error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("start the simulated provider: %w", err)
 		}
-		closers = append(closers, serveHandler(l, simulate.NewProvider(simulate.ProviderConfig{})))
+		closers = append(closers, simulate.Serve(l, simulate.NewProvider(simulate.ProviderConfig{})))
 		for _, s := range simulated {
 			all = append(all, upstream{name: s.name, protocol: s.protocol, baseURL: "http://" + l.Addr().String()})
 		}
@@ -323,25 +325,10 @@ func openProviders(c config) (map[string]node.Provider, func(), error) {
 		})
 		if err != nil {
 			closeAll()
-			return nil, nil, fail(exitUsage, "%s: %w", u.origin, err)
+			return nil, nil, exit.Errorf(exit.Usage, "%s: %w", u.origin, err)
 		}
 		closers = append(closers, client.Close)
 		providers[u.name] = node.Provider{Client: client, Concurrency: u.concurrency, RequestsPerMinute: u.requestsPerMinute}
 	}
 	return providers, closeAll, nil
-}
-
-// serveHandler serves a handler of this process on a loopback listener. The
-// function that it returns closes both and waits for their end.
-func serveHandler(l net.Listener, h http.Handler) func() {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(l) // always http.ErrServerClosed
-	}()
-	return func() {
-		_ = server.Close() // breaks what hangs on purpose
-		<-done
-	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -294,7 +295,7 @@ func waitUntil(t *testing.T, what string, holds func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for !holds() {
-		if pause(ctx, 5*time.Millisecond) != nil {
+		if backoff.Pause(ctx, 5*time.Millisecond) != nil {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -23,20 +24,20 @@ func TestEachTroubleOfTheDataDirectoryHasItsSentence(t *testing.T) {
 		code int
 		want string
 	}{
-		{store.ErrLocked, exitLocked, "data directory D is in use by another ringback"},
-		{store.ErrTooNew, exitDataDir, "data directory D was written by a newer ringback"},
-		{syscall.ENOSPC, exitDataDir, "the disk of data directory D is full"},
-		{codedError(sqliteFull), exitDataDir, "the disk of data directory D is full"},
-		{syscall.ENOTDIR, exitDataDir, "D is not a directory"},
-		{syscall.EROFS, exitDataDir, "data directory D is read-only"},
-		{codedError(sqliteReadOnly | 5<<8), exitDataDir, "data directory D is read-only"}, // an extended code
-		{&fs.PathError{Op: "open", Path: "D", Err: syscall.EACCES}, exitDataDir, "data directory D may not be read and written by this user"},
-		{codedError(sqliteCorrupt), exitDataDir, "data directory D is corrupt"},
-		{errors.New("something else"), exitDataDir, "data directory D cannot be used: open D/ringback.db: something else"},
+		{store.ErrLocked, exit.Locked, "data directory D is in use by another ringback"},
+		{store.ErrTooNew, exit.DataDir, "data directory D was written by a newer ringback"},
+		{syscall.ENOSPC, exit.DataDir, "the disk of data directory D is full"},
+		{codedError(sqliteFull), exit.DataDir, "the disk of data directory D is full"},
+		{syscall.ENOTDIR, exit.DataDir, "D is not a directory"},
+		{syscall.EROFS, exit.DataDir, "data directory D is read-only"},
+		{codedError(sqliteReadOnly | 5<<8), exit.DataDir, "data directory D is read-only"}, // an extended code
+		{&fs.PathError{Op: "open", Path: "D", Err: syscall.EACCES}, exit.DataDir, "data directory D may not be read and written by this user"},
+		{codedError(sqliteCorrupt), exit.DataDir, "data directory D is corrupt"},
+		{errors.New("something else"), exit.DataDir, "data directory D cannot be used: open D/ringback.db: something else"},
 	} {
 		err := explainStore(fmt.Errorf("open D/ringback.db: %w", c.err), "D")
-		f, ok := errors.AsType[*failure](err)
-		if !ok || f.code != c.code || !strings.HasPrefix(err.Error(), c.want) {
+		f, ok := errors.AsType[*exit.Error](err)
+		if !ok || f.Code != c.code || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%v: got %v, want code %d and %q", c.err, err, c.code, c.want)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ringback/ringback/internal/exit"
 )
 
 // The real thing: a process that may not write what it is given. Root may write
@@ -27,7 +29,7 @@ func TestADirectoryThatMayNotBeWrittenIsNamed(t *testing.T) {
 	for _, data := range []string{closed, filepath.Join(closed, "new")} {
 		cmd := asNobody(t, "serve", "--simulate", "--addr", "127.0.0.1:0", "--data", data)
 		out, err := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != exitDataDir || !strings.HasPrefix(string(out), "ringback: data directory "+data+" may not be read and written by this user") {
+		if cmd.ProcessState.ExitCode() != exit.DataDir || !strings.HasPrefix(string(out), "ringback: data directory "+data+" may not be read and written by this user") {
 			t.Errorf("%s: %v, exit code %d:\n%s", data, err, cmd.ProcessState.ExitCode(), out)
 		}
 		if strings.Count(string(out), "\n") != 1 {

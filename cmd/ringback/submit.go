@@ -13,6 +13,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // submission is what submit was told, besides the request.
@@ -71,10 +74,10 @@ same Idempotency-Key. So it is one job, whatever happens.`,
 		c.prompt.args = args
 		r, err := readRequest(cmd.Flags(), c.prompt, s.in, time.Now())
 		if err != nil {
-			return &failure{exitUsage, err}
+			return exit.Errorf(exit.Usage, "%w", err)
 		}
 		if c.waitTimeout < 0 || c.patience < 0 {
-			return fail(exitUsage, "--wait-timeout and --retry-for cannot be negative")
+			return exit.Errorf(exit.Usage, "--wait-timeout and --retry-for cannot be negative")
 		}
 		r.Stream = r.Stream || c.stream
 		return s.submit(ctx, c, r)
@@ -84,7 +87,7 @@ same Idempotency-Key. So it is one job, whatever happens.`,
 // onePrompt tells whoever forgot the quotation marks.
 func onePrompt(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return fail(exitUsage, "the prompt is one argument; put quotation marks around it: ringback submit %s", shellQuote(strings.Join(args, " ")))
+		return exit.Errorf(exit.Usage, "the prompt is one argument; put quotation marks around it: ringback submit %s", terminal.ShellQuote(strings.Join(args, " ")))
 	}
 	return nil
 }
@@ -98,12 +101,12 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 	if err != nil {
 		return err
 	}
-	how := showing{limit: c.waitTimeout, events: s.json, thinking: c.thinking, leaving: goesOn}
+	how := showing{limit: c.waitTimeout, events: s.JSON, thinking: c.thinking, leaving: goesOn}
 	if r.OnDisconnect == ringback.DisconnectCancel {
 		how.leaving = isCancelled
 	}
 	if c.wait || c.stream {
-		s.sayf("job %s is accepted", accepted.JobID)
+		s.Sayf("job %s is accepted", accepted.JobID)
 	}
 	switch {
 	case c.stream:
@@ -111,15 +114,15 @@ func (s *session) submit(ctx context.Context, c submission, r ringback.Request) 
 	case c.wait:
 		return s.awaitAnswer(ctx, accepted.JobID, how)
 	}
-	if s.json {
-		err = s.printJSON(accepted)
+	if s.JSON {
+		err = s.PrintJSON(accepted)
 	} else {
-		err = s.print(accepted.JobID + "\n")
+		err = s.Print(accepted.JobID + "\n")
 	}
 	if r.CallbackURL == "" {
-		s.sayf("accepted; without --callback-url no webhook is sent. To read the answer later: %s", s.ours("jobs show --result %s", accepted.JobID))
+		s.Sayf("accepted; without --callback-url no webhook is sent. To read the answer later: %s", s.ours("jobs show --result %s", accepted.JobID))
 	} else {
-		s.sayf("accepted. To watch it: %s", s.ours("jobs watch %s", accepted.JobID))
+		s.Sayf("accepted. To watch it: %s", s.ours("jobs watch %s", accepted.JobID))
 	}
 	return err
 }
@@ -150,25 +153,25 @@ func (s *session) retryUntil(ctx context.Context, c submission, r ringback.Reque
 		}
 		wait = max(wait, retryAfter(err))
 		if time.Since(begin)+wait > c.patience {
-			return accepted, fail(exitUnavailable, "%w\n%s", s.explain(ctx, err), safely(key))
+			return accepted, exit.Errorf(exit.Unavailable, "%w\n%s", s.explain(ctx, err), safely(key))
 		}
 		if !told {
-			s.sayf("%v\ntrying again for %s", s.explain(ctx, err), span(c.patience))
+			s.Sayf("%v\ntrying again for %s", s.explain(ctx, err), terminal.Span(c.patience))
 			told = true
 		}
-		if pause(ctx, wait) != nil {
+		if backoff.Pause(ctx, wait) != nil {
 			return accepted, interrupted(key)
 		}
 	}
 }
 
 func interrupted(key string) error {
-	return fail(exitInterrupted, "interrupted before the server responded\n%s", safely(key))
+	return exit.Errorf(exit.Interrupted, "interrupted before the server responded\n%s", safely(key))
 }
 
 // safely says how to go on where it is not known whether the server has the job.
 func safely(key string) string {
-	return fmt.Sprintf("If it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", shellQuote(key))
+	return fmt.Sprintf("If it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", terminal.ShellQuote(key))
 }
 
 // passing says whether an error may be gone on another try.

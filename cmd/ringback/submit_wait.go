@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // errWaitedLongEnough ends a wait that was given a time.
@@ -31,10 +33,10 @@ func (s *session) awaitAnswer(ctx context.Context, id string, how showing) error
 func (s *session) waitFailed(ctx context.Context, id string, how showing, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return fail(exitInterrupted, "interrupted; job %s %s. Wait for it again: %s; end it: %s",
+		return exit.Errorf(exit.Interrupted, "interrupted; job %s %s. Wait for it again: %s; end it: %s",
 			id, how.leaving, s.ours("jobs watch %s", id), s.ours("jobs cancel %s", id))
 	case errors.Is(err, errWaitedLongEnough):
-		return fail(exitWaitTime, "job %s has not ended in %s, and %s. Wait for it again: %s; why it takes so long: %s",
+		return exit.Errorf(exit.WaitTime, "job %s has not ended in %s, and %s. Wait for it again: %s; why it takes so long: %s",
 			id, how.limit, how.leaving, s.ours("jobs watch %s", id), s.ours("jobs show %s", id))
 	}
 	return err
@@ -44,10 +46,10 @@ func (s *session) waitFailed(ctx context.Context, id string, how showing, err er
 func (s *session) printAnswer(job ringback.Job) error {
 	var err error
 	switch {
-	case s.json:
-		err = s.printJSON(job)
+	case s.JSON:
+		err = s.PrintJSON(job)
 	case job.Result != nil:
-		err = s.printText(*job.Result)
+		err = s.PrintText(*job.Result)
 	}
 	if err == nil && job.Status != ringback.Completed {
 		err = s.unanswered(job)
@@ -57,7 +59,7 @@ func (s *session) printAnswer(job ringback.Job) error {
 
 // unanswered is the failure of a job that ended without an answer.
 func (s *session) unanswered(job ringback.Job) error {
-	return fail(exitJobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
+	return exit.Errorf(exit.JobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
 }
 
 // ending says how a job ended otherwise than with an answer.
@@ -69,7 +71,7 @@ func ending(job ringback.Job) string {
 		text += fmt.Sprintf(" (%s)", job.ErrorDetail.Code)
 	}
 	if job.Error != "" {
-		text += ": " + oneLine(job.Error)
+		text += ": " + terminal.OneLine(job.Error)
 	}
 	return text
 }
@@ -87,17 +89,17 @@ func (s *session) await(ctx context.Context, id string) (ringback.Job, error) {
 		job, err := s.Wait(ctx, id)
 		end <- ended{job, err}
 	}()
-	shown := s.newProgress()
-	defer shown.clear()
+	shown := s.NewProgress()
+	defer shown.Clear()
 	begin := time.Now()
-	tick := time.NewTicker(shown.pace())
+	tick := time.NewTicker(shown.Pace())
 	defer tick.Stop()
 	for {
 		select {
 		case e := <-end:
 			return e.job, e.err
 		case <-tick.C:
-			shown.show(fmt.Sprintf("job %s %s · %s", id, s.standing(ctx, id), span(time.Since(begin))))
+			shown.Show(fmt.Sprintf("job %s %s · %s", id, s.standing(ctx, id), terminal.Span(time.Since(begin))))
 		}
 	}
 }
@@ -132,7 +134,7 @@ func standingOf(job ringback.Job, now time.Time) string {
 		text += " · " + attempts(job.Attempts) + " made"
 	}
 	if d := job.RunAt.Sub(now); !job.RunAt.IsZero() && d > 0 {
-		text += " · next try in " + span(d)
+		text += " · next try in " + terminal.Span(d)
 	}
 	return text
 }

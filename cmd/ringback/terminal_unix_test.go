@@ -16,6 +16,15 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
+)
+
+// What surrounds the live line below a text, and what takes it away.
+const (
+	belowBegin = "\x1bD\x1b[A\x1b7\x1bD\r\x1b[K"
+	belowEnd   = "\x1b8"
+	belowClear = "\x1b[J"
 )
 
 // onTerminal runs the real program with a terminal of 120 columns, types input into
@@ -73,10 +82,10 @@ func TestOnATerminalAWaitIsALineThatIsWrittenOver(t *testing.T) {
 	s := startSimulated(t)
 	args := []string{"submit", "--wait", "--model", "sim/slow?words=40&pace=100ms", "Hello"}
 	screen, code := onTerminal(t, s.url, "", nil, args...)
-	if code != 0 || !strings.Contains(screen, clearLine+"job ") || !strings.Contains(screen, " running · 1.") {
+	if code != 0 || !strings.Contains(screen, terminal.ClearLine+"job ") || !strings.Contains(screen, " running · 1.") {
 		t.Errorf("exit code %d, no progress line on %q", code, screen)
 	}
-	if _, after, _ := strings.Cut(screen, clearLine); strings.Count(after, "\n") != 1 {
+	if _, after, _ := strings.Cut(screen, terminal.ClearLine); strings.Count(after, "\n") != 1 {
 		t.Errorf("beside the answer a line is left: %q", screen)
 	}
 	screen, _ = onTerminal(t, s.url, "", []string{"TERM=dumb"}, args...)
@@ -94,7 +103,7 @@ func TestWhatStrangersWroteDoesNotSteerTheTerminal(t *testing.T) {
 	const evil = "red \x1b[31mtext\x07 \u202egnp.exe"
 	const tame = `red \u001b[31mtext\u0007 \u202egnp.exe`
 	screen, _ := onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, "submit", "--wait", evil)
-	if !strings.Contains(screen, tame) || strings.Contains(strings.ReplaceAll(screen, clearLine, ""), "\x1b") {
+	if !strings.Contains(screen, tame) || strings.Contains(strings.ReplaceAll(screen, terminal.ClearLine, ""), "\x1b") {
 		t.Errorf("an answer: %q", screen)
 	}
 	id := strings.Fields(screen)[1]
@@ -144,7 +153,7 @@ func TestWhatCannotBeUndoneIsAskedAbout(t *testing.T) {
 	first, second := failed(t, s.client), failed(t, s.client)
 	for input, want := range map[string]string{"n\n": "nothing was done", "\n": "nothing was done", "\x04": "nothing was done"} {
 		screen, code := onTerminal(t, s.url, input, nil, "jobs", "erase", first)
-		if code != exitFailure || !strings.Contains(screen, "Delete request and answer of job "+first+" for good? [y/N]") || !strings.Contains(screen, want) {
+		if code != exit.Failure || !strings.Contains(screen, "Delete request and answer of job "+first+" for good? [y/N]") || !strings.Contains(screen, want) {
 			t.Errorf("answered %q: exit code %d: %q", input, code, screen)
 		}
 	}
@@ -160,7 +169,7 @@ func TestWhatCannotBeUndoneIsAskedAbout(t *testing.T) {
 
 func TestOnATerminalAPromptIsNotWaitedFor(t *testing.T) {
 	screen, code := onTerminal(t, "http://127.0.0.1:1", "", nil, "submit")
-	if code != exitUsage || !strings.Contains(screen, "there is no prompt; pass it as an argument, with --file, or on stdin") {
+	if code != exit.Usage || !strings.Contains(screen, "there is no prompt; pass it as an argument, with --file, or on stdin") {
 		t.Errorf("exit code %d: %q", code, screen)
 	}
 }
@@ -171,11 +180,11 @@ func TestOnATerminalAnAnswerGrowsAboveItsLine(t *testing.T) {
 	s := startSimulated(t)
 	args := []string{"submit", "--stream", "--model", "sim/slow?words=60&pace=20ms", "Hello"}
 	screen, code := onTerminal(t, s.url, "", []string{"NO_COLOR=1"}, args...)
-	line := regexp.MustCompile(regexp.QuoteMeta(beginBelow) + `about \d+ tokens · [0-9.]+ m?s · running · attempt 1 · sim/slow\S*` + regexp.QuoteMeta(endBelow))
+	line := regexp.MustCompile(regexp.QuoteMeta(belowBegin) + `about \d+ tokens · [0-9.]+ m?s · running · attempt 1 · sim/slow\S*` + regexp.QuoteMeta(belowEnd))
 	if n := len(line.FindAllString(screen, -1)); code != 0 || n < 10 {
 		t.Errorf("exit code %d, %d lines below the text: %q", code, n, screen)
 	}
-	lines := strings.Split(strings.ReplaceAll(line.ReplaceAllString(screen, ""), clearBelow, ""), "\n")
+	lines := strings.Split(strings.ReplaceAll(line.ReplaceAllString(screen, ""), belowClear, ""), "\n")
 	id := strings.Fields(lines[0])[1]
 	job, err := s.client.Get(t.Context(), id)
 	if err != nil {

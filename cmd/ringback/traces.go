@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
@@ -64,7 +65,7 @@ func openTraces(ctx context.Context, c config, log *slog.Logger) (trace.Tracer, 
 	}
 	traces, err := telemetry.OpenTraces(ctx, telemetry.TraceConfig{Build: build(), Logger: log})
 	if err != nil {
-		return nil, nil, &failure{exitUsage, err}
+		return nil, nil, exit.Errorf(exit.Usage, "%w", err)
 	}
 	log.Info("traces are sent")
 	return traces.Tracer(), func() {

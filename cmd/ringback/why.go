@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 // diagnosis says in words why a job has not arrived, and what to do about it.
@@ -52,12 +52,12 @@ func (d *diagnosis) waiting(h history, now time.Time, ours commandLine) {
 	job := h.Job
 	until := ""
 	if job.RunAt.After(now) {
-		until = " The next try is " + when(job.RunAt, now) + "."
+		until = " The next try is " + terminal.When(job.RunAt, now) + "."
 	}
 	elsewhere := false // whether another model may help
 	switch job.StatusReason {
 	case "scheduled":
-		d.sayf("It waits for its run_at, %s.", when(job.RunAt, now))
+		d.sayf("It waits for its run_at, %s.", terminal.When(job.RunAt, now))
 	case "retrying":
 		d.sayf("It had %s; the last failed%s. It is retried automatically.%s", attempts(job.Attempts), lastError(h), until)
 	case "provider_refused":
@@ -131,9 +131,9 @@ func (d *diagnosis) running(h history, now time.Time, ours commandLine) {
 	for _, a := range h.Attempts {
 		switch {
 		case a.Outcome == "" && a.FirstTokenAt.IsZero():
-			text = fmt.Sprintf("The provider %s was called %s ago and has not started to answer.", a.Provider, span(now.Sub(a.StartedAt.Time)))
+			text = fmt.Sprintf("The provider %s was called %s ago and has not started to answer.", a.Provider, terminal.Span(now.Sub(a.StartedAt.Time)))
 		case a.Outcome == "":
-			text = fmt.Sprintf("The provider %s has been answering for %s.", a.Provider, span(now.Sub(a.FirstTokenAt.Time)))
+			text = fmt.Sprintf("The provider %s has been answering for %s.", a.Provider, terminal.Span(now.Sub(a.FirstTokenAt.Time)))
 		}
 	}
 	d.sayf("%s", text)
@@ -201,7 +201,7 @@ func (d *diagnosis) webhook(h history, now time.Time, ours commandLine) {
 		name := "Its webhook"
 		if i > 0 { // jobs redeliver --to made this one
 			name = "Its webhook to another URL"
-			send.again += " --to '" + oneLine(delivery.URL) + "'"
+			send.again += " --to '" + terminal.OneLine(delivery.URL) + "'"
 		}
 		d.delivery(name, delivery, send, now)
 	}
@@ -214,17 +214,17 @@ type sendCommands struct{ again, elsewhere string }
 func (d *diagnosis) delivery(name string, last ringback.Delivery, send sendCommands, now time.Time) {
 	switch {
 	case last.Status == ringback.DeliveryDelivered:
-		d.sayf("%s was delivered to %s.", name, hostOf(last.URL))
+		d.sayf("%s was delivered to %s.", name, terminal.HostOf(last.URL))
 	case last.Reason == ringback.DeadErased:
 		d.sayf("%s was erased before it was delivered.", name)
 	case last.Status == ringback.DeliveryDead:
 		d.sayf("%s is a dead letter: %s.%s%s", name, deadWords(last.Reason), lastTry(last), heldWords(last, now))
 		d.resend(last, send)
 	case len(last.Tries) == 0 && last.HostHold != nil:
-		d.sayf("Its webhook to %s has not been tried yet.%s", hostOf(last.URL), heldWords(last, now))
+		d.sayf("Its webhook to %s has not been tried yet.%s", terminal.HostOf(last.URL), heldWords(last, now))
 		d.do("it is sent once the host has recovered; to send it now, even while the host is held", send.again)
 	case len(last.Tries) == 0:
-		d.sayf("Its webhook to %s has not been tried yet; other webhooks to that host go first.", hostOf(last.URL))
+		d.sayf("Its webhook to %s has not been tried yet; other webhooks to that host go first.", terminal.HostOf(last.URL))
 	default:
 		d.sayf("%s has not arrived.%s%s%s", name, lastTry(last), nextWords(last, now), heldWords(last, now))
 		d.resend(last, send)
@@ -250,9 +250,9 @@ func heldWords(d ringback.Delivery, now time.Time) string {
 	}
 	until := "until a probe succeeds"
 	if d.HostHold.Until.After(now) {
-		until = "until " + clock(d.HostHold.Until, now)
+		until = "until " + terminal.Clock(d.HostHold.Until, now)
 	}
-	return fmt.Sprintf(" %s is held %s because %s; a probe then checks whether it has recovered.", hostOf(d.URL), until, why)
+	return fmt.Sprintf(" %s is held %s because %s; a probe then checks whether it has recovered.", terminal.HostOf(d.URL), until, why)
 }
 
 func lastTry(d ringback.Delivery) string {
@@ -263,7 +263,7 @@ func lastTry(d ringback.Delivery) string {
 	if len(d.Tries) > 1 {
 		tries = fmt.Sprintf("%d tries", len(d.Tries))
 	}
-	return fmt.Sprintf(" After %s: %s %s.", tries, hostOf(d.URL), tryWords(d.Tries[len(d.Tries)-1]))
+	return fmt.Sprintf(" After %s: %s %s.", tries, terminal.HostOf(d.URL), tryWords(d.Tries[len(d.Tries)-1]))
 }
 
 // mend says what has to be done before a webhook can arrive.
@@ -284,13 +284,4 @@ func mend(d ringback.Delivery) string {
 		return "redirects are not followed; make the URL respond itself, then send the webhook now"
 	}
 	return "fix the receiver, then send the webhook now; this does not call the provider"
-}
-
-// hostOf is a URL without its path, which may hold a secret.
-func hostOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return raw
-	}
-	return u.Scheme + "://" + u.Host
 }

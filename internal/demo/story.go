@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const (
 	poll        = 20 * time.Millisecond
 )
 
-// story is what happens, in the order in which the screen shows it.
+// story runs the steps, in the order in which the screen shows them.
 func (d *demo) story(ctx context.Context) error {
 	if err := d.start(ctx); err != nil {
 		return err
@@ -46,11 +46,11 @@ func (d *demo) story(ctx context.Context) error {
 	return d.arrival(ctx)
 }
 
-// start starts the server and waits until it is up. Where somebody took its port
-// since it was found free, it moves to another one.
+// start starts the server and waits until it is up. If another program has taken its port
+// since it was found free, the server moves to another one.
 func (d *demo) start(ctx context.Context) error {
 	for {
-		server, err := startChild(d.program, d.serverDied, "serve", "--config", d.configFile())
+		server, err := startChild(d.config, d.serverDied, "serve", "--config", d.configFile())
 		if err != nil {
 			return fmt.Errorf("start the server: %w", err)
 		}
@@ -65,10 +65,10 @@ func (d *demo) start(ctx context.Context) error {
 	}
 }
 
-// submit sends the job, as any client would.
+// submit submits the job as any client would.
 func (d *demo) submit(ctx context.Context) error {
 	request := ringback.Request{Prompt: storyPrompt, Model: storyModel, CallbackURL: d.callback}
-	body, err := json.Marshal(struct { // in the order in which one would write them
+	body, err := json.Marshal(struct { // fields in the order in which a person writes them
 		Prompt      string `json:"prompt"`
 		Model       string `json:"model"`
 		CallbackURL string `json:"callback_url"`
@@ -87,7 +87,7 @@ func (d *demo) submit(ctx context.Context) error {
 	return nil
 }
 
-// killInTheMiddle waits until a part of the answer has come, and kills the server.
+// killInTheMiddle waits until part of the answer has arrived, and kills the server.
 func (d *demo) killInTheMiddle(ctx context.Context) error {
 	call, err := d.calls.Wait(ctx, func(c simulate.Call) bool { return c.Number == 1 && c.Words >= killAt })
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *demo) killInTheMiddle(ctx context.Context) error {
 	return nil
 }
 
-// takenBack waits until the new process has found what the old one left.
+// takenBack waits until the new process has found the job that the old one left.
 func (d *demo) takenBack(ctx context.Context) error {
 	for {
 		attempts, err := d.client.Attempts(ctx, *d.job.Load())
@@ -109,7 +109,7 @@ func (d *demo) takenBack(ctx context.Context) error {
 		if len(attempts) > 0 && attempts[0].Outcome == ringback.AttemptUncertain {
 			break
 		}
-		if err := pause(ctx, poll); err != nil {
+		if err := backoff.Pause(ctx, poll); err != nil {
 			return fmt.Errorf("wait for attempt 1 to be marked uncertain: %w", err)
 		}
 	}
@@ -147,7 +147,7 @@ func (d *demo) secondCall(ctx context.Context) error {
 	return nil
 }
 
-// arrival waits for the webhook to be refused, and to be delivered.
+// arrival waits until the webhook has been refused once, and then delivered.
 func (d *demo) arrival(ctx context.Context) error {
 	first, err := d.receiver.WaitFor(ctx, d.isTry(1))
 	if err != nil {
@@ -166,12 +166,12 @@ func (d *demo) arrival(ctx context.Context) error {
 	return nil
 }
 
-// isTry says whether a delivery is the n-th try of the story's webhook.
+// isTry reports whether a delivery is the n-th try of the story's webhook.
 func (d *demo) isTry(n int) func(simulate.Delivery) bool {
 	return func(got simulate.Delivery) bool { return got.JobID == *d.job.Load() && got.Try == n }
 }
 
-// answer is the receiver's: the first try of the story's webhook meets a 500.
+// answer is the receiver's response: a 500 to the first try of the story's webhook.
 func (d *demo) answer(got simulate.Delivery) simulate.Answer {
 	if job := d.job.Load(); job != nil && *job == got.JobID && got.Try == 1 {
 		return simulate.Answer{Status: http.StatusInternalServerError}
@@ -215,12 +215,4 @@ func portOf(address string) string {
 		return ""
 	}
 	return u.Port()
-}
-
-// pause waits; an error is ctx's.
-func pause(ctx context.Context, d time.Duration) error {
-	if !backoff.Sleep(ctx, d) {
-		return context.Cause(ctx)
-	}
-	return nil
 }

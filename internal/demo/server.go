@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bufio"
@@ -8,20 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/ringback/ringback/internal/exit"
 )
 
 // child is a server in a process of its own.
 type child struct {
 	pid  int
 	tail *tail         // of its stderr
-	up   chan struct{} // closed when it says that it is up
+	up   chan struct{} // closed when its log says that it is up
 	dead chan struct{} // closed when it has ended; err is set by then
 	err  error
 	cmd  *exec.Cmd
@@ -29,12 +29,10 @@ type child struct {
 	killed atomic.Bool // by us
 }
 
-// startChild starts this program once more with other arguments. Nothing of the
-// environment that would set it up gets through. died is called when it has been up
-// and ends by itself.
-func startChild(program string, died func(), args ...string) (*child, error) {
-	cmd := exec.Command(program, args...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), isSetting)
+// startChild starts a server. It calls died if the server has been up and ends by itself.
+func startChild(config Config, died func(), args ...string) (*child, error) {
+	cmd := exec.Command(config.Program, args...)
+	cmd.Env = config.Environ
 	dieWithParent(cmd)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -51,7 +49,7 @@ func startChild(program string, died func(), args ...string) (*child, error) {
 		if err != nil {
 			return
 		}
-		c.read(stderr)
+		c.read(stderr, config.Up)
 		c.err = cmd.Wait()
 		close(c.dead)
 		select {
@@ -59,7 +57,7 @@ func startChild(program string, died func(), args ...string) (*child, error) {
 			if !c.killed.Load() {
 				died()
 			}
-		default: // awaitUp tells
+		default: // awaitUp reports it
 		}
 	}()
 	if err := <-started; err != nil {
@@ -69,35 +67,24 @@ func startChild(program string, died func(), args ...string) (*child, error) {
 	return c, nil
 }
 
-// isSetting says whether a variable sets up a server.
-func isSetting(variable string) bool {
-	name, _, _ := strings.Cut(variable, "=")
-	for _, prefix := range []string{"RINGBACK_", "EZAI_", "ANTHROPIC_", "OPENAI_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(settings, func(s setting) bool { return s.variable == name })
-}
-
-// read follows the child's log until it ends.
-func (c *child) read(stderr io.Reader) {
+// read reads the child's log until it ends, and closes c.up at the message upMessage.
+func (c *child) read(stderr io.Reader, upMessage string) {
 	up := sync.OnceFunc(func() { close(c.up) })
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		c.tail.add(lines.Text())
 		var record struct{ Msg string }
-		if json.Unmarshal(lines.Bytes(), &record) == nil && record.Msg == msgUp {
+		if json.Unmarshal(lines.Bytes(), &record) == nil && record.Msg == upMessage {
 			up()
 		}
 	}
 	_, _ = io.Copy(io.Discard, stderr) // after a line that is too long: it must not block the child
 }
 
-// errEnded is what a server ended with that ended well, and should not have.
+// errEnded is the error of a server that exited with 0 when it should have stayed up.
 var errEnded = errors.New("exit status 0")
 
-// awaitUp returns when the server is up, or with what it said instead.
+// awaitUp waits until the server is up. An error says why it is not.
 func (c *child) awaitUp(ctx context.Context) error {
 	select {
 	case <-c.up:
@@ -109,13 +96,13 @@ func (c *child) awaitUp(ctx context.Context) error {
 	}
 }
 
-// portTaken says whether a dead child ended since it could not listen.
+// portTaken reports whether a dead child ended because it could not listen.
 func (c *child) portTaken() bool {
-	exit, ok := errors.AsType[*exec.ExitError](c.err)
-	return ok && exit.ExitCode() == exitPort
+	ended, ok := errors.AsType[*exec.ExitError](c.err)
+	return ok && ended.ExitCode() == exit.Port
 }
 
-// kill ends the process as kill -9 does, and returns when it is dead.
+// kill kills the process with SIGKILL and returns when it is dead.
 func (c *child) kill() {
 	c.killed.Store(true)
 	_ = c.cmd.Process.Kill() // fails only if it is dead already

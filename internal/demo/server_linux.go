@@ -1,12 +1,11 @@
-package main
+package demo
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-// dieWithParent sees to it that a child does not outlive us, even if we are
-// killed.
+// dieWithParent makes the system kill the child when this process dies, even by a kill.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

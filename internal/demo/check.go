@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -8,10 +8,11 @@ import (
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// findings are what did not hold.
+// findings are the checks that failed, one sentence each.
 type findings []string
 
 func (f *findings) wantf(holds bool, format string, args ...any) {
@@ -20,8 +21,7 @@ func (f *findings) wantf(holds bool, format string, args ...any) {
 	}
 }
 
-// check asks everybody who knows: the server's ledger, the provider's book and
-// the receiver's.
+// check compares the server's ledger with what the provider and the receiver recorded.
 func (d *demo) check(ctx context.Context) error {
 	id := *d.job.Load()
 	delivery, err := d.delivered(ctx, id)
@@ -50,7 +50,7 @@ func (d *demo) check(ctx context.Context) error {
 	return nil
 }
 
-// delivered waits until the server, too, knows that its webhook was delivered.
+// delivered waits until the server has recorded that its webhook was delivered.
 func (d *demo) delivered(ctx context.Context, id string) (ringback.Delivery, error) {
 	for {
 		deliveries, err := d.client.Deliveries(ctx, id)
@@ -62,7 +62,7 @@ func (d *demo) delivered(ctx context.Context, id string) (ringback.Delivery, err
 		case deliveries[0].Status != ringback.DeliveryPending:
 			return deliveries[0], nil
 		}
-		if err := pause(ctx, poll); err != nil {
+		if err := backoff.Pause(ctx, poll); err != nil {
 			return ringback.Delivery{}, fmt.Errorf("wait for the delivery to be settled: %w", err)
 		}
 	}

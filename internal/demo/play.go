@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"cmp"
@@ -7,9 +7,10 @@ import (
 	"strings"
 
 	"github.com/ringback/ringback/internal/simulate"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
-// stayUp lets the user play until ctx is done.
+// stayUp keeps everything up for the user until ctx is done.
 func (d *demo) stayUp(ctx context.Context) error {
 	d.screen.text(fmt.Sprintf(`Up until Ctrl-C; jobs show here as they run. Try:
   curl http://%s/api/generate -H 'Content-Type: application/json' \
@@ -25,7 +26,7 @@ With your key:  EZAI_API_KEY=… ringback serve      Your receiver:  ringback li
 	}
 }
 
-// showCall shows a call of the user's.
+// showCall shows the provider call of a job of the user's.
 func (d *demo) showCall(c simulate.Call) {
 	switch {
 	case c.End == simulate.Running && c.Status == 0:
@@ -39,12 +40,12 @@ func (d *demo) showCall(c simulate.Call) {
 	}
 }
 
-// sawDelivery shows a webhook of the user's; those of the story are shown there.
+// sawDelivery shows a webhook of a job of the user's. The story shows its own.
 func (d *demo) sawDelivery(got simulate.Delivery) {
 	if !d.told.Load() || got.JobID == *d.job.Load() {
 		return
 	}
-	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", printable(got.Type), signatures(got), printable(short(got.JobID)), got.Answer.Status)
+	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", terminal.Printable(got.Type), signatures(got), terminal.Printable(short(got.JobID)), got.Answer.Status)
 }
 
 // excerpt is the beginning of a prompt, in quotation marks.

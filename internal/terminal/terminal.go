@@ -1,0 +1,66 @@
+// Package terminal prints what a command has found out: as text for people, with colours
+// and live lines on a terminal, or as JSON for programs.
+//
+//	terminal.go  what is known of an output, and colours
+//	output.go    where a command prints: data, and talk about it; tables
+//	progress.go  how a long operation is going
+//	text.go      texts that are safe to print; durations, times
+package terminal
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Terminal is what is known of an output.
+type Terminal struct {
+	Is    bool // it is a terminal
+	Color bool // the user wants colours
+	dumb  bool // it cannot overwrite a line
+	Width int  // in columns; 0: unknown
+}
+
+// Of inspects an output. Colours are off if NO_COLOR is set (https://no-color.org) and on
+// a dumb terminal.
+func Of(w io.Writer) Terminal {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return Terminal{}
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		width = 0
+	}
+	dumb := os.Getenv("TERM") == "dumb"
+	return Terminal{Is: true, Color: os.Getenv("NO_COLOR") == "" && !dumb, dumb: dumb, Width: width}
+}
+
+// Painter colours text for a terminal; false leaves it as it is.
+type Painter bool
+
+func (p Painter) Bold(s string) string  { return p.in("1", s) }
+func (p Painter) Dim(s string) string   { return p.in("2", s) }
+func (p Painter) Red(s string) string   { return p.in("31", s) }
+func (p Painter) Green(s string) string { return p.in("32", s) }
+
+func (p Painter) in(code, s string) string {
+	if !p {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// isFile reports whether an output is a regular file, which shows on no terminal.
+func isFile(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// ClearLine erases the line that the cursor is on.
+const ClearLine = "\r\x1b[K"
