@@ -39,6 +39,8 @@ type anthropicAnswer struct {
 	over    bool            // it has a stop reason: the answer is whole
 	whole   bool            // head has the blocks too: the provider did not stream
 	held    int
+
+	emittedStart bool
 }
 
 var _ Assembly = (*anthropicAnswer)(nil)
@@ -265,8 +267,10 @@ func (a *anthropicAnswer) text() string {
 }
 
 func (a *anthropicAnswer) Emit(t Emitter) {
+	a.emitStart(t)
 	switch {
 	case !t.Ended && a.touched != nil:
+		a.emitBlocks(t, a.touched.place)
 		a.touched.emit(t)
 		a.touched = nil
 	case t.Ended && len(a.blocks) == 0:
@@ -279,6 +283,9 @@ func (a *anthropicAnswer) Emit(t Emitter) {
 		for _, block := range a.blocks {
 			block.emit(t)
 		}
+	}
+	if t.Ended {
+		a.emitEnd(t)
 	}
 }
 
@@ -302,6 +309,7 @@ type anthropicBlock struct {
 	size    int
 
 	emitted, emittedInput int // bytes of its text or thoughts, and of input
+	emittedBegin          bool
 }
 
 // grownString is a string member that pieces append to. They are joined as they
@@ -431,6 +439,7 @@ func (b *anthropicBlock) addUnknown(delta []byte) {
 // emit emits what the block has grown by. Input that came with its beginning is emitted
 // at the end: pieces would take its place.
 func (b *anthropicBlock) emit(t Emitter) {
+	b.emitBegin(t)
 	switch kind := strictjson.Get(b.head, "type").Str; kind {
 	case "text", "thinking":
 		t.emitString(ringback.DeltaKind(kind), b.place, b.string(kind)[len(`"`):], &b.emitted)

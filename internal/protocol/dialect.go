@@ -34,6 +34,9 @@ type Dialect interface {
 	// Content returns the content of a whole message that has its text, nil if there
 	// is none.
 	Content(message []byte) []byte
+	// Render returns the events of the stream whose log it is given, each as it is sent:
+	// an [Assembly] of them has the message that the log is of. The log may still grow.
+	Render(log iter.Seq[Piece]) iter.Seq[[]byte]
 	// HTTP returns how the protocol is spoken over HTTP.
 	HTTP() HTTP
 }

@@ -5,6 +5,8 @@
 //	                     what all requests and messages have in common
 //	encode.go            a provider's request from a native one
 //	emit.go              the answer as it grows, piece by piece
+//	render.go            the log of an answer, which anthropic_render.go and
+//	                     openai_render.go make the provider's own stream of again
 //	anthropic.go         the Anthropic Messages protocol; anthropic_stream.go assembles
 //	                     its stream
 //	openai.go            OpenAI's chat completions; openai_stream.go assembles their
@@ -22,6 +24,7 @@
 //
 //   - A stream is assembled into the message object that a call without streaming
 //     would have returned. It is an answer only if the provider marked its end.
+//   - A stream that is rendered from the log of an answer is assembled into its message.
 //   - Numbers, unknown fields, unknown blocks and the order of keys pass as the
 //     provider sent them: JSON is cut and joined, never decoded and encoded.
 package protocol

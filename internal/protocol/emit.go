@@ -13,6 +13,8 @@ import (
 // of what the answer will be made of, so the two cannot differ.
 type Emitter struct {
 	To func(ringback.Delta)
+	// Frame, if set, is called with what the provider's stream has around the deltas.
+	Frame func(Piece)
 	// ended: nothing follows what has come, not even the other half of a character.
 	Ended bool
 }

@@ -323,7 +323,7 @@ func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 		raw, rest := strictjson.Cut(item.value.raw[item.emitted:])
 		for ; len(raw) > 0; raw, rest = strictjson.Cut(rest) {
 			came := part{value: &grown{kind: strictjson.FirstByte(raw), raw: raw}, item: i, place: place + item.parts, emitted: new(int)}
-			emit(Emitter{To: t.To, Ended: true}, came)
+			emit(Emitter{To: t.To, Frame: t.Frame, Ended: true}, came)
 			item.parts++
 		}
 		item.emitted = len(item.value.raw)

@@ -25,12 +25,13 @@ import (
 // end is an error too: gateways send [DONE] though the server behind them broke.
 type openaiAnswer struct {
 	pieces
-	wanted  int // choices
-	head    grownObject
-	choices []*openaiChoice
-	started bool      // some piece of an answer has come
-	failure *APIError // of a choice
-	whole   []byte    // the message of a provider that did not stream
+	emittedStart bool
+	wanted       int // choices
+	head         grownObject
+	choices      []*openaiChoice
+	started      bool      // some piece of an answer has come
+	failure      *APIError // of a choice
+	whole        []byte    // the message of a provider that did not stream
 }
 
 type openaiChoice struct {
@@ -39,9 +40,11 @@ type openaiChoice struct {
 	over     bool
 	inPieces bool // some piece of its message has come, not only a whole one
 
-	touched, calls            bool   // something has come since it was emitted; tool calls have
-	reasoningField            string // the member that is emitted as thinking
-	emitted, emittedReasoning int    // bytes of its content and its thoughts, as they are escaped
+	touched, calls            bool                        // something has come since it was emitted; tool calls have
+	reasoningField            string                      // the member that is emitted as thinking
+	emitting                  bool                        // something has been emitted
+	emittedWhole              map[ringback.DeltaKind]bool // these are in the end's frame too
+	emitted, emittedReasoning int                         // bytes of its content and its thoughts, as they are escaped
 }
 
 var _ Assembly = (*openaiAnswer)(nil)
@@ -328,9 +331,11 @@ func (a *openaiAnswer) text() string {
 // Emit emits the first choice, whose text is the answer's. A later one that came
 // before it, and a message that may come again, longer, are emitted at the end.
 func (a *openaiAnswer) Emit(t Emitter) {
+	a.emitStart(t)
 	if a.whole != nil {
-		message := gjson.GetBytes(a.whole, "choices.0.message").Raw
-		new(openaiChoice).emit(t, &grown{kind: '{', raw: []byte(message)})
+		choice, message := new(openaiChoice), gjson.GetBytes(a.whole, "choices.0.message").Raw
+		choice.emit(t, &grown{kind: '{', raw: []byte(message)})
+		a.emitEnd(t, choice)
 		return
 	}
 	if len(a.choices) == 0 {
@@ -340,14 +345,22 @@ func (a *openaiAnswer) Emit(t Emitter) {
 	if t.Ended || first.touched && first.inPieces && first.index == 0 {
 		first.emit(t, first.object.member("message"))
 	}
+	if t.Ended {
+		a.emitEnd(t, first)
+	}
 }
 
 // emit emits what the message of the choice has grown by.
 func (c *openaiChoice) emit(t Emitter, message *grown) {
+	if t.Ended && !c.emitting { // it may differ in form from what comes in pieces
+		c.emitWhole(t, ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput)
+	}
+	c.emitting = true
 	c.emitContent(t, message.member("content"))
 	for _, name := range []string{"reasoning_content", "reasoning"} { // some servers send both, with the same text
 		if c.reasoningField == "" && len(message.member(name).contents()) > 0 {
 			c.reasoningField = name
+			t.emitFrame(PieceBlock, ringback.DeltaThinking, 0, objectOf(quoted("field", name)))
 		}
 	}
 	if thoughts := message.member(c.reasoningField); thoughts.kind == '"' {
@@ -364,6 +377,9 @@ func (c *openaiChoice) emitContent(t Emitter, content *grown) {
 	if content.kind == '"' {
 		t.emitString(ringback.DeltaText, 0, content.contents(), &c.emitted)
 		return
+	}
+	if content.kind == '[' {
+		c.emitWhole(t, ringback.DeltaText, ringback.DeltaThinking)
 	}
 	content.emitParts(t, func(t Emitter, p part) {
 		if c.emitted > 0 { // the string that there was is the first part
@@ -384,6 +400,7 @@ func (c *openaiChoice) emitContent(t Emitter, content *grown) {
 func emitCalls(t Emitter, calls *grown) {
 	calls.emitParts(t, func(t Emitter, p part) {
 		input := p.value.member("function").member("arguments")
+		emitCall(t, p, input)
 		if input.kind == '{' && t.Ended {
 			t.emitText(ringback.DeltaToolInput, p.place, string(input.appendTo(nil)))
 			return
