@@ -70,7 +70,7 @@ type call struct {
 
 func (c *Client) newCall(ctx context.Context, request Request) *call {
 	inner, cancel := context.WithCancelCause(ctx)
-	request.Delta = c.redactDeltas(request.Delta)
+	request.Delta, request.Frame = c.redactDeltas(request.Delta), c.redactFrames(request.Frame)
 	return &call{client: c, request: request, ctx: ctx, inner: inner, cancel: cancel, assembly: c.dialect.Assemble(request.Body)}
 }
 

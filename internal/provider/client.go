@@ -213,6 +213,11 @@ type Request struct {
 	// of deltas, a tool's input at the start of its block or as an object.
 	// Of several choices, the first is emitted. The key is taken out of each piece by itself.
 	Delta func(ringback.Delta)
+	// Frame, if set beside Delta, is called in turn with it for what the provider's own
+	// stream has around the deltas: together they are a log that [protocol.Dialect]
+	// renders. The last frame takes memory that Grow is not asked for: that of the answer
+	// without its texts.
+	Frame func(protocol.Piece)
 }
 
 // Answer is a whole answer.

@@ -177,7 +177,7 @@ func (c *call) emit(ended bool) {
 		return
 	}
 	c.emitted = ended
-	c.assembly.Emit(protocol.Emitter{To: c.request.Delta, Ended: ended})
+	c.assembly.Emit(protocol.Emitter{To: c.request.Delta, Frame: c.request.Frame, Ended: ended})
 }
 
 // reserve sees to it that n bytes of answer are granted for all that is made of them: the

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -44,6 +45,17 @@ func (c *Client) redactDeltas(to func(ringback.Delta)) func(ringback.Delta) {
 	return func(d ringback.Delta) {
 		d.Text = c.redact(d.Text)
 		to(d)
+	}
+}
+
+// redactFrames passes the frames of an answer on without the key.
+func (c *Client) redactFrames(to func(protocol.Piece)) func(protocol.Piece) {
+	if to == nil {
+		return nil
+	}
+	return func(p protocol.Piece) {
+		p.JSON = c.redactJSON(p.JSON)
+		to(p)
 	}
 }
 

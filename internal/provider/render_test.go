@@ -1,0 +1,54 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
+)
+
+// What a call tells of an answer as it comes is enough to render its stream again: a call
+// that is answered with that stream has the same answer.
+func TestTheLogOfACallIsRenderedToAStreamOfTheSameAnswer(t *testing.T) {
+	forEachProtocol(t, func(t *testing.T, d dialect) {
+		speaks, err := protocol.Lookup(d.protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, recorded := range golden(t, d.protocol) {
+			t.Run(name, func(t *testing.T) {
+				var log []protocol.Piece
+				answer := generate(t, d.provide(t, stream(recorded)), Request{
+					Delta: func(delta ringback.Delta) {
+						log = append(log, protocol.Piece{Kind: protocol.PieceDelta, Delta: delta})
+					},
+					Frame: func(p protocol.Piece) {
+						p.JSON = bytes.Clone(p.JSON)
+						log = append(log, p)
+					},
+				})
+				again := bytes.Join(slices.Collect(speaks.Render(slices.Values(log))), nil)
+				rendered := generate(t, d.provide(t, stream(string(again))), Request{})
+				if diff := gocmp.Diff(decodedJSON(t, answer.Message), decodedJSON(t, rendered.Message)); diff != "" {
+					t.Errorf("message (-want +got):\n%s", diff)
+				}
+				if answer.Text != rendered.Text {
+					t.Errorf("text: got %q, want %q", rendered.Text, answer.Text)
+				}
+			})
+		}
+	})
+}
+
+func decodedJSON(t *testing.T, text []byte) (v any) {
+	t.Helper()
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return v
+}
