@@ -45,9 +45,10 @@ var mayImport = map[string][]string{
 	"internal/protocol":          {".", "internal/sse", "internal/backoff", "internal/strictjson"},
 	"internal/provider":          {".", "internal/protocol", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
+	"internal/cluster":           {"internal/backoff", "internal/clock", "internal/store"},
 	"internal/node": {
 		".", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
-		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock",
+		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},
 	"internal/swaggerui": {},

@@ -47,7 +47,7 @@ type callPermit struct {
 	// provider is that of the call, and call its number among those with that key.
 	provider string
 	call     int64
-	session  *session      // under which the claim is made
+	session  session       // under which the claim is made
 	trace    *attemptTrace // nil: none is made
 	held     *memory.Grant // of the call
 	// suspect marks the one permit for jobs that may kill the process.

@@ -24,8 +24,8 @@ func (n *Node) dispatchDeliveries(ctx context.Context) error {
 }
 
 func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Time, err error) {
-	l := n.session.Load()
-	if n.draining.Load() || n.short() || !l.leased() {
+	l := n.members.Session()
+	if n.draining.Load() || n.short() || !l.Leased() {
 		return now.Add(idleLook), nil
 	}
 	if n.memory.webhooks.Full() {
@@ -64,7 +64,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 
 // sendClaimed claims what was asked for and a delivery for each further pass, sends what
 // it got and gives back the other passes.
-func (n *Node) sendClaimed(ctx context.Context, l *session, permits map[store.Host][]*sendPermit, asked []store.DueRedelivery, now time.Time) error {
+func (n *Node) sendClaimed(ctx context.Context, l session, permits map[store.Host][]*sendPermit, asked []store.DueRedelivery, now time.Time) error {
 	if len(permits) == 0 {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (n *Node) sendClaimed(ctx context.Context, l *session, permits map[store.Ho
 			}
 		}
 	}()
-	claim := store.ClaimHosts{Node: l.id, Now: now}
+	claim := store.ClaimHosts{Node: l.ID(), Now: now}
 	promised := map[store.Host]int{}
 	for _, r := range asked {
 		claim.Redeliveries = append(claim.Redeliveries, r.ID)
@@ -104,8 +104,8 @@ func (n *Node) sendClaimed(ctx context.Context, l *session, permits map[store.Ho
 
 // sendNow takes a permit for a delivery that a settle is about to store.
 func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
-	l := n.session.Load()
-	if !n.is(Worker) || n.draining.Load() || n.short() || !l.leased() {
+	l := n.members.Session()
+	if !n.is(Worker) || n.draining.Load() || n.short() || !l.Leased() {
 		return nil
 	}
 	held := n.memory.webhooks.Grant()
@@ -117,13 +117,13 @@ func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
 		held.Release()
 		return nil
 	}
-	d.Node = l.id
+	d.Node = l.ID()
 	n.sending.take(store.Ref{ID: d.ID, Fence: 1}, l)
 	return &send{
 		session: l,
 		delivery: store.Delivery{
 			ID: d.ID, JobID: j.ID, Project: j.Project, Host: d.Host, URL: d.URL, Event: d.Event,
-			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.id, MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
+			Status: ringback.DeliveryPending, Fence: 1, InFlight: true, Node: l.ID(), MadeAt: d.MadeAt, NextAt: d.MadeAt, Form: d.Form,
 		},
 		payload: &store.Payload{
 			Body: body, Header: j.Options.CallbackHeaders,
@@ -208,14 +208,14 @@ func (n *Node) unbegun(d store.Delivery) store.TryEnd {
 // deliver makes one try of a delivery and settles it.
 func (n *Node) deliver(s *send) {
 	d := s.delivery
-	if !s.session.leased() { // by now: another node may be sending it already
+	if !s.session.Leased() { // by now: another node may be sending it already
 		n.settleDelivery(d, n.unbegun(d))
 		return
 	}
 	if s.payload == nil {
-		p, err := n.payload(&d, orWait(s.session.calls, s.held))
+		p, err := n.payload(&d, orWait(s.session.Context(), s.held))
 		switch {
-		case s.session.calls.Err() != nil && err != nil: // it waited for memory
+		case s.session.Context().Err() != nil && err != nil: // it waited for memory
 			return // the drain's one transaction frees it, or who swept this node
 		case err != nil:
 			if !errors.Is(err, store.ErrUnavailable) {
@@ -237,7 +237,7 @@ func (n *Node) deliver(s *send) {
 		headers = http.Header{} // they were checked when submitted, by another version
 	}
 	traced := n.traceDelivery(&d, s.payload, headers)
-	res := n.cfg.Sender.Send(s.session.calls, webhook.Message{
+	res := n.cfg.Sender.Send(s.session.Context(), webhook.Message{
 		At: n.clock.Now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
 	})
 	traced(res)

@@ -58,7 +58,7 @@ func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work
 
 // unclaimed tells and logs that nothing was claimed, since that failed.
 func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
-	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.isHeld(step, err) && !n.noLease(err) && err != nil && !errors.Is(err, errPanic) {
+	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.isHeld(step, err) && !n.members.NoLease(err) && err != nil && !errors.Is(err, errPanic) {
 		n.log.Error("waiting work not claimed", "step", step, "err", err)
 	}
 	return err != nil
@@ -67,8 +67,8 @@ func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
 // claimJobs starts as many waiting jobs as there is room for. It returns when
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
-	l := n.session.Load()
-	if n.draining.Load() || n.diskFull() || n.short() || !l.leased() {
+	l := n.members.Session()
+	if n.draining.Load() || n.diskFull() || n.short() || !l.Leased() {
 		return now.Add(idleLook), nil
 	}
 	if n.memory.answers.Full() {
@@ -112,8 +112,8 @@ var suspects = store.Lane{Project: "suspect"}
 
 // plan deals free slots to the lanes in which something is due, one in turn,
 // those that hold fewest first.
-func (n *Node) plan(w store.DueJobs, l *session, now time.Time) (p plan, next time.Time) {
-	p = plan{claim: store.ClaimJobs{Node: l.id, Now: now}, permits: map[store.Lane][]*callPermit{}}
+func (n *Node) plan(w store.DueJobs, l session, now time.Time) (p plan, next time.Time) {
+	p = plan{claim: store.ClaimJobs{Node: l.ID(), Now: now}, permits: map[store.Lane][]*callPermit{}}
 	defer p.under(l)
 	due, next := w.Lanes, w.Next
 	n.jobs.order(due)
@@ -169,7 +169,7 @@ func (p *plan) permitFor(j store.Job) *callPermit {
 }
 
 // under makes it a claim of a session.
-func (p *plan) under(l *session) {
+func (p *plan) under(l session) {
 	for _, permits := range p.permits {
 		for _, t := range permits {
 			t.session = l

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -12,8 +13,8 @@ import (
 // process that is done before anything new is claimed. Where other nodes may live,
 // the loop that sweeps does it, once this one may judge.
 func (n *Node) recover(ctx context.Context) error {
-	if !n.session.Load().hasPeers() {
-		if err := n.retryUntil(ctx, stepSweep, func() error { return n.sweepAll(ctx) }); err != nil {
+	if !n.members.Session().HasPeers() {
+		if err := n.retryUntil(ctx, cluster.StepSweep, func() error { return n.sweeper.Sweep(ctx) }); err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
 	}
@@ -28,7 +29,7 @@ func (n *Node) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.log.Info("node is up", "nodes", n.session.Load().alive(), "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
+		n.log.Info("node is up", "nodes", n.members.Session().Alive(), "jobs_waiting", w.Jobs, "webhooks_waiting", w.Deliveries)
 		return nil
 	})
 }
@@ -72,8 +73,8 @@ const partingFor = 10 * time.Second
 // free gives back, in one transaction, the attempts that the drain broke off. Where
 // the store can't be reached another node, or the next start, frees them.
 func (n *Node) free() error {
-	l := n.session.Load()
-	if !l.isMember() {
+	l := n.members.Session()
+	if !l.IsMember() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), partingFor)
@@ -83,7 +84,7 @@ func (n *Node) free() error {
 	case err == nil:
 		n.log.Info("drained", "jobs_freed", jobs, "webhooks_freed", webhooks)
 		return nil
-	case l.hasPeers():
+	case l.HasPeers():
 		n.log.Warn("not freed what was broken off: another node will", "err", err)
 		return nil
 	default:
@@ -91,14 +92,14 @@ func (n *Node) free() error {
 	}
 }
 
-func (n *Node) freeHeld(ctx context.Context, l *session) (jobs, webhooks int, err error) {
-	held, err := n.store.Held(ctx, l.id)
+func (n *Node) freeHeld(ctx context.Context, l *cluster.Session) (jobs, webhooks int, err error) {
+	held, err := n.store.Held(ctx, l.ID())
 	if err != nil {
 		return 0, 0, fmt.Errorf("list what is held: %w", err)
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	freed, err := n.store.Release(ctx, l.id, held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
 		res, ok := n.inflight.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
 			res = result{stopped: errDrain}
@@ -114,24 +115,9 @@ func (n *Node) freeHeld(ctx context.Context, l *session) (jobs, webhooks int, er
 			n.hub.Publish(j.ID)
 		}
 	}
-	webhooks, err = n.store.ReleaseDeliveries(ctx, l.id, held.Deliveries, now)
+	webhooks, err = n.store.ReleaseDeliveries(ctx, l.ID(), held.Deliveries, now)
 	if err != nil {
 		return 0, 0, fmt.Errorf("free webhooks: %w", err)
 	}
 	return len(freed), webhooks, nil
-}
-
-// leave gives the lease back, so that the others take over this node's part at once.
-func (n *Node) leave() error {
-	l := n.session.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), partingFor)
-	defer cancel()
-	if err := n.store.Leave(ctx, l.id); err != nil {
-		if l.hasPeers() {
-			n.log.Warn("lease not given back: it runs out", "err", err)
-			return nil
-		}
-		return fmt.Errorf("leave: %w", err)
-	}
-	return nil
 }

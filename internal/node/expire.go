@@ -84,7 +84,7 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 // logLoopError logs the error of a loop, which goes on. What a full disk, a store out of
 // reach, a lost lease or the end of the process causes is told elsewhere.
 func (n *Node) logLoopError(ctx context.Context, step string, err error) {
-	if ctx.Err() != nil || n.outOfReach(step, err) || n.isHeld(step, err) || n.noLease(err) || errors.Is(err, errPanic) {
+	if ctx.Err() != nil || n.outOfReach(step, err) || n.isHeld(step, err) || n.members.NoLease(err) || errors.Is(err, errPanic) {
 		return
 	}
 	if err != nil && !n.noteFull(err) {

@@ -117,13 +117,13 @@ func (n *Node) ForgetHowLongTriesTook() {
 }
 
 // Alive is how many nodes the last renewal showed.
-func (n *Node) Alive() int { return n.session.Load().alive() }
+func (n *Node) Alive() int { return n.members.Session().Alive() }
 
 // Now is the time on the one clock.
 func (n *Node) Now() time.Time { return n.clock.Now() }
 
 // Leased tells whether the node may claim anything.
-func (n *Node) Leased() bool { return n.leased() }
+func (n *Node) Leased() bool { return n.members.Session().Leased() }
 
 // Watched is how many jobs somebody waits for.
 func (n *Node) Watched() int { return len(n.hub.Watched()) }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/provider"
@@ -73,7 +74,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
 func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (res result) {
-	ctx, end := context.WithCancelCause(t.session.calls)
+	ctx, end := context.WithCancelCause(t.session.Context())
 	defer end(nil)
 	n.inflight.enter(j.Ref(), end)
 
@@ -85,7 +86,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	}()
 
 	client, request, err := n.prepare(ctx, j, request, t.held)
-	if err == nil && !t.session.leased() { // by now: another node may have the job already
+	if err == nil && !t.session.Leased() { // by now: another node may have the job already
 		err = errUnleased
 	}
 	if err != nil {
@@ -207,7 +208,7 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
 
 // stopCause is why we ended a call ourselves; nil if we did not.
 func stopCause(ctx context.Context) error {
-	for _, reason := range []error{errDrain, errCancelled, errSwept, errMoved} {
+	for _, reason := range []error{errDrain, errCancelled, cluster.ErrSwept, errMoved} {
 		if errors.Is(context.Cause(ctx), reason) {
 			return reason
 		}

@@ -19,6 +19,8 @@ const (
 	holdsEvery = time.Second
 	// holdDrift is by how much the hold that stands may be longer than the stored one.
 	holdDrift = time.Second
+	// hastenBatch is how many jobs one transaction hastens.
+	hastenBatch = 200
 	// holdsAtOnce is how many holds one look stores.
 	holdsAtOnce = 50
 )
@@ -83,7 +85,7 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 	for _, h := range stored {
 		if n.keyOf(h.Target) != h.Key {
 			n.log.Info("hold not taken over: the provider has another key, or is gone", "provider", h.Provider)
-			if !n.session.Load().hasPeers() {
+			if !n.members.Session().HasPeers() {
 				n.storedHolds[h.Target] = h // keepHolds forgets it
 			}
 			continue
@@ -102,10 +104,10 @@ func (n *Node) restoreHolds(ctx context.Context) error {
 func (n *Node) hasten(ctx context.Context) error {
 	for {
 		now := n.clock.Stamped()
-		jobs, err := n.store.Hasten(ctx, now, releaseBatch, func(store.Job) store.Outcome {
+		jobs, err := n.store.Hasten(ctx, now, hastenBatch, func(store.Job) store.Outcome {
 			return waitUntil(store.Outcome{At: now}, now)
 		})
-		if err != nil || len(jobs) < releaseBatch {
+		if err != nil || len(jobs) < hastenBatch {
 			return err
 		}
 	}
@@ -133,7 +135,7 @@ func (n *Node) syncHolds(ctx context.Context) error {
 		case <-n.wakeHolds:
 		}
 		from := storedFrom
-		if n.session.Load().hasPeers() {
+		if n.members.Session().HasPeers() {
 			from = sharedFrom
 			n.keepHouse(ctx, "read holds", func() error { return n.learnHolds(ctx) })
 		}

@@ -20,7 +20,7 @@ type inflight struct {
 
 // attempting is an attempt from its claim until its settle has ended.
 type attempting struct {
-	session     *session
+	session     session
 	uncommitted bool                    // it is being stored: nobody knows yet whether it is one
 	end         context.CancelCauseFunc // of its call; nil before
 	cause       error                   // what ends the call when it begins
@@ -33,14 +33,14 @@ func (r *inflight) init() {
 }
 
 // startNow makes an attempt known that is about to be stored as claimed.
-func (r *inflight) startNow(attempt store.Ref, l *session) {
+func (r *inflight) startNow(attempt store.Ref, l session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.attempts[attempt] = &attempting{session: l, uncommitted: true}
 }
 
 // start makes an attempt known that is stored.
-func (r *inflight) start(attempt store.Ref, l *session) {
+func (r *inflight) start(attempt store.Ref, l session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.attempts[attempt]
@@ -116,7 +116,7 @@ func (r *inflight) has(attempt store.Ref) bool {
 }
 
 // started are the attempts of a session that are stored.
-func (r *inflight) started(l *session) (all []store.Ref) {
+func (r *inflight) started(l session) (all []store.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ref, a := range r.attempts {

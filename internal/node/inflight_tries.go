@@ -12,15 +12,15 @@ import (
 // commit, where it can be known, until they are settled. The zero value is empty.
 type inflightTries struct {
 	mu     sync.Mutex
-	claims map[store.Ref]*session
+	claims map[store.Ref]session
 }
 
 // take notes a claim.
-func (h *inflightTries) take(claim store.Ref, l *session) {
+func (h *inflightTries) take(claim store.Ref, l session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.claims == nil {
-		h.claims = map[store.Ref]*session{}
+		h.claims = map[store.Ref]session{}
 	}
 	h.claims[claim] = l
 }

@@ -218,9 +218,9 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 		ready = 1
 	}
 	give(g.ready, ready)
-	l := g.n.session.Load()
-	give(g.leaseAge, l.age().Seconds())
-	give(g.nodes, float64(l.alive()))
+	l := g.n.members.Session()
+	give(g.leaseAge, l.Age().Seconds())
+	give(g.nodes, float64(l.Alive()))
 	give(g.streams, float64(g.n.streams.count()))
 	for name, b := range g.n.memory.byName() {
 		give(g.memory, float64(b.Used()), name)

@@ -16,8 +16,7 @@
 //	hold.go      keeps holds over a restart, and shares them with other nodes
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
-//	member.go    joins the nodes of the store, renews the lease (session.go), is swept
-//	sweep.go     frees what nodes that died have left
+//	cluster.go   ties the node to package cluster: membership, sweeps
 //	reconcile.go  compares what the store says that this node holds with what it holds
 //	part.go      this node's part of the limits of providers
 //	signal.go    hears what other nodes have moved
@@ -45,16 +44,8 @@
 //
 // # Leases
 //
-// A node holds what it has claimed by one lease, which it renews on a loop of its
-// own. Where it can't, it claims nothing and bears nothing, begins nothing that it
-// has claimed, and lets run what runs: an answer that is paid for is kept until it
-// can be settled. A renewal that finds the lease taken away (swept) ends the life of
-// the node's id: all its calls are broken off, and what they would settle is refused
-// by their fences. The node takes a new id and goes on.
-//
-// A node takes away the lease of another only after it has renewed its own without
-// a gap for a whole lease's time: else an outage that meets all would have them
-// sweep each other when it is over.
+// Package cluster keeps the node a member: it renews the lease under which the node holds
+// what it has claimed.
 //
 // What the two sides think may differ: a claim was committed and its answer lost, or
 // a job was taken away unnoticed. Every ten seconds they are compared.
@@ -83,6 +74,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/clock"
+	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
@@ -180,7 +172,8 @@ type Node struct {
 	store       store.Store
 	hub         hub.Hub
 
-	session atomic.Pointer[session] // of the present id
+	members *cluster.Membership
+	sweeper *cluster.Sweeper
 
 	memory   budgets
 	parts    parts
@@ -224,8 +217,8 @@ type Node struct {
 	group *errgroup.Group
 
 	// All have capacity 1: something may be claimed, or moved elsewhere.
-	wakeJobs, wakeDeliveries                     chan struct{}
-	wakeMember, wakeEnds, wakeCancels, wakeHolds chan struct{}
+	wakeJobs, wakeDeliveries         chan struct{}
+	wakeEnds, wakeCancels, wakeHolds chan struct{}
 
 	key   atomic.Pointer[[]byte] // of the store: signs what this node or another one will read
 	peers *http.Transport        // to other nodes
@@ -275,20 +268,17 @@ func New(cfg Config) (*Node, error) {
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),
-		wakeMember:     make(chan struct{}, 1),
 		wakeEnds:       make(chan struct{}, 1),
 		wakeCancels:    make(chan struct{}, 1),
 		wakeHolds:      make(chan struct{}, 1),
 		peers:          newPeers(),
 	}
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
-	first, err := n.newSession()
-	if err != nil {
+	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")
+	n.log = slog.New(n.nodeHandler)
+	if err := n.initCluster(); err != nil {
 		return nil, err
 	}
-	n.session.Store(first)
-	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), first.id)
-	n.log = slog.New(n.nodeHandler)
 	n.names.init(cfg)
 	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
@@ -307,14 +297,14 @@ func New(cfg Config) (*Node, error) {
 // then runs jobs until ctx is done, then drains. It returns when everything has
 // stopped. Run it once.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.join(ctx); err != nil {
+	if err := n.members.Join(ctx); err != nil {
 		return errors.Join(unlessOver(ctx, err), n.drain())
 	}
 	n.store.Watch(n.onSignal)
 	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
 	defer end()
 	var staying errgroup.Group
-	for _, loop := range []func(context.Context) error{n.renew, n.reconcile, n.watchEnds, n.watchBegins} {
+	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconcile, n.watchEnds, n.watchBegins} {
 		staying.Go(func() error { return loop(member) })
 	}
 	err := n.recover(ctx)
@@ -324,7 +314,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	err = errors.Join(unlessOver(ctx, err), n.drain())
 	end()
-	return errors.Join(err, staying.Wait(), n.leave())
+	return errors.Join(err, staying.Wait(), n.members.Leave())
 }
 
 // unlessOver is err, unless it may be no more than the end of ctx.
@@ -338,7 +328,7 @@ func unlessOver(ctx context.Context, err error) error {
 // run runs jobs until ctx is done.
 func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	all := []func(context.Context) error{n.sweep, n.expire, n.syncHolds, n.prune}
+	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.syncHolds, n.prune}
 	if n.is(Worker) {
 		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
 	}

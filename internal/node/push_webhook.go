@@ -35,7 +35,7 @@ const (
 type notifier struct {
 	node    *Node
 	job     *store.Job
-	session *session
+	session session
 	writer  *logWriter
 	after   ringback.EventID // the last event that was read
 	blocks  map[int]*strings.Builder
@@ -44,11 +44,11 @@ type notifier struct {
 
 // notifyReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
 // that; behind it nothing is sent any more.
-func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l *session) (quiet func()) {
+func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l session) (quiet func()) {
 	if f == nil || !wantsEvent(j, ringback.EventStarted) && !wantsEvent(j, ringback.EventProgress) {
 		return func() {}
 	}
-	ctx, end := context.WithCancel(l.calls)
+	ctx, end := context.WithCancel(l.Context())
 	t := &notifier{node: n, job: j, session: l, writer: f, after: f.log.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
 	done := make(chan struct{})
 	n.group.Go(func() error {
@@ -135,7 +135,7 @@ func (t *notifier) send(ctx context.Context, event ringback.EventType) {
 		n.giveBack(permit)
 		wake(n.wakeDeliveries)
 	}()
-	if !t.session.leased() { // by now: another node may run the job
+	if !t.session.Leased() { // by now: another node may run the job
 		n.pushed(kind, pushDropped)
 		return
 	}

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"time"
+
+	"github.com/ringback/ringback/internal/cluster"
 )
 
 // Readiness says whether this node takes jobs, and if not, why.
@@ -29,10 +31,10 @@ func (n *Node) Readiness() Readiness {
 	if since := n.held.since.Load(); since > 0 {
 		note("database", true, "held by another program since "+time.UnixMilli(since).UTC().Format(time.RFC3339))
 	}
-	l := n.session.Load()
-	if l.hasPeers() && r.Checks["database"] == "" {
+	l := n.members.Session()
+	if l.HasPeers() && r.Checks["database"] == "" {
 		r.Checks["database"] = "ok"
-		if why := n.lost(l); why != "" {
+		if why := n.lost(l.Health()); why != "" {
 			r.Checks["database"], r.Checks["queue"] = why, "unknown"
 			r.Ready = r.Ready && !n.is(API) // what takes no requests need not be taken off a balancer
 			return r
@@ -46,21 +48,18 @@ func (n *Node) Readiness() Readiness {
 	return r
 }
 
-// lost says since when the lease can't be renewed; "" where it can.
-func (n *Node) lost(l *session) string {
-	l.mu.Lock()
-	lost, until, swept := l.lost, l.asked.Add(l.lasts), l.calls.Err() != nil
-	l.mu.Unlock()
+// lost describes why the lease can't be renewed, and since when; "" if it can.
+func (n *Node) lost(h cluster.Health) string {
 	at := func(t time.Time) string { return n.clock.Shared(t).UTC().Format(time.RFC3339) }
 	switch {
 	case n.draining.Load():
 		return ""
-	case swept:
+	case h.Swept:
 		return "the node was swept, and has not joined again yet"
-	case time.Now().After(until):
-		return "the lease has run out at " + at(until)
-	case !lost.IsZero():
-		return "out of reach since " + at(lost)
+	case time.Now().After(h.ExpiresAt):
+		return "the lease has run out at " + at(h.ExpiresAt)
+	case !h.FailingSince.IsZero():
+		return "out of reach since " + at(h.FailingSince)
 	}
 	return ""
 }

@@ -51,7 +51,7 @@ func (n *Node) reconcile(ctx context.Context) error {
 }
 
 func (n *Node) reconcilePause() time.Duration {
-	if p := n.session.Load().period(); p > 0 {
+	if p := n.members.Session().Period(); p > 0 {
 		return renewalsReconcile * p
 	}
 	return reconcileEvery
@@ -59,7 +59,7 @@ func (n *Node) reconcilePause() time.Duration {
 
 // comparison is what one comparison found that this process knows nothing of.
 type comparison struct {
-	session          *session
+	session          session
 	began            time.Time
 	jobs, deliveries map[store.Ref]bool
 }
@@ -67,12 +67,12 @@ type comparison struct {
 // reconcileOnce ends calls of jobs that the store has given to others, and frees
 // claims that it has and nobody here knows of, if the comparison before saw them too.
 func (n *Node) reconcileOnce(ctx context.Context, before comparison) (comparison, error) {
-	now := comparison{session: n.session.Load(), began: time.Now(), jobs: map[store.Ref]bool{}, deliveries: map[store.Ref]bool{}}
-	if !now.session.leased() {
+	now := comparison{session: n.members.Session(), began: time.Now(), jobs: map[store.Ref]bool{}, deliveries: map[store.Ref]bool{}}
+	if !now.session.Leased() {
 		return before, nil
 	}
 	started := n.inflight.started(now.session)
-	held, err := n.store.Held(ctx, now.session.id)
+	held, err := n.store.Held(ctx, now.session.ID())
 	if err != nil {
 		return before, err
 	}
@@ -123,14 +123,14 @@ func lost(before, now map[store.Ref]bool, claim *atomic.Pointer[time.Time], sinc
 // is begun here is in hand from before its claim's commit, or from its answer, until
 // its settle has ended. So no byte was sent for these: their attempts are released,
 // not uncertain. (A settle that was given up is in no comparison: the drain frees it.)
-func (n *Node) freeUnknown(ctx context.Context, l *session, jobs, deliveries []store.Ref) error {
+func (n *Node) freeUnknown(ctx context.Context, l session, jobs, deliveries []store.Ref) error {
 	if len(jobs)+len(deliveries) > 0 {
 		n.log.Warn("claims of which nobody here has heard are freed", "jobs", len(jobs), "webhooks", len(deliveries))
 	}
 	now := n.clock.Stamped()
 	if len(jobs) > 0 {
 		seen := decisions{}
-		freed, err := n.store.Release(ctx, l.id, jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))
+		freed, err := n.store.Release(ctx, l.ID(), jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))
 		if err != nil {
 			return fmt.Errorf("free jobs: %w", err)
 		}
@@ -138,7 +138,7 @@ func (n *Node) freeUnknown(ctx context.Context, l *session, jobs, deliveries []s
 		n.notifyFreed(freed)
 	}
 	if len(deliveries) > 0 {
-		if _, err := n.store.ReleaseDeliveries(ctx, l.id, deliveries, now); err != nil {
+		if _, err := n.store.ReleaseDeliveries(ctx, l.ID(), deliveries, now); err != nil {
 			return fmt.Errorf("free webhooks: %w", err)
 		}
 		wake(n.wakeDeliveries)

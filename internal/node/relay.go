@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -66,7 +65,7 @@ func (n *Node) relay(ctx context.Context, l *hub.Log, j *store.Job) {
 func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	url := n.session.Load().urlOf(j.Node)
+	url := n.members.Session().URLOf(j.Node)
 	if url == "" {
 		return errNoURL
 	}
@@ -158,34 +157,11 @@ func (n *Node) whileAlive(ctx context.Context, node string, died func()) (stop f
 	go func() {
 		defer close(done)
 		for backoff.Sleep(ctx, relayLooks) {
-			if n.session.Load().urlOf(node) == "" {
+			if n.members.Session().URLOf(node) == "" {
 				died()
 				return
 			}
 		}
 	}()
 	return func() { end(); <-done }
-}
-
-// others are the URLs of the other nodes that live and can be reached.
-func (l *session) others() (urls []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, n := range l.nodes {
-		if n.ID != l.id && n.URL != "" {
-			urls = append(urls, n.URL)
-		}
-	}
-	return urls
-}
-
-// urlOf is where a node that lives is reached; "" if it does not, or can't be.
-func (l *session) urlOf(node string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := slices.IndexFunc(l.nodes, func(n store.Node) bool { return n.ID == node })
-	if i < 0 {
-		return ""
-	}
-	return l.nodes[i].URL
 }

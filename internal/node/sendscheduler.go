@@ -80,7 +80,7 @@ type send struct {
 	delivery store.Delivery
 	payload  *store.Payload // nil: still in the store
 	permit   *sendPermit
-	session  *session      // under which it is claimed
+	session  session       // under which it is claimed
 	held     *memory.Grant // of its body
 }
 

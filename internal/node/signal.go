@@ -15,13 +15,15 @@ import (
 // onSignal wakes whom a signal of another node concerns. It may come late, twice or
 // never: each of them looks now and then by itself.
 func (n *Node) onSignal(s store.Signal) {
+	if s&store.SignalNodes != 0 {
+		n.members.Wake()
+	}
 	for signal, c := range map[store.Signal]chan struct{}{
 		store.SignalJobs:       n.wakeJobs,
 		store.SignalDeliveries: n.wakeDeliveries,
 		store.SignalEnded:      n.wakeEnds,
 		store.SignalCancel:     n.wakeCancels,
 		store.SignalHolds:      n.wakeHolds,
-		store.SignalNodes:      n.wakeMember,
 	} {
 		if s&signal != 0 {
 			wake(c)
@@ -41,14 +43,14 @@ func (n *Node) watchEnds(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(n.session.Load().every(reconcileEvery))
+		timer.Reset(n.members.Session().Every(reconcileEvery))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.wakeEnds:
 		case <-timer.C:
 		}
-		if n.session.Load().hasPeers() { // else all ends are brought about here
+		if n.members.Session().HasPeers() { // else all ends are brought about here
 			n.keepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
 		}
 		if !backoff.Sleep(ctx, endsPause) {
@@ -76,7 +78,7 @@ const (
 func (n *Node) watchBegins(ctx context.Context) error {
 	for pause := beginsPause; backoff.Sleep(ctx, pause); {
 		asked := time.Now()
-		if n.session.Load().alive() > 1 {
+		if n.members.Session().Alive() > 1 {
 			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun) })
 		}
 		pause = max(beginsPause, beginsShare*time.Since(asked))

@@ -166,11 +166,11 @@ func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUI
 	if err != nil {
 		return false, err
 	}
-	session := n.session.Load()
+	session := n.members.Session()
 	if j.Status == ringback.Running {
-		return j.Node != n.ID() && session.urlOf(j.Node) != "", nil
+		return j.Node != n.ID() && session.URLOf(j.Node) != "", nil
 	}
-	return slices.ContainsFunc(session.others(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
+	return slices.ContainsFunc(session.PeerURLs(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
 }
 
 // abandoned cancels a job if nobody comes back to it in time.
@@ -204,9 +204,12 @@ func (n *Node) cancelAbandoned(project string, job uuid.UUID) {
 	}
 }
 
+// unseenFor bounds the question whether other nodes have readers of a job, and its cancel.
+const unseenFor = 10 * time.Second
+
 // cancelUnseen cancels a job unless another node has readers of it.
 func (n *Node) cancelUnseen(project string, job uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(n.calls, joinFor)
+	ctx, cancel := context.WithTimeout(n.calls, unseenFor)
 	defer cancel()
 	seen, err := n.isSeenElsewhere(ctx, project, job)
 	if seen || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrGone) {

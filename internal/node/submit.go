@@ -62,7 +62,7 @@ func (n *Node) insert(ctx context.Context, a accepted, put func(context.Context,
 		a.request = nil // it is read again when the job is claimed
 	}
 	stored, replayed, err = put(ctx, job)
-	if t != nil && n.noLease(err) { // then it is not claimed, but queued
+	if t != nil && n.members.NoLease(err) { // then it is not claimed, but queued
 		n.undoStart(job.Job, t)
 		t, job.Job, a.request = nil, a.Job, nil
 		stored, replayed, err = put(ctx, job)
@@ -143,8 +143,8 @@ func (n *Node) submitError(err error) error {
 // startNow claims a new job on insert, where its lane has nothing waiting, a slot is
 // free, and there is memory for its request. The permit must be used or given back.
 func (n *Node) startNow(j *store.Job, request int) *callPermit {
-	l := n.session.Load()
-	if !n.is(Worker) || n.memory.answers.Full() || n.short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.leased() {
+	l := n.members.Session()
+	if !n.is(Worker) || n.memory.answers.Full() || n.short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.Leased() {
 		return nil
 	}
 	held := n.memory.answers.Grant()
@@ -158,7 +158,7 @@ func (n *Node) startNow(j *store.Job, request int) *callPermit {
 	}
 	t.held = held
 	t.session = l
-	j.Status, j.Fence, j.Node = ringback.Running, 1, l.id
+	j.Status, j.Fence, j.Node = ringback.Running, 1, l.ID()
 	j.StartedAt, j.FirstStartedAt = j.CreatedAt, j.CreatedAt
 	n.inflight.startNow(j.Ref(), l)
 	return t

@@ -1,4 +1,4 @@
-package node
+package cluster
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := func(when string, m member, want bool) {
 			t.Helper()
-			if got := m.mayEvict(); got != want {
+			if got := m.MayEvict(); got != want {
 				t.Errorf("%s: got %v, want %v", when, got, want)
 			}
 		}
@@ -46,7 +46,7 @@ func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 		want("before it slept", m, true)
 		m.renewed(time.Now(), store.Lease{Lasts: 8 * time.Second, Now: time.Now().Add(time.Minute)})
 		want("after it slept", m, false)
-		m.end(errSwept)
+		m.end(ErrSwept)
 		want("swept", m, false)
 	})
 }
@@ -70,13 +70,13 @@ func TestANodeKnowsWhoWorkedBesideIt(t *testing.T) {
 		both.Nodes = append(both.Nodes, leases(soon.Add(2*time.Second), "beside").Nodes...)
 		m.renewed(time.Now(), both)
 		for id, want := range map[string]bool{"dead before": false, "beside": true, "never seen": false} {
-			if got := m.workedBeside(id); got != want {
+			if got := m.WorkedBeside(id); got != want {
 				t.Errorf("whether %q worked beside it: got %v, want %v", id, got, want)
 			}
 		}
 		next()
 		m.renewed(time.Now(), leases(soon, "me"))
-		if !m.workedBeside("beside") {
+		if !m.WorkedBeside("beside") {
 			t.Error("whose lease is over is forgotten before it is swept")
 		}
 		time.Sleep(time.Minute)
@@ -94,7 +94,7 @@ func TestWhoSweepsANodeHasItsPartAtOnce(t *testing.T) {
 		next()
 		a.renew("a", "b")
 		wantParts(t, "beside another", 2, a)
-		a.outlived([]string{"b"})
+		a.Outlived([]string{"b"})
 		wantParts(t, "when that is swept", 4, a)
 	})
 }

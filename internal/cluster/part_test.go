@@ -1,4 +1,4 @@
-package node
+package cluster
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// member is a life that renews as told, with a lease as on PostgreSQL.
-type member struct{ *session }
+// member is a session that renews as told, with a lease as on PostgreSQL.
+type member struct{ *Session }
 
 func newMember(id string) member {
-	l := &session{id: id}
+	l := &Session{id: id}
 	l.calls, l.end = context.WithCancelCause(context.Background())
 	return member{l}
 }
@@ -43,8 +43,8 @@ func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
 					m.renew(all...)
 					next()
 				}
-				sum += m.part(c.limit)
-				rate += m.rate(c.limit)
+				sum += m.Part(c.limit)
+				rate += m.Rate(c.limit)
 			}
 			if sum != c.limit || math.Abs(rate-float64(c.limit)) > 1e-9 {
 				t.Errorf("%d among %d: got %d, and %f a minute", c.limit, c.workers, sum, rate)
@@ -53,10 +53,10 @@ func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
 	}
 }
 
-// wantShares compares the shares of a limit of 4.
+// wantParts compares the parts of a limit of 4.
 func wantParts(t *testing.T, when string, want int, m member) {
 	t.Helper()
-	if got := m.part(4); got != want {
+	if got := m.Part(4); got != want {
 		t.Errorf("%s: got %d, want %d", when, got, want)
 	}
 }
@@ -133,7 +133,7 @@ func TestSharesOfNodesThatComeAndGoNeverExceedTheLimit(t *testing.T) {
 			time.Sleep(2 * time.Second / time.Duration(len(names)))
 			sum := 0
 			for _, m := range all {
-				sum += m.part(limit)
+				sum += m.Part(limit)
 			}
 			if sum > limit {
 				t.Fatalf("step %d: %d are taken of %d", step, sum, limit)
