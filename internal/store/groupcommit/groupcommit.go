@@ -4,7 +4,8 @@
 // runs them as one transaction, commits, and only then answers each caller: a
 // nil error means that the write is on stable storage. There is no timer: a
 // lone write commits at once, and under load the batch is what arrived while
-// the commit before it was under way.
+// the commit before it was under way. Large writes commit one at a time, in turn with
+// batches of the others: a small write waits for one large write at most.
 //
 // # A bad member
 //
@@ -114,6 +115,8 @@ type Queue[T Tx] struct {
 	wake   *sync.Cond
 	first  []*member[T]
 	others []*member[T]
+	large  []*member[T]
+	turn   bool // of the large ones
 	closed bool
 	dead   error // the fatal error, once there was one
 }
@@ -126,6 +129,9 @@ type member[T Tx] struct {
 
 // runs bounds how often a batch is run as it is.
 const runs = 4
+
+// largePart is the part of Config.MaxBytes above which a write is large.
+const largePart = 4
 
 // asks bounds how often the store is asked whether a commit landed.
 const asks = 5
@@ -156,9 +162,12 @@ func (q *Queue[T]) Do(ctx context.Context, w Write[T]) error {
 		}
 		return ErrClosed
 	}
-	if m.First {
+	switch {
+	case m.Bytes > q.cfg.MaxBytes/largePart:
+		q.large = append(q.large, m)
+	case m.First:
 		q.first = append(q.first, m)
-	} else {
+	default:
 		q.others = append(q.others, m)
 	}
 	q.wake.Signal()
@@ -208,10 +217,23 @@ func (q *Queue[T]) take() []*member[T] {
 // pick takes the next batch off the queues, answering those whose callers have
 // left. The caller holds the lock.
 func (q *Queue[T]) pick() []*member[T] {
+	if q.turn = !q.turn; q.turn {
+		if batch := q.pickFrom(1, &q.large); len(batch) > 0 {
+			return batch
+		}
+	}
+	if batch := q.pickFrom(q.cfg.MaxMembers, &q.first, &q.others); len(batch) > 0 {
+		return batch
+	}
+	return q.pickFrom(1, &q.large)
+}
+
+// pickFrom takes the next batch of at most so many members off some queues.
+func (q *Queue[T]) pickFrom(most int, queues ...*[]*member[T]) []*member[T] {
 	var batch []*member[T]
 	var bytes int
-	for _, queue := range []*[]*member[T]{&q.first, &q.others} {
-		for len(*queue) > 0 && len(batch) < q.cfg.MaxMembers {
+	for _, queue := range queues {
+		for len(*queue) > 0 && len(batch) < most {
 			m := (*queue)[0]
 			if len(batch) > 0 && bytes+m.Bytes > q.cfg.MaxBytes {
 				return batch

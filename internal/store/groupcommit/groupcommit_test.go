@@ -126,7 +126,7 @@ func together(t *testing.T, d *disk, q *Queue[*memTx], writes ...Write[*memTx]) 
 	var group sync.WaitGroup
 	for i, w := range writes {
 		group.Go(func() { errs[i] = q.Do(context.Background(), w) })
-		waitFor(q, func() bool { return len(q.first)+len(q.others) == i+1 })
+		waitFor(q, func() bool { return len(q.first)+len(q.others)+len(q.large) == i+1 })
 	}
 	release()
 	group.Wait()
@@ -171,6 +171,23 @@ func TestWhatEndsWorkGoesFirst(t *testing.T) {
 	together(t, d, q, row("submit"), settle)
 	if got := d.stored(); !slices.Equal(got, []string{"held", "settle", "submit"}) {
 		t.Errorf("order: got %v", got)
+	}
+}
+
+func TestASmallWriteWaitsForOneLargeOneAtMost(t *testing.T) {
+	d := newDisk()
+	q := open(t, d, nil)
+	large := func(name string) Write[*memTx] {
+		w := row(name)
+		w.Bytes, w.First = 30<<20, true
+		return w
+	}
+	together(t, d, q, large("large 1"), large("large 2"), row("small 1"), large("large 3"), row("small 2"))
+	if got := d.stored(); slices.Index(got, "small 2") > len([]string{"held", "large 1", "small 1"}) {
+		t.Errorf("order: got %v, want one large write before the small ones at most", got)
+	}
+	if d.commits != 5 {
+		t.Errorf("commits: got %d, want 5: the large ones one by one", d.commits)
 	}
 }
 
