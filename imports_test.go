@@ -44,8 +44,8 @@ var mayImport = map[string][]string{
 	"internal/strictjson":        {},
 	"internal/protocol":          {".", "internal/sse", "internal/backoff", "internal/strictjson"},
 	"internal/provider":          {".", "internal/protocol", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
-	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage"},
 	"internal/cluster":           {"internal/backoff", "internal/clock", "internal/store"},
+	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/node": {
 		".", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",

@@ -1,6 +1,6 @@
 // Package strictjson reads and writes JSON without encoding/json. It decodes requests
-// strictly, writes the canonical form that idempotency compares, and cuts and joins
-// values byte for byte, so that numbers, unknown fields and the order of keys stay as
+// strictly, writes the canonical forms that idempotency compares and that webhooks have,
+// and cuts and joins values byte for byte, so that numbers, unknown fields and the order of keys stay as
 // they were written.
 //
 //	parse.go      one JSON object, read strictly; names.go finds a name that comes twice
@@ -9,6 +9,8 @@
 //	value.go      members and elements of a value that has been parsed
 //	canonical.go  the one form of all spellings of an object; canonical_small.go that of
 //	              its small parts; decimal.go that of numbers
+//	javascript.go the bytes that JavaScript would write, which webhooks have;
+//	              javascript_object.go, _string.go and _number.go are parts of it
 //	walk.go       objects and arrays of a provider taken apart, valid or not
 //	object.go     objects put together, strings quoted; unquote.go reads strings
 //	valid.go      whether a text is JSON, or was meant to be

@@ -18,9 +18,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// What Canonical makes of each input; JavaScript is asked too, but for the
+// What JavaScript makes of each input; JavaScript is asked too, but for the
 // exceptions.
 var canonicalCases = []struct {
 	name, in, want string
@@ -62,15 +63,15 @@ func TestCanonicalWritesWhatJavaScriptWrites(t *testing.T) {
 	for _, c := range append(canonicalCases, manyTwins()) {
 		t.Run(c.name, func(t *testing.T) {
 			raw := []byte(c.in)
-			got, err := Canonical(raw)
+			got, err := strictjson.JavaScript(raw)
 			if err != nil {
-				t.Fatalf("Canonical: %v", err)
+				t.Fatalf("JavaScript: %v", err)
 			}
 			if string(got) != c.want {
-				t.Errorf("Canonical(%s):\n got %s\nwant %s", c.in, got, c.want)
+				t.Errorf("JavaScript(%s):\n got %s\nwant %s", c.in, got, c.want)
 			}
 			if string(raw) != c.in {
-				t.Errorf("Canonical changed its input to %s", raw)
+				t.Errorf("JavaScript changed its input to %s", raw)
 			}
 			if rewritten := js.rewrite(t, got); (rewritten == string(got)) == c.exception {
 				t.Errorf("JavaScript writes %s, we %s; should they differ: %v", rewritten, got, c.exception)
@@ -84,14 +85,15 @@ func manyTwins() (c struct {
 	name, in, want string
 	exception      bool
 }) {
+	const many = 24 // names from which on they are sorted to be compared
 	var in, want []string
-	for i := range 3 * manyMembers {
-		in = append(in, fmt.Sprintf(`"k%d": %d`, i%(2*manyMembers), i))
+	for i := range 3 * many {
+		in = append(in, fmt.Sprintf(`"k%d": %d`, i%(2*many), i))
 	}
-	for i := range 2 * manyMembers {
+	for i := range 2 * many {
 		v := i
-		if i < manyMembers {
-			v += 2 * manyMembers
+		if i < many {
+			v += 2 * many
 		}
 		want = append(want, fmt.Sprintf(`"k%d":%d`, i, v))
 	}
@@ -104,32 +106,32 @@ func TestCanonicalRefusesWhatIsNotJSON(t *testing.T) {
 		"", " ", "{", "[", `"`, `"\`, `"\u12`, `"\x"`, `"\u12g4"`, `"\u+123"`, "\"\n\"", "\"\x00\"", "tru", "nul", "True", "undefined", "NaN", "Infinity",
 		"01", "-", "+1", "1.", ".5", "1e", "1e+", "0x10", "1_0", "--1", "[1,]", "[,1]", "[1 2]", `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, `{"a":1 "b":2}`, `{1:2}`, "[1]]", "1 2", "\ufeff1", "/**/1",
 	} {
-		if got, err := Canonical([]byte(in)); err == nil {
-			t.Errorf("Canonical(%q) = %s, want an error", in, got)
+		if got, err := strictjson.JavaScript([]byte(in)); err == nil {
+			t.Errorf("JavaScript(%q) = %s, want an error", in, got)
 		}
 	}
 }
 
 func TestCanonicalBoundsTheDepth(t *testing.T) {
 	nest := func(n int) []byte { return []byte(strings.Repeat("[", n) + strings.Repeat("]", n)) }
-	if _, err := Canonical(nest(MaxDepth)); err != nil {
-		t.Errorf("Canonical at the bound: %v", err)
+	if _, err := strictjson.JavaScript(nest(strictjson.MaxJavaScriptDepth)); err != nil {
+		t.Errorf("JavaScript at the bound: %v", err)
 	}
-	if _, err := Canonical(nest(MaxDepth + 1)); !errors.Is(err, ErrTooDeep) {
-		t.Errorf("Canonical over the bound: got %v, want ErrTooDeep", err)
+	if _, err := strictjson.JavaScript(nest(strictjson.MaxJavaScriptDepth + 1)); !errors.Is(err, strictjson.ErrTooDeep) {
+		t.Errorf("JavaScript over the bound: got %v, want ErrTooDeep", err)
 	}
-	if _, err := Canonical(bytes.Repeat([]byte(`{"":`), 1<<20)); !errors.Is(err, ErrTooDeep) {
-		t.Errorf("Canonical of an endless nest: got %v, want ErrTooDeep", err)
+	if _, err := strictjson.JavaScript(bytes.Repeat([]byte(`{"":`), 1<<20)); !errors.Is(err, strictjson.ErrTooDeep) {
+		t.Errorf("JavaScript of an endless nest: got %v, want ErrTooDeep", err)
 	}
 }
 
 func TestCanonicalCopiesNothingThatStaysAsItIs(t *testing.T) {
 	raw := []byte(`{"result":"Grüße 👋\n<b>","n":[1,2.5,0.25],"usage":{"input_tokens":1}}`)
-	if allocs := testing.AllocsPerRun(100, func() { Canonical(raw) }); allocs > 4 {
-		t.Errorf("Canonical allocates %v times, want the list of members alone", allocs)
+	if allocs := testing.AllocsPerRun(100, func() { strictjson.JavaScript(raw) }); allocs > 4 {
+		t.Errorf("JavaScript allocates %v times, want the list of members alone", allocs)
 	}
-	if got, _ := Canonical(raw); &got[0] != &raw[0] {
-		t.Error("Canonical copied a body that was canonical")
+	if got, _ := strictjson.JavaScript(raw); &got[0] != &raw[0] {
+		t.Error("JavaScript copied a body that was canonical")
 	}
 }
 
@@ -137,24 +139,24 @@ func TestAnyJSONIsCanonicalAfterCanonical(t *testing.T) {
 	js := startNode(t)
 	rapid.Check(t, func(t *rapid.T) {
 		raw := genJSON(3).Draw(t, "raw")
-		got, err := Canonical([]byte(raw))
+		got, err := strictjson.JavaScript([]byte(raw))
 		if err != nil {
-			t.Fatalf("Canonical(%q): %v", raw, err)
+			t.Fatalf("JavaScript(%q): %v", raw, err)
 		}
 		if !utf8.Valid(got) {
-			t.Fatalf("Canonical(%q) = %q is not UTF-8", raw, got)
+			t.Fatalf("JavaScript(%q) = %q is not UTF-8", raw, got)
 		}
 		if js := js.rewrite(t, got); js != string(got) {
-			t.Fatalf("Canonical(%q)\n     = %q,\nJavaScript writes %q", raw, got, js)
+			t.Fatalf("JavaScript(%q)\n     = %q,\nJavaScript writes %q", raw, got, js)
 		}
 		if utf8.ValidString(raw) {
 			if js := js.rewrite(t, []byte(raw)); js != string(got) {
-				t.Fatalf("Canonical(%q)\n     = %q,\nJavaScript makes of the same input %q", raw, got, js)
+				t.Fatalf("JavaScript(%q)\n     = %q,\nJavaScript makes of the same input %q", raw, got, js)
 			}
 		}
-		again, err := Canonical(got)
+		again, err := strictjson.JavaScript(got)
 		if err != nil || !bytes.Equal(again, got) {
-			t.Fatalf("Canonical of what it gave: %q, %v, want %q", again, err, got)
+			t.Fatalf("JavaScript of what it gave: %q, %v, want %q", again, err, got)
 		}
 	})
 }
@@ -232,25 +234,25 @@ func FuzzCanonical(f *testing.F) {
 	}
 	js := startNode(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := Canonical(raw)
-		if errors.Is(err, ErrTooDeep) {
+		got, err := strictjson.JavaScript(raw)
+		if errors.Is(err, strictjson.ErrTooDeep) {
 			return
 		}
 		if (err == nil) != json.Valid(raw) {
-			t.Fatalf("Canonical(%q): %v, and json.Valid says %v", raw, err, json.Valid(raw))
+			t.Fatalf("JavaScript(%q): %v, and json.Valid says %v", raw, err, json.Valid(raw))
 		}
 		if err != nil {
 			return
 		}
 		if !utf8.Valid(got) {
-			t.Fatalf("Canonical(%q) = %q is not UTF-8", raw, got)
+			t.Fatalf("JavaScript(%q) = %q is not UTF-8", raw, got)
 		}
-		if again, err := Canonical(got); err != nil || !bytes.Equal(again, got) {
-			t.Fatalf("Canonical of what it gave, %q: %q, %v", got, again, err)
+		if again, err := strictjson.JavaScript(got); err != nil || !bytes.Equal(again, got) {
+			t.Fatalf("JavaScript of what it gave, %q: %q, %v", got, again, err)
 		}
 		if !isException(got) {
 			if js := js.rewrite(t, got); js != string(got) {
-				t.Fatalf("Canonical(%q)\n     = %q,\nJavaScript writes %q", raw, got, js)
+				t.Fatalf("JavaScript(%q)\n     = %q,\nJavaScript writes %q", raw, got, js)
 			}
 		}
 	})
@@ -295,9 +297,9 @@ func TestGoldenBodies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := Canonical(raw)
+			got, err := strictjson.JavaScript(raw)
 			if err != nil {
-				t.Fatalf("Canonical: %v", err)
+				t.Fatalf("JavaScript: %v", err)
 			}
 			golden := strings.TrimSuffix(in, ".in.json") + ".golden.json"
 			if *update {
@@ -310,7 +312,7 @@ func TestGoldenBodies(t *testing.T) {
 				t.Fatalf("no golden file (-update writes it): %v", err)
 			}
 			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("Canonical (-want +got):\n%s", diff)
+				t.Errorf("JavaScript (-want +got):\n%s", diff)
 			}
 			if rewritten := js.rewrite(t, got); rewritten != string(got) {
 				t.Errorf("JavaScript would write the body otherwise:\n%s", rewritten)
@@ -346,11 +348,11 @@ func throughJSON(e ringback.Event) ([]byte, error) {
 	if err := enc.Encode(e); err != nil {
 		return nil, err
 	}
-	return Canonical(b.Bytes())
+	return strictjson.JavaScript(b.Bytes())
 }
 
 func TestBodyBoundsTheDepth(t *testing.T) {
-	for depth, want := range map[int]error{MaxDepth - 1: nil, MaxDepth: ErrTooDeep} {
+	for depth, want := range map[int]error{strictjson.MaxJavaScriptDepth - 1: nil, strictjson.MaxJavaScriptDepth: strictjson.ErrTooDeep} {
 		response := json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
 		if _, err := Body(ringback.Event{Job: ringback.Job{Response: response}}); !errors.Is(err, want) {
 			t.Errorf("Body with a response nested %d deep: got %v, want %v", depth, err, want)
@@ -377,7 +379,7 @@ func BenchmarkCanonical(b *testing.B) {
 			raw := []byte(body)
 			b.SetBytes(int64(len(raw)))
 			for b.Loop() {
-				if _, err := Canonical(raw); err != nil {
+				if _, err := strictjson.JavaScript(raw); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,24 +1,21 @@
-package webhook
+package strictjson
 
 import (
-	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// plain are the bytes of a string that stand for themselves.
-var plain = func() (t [256]bool) {
+// plainBytes are the bytes of a string that need no escape.
+var plainBytes = func() (t [256]bool) {
 	for b := ' '; b < utf8.RuneSelf; b++ {
 		t[b] = b != '"' && b != '\\'
 	}
 	return t
 }()
 
-const lowerHex = "0123456789abcdef"
-
-// sizeQuoted returns the length of what appendQuoted appends, at most; 0 for none.
-func sizeQuoted(s *string) int {
+// JavaScriptLen returns the length of what AppendJavaScript appends, at most; 0 for nil.
+func JavaScriptLen(s *string) int {
 	if s == nil {
 		return 0
 	}
@@ -26,7 +23,7 @@ func sizeQuoted(s *string) int {
 	size := len(`""`) + len(*s)
 	for i := range len(*s) {
 		switch b := (*s)[i]; {
-		case plain[b], b >= utf8.RuneSelf:
+		case plainBytes[b], b >= utf8.RuneSelf:
 		case b < ' ':
 			size += longest - 1
 		default:
@@ -36,13 +33,13 @@ func sizeQuoted(s *string) int {
 	return size
 }
 
-// appendQuoted appends a string as [Canonical] writes it.
-func appendQuoted(dst []byte, s string) []byte {
+// AppendJavaScript appends a string, quoted, as [JavaScript] writes it.
+func AppendJavaScript(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	done := 0
 	for i, r := range s {
 		invalid := r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD")
-		if r >= utf8.RuneSelf && !invalid || r < utf8.RuneSelf && plain[r] {
+		if r >= utf8.RuneSelf && !invalid || r < utf8.RuneSelf && plainBytes[r] {
 			continue
 		}
 		dst = append(dst, s[done:i]...)
@@ -50,38 +47,20 @@ func appendQuoted(dst []byte, s string) []byte {
 		if invalid {
 			dst = append(dst, "\uFFFD"...)
 		} else {
-			dst = appendEscape(dst, byte(r))
+			dst = appendJavaScriptRune(dst, r)
 		}
 	}
 	return append(append(dst, s[done:]...), '"')
 }
 
-func appendEscape(dst []byte, b byte) []byte {
-	switch b {
-	case '"', '\\':
-		return append(dst, '\\', b)
-	case '\b':
-		return append(dst, `\b`...)
-	case '\f':
-		return append(dst, `\f`...)
-	case '\n':
-		return append(dst, `\n`...)
-	case '\r':
-		return append(dst, `\r`...)
-	case '\t':
-		return append(dst, `\t`...)
-	}
-	return append(dst, '\\', 'u', '0', '0', lowerHex[b>>4], lowerHex[b&0xf])
-}
-
 // quoted rewrites a string, in runs: what stays as it is between kept and pos is
 // written at once when something else comes.
-func (c *canonical) quoted() error {
+func (c *javaScript) quoted() error {
 	kept := c.pos
 	c.pos++ // the quote
 	for c.pos < len(c.in) {
 		switch b := c.in[c.pos]; {
-		case plain[b]:
+		case plainBytes[b]:
 			c.pos++
 		case b == '"':
 			c.pos++
@@ -115,7 +94,7 @@ func (c *canonical) quoted() error {
 
 // escape reads the escape at pos: its length, or that of both halves of a
 // surrogate pair, and what JavaScript would write instead.
-func (c *canonical) escape() (n int, written []byte, err error) {
+func (c *javaScript) escape() (n int, written []byte, err error) {
 	if c.pos+1 == len(c.in) {
 		c.pos++
 		return 0, nil, c.unexpected()
@@ -133,15 +112,15 @@ func (c *canonical) escape() (n int, written []byte, err error) {
 	}
 }
 
-func (c *canonical) unicodeEscape() (n int, written []byte, err error) {
-	r, ok := hex4(c.in[c.pos:])
+func (c *javaScript) unicodeEscape() (n int, written []byte, err error) {
+	r, ok := hexUnit(c.in[c.pos:])
 	if !ok {
 		return 0, nil, c.unexpected()
 	}
 	if !utf16.IsSurrogate(r) {
-		return 6, appendRune(c.scratch[:0], r), nil
+		return 6, appendJavaScriptRune(c.scratch[:0], r), nil
 	}
-	if low, ok := hex4(c.in[c.pos+6:]); ok {
+	if low, ok := hexUnit(c.in[c.pos+6:]); ok {
 		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
 			return 12, utf8.AppendRune(c.scratch[:0], pair), nil
 		}
@@ -149,17 +128,8 @@ func (c *canonical) unicodeEscape() (n int, written []byte, err error) {
 	return 6, appendHex(c.scratch[:0], r), nil
 }
 
-// hex4 reads \uXXXX at the beginning of b.
-func hex4(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return rune(n), err == nil
-}
-
-// appendRune writes a character as JSON.stringify does.
-func appendRune(b []byte, r rune) []byte {
+// appendJavaScriptRune writes a character as JSON.stringify does.
+func appendJavaScriptRune(b []byte, r rune) []byte {
 	switch r {
 	case '"', '\\':
 		return append(b, '\\', byte(r))

@@ -1,4 +1,4 @@
-package webhook
+package strictjson
 
 import (
 	"math"
@@ -9,7 +9,7 @@ import (
 // that a decimal of so many digits is the shortest that reads back the same.
 const exactDigits = 15
 
-func (c *canonical) number() error {
+func (c *javaScript) number() error {
 	start := c.pos
 	digits, fraction, exponent, err := c.scanNumber()
 	if err != nil {
@@ -19,7 +19,7 @@ func (c *canonical) number() error {
 	switch {
 	case fraction == 0 && !exponent && string(text) != "-0":
 		c.keep(start, c.pos) // an integer, of any length
-	case fraction > 0 && !exponent && digits <= exactDigits && shortest(text):
+	case fraction > 0 && !exponent && digits <= exactDigits && isShortest(text):
 		c.keep(start, c.pos)
 	default:
 		c.double(start)
@@ -27,9 +27,9 @@ func (c *canonical) number() error {
 	return nil
 }
 
-// shortest says whether a decimal without exponent and of at most exactDigits
+// isShortest reports whether a decimal without exponent and of at most exactDigits
 // digits is what JavaScript would write.
-func shortest(text []byte) bool {
+func isShortest(text []byte) bool {
 	// JavaScript changes to an exponent below 1e-6, that is, behind five zeros. Zero
 	// and what begins with a zero are left to double.
 	return text[len(text)-1] != '0' && text[0] != '0' && text[0] != '-'
@@ -37,7 +37,7 @@ func shortest(text []byte) bool {
 
 // scanNumber reads a number by JSON's grammar: how many digits it has, how many of
 // them behind the point, and whether there is an exponent.
-func (c *canonical) scanNumber() (digits, fraction int, exponent bool, err error) {
+func (c *javaScript) scanNumber() (digits, fraction int, exponent bool, err error) {
 	if c.at('-') {
 		c.pos++
 	}
@@ -67,7 +67,7 @@ func (c *canonical) scanNumber() (digits, fraction int, exponent bool, err error
 }
 
 // digits reads one digit or more.
-func (c *canonical) digits() (int, error) {
+func (c *javaScript) digits() (int, error) {
 	start := c.pos
 	for c.pos < len(c.in) && '0' <= c.in[c.pos] && c.in[c.pos] <= '9' {
 		c.pos++
@@ -80,7 +80,7 @@ func (c *canonical) digits() (int, error) {
 
 // double writes the number at start:pos as JavaScript would, or as it is if a
 // double cannot hold it.
-func (c *canonical) double(start int) {
+func (c *javaScript) double(start int) {
 	text := string(c.in[start:c.pos])
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil { // out of range: the grammar has been checked

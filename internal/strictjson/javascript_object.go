@@ -1,4 +1,4 @@
-package webhook
+package strictjson
 
 import (
 	"bytes"
@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// member is where a member of an object stands in the output: its name, with
+// javaScriptMember is where a member of an object is in the output: its name, with
 // quotes, at start:name, and its value behind the colon, at name+1:end.
-type member struct{ start, name, end int }
+type javaScriptMember struct{ start, name, end int }
 
-// usualMembers has room for the members of an event.
-const usualMembers = 32
+// usualEventMembers has room for the members of an event.
+const usualEventMembers = 32
 
 // manyMembers is the size from which an object's names are sorted to be compared;
 // below it comparing each with each is faster.
 const manyMembers = 24
 
-func (c *canonical) object() error {
+func (c *javaScript) object() error {
 	c.space()
 	if c.at('}') {
 		c.token()
@@ -44,8 +44,8 @@ func (c *canonical) object() error {
 	}
 }
 
-func (c *canonical) member() error {
-	m := member{start: c.size()}
+func (c *javaScript) member() error {
+	m := javaScriptMember{start: c.size()}
 	c.space()
 	if !c.at('"') {
 		return c.unexpected()
@@ -70,7 +70,7 @@ func (c *canonical) member() error {
 
 // mergeTwins gives each first of several members with one name the value of the
 // last, and drops the others. The members fill the output from start to its end.
-func (c *canonical) mergeTwins(start int, members []member) {
+func (c *javaScript) mergeTwins(start int, members []javaScriptMember) {
 	last := c.twins(members) // for each member, the one whose value it takes; -1 for a later twin
 	if last == nil {
 		return
@@ -92,7 +92,7 @@ func (c *canonical) mergeTwins(start int, members []member) {
 }
 
 // twins returns nil if all names differ, as they nearly always do.
-func (c *canonical) twins(members []member) []int {
+func (c *javaScript) twins(members []javaScriptMember) []int {
 	if len(members) >= manyMembers {
 		return c.twinsAmongMany(members)
 	}
@@ -108,7 +108,7 @@ func (c *canonical) twins(members []member) []int {
 	return last
 }
 
-func (c *canonical) twinsAmongMany(members []member) []int {
+func (c *javaScript) twinsAmongMany(members []javaScriptMember) []int {
 	byName := make([]int, len(members))
 	for i := range byName {
 		byName[i] = i
@@ -140,4 +140,4 @@ func twin(last []int, members, j, i int) []int {
 	return last
 }
 
-func (c *canonical) name(m member) []byte { return c.bytes()[m.start:m.name] }
+func (c *javaScript) name(m javaScriptMember) []byte { return c.bytes()[m.start:m.name] }
