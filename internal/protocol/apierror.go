@@ -36,7 +36,8 @@ type APIError struct {
 // Error makes an APIError the error that ends a stream.
 func (c APIError) Error() string { return c.Type + ": " + c.Message }
 
-// Subject is what an error is about, which decides who has to wait for it.
+// Subject is what an error is about. It decides what has to wait for it: the key, the model or
+// nothing.
 type Subject string
 
 const (
@@ -283,7 +284,7 @@ func isErrorEvent(kind string, event []byte) bool {
 }
 
 // errorSigns looks for what makes a chunk an error: it is named so, or has a code of one
-// and says why.
+// and a reason.
 func errorSigns(chunk []byte) (named, isCoded bool) {
 	var coded, worded, answers bool
 	for member := range strictjson.Members(chunk) {

@@ -83,7 +83,7 @@ func PlainAPIError(status int, body []byte) APIError {
 			c.Message += " It says: " + reason
 		}
 	case status == http.StatusForbidden && c.Subject == "" && reason != "":
-		c.Subject = AboutRequest // a firewall's page: a provider that refuses a key says so in its protocol
+		c.Subject = AboutRequest // a firewall's page: a provider that refuses a key does so in its protocol
 	}
 	return c
 }

@@ -174,8 +174,8 @@ var (
 		`\S{1,120} is not a valid model`,
 	}, "|") + `)`)
 
-	// forbiddenModel is a permission for one model. It may stand anywhere: whom it
-	// holds is the request alone.
+	// forbiddenModel is a permission for one model. It may be anywhere in the
+	// message: it holds nothing but the request.
 	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed|verified)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)` +
 		`|denied on resource '[^']*/(?:models|endpoints)/`)
 

@@ -293,8 +293,8 @@ func checkMessages(messages []byte) error {
 	return nil
 }
 
-// IsStreamed reports whether an object is the first of a stream whose events stand in
-// lines of their own, without any framing.
+// IsStreamed reports whether an object is the first of a stream whose events are lines
+// of their own, without any framing.
 func IsStreamed(object []byte) bool {
 	choice := gjson.GetBytes(object, "choices.0")
 	return choice.Get("delta").IsObject() && !choice.Get("message").IsObject() || strictjson.Get(object, "type").Str == "message_start"

@@ -8,8 +8,8 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// Emitter emits an answer piece by piece. Each assembly knows how much of which of
-// its strings has been emitted, in bytes as they are escaped. What is emitted is cut out
+// Emitter emits an answer piece by piece. Each assembly knows how much of each of its
+// strings has been emitted, in bytes as they are escaped. What is emitted is cut out
 // of what the answer will be made of, so the two cannot differ.
 type Emitter struct {
 	To func(ringback.Delta)

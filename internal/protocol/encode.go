@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// An encoder writes a provider's request, of which a caller may have sized every part:
-// each is written once, into room that is made for all of them.
+// An encoder writes a provider's request. Any part of it may be large, so each is written
+// once, into room that is made for all of them.
 type encoder struct {
 	prompt Prompt
 	out    []byte

@@ -172,7 +172,7 @@ func accepts(item *grownItem, came callPiece) bool {
 	return !item.call.input.closed() || isBlank(came.input) || repeats(item, came)
 }
 
-// repeats reports whether a piece brings the whole input again.
+// repeats reports whether a piece has the whole input again.
 func repeats(item *grownItem, came callPiece) bool {
 	return item.call.input.closed() && bytes.Equal(item.value.member("function").member("arguments").contents(), came.input)
 }

@@ -15,7 +15,7 @@ import (
 // pieces puts JSON values together of what a stream sends of them. What the
 // pieces of a value mean depends on what they are, as in the maker's own
 // libraries: strings are joined, lists appended to, objects merged member by
-// member; anything else takes the place of what was there. So what is not known
+// member; anything else replaces what was there. So what is not known
 // yet is kept too.
 type pieces struct {
 	held  int // bytes
@@ -65,7 +65,7 @@ func sentWhole(name []byte) bool {
 }
 
 // keepsKind reports whether a value of a message is emitted as it grows, so that no piece of
-// another kind may take its place. Text may become a list, of which it is a part.
+// another kind may replace it. Text may become a list that it is part of.
 func keepsKind(name []byte, kind byte) bool {
 	switch string(name) {
 	case "arguments", "function", "text", "thinking", "tool_calls":
@@ -267,8 +267,7 @@ func (v *grown) contents() []byte {
 	return v.raw[len(`"`):]
 }
 
-// member returns a member of an object as it is by now; one of which nothing has come
-// if there is none.
+// member returns a member of an object as it is by now, an empty one if there is none.
 func (v *grown) member(name string) *grown {
 	if v.members != nil {
 		return v.members.member(name)
@@ -291,7 +290,7 @@ func (o *grownObject) member(name string) *grown {
 	return new(grown)
 }
 
-// lacks returns the members of an object of which nothing has come.
+// lacks returns the members of an object that have not come yet.
 func (v *grown) lacks(object []byte) []byte {
 	lacking := []byte{'{'}
 	for p := range strictjson.Members(object) {
@@ -310,8 +309,8 @@ type part struct {
 	emitted *int
 }
 
-// emitParts goes through the parts of a list of which something may not have been
-// emitted. Those of a run came whole.
+// emitParts goes through the parts of a list that may not have been emitted to their end.
+// Those of a run came whole.
 func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 	place := 0
 	for i, item := range v.items {
@@ -339,7 +338,7 @@ func (o *grownObject) result(name string) gjson.Result {
 	return gjson.Result{}
 }
 
-// appendTo appends the object as it is by now, less the members that have not
+// appendTo appends the object as it is by now, without the members that have not
 // come.
 func (o *grownObject) appendTo(dst []byte) []byte {
 	dst = append(dst, '{')

@@ -17,7 +17,7 @@ import (
 )
 
 // openaiAnswer assembles a stream of chat completions. Each event is a chunk:
-// members of the answer itself, of which the latest counts, and pieces of
+// members of the answer itself, where the latest counts, and pieces of
 // choices. A choice is over when it has a finish_reason, the stream at
 // [DONE], which some servers leave out.
 //
@@ -215,7 +215,7 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 	return err
 }
 
-// addMessage takes a message that some servers send whole: in the place of deltas, each
+// addMessage takes a message that some servers send whole: instead of deltas, each
 // the whole so far, or beside and behind them. What has come in pieces stays, since
 // it has been emitted: then the message adds what they lack.
 func (a *openaiAnswer) addMessage(choice *openaiChoice, whole []byte) error {

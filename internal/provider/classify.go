@@ -110,7 +110,7 @@ func classifyRefusal(status int, c protocol.APIError, retryAfter bool) (Verdict,
 }
 
 // effectiveStatus is the status that counts. Gateways pass refusals on under a 5xx of
-// their own; the name tells them from a failure.
+// their own; the name distinguishes them from a failure.
 func effectiveStatus(status int, c protocol.APIError) int {
 	if hidden := c.Status == http.StatusTooManyRequests || c.Status == protocol.StatusOverloaded; status >= 500 && hidden {
 		return c.Status

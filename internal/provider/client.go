@@ -187,7 +187,7 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 type Request struct {
 	// Body is the provider's request as it is stored: without "stream".
 	Body []byte
-	// Model, if set, takes the place of the model in Body.
+	// Model, if set, replaces the model in Body.
 	Model string
 	// Header are the caller's headers for the provider, as CheckHeaders returned
 	// them; nil for none.
@@ -224,7 +224,7 @@ type Request struct {
 type Answer struct {
 	// Message is the message object that a call without streaming returns.
 	Message json.RawMessage
-	// Text is what [Text] gives of Message.
+	// Text is what [protocol.Text] returns for Message.
 	Text string
 	// Model is as the answer names it, in one line of at most 256 bytes.
 	Model string

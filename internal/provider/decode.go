@@ -111,7 +111,7 @@ func inflate(encoded *bufio.Reader) (io.Reader, error) {
 }
 
 // gzipMembers reads one gzip member after the other. gzip.Reader does so itself,
-// but looks for the next one before it gives the end of the last.
+// but looks for the next one before it returns the end of the last.
 type gzipMembers struct {
 	encoded *bufio.Reader
 	member  *gzip.Reader

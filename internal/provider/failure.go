@@ -121,7 +121,7 @@ func (c *call) refusedExtra(text []byte) bool {
 	return len(extra) > 0 && !c.plain && bytes.Contains(text, extra) && !bytes.Contains(c.request.Body, extra)
 }
 
-// apiFailure tells in the provider's words what it apiErr.
+// apiFailure is the failure that an error of the provider's API is, in its own words.
 func (c *call) apiFailure(verdict Verdict, code ringback.ErrorDetailCode, apiErr protocol.APIError) *Error {
 	if c.requestID == "" {
 		c.requestID = c.client.clean(apiErr.RequestID, maxName)

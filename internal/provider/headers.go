@@ -38,7 +38,7 @@ func checkVersion(version, dialect string) error {
 
 // notPassedOn are headers that no configuration may let through: those of the
 // connection and of the message, those that carry credentials, and those that
-// Ringback itself reads or sends. One that ends in * stands for all that begin so.
+// Ringback itself reads or sends. One that ends in * means all that begin so.
 var notPassedOn = []string{
 	"host", "content-*", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-*", "http2-settings",
 	"authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key", "x-auth-*", "x-amz-security-token",
@@ -46,7 +46,8 @@ var notPassedOn = []string{
 	"traceparent", "tracestate", "forwarded", "x-forwarded-*",
 }
 
-// CheckHeaderName says why a configuration may not let requests pass on a header.
+// CheckHeaderName returns why a configuration may not let requests pass on a header; nil if
+// it may.
 func CheckHeaderName(name string) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
@@ -112,7 +113,7 @@ func checkValue(value string) error {
 	return nil
 }
 
-// passOn puts a request's headers in the place of the provider's own.
+// passOn replaces the provider's own headers by the request's.
 func passOn(to http.Header, headers map[string]string) {
 	for name, value := range headers {
 		to.Set(name, value)

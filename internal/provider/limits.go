@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// maxNesting is how deep arrays and objects of an answer may stand in each other.
-// The answer will stand in other JSON, which encoding/json neither writes nor
+// maxNesting is how deep arrays and objects of an answer may be nested.
+// The answer will be part of other JSON, which encoding/json neither writes nor
 // reads beyond 10,000: a job with a deeper one could never be shown.
 const maxNesting = 5000
 

@@ -21,8 +21,8 @@ type growError struct{ error }
 
 func (e growError) Unwrap() error { return e.error }
 
-// readStream assembles the answer from its events, until the provider says that it is
-// done or nothing more comes. Once the answer is whole, nothing that becomes of the
+// readStream assembles the answer from its events, until the provider marks its
+// end or nothing more comes. Once the answer is whole, nothing that becomes of the
 // connection takes it back.
 func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))

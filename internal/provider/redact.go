@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// hidden takes the place of the key in all that a provider says.
+// hidden replaces the key in everything that a provider sends.
 const hidden = "[key]"
 
 // shortestKey is from how many bytes on a key is looked for: a shorter one may be part of

@@ -64,7 +64,7 @@ func RetirementOf(model string) (Retirement, bool) {
 	return r, known
 }
 
-// sentence tells the owner of a job that asked for the model what to do.
+// sentence is what the owner of a job that asked for the model should do.
 func (r Retirement) sentence(model string, now time.Time) string {
 	verb := "retires"
 	if !now.Before(r.Date) {

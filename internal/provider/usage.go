@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// maxUsage bounds a provider's usage, which stands in the job's row: a larger one is
+// maxUsage bounds a provider's usage, which is in the job's row: a larger one is
 // reduced to its counts.
 const maxUsage = 16 << 10
 

@@ -69,7 +69,7 @@ func (c *canonical) measure() {
 	}
 }
 
-// sizeOf is the length of the value at a place of the text.
+// sizeOf is the length of the value that begins at at.
 func (c *canonical) sizeOf(at int) int {
 	if b := c.text[at]; b == '{' || b == '[' {
 		i, found := slices.BinarySearchFunc(c.large, at, func(p place, at int) int { return cmp.Compare(int(p.from), at) })
@@ -81,7 +81,7 @@ func (c *canonical) sizeOf(at int) int {
 }
 
 // value writes text[from:to]. The null members of objects at the depth top are left
-// out; 0 stands for none.
+// out; 0 means none.
 func (c *canonical) value(from, to, top int) {
 	switch text := c.text[from:to]; {
 	case len(text) < largeValue || text[0] != '{' && text[0] != '[' && text[0] != '"':

@@ -73,7 +73,7 @@ func (c *ordered) object() {
 	c.out = append(c.out, '}')
 }
 
-// sort puts the members that stand in out from begin on into the order of their
+// sort puts the members that are in out from begin on into the order of their
 // names, with commas between them.
 func (c *ordered) sort(begin int, members []written) {
 	slices.SortFunc(members, func(a, b written) int {

@@ -45,7 +45,7 @@ func Within(name string, err error) error {
 
 func Index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
-// syntaxError says what is wrong with text at a byte, and where that is.
+// syntaxError is what is wrong with text at a byte, and where that is.
 func syntaxError(text []byte, at int, what string) error {
 	before := text[:at]
 	line := bytes.Count(before, []byte("\n")) + 1

@@ -66,7 +66,7 @@ func AppendComma(dst []byte) []byte {
 }
 
 // Merge sets in object all members of patch but those named in except. A null
-// does not take the place of a value; a patch that is no object changes nothing.
+// does not replace a value; a patch that is no object changes nothing.
 func Merge(object, patch []byte, except ...string) []byte {
 	patched := make(map[string][]byte) // one look-up each: a patch may be long
 	for p := range Members(patch) {
@@ -172,7 +172,8 @@ func Absent(value json.RawMessage) bool {
 	return len(value) == 0 || string(value) == "null"
 }
 
-// FirstByte is what tells an object from an array or a string; 0 if there is none.
+// FirstByte returns the first byte that is not space, which is the type of a value; 0 if
+// there is none.
 func FirstByte(value []byte) byte {
 	for _, c := range value {
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {

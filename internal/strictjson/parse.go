@@ -187,7 +187,7 @@ func (s *scanner) comma(end byte) (more bool, err error) {
 	}
 }
 
-// string reads a string and returns what stands between its quotes.
+// string reads a string and returns what is between its quotes.
 func (s *scanner) string() (span, error) {
 	s.at++
 	from := s.at

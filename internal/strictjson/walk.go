@@ -16,7 +16,7 @@ type Member struct {
 
 // Members returns the members of a JSON object, and none of anything else. They are cut
 // out, not copied, and only escapes of a name are undone: of most events but one
-// string is needed, and that as it is escaped. What is not valid JSON gives some
+// string is needed, and that as it is escaped. What is not valid JSON has some
 // pairs or none.
 func Members(object []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
