@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/backlog"
 	"github.com/ringback/ringback/internal/store/column"
 )
 
@@ -80,47 +81,24 @@ const (
 type waiting struct {
 	mu     sync.Mutex
 	queued int
-	jobs   view[rank]
+	jobs   view[backlog.Rank]
 	// suspects are those of all lanes.
-	suspects bucket
+	suspects backlog.Bucket
 	hosts    view[store.Host]
 
 	lookingAtJobs, lookingAtHosts sync.Mutex
 }
 
-// rank is a lane's jobs of one priority.
-type rank struct {
-	store.Lane
-
-	priority int
-}
-
-func rankOf(j *store.Job) rank { return rank{j.Lane(), j.Priority} }
-
-// bucket is a count, and a time that is no later than the first of those counted is due.
-type bucket struct {
-	count int
-	due   int64
-}
-
-func (h bucket) add(n int, due int64) bucket {
-	if h.count <= 0 || due < h.due {
-		h.due = due
-	}
-	h.count += n
-	return h
-}
-
 // view is where something waits, as far as is known.
 type view[K comparable] struct {
-	buckets map[K]bucket
+	buckets map[K]backlog.Bucket
 	fresh   time.Time // until then it will do
 	after   K         // where the next look goes on; zero: at the beginning
 }
 
 func newWaiting() *waiting {
 	w := &waiting{}
-	w.jobs.buckets, w.hosts.buckets = map[rank]bucket{}, map[store.Host]bucket{}
+	w.jobs.buckets, w.hosts.buckets = map[backlog.Rank]backlog.Bucket{}, map[store.Host]backlog.Bucket{}
 	return w
 }
 
@@ -132,7 +110,7 @@ func (v *view[K]) spoil() { v.fresh = time.Time{} }
 // not counted.
 func (v *view[K]) take(k K, n int) {
 	h, known := v.buckets[k]
-	if h.count -= n; h.count > 0 {
+	if h.Count -= n; h.Count > 0 {
 		v.buckets[k] = h
 		return
 	}
@@ -143,7 +121,7 @@ func (v *view[K]) take(k K, n int) {
 }
 
 // replace takes what a look found in the place of what was known.
-func (v *view[K]) replace(found map[K]bucket, last K, began time.Time) {
+func (v *view[K]) replace(found map[K]backlog.Bucket, last K, began time.Time) {
 	var none K
 	v.buckets, v.after = found, none
 	v.fresh = began.Add(lookEvery)
@@ -153,14 +131,14 @@ func (v *view[K]) replace(found map[K]bucket, last K, began time.Time) {
 }
 
 // due gives what is due, and the first time after that; 0 if there is none.
-func (v *view[K]) due(now int64) (due map[K]bucket, next int64) {
-	due = map[K]bucket{}
+func (v *view[K]) due(now int64) (due map[K]backlog.Bucket, next int64) {
+	due = map[K]backlog.Bucket{}
 	for k, h := range v.buckets {
 		switch {
-		case h.due <= now:
+		case h.Due <= now:
 			due[k] = h
-		case next == 0 || h.due < next:
-			next = h.due
+		case next == 0 || h.Due < next:
+			next = h.Due
 		}
 	}
 	return due, next
@@ -176,10 +154,10 @@ func (t *tx) jobWaits(j store.Job) {
 		defer w.mu.Unlock()
 		w.queued++
 		if j.Suspect() {
-			w.suspects = w.suspects.add(1, column.MS(j.RunAt))
+			w.suspects = w.suspects.Add(1, column.MS(j.RunAt))
 			return
 		}
-		w.jobs.buckets[rankOf(&j)] = w.jobs.buckets[rankOf(&j)].add(1, column.MS(j.RunAt))
+		w.jobs.buckets[backlog.RankOf(&j)] = w.jobs.buckets[backlog.RankOf(&j)].Add(1, column.MS(j.RunAt))
 	})
 }
 
@@ -192,9 +170,9 @@ func (t *tx) jobLeaves(j store.Job) {
 		defer w.mu.Unlock()
 		w.queued--
 		if !j.Suspect() {
-			w.jobs.take(rankOf(&j), 1)
-		} else if w.suspects.count--; w.suspects.count <= 0 {
-			w.suspects = bucket{}
+			w.jobs.take(backlog.RankOf(&j), 1)
+		} else if w.suspects.Count--; w.suspects.Count <= 0 {
+			w.suspects = backlog.Bucket{}
 			w.jobs.spoil()
 		}
 	})
@@ -207,7 +185,7 @@ func (t *tx) deliveryWaits(host store.Host, at time.Time) {
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.hosts.buckets[host] = w.hosts.buckets[host].add(1, due)
+		w.hosts.buckets[host] = w.hosts.buckets[host].Add(1, due)
 	})
 }
 
@@ -227,7 +205,7 @@ func (w *waiting) short(l store.Lane) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p := range store.MaxPriority + 1 {
-		if _, known := w.jobs.buckets[rank{l, p}]; known {
+		if _, known := w.jobs.buckets[backlog.Rank{Lane: l, Priority: p}]; known {
 			w.jobs.spoil()
 		}
 	}
@@ -253,16 +231,11 @@ func (w *waiting) onSignal(s store.Signal) {
 	}
 }
 
-// ranksOf gives the priorities at which jobs of a lane wait, the highest first.
-func (w *waiting) ranksOf(l store.Lane) (priorities []int) {
+// prioritiesOf returns those at which jobs of a lane wait, the highest first.
+func (w *waiting) prioritiesOf(l store.Lane) []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for p := store.MaxPriority; p >= 0; p-- {
-		if w.jobs.buckets[rank{l, p}].count > 0 {
-			priorities = append(priorities, p)
-		}
-	}
-	return priorities
+	return backlog.Priorities(l, func(r backlog.Rank) bool { return w.jobs.buckets[r].Count > 0 })
 }
 
 // DueJobs implements store.Backlog.
@@ -274,36 +247,7 @@ func (s *Store) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, erro
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due, next := w.jobs.due(column.MS(now))
-	out := store.DueJobs{Lanes: lanesOf(due), Next: column.Time(next)}
-	switch {
-	case w.suspects.count == 0:
-	case w.suspects.due <= column.MS(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}
-	case next == 0 || w.suspects.due < next:
-		out.Next = column.Time(w.suspects.due)
-	}
-	return out, nil
-}
-
-// lanesOf adds up the priorities of each lane.
-func lanesOf(ranks map[rank]bucket) []store.LaneWaiting {
-	lanes := map[store.Lane]bucket{}
-	for r, h := range ranks {
-		lanes[r.Lane] = lanes[r.Lane].add(h.count, h.due)
-	}
-	out := make([]store.LaneWaiting, 0, len(lanes))
-	for l, h := range lanes {
-		out = append(out, store.LaneWaiting{Lane: l, Count: h.count, Due: column.Time(h.due)})
-	}
-	return out
-}
-
-func hostsOf(hosts map[store.Host]bucket) []store.HostWaiting {
-	var out []store.HostWaiting
-	for k, h := range hosts {
-		out = append(out, store.HostWaiting{Host: k, Count: h.count, Due: column.Time(h.due)})
-	}
-	return out
+	return backlog.DueJobs(column.MS(now), maps.All(due), next, w.suspects), nil
 }
 
 // DueDeliveries implements store.Backlog.
@@ -315,7 +259,7 @@ func (s *Store) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeli
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due, next := w.hosts.due(column.MS(now))
-	return store.DueDeliveries{Hosts: hostsOf(due), Next: column.Time(next)}, nil
+	return store.DueDeliveries{Hosts: backlog.Hosts(maps.All(due)), Next: column.Time(next)}, nil
 }
 
 // Queued implements store.Backlog.
@@ -342,7 +286,7 @@ func (s *Store) lookAtJobs(ctx context.Context) error {
 // knowLanes looks if nothing is known of a lane, or what is known is too old.
 func (s *Store) knowLanes(ctx context.Context, wants []store.LaneWant) error {
 	w := s.waiting
-	if !w.jobsStale() && !slices.ContainsFunc(wants, func(l store.LaneWant) bool { return len(w.ranksOf(l.Lane)) == 0 }) {
+	if !w.jobsStale() && !slices.ContainsFunc(wants, func(l store.LaneWant) bool { return len(w.prioritiesOf(l.Lane)) == 0 }) {
 		return nil
 	}
 	w.lookingAtJobs.Lock()
@@ -362,11 +306,11 @@ func (s *Store) readJobs(ctx context.Context) error {
 	after := w.jobs.after
 	w.mu.Unlock()
 	began := time.Now()
-	found, last := map[rank]bucket{}, after
-	var suspects bucket
+	found, last := map[backlog.Rank]backlog.Bucket{}, after
+	var suspects backlog.Bucket
 	var queued int
 	err := s.read(ctx,
-		askRanks(after, looksAt, func(r rank, h bucket) { found[r], last = h, r }),
+		askRanks(after, looksAt, func(r backlog.Rank, h backlog.Bucket) { found[r], last = h, r }),
 		askSuspects(&suspects),
 		question{`SELECT coalesce(sum(n), 0)::bigint FROM ringback.counters WHERE kind IN ('job', 'suspect')`, nil, func(rows pgx.Rows) error {
 			return rows.Scan(&queued)
@@ -378,36 +322,36 @@ func (s *Store) readJobs(ctx context.Context) error {
 	defer w.mu.Unlock()
 	w.jobs.replace(found, last, began)
 	w.suspects, w.queued = suspects, max(0, queued)
-	if after != (rank{}) && len(found) < looksAt {
+	if after != (backlog.Rank{}) && len(found) < looksAt {
 		w.jobs.spoil() // the next look begins anew
 	}
 	return nil
 }
 
 // askRanks steps from rank to rank through the index, from the one behind after.
-func askRanks(after rank, limit int, note func(rank, bucket)) question {
+func askRanks(after backlog.Rank, limit int, note func(backlog.Rank, backlog.Bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, provider, model, priority, run_at, 1 AS step FROM ringback.jobs
 				WHERE ` + column.IsReady + ` AND (project, provider, model, priority) > ($1, $2, $3, $4)
 				ORDER BY project, provider, model, priority, run_at LIMIT 1)
 			UNION ALL
-			SELECT n.project, n.provider, n.model, n.priority, n.run_at, r.step + 1 FROM r CROSS JOIN LATERAL (
+			SELECT n.project, n.provider, n.model, n.Priority, n.run_at, r.step + 1 FROM r CROSS JOIN LATERAL (
 				SELECT project, provider, model, priority, run_at FROM ringback.jobs
-				WHERE ` + column.IsReady + ` AND (project, provider, model, priority) > (r.project, r.provider, r.model, r.priority)
+				WHERE ` + column.IsReady + ` AND (project, provider, model, priority) > (r.project, r.provider, r.model, r.Priority)
 				ORDER BY project, provider, model, priority, run_at LIMIT 1) n
 			WHERE r.step < $5)
-		SELECT r.project, r.provider, r.model, r.priority, r.run_at, c.n FROM r CROSS JOIN LATERAL (
+		SELECT r.project, r.provider, r.model, r.Priority, r.run_at, c.n FROM r CROSS JOIN LATERAL (
 			SELECT count(*) AS n FROM (
 				SELECT 1 FROM ringback.jobs j
-				WHERE ` + column.IsReady + ` AND j.project = r.project AND j.provider = r.provider AND j.model = r.model AND j.priority = r.priority
+				WHERE ` + column.IsReady + ` AND j.project = r.project AND j.provider = r.provider AND j.model = r.model AND j.Priority = r.Priority
 				LIMIT $6) counted) c`,
-		[]any{after.Project, after.Provider, after.Model, after.orBefore(), limit, countsUpTo},
+		[]any{after.Project, after.Provider, after.Model, orBefore(after), limit, countsUpTo},
 		func(rows pgx.Rows) error {
-			var r rank
-			var h bucket
-			err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.priority, &h.due, &h.count)
-			if h.count > 0 { // else it has just been claimed
+			var r backlog.Rank
+			var h backlog.Bucket
+			err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.Priority, &h.Due, &h.Count)
+			if h.Count > 0 { // else it has just been claimed
 				note(r, h)
 			}
 			return err
@@ -417,19 +361,19 @@ func askRanks(after rank, limit int, note func(rank, bucket)) question {
 
 // orBefore is the priority behind which a scan goes on; that of the zero rank is
 // before all.
-func (r rank) orBefore() int {
-	if r == (rank{}) {
+func orBefore(r backlog.Rank) int {
+	if r == (backlog.Rank{}) {
 		return -1
 	}
-	return r.priority
+	return r.Priority
 }
 
-func askSuspects(to *bucket) question {
+func askSuspects(to *backlog.Bucket) question {
 	return question{
 		`SELECT count(*), coalesce(min(run_at), 0) FROM (
 			SELECT run_at FROM ringback.jobs WHERE ` + column.IsSuspect + ` ORDER BY run_at, id LIMIT $1) counted`,
 		[]any{countsUpTo},
-		func(rows pgx.Rows) error { return rows.Scan(&to.count, &to.due) },
+		func(rows pgx.Rows) error { return rows.Scan(&to.Count, &to.Due) },
 	}
 }
 
@@ -444,8 +388,8 @@ func (s *Store) lookAtHosts(ctx context.Context) error {
 	}
 	defer w.lookingAtHosts.Unlock()
 	began := time.Now()
-	found, last := map[store.Host]bucket{}, after
-	if err := s.read(ctx, askHosts(after, looksAt, countsUpTo, func(k store.Host, h bucket) { found[k], last = h, k })); err != nil {
+	found, last := map[store.Host]backlog.Bucket{}, after
+	if err := s.read(ctx, askHosts(after, looksAt, countsUpTo, func(k store.Host, h backlog.Bucket) { found[k], last = h, k })); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -458,7 +402,7 @@ func (s *Store) lookAtHosts(ctx context.Context) error {
 }
 
 // askHosts steps from host to host through the index, from the one behind after.
-func askHosts(after store.Host, limit, most int, note func(store.Host, bucket)) question {
+func askHosts(after store.Host, limit, most int, note func(store.Host, backlog.Bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
 			(SELECT project, host, due_at, 1 AS step FROM ringback.deliveries
@@ -475,9 +419,9 @@ func askHosts(after store.Host, limit, most int, note func(store.Host, bucket)) 
 		[]any{after.Project, after.Host, limit, most},
 		func(rows pgx.Rows) error {
 			var k store.Host
-			var h bucket
-			err := rows.Scan(&k.Project, &k.Host, &h.due, &h.count)
-			if h.count > 0 {
+			var h backlog.Bucket
+			err := rows.Scan(&k.Project, &k.Host, &h.Due, &h.Count)
+			if h.Count > 0 {
 				note(k, h)
 			}
 			return err
@@ -494,20 +438,20 @@ const (
 
 // Waiting implements store.Backlog. The counts of jobs are exact.
 func (s *Store) Waiting(ctx context.Context) (store.Waiting, error) {
-	ranks, hosts := map[rank]bucket{}, map[store.Host]bucket{}
-	var suspects bucket
+	ranks, hosts := map[backlog.Rank]backlog.Bucket{}, map[store.Host]backlog.Bucket{}
+	var suspects backlog.Bucket
 	counts := map[counter]int{}
 	err := s.read(ctx,
-		askRanks(rank{}, showsUpTo, func(r rank, h bucket) { ranks[r] = h }),
+		askRanks(backlog.Rank{}, showsUpTo, func(r backlog.Rank, h backlog.Bucket) { ranks[r] = h }),
 		askSuspects(&suspects),
-		askHosts(store.Host{}, showsUpTo, countsHost, func(k store.Host, h bucket) { hosts[k] = h }),
+		askHosts(store.Host{}, showsUpTo, countsHost, func(k store.Host, h backlog.Bucket) { hosts[k] = h }),
 		askCounts(counts))
 	if err != nil {
 		return store.Waiting{}, fmt.Errorf("what waits: %w", err)
 	}
 	out := store.Waiting{
-		Deliveries: counts[pendingDeliveries], Lanes: lanesOf(ranks), Hosts: hostsOf(hosts),
-		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: column.Time(suspects.due)},
+		Deliveries: counts[pendingDeliveries], Lanes: backlog.Lanes(maps.All(ranks)), Hosts: backlog.Hosts(maps.All(hosts)),
+		Suspects: store.LaneWaiting{Count: counts[counter{kind: waitingSuspects}], Due: column.Time(suspects.Due)},
 	}
 	for c, n := range counts {
 		if c.kind == waitingJobs || c.kind == waitingSuspects {

@@ -27,7 +27,7 @@ func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 	ranks := map[store.Lane][]int{}
 	for _, want := range c.Lanes {
 		left[want.Lane] += want.N
-		ranks[want.Lane] = t.store.waiting.ranksOf(want.Lane)
+		ranks[want.Lane] = t.store.waiting.prioritiesOf(want.Lane)
 	}
 	var claimed []store.Job
 	for depth := 0; depth <= store.MaxPriority; depth++ {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/backlog"
 	"github.com/ringback/ringback/internal/store/column"
 )
 
@@ -15,37 +16,22 @@ import (
 type waiting struct {
 	mu       sync.Mutex
 	jobs     int
-	ranks    *dueHeap[rank]
-	suspects bucket
+	ranks    *dueHeap[backlog.Rank]
+	suspects backlog.Bucket
 	hosts    *dueHeap[store.Host]
 	pending  int
 	dead     store.DeadLetters
 }
 
-// rank is a lane's jobs of one priority.
-type rank struct {
-	store.Lane
-
-	priority int
-}
-
-func rankOf(j store.Job) rank { return rank{j.Lane(), j.Priority} }
-
 func newWaiting() *waiting {
-	return &waiting{ranks: newDueHeap[rank](), hosts: newDueHeap[store.Host]()}
+	return &waiting{ranks: newDueHeap[backlog.Rank](), hosts: newDueHeap[store.Host]()}
 }
 
-// ranksOf gives the priorities at which jobs of a lane wait, the highest first.
-func (w *waiting) ranksOf(l store.Lane) []rank {
+// prioritiesOf returns those at which jobs of a lane wait, the highest first.
+func (w *waiting) prioritiesOf(l store.Lane) []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var ranks []rank
-	for p := store.MaxPriority; p >= 0; p-- {
-		if r := (rank{l, p}); w.ranks.get(r).count > 0 {
-			ranks = append(ranks, r)
-		}
-	}
-	return ranks
+	return backlog.Priorities(l, func(r backlog.Rank) bool { return w.ranks.get(r).Count > 0 })
 }
 
 // Waiting implements store.Backlog.
@@ -53,35 +39,10 @@ func (s *Store) Waiting(context.Context) (store.Waiting, error) {
 	w := s.waiting
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := store.Waiting{Jobs: w.jobs, Deliveries: w.pending, Suspects: store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}}
-	out.Lanes = lanesWaiting(w.ranks.order)
-	for _, e := range w.hosts.order {
-		out.Hosts = append(out.Hosts, hostWaiting(e))
-	}
-	return out, nil
-}
-
-// lanesWaiting adds up the priorities of each lane.
-func lanesWaiting(ranks []*entry[rank]) []store.LaneWaiting {
-	var lanes []store.LaneWaiting
-	at := make(map[store.Lane]int, len(ranks))
-	for _, e := range ranks {
-		i, known := at[e.key.Lane]
-		if !known {
-			at[e.key.Lane] = len(lanes)
-			lanes = append(lanes, store.LaneWaiting{Lane: e.key.Lane, Count: e.count, Due: column.Time(e.due)})
-			continue
-		}
-		lanes[i].Count += e.count
-		if due := column.Time(e.due); due.Before(lanes[i].Due) {
-			lanes[i].Due = due
-		}
-	}
-	return lanes
-}
-
-func hostWaiting(e *entry[store.Host]) store.HostWaiting {
-	return store.HostWaiting{Host: e.key, Count: e.count, Due: column.Time(e.due)}
+	return store.Waiting{
+		Jobs: w.jobs, Deliveries: w.pending, Suspects: w.suspects.Suspects(),
+		Lanes: backlog.Lanes(each(w.ranks.order)), Hosts: backlog.Hosts(each(w.hosts.order)),
+	}, nil
 }
 
 // DueJobs implements store.Backlog.
@@ -90,15 +51,7 @@ func (s *Store) DueJobs(_ context.Context, now time.Time) (store.DueJobs, error)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due, next := w.ranks.due(column.MS(now))
-	out := store.DueJobs{Lanes: lanesWaiting(due), Next: column.Time(next)}
-	switch {
-	case w.suspects.count == 0:
-	case w.suspects.due <= column.MS(now):
-		out.Suspects = store.LaneWaiting{Count: w.suspects.count, Due: column.Time(w.suspects.due)}
-	case next == 0 || w.suspects.due < next:
-		out.Next = column.Time(w.suspects.due)
-	}
-	return out, nil
+	return backlog.DueJobs(column.MS(now), each(due), next, w.suspects), nil
 }
 
 // DueDeliveries implements store.Backlog.
@@ -107,11 +60,7 @@ func (s *Store) DueDeliveries(_ context.Context, now time.Time) (store.DueDelive
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due, next := w.hosts.due(column.MS(now))
-	out := store.DueDeliveries{Next: column.Time(next)}
-	for _, e := range due {
-		out.Hosts = append(out.Hosts, hostWaiting(e))
-	}
-	return out, nil
+	return store.DueDeliveries{Hosts: backlog.Hosts(each(due)), Next: column.Time(next)}, nil
 }
 
 // Queued implements store.Backlog.
@@ -123,42 +72,42 @@ func (s *Store) Queued(context.Context) (int, error) {
 
 // jobWaits counts a job that the transaction put into its lane.
 func (s *Store) jobWaits(t *tx, j store.Job) {
-	r, due, suspect, w := rankOf(j), column.MS(j.RunAt), j.Suspect(), s.waiting
+	r, due, suspect, w := backlog.RankOf(&j), column.MS(j.RunAt), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.jobs++
 		if suspect {
-			w.suspects = w.suspects.add(1, due)
+			w.suspects = w.suspects.Add(1, due)
 			return
 		}
-		w.ranks.put(r, w.ranks.get(r).add(1, due))
+		w.ranks.put(r, w.ranks.get(r).Add(1, due))
 	})
 }
 
 // jobLeaves counts off a job, given as it was while it waited.
 func (s *Store) jobLeaves(t *tx, j store.Job) {
-	r, suspect, w := rankOf(j), j.Suspect(), s.waiting
+	r, suspect, w := backlog.RankOf(&j), j.Suspect(), s.waiting
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.jobs--
 		if suspect {
-			w.suspects.count--
+			w.suspects.Count--
 			return
 		}
 		h := w.ranks.get(r)
-		h.count--
+		h.Count--
 		w.ranks.put(r, h)
 	})
 }
 
 // rankDue learns when a rank's next job is due, after some were taken.
-func (s *Store) rankDue(t *tx, r rank) error {
+func (s *Store) rankDue(t *tx, r backlog.Rank) error {
 	due, err := firstDue(t, `
 		SELECT run_at FROM jobs
 		WHERE `+column.IsReady+` AND project = ? AND provider = ? AND model = ? AND priority = ?
-		ORDER BY run_at, id LIMIT 1`, r.Project, r.Provider, r.Model, r.priority)
+		ORDER BY run_at, id LIMIT 1`, r.Project, r.Provider, r.Model, r.Priority)
 	w := s.waiting
 	t.after(func() { setDue(w, w.ranks, r, due) })
 	return err
@@ -170,7 +119,7 @@ func (s *Store) suspectsDue(t *tx) error {
 	t.after(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.suspects.due = due
+		w.suspects.Due = due
 	})
 	return err
 }
@@ -189,7 +138,7 @@ func (s *Store) hostDue(t *tx, h store.Host) error {
 func setDue[K comparable](w *waiting, a *dueHeap[K], k K, due int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a.put(k, bucket{count: a.get(k).count, due: due})
+	a.put(k, backlog.Bucket{Count: a.get(k).Count, Due: due})
 }
 
 // firstDue reads the first time of an ordered query; 0 if there is none.
@@ -216,7 +165,7 @@ func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.pending++
-		w.hosts.put(host, w.hosts.get(host).add(1, due))
+		w.hosts.put(host, w.hosts.get(host).Add(1, due))
 	})
 }
 
@@ -228,7 +177,7 @@ func (s *Store) deliveriesLeave(t *tx, host store.Host, n int) {
 		defer w.mu.Unlock()
 		w.pending -= n
 		h := w.hosts.get(host)
-		h.count -= n
+		h.Count -= n
 		w.hosts.put(host, h)
 	})
 }
@@ -262,22 +211,22 @@ func count(t *tx) (*waiting, error) {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var r rank
-		var h bucket
-		if err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.priority, &h.count, &h.due); err != nil {
+		var r backlog.Rank
+		var h backlog.Bucket
+		if err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.Priority, &h.Count, &h.Due); err != nil {
 			return nil, err
 		}
 		w.ranks.put(r, h)
-		w.jobs += h.count
+		w.jobs += h.Count
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	err = t.row(`SELECT count(*), coalesce(min(run_at), 0) FROM jobs WHERE `+column.IsSuspect).Scan(&w.suspects.count, &w.suspects.due)
+	err = t.row(`SELECT count(*), coalesce(min(run_at), 0) FROM jobs WHERE `+column.IsSuspect).Scan(&w.suspects.Count, &w.suspects.Due)
 	if err != nil {
 		return nil, err
 	}
-	w.jobs += w.suspects.count
+	w.jobs += w.suspects.Count
 	if err := countHosts(t, w); err != nil {
 		return nil, err
 	}
@@ -294,12 +243,12 @@ func countHosts(t *tx, w *waiting) error {
 	defer rows.Close()
 	for rows.Next() {
 		var host store.Host
-		var h bucket
-		if err := rows.Scan(&host.Project, &host.Host, &h.count, &h.due); err != nil {
+		var h backlog.Bucket
+		if err := rows.Scan(&host.Project, &host.Host, &h.Count, &h.Due); err != nil {
 			return err
 		}
 		w.hosts.put(host, h)
-		w.pending += h.count
+		w.pending += h.Count
 	}
 	return rows.Err()
 }

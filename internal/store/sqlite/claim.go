@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/backlog"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -22,11 +23,11 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 	var jobs []store.Job
 	for _, want := range c.Lanes {
 		n := want.N
-		for _, r := range s.waiting.ranksOf(want.Lane) {
+		for _, p := range s.waiting.prioritiesOf(want.Lane) {
 			if n == 0 {
 				break
 			}
-			due, err := s.claimRank(t, c, r, n)
+			due, err := s.claimRank(t, c, backlog.Rank{Lane: want.Lane, Priority: p}, n)
 			if err != nil {
 				return nil, err
 			}
@@ -51,12 +52,12 @@ func (s *Store) claim(t *tx, c store.ClaimJobs) ([]store.Job, error) {
 }
 
 // claimRank claims at most n due jobs of one priority in a lane.
-func (s *Store) claimRank(t *tx, c store.ClaimJobs, r rank, n int) ([]store.Job, error) {
+func (s *Store) claimRank(t *tx, c store.ClaimJobs, r backlog.Rank, n int) ([]store.Job, error) {
 	due, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs
 		WHERE `+column.IsReady+` AND project = ? AND provider = ? AND model = ? AND priority = ? AND run_at <= ?
 		ORDER BY run_at, id LIMIT ?`,
-		r.Project, r.Provider, r.Model, r.priority, column.MS(c.Now), n)
+		r.Project, r.Provider, r.Model, r.Priority, column.MS(c.Now), n)
 	if err != nil {
 		return nil, err
 	}

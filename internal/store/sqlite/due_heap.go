@@ -1,25 +1,11 @@
 package sqlite
 
-import "container/heap"
+import (
+	"container/heap"
+	"iter"
 
-// bucket is a count, and a time that is no later than the first of those counted is due.
-type bucket struct {
-	count int
-	due   int64
-}
-
-func (h bucket) add(n int, due int64) bucket {
-	if h.count == 0 || due < h.due {
-		h.due = due
-	}
-	h.count += n
-	return h
-}
-
-// covers reports whether h leads to everything that is stored.
-func (h bucket) covers(stored bucket) bool {
-	return h.count == stored.count && (h.count == 0 || h.due <= stored.due)
-}
+	"github.com/ringback/ringback/internal/store/backlog"
+)
 
 // dueHeap knows where something waits, and where it is due first: those that are
 // due are found without looking at the others, of which there may be 100,000.
@@ -30,33 +16,33 @@ type dueHeap[K comparable] struct {
 
 type entry[K comparable] struct {
 	key K
-	bucket
+	backlog.Bucket
 	index int // in order
 }
 
 func newDueHeap[K comparable]() *dueHeap[K] { return &dueHeap[K]{entries: map[K]*entry[K]{}} }
 
-// get gives the zero bucket where nothing waits.
-func (a *dueHeap[K]) get(k K) bucket {
+// get gives the zero Bucket where nothing waits.
+func (a *dueHeap[K]) get(k K) backlog.Bucket {
 	if e := a.entries[k]; e != nil {
-		return e.bucket
+		return e.Bucket
 	}
-	return bucket{}
+	return backlog.Bucket{}
 }
 
 // put keeps the dueHeap free of keys where nothing waits.
-func (a *dueHeap[K]) put(k K, h bucket) {
+func (a *dueHeap[K]) put(k K, h backlog.Bucket) {
 	e := a.entries[k]
 	switch {
-	case e == nil && h.count > 0:
-		e = &entry[K]{key: k, bucket: h}
+	case e == nil && h.Count > 0:
+		e = &entry[K]{key: k, Bucket: h}
 		a.entries[k] = e
 		heap.Push(&a.order, e)
-	case e != nil && h.count <= 0:
+	case e != nil && h.Count <= 0:
 		heap.Remove(&a.order, e.index)
 		delete(a.entries, k)
 	case e != nil:
-		e.bucket = h
+		e.Bucket = h
 		heap.Fix(&a.order, e.index)
 	}
 }
@@ -72,9 +58,9 @@ func (a *dueHeap[K]) due(now int64) (due []*entry[K], next int64) {
 			continue
 		}
 		e := a.order[i]
-		if e.due > now {
-			if next == 0 || e.due < next {
-				next = e.due
+		if e.Due > now {
+			if next == 0 || e.Due < next {
+				next = e.Due
 			}
 			continue
 		}
@@ -87,18 +73,29 @@ func (a *dueHeap[K]) due(now int64) (due []*entry[K], next int64) {
 // covers reports whether a leads to everything that is in stored.
 func (a *dueHeap[K]) covers(stored *dueHeap[K]) bool {
 	for k, e := range stored.entries {
-		if !a.get(k).covers(e.bucket) {
+		if !a.get(k).Covers(e.Bucket) {
 			return false
 		}
 	}
 	return len(a.entries) == len(stored.entries)
 }
 
+// each iterates over entries.
+func each[K comparable](entries []*entry[K]) iter.Seq2[K, backlog.Bucket] {
+	return func(yield func(K, backlog.Bucket) bool) {
+		for _, e := range entries {
+			if !yield(e.key, e.Bucket) {
+				return
+			}
+		}
+	}
+}
+
 // byDue is a heap.
 type byDue[K comparable] []*entry[K]
 
 func (b byDue[K]) Len() int           { return len(b) }
-func (b byDue[K]) Less(i, j int) bool { return b[i].due < b[j].due }
+func (b byDue[K]) Less(i, j int) bool { return b[i].Due < b[j].Due }
 
 func (b byDue[K]) Swap(i, j int) {
 	b[i], b[j] = b[j], b[i]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ringback/ringback/internal/store/backlog"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -75,7 +76,7 @@ func (s *Store) total() int {
 func (w *waiting) differs(stored *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.covers(stored.suspects) &&
+	if w.jobs == stored.jobs && w.pending == stored.pending && w.suspects.Covers(stored.suspects) &&
 		w.ranks.covers(stored.ranks) && w.hosts.covers(stored.hosts) && w.dead == stored.dead {
 		return nil
 	}
@@ -88,30 +89,30 @@ func (w *waiting) differs(stored *waiting) error {
 // reconcileDue compares the first row of each rank with memory.
 func (s *Store) reconcileDue(t *tx) (wrong, err error) {
 	w := s.waiting
-	var r rank
+	var r backlog.Rank
 	for {
 		next, due, err := firstAfter(t, r)
-		if err != nil || next == (rank{}) {
+		if err != nil || next == (backlog.Rank{}) {
 			return wrong, err
 		}
 		r = next
 		w.mu.Lock()
-		if h := w.ranks.get(r); h.count == 0 || h.due > due {
-			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.priority, column.Time(due))
-			w.ranks.put(r, bucket{count: max(1, h.count), due: due})
+		if h := w.ranks.get(r); h.Count == 0 || h.Due > due {
+			wrong = fmt.Errorf("lane %s/%s has a job of priority %d due at %s that was not counted", r.Provider, r.Model, r.Priority, column.Time(due))
+			w.ranks.put(r, backlog.Bucket{Count: max(1, h.Count), Due: due})
 		}
 		w.mu.Unlock()
 	}
 }
 
-// firstAfter finds the next rank in the order of the index, and when its first
+// firstAfter finds the next backlog.Rank in the order of the index, and when its first
 // job is due; the zero rank if there is none.
-func firstAfter(t *tx, r rank) (next rank, due int64, err error) {
+func firstAfter(t *tx, r backlog.Rank) (next backlog.Rank, due int64, err error) {
 	err = t.row(`
 		SELECT project, provider, model, priority, run_at FROM jobs
 		WHERE `+column.IsReady+` AND (project, provider, model, priority) > (?, ?, ?, ?)
-		ORDER BY project, provider, model, priority, run_at LIMIT 1`, r.Project, r.Provider, r.Model, r.priority).
-		Scan(&next.Project, &next.Provider, &next.Model, &next.priority, &due)
+		ORDER BY project, provider, model, priority, run_at LIMIT 1`, r.Project, r.Provider, r.Model, r.Priority).
+		Scan(&next.Project, &next.Provider, &next.Model, &next.Priority, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
