@@ -87,6 +87,8 @@ import (
 type Config struct {
 	// Store keeps the jobs. Required. The node does not close it.
 	Store store.Store
+	// Retention is the one that Store was opened with.
+	Retention store.Retention
 	// Providers by name. At least one is required to accept anything.
 	Providers map[string]Provider
 	// Routes are tried in order, before the built-in ones.
@@ -246,6 +248,7 @@ func New(cfg Config) (*Node, error) {
 		return nil, errors.New("node: Secrets are required")
 	}
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
+	cfg.Retention = cfg.Retention.WithDefaults()
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)
 	cfg.DiskReserve = cmp.Or(cfg.DiskReserve, 512<<20)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 20*time.Second)

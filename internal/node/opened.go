@@ -58,7 +58,7 @@ func (n *Node) opened(ctx context.Context, o *Opened, taking func(*memory.Grant)
 			o.Close()
 			j, _, again := n.store.Job(ctx, o.stored.Project, o.stored.ID, 0)
 			if errors.Is(again, store.ErrGone) {
-				return nil, gone(o.ID, j)
+				return nil, n.gone(o.ID, j)
 			}
 			return nil, errors.Join(err, again)
 		}
@@ -115,7 +115,7 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 	}
 	j, c, err := n.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
-		return nil, gone(id, j)
+		return nil, n.gone(id, j)
 	}
 	if err != nil {
 		return nil, userError(id, err)

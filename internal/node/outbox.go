@@ -43,7 +43,7 @@ func (n *Node) end(j store.Job, o store.Outcome, status ringback.Status, why rea
 		o.Usage = o.Attempt.Usage // of the partial answer
 	}
 	if why.code != "" {
-		attempts := store.Apply(j, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}).Attempts
+		attempts := store.Apply(j, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}, n.cfg.Retention).Attempts
 		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}
 	}
 	last := o.Partial
@@ -72,7 +72,7 @@ func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
 	if j.Options.CallbackURL == "" || !slices.Contains(j.Options.Events, event) {
 		return nil
 	}
-	after := store.Apply(j, *o)
+	after := store.Apply(j, *o, n.cfg.Retention)
 	body, form, err := n.body(event, &after, c, o.At, j.Options.WebhookBody)
 	if err != nil {
 		n.log.Error("no webhook", "job_id", j.ID, "err", err)

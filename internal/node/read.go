@@ -22,7 +22,7 @@ func (n *Node) Exists(ctx context.Context, project, id string) error {
 	}
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if errors.Is(err, store.ErrGone) {
-		return gone(id, j)
+		return n.gone(id, j)
 	}
 	return userError(id, err)
 }

@@ -209,7 +209,7 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 	case errors.Is(err, store.ErrReplayed):
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
-		return gone(id, j)
+		return n.gone(id, j)
 	case errors.Is(err, errUnreadable):
 		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
@@ -217,8 +217,8 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 }
 
 // gone says when and why there is no content.
-func gone(id string, j store.Job) error {
+func (n *Node) gone(id string, j store.Job) error {
 	return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
 		"job %s ended as %s at %s; its content was deleted at %s",
-		id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-store.RowTTL).Format(time.RFC3339))}
+		id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-n.cfg.Retention.Rows).Format(time.RFC3339))}
 }

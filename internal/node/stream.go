@@ -45,7 +45,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 	}
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if errors.Is(err, store.ErrGone) {
-		return nil, gone(id, j)
+		return nil, n.gone(id, j)
 	}
 	if err != nil {
 		return nil, userError(id, err)

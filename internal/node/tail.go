@@ -59,7 +59,7 @@ func (n *Node) tailOnce(ctx context.Context, l *hub.Log, project string, job uui
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	switch {
 	case errors.Is(err, store.ErrGone):
-		l.Fail(gone(job.String(), j))
+		l.Fail(n.gone(job.String(), j))
 		return hub.AwaitNothing, true, nil
 	case errors.Is(err, store.ErrNotFound):
 		l.Fail(noSuchJob(job.String()))

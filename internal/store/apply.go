@@ -68,7 +68,7 @@ func (o Outcome) Check(j Job) error {
 // Apply is the state machine: the row of a queued or running job after o. It is
 // pure; stores write what it returns, and whoever builds a webhook's body uses
 // it to know how the job will stand.
-func Apply(j Job, o Outcome) Job {
+func Apply(j Job, o Outcome, r Retention) Job {
 	if o.Attempt != nil {
 		j = closeAttempt(j, o)
 	}
@@ -78,7 +78,7 @@ func Apply(j Job, o Outcome) Job {
 	if o.Status == ringback.Queued {
 		return wait(j, o)
 	}
-	return end(j, o)
+	return end(j, o, r)
 }
 
 func closeAttempt(j Job, o Outcome) Job {
@@ -117,13 +117,9 @@ func wait(j Job, o Outcome) Job {
 	return j
 }
 
-func end(j Job, o Outcome) Job {
+func end(j Job, o Outcome, r Retention) Job {
 	j.Status, j.Node, j.EndedAt = o.Status, "", o.At
 	j.AnswerModel, j.Usage, j.Error, j.ErrorDetail = o.AnswerModel, o.Usage, o.Error, o.ErrorDetail
-	keep := j.Options.ResultTTL
-	if o.Status == ringback.Failed {
-		keep = max(keep, DeadLetterTTL)
-	}
-	j.ContentUntil = o.At.Add(keep)
+	j.ContentUntil = o.At.Add(r.content(o.Status, j.Options.ResultTTL))
 	return j
 }

@@ -89,7 +89,8 @@ func (j *Job) Suspect() bool { return j.Uncertain >= SuspectAfter }
 // MaxPriority is the highest priority of a job; the lowest is 0.
 const MaxPriority = 9
 
-// SuspectAfter is how many uncertain attempts make a job suspect.
+// SuspectAfter is how many uncertain attempts make a job suspect. It is part of the
+// schema: the partial indexes of what waits have it (package column).
 const SuspectAfter = 3
 
 // Options are what the caller of a job chose. They never change.

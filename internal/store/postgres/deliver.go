@@ -122,7 +122,7 @@ func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 
 // keepContent moves the end of the job's content behind the end of a delivery.
 func (t *tx) keepContent(d *store.Delivery) {
-	until := d.KeepsContentUntil()
+	until := t.store.retention.DeliveryUntil(d)
 	if until.IsZero() {
 		return
 	}

@@ -59,21 +59,24 @@ type Config struct {
 	Connections int
 	// Logger; nil discards.
 	Logger *slog.Logger
+	// Retention is how long things are kept; the zero value is its documented default.
+	Retention store.Retention
 	// Metrics registers those of the store; nil registers none.
 	Metrics prometheus.Registerer
 }
 
 // Store is a [store.Store] in a PostgreSQL database.
 type Store struct {
-	log     *slog.Logger
-	dial    *dialer
-	reads   *pgxpool.Pool
-	writer  *writer
-	commits *groupcommit.Queue[*tx]
-	held    *held
-	waiting *waiting
-	leases  *leases
-	signals *signals
+	log       *slog.Logger
+	retention store.Retention
+	dial      *dialer
+	reads     *pgxpool.Pool
+	writer    *writer
+	commits   *groupcommit.Queue[*tx]
+	held      *held
+	waiting   *waiting
+	leases    *leases
+	signals   *signals
 	// uploading and patient hold a place for each upload, and each read of large content
 	// over a slow link, that is under way.
 	uploading, patient chan struct{}
@@ -98,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, dial: dial, held: newHeld(), waiting: newWaiting(), uploading: make(chan struct{}, uploadsAtOnce), patient: make(chan struct{}, uploadsAtOnce)}
+	s := &Store{log: cfg.Logger, retention: cfg.Retention.WithDefaults(), dial: dial, held: newHeld(), waiting: newWaiting(), uploading: make(chan struct{}, uploadsAtOnce), patient: make(chan struct{}, uploadsAtOnce)}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.close = sync.OnceValue(s.shut)

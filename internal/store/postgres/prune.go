@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
@@ -113,7 +112,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	t.exec(`UPDATE ringback.attempts SET error = '' WHERE job = ANY ($1) AND error <> ''`, args[0])
 	t.exec(`DELETE FROM ringback.bodies WHERE owner = ANY ($1)`, args[0])
 	t.exec(`UPDATE ringback.jobs SET content_gone = true, row_until = $2, metadata = '{}', options = '{}', error = '' WHERE id = ANY ($1)`,
-		args[0], column.MS(now.Add(store.RowTTL)))
+		args[0], column.MS(now.Add(t.store.retention.Rows)))
 	for _, id := range jobs {
 		delete(t.jobs, id)
 	}

@@ -72,7 +72,7 @@ func (t *tx) apply(j store.Job, o store.Outcome) (store.Job, error) {
 	if err := o.Check(j); err != nil {
 		return j, err
 	}
-	after := store.Apply(j, o)
+	after := store.Apply(j, o, t.store.retention)
 	if j.Status == ringback.Queued {
 		t.jobLeaves(j)
 	} else {

@@ -117,7 +117,7 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	if err := s.updateDelivery(t, &d, due); err != nil {
 		return d, err
 	}
-	return d, keepContent(t, &d)
+	return d, s.keepContent(t, &d)
 }
 
 // tryStored reports whether this very try is on record already.
@@ -132,8 +132,8 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 }
 
 // keepContent moves the end of the job's content behind the end of a delivery.
-func keepContent(t *tx, d *store.Delivery) error {
-	until := d.KeepsContentUntil()
+func (s *Store) keepContent(t *tx, d *store.Delivery) error {
+	until := s.retention.DeliveryUntil(d)
 	if until.IsZero() {
 		return nil
 	}

@@ -69,7 +69,7 @@ func (s *Store) expireAll(t *tx, ids []uuid.UUID, now time.Time) ([]store.Delive
 		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 			return nil, err
 		}
-		if err := keepContent(t, &d); err != nil {
+		if err := s.keepContent(t, &d); err != nil {
 			return nil, err
 		}
 		expired = append(expired, d)

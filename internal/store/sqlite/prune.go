@@ -95,7 +95,7 @@ func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 		{`DELETE FROM bodies WHERE owner = ?`, []any{job}},
 		{`UPDATE jobs SET content_gone = 1, row_until = ?, metadata = '{}', options = '{}', error = '',
 			usage = CASE WHEN octet_length(usage) <= ` + store.MostUsage + ` THEN usage ELSE '' END,
-			answer_model = CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END WHERE id = ?`, []any{column.MS(now.Add(store.RowTTL)), job}},
+			answer_model = CASE WHEN octet_length(answer_model) <= ` + store.MostName + ` THEN answer_model ELSE '' END WHERE id = ?`, []any{column.MS(now.Add(s.retention.Rows)), job}},
 	})
 }
 

@@ -100,7 +100,7 @@ func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome,
 // apply makes of a queued or running job what was decided: the ledger's row,
 // the job's, its content, and the delivery that its end causes.
 func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
-	after := store.Apply(j, o)
+	after := store.Apply(j, o, s.retention)
 	if j.Status == ringback.Queued {
 		s.jobLeaves(t, j)
 	} else if err := insertAttempt(t, &j, o); err != nil {

@@ -45,6 +45,8 @@ type Config struct {
 	// Die is called when the disk can't be trusted any more (an I/O error, a corrupt
 	// file, a file that was moved or removed); the process must end then. Nil panics.
 	Die func(error)
+	// Retention is how long things are kept; the zero value is its documented default.
+	Retention store.Retention
 	// Metrics registers those of the store; nil registers none.
 	Metrics prometheus.Registerer
 }
@@ -56,6 +58,7 @@ const defaultMaxLog = 64 << 20
 // Store is a [store.Store] in one directory.
 type Store struct {
 	log        *slog.Logger
+	retention  store.Retention
 	lock       *flock.Flock
 	file       string
 	reads      *reads
@@ -94,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cfg.Logger, lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), reconciles: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
+	s := &Store{log: cfg.Logger, retention: cfg.Retention.WithDefaults(), lock: lock, file: filepath.Join(cfg.Dir, "ringback.db"), waiting: newWaiting(), held: newHeld(), nodes: newNodes(), reconciles: make(chan chan error, 1), maxLog: defaultMaxLog, stop: make(chan struct{})}
 	s.close = sync.OnceValue(s.shut)
 	if err := s.open(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.file, err), s.close())

@@ -25,7 +25,7 @@ func exerciseErase(s suite) {
 		w.same("Content", c, store.Content{})
 		gone := w.gone(j.ID)
 		w.same("what remains", remains(gone), remains(j))
-		w.same("RowUntil", gone.RowUntil, at(10).Add(store.RowTTL))
+		w.same("RowUntil", gone.RowUntil, at(10).Add(retention.Rows))
 		w.same("what the provider said", w.ledger(j.ID)[0].Error, "")
 		d, tries := w.delivery(j.ID)
 		w.same("what is left of the webhook", []any{d.Status, d.URL, d.Host, d.Gone, tries[0].Response}, []any{ringback.DeliveryDelivered, "", "", true, ""})

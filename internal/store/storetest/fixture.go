@@ -40,6 +40,9 @@ func at(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.
 // day in seconds, for at.
 const day = 24 * 60 * 60
 
+// retention is what the stores of the suite are opened with: the default.
+var retention = store.Retention{}.WithDefaults()
+
 // newID makes a UUIDv7 of that millisecond. Ids of one world sort as they were
 // made, and those of one millisecond begin with the same eight bytes: a store
 // must tell them apart by the rest.

@@ -162,7 +162,7 @@ func (j *modelJob) end(o store.Outcome) {
 	}
 	r.ContentUntil = o.At.Add(r.Options.ResultTTL)
 	if o.Status == ringback.Failed {
-		r.ContentUntil = later(r.ContentUntil, o.At.Add(store.DeadLetterTTL))
+		r.ContentUntil = later(r.ContentUntil, o.At.Add(retention.DeadLetters))
 	}
 }
 
@@ -231,7 +231,7 @@ func (d *modelDelivery) lose(now time.Time) {
 func (d *modelDelivery) end(s ringback.DeliveryStatus, why ringback.DeadReason, t time.Time) {
 	d.row.Status, d.row.EndedAt, d.row.NextAt, d.row.Reason = s, t, time.Time{}, why
 	if s == ringback.DeliveryDead {
-		t = t.Add(store.DeadLetterTTL)
+		t = t.Add(retention.DeadLetters)
 	}
 	d.job.row.ContentUntil = later(d.job.row.ContentUntil, t)
 }
@@ -330,7 +330,7 @@ func (m *model) prune(now time.Time) {
 }
 
 func (j *modelJob) dropContent(now time.Time) {
-	j.row.ContentGone, j.row.RowUntil = true, now.Add(store.RowTTL)
+	j.row.ContentGone, j.row.RowUntil = true, now.Add(retention.Rows)
 	j.request, j.answer, j.partial, j.events = nil, nil, nil, nil
 	for i := range j.ledger {
 		j.ledger[i].Error = ""

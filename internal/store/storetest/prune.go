@@ -20,7 +20,7 @@ func exercisePrune(s suite) {
 		w.prune(at(10 + day))
 		gone := w.gone(j.ID)
 		w.same("what remains", remains(gone), remains(ended))
-		w.same("RowUntil", gone.RowUntil, at(10+day).Add(store.RowTTL))
+		w.same("RowUntil", gone.RowUntil, at(10+day).Add(retention.Rows))
 
 		w.prune(gone.RowUntil.Add(-time.Millisecond))
 		w.same("Job before the row's end", w.gone(j.ID), gone)

@@ -49,7 +49,7 @@ func exerciseSettle(s suite) {
 		want.Status, want.Node, want.EndedAt = ringback.Failed, "", at(3)
 		want.Error, want.ErrorDetail = o.Error, o.ErrorDetail
 		want.DurationMS, want.Attempts = 3000, 1
-		want.ContentUntil = at(3).Add(store.DeadLetterTTL)
+		want.ContentUntil = at(3).Add(retention.DeadLetters)
 		w.same("Settle", w.settle(running, o), want)
 		w.same("Job", w.read(want.ID), want)
 		w.same("Attempts", w.ledger(want.ID), []ringback.Attempt{entry(running, o)})

@@ -216,7 +216,7 @@ func (w *walk) pruneAny() {
 		got, _, err := w.Store().Job(w.ctx(), project, j.row.ID, 0)
 		if j.row.ContentGone {
 			w.fails(err, store.ErrGone)
-			w.between("RowUntil", got.RowUntil, j.row.ContentUntil.Add(store.RowTTL), w.now.Add(store.RowTTL))
+			w.between("RowUntil", got.RowUntil, j.row.ContentUntil.Add(retention.Rows), w.now.Add(retention.Rows))
 			j.row.RowUntil = got.RowUntil
 			continue
 		}
