@@ -43,8 +43,9 @@ var mayImport = map[string][]string{
 	"internal/store/sqlite":      {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/store/backlog", "internal/shortage"},
 	"internal/store/postgres":    {".", "internal/store", "internal/store/groupcommit", "internal/store/column", "internal/store/backlog", "internal/backoff"},
 	"internal/strictjson":        {},
-	"internal/protocol":          {".", "internal/sse", "internal/backoff", "internal/strictjson"},
-	"internal/provider":          {".", "internal/protocol", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
+	"internal/protocol":          {".", "internal/protocol/apierror", "internal/sse", "internal/strictjson"},
+	"internal/protocol/apierror": {"internal/backoff", "internal/strictjson"},
+	"internal/provider":          {".", "internal/protocol", "internal/protocol/apierror", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/cluster":           {"internal/backoff", "internal/clock", "internal/store"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/node": {

@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol/apierror"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/strictjson"
 )
@@ -56,7 +57,7 @@ func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 			kind = string(named)
 		}
 	}
-	if isErrorEvent(e.Type, event) {
+	if apierror.IsErrorEvent(e.Type, event) {
 		kind = "error"
 	}
 	switch {
@@ -68,7 +69,7 @@ func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 	}
 	switch kind {
 	case "error":
-		return false, apiErrorIn(e.Data)
+		return false, apierror.Within(e.Data)
 	case "message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop":
 		if kind != "message_start" && a.head == nil {
 			return false, fmt.Errorf("%s came before message_start", kind)
@@ -140,7 +141,7 @@ func (a *anthropicAnswer) take(kind string, event []byte) error {
 		return err
 	case "message_delta":
 		a.amend(event)
-		if c := finishError("stop_reason", strictjson.Get(strictjson.ValueOf(event, "delta"), "stop_reason").Str); c != nil {
+		if c := apierror.OfFinish("stop_reason", strictjson.Get(strictjson.ValueOf(event, "delta"), "stop_reason").Str); c != nil {
 			return *c
 		}
 	}
@@ -201,7 +202,7 @@ func (a *anthropicAnswer) amend(event []byte) {
 func (a *anthropicAnswer) Replace(message []byte) error {
 	message, isJSON := strictjson.Repair(message)
 	if !isJSON || strictjson.FirstByte(message) != '{' {
-		if c, ok := ReadAPIError(http.StatusOK, message); ok { // in a list
+		if c, ok := apierror.Read(http.StatusOK, message); ok { // in a list
 			return c
 		}
 		return errors.New("the answer is not a JSON object")
@@ -210,13 +211,13 @@ func (a *anthropicAnswer) Replace(message []byte) error {
 		message = bytes.ToValidUTF8(message, []byte("\uFFFD"))
 	}
 	content := strictjson.Get(message, "content")
-	if isAPIError(message) || !content.IsArray() {
-		if c, ok := ReadAPIError(http.StatusOK, message); ok {
+	if apierror.IsError(message) || !content.IsArray() {
+		if c, ok := apierror.Read(http.StatusOK, message); ok {
 			return c
 		}
 		return errors.New("the answer is not a message")
 	}
-	failure := finishError("stop_reason", strictjson.Get(message, "stop_reason").Str)
+	failure := apierror.OfFinish("stop_reason", strictjson.Get(message, "stop_reason").Str)
 	if failure == nil || len(content.Get("0").Raw) > 0 {
 		a.head, a.whole, a.held = message, true, len(message)
 	}

@@ -56,7 +56,7 @@ type HTTP struct {
 // An Assembly assembles one answer from its stream. Each protocol has a state of its own.
 type Assembly interface {
 	// Add takes the next event. done means that the answer is whole. The error is an
-	// [APIError] if the provider broke off with one; any other error describes what is
+	// [apierror.Error] if the provider broke off with one; any other error describes what is
 	// wrong with the stream.
 	Add(event sse.Event) (done bool, err error)
 	// Finishes reports whether the answer is whole with the event of this data, which is

@@ -1,5 +1,5 @@
 // Package protocol knows the languages of providers, in both directions: the request
-// that is sent, the stream that comes back, and the error bodies.
+// that is sent and the stream that comes back. Error bodies are package apierror's.
 //
 //	dialect.go           Dialect and Assembly, which each protocol implements, and
 //	                     what all requests and messages have in common
@@ -12,10 +12,6 @@
 //	openai.go            OpenAI's chat completions; openai_stream.go assembles their
 //	                     stream, openai_pieces.go and openai_calls.go its values and
 //	                     tool calls, openai_whole.go takes an answer without streaming
-//	apierror.go          an error body: what its members are;
-//	                     apierror_subject.go what its names and its message mean;
-//	                     apierror_page.go an error that is a page or a line of text;
-//	                     apierror_wait.go how long it asks to wait
 //
 // It is pure: no I/O, no connections, no clock of its own but for times in error
 // bodies, no jobs. A third protocol is a third implementation of [Dialect].

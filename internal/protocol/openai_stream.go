@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol/apierror"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/strictjson"
 )
@@ -29,9 +30,9 @@ type openaiAnswer struct {
 	wanted       int // choices
 	head         grownObject
 	choices      []*openaiChoice
-	started      bool      // some piece of an answer has come
-	failure      *APIError // of a choice
-	whole        []byte    // the message of a provider that did not stream
+	started      bool            // some piece of an answer has come
+	failure      *apierror.Error // of a choice
+	whole        []byte          // the message of a provider that did not stream
 }
 
 type openaiChoice struct {
@@ -61,11 +62,11 @@ func (a *openaiAnswer) Add(e sse.Event) (done bool, err error) {
 	}
 	data, isJSON := strictjson.Repair(data)
 	switch {
-	case e.Type == "error", isErrorEvent(e.Type, data):
+	case e.Type == "error", apierror.IsErrorEvent(e.Type, data):
 		if strictjson.FirstByte(data) == '{' && !a.ended() {
 			_ = a.take(data) // what came beside the error has been paid for
 		}
-		return false, apiErrorIn(data)
+		return false, apierror.Within(data)
 	case !isJSON && e.Type == "message" && strictjson.LooksLikeJSON(data):
 		return false, errors.New("an event is not JSON")
 	case !isJSON || !isChunk(e.Type, data):
@@ -207,7 +208,7 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 	if err == nil && strictjson.FirstByte(whole) == '{' {
 		err = a.addMessage(choice, whole)
 	}
-	if c := choiceError(piece); c != nil {
+	if c := apierror.OfChoice(piece); c != nil {
 		a.failure = c
 	} else if len(strictjson.String(strictjson.ValueOf(piece, "finish_reason"))) > 0 {
 		choice.over, a.started = true, true

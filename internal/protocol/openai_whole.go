@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/ringback/ringback/internal/protocol/apierror"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -15,7 +16,7 @@ import (
 func (a *openaiAnswer) Replace(message []byte) error {
 	message, isJSON := strictjson.Repair(message)
 	if !isJSON || strictjson.FirstByte(message) != '{' {
-		if c, ok := ReadAPIError(http.StatusOK, message); ok { // in a list
+		if c, ok := apierror.Read(http.StatusOK, message); ok { // in a list
 			return c
 		}
 		return errors.New("the answer is not a JSON object")
@@ -41,14 +42,14 @@ func (a *openaiAnswer) Replace(message []byte) error {
 
 // messageError is the error that a whole answer is, or that it has in one of its
 // choices; nil if there is none.
-func messageError(message []byte) *APIError {
-	if isAPIError(message) || !strictjson.Get(message, "choices").Exists() {
-		if c, ok := ReadAPIError(http.StatusOK, message); ok {
+func messageError(message []byte) *apierror.Error {
+	if apierror.IsError(message) || !strictjson.Get(message, "choices").Exists() {
+		if c, ok := apierror.Read(http.StatusOK, message); ok {
 			return &c
 		}
 	}
 	for choice := range strictjson.Elements(strictjson.ValueOf(message, "choices")) {
-		if c := choiceError(choice); c != nil {
+		if c := apierror.OfChoice(choice); c != nil {
 			return c
 		}
 	}

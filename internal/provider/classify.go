@@ -8,7 +8,7 @@ import (
 	"unicode"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/protocol/apierror"
 )
 
 // Verdict is what a failed call means for its job, its model and its key.
@@ -74,7 +74,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 // classify is the design's table "What the provider says": status is the response's,
 // retryAfter reports whether it named a time to wait, begun whether something of an
 // answer had come.
-func classify(status int, c protocol.APIError, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
+func classify(status int, c apierror.Error, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
 	verdict, code := classifyRefusal(status, c, retryAfter)
 	if begun && verdict != Reject {
 		// The answer has been paid for in part: waiting at no cost could pay for
@@ -84,13 +84,13 @@ func classify(status int, c protocol.APIError, retryAfter, begun bool) (Verdict,
 	return verdict, code
 }
 
-func classifyRefusal(status int, c protocol.APIError, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
+func classifyRefusal(status int, c apierror.Error, retryAfter bool) (Verdict, ringback.ErrorDetailCode) {
 	switch {
-	case c.Subject == protocol.AboutAccount:
+	case c.Subject == apierror.AboutAccount:
 		return HoldKey, ringback.CodeProviderRefusedKey
-	case c.Subject == protocol.AboutRequest:
+	case c.Subject == apierror.AboutRequest:
 		return Reject, ringback.CodeProviderRejected
-	case c.Subject == protocol.AboutModel, status == http.StatusNotFound && c.NamesModel:
+	case c.Subject == apierror.AboutModel, status == http.StatusNotFound && c.NamesModel:
 		return ModelMissing, ringback.CodeModelNotFound
 	case status == http.StatusServiceUnavailable && retryAfter:
 		return Hold, ringback.CodeProviderError
@@ -98,7 +98,7 @@ func classifyRefusal(status int, c protocol.APIError, retryAfter bool) (Verdict,
 	switch status {
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden:
 		return HoldKey, ringback.CodeProviderRefusedKey
-	case http.StatusTooManyRequests, protocol.StatusOverloaded:
+	case http.StatusTooManyRequests, apierror.StatusOverloaded:
 		return Hold, ringback.CodeProviderError
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly:
 		return Retry, ringback.CodeProviderError
@@ -111,8 +111,8 @@ func classifyRefusal(status int, c protocol.APIError, retryAfter bool) (Verdict,
 
 // effectiveStatus is the status that counts. Gateways pass refusals on under a 5xx of
 // their own; the name distinguishes them from a failure.
-func effectiveStatus(status int, c protocol.APIError) int {
-	if hidden := c.Status == http.StatusTooManyRequests || c.Status == protocol.StatusOverloaded; status >= 500 && hidden {
+func effectiveStatus(status int, c apierror.Error) int {
+	if hidden := c.Status == http.StatusTooManyRequests || c.Status == apierror.StatusOverloaded; status >= 500 && hidden {
 		return c.Status
 	}
 	return status

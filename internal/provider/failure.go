@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/protocol/apierror"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/strictjson"
 )
@@ -63,7 +63,7 @@ func (c *call) broken(err error) *Error {
 // malformed is an answer with something in it that does not belong there: the provider's
 // error, or what is not its protocol.
 func (c *call) malformed(err error) *Error {
-	var apiErr protocol.APIError
+	var apiErr apierror.Error
 	if !errors.As(err, &apiErr) {
 		return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s does not follow its protocol: %s", c.client.name, err), err)
 	}
@@ -80,12 +80,12 @@ func (c *call) malformed(err error) *Error {
 // refused is a response with another status than 2xx.
 func (c *call) refused(header http.Header, body *wire) *Error {
 	text := body.errorBody(c.client.idle)
-	apiErr, understood := protocol.ReadAPIError(c.status, text)
+	apiErr, understood := apierror.Read(c.status, text)
 	if !understood {
-		apiErr = protocol.PlainAPIError(c.status, text)
+		apiErr = apierror.ReadPlain(c.status, text)
 	}
 	if apiErr.Subject == "" && c.status == http.StatusForbidden && c.names(apiErr.Message) {
-		apiErr.Subject = protocol.AboutModel
+		apiErr.Subject = apierror.AboutModel
 	}
 	status := effectiveStatus(c.status, apiErr)
 	wait, named := apiErr.RetryAfter(status, header, c.now())
@@ -122,7 +122,7 @@ func (c *call) refusedExtra(text []byte) bool {
 }
 
 // apiFailure is the failure that an error of the provider's API is, in its own words.
-func (c *call) apiFailure(verdict Verdict, code ringback.ErrorDetailCode, apiErr protocol.APIError) *Error {
+func (c *call) apiFailure(verdict Verdict, code ringback.ErrorDetailCode, apiErr apierror.Error) *Error {
 	if c.requestID == "" {
 		c.requestID = c.client.clean(apiErr.RequestID, maxName)
 	}

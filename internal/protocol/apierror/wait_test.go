@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"net/http"

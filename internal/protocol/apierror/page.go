@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"bytes"
@@ -67,11 +67,11 @@ func firstLine(text string) string {
 	return ""
 }
 
-// PlainAPIError reads a refusal that is not in the form of a protocol: a page, a line
+// ReadPlain reads a refusal that is not in the form of a protocol: a page, a line
 // of text, or nothing.
-func PlainAPIError(status int, body []byte) APIError {
+func ReadPlain(status int, body []byte) Error {
 	reason := plainReason(body)
-	c := APIError{Message: cmp.Or(reason, strings.ToLower(http.StatusText(status))), header: http.Header{}}
+	c := Error{Message: cmp.Or(reason, strings.ToLower(http.StatusText(status))), header: http.Header{}}
 	c.findSubject(status, nil)
 	switch {
 	case status/100 == 3:

@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ func clamp(wait time.Duration) time.Duration { return min(max(wait, 0), maxWait)
 // RetryAfter finds for how long a refusal asks to stay away: in its headers, in its body,
 // in the headers that a gateway passes on within the body; at last in those with the time
 // when a limit is reset. named is false for these: every answer has them.
-func (c APIError) RetryAfter(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
+func (c Error) RetryAfter(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
 	for _, header := range []http.Header{header, c.header} {
 		if wait, ok := retryAfter(header, now); ok {
 			return wait, true

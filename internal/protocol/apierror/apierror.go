@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// APIError is an error as a provider's API describes it.
-type APIError struct {
+// Error is an error as a provider's API describes it.
+type Error struct {
 	Type      string // the provider's own name of the error
 	Message   string
 	RequestID string
@@ -33,8 +33,8 @@ type APIError struct {
 	retryDelay time.Duration
 }
 
-// Error makes an APIError the error that ends a stream.
-func (c APIError) Error() string { return c.Type + ": " + c.Message }
+// Error makes it the error that ends a stream.
+func (c Error) Error() string { return c.Type + ": " + c.Message }
 
 // Subject is what an error is about. It decides what has to wait for it: the key, the model or
 // nothing.
@@ -46,24 +46,24 @@ const (
 	AboutRequest Subject = "request" // this request alone
 )
 
-// ReadAPIError reads the body of an error, or the chunk of a stream that is one, in
+// Read reads the body of an error, or the chunk of a stream that is one, in
 // the forms of both protocols and of the servers that speak them loosely: an object
 // or a sentence as error, its members at the top, a list of one, the detail of
 // FastAPI, MiniMax's base_resp. status is the response's. ok is false if the body is
 // none of these.
-func ReadAPIError(status int, body []byte) (c APIError, ok bool) {
+func Read(status int, body []byte) (c Error, ok bool) {
 	if !strictjson.Valid(body) {
-		return APIError{}, false
+		return Error{}, false
 	}
 	top := gjson.ParseBytes(body)
 	switch {
 	case top.Type == gjson.String:
-		return APIError{Message: strings.TrimSpace(top.Str)}, true
+		return Error{Message: strings.TrimSpace(top.Str)}, true
 	case top.IsArray():
 		top = top.Get("0")
 	}
 	said := innermost(top)
-	c = APIError{Message: messageIn(said, top), RequestID: top.Get("request_id").Str, header: forwardedHeaders(said), retryDelay: delayInBody(said)}
+	c = Error{Message: messageIn(said, top), RequestID: top.Get("request_id").Str, header: forwardedHeaders(said), retryDelay: delayInBody(said)}
 	words := namesIn(said, top)
 	for _, word := range words {
 		c.Type = cmp.Or(c.Type, word)
@@ -74,7 +74,7 @@ func ReadAPIError(status int, body []byte) (c APIError, ok bool) {
 	}
 	c.readBase(top.Get("base_resp"))
 	if c.Type == "" && c.Message == "" {
-		return APIError{}, false
+		return Error{}, false
 	}
 	if status/100 == 2 {
 		status = c.Status
@@ -203,7 +203,7 @@ func statusOf(code gjson.Result) int {
 }
 
 // readBase reads what MiniMax adds to all that it sends.
-func (c *APIError) readBase(base gjson.Result) {
+func (c *Error) readBase(base gjson.Result) {
 	code := base.Get("status_code").Int()
 	if code == 0 {
 		return
@@ -218,12 +218,12 @@ func (c *APIError) readBase(base gjson.Result) {
 var wrapping = regexp.MustCompile(`^(?:(?:litellm\.)?\w*(?:Error|Exception)(?: -|:)\s+|Error code: \d+ - )+`)
 
 // unwrapped is the message without what gateways put around the one that they got.
-func (c *APIError) unwrapped(status int) string {
+func (c *Error) unwrapped(status int) string {
 	inside := strings.TrimSpace(wrapping.ReplaceAllString(c.Message, ""))
 	if !strings.HasPrefix(inside, "{") {
 		return c.Message
 	}
-	inner, ok := ReadAPIError(status, []byte(inside))
+	inner, ok := Read(status, []byte(inside))
 	if !ok {
 		return c.Message
 	}
@@ -232,8 +232,8 @@ func (c *APIError) unwrapped(status int) string {
 }
 
 // appendUpstream adds the error of the server behind a gateway. It is not about our account.
-func (c *APIError) appendUpstream(raw string) {
-	if inner, ok := ReadAPIError(c.Status, []byte(raw)); ok {
+func (c *Error) appendUpstream(raw string) {
+	if inner, ok := Read(c.Status, []byte(raw)); ok {
 		raw = inner.Message
 		if inner.Subject == AboutRequest {
 			c.Subject = cmp.Or(c.Subject, AboutRequest)
@@ -270,15 +270,15 @@ func delayInBody(said gjson.Result) time.Duration {
 	return 0
 }
 
-// isAPIError reports whether a chunk is an error, or has one beside its other members.
-func isAPIError(chunk []byte) bool {
+// IsError reports whether a chunk is an error, or has one beside its other members.
+func IsError(chunk []byte) bool {
 	named, coded := errorSigns(chunk)
 	return named || coded
 }
 
-// isErrorEvent is isAPIError for an event. One with a name of its own may report by a code
+// IsErrorEvent is IsError for an event. One with a name of its own may report by a code
 // and a message how the request gets on: only what calls itself an error is one.
-func isErrorEvent(kind string, event []byte) bool {
+func IsErrorEvent(kind string, event []byte) bool {
 	named, coded := errorSigns(event)
 	return named || coded && (kind == "message" || kind == "error")
 }
@@ -318,9 +318,9 @@ func errorSigns(chunk []byte) (named, isCoded bool) {
 	return false, coded && worded && !answers
 }
 
-// apiErrorIn is the error that came within an answer.
-func apiErrorIn(data []byte) APIError {
-	c, ok := ReadAPIError(http.StatusOK, data)
+// Within is the error that came within an answer.
+func Within(data []byte) Error {
+	c, ok := Read(http.StatusOK, data)
 	if !ok {
 		c.Message = cmp.Or(plainReason(data), "no reason given")
 		c.findSubject(0, nil)
@@ -332,22 +332,22 @@ func apiErrorIn(data []byte) APIError {
 // go on with.
 var failedFinish = []string{"error", "network_error", "insufficient_system_resource", "abort"}
 
-// finishError is the error that the end of an answer is; nil if it is one
+// OfFinish is the error that the end of an answer is; nil if it is one
 // of an answer. name is that of the member.
-func finishError(name, reason string) *APIError {
+func OfFinish(name, reason string) *Error {
 	if !slices.Contains(failedFinish, strings.ToLower(reason)) {
 		return nil
 	}
-	return &APIError{Type: reason, Message: "it ended the answer with " + name + " " + reason}
+	return &Error{Type: reason, Message: "it ended the answer with " + name + " " + reason}
 }
 
-// choiceError is the error in a choice, or the error that its end is.
-func choiceError(choice []byte) *APIError {
+// OfChoice is the error in a choice, or the error that its end is.
+func OfChoice(choice []byte) *Error {
 	if said := strictjson.ValueOf(choice, "error"); said != nil && !isNone(said) {
-		c := apiErrorIn(slices.Concat([]byte(`{"error":`), said, []byte("}")))
+		c := Within(slices.Concat([]byte(`{"error":`), said, []byte("}")))
 		return &c
 	}
-	return finishError("finish_reason", string(strictjson.String(strictjson.ValueOf(choice, "finish_reason"))))
+	return OfFinish("finish_reason", string(strictjson.String(strictjson.ValueOf(choice, "finish_reason"))))
 }
 
 // isNone reports whether a member is empty.

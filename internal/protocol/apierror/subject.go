@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"net/http"
@@ -194,7 +194,7 @@ var (
 
 // findSubject finds what the error is about: by its names first, then by what its
 // message begins with.
-func (c *APIError) findSubject(status int, words []string) {
+func (c *Error) findSubject(status int, words []string) {
 	for _, word := range words {
 		for _, name := range []string{word, word[strings.LastIndexAny(word, ".#")+1:]} {
 			if subject := subjectOf[normalize(name)]; c.Subject == "" {
@@ -228,7 +228,7 @@ func (c *APIError) findSubject(status int, words []string) {
 }
 
 // isPermission reports whether an error is about something forbidden.
-func isPermission(status int, c *APIError) bool {
+func isPermission(status int, c *Error) bool {
 	return status == http.StatusForbidden || status == http.StatusUnauthorized || c.Status == http.StatusForbidden
 }
 

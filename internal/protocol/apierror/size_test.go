@@ -1,4 +1,4 @@
-package protocol
+package apierror
 
 import (
 	"net/http"
@@ -18,7 +18,7 @@ func TestAnErrorThatIsTooLargeToBeOneCostsLittle(t *testing.T) {
 		"errors by names": `{"errors":{` + strings.Repeat(`"a":"b",`, n) + `"a":"b"}}`,
 	} {
 		start := time.Now()
-		c, _ := ReadAPIError(http.StatusOK, []byte(body))
+		c, _ := Read(http.StatusOK, []byte(body))
 		if took := time.Since(start); took > 10*time.Second || len(c.Message) > 64<<10 {
 			t.Errorf("%s: took %s, message of %d bytes", name, took, len(c.Message))
 		}
