@@ -26,7 +26,7 @@ func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, repl
 func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 	if n.Job.IdempotencyKey != "" {
 		// This finds the job itself, too, when its commit is repeated.
-		first, err := t.keyed(n.Job.Project, n.Job.IdempotencyKey)
+		first, err := t.byIdempotencyKey(n.Job.Project, n.Job.IdempotencyKey)
 		switch {
 		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
 			return first, false, store.ErrMismatch
@@ -56,8 +56,8 @@ func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 	return n.Job, false, nil
 }
 
-// keyed finds the job of an idempotency key, also one of this batch.
-func (t *tx) keyed(project, key string) (store.Job, error) {
+// byIdempotencyKey finds the job of an idempotency key, also one of this batch.
+func (t *tx) byIdempotencyKey(project, key string) (store.Job, error) {
 	for _, known := range t.jobs {
 		if known.IdempotencyKey == key && known.Project == project {
 			return known.Job, nil

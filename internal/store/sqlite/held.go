@@ -23,12 +23,12 @@ func newHeld() held {
 	return held{jobs: map[uuid.UUID]store.Job{}, deliveries: map[uuid.UUID]store.Delivery{}}
 }
 
-// runs knows a job once its attempt is committed.
+// cacheRunning keeps the row of a job once its attempt is committed.
 func (s *Store) cacheRunning(t *tx, j store.Job) {
 	t.after(func() { s.held.jobs[j.ID] = j })
 }
 
-// flies knows a delivery once its claim is committed.
+// cacheInFlight keeps the row of a delivery once its claim is committed.
 func (s *Store) cacheInFlight(t *tx, d store.Delivery) {
 	t.after(func() { s.held.deliveries[d.ID] = d })
 }

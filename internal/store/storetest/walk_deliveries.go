@@ -39,15 +39,15 @@ func (w *walk) claimSomeDeliveries(n, m int) int {
 		}
 		d.row.InFlight, d.row.Node = true, w.node
 		w.sameDelivery(g, d)
-		w.flies(g)
+		w.noteInFlight(g)
 		w.touched[g.JobID] = true
 		w.sayf("claimed %s", d)
 	}
 	return len(got)
 }
 
-// flies notes a claim of a delivery that the store has given.
-func (w *walk) flies(d store.Delivery) {
+// noteInFlight notes a claim of a delivery that the store has given.
+func (w *walk) noteInFlight(d store.Delivery) {
 	w.same("whether it may be claimed for "+d.Node, w.m.mayClaim(d.Node), true)
 	w.sawClaim(w.world, d.Ref())
 	w.tried = append(w.tried, claim{d.Ref(), d.Node, d.JobID})

@@ -252,7 +252,7 @@ func (w *walk) applied(j *modelJob, o store.Outcome, got store.Job) {
 	w.sameRow(got, j.row)
 	w.touched[j.row.ID] = true
 	if o.Delivery != nil && o.Delivery.Node != "" {
-		w.flies(j.delivery.row)
+		w.noteInFlight(j.delivery.row)
 	}
 }
 
