@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -19,9 +20,9 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) 
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	j, err := n.store.Cancel(ctx, project, job, seen.of(n.careful(func(j store.Job) store.Outcome {
-		return n.end(j, store.Outcome{At: now}, ringback.Cancelled, byCaller)
-	})))
+	j, err := n.store.Cancel(ctx, project, job, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+		return outcome.Cancel(j, now)
+	}))))
 	if errors.Is(err, store.ErrEnded) {
 		return nil, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
 	}

@@ -58,9 +58,9 @@ func (n *Node) renewed(s *cluster.Session, back bool) {
 // outcome: the provider may have answered. done takes over what was freed.
 func (n *Node) freeSwept(now time.Time) (decide store.Decide, done func(store.Swept)) {
 	seen := decisions{}
-	decide = seen.of(n.careful(func(j store.Job) store.Outcome {
-		return n.uncertain(j, result{sent: true}, now)
-	}))
+	decide = seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+		return n.policy.Lost(j, now)
+	})))
 	return decide, func(swept store.Swept) {
 		n.takeOver(swept, seen)
 		n.recordSwept(swept)

@@ -102,10 +102,11 @@ func (n *Node) sendClaimed(ctx context.Context, l session, permits map[store.Hos
 	return nil
 }
 
-// sendNow takes a permit for a delivery that a settle is about to store.
+// sendNow takes a permit for a delivery that a settle is about to store; nil where there is
+// none, or no slot for it.
 func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
 	l := n.members.Session()
-	if !n.is(Worker) || n.draining.Load() || n.short() || !l.Leased() {
+	if d == nil || !n.is(Worker) || n.draining.Load() || n.short() || !l.Leased() {
 		return nil
 	}
 	held := n.memory.webhooks.Grant()

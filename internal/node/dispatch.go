@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -204,6 +205,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // start runs an attempt that is committed. Its goroutine owns the permit.
 func (n *Node) start(j store.Job, request []byte, t *callPermit) {
 	n.inflight.start(j.Ref(), t.session)
@@ -214,11 +223,13 @@ func (n *Node) start(j store.Job, request []byte, t *callPermit) {
 			wake(n.wakeJobs)
 		}()
 		if t.suspect && !t.enterLate(j.Lane()) {
-			n.settle(&j, result{stopped: errHeld}, nil)
+			held := outcome.Stopped(outcome.OnHold, nil)
+			held.Refusal.Until = n.clock.Shared(n.jobs.next(j.Lane()))
+			n.settle(&j, held, n.clock.Now(), nil)
 			return nil
 		}
 		if err := n.guarded("make an attempt", func() error { n.generate(&j, request, t); return nil }, "job_id", j.ID, "attempt", j.Fence); err != nil {
-			_ = n.guarded(stepSettle, func() error { n.settle(&j, result{failed: internalError(err), sent: true}, nil); return nil }, "job_id", j.ID)
+			_ = n.guarded(stepSettle, func() error { n.settle(&j, outcome.Failed(internalError(err, true)), n.clock.Now(), nil); return nil }, "job_id", j.ID)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/cluster"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -99,13 +100,13 @@ func (n *Node) freeHeld(ctx context.Context, l *cluster.Session) (jobs, webhooks
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.careful(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
 		res, ok := n.inflight.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
-			res = result{stopped: errDrain}
+			res = outcome.Stopped(outcome.Drained, nil)
 		}
-		return n.without(j, res, now)
-	})))
+		return n.policy.Decide(j, res, now)
+	}))))
 	if err != nil {
 		return 0, 0, fmt.Errorf("free jobs: %w", err)
 	}

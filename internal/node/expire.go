@@ -45,7 +45,9 @@ func (n *Node) expire(ctx context.Context) error {
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
 		seen := decisions{}
-		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.careful(func(j store.Job) store.Outcome { return n.expired(j, now) })))
+		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+			return n.policy.Expire(j, n.waitReason(&j, now), now)
+		}))))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,33 +15,9 @@ import (
 	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
-)
-
-// result is what one attempt brought.
-type result struct {
-	answer *provider.Answer
-	failed *provider.Error
-	// stopped is why we ended the call ourselves; nil if we did not. failed may
-	// then hold what had come.
-	stopped error
-	sent    bool      // a byte may have left
-	endedAt time.Time // of the call, on the one clock; zero where there was none
-	// firstTokenAt is when the first piece of an answer that failed came.
-	firstTokenAt time.Time
-	partial      store.Blob // of failed's text
-	events       store.Blob // the job's log, where it is streamed
-	// heldUntil is when a refused job may come again, on the one clock.
-	heldUntil time.Time
-	// fault: the job was refused again and again while others were answered.
-	fault bool
-}
-
-// What stops a job before its first byte.
-var (
-	errHeld   = errors.New("the model is on hold")
-	errUnread = errors.New("the job can't be read")
 )
 
 // generate makes one attempt and settles it. The memory of an answer is given
@@ -51,7 +28,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	}
 	defer t.held.Release()
 	n.recordStart(j, t)
-	var res result
+	var res outcome.Result
 	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
 	f := n.openLog(j)
@@ -60,20 +37,20 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	defer pushed.leave()
 	res = n.call(j, request, t, f)
 	pushed.quiet()
-	res.endedAt = n.clock.Now() // before the gates hear of it: the next probe begins after this
+	endedAt := n.clock.Now() // before the gates get the result: the next probe begins after this
 	defer n.memory.settleAlone(t.held.Taken())()
-	res.partial, res.events = packPartial(res), f.packed()
-	n.report(j, &res, t)
-	if errors.Is(res.stopped, errDrain) {
+	res.Kept.Partial, res.Kept.Events = packPartial(res.Failure()), f.packed()
+	res.Refusal = n.report(j, res, t)
+	if res.Stop() == outcome.Drained {
 		n.inflight.drained(j.Ref(), res)
 		return
 	}
-	n.settle(j, res, f)
+	n.settle(j, res, endedAt, f)
 }
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (res result) {
+func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (res outcome.Result) {
 	ctx, end := context.WithCancelCause(t.session.Context())
 	defer end(nil)
 	n.inflight.enter(j.Ref(), end)
@@ -81,7 +58,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	var sent atomic.Bool
 	defer func() {
 		if v := recover(); v != nil {
-			res = result{failed: internalError(n.panicked("call a provider", v, "job_id", j.ID, "attempt", j.Fence)), sent: sent.Load()}
+			res = outcome.Failed(internalError(n.panicked("call a provider", v, "job_id", j.ID, "attempt", j.Fence), sent.Load()))
 		}
 	}()
 
@@ -118,25 +95,39 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	})
 	if err == nil {
 		t.trace.called(answer, nil, first)
-		return result{answer: answer, sent: true}
+		res = outcome.Answered(answer)
+		res.Kept.FirstTokenAt = n.clock.Shared(answer.FirstTokenAt)
+		return res
 	}
-	res = result{sent: sent.Load(), firstTokenAt: n.clock.Shared(first)}
-	if !errors.As(err, &res.failed) {
-		res.failed = internalError(err)
+	failed, ok := errors.AsType[*provider.Error](err)
+	if !ok {
+		failed = internalError(err, sent.Load())
 	}
-	t.trace.called(nil, res.failed, first)
-	n.recordFailed(j, res.failed)
-	if res.failed.Verdict == provider.Unsent {
-		n.noteShortage(res.failed.Cause)
-		res.stopped = errShort
-	}
-	if res.failed.Verdict == provider.Stopped {
-		res.stopped = stopCause(ctx)
-		if res.stopped == nil {
-			res.stopped = err
-		}
-	}
+	t.trace.called(nil, failed, first)
+	n.recordFailed(j, failed)
+	res = n.unanswered(ctx, failed)
+	res.Kept.FirstTokenAt = n.clock.Shared(first)
 	return res
+}
+
+// unanswered is the result of a call that brought no answer.
+func (n *Node) unanswered(ctx context.Context, f *provider.Error) outcome.Result {
+	switch f.Verdict {
+	case provider.Unsent:
+		n.noteShortage(f.Cause)
+		return outcome.Stopped(outcome.Unstarted, f)
+	case provider.Stopped:
+		return outcome.Stopped(cmp.Or(stopCause(ctx), outcome.Interrupted), f)
+	default:
+		return outcome.Failed(f)
+	}
+}
+
+func packPartial(f *provider.Error) store.Blob {
+	if f == nil || f.PartialText == "" {
+		return store.Blob{}
+	}
+	return store.Pack([]byte(f.PartialText))
 }
 
 // prepare finds the provider, and the request where the claim did not bring it.
@@ -182,53 +173,61 @@ var (
 
 // unprepared is the result of an attempt that could not begin. That the store
 // can't be read now is no fault of the job: it costs no attempt.
-func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) result {
-	if cause := stopCause(ctx); cause != nil {
-		return result{stopped: cause}
+func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) outcome.Result {
+	if cause := stopCause(ctx); cause != "" {
+		return outcome.Stopped(cause, nil)
 	}
 	if errors.Is(err, errUnleased) {
 		n.log.Warn("attempt not begun: the lease ran out after its claim", "job_id", j.ID, "attempt", j.Fence)
-		return result{stopped: err}
+		return outcome.Stopped(outcome.Interrupted, nil)
 	}
 	if errors.Is(err, store.ErrUnavailable) {
-		return result{stopped: errUnread}
+		return outcome.Stopped(outcome.Unstarted, nil)
 	}
 	if errors.Is(err, errUnreadable) {
-		why := unreadable(*j)
-		return result{failed: &provider.Error{Verdict: provider.Reject, Code: why.code, Message: why.sentence, Cause: err}}
+		return outcome.Failed(&provider.Error{
+			Verdict: provider.Reject, Code: ringback.CodeInternal, Message: outcome.Unreadable(*j), Cause: err,
+		})
 	}
 	n.log.Error("attempt not begun", "job_id", j.ID, "attempt", j.Fence, "err", err)
 	if errors.Is(err, errNoRequest) {
-		f := internalError(err)
+		f := internalError(err, false)
 		f.Verdict = provider.Reject
-		return result{failed: f}
+		return outcome.Failed(f)
 	}
-	return result{stopped: errUnread}
+	return outcome.Stopped(outcome.Unstarted, nil)
 }
 
-// stopCause is why we ended a call ourselves; nil if we did not.
-func stopCause(ctx context.Context) error {
-	for _, reason := range []error{errDrain, errCancelled, cluster.ErrSwept, errMoved} {
-		if errors.Is(context.Cause(ctx), reason) {
-			return reason
-		}
+// stopCause returns why we ended a call ourselves; "" if we did not.
+func stopCause(ctx context.Context) outcome.Stop {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, errDrain):
+		return outcome.Drained
+	case errors.Is(cause, errCancelled):
+		return outcome.Cancelled
+	case errors.Is(cause, cluster.ErrSwept), errors.Is(cause, errMoved):
+		return outcome.Interrupted
+	default:
+		return ""
 	}
-	return nil
 }
 
-func internalError(err error) *provider.Error {
-	return &provider.Error{Verdict: provider.Retry, Code: ringback.CodeInternal, Message: "an internal error broke the attempt", Cause: err}
+func internalError(err error, sent bool) *provider.Error {
+	return &provider.Error{
+		Verdict: provider.Retry, Code: ringback.CodeInternal, Message: "an internal error broke the attempt", Sent: sent, Cause: err,
+	}
 }
 
-// report tells the gates what the call says about model and key, and learns
-// from them when a refused job may come again.
-func (n *Node) report(j *store.Job, res *result, t *callPermit) {
-	f := res.failed
+// report reports to the gates what the call means for model and key, and returns what
+// they say about a refused job.
+func (n *Node) report(j *store.Job, res outcome.Result, t *callPermit) outcome.Refusal {
+	f := res.Failure()
 	model, key := limit.Report{Verdict: limit.OK}, limit.Report{Verdict: limit.OK}
 	var refusal keyRefusal
 	freed := false
 	switch {
-	case res.stopped != nil:
+	case res.Stop() != "":
 		model, key = limit.Report{}, limit.Report{}
 	case f == nil:
 		freed = n.jobs.answeredKey(t)
@@ -236,22 +235,22 @@ func (n *Node) report(j *store.Job, res *result, t *callPermit) {
 		model, key = reports(causeOf(j, f), f, time.Now())
 		if f.Verdict == provider.HoldKey {
 			refusal = n.jobs.refusedKey(t, causeOf(j, f), key.Until)
-			res.fault = refusal.fault
 			if !refusal.hold {
 				key = limit.Report{}
 			}
 		}
 	}
-	if res.stopped == nil && (f == nil || f.Verdict != provider.HoldKey || res.fault) {
+	if res.Stop() == "" && (f == nil || f.Verdict != provider.HoldKey || refusal.fault) {
 		n.jobs.forget(j.ID)
 	}
 	t.report(model, key)
 	n.recordHolds(j.Lane())
-	res.heldUntil = n.clock.Shared(n.comesAgain(j, refusal))
+	until := n.clock.Shared(n.comesAgain(j, refusal))
 	n.recordKeyRefusal(j, f, refusal)
 	if freed || t.probes() || mayHold(model) || mayHold(key) {
 		wake(n.wakeHolds)
 	}
+	return outcome.Refusal{Until: until, AtFault: refusal.fault}
 }
 
 // comesAgain is when a refused job may be called again, in local time. One that was

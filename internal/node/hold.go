@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -105,7 +106,7 @@ func (n *Node) hasten(ctx context.Context) error {
 	for {
 		now := n.clock.Stamped()
 		jobs, err := n.store.Hasten(ctx, now, hastenBatch, func(store.Job) store.Outcome {
-			return waitUntil(store.Outcome{At: now}, now)
+			return outcome.Hasten(now)
 		})
 		if err != nil || len(jobs) < hastenBatch {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -15,7 +16,7 @@ type inflight struct {
 	cancelled map[store.Ref]bool
 	// stopped are the attempts that the drain ended, for the one transaction
 	// that frees them.
-	stopped map[store.Ref]result
+	stopped map[store.Ref]outcome.Result
 }
 
 // attempting is an attempt from its claim until its settle has ended.
@@ -29,7 +30,7 @@ type attempting struct {
 func (r *inflight) init() {
 	r.attempts = map[store.Ref]*attempting{}
 	r.cancelled = map[store.Ref]bool{}
-	r.stopped = map[store.Ref]result{}
+	r.stopped = map[store.Ref]outcome.Result{}
 }
 
 // startNow makes an attempt known that is about to be stored as claimed.
@@ -103,7 +104,7 @@ func (r *inflight) cancel(attempt store.Ref) {
 }
 
 // drained keeps what an attempt had brought that the drain ended.
-func (r *inflight) drained(attempt store.Ref, res result) {
+func (r *inflight) drained(attempt store.Ref, res outcome.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped[attempt] = res

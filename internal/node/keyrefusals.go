@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -232,12 +231,4 @@ func (s *callScheduler) refusedAlone(j *store.Job) bool {
 	defer s.mu.Unlock()
 	own := s.own[j.ID]
 	return own != nil && own.provider == j.Provider
-}
-
-// atFault is why a job fails that was refused while others were answered.
-func atFault(f *provider.Error) reason {
-	r := failure(f)
-	r.code = ringback.CodeProviderRejected
-	r.sentence = fmt.Sprintf("the provider refused this request %d times while it answered others with the same key; its last error: %s", faultAfter, f.Message)
-	return r
 }

@@ -4,7 +4,7 @@
 //	route.go     which provider answers which model
 //	dispatch.go  gives free slots to waiting jobs, fairly among lanes
 //	generate.go  one attempt: calls the provider and settles what became of it
-//	retry.go     what becomes of a job, whatever happened to its attempt
+//	settle.go    stores what becomes of a job (package outcome), and passes it on
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
 //	sendscheduler.go  who may send a webhook now, and who is queued
@@ -30,9 +30,9 @@
 //	record.go    the log of all this, with record_holds.go, outage.go and nodehandler.go;
 //	metrics.go counts it, trace.go traces it
 //
-// A node knows policy: how many, how often, how long. It does not know SQL
-// (package store), what a provider's stream means (package provider), or how a
-// webhook travels (package webhook).
+// A node knows policy: how many, how often, how long. It does not know what becomes of a
+// job (package outcome), SQL (package store), what a provider's stream means (package
+// protocol), or how a webhook travels (package webhook).
 //
 // # What runs
 //
@@ -78,6 +78,7 @@ import (
 	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -180,6 +181,7 @@ type Node struct {
 	memory   budgets
 	parts    parts
 	schedule *webhook.Schedule
+	policy   outcome.Policy
 
 	names      modelNames
 	jobs       callScheduler
@@ -276,6 +278,7 @@ func New(cfg Config) (*Node, error) {
 		wakeHolds:      make(chan struct{}, 1),
 		peers:          newPeers(),
 	}
+	n.policy = n.newPolicy()
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")
 	n.log = slog.New(n.nodeHandler)

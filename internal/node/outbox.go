@@ -9,52 +9,29 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// completed ends a job with its answer, and makes its webhook. Where the
-// receiver's host has a free slot the delivery is claimed on insert, and comes
-// back to be sent once the end is stored.
-func (n *Node) completed(j store.Job, a *provider.Answer, now time.Time) (store.Outcome, *send) {
-	o := store.Outcome{
-		At:          now,
-		Status:      ringback.Completed,
-		Answer:      store.Pack(a.Message),
-		AnswerModel: a.Model,
-		Usage:       a.Usage,
-		Attempt: &ringback.Attempt{
-			Outcome: ringback.AttemptAnswered, FirstTokenAt: ringback.Time{Time: n.clock.Shared(a.FirstTokenAt)},
-			Usage: a.Usage, ProviderRequestID: a.RequestID,
-		},
-	}
-	body := n.webhook(j, &o, content{answer: a.Message, text: a.Text})
-	if body == nil {
-		return o, nil
-	}
-	return o, n.sendNow(j, o.Delivery, body)
+// concluding is a decision with the webhook that an end without an answer causes.
+func (n *Node) concluding(decide store.Decide) store.Decide {
+	return func(row store.Job) store.Outcome { return n.conclude(row, decide(row)) }
 }
 
-// end ends a job without an answer.
-func (n *Node) end(j store.Job, o store.Outcome, status ringback.Status, why reason) store.Outcome {
-	o.Status, o.Error = status, why.sentence
-	if o.Attempt != nil {
-		o.Usage = o.Attempt.Usage // of the partial answer
-	}
-	if why.code != "" {
-		attempts := store.Apply(j, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}, n.cfg.Retention).Attempts
-		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}
+// conclude adds the webhook that an end without an answer causes.
+func (n *Node) conclude(row store.Job, o store.Outcome) store.Outcome {
+	if !o.Status.Terminal() {
+		return o
 	}
 	last := o.Partial
 	if len(last.Bytes) == 0 {
-		last = j.Partial
+		last = row.Partial
 	}
 	text, err := last.Open()
 	if err != nil {
-		n.log.Error("partial answer can't be read", "job_id", j.ID, "err", err)
+		n.log.Error("partial answer can't be read", "job_id", row.ID, "err", err)
 	}
-	n.webhook(j, &o, content{partial: string(text)})
+	n.webhook(row, &o, content{partial: string(text)})
 	return o
 }
 
@@ -65,7 +42,7 @@ type content struct {
 	partial string
 }
 
-// webhook adds to o the delivery that the job's end causes, and gives its
+// webhook adds to o the delivery that the job's end causes, and returns its
 // bytes; nil if the caller does not want it. The bytes are made once, here.
 func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
 	event := ringback.EventOf(o.Status)

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -55,18 +55,12 @@ func (n *Node) careful(decide store.Decide) store.Decide {
 // quarantined ends a job that can't be decided about. If even its webhook makes us panic,
 // it has none.
 func (n *Node) quarantined(j store.Job, now time.Time) (o store.Outcome) {
-	const sentence = "an internal error kept the job from being run; the server's log has its cause under the job's id"
-	o = store.Outcome{At: now, Failed: true}
-	if j.Status == ringback.Running {
-		o.Attempt = &ringback.Attempt{Outcome: ringback.AttemptFailed, Error: sentence}
-	}
-	plain := o
-	plain.Status, plain.Error, plain.ErrorDetail = ringback.Failed, sentence, &ringback.ErrorDetail{Code: ringback.CodeInternal}
+	plain := outcome.Quarantine(j, now)
 	defer func() {
 		if v := recover(); v != nil {
 			_ = n.panicked("make the webhook of a job", v, "job_id", j.ID)
 			o = plain
 		}
 	}()
-	return n.failed(j, o, reason{code: ringback.CodeInternal, sentence: sentence})
+	return n.conclude(j, plain)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -130,7 +131,7 @@ func (n *Node) freeUnknown(ctx context.Context, l session, jobs, deliveries []st
 	now := n.clock.Stamped()
 	if len(jobs) > 0 {
 		seen := decisions{}
-		freed, err := n.store.Release(ctx, l.ID(), jobs, seen.of(n.careful(func(j store.Job) store.Outcome { return n.released(j, now, turn(j, now)) })))
+		freed, err := n.store.Release(ctx, l.ID(), jobs, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome { return outcome.Release(j, now) }))))
 		if err != nil {
 			return fmt.Errorf("free jobs: %w", err)
 		}

@@ -3,10 +3,12 @@ package node
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/outcome"
 )
 
 // Route sends models to a provider.
@@ -89,4 +91,22 @@ func namedModels(cfg Config) map[string]bool {
 		named[r.Model] = true
 	}
 	return named
+}
+
+// newPolicy is by what this node decides about jobs.
+func (n *Node) newPolicy() outcome.Policy {
+	return outcome.Policy{
+		MaxUncertain:    maxUncertain,
+		RetryDelay:      n.cfg.RetryDelay,
+		SuspectPatience: suspectPatience,
+		FaultAfter:      faultAfter,
+		Route: func(model, wanted string) (name, protocol string, ok bool) {
+			name, err := n.route(model, wanted)
+			if err != nil {
+				return "", "", false
+			}
+			return name, n.cfg.Providers[name].Client.Protocol(), true
+		},
+		Random: rand.Float64,
+	}
 }

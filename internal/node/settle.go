@@ -7,17 +7,15 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
 // settle stores what became of an attempt. An answer that was paid for is not
 // thrown away because the disk is full or the store is out of reach: it is tried
 // again until it is stored, the job has moved on, or the node is told to stop.
-func (n *Node) settle(j *store.Job, res result, f *logWriter) {
-	if res.endedAt.IsZero() {
-		res.endedAt = n.clock.Now()
-	}
-	decide, inserted := n.decideAbout(*j, res)
+func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *logWriter) {
+	decide, inserted := n.decideAbout(*j, res, endedAt)
 	for tries := 1; ; tries++ {
 		seen := decisions{}
 		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(n.careful(decide)))
@@ -25,7 +23,7 @@ func (n *Node) settle(j *store.Job, res result, f *logWriter) {
 		switch {
 		case err == nil:
 			n.recordMoves(seen, after)
-			f.settled(&after, res.endedAt)
+			f.settled(&after, endedAt)
 			f.end()
 			n.settled(after, inserted)
 			return
@@ -46,26 +44,51 @@ func (n *Node) settle(j *store.Job, res result, f *logWriter) {
 		}
 		if !n.pause(pauseAfter(tries, err)) {
 			n.giveUp(inserted)
-			n.inflight.drained(j.Ref(), result{stopped: errDrain, sent: res.sent, failed: res.failed, partial: res.partial, events: res.events})
+			n.inflight.drained(j.Ref(), res.Drain())
 			return
 		}
 		if tries == settleTries && !isTransient(err) {
 			n.giveUp(inserted)
-			decide, inserted = n.unstorable(n.clock.Now()), nil
+			now := n.clock.Stamped()
+			decide, inserted = n.concluding(func(row store.Job) store.Outcome { return outcome.Unstorable(row, now) }), nil
 		}
 	}
 }
 
 // decideAbout is decide. An outcome that makes us panic is none: the attempt has failed.
-func (n *Node) decideAbout(j store.Job, res result) (decide store.Decide, inserted *send) {
+func (n *Node) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, inserted *send) {
 	err := n.guarded("decide about a job", func() error {
-		decide, inserted = n.decide(j, res, res.endedAt)
+		decide, inserted = n.decide(j, res, at)
 		return nil
 	}, "job_id", j.ID, "attempt", j.Fence)
 	if err != nil {
-		decide, inserted = n.decide(j, result{failed: internalError(err), sent: res.sent}, res.endedAt)
+		decide, inserted = n.decide(j, outcome.Failed(internalError(err, res.Sent())), at)
 	}
 	return decide, inserted
+}
+
+// decide says what becomes of a job whose attempt ended with res. An answer's webhook is
+// made here, outside the transaction, and may be in flight from its insert on; the rest
+// depends on the row as it stands, and is made there.
+func (n *Node) decide(j store.Job, res outcome.Result, now time.Time) (store.Decide, *send) {
+	now = now.Truncate(time.Millisecond)
+	if a := res.Answer(); a != nil {
+		o := n.policy.Decide(j, res, now)
+		body := n.webhook(j, &o, content{answer: a.Message, text: a.Text})
+		inserted := n.sendNow(j, o.Delivery, body)
+		return func(store.Job) store.Outcome { return o }, inserted
+	}
+	decide := n.concluding(func(row store.Job) store.Outcome { return n.policy.Decide(row, res, now) })
+	// Nearly always the row stands as it did when it was claimed. So the outcome
+	// too, which may hold megabytes of a partial answer, is made outside.
+	expected := decide(j)
+	return func(row store.Job) store.Outcome {
+		same := row.CancelRequested == j.CancelRequested && (len(res.Kept.Partial.Bytes) > 0 || len(row.Partial.Bytes) == 0)
+		if same {
+			return expected
+		}
+		return decide(row)
+	}, nil
 }
 
 // withoutClaim is a decision without the delivery's being in flight: the lease that this

@@ -2,16 +2,12 @@ package node
 
 import (
 	"cmp"
-	"errors"
 	"time"
 
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/shortage"
 	"github.com/ringback/ringback/internal/store"
 )
-
-// errShort: this machine had nothing left to call with. It is no fault of the job.
-var errShort = errors.New("this machine has run short")
 
 // shortPause is how long nothing is begun after a call failed for want of descriptors or
 // memory: what runs will give some back.

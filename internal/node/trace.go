@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -18,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
@@ -132,7 +134,7 @@ func (t *attemptTrace) called(answer *provider.Answer, failed *provider.Error, f
 			t.chat.SetAttributes(attribute.Int(telemetry.HTTPStatus, failed.StatusCode))
 		}
 		t.used(failed.PartialUsage)
-		fail(t.chat, failure(failed).word())
+		fail(t.chat, errorType(failed))
 	}
 }
 
@@ -145,14 +147,13 @@ func (t *attemptTrace) used(usage []byte) {
 }
 
 // end ends the span of an attempt that is settled, or broken off.
-func (t *attemptTrace) end(res *result) {
+func (t *attemptTrace) end(res *outcome.Result) {
 	if t == nil {
 		return
 	}
-	switch {
-	case res.failed != nil:
-		fail(t.process, failure(res.failed).word())
-	case res.stopped != nil:
+	if f := res.Failure(); f != nil {
+		fail(t.process, errorType(f))
+	} else if res.Stop() != "" {
 		fail(t.process, stoppedWord)
 	}
 	if t.chat != nil {
@@ -164,13 +165,10 @@ func (t *attemptTrace) end(res *result) {
 // stoppedWord is the error.type of a call that we ended ourselves.
 const stoppedWord = "stopped"
 
-// word is the reason as an error.type: the provider's own text is none of a
+// errorType is how a call failed, as an error.type: the provider's own text is none of a
 // trace's business.
-func (r reason) word() string {
-	if r.code == "" {
-		return stoppedWord
-	}
-	return string(r.code)
+func errorType(f *provider.Error) string {
+	return cmp.Or(string(f.Code), stoppedWord)
 }
 
 // traceDelivery begins the span of a try, in the client's trace, and puts its

@@ -1,0 +1,127 @@
+package outcome
+
+import (
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// Policy is what a server decides by. All fields are required but Random.
+type Policy struct {
+	// MaxUncertain is how many attempts of a job may end uncertain.
+	MaxUncertain int
+	// RetryDelay is the pause after the first failed attempt. It doubles with each
+	// further one.
+	RetryDelay time.Duration
+	// SuspectPatience is for how long a suspect job is at least put back if its model is
+	// on hold: its ledger has a row for each time it is looked at.
+	SuspectPatience time.Duration
+	// FaultAfter is how many refusals make a job at fault that others do not share. It
+	// is only named here; [Refusal] says whether that is so.
+	FaultAfter int
+	// Route returns the provider that a model is asked at and the provider's protocol.
+	// wanted is the provider that the caller named, or "". ok is false if the
+	// configuration leads nowhere.
+	Route func(model, wanted string) (provider, protocol string, ok bool)
+	// Random returns a number from 0 up to 1, by which pauses vary. Nil means 0.5, with
+	// which they do not.
+	Random func() float64
+}
+
+// Decide returns what becomes of a job whose attempt ended at now with r. The row is the
+// job as it stands. What the caller wants goes first, then what stopped the call, then
+// what the provider said.
+func (p *Policy) Decide(row store.Job, r Result, now time.Time) store.Outcome {
+	o := p.decide(row, r, now)
+	o.Events = r.Kept.Events
+	return o
+}
+
+func (p *Policy) decide(row store.Job, r Result, now time.Time) store.Outcome {
+	switch {
+	case r.kind == answered:
+		return completed(r, now)
+	case r.stop == Unstarted:
+		return released(row, now, now.Add(p.pauseUnstarted()))
+	case r.stop == OnHold:
+		return released(row, now, later(now.Add(p.SuspectPatience), r.Refusal.Until))
+	case row.CancelRequested, r.stop == Cancelled:
+		o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, r), Partial: r.Kept.Partial}
+		return end(row, o, ringback.Cancelled, byCaller)
+	case r.kind == stopped && !r.sent:
+		return Release(row, now)
+	case r.kind == stopped:
+		return p.uncertain(row, r, now)
+	default:
+		return p.failed(row, r, now)
+	}
+}
+
+func completed(r Result, now time.Time) store.Outcome {
+	a := r.answer
+	return store.Outcome{
+		At:          now,
+		Status:      ringback.Completed,
+		Answer:      store.Pack(a.Message),
+		AnswerModel: a.Model,
+		Usage:       a.Usage,
+		Attempt: &ringback.Attempt{
+			Outcome: ringback.AttemptAnswered, FirstTokenAt: ringback.Time{Time: r.Kept.FirstTokenAt},
+			Usage: a.Usage, ProviderRequestID: a.RequestID,
+		},
+	}
+}
+
+// attempt is the ledger's row, without what the store knows.
+func attempt(outcome ringback.AttemptOutcome, r Result) *ringback.Attempt {
+	a := &ringback.Attempt{Outcome: outcome}
+	if f := r.failure; f != nil {
+		a.StatusCode, a.Usage, a.ProviderRequestID = f.StatusCode, f.PartialUsage, f.RequestID
+		a.FirstTokenAt = ringback.Time{Time: r.Kept.FirstTokenAt}
+		if outcome != ringback.AttemptCancelled {
+			a.Error = f.Message
+		}
+	}
+	return a
+}
+
+// waitUntil puts the job back into its lane.
+func waitUntil(o store.Outcome, at time.Time) store.Outcome {
+	o.Status, o.RunAt = ringback.Queued, at
+	return o
+}
+
+// end ends the job without an answer.
+func end(row store.Job, o store.Outcome, status ringback.Status, why reason) store.Outcome {
+	o.Status, o.Error = status, why.sentence
+	if o.Attempt != nil {
+		o.Usage = o.Attempt.Usage // of the partial answer
+	}
+	if why.code != "" {
+		// How long the job is kept does not matter to its count of attempts.
+		attempts := store.Apply(row, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}, store.Retention{}).Attempts
+		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}
+	}
+	return o
+}
+
+func fail(row store.Job, o store.Outcome, why reason) store.Outcome {
+	return end(row, o, ringback.Failed, why)
+}
+
+// turn is the run_at of a job whose attempt was interrupted: the one it had, so that it
+// runs again before whatever came later.
+func turn(row store.Job, now time.Time) time.Time {
+	if row.RunAt.IsZero() || now.Before(row.RunAt) {
+		return now
+	}
+	return row.RunAt
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
