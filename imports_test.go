@@ -60,8 +60,9 @@ var mayImport = map[string][]string{
 	"internal/address":   {"internal/exit"},
 	"internal/terminal":  {"."},
 	"internal/demo":      {".", "client", "internal/simulate", "internal/backoff", "internal/address", "internal/terminal", "internal/exit"},
+	"internal/listen":    {".", "internal/address", "internal/terminal", "internal/exit"},
 	"cmd/ringback": {
-		".", "client", "internal/demo", "internal/address", "internal/terminal", "internal/exit", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
+		".", "client", "internal/demo", "internal/listen", "internal/address", "internal/terminal", "internal/exit", "internal/api", "internal/conns", "internal/node", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit",
 		"internal/memory", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate",
 		"internal/backoff",
 	},

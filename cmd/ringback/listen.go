@@ -1,40 +1,20 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/netip"
+	"cmp"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/address"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/listen"
 )
 
-// listenConfig is what listen was told.
-type listenConfig struct {
-	addr   string
-	secret string // "": the kept one
-	json   bool
-
-	respond   string // codes, separated by commas; "": 200
-	forwardTo string // a URL; "": nowhere
-	events    []string
-}
-
 func newListen() *cobra.Command {
-	var c listenConfig
+	var c listen.Config
+	var secrets string
 	cmd := &cobra.Command{
 		Use:   "listen [FLAGS]",
 		Short: "Receive, verify and print webhooks, for local development",
@@ -65,94 +45,36 @@ stdout, everything else to stderr.`,
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if c.secret == "" {
-				c.secret = os.Getenv("WEBHOOK_SECRET")
+			if err := setAddr(&c.Addr, c.Addr); err != nil {
+				return exit.Errorf(exit.Usage, "--addr: %w", err)
 			}
-			return listen(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			c.Out, c.Talk = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			server, err := listen.New(c)
+			if err != nil {
+				return err
+			}
+			verify, err := listenSecrets(cmp.Or(secrets, os.Getenv("WEBHOOK_SECRET")))
+			if err != nil {
+				return err
+			}
+			return server.Run(cmd.Context(), verify)
 		},
 	}
-	cmd.Flags().StringVar(&c.addr, "addr", "127.0.0.1:9099", "`ADDRESS` listen here; port 0 picks a free one")
-	cmd.Flags().StringVar(&c.secret, "secret", "", "`SECRET` verify with this, or several separated by commas; others can see it with ps, so prefer WEBHOOK_SECRET")
-	cmd.Flags().StringVar(&c.respond, "respond", "", "`CODES` respond with these in turn, such as 500,500,200; the last one repeats")
-	cmd.Flags().StringVar(&c.forwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
-	cmd.Flags().StringSliceVar(&c.events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others get a 200")
-	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object per line")
-	completeWords(cmd, map[string][]string{"events": eventWords()})
+	cmd.Flags().StringVar(&c.Addr, "addr", "127.0.0.1:9099", "`ADDRESS` listen here; port 0 picks a free one")
+	cmd.Flags().StringVar(&secrets, "secret", "", "`SECRET` verify with this, or several separated by commas; others can see it with ps, so prefer WEBHOOK_SECRET")
+	cmd.Flags().StringVar(&c.Respond, "respond", "", "`CODES` respond with these in turn, such as 500,500,200; the last one repeats")
+	cmd.Flags().StringVar(&c.ForwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
+	cmd.Flags().StringSliceVar(&c.Events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others get a 200")
+	cmd.Flags().BoolVar(&c.JSON, "json", false, "print one JSON object per line")
+	completeWords(cmd, map[string][]string{"events": listen.Events()})
 	return cmd
 }
 
-// listen receives until ctx is done.
-func listen(ctx context.Context, c listenConfig, out, talk io.Writer) error {
-	if err := setAddr(&c.addr, c.addr); err != nil {
-		return exit.Errorf(exit.Usage, "--addr: %w", err)
-	}
-	receiver, err := c.receiver(out)
-	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", c.addr)
-	if err != nil {
-		return address.Explain(err, c.addr)
-	}
-	server := &http.Server{
-		Handler:           receiver,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		WriteTimeout:      2 * time.Minute,
-	}
-	fmt.Fprint(talk, c.greeting(l.Addr(), receiver.secrets))
-	stopped := make(chan error, 1)
-	defer context.AfterFunc(ctx, func() {
-		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if err := server.Shutdown(patience); err != nil {
-			stopped <- server.Close()
-			return
-		}
-		stopped <- nil
-	})()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("receive: %w", err)
-	}
-	return <-stopped
-}
-
-// receiver makes the receiver that was asked for.
-func (c listenConfig) receiver(out io.Writer) (*receiver, error) {
-	answers, err := parseAnswers(c.respond)
-	if err != nil {
-		return nil, exit.Errorf(exit.Usage, "--respond: %w", err)
-	}
-	forward, err := newForwarder(c.forwardTo)
-	if err != nil {
-		return nil, exit.Errorf(exit.Usage, "--forward-to: %w", err)
-	}
-	for _, event := range c.events {
-		if !slices.Contains(eventWords(), event) {
-			return nil, exit.Errorf(exit.Usage, "--events: %q is not one of %s", event, strings.Join(eventWords(), ", "))
-		}
-	}
-	secrets, err := listenSecrets(c)
-	if err != nil {
-		return nil, err
-	}
-	r := newReceiver(secrets, newPrinter(out, c.json))
-	r.answers, r.forward, r.events = answers, forward, c.events
-	return r, nil
-}
-
-func eventWords() []string {
-	var words []string
-	for _, event := range ringback.TerminalEvents {
-		words = append(words, string(event))
-	}
-	return words
-}
-
-// listenSecrets are those that were given, or the one that is kept.
-func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
-	if c.secret != "" {
-		secrets, err := ringback.ParseSecrets(c.secret)
+// listenSecrets parses the secrets that the user gave. Without any it reads the secret of
+// the last time, or makes one and keeps it.
+func listenSecrets(given string) ([]ringback.Secret, error) {
+	if given != "" {
+		secrets, err := ringback.ParseSecrets(given)
 		if err != nil {
 			return nil, exit.Errorf(exit.Usage, "--secret or WEBHOOK_SECRET: %w", err)
 		}
@@ -171,45 +93,4 @@ func listenSecrets(c listenConfig) ([]ringback.Secret, error) {
 		return nil, exit.Errorf(exit.Failure, "%w", err)
 	}
 	return secrets, nil
-}
-
-// greeting says what happens, and what to paste.
-func (c listenConfig) greeting(addr net.Addr, secrets []ringback.Secret) string {
-	var list []string
-	for _, s := range secrets {
-		list = append(list, s.Reveal())
-	}
-	url, answer := address.URL(addr), "answers 200"
-	switch {
-	case c.forwardTo != "" && c.respond != "":
-		answer = "forwards it to " + c.forwardTo + ", answers " + c.respond
-	case c.forwardTo != "":
-		answer = "forwards it to " + c.forwardTo
-	case c.respond != "":
-		answer = "answers " + c.respond
-	}
-	return fmt.Sprintf(`listening on %s · verifies both signatures, prints every webhook, %s
-
-The server, in another terminal:
-  WEBHOOK_SECRET=%s ringback serve --simulate --allow-callback %s
-
-A job for it:
-  curl http://127.0.0.1:8080/api/generate -H 'Content-Type: application/json' \
-    -d '{"prompt":"Hello","model":"sim/slow","callback_url":"%s/"}'
-
-With a provider's key in the server's environment, leave out --simulate and the model.
-
-`, url, answer, terminal.ShellQuote(strings.Join(list, ",")), callbackRange(addr), url)
-}
-
-// callbackRange is what a server has to allow to reach addr.
-func callbackRange(addr net.Addr) string {
-	a, err := netip.ParseAddrPort(addr.String())
-	ip := a.Addr().Unmap()
-	switch {
-	case err != nil || ip.Is4() && ip.IsLoopback() || ip.IsUnspecified():
-		return "127.0.0.0/8"
-	default:
-		return netip.PrefixFrom(ip.WithZone(""), ip.BitLen()).String()
-	}
 }

@@ -11,7 +11,8 @@
 //	startup.go    what may go wrong at the start, in one sentence each
 //	secretfile.go a secret in a file; secret.go  ringback secret
 //	memory.go     how much memory there is
-//	listen.go     ringback listen; migrate.go  ringback migrate
+//	listen.go     ringback listen, which is internal/listen
+//	migrate.go    ringback migrate
 //	demo.go       ringback demo, which is internal/demo
 //	version.go    ringback version
 //	remote.go     what the commands share that talk to a server, and its errors

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-// printer writes what listen receives, each webhook in one piece.
+// printer prints webhooks, each in one piece.
 type printer struct {
 	json  bool
 	paint terminal.Painter
@@ -25,14 +25,14 @@ type printer struct {
 	out io.Writer
 }
 
-// maxPrinted is how much of a body is shown to people, in bytes.
+// maxPrinted is how much of a body is shown as text, in bytes.
 const maxPrinted = 64 << 10
 
 func newPrinter(out io.Writer, asJSON bool) *printer {
 	return &printer{json: asJSON, paint: terminal.Painter(terminal.Of(out).Color), out: out}
 }
 
-// webhook prints one.
+// webhook prints a webhook.
 func (p *printer) webhook(r received) {
 	text := p.human(r)
 	if p.json {
@@ -40,10 +40,10 @@ func (p *printer) webhook(r received) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = io.WriteString(p.out, text) // to a pipe that was closed: the next webhook is no better off
+	_, _ = io.WriteString(p.out, text) // an error means that the pipe is closed
 }
 
-// human is a head line, and the body in a form that can be read.
+// human returns a webhook for people: a line about it, and its body.
 func (p *printer) human(r received) string {
 	var b strings.Builder
 	job := gjson.GetBytes(r.body, "job_id").String()
@@ -59,7 +59,7 @@ func (p *printer) human(r received) string {
 	return b.String()
 }
 
-// forwarded is two lines on a webhook that was handed on.
+// forwarded returns two lines about a webhook that was forwarded.
 func (p *printer) forwarded(r received) string {
 	paint, result := p.paint.Green, terminal.Millis(r.sent.took.Milliseconds())
 	switch {
@@ -95,7 +95,7 @@ func (p *printer) verdict(r received) string {
 	}
 }
 
-// readable is a body for people: indented if it is JSON, quoted if it is not.
+// readable returns a body for people: indented if it is JSON, quoted otherwise.
 func readable(body []byte) string {
 	var b bytes.Buffer
 	var text string
@@ -110,7 +110,7 @@ func readable(body []byte) string {
 	return text
 }
 
-// forwardedJSON is what became of a webhook that was handed on, for programs.
+// forwardedJSON is the outcome of forwarding a webhook, for programs.
 type forwardedJSON struct {
 	URL        string `json:"url"`
 	Status     int    `json:"status"`
@@ -118,7 +118,7 @@ type forwardedJSON struct {
 	Error      string `json:"error,omitempty"`
 }
 
-// machine is one line of JSON.
+// machine returns a webhook as one line of JSON.
 func machine(r received) string {
 	line := struct {
 		ReceivedAt string          `json:"received_at"`
@@ -159,7 +159,7 @@ func machine(r received) string {
 	return b.String()
 }
 
-// quoted is what is no JSON, as a JSON string.
+// quoted returns a body that is not JSON as a JSON string.
 func quoted(body []byte) json.RawMessage {
 	text, err := json.Marshal(string(body))
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"bytes"
@@ -18,14 +18,13 @@ import (
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-// answers are the status codes that webhooks are answered with, in turn; the last
-// one again and again.
+// answers are the status codes to respond with, in turn. The last one repeats.
 type answers struct {
 	mu    sync.Mutex // guards codes
 	codes []int
 }
 
-// parseAnswers reads --respond; nil if there is nothing in it.
+// parseAnswers parses --respond. It returns nil if text is "".
 func parseAnswers(text string) (*answers, error) {
 	if text == "" {
 		return nil, nil
@@ -51,31 +50,31 @@ func (a *answers) next() int {
 	return code
 }
 
-// forwarder hands webhooks on to another receiver.
+// forwarder forwards webhooks to another receiver.
 type forwarder struct {
 	url    string
 	client *http.Client
 }
 
-// forwarded is what became of one.
+// forwarded is the outcome of one call.
 type forwarded struct {
 	url    string
-	status int           // what the other answered; 502 if it did not
-	took   time.Duration // until its answer was there
-	err    error         // why there is none
+	status int           // of the response; 502 if there is none
+	took   time.Duration // until the response had arrived
+	err    error         // why there is no response
 	header http.Header
 	body   []byte
 }
 
 const (
-	// forwardTime bounds a call; Ringback itself waits for 10 s.
+	// forwardTime limits a call. Ringback itself waits for 10 s.
 	forwardTime = 30 * time.Second
-	// maxForwarded is how much of an answer is handed back, in bytes: more than
-	// Ringback reads.
+	// maxForwarded is how much of a response is passed back, in bytes: more than Ringback
+	// reads.
 	maxForwarded = 64 << 10
 )
 
-// newForwarder reads --forward-to; nil if it is "".
+// newForwarder parses --forward-to. It returns nil if to is "".
 func newForwarder(to string) (*forwarder, error) {
 	if to == "" {
 		return nil, nil
@@ -91,10 +90,10 @@ func newForwarder(to string) (*forwarder, error) {
 	}}, nil
 }
 
-// hopByHop are headers of the connection that a webhook came on.
+// hopByHop are the headers of a connection, which are not forwarded.
 var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// send hands a webhook on: the same bytes under the same headers.
+// send forwards a webhook: the same bytes under the same headers.
 func (f *forwarder) send(ctx context.Context, header http.Header, body []byte) *forwarded {
 	start := time.Now()
 	got := f.call(ctx, header, body)
@@ -123,7 +122,7 @@ func (f *forwarder) call(ctx context.Context, header http.Header, body []byte) *
 	return &forwarded{status: resp.StatusCode, header: resp.Header, body: text}
 }
 
-// forwardError says in a few words why there is no answer.
+// forwardError returns a short reason why there is no response.
 func forwardError(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
@@ -140,7 +139,8 @@ func forwardError(ctx context.Context, err error) error {
 	return err
 }
 
-// answer hands the other's answer back.
+// answer responds with what the other receiver responded, under another status if status
+// differs.
 func (f *forwarded) answer(w http.ResponseWriter, status int) {
 	for _, name := range []string{"Content-Type", "Retry-After"} {
 		if v := f.header.Get(name); v != "" {

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"crypto/sha256"
@@ -15,24 +15,24 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// received is a webhook that came to listen.
+// received is a webhook that arrived.
 type received struct {
 	at      time.Time
 	method  string
 	path    string
-	id      string // webhook-id; "" if there is none
+	id      string // webhook-id; "": it has none
 	try     int    // of this id, from 1; 0 if there is no id, or the webhook does not verify
-	changed bool   // the same id came with other bytes in this form before: this must never happen
-	resized bool   // the same id came before, but in no such form
-	message error  // what is wrong with the three headers of Standard Webhooks
-	simple  error  // what is wrong with X-Webhook-Signature
-	// rotating: the server signs with several secrets, and only webhook-signature was
-	// made with one of ours.
+	changed bool   // the same id arrived before in this form with other bytes, which must never happen
+	resized bool   // the same id arrived before, but not in this form
+	message error  // what is wrong with the three headers of Standard Webhooks; nil: they verify
+	simple  error  // what is wrong with X-Webhook-Signature; nil: it verifies
+	// rotating: the server signs with several secrets, and only webhook-signature verifies
+	// with one of ours.
 	rotating bool
 	body     []byte
-	event    string     // its type; "" if it has none
-	status   int        // that it was answered
-	sent     *forwarded // nil if it was not handed on
+	event    string     // its type; "": it has none
+	status   int        // of the response to it
+	sent     *forwarded // nil: it was not forwarded
 }
 
 func (r received) verified() bool { return r.message == nil && r.simple == nil }
@@ -42,22 +42,22 @@ type receiver struct {
 	secrets []ringback.Secret
 	to      *printer
 	answers *answers   // nil: 200
-	forward *forwarder // nil: webhooks are not handed on
-	events  []string   // those that are wanted; empty: all
+	forward *forwarder // nil: webhooks are not forwarded
+	events  []string   // take only these; empty: all
 
 	mu    sync.Mutex // guards what follows
 	seen  map[string]seen
 	order []string // the ids in seen, oldest first
 }
 
-// seen is what is kept of an id.
+// seen is what is remembered of an id.
 type seen struct {
 	tries  int
 	bodies map[form][sha256.Size]byte // the first of each form
 }
 
-// form is how much of an answer a webhook carries: it is sent in a smaller form, under
-// the same id, to a receiver that answered 413, or when it is asked for.
+// form is which parts of an answer a webhook has. A webhook is sent again in a smaller form,
+// under the same id, to a receiver that responded with 413, or on request.
 type form struct{ result, response, partial bool }
 
 func formOf(body []byte) form {
@@ -67,14 +67,14 @@ func formOf(body []byte) form {
 
 const (
 	maxReceived = 128 << 20 // of a body, in bytes
-	maxSeen     = 10_000    // ids that are remembered
+	maxSeen     = 10_000    // ids remembered
 )
 
-func newReceiver(secrets []ringback.Secret, p *printer) *receiver {
-	return &receiver{secrets: secrets, to: p, seen: map[string]seen{}}
+func newReceiver(p *printer) *receiver {
+	return &receiver{to: p, seen: map[string]seen{}}
 }
 
-// ServeHTTP takes one webhook.
+// ServeHTTP receives one webhook.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -90,20 +90,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "the body could not be read: "+err.Error(), status)
 		return
 	}
-	got := r.judge(req, body)
+	got := r.verify(req, body)
 	switch {
 	case !got.verified():
 		http.Error(w, "the signatures do not verify", got.status)
 	case len(r.events) > 0 && !slices.Contains(r.events, got.event):
 		w.WriteHeader(got.status)
-		return // as if it had not come
+		return // not printed, not forwarded
 	default:
 		r.take(w, req, &got)
 	}
 	r.to.webhook(got)
 }
 
-// take hands a webhook on, if that is wanted, and answers it.
+// take responds to a webhook, after forwarding it if there is a forwarder.
 func (r *receiver) take(w http.ResponseWriter, req *http.Request, got *received) {
 	if r.forward != nil {
 		got.sent = r.forward.send(req.Context(), req.Header, got.body)
@@ -119,8 +119,8 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request, got *received)
 	}
 }
 
-// judge verifies a webhook and compares it with those before it.
-func (r *receiver) judge(req *http.Request, body []byte) received {
+// verify verifies a webhook and compares it with earlier ones under the same id.
+func (r *receiver) verify(req *http.Request, body []byte) received {
 	got := received{
 		at: time.Now(), method: req.Method, path: req.URL.Path, id: req.Header.Get(ringback.HeaderWebhookID),
 		message: ringback.Verify(req.Header, body, r.secrets...),
@@ -128,11 +128,11 @@ func (r *receiver) judge(req *http.Request, body []byte) received {
 		body:    body, event: gjson.GetBytes(body, "type").String(), status: http.StatusOK,
 	}
 	if got.message == nil && errors.Is(got.simple, ringback.ErrNoMatchingSignature) && strings.Contains(req.Header.Get(ringback.HeaderWebhookSignature), " ") {
-		got.simple, got.rotating = nil, true // it is keyed with the newest secret, of several
+		got.simple, got.rotating = nil, true // X-Webhook-Signature uses only the newest of several secrets
 	}
 	if !got.verified() {
 		got.status = http.StatusBadRequest
-		return got // a stranger's ids are not remembered
+		return got // ids of strangers are not remembered
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,7 +152,7 @@ func (r *receiver) judge(req *http.Request, body []byte) received {
 	return got
 }
 
-// remember makes room for an id.
+// remember adds an id, and forgets the oldest one if there are too many.
 func (r *receiver) remember(id string) {
 	if len(r.order) == maxSeen {
 		delete(r.seen, r.order[0])
