@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 )
@@ -22,33 +23,33 @@ import (
 // becomes.
 var samples = map[string]struct {
 	text string
-	get  func(config) any
+	get  func(config.Config) any
 	want any
 }{
-	"addr":                 {"127.0.0.1:1", func(c config) any { return c.addr }, "127.0.0.1:1"},
-	"data":                 {"/d", func(c config) any { return c.data }, "/d"},
-	"database_url":         {"postgres://u:p@h1:1,h2:2/d?sslmode=require", func(c config) any { return c.databaseURL }, "postgres://u:p@h1:1,h2:2/d?sslmode=require"},
-	"database_direct_url":  {"postgresql:///d?host=/run/postgresql", func(c config) any { return c.databaseDirectURL }, "postgresql:///d?host=/run/postgresql"},
-	"database_connections": {"3", func(c config) any { return c.databaseConnections }, 3},
-	"roles":                {"worker", func(c config) any { return c.roles }, node.Worker},
-	"public_url":           {"https://r.example.com/", func(c config) any { return c.publicURL }, "https://r.example.com"},
-	"advertise_url":        {"http://10.0.0.1:8080/", func(c config) any { return c.advertiseURL }, "http://10.0.0.1:8080"},
-	"url":                  {"https://r.example.com/", func(c config) any { return c.url }, "https://r.example.com"},
-	"api_key":              {"k1", func(c config) any { return c.apiKey }, "k1"},
+	"addr":                 {"127.0.0.1:1", func(c config.Config) any { return c.Addr }, "127.0.0.1:1"},
+	"data":                 {"/d", func(c config.Config) any { return c.Data }, "/d"},
+	"database_url":         {"postgres://u:p@h1:1,h2:2/d?sslmode=require", func(c config.Config) any { return c.DatabaseURL }, "postgres://u:p@h1:1,h2:2/d?sslmode=require"},
+	"database_direct_url":  {"postgresql:///d?host=/run/postgresql", func(c config.Config) any { return c.DatabaseDirectURL }, "postgresql:///d?host=/run/postgresql"},
+	"database_connections": {"3", func(c config.Config) any { return c.DatabaseConnections }, 3},
+	"roles":                {"worker", func(c config.Config) any { return c.Roles }, node.Worker},
+	"public_url":           {"https://r.example.com/", func(c config.Config) any { return c.PublicURL }, "https://r.example.com"},
+	"advertise_url":        {"http://10.0.0.1:8080/", func(c config.Config) any { return c.AdvertiseURL }, "http://10.0.0.1:8080"},
+	"url":                  {"https://r.example.com/", func(c config.Config) any { return c.URL }, "https://r.example.com"},
+	"api_key":              {"k1", func(c config.Config) any { return c.APIKey }, "k1"},
 	// It ends in an equals sign, as such secrets do.
-	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config) any { return c.secrets[0].Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
-	"default_model":  {"sim/echo", func(c config) any { return c.defaultModel }, "sim/echo"},
-	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config) any { return c.allowCallback },
+	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config.Config) any { return c.Secrets[0].Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
+	"default_model":  {"sim/echo", func(c config.Config) any { return c.DefaultModel }, "sim/echo"},
+	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config.Config) any { return c.AllowCallback },
 		[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
-	"allow_origin": {"https://a.example.com,http://localhost:3000", func(c config) any { return c.allowOrigins },
+	"allow_origin": {"https://a.example.com,http://localhost:3000", func(c config.Config) any { return c.AllowOrigins },
 		[]string{"https://a.example.com", "http://localhost:3000"}},
-	"allow_provider_header": {"X-Team,openai-beta,x-trace", func(c config) any { return c.allowHeaders }, []string{"x-team", "x-trace"}},
-	"concurrency":           {"7", func(c config) any { return c.concurrency }, 7},
-	"max_queued":            {"8", func(c config) any { return c.maxQueued }, 8},
-	"drain_timeout":         {"1m30s", func(c config) any { return c.drainTimeout }, 90 * time.Second},
-	"simulate":              {"true", func(c config) any { return c.simulate }, true},
-	"insecure":              {"true", func(c config) any { return c.insecure }, true},
-	"log_level":             {"debug", func(c config) any { return c.logLevel }, slog.LevelDebug},
+	"allow_provider_header": {"X-Team,openai-beta,x-trace", func(c config.Config) any { return c.AllowHeaders }, []string{"x-team", "x-trace"}},
+	"concurrency":           {"7", func(c config.Config) any { return c.Concurrency }, 7},
+	"max_queued":            {"8", func(c config.Config) any { return c.MaxQueued }, 8},
+	"drain_timeout":         {"1m30s", func(c config.Config) any { return c.DrainTimeout }, 90 * time.Second},
+	"simulate":              {"true", func(c config.Config) any { return c.Simulate }, true},
+	"insecure":              {"true", func(c config.Config) any { return c.Insecure }, true},
+	"log_level":             {"debug", func(c config.Config) any { return c.LogLevel }, slog.LevelDebug},
 }
 
 // beside is what some settings need beside them.
@@ -60,32 +61,32 @@ var beside = map[string][]string{
 }
 
 func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
-	for _, s := range settings {
-		if s.key == "" {
+	for _, s := range config.Settings {
+		if s.Key == "" {
 			continue
 		}
-		t.Run(s.key, func(t *testing.T) {
-			sample, ok := samples[s.key]
+		t.Run(s.Key, func(t *testing.T) {
+			sample, ok := samples[s.Key]
 			if !ok {
-				t.Fatalf("there is no sample for %s", s.key)
+				t.Fatalf("there is no sample for %s", s.Key)
 			}
-			if s.flag != "" {
-				if s.flag != strings.ReplaceAll(s.key, "_", "-") {
-					t.Errorf("the flag of %s is --%s", s.key, s.flag)
+			if s.Flag != "" {
+				if s.Flag != strings.ReplaceAll(s.Key, "_", "-") {
+					t.Errorf("the flag of %s is --%s", s.Key, s.Flag)
 				}
-				c := mustLoadFor(t, s, []string{"--" + s.flag + "=" + sample.text}, beside[s.key])
+				c := mustLoadFor(t, s, []string{"--" + s.Flag + "=" + sample.text}, beside[s.Key])
 				if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 					t.Errorf("by its flag: got %v, want %v", got, sample.want)
 				}
 			}
-			if !strings.HasSuffix(s.variable, strings.ToUpper(s.key)) {
-				t.Errorf("the variable of %s is %s", s.key, s.variable)
+			if !strings.HasSuffix(s.Variable, strings.ToUpper(s.Key)) {
+				t.Errorf("the variable of %s is %s", s.Key, s.Variable)
 			}
-			c := mustLoadFor(t, s, nil, append([]string{s.variable + "=" + sample.text}, beside[s.key]...))
+			c := mustLoadFor(t, s, nil, append([]string{s.Variable + "=" + sample.text}, beside[s.Key]...))
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its variable: got %v, want %v", got, sample.want)
 			}
-			c = mustLoadFor(t, s, []string{"--config", write(t, s.key+": "+sample.text+"\n")}, beside[s.key])
+			c = mustLoadFor(t, s, []string{"--config", write(t, s.Key+": "+sample.text+"\n")}, beside[s.Key])
 			if got := sample.get(c); !reflect.DeepEqual(got, sample.want) {
 				t.Errorf("by its key: got %v, want %v", got, sample.want)
 			}
@@ -96,22 +97,22 @@ func TestEverySettingIsReadFromFlagVariableAndFile(t *testing.T) {
 func TestAFlagGoesBeforeItsVariableAndThatBeforeTheFile(t *testing.T) {
 	file := write(t, "concurrency: 1\nallow_callback:\n  - 10.0.0.0/8\n  - fd00::/8\n")
 	env := []string{"RINGBACK_CONFIG=" + file}
-	if c := mustLoad(t, nil, env); c.concurrency != 1 || len(c.allowCallback) != 2 {
-		t.Errorf("the file alone: got %d and %v", c.concurrency, c.allowCallback)
+	if c := mustLoad(t, nil, env); c.Concurrency != 1 || len(c.AllowCallback) != 2 {
+		t.Errorf("the file alone: got %d and %v", c.Concurrency, c.AllowCallback)
 	}
 	env = append(env, "RINGBACK_CONCURRENCY=2", "RINGBACK_ALLOW_CALLBACK=127.0.0.0/8")
-	if c := mustLoad(t, nil, env); c.concurrency != 2 || fmt.Sprint(c.allowCallback) != "[127.0.0.0/8]" {
-		t.Errorf("with variables: got %d and %v", c.concurrency, c.allowCallback)
+	if c := mustLoad(t, nil, env); c.Concurrency != 2 || fmt.Sprint(c.AllowCallback) != "[127.0.0.0/8]" {
+		t.Errorf("with variables: got %d and %v", c.Concurrency, c.AllowCallback)
 	}
 	flags := []string{"--concurrency", "3", "--allow-callback", "192.168.0.0/16", "--allow-callback", "::1/128"}
-	if c := mustLoad(t, flags, env); c.concurrency != 3 || fmt.Sprint(c.allowCallback) != "[192.168.0.0/16 ::1/128]" {
-		t.Errorf("with flags: got %d and %v", c.concurrency, c.allowCallback)
+	if c := mustLoad(t, flags, env); c.Concurrency != 3 || fmt.Sprint(c.AllowCallback) != "[192.168.0.0/16 ::1/128]" {
+		t.Errorf("with flags: got %d and %v", c.Concurrency, c.AllowCallback)
 	}
 }
 
 func TestASwitchCanBeTurnedOffAgain(t *testing.T) {
 	env := []string{"RINGBACK_SIMULATE=true"}
-	if c := mustLoad(t, []string{"--simulate=false"}, env); c.simulate {
+	if c := mustLoad(t, []string{"--simulate=false"}, env); c.Simulate {
 		t.Error("--simulate=false leaves it on")
 	}
 }
@@ -119,8 +120,8 @@ func TestASwitchCanBeTurnedOffAgain(t *testing.T) {
 func TestWhatIsSetToNothingSaysNothing(t *testing.T) {
 	file := write(t, "# nothing\nconcurrency: 5\ndata:\nproviders:\nroutes:\n")
 	c := mustLoad(t, []string{"--config", file}, []string{"RINGBACK_CONCURRENCY=", "WEBHOOK_SECRET=", "RINGBACK_DATABASE_URL="})
-	if c.concurrency != 5 || len(c.secrets) > 0 || c.data != "./ringback-data" {
-		t.Errorf("got concurrency %d, secret set %v, data %q", c.concurrency, len(c.secrets) > 0, c.data)
+	if c.Concurrency != 5 || len(c.Secrets) > 0 || c.Data != "./ringback-data" {
+		t.Errorf("got concurrency %d, secret set %v, data %q", c.Concurrency, len(c.Secrets) > 0, c.Data)
 	}
 	mustLoad(t, []string{"--config", write(t, "")}, nil)
 	mustLoad(t, []string{"--config", write(t, "# only this\n")}, nil)
@@ -147,8 +148,8 @@ routes:
 		Concurrency, PerMinute       int
 	}
 	var got []row
-	for _, u := range c.providers {
-		got = append(got, row{u.name, u.protocol, u.baseURL, string(u.apiKey), u.concurrency, u.requestsPerMinute})
+	for _, u := range c.Providers {
+		got = append(got, row{u.Name, u.Protocol, u.BaseURL, string(u.APIKey), u.Concurrency, u.RequestsPerMinute})
 	}
 	want := []row{
 		{"ezai", "anthropic", "https://ezaiapi.com", "ez", 3, 0},
@@ -161,7 +162,7 @@ routes:
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
 	routes := []node.Route{{Model: "llama-*", Provider: "own"}, {Model: "claude-x", Provider: "anthropic"}}
-	if diff := cmp.Diff(routes, c.routes); diff != "" {
+	if diff := cmp.Diff(routes, c.Routes); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}
 }
@@ -228,23 +229,27 @@ func TestOthersAreServedOnlyWithAKeyOrByWish(t *testing.T) {
 }
 
 // mustLoadFor loads as the commands do that read a setting.
-func mustLoadFor(t *testing.T, s setting, args, env []string) config {
+func mustLoadFor(t *testing.T, s config.Setting, args, env []string) config.Config {
 	t.Helper()
-	if !s.remote {
+	if !s.Remote {
 		return mustLoad(t, args, env)
 	}
-	flags := newJobsList().Flags()
+	list, _, err := newRoot(new(bool)).Find([]string{"jobs", "list"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := list.Flags()
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	c, err := loadRemote(flags, env)
+	c, err := config.LoadRemote(flags, env)
 	if err != nil {
 		t.Fatalf("load %v %v: %v", args, env, err)
 	}
 	return c
 }
 
-func mustLoad(t *testing.T, flags, env []string) config {
+func mustLoad(t *testing.T, flags, env []string) config.Config {
 	t.Helper()
 	c, err := loadWith(flags, env)
 	if err != nil {
@@ -253,12 +258,12 @@ func mustLoad(t *testing.T, flags, env []string) config {
 	return c
 }
 
-func loadWith(args, env []string) (config, error) {
+func loadWith(args, env []string) (config.Config, error) {
 	flags := newServe().Flags()
 	if err := flags.Parse(args); err != nil {
-		return config{}, err
+		return config.Config{}, err
 	}
-	return load(flags, env)
+	return config.Load(flags, env)
 }
 
 func write(t *testing.T, text string) string {
@@ -271,11 +276,11 @@ func write(t *testing.T, text string) string {
 }
 
 func TestAVariableThatIsMisspeltIsTold(t *testing.T) {
-	c, err := load(newServe().Flags(), []string{"RINGBACK_CONCURENCY=3", "RINGBACK_EMPTY=", "RINGBACK_SIMULATE=true", "HOME=/"})
+	c, err := config.Load(newServe().Flags(), []string{"RINGBACK_CONCURENCY=3", "RINGBACK_EMPTY=", "RINGBACK_SIMULATE=true", "HOME=/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"RINGBACK_CONCURENCY"}, c.unknown); diff != "" {
+	if diff := cmp.Diff([]string{"RINGBACK_CONCURENCY"}, c.Unknown); diff != "" {
 		t.Errorf("unknown variables (-want +got):\n%s", diff)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/conns"
 )
 
@@ -12,6 +13,6 @@ import (
 const ownDescriptors = 640
 
 // connectionLimit is how many connections of clients the server may have open.
-func connectionLimit(root fs.FS, c config) int {
-	return conns.Most(memoryLimit(root), descriptorLimit(), ownDescriptors+int64(c.concurrency)+int64(c.databaseConnections))
+func connectionLimit(root fs.FS, c config.Config) int {
+	return conns.Most(memoryLimit(root), descriptorLimit(), ownDescriptors+int64(c.Concurrency)+int64(c.DatabaseConnections))
 }

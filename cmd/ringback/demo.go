@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/demo"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/terminal"
@@ -31,8 +32,8 @@ for the server. Keys in the environment are not used.`,
   ringback demo --addr 127.0.0.1:8090
   ringback demo | cat      the story alone`,
 		Annotations: map[string]string{
-			titleVariables: "    NO_COLOR   no colours",
-			exit.HelpTitle: "  0  all of the story held\n  1  something did not: the last lines say what",
+			config.HelpTitle: "    NO_COLOR   no colours",
+			exit.HelpTitle:   "  0  all of the story held\n  1  something did not: the last lines say what",
 		},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
@@ -42,7 +43,7 @@ for the server. Keys in the environment are not used.`,
 				return fmt.Errorf("find this program: %w", err)
 			}
 			if addr != "" {
-				if err := setAddr(&addr, addr); err != nil {
+				if err := config.SetAddr(&addr, addr); err != nil {
 					return exit.Errorf(exit.Usage, "--addr: %w", err)
 				}
 			}
@@ -65,6 +66,6 @@ func environWithoutSettings() []string {
 				return true
 			}
 		}
-		return slices.ContainsFunc(settings, func(s setting) bool { return s.variable == name })
+		return slices.ContainsFunc(config.Settings, func(s config.Setting) bool { return s.Variable == name })
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 )
 
@@ -116,16 +117,16 @@ func flagsRows(flags *pflag.FlagSet, only, without []string) string {
 func settingsTable() string {
 	var b strings.Builder
 	b.WriteString("| flag | variable | key | default | |\n|---|---|---|---|---|\n")
-	for _, s := range settings {
+	for _, s := range config.Settings {
 		flag := ""
-		if s.flag != "" {
-			flag = strings.TrimSpace("--" + s.flag + " " + s.meta)
+		if s.Flag != "" {
+			flag = strings.TrimSpace("--" + s.Flag + " " + s.Meta)
 		}
-		def := s.def
-		if s.meta == "" && s.flag != "" {
+		def := s.Def
+		if s.Meta == "" && s.Flag != "" {
 			def = "false"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(flag), code(s.variable), code(s.key), code(def), s.help)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(flag), code(s.Variable), code(s.Key), code(def), s.Help)
 	}
 	return b.String()
 }
@@ -133,8 +134,8 @@ func settingsTable() string {
 func providersTable() string {
 	var b strings.Builder
 	b.WriteString("| key in | makes provider | speaks | at, unless set by |\n|---|---|---|---|\n")
-	for _, w := range wellKnown {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s, %s |\n", code(w.keyVariable), code(w.name), code(w.protocol), code(w.baseURL), code(w.urlVariable))
+	for _, w := range config.WellKnown {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s, %s |\n", code(w.KeyVariable), code(w.Name), code(w.Protocol), code(w.BaseURL), code(w.URLVariable))
 	}
 	return b.String()
 }
@@ -168,7 +169,7 @@ func TestTheExampleOfTheConfigurationPageWorks(t *testing.T) {
 	}
 	for _, example := range examples {
 		c := mustLoad(t, []string{"--config", write(t, example[1])}, []string{"ANTHROPIC_API_KEY=a", "OWN_KEY=o", "WEBHOOK_SECRET=s"})
-		if len(c.providers) == 0 {
+		if len(c.Providers) == 0 {
 			t.Errorf("this example sets up no provider:\n%s", example[1])
 		}
 	}
@@ -181,15 +182,15 @@ func TestTheHelpOfServeNamesEverySetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	help := cmd.UsageString()
-	for _, s := range settings {
-		if s.remote {
+	for _, s := range config.Settings {
+		if s.Remote {
 			continue
 		}
-		if !strings.Contains(help, s.variable) {
-			t.Errorf("serve --help does not name %s", s.variable)
+		if !strings.Contains(help, s.Variable) {
+			t.Errorf("serve --help does not name %s", s.Variable)
 		}
-		if s.flag != "" && !strings.Contains(help, "--"+s.flag) {
-			t.Errorf("serve --help does not name --%s", s.flag)
+		if s.Flag != "" && !strings.Contains(help, "--"+s.Flag) {
+			t.Errorf("serve --help does not name --%s", s.Flag)
 		}
 	}
 }

@@ -72,10 +72,6 @@ jobs and dead letters, which it requests from the server.`
 	}
 }
 
-// titleVariables is the title of the section of a command's help with its variables.
-// Templates print sections in alphabetical order.
-const titleVariables = "Environment"
-
 // flagsText lists flags, each with what it does below it.
 func flagsText(flags *pflag.FlagSet) string {
 	var b strings.Builder

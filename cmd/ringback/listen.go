@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/cli"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/listen"
 )
@@ -39,13 +41,13 @@ stdout, everything else to stderr.`,
   ringback listen --respond 500,500,200
   ringback listen --forward-to http://127.0.0.1:3000/hook --events job.completed,job.failed`,
 		Annotations: map[string]string{
-			titleVariables: "    WEBHOOK_SECRET   the secret to verify with; goes after --secret\n    NO_COLOR         no colours",
-			exit.HelpTitle: exit.HelpText(exit.Local()),
+			config.HelpTitle: "    WEBHOOK_SECRET   the secret to verify with; goes after --secret\n    NO_COLOR         no colours",
+			exit.HelpTitle:   exit.HelpText(exit.Local()),
 		},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := setAddr(&c.Addr, c.Addr); err != nil {
+			if err := config.SetAddr(&c.Addr, c.Addr); err != nil {
 				return exit.Errorf(exit.Usage, "--addr: %w", err)
 			}
 			c.Out, c.Talk = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -66,7 +68,7 @@ stdout, everything else to stderr.`,
 	cmd.Flags().StringVar(&c.ForwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
 	cmd.Flags().StringSliceVar(&c.Events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others get a 200")
 	cmd.Flags().BoolVar(&c.JSON, "json", false, "print one JSON object per line")
-	completeWords(cmd, map[string][]string{"events": listen.Events()})
+	cli.CompleteWords(cmd, map[string][]string{"events": listen.Events()})
 	return cmd
 }
 

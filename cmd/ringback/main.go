@@ -1,33 +1,24 @@
 // Command ringback is a durable asynchronous gateway for LLM APIs.
 //
-//	main.go       the commands, and what an error becomes: a sentence and a code
-//	help.go       what --help looks like
-//	settings.go   the one table of settings: flag, variable, key, default, help
-//	config.go     reads them: flag before environment before file
-//	file.go       the file, YAML with the line of everything
-//	providers.go  which providers are set up, by environment and file
+//	main.go       the commands, and how an error ends the program: a sentence and a code
+//	help.go       the form of --help
 //	serve.go      ringback serve: opens all parts in order, stops them in reverse
 //	open.go       opens the store: a data directory, or a database
-//	startup.go    what may go wrong at the start, in one sentence each
+//	startup.go    the errors of a start, in one sentence each
 //	secretfile.go a secret in a file; secret.go  ringback secret
 //	memory.go     how much memory there is
 //	listen.go     ringback listen, which is internal/listen
 //	migrate.go    ringback migrate
 //	demo.go       ringback demo, which is internal/demo
 //	version.go    ringback version
-//	remote.go     what the commands share that talk to a server, and its errors
-//	submit.go     ringback submit; its parts are submit_….go
-//	jobs.go       ringback jobs; a file for each of its commands is jobs_….go
-//	why.go        why a job has not arrived, in words, and what to do about it
-//	dead.go       ringback dead; its parts are dead_….go
-//	nodes.go      ringback nodes
-//	complete.go   what the shell completes
 //
-// The exit codes are in internal/exit, and what prints tables, JSON and progress is in
+// The commands that talk to a running server (submit, jobs, deliveries, dead, nodes) are in
+// internal/cli. The settings, and how flags, environment and file are read, are in
+// internal/config, the exit codes in internal/exit. Tables, JSON and progress are printed by
 // internal/terminal.
 //
-// Nothing below this directory reads a flag, an environment variable or the
-// configuration file. What a command found out goes to stdout, talk to stderr.
+// Only this package, internal/cli and internal/config read flags, environment variables and
+// the configuration file. Data goes to stdout, everything else to stderr.
 package main
 
 import (
@@ -42,6 +33,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringback/ringback/internal/cli"
 	"github.com/ringback/ringback/internal/exit"
 )
 
@@ -107,7 +99,7 @@ receiver dies in between.`,
 			return nil
 		},
 	}
-	root.AddCommand(newServe(), newDemo(), newSubmit(), newJobs(), newDeliveries(), newDead(), newNodes(), newListen(), newMigrate(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), cli.NewSubmit(), cli.NewJobs(), cli.NewDeliveries(), cli.NewDead(), cli.NewNodes(), newListen(), newMigrate(), newSecret(), newVersion())
 	root.PersistentFlags().Bool("no-color", false, "no colours, like NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
@@ -37,7 +38,7 @@ on both sides. No server may use either in the meantime.`,
 		Example: `  RINGBACK_DATABASE_URL=postgres://… ringback migrate
   ringback migrate --from /var/lib/ringback --to postgres://ringback@db.example.com/ringback
   export WEBHOOK_SECRET=$(ringback secret --data /var/lib/ringback)   for the servers that follow`,
-		Annotations:           map[string]string{titleVariables: migrateVariables, exit.HelpTitle: exit.HelpText(migrateCodes())},
+		Annotations:           map[string]string{config.HelpTitle: migrateVariables, exit.HelpTitle: exit.HelpText(migrateCodes())},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
@@ -46,13 +47,13 @@ on both sides. No server may use either in the meantime.`,
 	cmd.Flags().StringVar(&from, "from", "", "the data `DIR` of the stopped server; default: RINGBACK_DATA, or ./ringback-data")
 	cmd.Flags().StringVar(&to, "to", "", "`URL` the database, postgres://user@host/database; others can see it with ps, so use RINGBACK_DATABASE_URL if it has a password")
 	terminal.AddOutputFlags(cmd.Flags())
-	addFlags(cmd.Flags(), "config")
+	config.AddFlags(cmd.Flags(), "config")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadMigration(cmd, from, to)
 		if err != nil {
 			return err
 		}
-		return (&migration{Output: terminal.OutputOf(cmd), config: c}).run(cmd.Context())
+		return (&migration{Output: terminal.OutputOf(cmd), Config: c}).run(cmd.Context())
 	}
 	return cmd
 }
@@ -72,20 +73,20 @@ func migrateCodes() (codes []exit.Code) {
 }
 
 // loadMigration reads where from and where to.
-func loadMigration(cmd *cobra.Command, from, to string) (config, error) {
-	c, err := loadOnly(cmd.Flags(), os.Environ(), "data", "database_url", "webhook_secret")
+func loadMigration(cmd *cobra.Command, from, to string) (config.Config, error) {
+	c, err := config.LoadOnly(cmd.Flags(), os.Environ(), "data", "database_url", "webhook_secret")
 	if err != nil {
 		return c, err
 	}
 	if from != "" {
-		c.data = from
+		c.Data = from
 	}
 	if to != "" {
-		if err := setDatabaseURL(&c.databaseURL, to); err != nil {
+		if err := config.SetDatabaseURL(&c.DatabaseURL, to); err != nil {
 			return c, exit.Errorf(exit.Usage, "--to: %w", err)
 		}
 	}
-	if c.databaseURL == "" {
+	if c.DatabaseURL == "" {
 		return c, exit.Errorf(exit.Usage, "no target is set: set RINGBACK_DATABASE_URL, or --to postgres://user@host/database")
 	}
 	return c, nil
@@ -97,7 +98,7 @@ const step = 1000
 // migration is one run of ringback migrate.
 type migration struct {
 	terminal.Output
-	config
+	config.Config
 
 	source *sqlite.Store
 	target *postgres.Import
@@ -110,19 +111,19 @@ func (m *migration) run(ctx context.Context) error {
 		return err
 	}
 	defer m.source.Close() // nothing was written
-	m.Sayf("counting what is in %s", m.data)
+	m.Sayf("counting what is in %s", m.Data)
 	state, err := m.source.State(ctx)
 	if err != nil {
-		return explainStore(err, m.data)
+		return explainStore(err, m.Data)
 	}
 	has, err := m.source.Counts(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return m.stopped(ctx, err, has)
 	case err != nil:
-		return explainStore(err, m.data)
+		return explainStore(err, m.Data)
 	}
-	if m.target, err = postgres.OpenImport(ctx, postgres.Config{URL: m.databaseURL}, state); err != nil {
+	if m.target, err = postgres.OpenImport(ctx, postgres.Config{URL: m.DatabaseURL}, state); err != nil {
 		return m.stopped(ctx, err, has)
 	}
 	defer m.target.Close()
@@ -138,19 +139,19 @@ func (m *migration) run(ctx context.Context) error {
 }
 
 func (m *migration) openSource(ctx context.Context) error {
-	there, err := sqlite.Exists(m.data)
+	there, err := sqlite.Exists(m.Data)
 	if err == nil && !there {
-		return exit.Errorf(exit.DataDir, "there are no jobs in %s: it has no ringback.db; correct --from", m.data)
+		return exit.Errorf(exit.DataDir, "there are no jobs in %s: it has no ringback.db; correct --from", m.Data)
 	}
 	if err == nil {
 		log := telemetry.NewLogger(telemetry.LogConfig{Output: m.Talk, Terminal: m.TalkTo.Is, Color: m.TalkTo.Color})
-		m.source, err = sqlite.Open(ctx, sqlite.Config{Dir: m.data, Logger: log, Die: dieOf(log, m.data)})
+		m.source, err = sqlite.Open(ctx, sqlite.Config{Dir: m.Data, Logger: log, Die: dieOf(log, m.Data)})
 	}
 	if errors.Is(err, store.ErrLocked) {
-		return exit.Errorf(exit.Locked, "data directory %s is in use: stop the server that serves from it, then migrate", m.data)
+		return exit.Errorf(exit.Locked, "data directory %s is in use: stop the server that serves from it, then migrate", m.Data)
 	}
 	if err != nil {
-		return explainStore(err, m.data)
+		return explainStore(err, m.Data)
 	}
 	return nil
 }
@@ -217,9 +218,9 @@ func (m *migration) finish(ctx context.Context, has store.Counts) error {
 	if err := m.summary(has, stored); err != nil {
 		return err
 	}
-	m.Sayf("do not serve from %s again; keep it as a backup or remove it", m.data)
-	if _, err := os.Stat(filepath.Join(m.data, secretFile)); err == nil && len(m.secrets) == 0 {
-		m.Sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", terminal.ShellQuote(m.data))
+	m.Sayf("do not serve from %s again; keep it as a backup or remove it", m.Data)
+	if _, err := os.Stat(filepath.Join(m.Data, secretFile)); err == nil && len(m.Secrets) == 0 {
+		m.Sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", terminal.ShellQuote(m.Data))
 	}
 	return nil
 }
@@ -236,7 +237,7 @@ func (m *migration) summary(has, stored store.Counts) error {
 			Database   store.Counts `json:"database"`
 			Carried    int64        `json:"carried"` // jobs, by this run
 			DurationMS int64        `json:"duration_ms"`
-		}{m.data, m.place(), has, stored, carried, took.Milliseconds()})
+		}{m.Data, m.Place(), has, stored, carried, took.Milliseconds()})
 	}
 	t := &terminal.Table{Title: []string{"ROWS", "DIRECTORY", "DATABASE"}}
 	for _, row := range []struct {
@@ -272,9 +273,9 @@ func (m *migration) stopped(ctx context.Context, err error, has store.Counts) er
 	case errors.Is(err, store.ErrUnavailable):
 		return exit.Errorf(exit.DataDir, "%s. Try again when it is there: %s", terminal.OneLine(err.Error()), far)
 	case errors.Is(err, postgres.ErrOccupied):
-		return exit.Errorf(exit.DataDir, "%s: %w", m.place(), err)
+		return exit.Errorf(exit.DataDir, "%s: %w", m.Place(), err)
 	case m.target == nil:
-		return explainDatabase(err, m.config)
+		return explainDatabase(err, m.Config)
 	}
 	return exit.Errorf(exit.Failure, "%w: %s", err, far)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
@@ -19,11 +19,11 @@ import (
 )
 
 // openStore opens the store that the configuration names.
-func openStore(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
-	if c.databaseURL == "" {
-		s, err := sqlite.Open(ctx, sqlite.Config{Dir: c.data, Logger: log, Die: dieOf(log, c.data), Metrics: metrics})
+func openStore(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
+	if c.DatabaseURL == "" {
+		s, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Logger: log, Die: dieOf(log, c.Data), Metrics: metrics})
 		if err != nil {
-			return nil, explainStore(err, c.data)
+			return nil, explainStore(err, c.Data)
 		}
 		return s, nil
 	}
@@ -40,11 +40,11 @@ const (
 // errStopped ends a start that was waiting when somebody stopped it.
 var errStopped = errors.New("stopped before the database was there")
 
-func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
+func openPostgres(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
 	pause := databasePause
 	for {
 		s, err := postgres.Open(ctx, postgres.Config{
-			URL: c.databaseURL, DirectURL: c.databaseDirectURL, Connections: c.databaseConnections, Logger: log, Metrics: metrics,
+			URL: c.DatabaseURL, DirectURL: c.DatabaseDirectURL, Connections: c.DatabaseConnections, Logger: log, Metrics: metrics,
 		})
 		switch {
 		case err == nil:
@@ -54,7 +54,7 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 		case !errors.Is(err, store.ErrUnavailable):
 			return nil, explainDatabase(err, c)
 		}
-		log.Warn("waiting for the database", "store", c.place(), "err", err)
+		log.Warn("waiting for the database", "store", c.Place(), "err", err)
 		if !backoff.Sleep(ctx, backoff.Jitter(pause, backoff.Half)) {
 			return nil, errStopped
 		}
@@ -63,41 +63,28 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, metrics prome
 }
 
 // explainDatabase says why a database cannot be used.
-func explainDatabase(err error, c config) error {
+func explainDatabase(err error, c config.Config) error {
 	if errors.Is(err, store.ErrTooNew) {
-		return exit.Errorf(exit.DataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.place(), err)
+		return exit.Errorf(exit.DataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.Place(), err)
 	}
-	return exit.Errorf(exit.DataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.place(), err)
-}
-
-// place is where jobs are kept, without a secret.
-func (c config) place() string {
-	if c.databaseURL == "" {
-		return c.data
-	}
-	u, err := url.Parse(c.databaseURL)
-	if err != nil {
-		return "postgres"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	return exit.Errorf(exit.DataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.Place(), err)
 }
 
 // warnOfData tells of jobs in the data directory, which nobody runs while jobs are
 // kept in a database.
-func (c config) warnOfData(log *slog.Logger) {
-	file := filepath.Join(c.data, "ringback.db")
-	if _, err := os.Stat(file); err != nil || c.databaseURL == "" {
+func warnOfData(c config.Config, log *slog.Logger) {
+	file := filepath.Join(c.Data, "ringback.db")
+	if _, err := os.Stat(file); err != nil || c.DatabaseURL == "" {
 		return
 	}
-	log.Warn("jobs are kept in the database, and the jobs in this data directory are not used; copy them with ringback migrate, then move the directory away", "data", c.data)
+	log.Warn("jobs are kept in the database, and the jobs in this data directory are not used; copy them with ringback migrate, then move the directory away", "data", c.Data)
 }
 
 // watchedDir is the directory whose free space matters: none where jobs are kept
 // elsewhere.
-func (c config) watchedDir() string {
-	if c.databaseURL == "" {
-		return c.data
+func watchedDir(c config.Config) string {
+	if c.DatabaseURL == "" {
+		return c.Data
 	}
 	return ""
 }

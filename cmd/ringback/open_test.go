@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/postgrestest"
 )
@@ -216,15 +217,15 @@ func TestJobsThatLieInADataDirectoryBesideADatabaseAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		config config
+		config config.Config
 		told   bool
 	}{
-		{config{data: dir, databaseURL: "postgres://h/d"}, true},
-		{config{data: t.TempDir(), databaseURL: "postgres://h/d"}, false},
-		{config{data: dir}, false},
+		{config.Config{Data: dir, DatabaseURL: "postgres://h/d"}, true},
+		{config.Config{Data: t.TempDir(), DatabaseURL: "postgres://h/d"}, false},
+		{config.Config{Data: dir}, false},
 	} {
 		log := &lockedBuffer{}
-		c.config.warnOfData(slog.New(slog.NewTextHandler(log, nil)))
+		warnOfData(c.config, slog.New(slog.NewTextHandler(log, nil)))
 		if told := strings.Contains(log.String(), "ringback migrate"); told != c.told {
 			t.Errorf("%+v: the log says %q", c.config, log)
 		}

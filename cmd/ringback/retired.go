@@ -5,12 +5,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/provider"
 )
 
 // warnOfRetired logs a warning for each model in the configuration whose maker has
 // announced its end.
-func (c config) warnOfRetired(log *slog.Logger) {
+func warnOfRetired(c config.Config, log *slog.Logger) {
 	warn := func(setting, model string) {
 		r, known := provider.RetirementOf(model)
 		if !known {
@@ -22,8 +23,8 @@ func (c config) warnOfRetired(log *slog.Logger) {
 		}
 		log.Warn("this model is being retired by its maker; requests for it will fail from that day on", about...)
 	}
-	warn("default_model", c.defaultModel)
-	for i, r := range c.routes {
+	warn("default_model", c.DefaultModel)
+	for i, r := range c.Routes {
 		warn("routes["+strconv.Itoa(i)+"].model", r.Model)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 )
 
@@ -39,14 +40,14 @@ docs/webhooks.md, under "Replacing the secret".`,
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadOnly(cmd.Flags(), os.Environ(), "data", "webhook_secret")
+			c, err := config.LoadOnly(cmd.Flags(), os.Environ(), "data", "webhook_secret")
 			if err != nil {
 				return err
 			}
 			return printSecret(c, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	addFlags(cmd.Flags(), "config", "data")
+	config.AddFlags(cmd.Flags(), "config", "data")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object: secret, whsec, older ones, and their source")
 	return cmd
 }
@@ -60,7 +61,7 @@ type secretJSON struct {
 func revealed(s ringback.Secret) secretJSON { return secretJSON{s.Reveal(), s.Whsec()} }
 
 // printSecret prints the newest secret alone on out, so that a script can take it.
-func printSecret(c config, asJSON bool, out, talk io.Writer) error {
+func printSecret(c config.Config, asJSON bool, out, talk io.Writer) error {
 	secrets, origin, err := knownSecrets(c)
 	if err != nil {
 		return err
@@ -94,11 +95,11 @@ func printSecret(c config, asJSON bool, out, talk io.Writer) error {
 
 // knownSecrets are the secrets that serve would use, and where they come from. It
 // makes none.
-func knownSecrets(c config) ([]ringback.Secret, string, error) {
-	if len(c.secrets) > 0 {
-		return c.secrets, "configuration", nil
+func knownSecrets(c config.Config) ([]ringback.Secret, string, error) {
+	if len(c.Secrets) > 0 {
+		return c.Secrets, "configuration", nil
 	}
-	file := filepath.Join(c.data, secretFile)
+	file := filepath.Join(c.Data, secretFile)
 	secrets, err := readSecrets(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

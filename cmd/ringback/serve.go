@@ -23,6 +23,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/address"
 	"github.com/ringback/ringback/internal/api"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
@@ -61,26 +62,26 @@ nothing. Configure more providers, and routes to them, in the file.`,
     own: {protocol: openai, base_url: http://10.0.0.5:11434/v1}
   routes:
     - {model: "llama-*", provider: own}`,
-		Annotations:           map[string]string{titleVariables: serveVariables(), exit.HelpTitle: exit.HelpText(exit.Local())},
+		Annotations:           map[string]string{config.HelpTitle: serveVariables(), exit.HelpTitle: exit.HelpText(exit.Local())},
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := load(cmd.Flags(), os.Environ())
+			c, err := config.Load(cmd.Flags(), os.Environ())
 			if err != nil {
 				return err
 			}
-			if len(c.providers) == 0 && !c.simulate {
-				return errNoProvider()
+			if len(c.Providers) == 0 && !c.Simulate {
+				return config.NoProvider()
 			}
 			out := terminal.Of(cmd.ErrOrStderr())
-			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.logLevel, Terminal: out.Is, Color: out.Color})
-			for _, name := range c.unknown {
+			log := telemetry.NewLogger(telemetry.LogConfig{Output: cmd.ErrOrStderr(), Level: c.LogLevel, Terminal: out.Is, Color: out.Color})
+			for _, name := range c.Unknown {
 				log.Warn("unknown variable (misspelled?)", "variable", name)
 			}
 			return serve(cmd.Context(), c, log, newRegistry(), func(string) {})
 		},
 	}
-	addFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "allow-origin", "allow-provider-header", "concurrency", "max-queued",
+	config.AddFlags(cmd.Flags(), "config", "addr", "data", "public-url", "allow-callback", "allow-origin", "allow-provider-header", "concurrency", "max-queued",
 		"drain-timeout", "database-url", "database-direct-url", "database-connections", "roles", "advertise-url", "simulate", "insecure", "log-level")
 	return cmd
 }
@@ -90,12 +91,12 @@ func serveVariables() string {
 	var b strings.Builder
 	b.WriteString("  A flag overrides its variable, and a variable overrides the file, where the key is\n" +
 		"  the flag's name with _ for -. These have no flag:\n")
-	for _, w := range wellKnown {
-		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s is set\n", w.keyVariable, w.name, w.baseURL, w.urlVariable)
+	for _, w := range config.WellKnown {
+		fmt.Fprintf(&b, "  %s\n        the key of provider %s, at %s unless %s is set\n", w.KeyVariable, w.Name, w.BaseURL, w.URLVariable)
 	}
-	for _, s := range settings {
-		if s.flag == "" && !s.remote {
-			fmt.Fprintf(&b, "  %s\n        %s\n", s.variable, strings.Join(terminal.Wrap(s.help+" [key "+s.key+"]", 72), "\n        "))
+	for _, s := range config.Settings {
+		if s.Flag == "" && !s.Remote {
+			fmt.Fprintf(&b, "  %s\n        %s\n", s.Variable, strings.Join(terminal.Wrap(s.Help+" [key "+s.Key+"]", 72), "\n        "))
 		}
 	}
 	return b.String()
@@ -108,8 +109,8 @@ const msgUp = "server is up"
 // parts in the order in which they need each other, those first that only read
 // the configuration, so that nothing is changed by a start that cannot succeed;
 // it closes them in the reverse. When it is up it calls up with its URL. A
-// *failure says what the operator can do.
-func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
+// *exit.Error says what the operator can do.
+func serve(ctx context.Context, c config.Config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
 	defer paceProcessors()()
 	parts := memoryParts(os.DirFS("/"))
 	connections := connectionLimit(os.DirFS("/"), c)
@@ -123,7 +124,7 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 		return err
 	}
 	defer closeProviders()
-	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: c.allowCallback})
+	guard, err := webhook.NewGuard(webhook.GuardConfig{Allow: c.AllowCallback})
 	if err != nil {
 		return err
 	}
@@ -146,9 +147,9 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	if err != nil {
 		return err
 	}
-	if c.simulate && len(c.providers) == 0 {
+	if c.Simulate && len(c.Providers) == 0 {
 		// Nobody else answers those who name no model.
-		c.defaultModel = cmp.Or(c.defaultModel, simulatedModel)
+		c.DefaultModel = cmp.Or(c.DefaultModel, config.SimulatedModel)
 	}
 	tracer, closeTraces, err := openTraces(ctx, c, log)
 	if err != nil {
@@ -156,32 +157,32 @@ func serve(ctx context.Context, c config, log *slog.Logger, metrics *prometheus.
 	}
 	defer closeTraces()
 	n, err := node.New(node.Config{
-		Store: store, Providers: providers, Routes: c.routes, DefaultModel: c.defaultModel, ProviderHeaders: c.allowHeaders,
-		Guard: guard, Sender: sender, Secrets: secrets, PublicURL: c.publicURL, URL: c.advertised(listener.Addr()),
-		Concurrency: c.concurrency, MaxQueued: c.maxQueued, Memory: parts, DataDir: c.watchedDir(),
-		DrainTimeout: max(c.drainTimeout, time.Millisecond), // 0 would be the node's default
+		Store: store, Providers: providers, Routes: c.Routes, DefaultModel: c.DefaultModel, ProviderHeaders: c.AllowHeaders,
+		Guard: guard, Sender: sender, Secrets: secrets, PublicURL: c.PublicURL, URL: advertised(c, listener.Addr()),
+		Concurrency: c.Concurrency, MaxQueued: c.MaxQueued, Memory: parts, DataDir: watchedDir(c),
+		DrainTimeout: max(c.DrainTimeout, time.Millisecond), // 0 would be the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
-		Roles: c.roles, Machine: hostname(), Version: buildVersion().Version,
+		Roles: c.Roles, Machine: hostname(), Version: buildVersion().Version,
 	})
 	if err != nil {
 		return err
 	}
 	server, err := api.New(api.Config{
-		APIKey: c.apiKey, Insecure: c.insecure, PublicURL: c.publicURL, AllowOrigins: c.allowOrigins, MaxConns: connections,
+		APIKey: c.APIKey, Insecure: c.Insecure, PublicURL: c.PublicURL, AllowOrigins: c.AllowOrigins, MaxConns: connections,
 		Version: buildVersion().Version, Logger: log, Metrics: metrics, Tracer: tracer,
 	}, n)
 	if err != nil {
 		return err
 	}
-	if c.apiKey == "" && !address.IsLoopback(c.addr) {
-		log.Warn("no API key is set: anyone who can reach this address can spend your money", "addr", c.addr)
+	if c.APIKey == "" && !address.IsLoopback(c.Addr) {
+		log.Warn("no API key is set: anyone who can reach this address can spend your money", "addr", c.Addr)
 	}
-	c.warnOfRetired(log)
+	warnOfRetired(c, log)
 	url := address.URL(listener.Addr())
-	log.Info(msgUp, "url", url, "store", c.place(), "roles", c.roles.Names(), "providers", slices.Sorted(maps.Keys(providers)),
+	log.Info(msgUp, "url", url, "store", c.Place(), "roles", c.Roles.Names(), "providers", slices.Sorted(maps.Keys(providers)),
 		"connections", connections, "version", buildVersion().Version)
 	up(url)
-	return runUntil(ctx, n, server, listener, log, c.drainTimeout)
+	return runUntil(ctx, n, server, listener, log, c.DrainTimeout)
 }
 
 // hostname is this machine's name in the network; "" where it has none.
@@ -196,19 +197,19 @@ func hostname() string {
 // listenAndOpen opens the door and the store. A directory is left alone by a start
 // whose address is in use. A database may have to be waited for, and nobody is to
 // knock meanwhile.
-func listenAndOpen(ctx context.Context, c config, log *slog.Logger, metrics prometheus.Registerer) (l net.Listener, s store.Store, err error) {
+func listenAndOpen(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (l net.Listener, s store.Store, err error) {
 	listen := func() (err error) {
-		if l, err = net.Listen("tcp", c.addr); err != nil {
-			return explainListen(err, c.addr, c.data)
+		if l, err = net.Listen("tcp", c.Addr); err != nil {
+			return explainListen(err, c.Addr, c.Data)
 		}
 		return nil
 	}
 	open := func() (err error) {
-		c.warnOfData(log)
+		warnOfData(c, log)
 		s, err = openStore(ctx, c, log, metrics)
 		return err
 	}
-	if c.databaseURL != "" {
+	if c.DatabaseURL != "" {
 		if err = open(); err == nil {
 			if err = listen(); err != nil {
 				err = errors.Join(err, s.Close())
@@ -270,11 +271,11 @@ func dieOf(log *slog.Logger, dir string) func(error) {
 
 // signingSecrets are the operator's, or those in the data directory. Where there are
 // jobs none is made: their receivers know another one, and would refuse all that comes.
-func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.Logger) ([]ringback.Secret, error) {
-	if len(c.secrets) > 0 {
-		return c.secrets, nil
+func signingSecrets(ctx context.Context, c config.Config, jobs store.Store, log *slog.Logger) ([]ringback.Secret, error) {
+	if len(c.Secrets) > 0 {
+		return c.Secrets, nil
 	}
-	file := filepath.Join(c.data, secretFile)
+	file := filepath.Join(c.Data, secretFile)
 	secrets, err := readSecrets(file)
 	switch {
 	case err == nil:
@@ -300,7 +301,7 @@ func signingSecrets(ctx context.Context, c config, jobs store.Store, log *slog.L
 }
 
 // openProviders makes the clients of all providers, the simulated one among them.
-func openProviders(c config) (map[string]node.Provider, func(), error) {
+func openProviders(c config.Config) (map[string]node.Provider, func(), error) {
 	providers := map[string]node.Provider{}
 	closers := []func(){}
 	closeAll := func() {
@@ -308,27 +309,27 @@ func openProviders(c config) (map[string]node.Provider, func(), error) {
 			f()
 		}
 	}
-	all := slices.Clone(c.providers)
-	if c.simulate {
+	all := slices.Clone(c.Providers)
+	if c.Simulate {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, nil, fmt.Errorf("start the simulated provider: %w", err)
 		}
 		closers = append(closers, simulate.Serve(l, simulate.NewProvider(simulate.ProviderConfig{})))
-		for _, s := range simulated {
-			all = append(all, upstream{name: s.name, protocol: s.protocol, baseURL: "http://" + l.Addr().String()})
+		for _, s := range config.Simulated {
+			all = append(all, config.Upstream{Name: s.Name, Protocol: s.Protocol, BaseURL: "http://" + l.Addr().String()})
 		}
 	}
 	for _, u := range all {
 		client, err := provider.New(provider.Config{
-			Name: u.name, Protocol: u.protocol, BaseURL: u.baseURL, APIKey: u.apiKey, Version: u.version, UserAgent: userAgent(),
+			Name: u.Name, Protocol: u.Protocol, BaseURL: u.BaseURL, APIKey: u.APIKey, Version: u.Version, UserAgent: userAgent(),
 		})
 		if err != nil {
 			closeAll()
-			return nil, nil, exit.Errorf(exit.Usage, "%s: %w", u.origin, err)
+			return nil, nil, exit.Errorf(exit.Usage, "%s: %w", u.Origin, err)
 		}
 		closers = append(closers, client.Close)
-		providers[u.name] = node.Provider{Client: client, Concurrency: u.concurrency, RequestsPerMinute: u.requestsPerMinute}
+		providers[u.Name] = node.Provider{Client: client, Concurrency: u.Concurrency, RequestsPerMinute: u.RequestsPerMinute}
 	}
 	return providers, closeAll, nil
 }

@@ -56,7 +56,7 @@ func start(t *testing.T, args, env []string) started {
 		s.url = url
 		var err error
 		s.client, err = client.New(client.Config{
-			URL: url, APIKey: c.apiKey,
+			URL: url, APIKey: c.APIKey,
 			HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 		})
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ringback/ringback/internal/address"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -88,15 +89,15 @@ func sqliteCode(err error) int {
 }
 
 // advertised is where other nodes reach this one's API; "" where there are none.
-func (c config) advertised(addr net.Addr) string {
-	if c.databaseURL == "" || c.advertiseURL != "" {
-		return c.advertiseURL
+func advertised(c config.Config, addr net.Addr) string {
+	if c.DatabaseURL == "" || c.AdvertiseURL != "" {
+		return c.AdvertiseURL
 	}
 	a, err := netip.ParseAddrPort(addr.String())
 	if err != nil || !a.Addr().IsUnspecified() {
 		return address.URL(addr)
 	}
-	return fmt.Sprintf("http://%s", netip.AddrPortFrom(towards(c.databaseURL), a.Port()))
+	return fmt.Sprintf("http://%s", netip.AddrPortFrom(towards(c.DatabaseURL), a.Port()))
 }
 
 // towards is this machine's address on the way to a database: other nodes reach the

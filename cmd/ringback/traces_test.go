@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -34,7 +35,7 @@ func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_EXPORTER": "zipkin"}, fault: `OTEL_TRACES_EXPORTER: "zipkin" is not supported; set it to otlp`},
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, fault: "OTEL_EXPORTER_OTLP_ENDPOINT: is not the address of a collector"},
 	} {
-		got, err := tracesWanted(func(name string) string { return test.env[name] })
+		got, err := config.TracesWanted(func(name string) string { return test.env[name] })
 		if got != test.want || (err == nil) != (test.fault == "") || err != nil && !strings.HasPrefix(err.Error(), test.fault) {
 			t.Errorf("%v: got %v, %v; want %v, %s", test.env, got, err, test.want, test.fault)
 		}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
+)
+
+func NewDead() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "dead COMMAND",
+		Short: "List, show, replay and purge dead letters",
+		Long: `Dead letters: jobs that failed, and webhooks (deliveries) that are out of tries. A
+dead job leaves the list when it is replayed or purged, a dead delivery when it is
+delivered or purged.`,
+		Example: `  ringback dead list
+  ringback dead replay --host https://example.com
+  ringback dead replay --kind job --code timeout --patch '{"timeout_seconds": 1800}'`,
+	}, newDeadList(), newDeadShow(), newDeadReplay(), newDeadPurge())
+}
+
+// deadFilter is the flags of a ringback.DeadFilter.
+type deadFilter struct {
+	kind, model, provider, code, host                    string
+	createdAfter, createdBefore, endedAfter, endedBefore string
+	metadata                                             []string
+}
+
+func (f *deadFilter) addFlags(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&f.kind, "kind", "", "`KIND` the kind of dead letter: job or delivery; filters that exist for only one kind imply it")
+	flags.StringVar(&f.model, "model", "", "`MODEL` only jobs that requested this model")
+	flags.StringVar(&f.provider, "provider", "", "`NAME` only jobs of this provider")
+	flags.StringVar(&f.code, "code", "", "`CODE` only jobs whose error has this code: "+strings.Join(deadCodes(), ", "))
+	flags.StringArrayVar(&f.metadata, "metadata", nil, "`KEY=VALUE` only jobs whose metadata has this; repeat it")
+	flags.StringVar(&f.host, "host", "", "`HOST` only deliveries to this receiver: https://example.com, with the port if it is not the default one")
+	flags.StringVar(&f.createdAfter, "created-after", "", "`TIME` only jobs accepted, or webhooks of events, after this: RFC 3339, or how long ago: 90m, 36h")
+	flags.StringVar(&f.createdBefore, "created-before", "", "`TIME` only jobs accepted, or webhooks of events, before this")
+	flags.StringVar(&f.endedAfter, "ended-after", "", "`TIME` only dead letters that died after this")
+	flags.StringVar(&f.endedBefore, "ended-before", "", "`TIME` only dead letters that died before this")
+}
+
+func deadCodes() []string { return words(ringback.ErrorDetailCodes) }
+
+// completeDeadFilter lets the shell complete the flags of a filter.
+func completeDeadFilter(cmd *cobra.Command) {
+	CompleteWords(cmd, map[string][]string{"kind": {string(ringback.DeadJob), string(ringback.DeadDelivery)}, "code": deadCodes()})
+}
+
+// read reads the flags. The kind stays "" if no flag implies it.
+func (f *deadFilter) read(now time.Time) (ringback.DeadFilter, error) {
+	read := ringback.DeadFilter{
+		Kind: ringback.DeadKind(f.kind), Model: f.model, Provider: f.provider, Code: ringback.ErrorDetailCode(f.code), Host: f.host,
+	}
+	var err error
+	if read.Metadata, err = keyValues("metadata", f.metadata); err != nil {
+		return read, err
+	}
+	for _, t := range []struct {
+		flag, text string
+		into       **ringback.Time
+	}{
+		{"created-after", f.createdAfter, &read.CreatedAfter}, {"created-before", f.createdBefore, &read.CreatedBefore},
+		{"ended-after", f.endedAfter, &read.EndedAfter}, {"ended-before", f.endedBefore, &read.EndedBefore},
+	} {
+		at, err := past(t.flag, t.text, now)
+		if err != nil {
+			return read, err
+		}
+		if !at.IsZero() {
+			*t.into = &at
+		}
+	}
+	return read, imply(&read)
+}
+
+// imply finds the kind that the filters apply to.
+func imply(f *ringback.DeadFilter) error {
+	if f.Code != "" && !slices.Contains(deadCodes(), string(f.Code)) {
+		return fmt.Errorf("--code: %q is not one of %s", f.Code, strings.Join(deadCodes(), ", "))
+	}
+	ofJobs := f.Model != "" || f.Provider != "" || f.Code != "" || len(f.Metadata) > 0
+	switch {
+	case f.Kind != "" && f.Kind != ringback.DeadJob && f.Kind != ringback.DeadDelivery:
+		return fmt.Errorf("--kind: %q is neither job nor delivery", f.Kind)
+	case ofJobs && (f.Host != "" || f.Kind == ringback.DeadDelivery):
+		return errors.New("--model, --provider, --code and --metadata filter jobs, --host and --kind delivery filter deliveries; filter one kind at a time")
+	case f.Host != "" && f.Kind == ringback.DeadJob:
+		return errors.New("--host filters deliveries; leave --kind out, or use --kind delivery")
+	case ofJobs:
+		f.Kind = ringback.DeadJob
+	case f.Host != "":
+		f.Kind = ringback.DeadDelivery
+	}
+	return nil
+}
+
+// isEmpty reports whether a filter selects all of its kind.
+func isEmpty(f ringback.DeadFilter) bool {
+	return f.Model == "" && f.Provider == "" && f.Code == "" && len(f.Metadata) == 0 && f.Host == "" &&
+		f.CreatedAfter == nil && f.CreatedBefore == nil && f.EndedAfter == nil && f.EndedBefore == nil
+}
+
+// deadLetter is a dead letter that was found by its id.
+type deadLetter struct {
+	kind ringback.DeadKind
+	job  string // its id; of a delivery that of its job
+	url  string // where a delivery goes
+}
+
+// findDead finds what an id belongs to: a job, dead or not, or a dead delivery.
+func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
+	job, err := s.Get(ctx, id)
+	if err == nil {
+		return deadLetter{kind: ringback.DeadJob, job: job.ID}, nil
+	}
+	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
+		return deadLetter{}, err
+	}
+	unknown := exit.Errorf(exit.NotFound, "there is no job and no dead delivery %q; what is dead: %s", terminal.Printable(id), s.ours("dead list"))
+	d, err := s.Delivery(ctx, id)
+	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.NotFound || err == nil && d.Status != ringback.DeliveryDead {
+		return deadLetter{}, unknown
+	}
+	return deadLetter{kind: ringback.DeadDelivery, job: d.JobID, url: d.URL}, err
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
+)
+
+func newDeadList() *cobra.Command {
+	var f deadFilter
+	var n listLength
+	cmd := &cobra.Command{
+		Use:   "list [FLAGS]",
+		Short: "List dead letters, newest first",
+		Long: `List dead letters, newest first: those of one kind, or without --kind first jobs, then
+deliveries, up to --limit of each. --json prints one per line, with its kind.`,
+		Example: `  ringback dead list
+  ringback dead list --code timeout --created-after 24h
+  ringback dead list --kind delivery --json | jq -r .url | sort | uniq -c`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f.addFlags(cmd.Flags())
+	n.addFlags(cmd.Flags())
+	completeDeadFilter(cmd)
+	return remote(cmd, func(ctx context.Context, s *session, _ []string) error {
+		filter, err := f.read(time.Now())
+		if err == nil {
+			err = n.check()
+		}
+		if err != nil {
+			return exit.Errorf(exit.Usage, "%w", err)
+		}
+		return s.listDead(ctx, filter, n)
+	})
+}
+
+func (s *session) listDead(ctx context.Context, f ringback.DeadFilter, n listLength) error {
+	q := client.DeadQuery{DeadFilter: f}
+	total := 0
+	if f.Kind != ringback.DeadDelivery {
+		shown, more, err := listed(n, func(limit int, cursor string) (ringback.Page[ringback.Job], error) {
+			q.Limit, q.Cursor = limit, cursor
+			return s.DeadJobs(ctx, q)
+		}, s.showDeadJobs())
+		if err != nil {
+			return err
+		}
+		s.sayMore(shown, more, "dead jobs")
+		total += shown
+	}
+	if f.Kind != ringback.DeadJob {
+		page := func(limit int, cursor string) (ringback.Page[ringback.Delivery], error) {
+			q.Limit, q.Cursor = limit, cursor
+			return s.DeadDeliveries(ctx, q)
+		}
+		shown, more, err := listed(n, page, s.showDeadDeliveries(total > 0))
+		if err != nil {
+			return err
+		}
+		s.sayMore(shown, more, "dead deliveries")
+		total += shown
+	}
+	if total == 0 {
+		s.Sayf("no dead letter matches")
+	}
+	return nil
+}
+
+func (s *session) sayMore(shown int, more bool, what string) {
+	if more {
+		s.Sayf("%d %s shown, there are more: --limit or --all", shown, what)
+	}
+}
+
+func (s *session) showDeadJobs() func([]ringback.Job) error {
+	t := &terminal.Table{Title: []string{"DEAD JOB", "MODEL", "DIED", "ATTEMPTS", "WHY"}}
+	return func(jobs []ringback.Job) error {
+		now := time.Now()
+		for _, job := range jobs {
+			if !s.JSON {
+				t.Row(job.ID, job.RequestedModel, terminal.Span(now.Sub(job.EndedAt.Time))+" ago", strconv.Itoa(job.Attempts), inShort(job, now))
+				continue
+			}
+			err := s.PrintJSON(struct {
+				Kind ringback.DeadKind `json:"kind"`
+				ringback.Job
+			}{ringback.DeadJob, job})
+			if err != nil {
+				return err
+			}
+		}
+		return t.Flush(s.Out, s.OutTo.Width)
+	}
+}
+
+// showDeadDeliveries prints them, after an empty line if something was printed.
+func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error {
+	t := &terminal.Table{Title: []string{"DEAD DELIVERY", "JOB", "TO", "DIED", "TRIES", "WHY"}}
+	return func(deliveries []ringback.Delivery) error {
+		now := time.Now()
+		if after && len(deliveries) > 0 && !s.JSON {
+			after = false
+			if err := s.Print("\n"); err != nil {
+				return err
+			}
+		}
+		for _, d := range deliveries {
+			if !s.JSON {
+				why := deadWords(d.Reason)
+				if n := len(d.Tries); n > 0 {
+					why += "; the last " + tryWords(d.Tries[n-1])
+				}
+				t.Row(d.ID, d.JobID, terminal.HostOf(d.URL), terminal.Span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
+				continue
+			}
+			err := s.PrintJSON(struct {
+				Kind ringback.DeadKind `json:"kind"`
+				ringback.Delivery
+			}{ringback.DeadDelivery, d})
+			if err != nil {
+				return err
+			}
+		}
+		return t.Flush(s.Out, s.OutTo.Width)
+	}
+}

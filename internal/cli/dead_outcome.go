@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
+)
+
+// outcomes counts what happened to dead deliveries that were sent again.
+type outcomes struct {
+	waiting int // are still to be sent
+	failed  int // are dead as before, after the try that was asked for
+	example ringback.Delivery
+}
+
+// replayed waits until the matching dead deliveries have been sent again, as long as there
+// is progress, and prints how many arrived. Deliveries that arrive leave the list.
+func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int) error {
+	bar := s.NewPartsBar("sending")
+	now, moved := outcomes{waiting: asked}, time.Now()
+	for now.waiting > 0 && time.Since(moved) < redeliverPatience {
+		if err := backoff.Pause(ctx, 200*time.Millisecond); err != nil {
+			bar.End()
+			return exit.Errorf(exit.Interrupted, "interrupted; the webhooks are still being sent. To see which are left: %s", s.ours("dead list --kind delivery"))
+		}
+		next, err := s.outcomes(ctx, f)
+		if err != nil {
+			bar.End()
+			return err
+		}
+		if next.waiting != now.waiting {
+			moved = time.Now()
+		}
+		now = next
+		bar.Show(asked-min(asked, now.waiting), asked)
+	}
+	bar.End()
+	arrived := max(0, asked-now.waiting-now.failed)
+	if now.waiting+now.failed == 0 {
+		s.Sayf("all %d arrived", arrived)
+		return nil
+	}
+	example, words := now.example, ""
+	if n := len(example.Tries); n > 0 && now.failed > 0 {
+		words = " For instance " + terminal.HostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
+	}
+	return exit.Errorf(exit.Failure, "%d of %d arrived, %d failed again, %d are still pending.%s%s What to do: %s",
+		arrived, asked, now.failed, now.waiting, words, heldWords(example, time.Now()), s.ours("jobs show %s", example.JobID))
+}
+
+// outcomes counts, among the deliveries that are still dead, those that were sent again.
+func (s *session) outcomes(ctx context.Context, f ringback.DeadFilter) (o outcomes, err error) {
+	q := client.DeadQuery{DeadFilter: f, Limit: pageSize}
+	for {
+		page, err := s.DeadDeliveries(ctx, q)
+		if err != nil {
+			return o, err
+		}
+		for _, d := range page.Data {
+			switch n := len(d.Tries); {
+			case d.Redelivering:
+				o.waiting++
+			case n > 0 && d.Tries[n-1].Trigger == "manual":
+				o.failed++
+			default:
+				continue
+			}
+			if o.example.ID == "" || !d.Redelivering && o.example.Redelivering {
+				o.example = d
+			}
+		}
+		if page.NextCursor == nil {
+			return o, nil
+		}
+		q.Cursor = *page.NextCursor
+	}
+}

@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func newDeadShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show ID [FLAGS]",
+		Short: "Show a dead letter: its job with all attempts and tries",
+		Long: `Show the job of a dead letter, as "ringback jobs show" does: why it died, what happened,
+and the commands that fix it. ID is the id of a dead job or of a dead delivery.`,
+		Example:           `  ringback dead show 0193c1a7-5e6f-7a8b-a1b2-c3d4e5f60718`,
+		Args:              ids(1, 1, "dead letter", "ringback dead list"),
+		ValidArgsFunction: completeDead(),
+	}
+	return remote(cmd, func(ctx context.Context, s *session, args []string) error {
+		dead, err := s.findDead(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return s.show(ctx, dead.job)
+	})
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/client"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/terminal"
+)
+
+func newJobsRedeliver() *cobra.Command {
+	var r redelivery
+	cmd := &cobra.Command{
+		Use:   "redeliver JOB... [FLAGS]",
+		Short: "Send webhooks again now, or to another URL",
+		Long: `Send the webhooks of jobs again, now: the same webhook-id, the same bytes. Each gets
+one try, even while the receiver's host is held. If it succeeds, the hold ends and
+every webhook that was waiting for it is sent. The provider is not called.
+
+The command waits for the try and prints the receiver's response. The exit code is 1
+if that is not a 2xx; the webhook's state and schedule are then unchanged.
+
+--to sends the answer of a job that has ended to another URL, even if the job wanted no
+webhook. This is a new delivery with its own id and its own tries; the same URL again
+sends that delivery again. --webhook-body sends a smaller or larger form, this time and
+on later tries.`,
+		Example: `  ringback jobs redeliver 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs redeliver --to https://example.com/hook 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d
+  ringback jobs redeliver --webhook-body thin 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d`,
+		Args:              ids(1, 0, "job", "ringback jobs list"),
+		ValidArgsFunction: completeJobs(ended),
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&r.to, "to", "", "`URL` send it here instead of to the callback URL")
+	flags.StringVar(&r.form, "webhook-body", "", "`full|result|thin` how much the webhook contains; default: as in its last try")
+	flags.BoolVar(&r.noWait, "no-wait", false, "do not wait for the receiver's response")
+	CompleteWords(cmd, map[string][]string{"webhook-body": {string(ringback.WebhookFull), string(ringback.WebhookResult), string(ringback.WebhookThin)}})
+	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
+		return s.each(ctx, ids, func(ctx context.Context, id string) error { return s.redeliver(ctx, id, r) })
+	})
+}
+
+// redelivery is how to send a webhook again.
+type redelivery struct {
+	to, form string
+	noWait   bool
+}
+
+func (r redelivery) options() (options []client.RedeliverOption) {
+	if r.to != "" {
+		options = append(options, client.ToURL(r.to))
+	}
+	if r.form != "" {
+		options = append(options, client.InForm(ringback.WebhookBody(r.form)))
+	}
+	return options
+}
+
+// redeliverPatience is how long the command waits for a try: longer than a receiver has to
+// respond.
+const redeliverPatience = 35 * time.Second
+
+func (s *session) redeliver(ctx context.Context, id string, r redelivery) error {
+	before, err := s.Deliveries(ctx, id) // the new try may be over before the call returns
+	if err != nil {
+		return err
+	}
+	d, err := s.Redeliver(ctx, id, r.options()...)
+	if err != nil {
+		return err
+	}
+	s.Sayf("sending the webhook of job %s again to %s", terminal.Printable(id), terminal.Printable(d.URL))
+	tries := triesOf(before, d.ID)
+	if !r.noWait {
+		if d, err = s.nextTry(ctx, d, tries); err != nil {
+			return err
+		}
+	}
+	if s.JSON {
+		err = s.PrintJSON(d)
+	} else {
+		err = s.Print(d.ID + "\n")
+	}
+	if err != nil || r.noWait {
+		return err
+	}
+	return s.outcome(id, d, tries)
+}
+
+// outcome prints how a redelivery ended.
+func (s *session) outcome(job string, d ringback.Delivery, before int) error {
+	show := s.ours("jobs show %s", terminal.OneLine(job))
+	if len(d.Tries) <= before {
+		return exit.Errorf(exit.Failure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, heldWords(d, time.Now()), show)
+	}
+	last := d.Tries[len(d.Tries)-1]
+	if last.Error != "" {
+		return exit.Errorf(exit.Failure, "the receiver %s.%s%s What to do: %s", tryWords(last), nextWords(d, time.Now()), heldWords(d, time.Now()), show)
+	}
+	s.Sayf("delivered: the receiver %s%s", tryWords(last), formWords(last))
+	return nil
+}
+
+// nextWords returns when a webhook is tried next.
+func nextWords(d ringback.Delivery, now time.Time) string {
+	switch {
+	case d.Status == ringback.DeliveryDead:
+		return " It is a dead letter: it is not tried again automatically."
+	case d.Status == ringback.DeliveryPending && d.HostHold != nil && d.HostHold.Until.After(d.NextTryAt.Time):
+		return " The next try waits for the end of the hold."
+	case d.Status == ringback.DeliveryPending && d.NextTryAt.After(now):
+		return " The next try is " + terminal.When(d.NextTryAt, now) + "."
+	}
+	return ""
+}
+
+// formWords names a form, unless it is the full one.
+func formWords(try ringback.Try) string {
+	if try.WebhookBody == ringback.WebhookResult || try.WebhookBody == ringback.WebhookThin {
+		return " (as " + string(try.WebhookBody) + ")"
+	}
+	return ""
+}
+
+func triesOf(all []ringback.Delivery, id string) int {
+	for _, d := range all {
+		if d.ID == id {
+			return len(d.Tries)
+		}
+	}
+	return 0
+}
+
+// nextTry waits until the delivery has more than this many tries, or patience ends, and
+// returns the delivery.
+func (s *session) nextTry(ctx context.Context, d ringback.Delivery, tries int) (ringback.Delivery, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, redeliverPatience, errWaitedLongEnough)
+	defer cancel()
+	for d.Redelivering || len(d.Tries) <= tries {
+		err := backoff.Pause(ctx, 100*time.Millisecond)
+		all := []ringback.Delivery{}
+		if err == nil {
+			all, err = s.Deliveries(ctx, d.JobID)
+		}
+		if errors.Is(context.Cause(ctx), errWaitedLongEnough) {
+			return d, nil
+		}
+		if err != nil {
+			return d, err
+		}
+		for _, now := range all {
+			if now.ID == d.ID {
+				d = now
+			}
+		}
+	}
+	return d, nil
+}
