@@ -14,9 +14,9 @@ import (
 const module = "github.com/ringback/ringback"
 
 // mayImport says for each package which packages of this module it may import;
-// imports run one way, cmd → api → node → {outcome, protocol, provider, webhook, limit, hub, store}
-// → root. The root is ".". A package that is not here yet is put here when it
-// comes.
+// imports run one way, cmd → api → node → cluster →
+// {outcome, protocol, provider, webhook, limit, hub, store} → root. The root is ".". A
+// package that is not here yet is put here when it comes.
 var mayImport = map[string][]string{
 	".":                          {},
 	"client":                     {".", "internal/sse"},

@@ -104,9 +104,12 @@ func (m *Membership) Session() *Session { return m.session.Load() }
 
 // Wake renews the lease now: the nodes have changed, or the lease is in doubt. It does not
 // block.
-func (m *Membership) Wake() {
+func (m *Membership) Wake() { wake(m.wake) }
+
+// wake wakes a loop, and never blocks.
+func wake(c chan struct{}) {
 	select {
-	case m.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -22,9 +22,9 @@ type position struct {
 	workers int
 }
 
-// stand records the position that a renewal shows, and keeps the former ones for as long
+// place records the position that a renewal shows, and keeps the former ones for as long
 // as they bound a part that grows. The caller holds the lock.
-func (s *Session) stand(now time.Time) {
+func (s *Session) place(now time.Time) {
 	workers := slices.DeleteFunc(slices.Clone(s.nodes), func(other store.Node) bool { return !other.Worker })
 	rank := slices.IndexFunc(workers, func(other store.Node) bool { return other.ID == s.id })
 	s.late = s.late || len(s.positions) == 0 && len(workers) > 1
@@ -41,7 +41,7 @@ func (s *Session) Part(limit int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	least := limit
-	for _, p := range s.standing() {
+	for _, p := range s.effective() {
 		part := 0
 		if p.rank >= 0 {
 			part = limit / p.workers
@@ -65,9 +65,9 @@ func (s *Session) Rate(limit int) float64 {
 	return float64(limit) / float64(most)
 }
 
-// standing returns the positions that count. A node that is new among others has none
+// effective returns the positions that count. A node that is new among others has none
 // that gives it anything. The caller holds the lock.
-func (s *Session) standing() []position {
+func (s *Session) effective() []position {
 	last := s.positions[len(s.positions)-1]
 	if s.late && time.Since(s.joined) < s.lasts/2 && last.workers > 1 {
 		return []position{{rank: -1}}

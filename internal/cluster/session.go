@@ -68,7 +68,7 @@ func (s *Session) renewed(asked time.Time, lease store.Lease) {
 	}
 	s.asked, s.shown, s.lasts, s.lost, s.nodes = asked, lease.Now, lease.Lasts, time.Time{}, lease.Nodes
 	s.meet(lease)
-	s.stand(time.Now())
+	s.place(time.Now())
 }
 
 // peer is another node as renewals have shown it.
@@ -114,7 +114,7 @@ func (s *Session) Outlived(ids []string) {
 		return
 	}
 	s.nodes = left
-	s.stand(time.Now())
+	s.place(time.Now())
 	s.positions = s.positions[len(s.positions)-1:]
 }
 

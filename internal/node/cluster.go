@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/cluster"
+	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -38,6 +40,16 @@ func (n *Node) initCluster() (err error) {
 	n.sweeper = cluster.NewSweeper(cluster.SweeperConfig{
 		Store: n.store, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
 		Session: n.members.Session, Free: n.freeSwept,
+	})
+	n.reconciler = cluster.NewReconciler(cluster.ReconcilerConfig{
+		Store: n.store, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
+		Session: n.members.Session, Attempts: attempts{&n.inflight}, HasDelivery: n.sending.has,
+		ClaimingJobs: requested(&n.claiming), ClaimingDeliveries: requested(&n.claimingDeliveries),
+		Free: n.freeUnbegun, FreedDeliveries: func() { wake(n.wakeDeliveries) },
+	})
+	n.holds = cluster.NewHolds(cluster.HoldsConfig{
+		Store: n.store, Gates: providerGates{n}, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
+		Session: n.members.Session, Freed: func() { wake(n.wakeJobs) },
 	})
 	return nil
 }
@@ -110,6 +122,42 @@ func (n *Node) recordSwept(s store.Swept) {
 		n.log.Warn("a node did not renew its lease and is swept: what it held is freed", "swept", id)
 	}
 }
+
+// freeUnbegun decides about jobs that were claimed and not begun. done takes over what was
+// freed.
+func (n *Node) freeUnbegun(now time.Time) (decide store.Decide, done func(freed []store.Job)) {
+	seen := decisions{}
+	decide = seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+		return outcome.Release(j, now)
+	})))
+	return decide, func(freed []store.Job) {
+		n.recordMoves(seen, freed...)
+		n.notifyFreed(freed)
+	}
+}
+
+// requested returns when the claim under way was requested; the zero time if there is none.
+func requested(claim *atomic.Pointer[time.Time]) func() time.Time {
+	return func() time.Time {
+		if at := claim.Load(); at != nil {
+			return *at
+		}
+		return time.Time{}
+	}
+}
+
+// attempts are those in flight, as package cluster compares and stops them.
+type attempts struct{ *inflight }
+
+func (a attempts) Started(s *cluster.Session) []store.Ref { return a.started(s) }
+
+func (a attempts) Has(attempt store.Ref) bool { return a.has(attempt) }
+
+func (a attempts) Stop(attempt store.Ref, cause error) { a.stop(attempt, cause) }
+
+func (a attempts) Cancel(attempt store.Ref) { a.stop(attempt, errCancelled) }
+
+func (a attempts) Forget(held map[store.Ref]bool) { a.forget(held) }
 
 // supervisor runs the loops of the rooms as those of the node.
 type supervisor struct{ node *Node }

@@ -20,7 +20,7 @@ func (n *Node) recover(ctx context.Context) error {
 		}
 	}
 	return n.retryUntil(ctx, "start", func() error {
-		if err := n.restoreHolds(ctx); err != nil {
+		if err := n.holds.Restore(ctx); err != nil {
 			return err
 		}
 		if err := n.hasten(ctx); err != nil {

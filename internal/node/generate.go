@@ -88,7 +88,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 			t.model.Accepted()
 			if n.jobs.answeredKey(t) || t.key.Probe() || t.model.Probe() {
 				wake(n.wakeJobs) // the hold may be over long before the answer is
-				wake(n.wakeHolds)
+				n.holds.Wake()
 				n.recordHolds(j.Lane())
 			}
 		},
@@ -206,7 +206,7 @@ func stopCause(ctx context.Context) outcome.Stop {
 		return outcome.Drained
 	case errors.Is(cause, errCancelled):
 		return outcome.Cancelled
-	case errors.Is(cause, cluster.ErrSwept), errors.Is(cause, errMoved):
+	case errors.Is(cause, cluster.ErrSwept), errors.Is(cause, cluster.ErrMoved):
 		return outcome.Interrupted
 	default:
 		return ""
@@ -248,7 +248,7 @@ func (n *Node) report(j *store.Job, res outcome.Result, t *callPermit) outcome.R
 	until := n.clock.Shared(n.comesAgain(j, refusal))
 	n.recordKeyRefusal(j, f, refusal)
 	if freed || t.probes() || mayHold(model) || mayHold(key) {
-		wake(n.wakeHolds)
+		n.holds.Wake()
 	}
 	return outcome.Refusal{Until: until, AtFault: refusal.fault}
 }

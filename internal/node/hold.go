@@ -11,20 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-const (
-	// storedFrom is how long a hold must last to be worth storing for the next start,
-	// and sharedFrom for other nodes.
-	storedFrom = 5 * time.Second
-	sharedFrom = time.Second
-	// holdsEvery is the time between two looks at holds that nobody asked for.
-	holdsEvery = time.Second
-	// holdDrift is by how much the hold that stands may be longer than the stored one.
-	holdDrift = time.Second
-	// hastenBatch is how many jobs one transaction hastens.
-	hastenBatch = 200
-	// holdsAtOnce is how many holds one look stores.
-	holdsAtOnce = 50
-)
+// hastenBatch is how many jobs one transaction hastens.
+const hastenBatch = 200
 
 // Hold is a provider's key, or a model of it, that is not called; or a receiver's host.
 type Hold struct {
@@ -43,7 +31,7 @@ type Hold struct {
 	HeldBy *ringback.HeldBy `json:"held_by,omitempty"`
 }
 
-// Holds are the holds that stand against providers now.
+// Holds lists the holds on providers that are in effect.
 func (n *Node) Holds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.jobs.holds() {
@@ -65,39 +53,13 @@ func (n *Node) Holds() []Hold {
 // shownHosts is how many held hosts are shown.
 const shownHosts = 100
 
-// HostHolds are the holds of receivers' hosts that this node knows of.
+// HostHolds lists the holds on receivers' hosts that this node knows of.
 func (n *Node) HostHolds() []Hold {
 	holds := []Hold{}
 	for _, h := range n.deliveries.heldHosts(shownHosts) {
 		holds = append(holds, Hold{Host: h.host.Host, Reason: h.reason, Until: n.clock.Shared(h.until).UTC().Truncate(time.Millisecond)})
 	}
 	return holds
-}
-
-// restoreHolds begins again the holds that a former process knew of. A provider
-// that asked us to stay away is not called before its time. A key is another
-// matter: a restart is what an operator does who has mended something, so a new
-// key is free, and the old one is probed at once.
-func (n *Node) restoreHolds(ctx context.Context) error {
-	stored, err := n.store.Holds(ctx)
-	if err != nil {
-		return err
-	}
-	for _, h := range stored {
-		if n.keyOf(h.Target) != h.Key {
-			n.log.Info("hold not taken over: the provider has another key, or is gone", "provider", h.Provider)
-			if !n.members.Session().HasPeers() {
-				n.storedHolds[h.Target] = h // keepHolds forgets it
-			}
-			continue
-		}
-		n.storedHolds[h.Target] = h
-		if h.Key != "" {
-			h.Until = n.clock.Now()
-		}
-		n.takeHold(h)
-	}
-	return nil
 }
 
 // hasten lets jobs that a key refused come again at once: whoever restarts has mended
@@ -114,121 +76,27 @@ func (n *Node) hasten(ctx context.Context) error {
 	}
 }
 
-// takeHold begins a hold that the store has, or lengthens the one that stands.
-func (n *Node) takeHold(h store.Hold) {
-	until := h.Until
-	h.Until = n.clock.Local(until)
-	if n.jobs.hold(h) {
-		n.log.Info("hold taken over", "provider", h.Provider, "model", h.Model, "reason", h.Reason, "until", until)
-	}
-}
+// providerGates are the gates of the providers' keys and models.
+type providerGates struct{ node *Node }
 
-// syncHolds keeps the holds here and those in the store alike: every second, and
-// where other nodes may live as soon as one has changed here or there.
-func (n *Node) syncHolds(ctx context.Context) error {
-	tick := time.NewTicker(holdsEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-n.wakeHolds:
-		}
-		from := storedFrom
-		if n.members.Session().HasPeers() {
-			from = sharedFrom
-			n.keepHouse(ctx, "read holds", func() error { return n.learnHolds(ctx) })
-		}
-		n.keepHouse(ctx, "store holds", func() error { return n.keepHolds(ctx, from) })
-	}
-}
+func (g providerGates) Holds() []store.Hold { return g.node.jobs.holds() }
 
-// foreignHoldFor is how long a hold that concerns no provider or key of this node is
-// left to those whom it concerns, after it is over.
-const foreignHoldFor = time.Hour
+func (g providerGates) Hold(h store.Hold) bool { return g.node.jobs.hold(h) }
 
-// learnHolds takes over what other nodes have stored: holds that are new or longer,
-// and that others are over, since a probe went well there.
-func (n *Node) learnHolds(ctx context.Context) error {
-	stored, err := n.store.Holds(ctx)
-	if err != nil {
-		return err
-	}
-	there := map[store.Target]bool{}
-	for _, h := range stored {
-		if n.keyOf(h.Target) != h.Key || !n.jobs.knows(h.Provider) {
-			if n.clock.Now().Sub(h.Until) > foreignHoldFor {
-				if err := n.store.DropHold(ctx, h.Target); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		there[h.Target] = true
-		if old, known := n.storedHolds[h.Target]; !known || !old.Until.Equal(h.Until) {
-			n.storedHolds[h.Target] = h
-			n.takeHold(h)
-		}
-	}
-	for t, old := range n.storedHolds {
-		if there[t] {
-			continue
-		}
-		delete(n.storedHolds, t)
-		if n.jobs.free(t, n.clock.Local(old.Until.Add(holdDrift))) {
-			n.log.Info("hold is over: another node has found out", "provider", t.Provider, "model", t.Model)
-			wake(n.wakeJobs)
-		}
-	}
-	return nil
-}
+func (g providerGates) Free(t store.Target, until time.Time) bool { return g.node.jobs.free(t, until) }
 
-// keyOf is what the store knows a target's key by; "" of a model.
-func (n *Node) keyOf(t store.Target) string {
-	p, ok := n.cfg.Providers[t.Provider]
+func (g providerGates) Knows(provider string) bool { return g.node.jobs.knows(provider) }
+
+// KeyHash returns what the store knows the key of a target by; "" of a model.
+func (g providerGates) KeyHash(t store.Target) string {
+	p, ok := g.node.cfg.Providers[t.Provider]
 	if t.Model != "" || !ok {
 		return ""
 	}
 	return p.Client.KeyHash()
 }
 
-// keepHolds stores what holds have begun or changed, as far as they last so long,
-// and forgets those that are over.
-func (n *Node) keepHolds(ctx context.Context, from time.Duration) error {
-	now := n.clock.Now()
-	standing, changes := map[store.Target]bool{}, 0
-	for _, h := range n.jobs.holds() {
-		standing[h.Target] = true
-		h.Key, h.Until = n.keyOf(h.Target), n.clock.Shared(h.Until).Truncate(time.Millisecond)
-		old, known := n.storedHolds[h.Target]
-		if known && old.Key == h.Key && h.Until.Sub(old.Until) < holdDrift {
-			continue // no longer than what is stored: nodes must not outdo each other for ever
-		}
-		if h.Until.Sub(now) < from {
-			continue // nearly over; what was stored of it is dropped when it is
-		}
-		if err := n.store.PutHold(ctx, h); err != nil {
-			return err
-		}
-		n.storedHolds[h.Target] = h
-		if changes++; changes == holdsAtOnce {
-			return nil // the rest at the next look
-		}
-	}
-	for t := range n.storedHolds {
-		if standing[t] {
-			continue
-		}
-		if err := n.store.DropHold(ctx, t); err != nil {
-			return err
-		}
-		delete(n.storedHolds, t)
-	}
-	return nil
-}
-
-// holds are those that stand against keys and models, in local time.
+// holds lists those in effect on keys and models, in local time.
 func (s *callScheduler) holds() []store.Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,11 +13,10 @@
 //	replay.go    makes a new job of a dead one, changed by patch.go
 //	redeliver.go sends a webhook once more; erase.go deletes content
 //	dead.go      lists dead letters; replays or erases all that match
-//	hold.go      keeps holds over a restart, and shares them with other nodes
+//	hold.go      the holds as the API shows them
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
-//	cluster.go   ties the node to package cluster: membership, sweeps
-//	reconcile.go  compares what the store says that this node holds with what it holds
+//	cluster.go   ties the node to package cluster: membership, sweeps, shared holds
 //	part.go      this node's part of the limits of providers
 //	signal.go    hears what other nodes have moved
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
@@ -175,8 +174,10 @@ type Node struct {
 	store       store.Store
 	hub         hub.Hub
 
-	members *cluster.Membership
-	sweeper *cluster.Sweeper
+	members    *cluster.Membership
+	sweeper    *cluster.Sweeper
+	reconciler *cluster.Reconciler
+	holds      *cluster.Holds
 
 	memory   budgets
 	parts    parts
@@ -211,18 +212,14 @@ type Node struct {
 	diskLow   atomic.Bool  // free space is below the reserve
 	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space
 
-	// storedHolds are the holds that are here and in the store, as the store has
-	// them. The loop of holds alone uses it.
-	storedHolds map[store.Target]store.Hold
-
 	replays chan struct{} // a place for each replay under way
 
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
 	// All have capacity 1: something may be claimed, or moved elsewhere.
-	wakeJobs, wakeDeliveries         chan struct{}
-	wakeEnds, wakeCancels, wakeHolds chan struct{}
+	wakeJobs, wakeDeliveries chan struct{}
+	wakeEnds                 chan struct{}
 
 	key   atomic.Pointer[[]byte] // of the store: signs what this node or another one will read
 	peers *http.Transport        // to other nodes
@@ -268,14 +265,11 @@ func New(cfg Config) (*Node, error) {
 		store:          cfg.Store,
 		memory:         newBudgets(cfg.Memory),
 		schedule:       cfg.Schedule,
-		storedHolds:    map[store.Target]store.Hold{},
 		replays:        make(chan struct{}, replaysAtOnce),
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),
 		wakeEnds:       make(chan struct{}, 1),
-		wakeCancels:    make(chan struct{}, 1),
-		wakeHolds:      make(chan struct{}, 1),
 		peers:          newPeers(),
 	}
 	n.policy = n.newPolicy()
@@ -310,7 +304,7 @@ func (n *Node) Run(ctx context.Context) error {
 	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
 	defer end()
 	var staying errgroup.Group
-	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconcile, n.watchEnds, n.watchBegins} {
+	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconciler.Run, n.watchEnds, n.watchBegins} {
 		staying.Go(func() error { return loop(member) })
 	}
 	err := n.recover(ctx)
@@ -334,7 +328,7 @@ func unlessOver(ctx context.Context, err error) error {
 // run runs jobs until ctx is done.
 func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
-	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.syncHolds, n.prune}
+	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.holds.Run, n.prune}
 	if n.is(Worker) {
 		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
 	}

@@ -15,23 +15,23 @@ import (
 // onSignal wakes whom a signal of another node concerns. It may come late, twice or
 // never: each of them looks now and then by itself.
 func (n *Node) onSignal(s store.Signal) {
-	if s&store.SignalNodes != 0 {
-		n.members.Wake()
-	}
-	for signal, c := range map[store.Signal]chan struct{}{
-		store.SignalJobs:       n.wakeJobs,
-		store.SignalDeliveries: n.wakeDeliveries,
-		store.SignalEnded:      n.wakeEnds,
-		store.SignalCancel:     n.wakeCancels,
-		store.SignalHolds:      n.wakeHolds,
+	for signal, wake := range map[store.Signal]func(){
+		store.SignalJobs:       func() { wake(n.wakeJobs) },
+		store.SignalDeliveries: func() { wake(n.wakeDeliveries) },
+		store.SignalEnded:      func() { wake(n.wakeEnds) },
+		store.SignalCancel:     n.reconciler.Wake,
+		store.SignalHolds:      n.holds.Wake,
+		store.SignalNodes:      n.members.Wake,
 	} {
 		if s&signal != 0 {
-			wake(c)
+			wake()
 		}
 	}
 }
 
 const (
+	// endsEvery is the time between two such questions where there is no other node.
+	endsEvery = 10 * time.Second
 	// endsAtOnce is how many jobs one question about ends names.
 	endsAtOnce = 1000
 	// endsPause is the least time between two such questions.
@@ -43,7 +43,7 @@ func (n *Node) watchEnds(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(n.members.Session().Every(reconcileEvery))
+		timer.Reset(n.members.Session().Every(endsEvery))
 		select {
 		case <-ctx.Done():
 			return nil
