@@ -114,7 +114,7 @@ var suspects = store.Lane{Project: "suspect"}
 // plan deals free slots to the lanes in which something is due, one in turn,
 // those that hold fewest first.
 func (n *Node) plan(w store.DueJobs, l session, now time.Time) (p plan, next time.Time) {
-	p = plan{claim: store.ClaimJobs{Node: l.ID(), Now: now}, permits: map[store.Lane][]*callPermit{}}
+	p = plan{claim: store.ClaimJobs{Node: l.ID()}, permits: map[store.Lane][]*callPermit{}}
 	defer p.under(l)
 	due, next := w.Lanes, w.Next
 	n.jobs.order(due)
@@ -139,6 +139,7 @@ func (n *Node) plan(w store.DueJobs, l session, now time.Time) (p plan, next tim
 		p.claim.Lanes = append(p.claim.Lanes, store.LaneWant{Lane: lane, N: len(permits)})
 	}
 	n.planSuspect(&p, w.Suspects, anyone, now)
+	p.claim.Now = n.clock.Now() // after the permits: an attempt begins when the one that had its permit has ended
 	return p, next
 }
 
