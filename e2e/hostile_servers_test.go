@@ -221,6 +221,9 @@ func (b boor) take(ctx context.Context, w *world, url string) error {
 		return fmt.Errorf("%s: %w", b.name, err)
 	}
 	d, err := firstTry(ctx, w, accepted.JobID)
+	for err == nil && b.status == ringback.DeliveryDead && d.Status == ringback.DeliveryPending { // smaller forms come first
+		d, err = firstTry(ctx, w, accepted.JobID)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.name, err)
 	}

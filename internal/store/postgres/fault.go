@@ -101,7 +101,7 @@ func cannotServe(code string) bool {
 // isBroken reports whether an error that is not the server's is the connection's.
 func isBroken(err error) bool {
 	var connect *pgconn.ConnectError
-	return errors.As(err, &connect) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
+	return errors.As(err, &connect) || errors.Is(err, pgconn.ErrConnClosed) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
 }
 
 // isTransient reports whether a batch that ended so is worth a second run at once:
