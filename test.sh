@@ -184,11 +184,11 @@ run_tests() {
   fi
   if [[ -z $long ]]; then
     go test -race -json "$@" || status=$?
-    [[ -z $whole ]] || siege || status=$?
+    [[ -z $whole ]] || alone 'TestSiege' || status=$?
   else
     RINGBACK_LONG=1 go test -race -json -timeout 60m "$@" || status=$?
     [[ -z $whole ]] || on_postgres_versions || status=$?
-    [[ -z $whole ]] || RINGBACK_LONG=1 siege || status=$?
+    [[ -z $whole ]] || RINGBACK_LONG=1 alone "$(names_of_siege)" || status=$?
     fuzz "$@" || status=$?
   fi
   return "$status"
@@ -212,12 +212,12 @@ on_postgres_versions() {
   return "$status"
 }
 
-# siege runs the tests that measure memory and latency under attack. They want the
-# machine for themselves: one after the other, and with nothing else beside them.
-siege() {
-  local names
-  names=$(grep -l '^//go:build siege' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd '|' -)
-  go test -race -json -count=1 -timeout 60m -tags siege -parallel 1 -run "^($names)\$" ./e2e
+# alone runs tests that measure memory and latency under attack. They want the machine
+# for themselves: one after the other, and with nothing else beside them.
+alone() { go test -race -json -count=1 -timeout 60m -tags siege -parallel 1 -run "^($1)\$" ./e2e; }
+
+names_of_siege() {
+  grep -l '^//go:build siege' e2e/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9]*\).*/\1/p' | paste -sd '|' -
 }
 
 # fuzz runs each fuzz target of the packages in $@ by itself, which is all that

@@ -42,9 +42,12 @@ const (
 	honestShare = 0.999
 	// promptly is what the slowest hundredth of honest submissions may take. Where the
 	// machine has so much other work that even a twin, a server whom nobody attacks,
-	// takes long in the same seconds, three times as much as the twin takes.
-	promptly    = 250 * time.Millisecond
-	twinCallers = 4
+	// takes long in the same seconds, three times as much as the twin takes. The short form
+	// runs on machines of every kind, right after all other tests, and only notices what is
+	// out of all proportion.
+	promptly      = 250 * time.Millisecond
+	promptlyShort = time.Second
+	twinCallers   = 4
 )
 
 func siegeLasts(t *testing.T) time.Duration {
@@ -98,7 +101,11 @@ func TestSiege(t *testing.T) {
 	if storm.share() < honestShare {
 		t.Errorf("%.2f %% of the honest jobs went well, want %.2f %%: %s", 100*storm.share(), 100*honestShare, storm)
 	}
-	if got, want := storm.slowest(), max(promptly, 3*calm.slowest()); got > want {
+	bound := promptlyShort
+	if long {
+		bound = promptly
+	}
+	if got, want := storm.slowest(), max(bound, 3*calm.slowest()); got > want {
 		t.Errorf("the slowest hundredth of the honest submissions took %s, want at most %s (the twin: %s)", got, want, calm.slowest())
 	}
 	if n := g.book.count(noRetryAfter); n > 0 {
