@@ -255,6 +255,12 @@ func TestHEADIsGETWithoutItsBody(t *testing.T) {
 	id := w.submit(`"prompt":"Hi"`)
 	w.end(id)
 	w.receiver.Wait(t.Context(), 1)
+	// A list has the state of the webhook, which changes when the receiver's answer is stored.
+	for until := time.Now().Add(20 * time.Second); !strings.Contains(w.do("GET", "/api/jobs", "").body, `"delivered"`); {
+		if time.Now().After(until) {
+			t.Fatal("the webhook was not delivered within 20 s")
+		}
+	}
 	for _, path := range []string{"/healthz", "/readyz", "/api/jobs", "/api/jobs/" + id + "/attempts"} {
 		get, head := w.do("GET", path, ""), w.do("HEAD", path, "")
 		if head.StatusCode != http.StatusOK || head.body != "" || head.ContentLength != get.ContentLength {

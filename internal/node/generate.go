@@ -140,11 +140,12 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
 	}
 	if request == nil {
+		take := n.memory.forRequest(ctx, held)
 		var err error
-		if request, err = n.storedRequest(ctx, j.ID, orWait(ctx, held)); err != nil {
+		if request, err = n.storedRequest(ctx, j.ID, take); err != nil {
 			return nil, nil, err
 		}
-		if err := held.Grow(ctx, max(0, int64(len(request))*requestCost-held.Taken())); err != nil {
+		if err := take(max(0, int64(len(request))*requestCost-held.Taken())); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -180,6 +181,9 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) outcome.
 	if errors.Is(err, errUnleased) {
 		n.log.Warn("attempt not begun: the lease ran out after its claim", "job_id", j.ID, "attempt", j.Fence)
 		return outcome.Stopped(outcome.Interrupted, nil)
+	}
+	if errors.Is(err, errCrowded) {
+		return outcome.Stopped(outcome.Crowded, nil)
 	}
 	if errors.Is(err, store.ErrUnavailable) {
 		return outcome.Stopped(outcome.Unstarted, nil)

@@ -2,6 +2,8 @@ package node
 
 import (
 	"cmp"
+	"context"
+	"errors"
 
 	"github.com/ringback/ringback/internal/memory"
 )
@@ -14,13 +16,17 @@ type budgets struct {
 	// settling is held while one large answer is made into what is stored and sent of it,
 	// which takes several times as much as the answer.
 	settling chan struct{}
+	// loading is held by each job that waits for memory for its request.
+	loading chan struct{}
 }
 
-func newBudgets(sizes memory.Parts) budgets {
+// newBudgets returns the budgets of a node that makes up to concurrency calls at once.
+func newBudgets(sizes memory.Parts, concurrency int) budgets {
 	usual := memory.Split(4 << 30)
 	answers := memory.New(cmp.Or(sizes.Answers, usual.Answers))
 	return budgets{
 		settling: make(chan struct{}, 1),
+		loading:  make(chan struct{}, max(1, concurrency/loadingPart)),
 		door:     memory.New(cmp.Or(sizes.Door, usual.Door)),
 		reads:    memory.New(cmp.Or(sizes.Reads, usual.Reads)),
 		answers:  answers,
@@ -33,6 +39,30 @@ func newBudgets(sizes memory.Parts) budgets {
 // requestCost is how many bytes of memory each byte of a running job's request takes:
 // the request as it was stored, and as it is sent.
 const requestCost = 3
+
+// loadingPart is the part of a node's slots in which jobs may wait for memory. Without a
+// bound large jobs would hold them all, and small ones, for which there is room, would
+// wait for a slot.
+const loadingPart = 16
+
+var errCrowded = errors.New("others wait for memory already")
+
+// forRequest takes memory for what is read of a job's request. It waits for it until ctx
+// ends, or fails with errCrowded where enough jobs wait already.
+func (b *budgets) forRequest(ctx context.Context, g *memory.Grant) func(bytes int64) error {
+	return func(bytes int64) error {
+		if g.Take(bytes) {
+			return nil
+		}
+		select {
+		case b.loading <- struct{}{}:
+		default:
+			return errCrowded
+		}
+		defer func() { <-b.loading }()
+		return g.Grow(ctx, bytes)
+	}
+}
 
 // largeAnswer is how much memory an attempt has taken whose answer is large.
 const largeAnswer = 8 << 20

@@ -1,7 +1,10 @@
 package node_test
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +63,35 @@ func TestAnswersThatAreTooMuchTogetherComeOneAfterTheOther(t *testing.T) {
 	for _, id := range ids {
 		if got := w.end(id); got.Status != ringback.Completed || len(*got.Result) < 20_000 {
 			t.Errorf("got %s, want completed", got.Status)
+		}
+	}
+	w.eventually("the memory to be free", func() bool { return w.node.MemoryUsed() == 0 })
+}
+
+// Large requests that wait for memory leave most slots to small ones, for which there is
+// room.
+func TestSmallJobsFindASlotWhileLargeOnesWaitForMemory(t *testing.T) {
+	t.Parallel()
+	w := start(t, setup{node: func(c *node.Config) { c.Concurrency, c.Memory.Answers = 4, 1<<20 }})
+	noise := make([]byte, 200<<10)
+	_, _ = rand.Read(noise)
+	var large []ringback.Job
+	for range 8 {
+		large = append(large, w.ask("sim/mute", hex.EncodeToString(noise)))
+	}
+	w.eventually("a large job that is put back", func() bool {
+		return slices.ContainsFunc(large, func(j ringback.Job) bool {
+			attempts := w.ledger(j.ID)
+			return len(attempts) > 0 && attempts[0].Outcome == ringback.AttemptReleased
+		})
+	})
+	if got := w.end(w.ask("sim/echo", "small").ID); got.Status != ringback.Completed {
+		t.Errorf("a small job: got %s, want completed", got.Status)
+	}
+	for _, j := range large {
+		w.cancel(j.ID)
+		if got := w.end(j.ID); got.Status != ringback.Cancelled {
+			t.Errorf("a large job: got %s, want cancelled", got.Status)
 		}
 	}
 	w.eventually("the memory to be free", func() bool { return w.node.MemoryUsed() == 0 })

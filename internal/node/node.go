@@ -263,7 +263,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:            cfg,
 		clock:          new(clock.Clock),
 		store:          cfg.Store,
-		memory:         newBudgets(cfg.Memory),
+		memory:         newBudgets(cfg.Memory, cfg.Concurrency),
 		schedule:       cfg.Schedule,
 		replays:        make(chan struct{}, replaysAtOnce),
 		group:          new(errgroup.Group),

@@ -96,10 +96,10 @@ func namedModels(cfg Config) map[string]bool {
 // newPolicy is by what this node decides about jobs.
 func (n *Node) newPolicy() outcome.Policy {
 	return outcome.Policy{
-		MaxUncertain:    maxUncertain,
-		RetryDelay:      n.cfg.RetryDelay,
-		SuspectPatience: suspectPatience,
-		FaultAfter:      faultAfter,
+		MaxUncertain: maxUncertain,
+		RetryDelay:   n.cfg.RetryDelay,
+		Patience:     suspectPatience,
+		FaultAfter:   faultAfter,
 		Route: func(model, wanted string) (name, protocol string, ok bool) {
 			name, err := n.route(model, wanted)
 			if err != nil {

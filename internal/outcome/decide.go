@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -14,9 +15,10 @@ type Policy struct {
 	// RetryDelay is the pause after the first failed attempt. It doubles with each
 	// further one.
 	RetryDelay time.Duration
-	// SuspectPatience is for how long a suspect job is at least put back if its model is
-	// on hold: its ledger has a row for each time it is looked at.
-	SuspectPatience time.Duration
+	// Patience is for how long a job is put back that was looked at too early, since its
+	// ledger has a row for each time: a suspect one whose model is on hold at least for
+	// this long, one that found no memory about as long.
+	Patience time.Duration
 	// FaultAfter is how many refusals make a job at fault that others do not share. It
 	// is only named here; [Refusal] says whether that is so.
 	FaultAfter int
@@ -44,8 +46,10 @@ func (p *Policy) decide(row store.Job, r Result, now time.Time) store.Outcome {
 		return completed(r, now)
 	case r.stop == Unstarted:
 		return released(row, now, now.Add(p.pauseUnstarted()))
+	case r.stop == Crowded:
+		return released(row, now, now.Add(backoff.JitterBy(p.Patience, backoff.Half, p.random())))
 	case r.stop == OnHold:
-		return released(row, now, later(now.Add(p.SuspectPatience), r.Refusal.Until))
+		return released(row, now, later(now.Add(p.Patience), r.Refusal.Until))
 	case row.CancelRequested, r.stop == Cancelled:
 		o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptCancelled, r), Partial: r.Kept.Partial}
 		return end(row, o, ringback.Cancelled, byCaller)

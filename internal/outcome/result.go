@@ -62,6 +62,8 @@ const (
 	Cancelled Stop = "cancelled"
 	// Unstarted: the stored request can't be read now, or this machine has run short.
 	Unstarted Stop = "unstarted"
+	// Crowded: others wait already for memory for requests as large as this one.
+	Crowded Stop = "crowded"
 	// OnHold: the job is suspect, and its model turned out to be on hold.
 	OnHold Stop = "on_hold"
 )
