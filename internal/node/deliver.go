@@ -253,7 +253,7 @@ func (n *Node) deliver(s *send) {
 	n.sendNext(s.permit.tried(hostReport(res), res.Took))
 	wake(n.wakeDeliveries)
 	n.recordTry(s, res)
-	n.recordHold(d.Key())
+	n.recordHost(d.Key())
 	n.settleDelivery(d, n.concluded(s, res))
 }
 

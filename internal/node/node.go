@@ -195,11 +195,12 @@ type Node struct {
 	// When the claim under way was asked for; nil: there is none.
 	claiming, claimingDeliveries atomic.Pointer[time.Time]
 
-	metrics  metrics
-	holdLog  holdLog
-	refusals refusals
-	outage   outage
-	held     heldDatabase
+	metrics     metrics
+	holdLog     limit.HoldLog[target]
+	hostHoldLog limit.HoldLog[store.Host]
+	refusals    refusals
+	outage      outage
+	held        heldDatabase
 
 	shortages  refusals     // calls that could not begin since this machine had run short
 	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun for that reason
