@@ -15,7 +15,7 @@ const module = "github.com/ringback/ringback"
 
 // mayImport says for each package which packages of this module it may import;
 // imports run one way, cmd → api → node → cluster →
-// {outcome, protocol, provider, webhook, limit, hub, store} → root. The root is ".". A
+// {outcome, protocol, provider, webhook, limit, live, store} → root. The root is ".". A
 // package that is not here yet is put here when it comes.
 var mayImport = map[string][]string{
 	".":                          {},
@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/sse":               {},
 	"internal/earlyanswer":       {},
 	"internal/conns":             {},
-	"internal/hub":               {"."},
+	"internal/live":               {"."},
 	"internal/clock":             {},
 	"internal/memory":            {},
 	"internal/longjson":          {},
@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/outcome":           {".", "internal/provider", "internal/store", "internal/backoff"},
 	"internal/node": {
-		".", "internal/outcome", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/hub", "internal/store",
+		".", "internal/outcome", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/live", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/sse", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",
 	},
 	"internal/openapi":   {".", "docs", "internal/node"},

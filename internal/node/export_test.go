@@ -9,7 +9,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -129,7 +129,7 @@ func (n *Node) Leased() bool { return n.members.Session().Leased() }
 func (n *Node) Watched() int { return len(n.hub.Watched()) }
 
 // AwaitsBegin is how many jobs are read of which nothing is to be had before they begin.
-func (n *Node) AwaitsBegin() int { return len(n.hub.Awaiting(hub.AwaitBegin)) }
+func (n *Node) AwaitsBegin() int { return len(n.hub.Awaiting(live.AwaitBegin)) }
 
 // Pushed is how often something was pushed, by kind and outcome.
 func (n *Node) Pushed(kind, outcome string) int {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -15,7 +15,7 @@ const loadEarlierFor = 5 * time.Second
 // logWriter is the log of a streamed job in the hands of the attempt that writes it. Nil
 // is that of a job that is not streamed.
 type logWriter struct {
-	log     *hub.Log
+	log     *live.Log
 	attempt int64
 	done    func()
 	private bool // nobody reads it but this attempt's webhooks, and nobody keeps it
@@ -45,14 +45,14 @@ func privateLogWriter(j *store.Job) *logWriter {
 	if !progress && !wantsEvent(j, ringback.EventStarted) {
 		return nil
 	}
-	f := &logWriter{log: hub.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}
+	f := &logWriter{log: live.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}
 	f.log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted})
 	return f
 }
 
 // loadEarlierEvents loads what the store has of a job's log. Where it can't be read the
 // log goes on without: it is of attempts that are void.
-func (n *Node) loadEarlierEvents(log *hub.Log, j *store.Job) {
+func (n *Node) loadEarlierEvents(log *live.Log, j *store.Job) {
 	ctx, cancel := context.WithTimeout(n.calls, loadEarlierFor)
 	defer cancel()
 	if _, err := n.storedEvents(ctx, log, j, func(int64) error { return nil }); err != nil {

@@ -74,8 +74,8 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/cluster"
-	"github.com/ringback/ringback/internal/hub"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
@@ -172,7 +172,7 @@ type Node struct {
 	log         *slog.Logger // each line names the node
 	nodeHandler *nodeHandler
 	store       store.Store
-	hub         hub.Hub
+	hub         live.Hub
 
 	members    *cluster.Membership
 	sweeper    *cluster.Sweeper

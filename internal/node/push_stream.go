@@ -13,7 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -67,7 +67,7 @@ type stream struct {
 	linger *time.Timer // ends it; nil while an attempt runs. streams.mu guards it
 
 	// What follows is its goroutine's, and that of the connection.
-	log  *hub.Log
+	log  *live.Log
 	held *memory.Grant // for a long end
 	sent ringback.EventID
 	last ringback.EventID // the one that ends the job; zero: it has not been read
@@ -185,7 +185,7 @@ func (a *streams) count() int {
 // run pushes until everything is said, or nobody listens.
 func (s *stream) run() {
 	n, j := s.node, s.job
-	log, leave := n.hub.Open(j.ID, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, j.Project, j.ID) })
+	log, leave := n.hub.Open(j.ID, func(ctx context.Context, l *live.Log) live.Await { return n.tailJob(ctx, l, j.Project, j.ID) })
 	defer leave()
 	s.held = n.memory.webhooks.Grant()
 	defer s.held.Release()

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -56,7 +56,7 @@ func (n *Node) WaitJob(ctx context.Context, project, id string, d time.Duration,
 		}
 		cancels = o.stored.Options.OnDisconnect == ringback.DisconnectCancel
 		if cancels && !known { // the node that runs it has to know, too
-			_, watching := n.hub.Open(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, project, job) })
+			_, watching := n.hub.Open(job, func(ctx context.Context, l *live.Log) live.Await { return n.tailJob(ctx, l, project, job) })
 			present()
 			present, known = watching, true
 		}

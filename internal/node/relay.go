@@ -14,7 +14,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -56,13 +56,13 @@ func newPeers() *http.Transport {
 
 // relay writes what the node that runs a job says of it, until that has no more to
 // say. What goes wrong is looked at again soon, so it is told at debug only.
-func (n *Node) relay(ctx context.Context, l *hub.Log, j *store.Job) {
+func (n *Node) relay(ctx context.Context, l *live.Log, j *store.Job) {
 	if err := n.ask(ctx, l, j); err != nil && ctx.Err() == nil {
 		n.log.Debug("events of a job that runs elsewhere are not relayed", "job_id", j.ID, "from_node", j.Node, "err", err)
 	}
 }
 
-func (n *Node) ask(ctx context.Context, l *hub.Log, j *store.Job) error {
+func (n *Node) ask(ctx context.Context, l *live.Log, j *store.Job) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	url := n.members.Session().URLOf(j.Node)

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/backoff"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -61,7 +61,7 @@ func (n *Node) watchEnds(ctx context.Context) error {
 
 // publishEnds publishes which of the jobs that are watched have ended.
 func (n *Node) publishEnds(ctx context.Context) error {
-	return n.publish(ctx, slices.Concat(n.hub.Watched(), n.hub.Awaiting(hub.AwaitEnd)), n.store.Ended)
+	return n.publish(ctx, slices.Concat(n.hub.Watched(), n.hub.Awaiting(live.AwaitEnd)), n.store.Ended)
 }
 
 // beginsPause is the time between two questions about jobs that are to be seen growing:
@@ -79,7 +79,7 @@ func (n *Node) watchBegins(ctx context.Context) error {
 	for pause := beginsPause; backoff.Sleep(ctx, pause); {
 		asked := time.Now()
 		if n.members.Session().Alive() > 1 {
-			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(hub.AwaitBegin), n.store.Begun) })
+			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(live.AwaitBegin), n.store.Begun) })
 		}
 		pause = max(beginsPause, beginsShare*time.Since(asked))
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -23,7 +23,7 @@ type Stream struct {
 	job     uuid.UUID
 	cancels bool // the job is not wanted when nobody watches it
 
-	log   *hub.Log
+	log   *live.Log
 	leave func() (left int)
 	local bool
 	first []ringback.StreamEvent // job.queued, which stands in no log; nil: it was read
@@ -57,7 +57,7 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 		}
 		return s, nil
 	}
-	s.log, s.leave = n.hub.Open(job, func(ctx context.Context, l *hub.Log) hub.Await { return n.tailJob(ctx, l, project, job) })
+	s.log, s.leave = n.hub.Open(job, func(ctx context.Context, l *live.Log) live.Await { return n.tailJob(ctx, l, project, job) })
 	queued := ringback.StreamEvent{
 		Type: ringback.EventQueued, JobID: id, EventID: ringback.EventID{Number: 1}, Timestamp: ringback.Time{Time: j.CreatedAt},
 	}
@@ -102,7 +102,7 @@ func (s *Stream) Advance(e *ringback.StreamEvent) {
 func (s *Stream) After() ringback.EventID { return s.after }
 
 // A Waiter is woken, in a goroutine of its own, when there is more of a job.
-type Waiter = hub.Waiter
+type Waiter = live.Waiter
 
 // Await has w woken once, as soon as ReadyBehind gives something, or before in vain.
 func (s *Stream) Await(after ringback.EventID, w *Waiter) { s.log.Await(after, s.local, w) }

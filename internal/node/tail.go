@@ -10,7 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
-	"github.com/ringback/ringback/internal/hub"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -27,10 +27,10 @@ const (
 
 // tailJob writes the log of a job that no attempt of this process writes, for those
 // who read it: what the store has, and what the node that runs it says.
-func (n *Node) tailJob(ctx context.Context, l *hub.Log, project string, job uuid.UUID) hub.Await {
+func (n *Node) tailJob(ctx context.Context, l *live.Log, project string, job uuid.UUID) live.Await {
 	for pause := tailMin; ; pause = min(2*pause, tailMax) {
 		moved, leave := n.hub.Watch(job)
-		var awaits hub.Await
+		var awaits live.Await
 		rests := false
 		err := n.guarded("follow a job", func() (err error) {
 			awaits, rests, err = n.tailOnce(ctx, l, project, job)
@@ -55,38 +55,38 @@ func (n *Node) tailJob(ctx context.Context, l *hub.Log, project string, job uuid
 
 // tailOnce writes what can be known of a job now. rests tells that there will be no more
 // before it moves, and awaits what that would be.
-func (n *Node) tailOnce(ctx context.Context, l *hub.Log, project string, job uuid.UUID) (awaits hub.Await, rests bool, err error) {
+func (n *Node) tailOnce(ctx context.Context, l *live.Log, project string, job uuid.UUID) (awaits live.Await, rests bool, err error) {
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	switch {
 	case errors.Is(err, store.ErrGone):
 		l.Fail(n.gone(job.String(), j))
-		return hub.AwaitNothing, true, nil
+		return live.AwaitNothing, true, nil
 	case errors.Is(err, store.ErrNotFound):
 		l.Fail(noSuchJob(job.String()))
-		return hub.AwaitNothing, true, nil
+		return live.AwaitNothing, true, nil
 	case err != nil:
 		return 0, false, err
 	case j.Status.Terminal():
 		err := n.sayEnd(ctx, l, project, &j)
 		if refused := new(ringback.Error); errors.As(err, &refused) { // or its content went meanwhile
 			l.Fail(refused)
-			return hub.AwaitNothing, true, nil
+			return live.AwaitNothing, true, nil
 		}
-		return hub.AwaitNothing, err == nil, err
+		return live.AwaitNothing, err == nil, err
 	case j.Status == ringback.Running && j.Node != n.ID() && j.Options.Stream:
 		n.relay(ctx, l, &j)
 		return 0, false, nil
 	case j.Status == ringback.Running:
-		return hub.AwaitEnd, true, nil
+		return live.AwaitEnd, true, nil
 	}
 	if j.Fence > 0 && j.Options.Stream && l.Last() == (ringback.EventID{}) {
 		n.loadEarlierEvents(l, &j) // it waits for its next attempt
 	}
-	return hub.AwaitBegin, true, nil
+	return live.AwaitBegin, true, nil
 }
 
 // sayEnd writes what the store has of a job that has ended, and its end.
-func (n *Node) sayEnd(ctx context.Context, l *hub.Log, project string, j *store.Job) error {
+func (n *Node) sayEnd(ctx context.Context, l *live.Log, project string, j *store.Job) error {
 	var last ringback.EventID
 	switch {
 	case l.Completed(): // an attempt of this process has written it: it is there already
@@ -120,7 +120,7 @@ const loggedEvents = 4 << 20
 
 // loadEvents writes what the last settle has stored of a job's log. Those who read it
 // share it; it counts as memory for reads until they have left.
-func (n *Node) loadEvents(ctx context.Context, l *hub.Log, j *store.Job) (last ringback.EventID, err error) {
+func (n *Node) loadEvents(ctx context.Context, l *live.Log, j *store.Job) (last ringback.EventID, err error) {
 	g := n.memory.reads.Grant()
 	if last, err = n.storedEvents(ctx, l, j, n.orRefuse(g)); err != nil {
 		g.Release()
@@ -133,7 +133,7 @@ func (n *Node) loadEvents(ctx context.Context, l *hub.Log, j *store.Job) (last r
 
 // storedEvents writes what the last settle has stored of a job's log, piece by piece, and
 // returns the last event of it.
-func (n *Node) storedEvents(ctx context.Context, l *hub.Log, j *store.Job, take func(bytes int64) error) (last ringback.EventID, err error) {
+func (n *Node) storedEvents(ctx context.Context, l *live.Log, j *store.Job, take func(bytes int64) error) (last ringback.EventID, err error) {
 	c, err := n.store.Content(ctx, j.ID, store.PartEvents|store.LeaveLarge)
 	if err != nil {
 		return last, err
@@ -155,7 +155,7 @@ func (n *Node) storedEvents(ctx context.Context, l *hub.Log, j *store.Job, take 
 		return last, err
 	}
 	defer in.Close()
-	for events, err := range hub.Decode(in) {
+	for events, err := range live.Decode(in) {
 		if err != nil {
 			return last, err
 		}

@@ -1,13 +1,4 @@
-// Package hub knows who is watching which job, and tells them when it moves.
-//
-// There are two ways to watch. Who only wants to know that a job has moved looks at
-// the store, waits, and looks again: [Hub.Watch]. Who wants to see how it comes about
-// reads its [Log], which all who read or write it in this process share.
-//
-// Nothing is kept here of a job that nobody watches and that does not run, and a
-// publisher never waits for a watcher. The hub is of one process: what other nodes
-// do comes here by whoever hears of it.
-package hub
+package live
 
 import (
 	"context"
