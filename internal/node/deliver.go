@@ -233,10 +233,7 @@ func (n *Node) deliver(s *send) {
 	if s.permit.slot.Probe() {
 		n.recordProbe("host", d.Host)
 	}
-	headers, err := webhook.Headers(s.payload.Header)
-	if err != nil {
-		headers = http.Header{} // they were checked when submitted, by another version
-	}
+	headers := webhook.HeadersOf(s.payload.Header)
 	traced := n.traceDelivery(&d, s.payload, headers)
 	res := n.cfg.Sender.Send(s.session.Context(), webhook.Message{
 		At: n.clock.Now(), ID: d.ID.String(), URL: d.URL, Body: s.payload.Body, Header: headers, Secrets: n.cfg.Secrets, Blocked: d.Blocked,
@@ -268,7 +265,7 @@ func (n *Node) broken(s *send) store.TryEnd {
 func (n *Node) payload(d *store.Delivery, take func(bytes int64) error) (store.Payload, error) {
 	p, err := n.store.Payload(context.Background(), d.ID)
 	if err == nil && p.Left > 0 {
-		p.Body, err = n.unpack(d.ID, store.PartPayload, p.Left, take)
+		p.Body, err = store.ReadLarge(n.store, d.ID, store.PartPayload, p.Left, take)
 	}
 	if err == nil && p.Left > 0 && d.Form != ringback.WebhookFull {
 		err = take(reducing * int64(len(p.Body)))

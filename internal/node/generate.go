@@ -159,7 +159,7 @@ func (n *Node) storedRequest(ctx context.Context, id uuid.UUID, take func(bytes 
 	case err != nil:
 		return nil, err
 	case left > 0:
-		return n.unpack(id, store.PartRequest, left, take)
+		return store.ReadLarge(n.store, id, store.PartRequest, left, take)
 	case c.Request == nil:
 		return nil, errNoRequest
 	}

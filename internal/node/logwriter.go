@@ -41,8 +41,8 @@ func (n *Node) openLog(j *store.Job) *logWriter {
 // privateLogWriter is that of a job that is not streamed, but whose caller wants webhooks
 // while it runs; nil if none.
 func privateLogWriter(j *store.Job) *logWriter {
-	progress := wantsEvent(j, ringback.EventProgress)
-	if !progress && !wantsEvent(j, ringback.EventStarted) {
+	progress := j.Options.Wants(ringback.EventProgress)
+	if !progress && !j.Options.Wants(ringback.EventStarted) {
 		return nil
 	}
 	f := &logWriter{log: live.NewLog(j.ID.String()), attempt: j.Fence, done: func() {}, private: true, mute: !progress}

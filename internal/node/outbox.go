@@ -1,12 +1,8 @@
 package node
 
 import (
-	"crypto/sha256"
 	"encoding/json"
-	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -46,7 +42,7 @@ type content struct {
 // bytes; nil if the caller does not want it. The bytes are made once, here.
 func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
 	event := ringback.EventOf(o.Status)
-	if j.Options.CallbackURL == "" || !slices.Contains(j.Options.Events, event) {
+	if !j.Options.Wants(event) {
 		return nil
 	}
 	after := store.Apply(j, *o, n.cfg.Retention)
@@ -56,7 +52,7 @@ func (n *Node) webhook(j store.Job, o *store.Outcome, c content) []byte {
 		return nil
 	}
 	o.Delivery = &store.NewDelivery{
-		ID: deliveryID(j.ID, event), Event: event, URL: j.Options.CallbackURL, Host: j.Options.Host,
+		ID: webhook.ID(j.ID, event), Event: event, URL: j.Options.CallbackURL, Host: j.Options.Host,
 		Body: store.Pack(body), Form: form, MadeAt: o.At,
 	}
 	return body
@@ -92,19 +88,4 @@ func fill(e *ringback.Event, c content, form ringback.WebhookBody) {
 			e.Response = c.answer
 		}
 	}
-}
-
-// deliveryID derives a delivery's id from its job and event, so that the outbox
-// cannot hold two. It begins like the job's, so that the deliveries of a job
-// are neighbours in the store.
-func deliveryID(job uuid.UUID, event ringback.EventType) uuid.UUID {
-	return derivedID(job, string(event))
-}
-
-func derivedID(job uuid.UUID, name string) uuid.UUID {
-	sum := sha256.Sum256(append(job[:], name...))
-	id := job
-	copy(id[8:], sum[:8])
-	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562; the version is the job's
-	return id
 }

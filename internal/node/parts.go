@@ -15,28 +15,6 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// unpack reads a body that is packed bytes long in the store. take takes memory before
-// it is allocated, or fails: first for what the store reads, which it holds twice, then
-// for what comes out of it.
-func (n *Node) unpack(owner uuid.UUID, part store.Parts, packed int64, take func(bytes int64) error) ([]byte, error) {
-	if err := take(2 * packed); err != nil {
-		return nil, err
-	}
-	b, err := n.store.Blob(context.Background(), owner, part)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(b.Bytes) == 0:
-		return nil, store.ErrGone
-	case !b.Zstd:
-		return b.Bytes, nil
-	}
-	if err := take(b.Size()); err != nil {
-		return nil, err
-	}
-	return b.Open()
-}
-
 // orRefuse takes memory for a read, or refuses it. What is larger than most of the budget
 // passes when little else is being read: it counts as that.
 func (n *Node) orRefuse(g *memory.Grant) func(bytes int64) error {
@@ -111,7 +89,7 @@ func (n *Node) readPart(p *openPart, key partKey, protocol string, packed int64,
 		}
 		close(p.ready)
 	}()
-	p.text, p.err = n.unpack(key.job, key.part, packed, take)
+	p.text, p.err = store.ReadLarge(n.store, key.job, key.part, packed, take)
 	p.held.Shrink(int64(len(p.text)))
 	if p.err == nil {
 		p.long, p.err = longMembers(key.part, protocol, p.text)

@@ -3,12 +3,11 @@ package node
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/telemetry"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -43,22 +42,12 @@ const (
 
 func (n *Node) pushed(kind, outcome string) { n.metrics.pushes.WithLabelValues(kind, outcome).Inc() }
 
-// wantsEvent tells whether the caller wants a webhook of an event.
-func wantsEvent(j *store.Job, e ringback.EventType) bool {
-	return j.Options.CallbackURL != "" && slices.Contains(j.Options.Events, e)
-}
-
 // pushHeader are the headers that the caller adds to what goes to a host: those for
 // the callback URL go nowhere else.
 func pushHeader(j *store.Job, host string) http.Header {
-	header := http.Header{}
-	if host == j.Options.Host {
-		if given, err := webhook.Headers(j.Options.CallbackHeaders); err == nil {
-			header = given
-		}
-	}
-	if header.Get(headerTraceParent) == "" {
-		setTrace(header, j.Options.TraceParent, j.Options.TraceState)
+	header := webhook.HeadersOf(j.Options.HeadersFor(host))
+	if header.Get(telemetry.HeaderTraceParent) == "" {
+		telemetry.SetTrace(header, j.Options.TraceParent, j.Options.TraceState)
 	}
 	return header
 }

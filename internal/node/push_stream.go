@@ -222,7 +222,7 @@ func (s *stream) push() webhook.Result {
 		return webhook.Result{Verdict: webhook.Retry, Cause: errOnHold}
 	}
 	res := n.cfg.Sender.Push(s.ctx, webhook.Stream{
-		At: n.clock.Now(), ID: pushID(s.job.ID, "stream", ringback.EventID{Attempt: s.attempt.Load()}).String(), URL: o.StreamTo,
+		At: n.clock.Now(), ID: webhook.PushID(s.job.ID, "stream", ringback.EventID{Attempt: s.attempt.Load()}).String(), URL: o.StreamTo,
 		Last: s.resumed(), Header: pushHeader(s.job, o.StreamHost), Secrets: n.cfg.Secrets,
 		Next: s.reader(), Sent: func(id ringback.EventID) { s.sent = id },
 	})

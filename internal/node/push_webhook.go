@@ -2,14 +2,11 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
@@ -45,7 +42,7 @@ type notifier struct {
 // notifyReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
 // that; behind it nothing is sent any more.
 func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l session) (quiet func()) {
-	if f == nil || !wantsEvent(j, ringback.EventStarted) && !wantsEvent(j, ringback.EventProgress) {
+	if f == nil || !j.Options.Wants(ringback.EventStarted) && !j.Options.Wants(ringback.EventProgress) {
 		return func() {}
 	}
 	ctx, end := context.WithCancel(l.Context())
@@ -61,11 +58,11 @@ func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l session) (quiet func
 
 func (t *notifier) run(ctx context.Context) {
 	next := time.Now()
-	if wantsEvent(t.job, ringback.EventStarted) {
+	if t.job.Options.Wants(ringback.EventStarted) {
 		t.send(ctx, ringback.EventStarted)
 		next = next.Add(t.pause)
 	}
-	if !wantsEvent(t.job, ringback.EventProgress) {
+	if !t.job.Options.Wants(ringback.EventProgress) {
 		return
 	}
 	for t.hasMore(ctx) && until(ctx, next) {
@@ -157,7 +154,7 @@ func (t *notifier) try(ctx context.Context, event ringback.EventType) (webhook.R
 	ctx, cancel := context.WithTimeout(ctx, progressTry)
 	defer cancel()
 	return t.node.cfg.Sender.Send(ctx, webhook.Message{
-		At: t.node.clock.Now(), ID: pushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
+		At: t.node.clock.Now(), ID: webhook.PushID(t.job.ID, event, t.after).String(), URL: t.job.Options.CallbackURL, Body: body,
 		Header: pushHeader(t.job, t.job.Options.Host), Secrets: t.node.cfg.Secrets,
 	}), nil
 }
@@ -185,12 +182,6 @@ func (t *notifier) recordTry(ctx context.Context, kind string, res webhook.Resul
 	t.pause = min(max(2*t.pause, res.RetryAfter), progressPause)
 	n.record("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
 		slog.Int("status_code", res.StatusCode), slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
-}
-
-// pushID derives the webhook-id of what is not stored from its place among the events
-// of its job.
-func pushID(job uuid.UUID, event ringback.EventType, at ringback.EventID) uuid.UUID {
-	return deliveryID(job, ringback.EventType(fmt.Sprint(event, " ", at)))
 }
 
 // takeSpare takes a slot for a webhook that may as well not be sent: one that leaves

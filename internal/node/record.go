@@ -10,6 +10,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/telemetry"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -112,18 +113,10 @@ func (n *Node) record(msg string, j *store.Job, attrs ...slog.Attr) {
 	}
 	all := append(make([]slog.Attr, 0, 5+len(attrs)), slog.Any("job_id", j.ID), slog.Int64("attempt", j.Fence),
 		slog.String("provider", j.Provider), slog.String("model", j.Model))
-	if id := traceID(j.Options.TraceParent); id != "" {
+	if id := telemetry.TraceID(j.Options.TraceParent); id != "" {
 		all = append(all, slog.String("trace_id", id))
 	}
 	n.log.LogAttrs(ctx, slog.LevelDebug, msg, append(all, attrs...)...) //nolint:sloglint // its callers give constants
-}
-
-// traceID is the trace that a traceparent belongs to, "" if there is none.
-func traceID(traceparent string) string {
-	if len(traceparent) < 35 {
-		return ""
-	}
-	return traceparent[3:35]
 }
 
 // recordTry logs and counts a try of a webhook that is over.
@@ -134,7 +127,7 @@ func (n *Node) recordTry(s *send, res webhook.Result) {
 		return
 	}
 	attrs := []any{"delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds()}
-	if id := traceID(s.payload.TraceParent); id != "" {
+	if id := telemetry.TraceID(s.payload.TraceParent); id != "" {
 		attrs = append(attrs, "trace_id", id)
 	}
 	if res.Verdict == webhook.Delivered {

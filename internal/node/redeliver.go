@@ -75,8 +75,8 @@ func (n *Node) checkRedelivery(r ringback.Redelivery) (to webhook.Target, err er
 func chosen(deliveries []store.Delivery, id string, job uuid.UUID, url string) (*store.Delivery, error) {
 	for i := range deliveries {
 		d := &deliveries[i]
-		own := d.ID == deliveryID(job, d.Event)
-		if url == "" && own || url != "" && (own && d.URL == url || d.ID == elsewhereID(job, d.Event, url)) {
+		own := d.ID == webhook.ID(job, d.Event)
+		if url == "" && own || url != "" && (own && d.URL == url || d.ID == webhook.ElsewhereID(job, d.Event, url)) {
 			return d, nil
 		}
 	}
@@ -90,12 +90,6 @@ func chosen(deliveries []store.Delivery, id string, job uuid.UUID, url string) (
 		}
 	}
 	return &deliveries[len(deliveries)-1], nil
-}
-
-// elsewhereID derives the id of a delivery to another place than the callback_url, so that
-// to ask for it twice makes it once.
-func elsewhereID(job uuid.UUID, event ringback.EventType, url string) uuid.UUID {
-	return derivedID(job, string(event)+"\x00"+url)
 }
 
 // sendAgain makes a delivery due, in another form if one is given.
@@ -159,7 +153,7 @@ func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID, held
 	}
 	take := n.orRefuse(held)
 	for part, packed := range stored.Left {
-		text, err := n.unpack(id, part, packed, take)
+		text, err := store.ReadLarge(n.store, id, part, packed, take)
 		if err == nil {
 			err = take(rebuilding * int64(len(text)))
 		}
@@ -202,7 +196,7 @@ func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID,
 	now := n.clock.Stamped()
 	next, _ := n.schedule.Next(now, 1, now, 0, rand.Float64)
 	added := store.NewDelivery{
-		ID: elsewhereID(j.ID, event, to.URL), Event: event, URL: to.URL, Host: to.Host,
+		ID: webhook.ElsewhereID(j.ID, event, to.URL), Event: event, URL: to.URL, Host: to.Host,
 		Body: store.Pack(body), Form: form, MadeAt: now, NextAt: next,
 	}
 	return &store.Delivery{ID: added.ID, JobID: j.ID, Host: to.Host, Form: form}, n.store.AddDelivery(ctx, project, job, added)

@@ -126,7 +126,7 @@ func (n *Node) replayed(old store.Job, content store.Content, held *memory.Grant
 		}
 		return nil
 	}
-	request, err := n.unpack(old.ID, store.PartRequest, left, take)
+	request, err := store.ReadLarge(n.store, old.ID, store.PartRequest, left, take)
 	if err != nil {
 		return nil, err
 	}

@@ -3,19 +3,14 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/tidwall/gjson"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ringback/ringback"
@@ -33,14 +28,6 @@ import (
 // that one's ids follow from job and number, and need not be stored. What the
 // client does not sample is not traced further on.
 
-// w3c reads and writes traceparent and tracestate.
-var w3c propagation.TraceContext
-
-const (
-	headerTraceParent = "traceparent"
-	headerTraceState  = "tracestate"
-)
-
 // traceSend begins the span in which a job is made, and makes it what the job
 // will remember. The function that it returns ends it.
 func (n *Node) traceSend(ctx context.Context, s *Submission) (context.Context, func(*ringback.Job, error)) {
@@ -48,16 +35,14 @@ func (n *Node) traceSend(ctx context.Context, s *Submission) (context.Context, f
 		return ctx, func(*ringback.Job, error) {}
 	}
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, spanContext(s.TraceParent, s.TraceState))
+		ctx = trace.ContextWithRemoteSpanContext(ctx, telemetry.SpanContext(s.TraceParent, s.TraceState))
 	}
 	ctx, span := n.cfg.Tracer.Start(ctx, "send jobs", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
 		attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "send")))
-	carrier := propagation.MapCarrier{}
-	w3c.Inject(ctx, carrier)
-	s.TraceParent, s.TraceState = carrier.Get(headerTraceParent), carrier.Get(headerTraceState)
+	s.TraceParent, s.TraceState = telemetry.Stored(ctx)
 	return ctx, func(j *ringback.Job, err error) {
 		if err != nil {
-			fail(span, submitFault(err))
+			telemetry.Fail(span, submitFault(err))
 		} else {
 			span.SetAttributes(attribute.String(telemetry.MessagingMessageID, j.ID), attribute.String(telemetry.MessagingDestination, j.Provider))
 		}
@@ -86,12 +71,12 @@ func (n *Node) traceAttempt(j *store.Job) *attemptTrace {
 	if n.cfg.Tracer == nil {
 		return nil
 	}
-	sent := spanContext(j.Options.TraceParent, j.Options.TraceState)
+	sent := telemetry.SpanContext(j.Options.TraceParent, j.Options.TraceState)
 	if sent.IsValid() && !sent.IsSampled() {
 		return nil
 	}
-	ctx, span := n.cfg.Tracer.Start(telemetry.WithIDs(context.Background(), attemptSpan(j.ID, j.Fence)), "process jobs",
-		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer), linked(sent), trace.WithAttributes(
+	ctx, span := n.cfg.Tracer.Start(telemetry.WithIDs(context.Background(), telemetry.AttemptSpan(j.ID, j.Fence)), "process jobs",
+		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer), telemetry.Linked(sent), trace.WithAttributes(
 			attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "process"),
 			attribute.String(telemetry.MessagingMessageID, j.ID.String()), attribute.String(telemetry.MessagingDestination, j.Provider),
 			attribute.Int64(telemetry.Attempt, j.Fence)))
@@ -134,7 +119,7 @@ func (t *attemptTrace) called(answer *provider.Answer, failed *provider.Error, f
 			t.chat.SetAttributes(attribute.Int(telemetry.HTTPStatus, failed.StatusCode))
 		}
 		t.used(failed.PartialUsage)
-		fail(t.chat, errorType(failed))
+		telemetry.Fail(t.chat, errorType(failed))
 	}
 }
 
@@ -152,9 +137,9 @@ func (t *attemptTrace) end(res *outcome.Result) {
 		return
 	}
 	if f := res.Failure(); f != nil {
-		fail(t.process, errorType(f))
+		telemetry.Fail(t.process, errorType(f))
 	} else if res.Stop() != "" {
-		fail(t.process, stoppedWord)
+		telemetry.Fail(t.process, telemetry.Stopped)
 	}
 	if t.chat != nil {
 		t.chat.End() // again, unless a panic came between
@@ -162,37 +147,34 @@ func (t *attemptTrace) end(res *outcome.Result) {
 	t.process.End()
 }
 
-// stoppedWord is the error.type of a call that we ended ourselves.
-const stoppedWord = "stopped"
-
 // errorType is how a call failed, as an error.type: the provider's own text is none of a
 // trace's business.
 func errorType(f *provider.Error) string {
-	return cmp.Or(string(f.Code), stoppedWord)
+	return cmp.Or(string(f.Code), telemetry.Stopped)
 }
 
 // traceDelivery begins the span of a try, in the client's trace, and puts its
 // context among the headers. Without a span the client's own goes on as it came.
 // The function that it returns ends the span.
 func (n *Node) traceDelivery(d *store.Delivery, p *store.Payload, header http.Header) func(webhook.Result) {
-	mute := header.Get(headerTraceParent) != "" // the caller has said what it is to be
+	mute := header.Get(telemetry.HeaderTraceParent) != "" // the caller has said what it is to be
 	var made trace.SpanContext
 	if n.cfg.Tracer != nil {
-		made = spanContext(p.TraceParent, p.TraceState)
+		made = telemetry.SpanContext(p.TraceParent, p.TraceState)
 	}
 	if n.cfg.Tracer == nil || made.IsValid() && !made.IsSampled() {
 		if !mute {
-			setTrace(header, p.TraceParent, p.TraceState)
+			telemetry.SetTrace(header, p.TraceParent, p.TraceState)
 		}
 		return func(webhook.Result) {}
 	}
 	ctx, span := n.cfg.Tracer.Start(trace.ContextWithRemoteSpanContext(context.Background(), made), "deliver webhook",
-		trace.WithSpanKind(trace.SpanKindClient), linked(attemptSpan(d.JobID, p.Attempt)), trace.WithAttributes(
+		trace.WithSpanKind(trace.SpanKindClient), telemetry.Linked(telemetry.AttemptSpan(d.JobID, p.Attempt)), trace.WithAttributes(
 			attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.DeliveryID, d.ID.String()),
 			attribute.String(telemetry.JobID, d.JobID.String()), attribute.String(telemetry.EventType, string(d.Event))))
 	span.SetAttributes(server(d.Host)...)
 	if !mute {
-		w3c.Inject(ctx, propagation.HeaderCarrier(header))
+		telemetry.Inject(ctx, header)
 	}
 	return func(res webhook.Result) {
 		if res.StatusCode != 0 {
@@ -201,21 +183,11 @@ func (n *Node) traceDelivery(d *store.Delivery, p *store.Payload, header http.He
 		if res.Verdict != webhook.Delivered {
 			class := string(res.Class)
 			if class == "" {
-				class = stoppedWord
+				class = telemetry.Stopped
 			}
-			fail(span, class)
+			telemetry.Fail(span, class)
 		}
 		span.End()
-	}
-}
-
-func setTrace(header http.Header, parent, state string) {
-	if parent == "" {
-		return
-	}
-	header.Set(headerTraceParent, parent)
-	if state != "" {
-		header.Set(headerTraceState, state)
 	}
 }
 
@@ -227,35 +199,4 @@ func server(host string) []attribute.KeyValue {
 	}
 	port, _ := strconv.Atoi(u.Port()) // the guard has written it
 	return []attribute.KeyValue{attribute.String(telemetry.ServerAddress, u.Hostname()), attribute.Int(telemetry.ServerPort, port)}
-}
-
-// fail marks a span as one of an error, by one word.
-func fail(span trace.Span, word string) {
-	span.SetAttributes(attribute.String(telemetry.ErrorType, word))
-	span.SetStatus(codes.Error, word)
-}
-
-// spanContext reads what was stored; invalid if it is none.
-func spanContext(parent, state string) trace.SpanContext {
-	carrier := propagation.MapCarrier{headerTraceParent: parent, headerTraceState: state}
-	return trace.SpanContextFromContext(w3c.Extract(context.Background(), carrier))
-}
-
-func linked(to trace.SpanContext) trace.SpanStartOption {
-	if !to.IsValid() {
-		return trace.WithLinks()
-	}
-	return trace.WithLinks(trace.Link{SpanContext: to})
-}
-
-// attemptSpan is the span of a job's attempt: its ids follow from what is stored.
-// Attempt 0 is none.
-func attemptSpan(job uuid.UUID, attempt int64) trace.SpanContext {
-	if attempt == 0 {
-		return trace.SpanContext{}
-	}
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("attempt"), job[:]...), uint64(attempt)))
-	return trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID(sum[:16]), SpanID: trace.SpanID(sum[16:24]), TraceFlags: trace.FlagsSampled, Remote: true,
-	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -119,6 +120,11 @@ type Options struct {
 	StreamTo     string                `json:"stream_to,omitempty"`
 	StreamHost   string                `json:"stream_host,omitempty"`
 	OnDisconnect ringback.OnDisconnect `json:"on_disconnect,omitempty"`
+}
+
+// Wants reports whether the caller wants a webhook of an event.
+func (o *Options) Wants(e ringback.EventType) bool {
+	return o.CallbackURL != "" && slices.Contains(o.Events, e)
 }
 
 // HeadersFor are the caller's callback_headers, for the host that they are meant for

@@ -6,6 +6,7 @@
 //     Neither replaces the other: the first sees spellings of an address that a dialler would map only later,
 //     the second sees what a name resolves to at that moment.
 //   - What may the caller add? [Headers].
+//   - Which id does it have? [ID].
 //   - Which bytes are sent? [Body]: what JavaScript would write, see [strictjson.JavaScript].
 //   - One try: [Sender.Send] (send.go, dial.go), judged by judge.go and classify.go.
 //   - When is the next one? [Schedule.Next].

@@ -56,6 +56,16 @@ func Headers(in map[string]string) (http.Header, error) {
 	return out, nil
 }
 
+// HeadersOf returns callback_headers as they are sent. It returns none if they are invalid:
+// they were checked when they were submitted, by another version.
+func HeadersOf(in map[string]string) http.Header {
+	out, err := Headers(in)
+	if err != nil {
+		return http.Header{}
+	}
+	return out
+}
+
 func checkHeader(name, value string) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
