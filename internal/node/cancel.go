@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/outcome"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -14,7 +15,7 @@ import (
 // settles as cancelled unless its whole answer was there first. A job that is
 // cancelled already is returned as it is; one that ended otherwise is a conflict.
 func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +28,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) 
 		return nil, &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has ended already: it is %s", id, j.Status)}
 	}
 	if err != nil {
-		return nil, userError(id, err)
+		return nil, refusal.OfJob(id, err)
 	}
 	n.recordMoves(seen, j)
 	if j.Status == ringback.Running {

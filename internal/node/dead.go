@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -71,26 +72,26 @@ func cursor(next *uuid.UUID) *string {
 // deadQuery checks a filter.
 func deadQuery(project string, f ringback.DeadFilter, cursor string) (store.DeadQuery, error) {
 	q := store.DeadQuery{Project: project, Filter: f}
-	c := checks{}
-	q.Filter.Kind = oneOf(&c, "kind", f.Kind, ringback.DeadJob, ringback.DeadDelivery)
+	c := check.Checks{}
+	q.Filter.Kind = check.OneOf(&c, "kind", f.Kind, ringback.DeadJob, ringback.DeadDelivery)
 	if f.Code != "" {
-		oneOf(&c, "code", f.Code, ringback.ErrorDetailCodes...)
+		check.OneOf(&c, "code", f.Code, ringback.ErrorDetailCodes...)
 	}
-	q.Hosts = c.hosts(f.Host)
+	q.Hosts = hosts(&c, f.Host)
 	if f.Kind == ringback.DeadDelivery {
 		const message = " is about dead jobs; dead deliveries are selected by host and time"
 		for field, given := range map[string]bool{
 			"model": f.Model != "", "provider": f.Provider != "", "code": f.Code != "", "metadata": len(f.Metadata) > 0,
 		} {
 			if given {
-				c.fault(field, field+message)
+				c.Fault(field, field+message)
 			}
 		}
 	} else if f.Host != "" {
-		c.fault("host", "host is about dead deliveries; say kind=delivery")
+		c.Fault("host", "host is about dead deliveries; say kind=delivery")
 	}
-	if c.err != nil {
-		return q, c.err
+	if err := c.Err(); err != nil {
+		return q, err
 	}
 	if cursor != "" {
 		before, err := uuid.Parse(cursor)
@@ -190,16 +191,16 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 }
 
 func checkAction(a ringback.DeadAction) (limit int, err error) {
-	c := checks{}
-	limit = c.number("limit", a.Limit)
+	c := check.Checks{}
+	limit = c.Number("limit", a.Limit)
 	f := a.DeadFilter
 	all := f.Model == "" && f.Provider == "" && f.Code == "" && len(f.Metadata) == 0 && f.Host == "" &&
 		cmp.Or(f.CreatedAfter, f.CreatedBefore, f.EndedAfter, f.EndedBefore) == nil
 	if all && !a.All {
-		c.fault("all", "a filter is required, or all: true for every dead letter")
+		c.Fault("all", "a filter is required, or all: true for every dead letter")
 	}
-	if c.err != nil {
-		return 0, c.err
+	if err := c.Err(); err != nil {
+		return 0, err
 	}
 	return limit, nil
 }

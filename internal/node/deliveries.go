@@ -3,12 +3,13 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -41,9 +42,9 @@ func (n *Node) ListDeliveries(ctx context.Context, project string, q DeliveryQue
 
 // deliveryQuery asks for one more than a page has, to know whether there is a next one.
 func (n *Node) deliveryQuery(project string, q DeliveryQuery) (store.DeliveryQuery, error) {
-	c := checks{}
+	c := check.Checks{}
 	query := store.DeliveryQuery{
-		Project: project, Status: q.Status, Hosts: c.hosts(q.Host), LastCode: q.LastCode,
+		Project: project, Status: q.Status, Hosts: hosts(&c, q.Host), LastCode: q.LastCode,
 		CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore, Limit: q.Limit + 1,
 	}
 	if q.OlderThan > 0 {
@@ -52,7 +53,7 @@ func (n *Node) deliveryQuery(project string, q DeliveryQuery) (store.DeliveryQue
 		}
 	}
 	if q.Job != "" {
-		query.Job = c.id("job", q.Job, "the id of a job")
+		query.Job = c.ID("job", q.Job, "the id of a job")
 	}
 	if q.Cursor != "" {
 		before, err := uuid.Parse(q.Cursor)
@@ -61,30 +62,22 @@ func (n *Node) deliveryQuery(project string, q DeliveryQuery) (store.DeliveryQue
 		}
 		query.Before = &before
 	}
-	if c.err != nil {
-		return query, c.err
+	if err := c.Err(); err != nil {
+		return query, err
 	}
 	return query, nil
 }
 
 // hosts reads the host of a receiver that selects webhooks; "" selects all.
-func (c *checks) hosts(text string) []string {
+func hosts(c *check.Checks, text string) []string {
 	if text == "" {
 		return nil
 	}
 	hosts, err := webhook.HostsOf(text)
 	if err != nil {
-		c.fault("host", "host "+err.Error())
+		c.Fault("host", "host "+err.Error())
 	}
 	return hosts
-}
-
-func (c *checks) id(field, text, what string) uuid.UUID {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 {
-		c.fault(field, field+" must be "+what+", like 0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d")
-	}
-	return id
 }
 
 // deliveryPage is a page of deliveries, of which there may be one too many.
@@ -102,7 +95,7 @@ func (n *Node) deliveryPage(deliveries []store.Delivery, tries [][]ringback.Try,
 
 // Delivery gives a delivery with its tries.
 func (n *Node) Delivery(ctx context.Context, project, id string) (ringback.Delivery, error) {
-	unknown := &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no delivery %q", shortened(id))}
+	unknown := refusal.NoDelivery(id)
 	parsed, err := uuid.Parse(id)
 	if err != nil || len(id) != 36 {
 		return ringback.Delivery{}, unknown

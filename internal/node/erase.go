@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
 // Erase deletes the content of a job that has ended, and its webhook if that was
 // not delivered yet. A job that is erased already is success.
 func (n *Node) Erase(ctx context.Context, project, id string) error {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return err
 	}
@@ -21,7 +22,7 @@ func (n *Node) Erase(ctx context.Context, project, id string) error {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has not ended; cancel it first", id)}
 	}
 	if err != nil {
-		return n.submitError(userError(id, err))
+		return n.submitError(refusal.OfJob(id, err))
 	}
 	n.log.Debug("job erased", "job_id", job)
 	return nil

@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/provider"
 )
 
@@ -10,11 +11,11 @@ import (
 func (n *Node) ProviderHeaders() []string { return n.cfg.ProviderHeaders }
 
 // providerHeaders checks what a request passes on to its provider.
-func (n *Node) providerHeaders(c *checks, r ringback.Request) map[string]string {
+func (n *Node) providerHeaders(c *check.Checks, r ringback.Request) map[string]string {
 	headers, err := provider.CheckHeaders(r.ProviderHeaders, n.cfg.ProviderHeaders)
 	if err != nil {
 		field := "provider_headers." + err.Name
-		c.fault(field, field+" "+err.Error())
+		c.Fault(field, field+" "+err.Error())
 	}
 	return headers
 }

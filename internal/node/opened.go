@@ -11,6 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -58,7 +59,7 @@ func (n *Node) opened(ctx context.Context, o *Opened, taking func(*memory.Grant)
 			o.Close()
 			j, _, again := n.store.Job(ctx, o.stored.Project, o.stored.ID, 0)
 			if errors.Is(again, store.ErrGone) {
-				return nil, n.gone(o.ID, j)
+				return nil, refusal.Gone(o.ID, j, n.cfg.Retention.Rows)
 			}
 			return nil, errors.Join(err, again)
 		}
@@ -105,7 +106,7 @@ func (o *Opened) putText(j *ringback.Job) error {
 
 // look reads a job, less what is long of it.
 func (n *Node) look(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +116,10 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 	}
 	j, c, err := n.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
-		return nil, n.gone(id, j)
+		return nil, refusal.Gone(id, j, n.cfg.Retention.Rows)
 	}
 	if err != nil {
-		return nil, userError(id, err)
+		return nil, refusal.OfJob(id, err)
 	}
 	o := &Opened{Job: n.view(&j), stored: j, left: c.Left}
 	o.StreamURL = n.streamURL(o.ID)

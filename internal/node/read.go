@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -11,26 +10,27 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/live"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
 // Exists tells whether there is a job with content; its errors are those of OpenJob.
 func (n *Node) Exists(ctx context.Context, project, id string) error {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return err
 	}
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if errors.Is(err, store.ErrGone) {
-		return n.gone(id, j)
+		return refusal.Gone(id, j, n.cfg.Retention.Rows)
 	}
-	return userError(id, err)
+	return refusal.OfJob(id, err)
 }
 
 // WaitJob gives a job when it has ended, or as it is after d. Who waits watches the job,
 // and who leaves before that, by ctx, has left: see ringback.DisconnectCancel.
 func (n *Node) WaitJob(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (o *Opened, err error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (n *Node) webhooksOf(ctx context.Context, jobs []store.Job) (map[uuid.UUID]
 // Attempts lists a job's ledger, oldest first.
 func (n *Node) Attempts(ctx context.Context, project, id, cursor string, limit int) (ringback.Page[ringback.Attempt], error) {
 	page := ringback.Page[ringback.Attempt]{Data: []ringback.Attempt{}}
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return page, err
 	}
@@ -162,7 +162,7 @@ func (n *Node) Attempts(ctx context.Context, project, id, cursor string, limit i
 	}
 	attempts, err := n.store.Attempts(ctx, project, job, after, limit+1)
 	if err != nil {
-		return page, userError(id, err)
+		return page, refusal.OfJob(id, err)
 	}
 	if len(attempts) > limit {
 		attempts = attempts[:limit]
@@ -175,13 +175,13 @@ func (n *Node) Attempts(ctx context.Context, project, id, cursor string, limit i
 // Deliveries lists a job's deliveries with their tries, oldest first.
 func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit int) (ringback.Page[ringback.Delivery], error) {
 	page := ringback.Page[ringback.Delivery]{Data: []ringback.Delivery{}}
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return page, err
 	}
 	deliveries, tries, err := n.store.JobDeliveries(ctx, project, job)
 	if err != nil {
-		return page, userError(id, err)
+		return page, refusal.OfJob(id, err)
 	}
 	seen := cursor == ""
 	if _, err := uuid.Parse(cursor); err != nil && !seen {
@@ -203,33 +203,4 @@ func (n *Node) Deliveries(ctx context.Context, project, id, cursor string, limit
 
 func badCursor() error {
 	return ringback.Invalid("cursor", "cursor must be the next_cursor of the page before")
-}
-
-// parseID reads a job's id. What is none names no job.
-func parseID(id string) (uuid.UUID, error) {
-	job, err := uuid.Parse(id)
-	if err != nil || len(id) != 36 {
-		return uuid.Nil, noSuchJob(id)
-	}
-	return job, nil
-}
-
-func noSuchJob(id string) error {
-	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no job %q", shortened(id))}
-}
-
-// shortened is the beginning of what a stranger calls an id.
-func shortened(id string) string {
-	if len(id) > 64 {
-		id = id[:64] + "…"
-	}
-	return id
-}
-
-// userError turns a store's fact into the sentence for the API's user.
-func userError(id string, err error) error {
-	if errors.Is(err, store.ErrNotFound) {
-		return noSuchJob(id)
-	}
-	return err
 }

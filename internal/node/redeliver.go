@@ -11,8 +11,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -21,7 +23,7 @@ import (
 // with the same id, to where it went or elsewhere, in the form that it has or in another
 // one. What is sent elsewhere is a delivery of its own.
 func (n *Node) Redeliver(ctx context.Context, project, id string, r ringback.Redelivery) (ringback.Delivery, error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return ringback.Delivery{}, err
 	}
@@ -31,7 +33,7 @@ func (n *Node) Redeliver(ctx context.Context, project, id string, r ringback.Red
 	}
 	deliveries, _, err := n.store.JobDeliveries(ctx, project, job)
 	if err != nil {
-		return ringback.Delivery{}, userError(id, err)
+		return ringback.Delivery{}, refusal.OfJob(id, err)
 	}
 	d, err := chosen(deliveries, id, job, to.URL)
 	switch {
@@ -55,17 +57,17 @@ func (n *Node) Redeliver(ctx context.Context, project, id string, r ringback.Red
 
 // checkRedelivery returns where a webhook is to go, zero if to where it went.
 func (n *Node) checkRedelivery(r ringback.Redelivery) (to webhook.Target, err error) {
-	c := checks{}
+	c := check.Checks{}
 	if r.WebhookBody != "" {
-		oneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin)
+		check.OneOf(&c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin)
 	}
-	if c.err == nil && r.URL != "" {
+	if c.Err() == nil && r.URL != "" {
 		if to, err = n.cfg.Guard.CheckRedeliveryURL(r.URL); err != nil {
-			c.fault("url", err.Error())
+			c.Fault("url", err.Error())
 		}
 	}
-	if c.err != nil {
-		return to, c.err
+	if err := c.Err(); err != nil {
+		return to, err
 	}
 	return to, nil
 }
@@ -206,14 +208,14 @@ func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID,
 func (n *Node) delivery(ctx context.Context, project, id string, d *store.Delivery) (ringback.Delivery, error) {
 	deliveries, tries, err := n.store.JobDeliveries(ctx, project, d.JobID)
 	if err != nil {
-		return ringback.Delivery{}, userError(id, err)
+		return ringback.Delivery{}, refusal.OfJob(id, err)
 	}
 	for i := range deliveries {
 		if deliveries[i].ID == d.ID {
 			return n.viewDelivery(&deliveries[i], tries[i]), nil
 		}
 	}
-	return ringback.Delivery{}, noSuchJob(id)
+	return ringback.Delivery{}, refusal.NoJob(id)
 }
 
 func (n *Node) redeliverError(id string, err error) error {
@@ -225,5 +227,5 @@ func (n *Node) redeliverError(id string, err error) error {
 	case errors.Is(err, store.ErrGone):
 		return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf("the webhook of job %s was deleted", id)}
 	}
-	return n.submitError(userError(id, err))
+	return n.submitError(refusal.OfJob(id, err))
 }

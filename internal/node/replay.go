@@ -10,8 +10,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -52,7 +54,7 @@ func IsSetting(name string) bool { return settings[name] != nil }
 // Replay makes a new job of one that ended without an answer. The old one never
 // changes, but for its link to the new one.
 func (n *Node) Replay(ctx context.Context, project, id string, p Patch) (ringback.Job, error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return ringback.Job{}, err
 	}
@@ -158,7 +160,7 @@ func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (acc
 	if r.CallbackURL == "" && (r.Events == nil || len(*r.Events) > 0) {
 		return accepted{}, ringback.Invalid("callback_url", "callback_url is required unless events is []")
 	}
-	job, err := n.newJob(&checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent, TraceState: old.Options.TraceState}, now)
+	job, err := n.newJob(&check.Checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent, TraceState: old.Options.TraceState}, now)
 	if err != nil {
 		return accepted{}, err
 	}
@@ -209,16 +211,9 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 	case errors.Is(err, store.ErrReplayed):
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
-		return n.gone(id, j)
+		return refusal.Gone(id, j, n.cfg.Retention.Rows)
 	case errors.Is(err, errUnreadable):
 		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
-	return n.submitError(userError(id, err))
-}
-
-// gone says when and why there is no content.
-func (n *Node) gone(id string, j store.Job) error {
-	return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
-		"job %s ended as %s at %s; its content was deleted at %s",
-		id, j.Status, j.EndedAt.Format(time.RFC3339), j.RowUntil.Add(-n.cfg.Retention.Rows).Format(time.RFC3339))}
+	return n.submitError(refusal.OfJob(id, err))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -39,21 +40,21 @@ type Stream struct {
 // Local is for other nodes: it gives what an attempt of this process writes, and
 // ends with it; not found, if none does.
 func (n *Node) Stream(ctx context.Context, project, id string, after ringback.EventID, local bool) (*Stream, error) {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err
 	}
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if errors.Is(err, store.ErrGone) {
-		return nil, n.gone(id, j)
+		return nil, refusal.Gone(id, j, n.cfg.Retention.Rows)
 	}
 	if err != nil {
-		return nil, userError(id, err)
+		return nil, refusal.OfJob(id, err)
 	}
 	s := &Stream{node: n, project: project, job: job, cancels: j.Options.OnDisconnect == ringback.DisconnectCancel, local: local, after: after, over: j.Status.Terminal()}
 	if local {
 		if s.log, s.leave = n.hub.OpenLocal(job); s.log == nil {
-			return nil, noSuchJob(id)
+			return nil, refusal.NoJob(id)
 		}
 		return s, nil
 	}
@@ -154,7 +155,7 @@ const goneFor = 5 * time.Second
 
 // HasReaders tells whether anybody watches a job here, or waits for it.
 func (n *Node) HasReaders(id string) bool {
-	job, err := parseID(id)
+	job, err := refusal.JobID(id)
 	return err == nil && n.hub.Readers(job) > 0
 }
 

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
@@ -197,9 +198,9 @@ var MaxEvents = len(webhookEvents)
 // accept checks a request and makes the job that it asks for.
 func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 	r := s.Request
-	c := checks{}
+	c := check.Checks{}
 	required(&c, r)
-	maxTokens := c.number("max_tokens", r.MaxTokens)
+	maxTokens := c.Number("max_tokens", r.MaxTokens)
 	job, err := n.newJob(&c, s, now)
 	if err != nil {
 		return accepted{}, err
@@ -212,32 +213,32 @@ func (n *Node) accept(s Submission, now time.Time) (accepted, error) {
 
 // newJob makes a job of all that a request says besides what the provider is to
 // see. It returns the first fault that c has found.
-func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error) {
+func (n *Node) newJob(c *check.Checks, s Submission, now time.Time) (store.Job, error) {
 	r := s.Request
 	model, fallbacks := n.models(c, r)
 	options := store.Options{
 		Events:         n.events(c, r),
-		WebhookBody:    oneOf(c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
-		Timeout:        seconds(c.number("timeout_seconds", r.TimeoutSeconds)),
-		MaxAttempts:    c.number("max_attempts", r.MaxAttempts),
-		MaxWait:        seconds(c.number("max_wait_seconds", r.MaxWaitSeconds)),
-		ResultTTL:      seconds(c.number("result_ttl_seconds", r.ResultTTLSeconds)),
-		RetryUncertain: oneOf(c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
+		WebhookBody:    check.OneOf(c, "webhook_body", r.WebhookBody, ringback.WebhookFull, ringback.WebhookResult, ringback.WebhookThin),
+		Timeout:        seconds(c.Number("timeout_seconds", r.TimeoutSeconds)),
+		MaxAttempts:    c.Number("max_attempts", r.MaxAttempts),
+		MaxWait:        seconds(c.Number("max_wait_seconds", r.MaxWaitSeconds)),
+		ResultTTL:      seconds(c.Number("result_ttl_seconds", r.ResultTTLSeconds)),
+		RetryUncertain: check.OneOf(c, "retry_uncertain", r.RetryUncertain, ringback.RetryAlways, ringback.RetryNever),
 		Provider:       r.Provider,
 		TraceParent:    s.TraceParent,
 		TraceState:     s.TraceState,
 		Stream:         r.Stream || r.StreamTo != "",
-		OnDisconnect:   oneOf(c, "on_disconnect", r.OnDisconnect, ringback.DisconnectContinue, ringback.DisconnectCancel),
+		OnDisconnect:   check.OneOf(c, "on_disconnect", r.OnDisconnect, ringback.DisconnectContinue, ringback.DisconnectCancel),
 	}
 	n.callback(c, r, &options)
 	options.ProviderHeaders = n.providerHeaders(c, r)
 	n.streamTo(c, r, &options)
-	priority := c.number("priority", r.Priority)
+	priority := c.Number("priority", r.Priority)
 	run := runAt(c, r.RunAt, now)
 	expires := expiry(c, r.ExpiresAt, run)
 	metadata := metadata(c, r.Metadata)
-	if c.err != nil {
-		return store.Job{}, c.err
+	if err := c.Err(); err != nil {
+		return store.Job{}, err
 	}
 	name, err := n.route(model, r.Provider)
 	if err != nil {
@@ -261,23 +262,23 @@ func (n *Node) newJob(c *checks, s Submission, now time.Time) (store.Job, error)
 }
 
 // models are the model that is asked first, and those behind it.
-func (n *Node) models(c *checks, r ringback.Request) (model string, fallbacks []string) {
+func (n *Node) models(c *check.Checks, r ringback.Request) (model string, fallbacks []string) {
 	model, fallbacks = cmp.Or(r.Model, n.cfg.DefaultModel, defaultModel), r.FallbackModels
 	if len(model) > maxModel {
-		c.fault("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
+		c.Fault("model", fmt.Sprintf("model must have at most %d bytes", maxModel))
 	}
 	if !isPrintable(model) {
-		c.fault("model", "model must not have control characters")
+		c.Fault("model", "model must not have control characters")
 	}
 	if len(fallbacks) > MaxFallbacks {
-		c.fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", MaxFallbacks))
+		c.Fault("fallback_models", fmt.Sprintf("fallback_models must hold at most %d models", MaxFallbacks))
 	}
 	for i, f := range fallbacks {
 		if f == "" || len(f) > maxModel {
-			c.fault(fmt.Sprintf("fallback_models[%d]", i), fmt.Sprintf("fallback_models must be names of models, of 1 to %d bytes", maxModel))
+			c.Fault(fmt.Sprintf("fallback_models[%d]", i), fmt.Sprintf("fallback_models must be names of models, of 1 to %d bytes", maxModel))
 		}
 		if !isPrintable(f) {
-			c.fault(fmt.Sprintf("fallback_models[%d]", i), "fallback_models must not have control characters")
+			c.Fault(fmt.Sprintf("fallback_models[%d]", i), "fallback_models must not have control characters")
 		}
 	}
 	return model, fallbacks
@@ -305,150 +306,107 @@ func (n *Node) fallbacks(models []string, r ringback.Request, protocol string) (
 	return models, nil
 }
 
-// checks collects the first fault of a request.
-type checks struct{ err *ringback.Error }
-
-func (c *checks) fault(field, message string) {
-	if c.err == nil {
-		c.err = ringback.Invalid(field, message)
-	}
-}
-
-// number checks a number against the Ranges.
-func (c *checks) number(field string, n *int) int {
-	r := Ranges[field]
-	if n == nil {
-		return r.Default
-	}
-	if *n < r.Least || *n > r.Most {
-		c.fault(field, fmt.Sprintf("%s must be from %d to %d", field, r.Least, r.Most))
-	}
-	return *n
-}
-
-// oneOf checks a word; the first of the words is the default.
-func oneOf[T ~string](c *checks, field string, word T, words ...T) T {
-	if word == "" {
-		return words[0]
-	}
-	if !slices.Contains(words, word) {
-		c.fault(field, fmt.Sprintf("%s must be one of %s", field, joined(words)))
-	}
-	return word
-}
-
-func joined[T ~string](words []T) string {
-	var b strings.Builder
-	for i, w := range words {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(string(w))
-	}
-	return b.String()
-}
-
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // webhookEvents are all events that may be webhooks.
 var webhookEvents = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
 
 // events are the webhooks that the caller wants.
-func (n *Node) events(c *checks, r ringback.Request) []ringback.EventType {
+func (n *Node) events(c *check.Checks, r ringback.Request) []ringback.EventType {
 	if r.Events == nil {
 		return ringback.TerminalEvents
 	}
 	if len(*r.Events) > MaxEvents {
-		c.fault("events", fmt.Sprintf("events must hold at most %d kinds of events", MaxEvents))
+		c.Fault("events", fmt.Sprintf("events must hold at most %d kinds of events", MaxEvents))
 		return nil
 	}
 	for i, e := range *r.Events {
-		oneOf(c, "events", cmp.Or(e, "?"), webhookEvents...)
+		check.OneOf(c, "events", cmp.Or(e, "?"), webhookEvents...)
 		if slices.Contains((*r.Events)[:i], e) {
-			c.fault("events", fmt.Sprintf("events has %s twice; name each once", e))
+			c.Fault("events", fmt.Sprintf("events has %s twice; name each once", e))
 		}
 	}
 	return *r.Events
 }
 
 // callback checks where webhooks go, and what the caller adds to them.
-func (n *Node) callback(c *checks, r ringback.Request, o *store.Options) {
+func (n *Node) callback(c *check.Checks, r ringback.Request, o *store.Options) {
 	if r.CallbackURL == "" {
 		if len(r.CallbackHeaders) > 0 {
-			c.fault("callback_headers", "callback_headers are for the receiver; they need a callback_url")
+			c.Fault("callback_headers", "callback_headers are for the receiver; they need a callback_url")
 		}
 		return
 	}
-	if c.err != nil {
+	if c.Err() != nil {
 		return // a request that is refused anyway needs no look-up
 	}
 	to, err := n.cfg.Guard.CheckNewURL(r.CallbackURL)
 	if err != nil {
-		c.fault("callback_url", err.Error())
+		c.Fault("callback_url", err.Error())
 		return
 	}
 	if _, err := webhook.Headers(r.CallbackHeaders); err != nil {
-		c.fault("callback_headers", err.Error())
+		c.Fault("callback_headers", err.Error())
 	}
 	o.CallbackURL, o.Host, o.CallbackHeaders = to.URL, to.Host, r.CallbackHeaders
 }
 
 // streamTo checks where the job's events are pushed.
-func (n *Node) streamTo(c *checks, r ringback.Request, o *store.Options) {
-	if r.StreamTo == "" || c.err != nil {
+func (n *Node) streamTo(c *check.Checks, r ringback.Request, o *store.Options) {
+	if r.StreamTo == "" || c.Err() != nil {
 		return
 	}
 	to, err := n.cfg.Guard.CheckNewStreamURL(r.StreamTo)
 	if err != nil {
-		c.fault("stream_to", err.Error())
+		c.Fault("stream_to", err.Error())
 		return
 	}
 	o.StreamTo, o.StreamHost = to.URL, to.Host
 }
 
 // required checks what every request must have.
-func required(c *checks, r ringback.Request) {
+func required(c *check.Checks, r ringback.Request) {
 	// The sentence of the simple form of this API; clients compare it.
 	const promptAndCallback = "prompt and callback_url required"
 	wantsNoEvents := r.Events != nil && len(*r.Events) == 0
 	switch {
 	case r.Prompt == "" && len(r.Messages) == 0:
-		c.fault("prompt", promptAndCallback)
+		c.Fault("prompt", promptAndCallback)
 	case r.CallbackURL == "" && !wantsNoEvents:
-		c.fault("callback_url", promptAndCallback)
+		c.Fault("callback_url", promptAndCallback)
 	}
 }
 
-func runAt(c *checks, at *ringback.Time, now time.Time) time.Time {
+func runAt(c *check.Checks, at *ringback.Time, now time.Time) time.Time {
 	if at == nil || !at.After(now) { // a time that has come is as good as none
 		return now
 	}
 	if at.After(now.Add(maxRunAt)) {
-		c.fault("run_at", "run_at must be at most 30 days ahead")
+		c.Fault("run_at", "run_at must be at most 30 days ahead")
 	}
 	return at.UTC().Truncate(time.Millisecond)
 }
 
-func expiry(c *checks, at *ringback.Time, run time.Time) time.Time {
+func expiry(c *check.Checks, at *ringback.Time, run time.Time) time.Time {
 	if at == nil || at.IsZero() {
 		return run.Add(defaultExpiry)
 	}
 	if !at.After(run) || at.After(run.Add(maxExpiry)) {
-		c.fault("expires_at", "expires_at must be a time after now and after run_at, by at most 30 days")
+		c.Fault("expires_at", "expires_at must be a time after now and after run_at, by at most 30 days")
 	}
 	return at.UTC().Truncate(time.Millisecond)
 }
 
-func metadata(c *checks, raw json.RawMessage) json.RawMessage {
+func metadata(c *check.Checks, raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || string(raw) == "null" {
 		return json.RawMessage("{}")
 	}
 	if len(raw) > MaxMetadata {
-		c.fault("metadata", "metadata must have at most 16 KiB")
+		c.Fault("metadata", "metadata must have at most 16 KiB")
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(raw, &object) != nil {
-		c.fault("metadata", "metadata must be an object")
+		c.Fault("metadata", "metadata must be an object")
 	}
 	return raw
 }

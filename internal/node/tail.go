@@ -11,6 +11,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -59,10 +60,10 @@ func (n *Node) tailOnce(ctx context.Context, l *live.Log, project string, job uu
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	switch {
 	case errors.Is(err, store.ErrGone):
-		l.Fail(n.gone(job.String(), j))
+		l.Fail(refusal.Gone(job.String(), j, n.cfg.Retention.Rows))
 		return live.AwaitNothing, true, nil
 	case errors.Is(err, store.ErrNotFound):
-		l.Fail(noSuchJob(job.String()))
+		l.Fail(refusal.NoJob(job.String()))
 		return live.AwaitNothing, true, nil
 	case err != nil:
 		return 0, false, err

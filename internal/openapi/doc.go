@@ -8,7 +8,7 @@
 //     ringback, by reflection;
 //   - what all that means, and an example of each: docs/api.md and
 //     docs/webhooks.md, read at run time (manual.go);
-//   - the bounds of numbers: [node.Ranges].
+//   - the bounds of numbers: [check.Ranges].
 //
 // What is left, enumerations, formats and lengths, stands in facts.go, and tests
 // hold it to what the server takes and gives.

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -105,7 +106,7 @@ func TestNoFactIsAboutWhatIsGone(t *testing.T) {
 			t.Errorf("there is a fact about %s, which is gone", about)
 		}
 	}
-	for number := range node.Ranges {
+	for number := range check.Ranges {
 		if !has("Request", number) && !has("DeadAction", number) {
 			t.Errorf("there is a range of %s, which no request has", number)
 		}

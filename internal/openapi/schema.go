@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/check"
 )
 
 // A schema is what of JSON Schema the document needs.
@@ -162,7 +162,7 @@ func (s *schemas) fields(object *schema, name string, t reflect.Type, under []st
 				extra(made)
 			}
 		}
-		if r, ok := node.Ranges[field]; ok && requests[name] {
+		if r, ok := check.Ranges[field]; ok && requests[name] {
 			made.Minimum, made.Maximum, made.Default = &r.Least, &r.Most, r.Default
 		}
 		always := !strings.Contains(options, "omit")

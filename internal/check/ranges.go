@@ -1,11 +1,11 @@
-package node
+package check
 
 import (
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
 
-// A Range is what a number of a request may be, and what it is if it is not
+// A Range is what a number of a request may be, and its value if it is not
 // given.
 type Range struct{ Least, Most, Default int }
 
