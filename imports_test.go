@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/sse":               {},
 	"internal/earlyanswer":       {},
 	"internal/conns":             {},
-	"internal/live":               {"."},
+	"internal/live":              {".", "internal/clock"},
 	"internal/clock":             {},
 	"internal/memory":            {},
 	"internal/longjson":          {},

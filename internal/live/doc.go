@@ -7,6 +7,7 @@
 //
 //	hub.go     which jobs are watched here, and their logs
 //	log.go     the events of one job; stored.go: the log as the store has it
+//	token.go   the tokens that open the stream of one job
 //
 // The hub keeps nothing about a job that nobody watches and that is not running, and a
 // publisher never waits for a watcher. A hub belongs to one process: moves of other nodes

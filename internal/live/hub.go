@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Hub connects those who move jobs with those who watch them. The zero Hub is ready
-// for use.
+// Hub connects the code that moves jobs with the clients that watch them. The zero Hub is
+// ready for use.
 type Hub struct {
 	mu       sync.Mutex
 	watchers map[uuid.UUID]*watched
@@ -24,34 +24,34 @@ type watched struct {
 	moved chan struct{} // closed at the next Publish
 }
 
-// sharedLog is a log with those who use it.
+// sharedLog is a log with its users.
 type sharedLog struct {
 	log     *Log
 	readers int
 	writers int
 	tail    Tail               // the last reader's
-	end     context.CancelFunc // of the follower that runs; nil: none does
-	moved   bool               // since it began
-	rests   bool               // there was nothing to follow, until the job moves
-	awaits  Await              // while it rests: what would move it
+	end     context.CancelFunc // ends the tail that runs; nil: none does
+	moved   bool               // the job has moved since the tail began
+	rests   bool               // the tail has nothing to write until the job moves
+	awaits  Await              // while it rests: what would move the job
 }
 
-// Tail writes what can be known of a job that no attempt of this process writes,
-// until its context ends or there is no more to be had before the job moves.
+// Tail fills the log of a job that no attempt of this process writes, until its context
+// ends or there is nothing more to write before the job moves.
 type Tail func(context.Context, *Log) Await
 
-// Await is what a job is watched for while nothing can be written of it.
+// Await is the move that readers of a job wait for while nothing can be written.
 type Await uint8
 
-// What a job may be watched for.
+// The moves that readers may wait for.
 const (
 	AwaitNothing Await = iota // the log is at its end
 	AwaitBegin                // the job waits for an attempt
-	AwaitEnd                  // it runs, and says nothing
+	AwaitEnd                  // the job runs, and its attempt has no events
 )
 
-// Watch returns a channel that is closed at the next Publish of the job. leave
-// must be called when the watcher has had enough.
+// Watch returns a channel that is closed at the next Publish of the job. leave must be
+// called when the caller no longer watches.
 func (h *Hub) Watch(job uuid.UUID) (moved <-chan struct{}, leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,7 +75,7 @@ func (h *Hub) leave(job uuid.UUID, w *watched) {
 	}
 }
 
-// Publish wakes all who watch the job.
+// Publish wakes everything that watches the job.
 func (h *Hub) Publish(job uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,16 +89,16 @@ func (h *Hub) Publish(job uuid.UUID) {
 	}
 }
 
-// Watched are the jobs that somebody watches, in no order.
+// Watched returns the jobs that are watched, in no order.
 func (h *Hub) Watched() []uuid.UUID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Collect(maps.Keys(h.watchers))
 }
 
-// Open opens the log of a job for a reader. While somebody reads it, tail writes what
-// no attempt of this process does: it is run where there is none, and again when the
-// job has moved. leave must be called once; it tells how many readers are left.
+// Open opens the log of a job for a reader. While the log has readers and no attempt of
+// this process writes it, tail does: it runs at once, and again when the job has moved.
+// leave must be called once; it returns how many readers are left.
 func (h *Hub) Open(job uuid.UUID, tail Tail) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,8 +109,8 @@ func (h *Hub) Open(job uuid.UUID, tail Tail) (l *Log, leave func() (left int)) {
 	return s.log, func() int { return h.unread(job, s) }
 }
 
-// Present counts its caller among those who read the log of a job, of which it wants
-// nothing but the end, until leave is called.
+// Present counts the caller among the readers of a job until leave is called. It is for
+// callers that want the job's end, but none of its events.
 func (h *Hub) Present(job uuid.UUID) (leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,7 +120,7 @@ func (h *Hub) Present(job uuid.UUID) (leave func() (left int)) {
 }
 
 // OpenLocal opens the log of a job for a reader, as Open does, if an attempt of this
-// process writes it; nil if none does.
+// process writes it. Otherwise it returns nil.
 func (h *Hub) OpenLocal(job uuid.UUID) (l *Log, leave func() (left int)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,8 +141,8 @@ func (h *Hub) unread(job uuid.UUID, s *sharedLog) (left int) {
 	return s.readers
 }
 
-// tailIfNeeded sees to it that a log has a follower exactly while somebody reads it and no
-// attempt writes it. The caller holds the lock.
+// tailIfNeeded starts or ends the tail of a log: it has one exactly while it has readers
+// and no writer. The caller holds the lock.
 func (h *Hub) tailIfNeeded(s *sharedLog) {
 	needed := s.readers > 0 && s.writers == 0 && s.tail != nil && !h.closed
 	switch {
@@ -157,7 +157,7 @@ func (h *Hub) tailIfNeeded(s *sharedLog) {
 	}
 }
 
-// run runs a follower until it may rest.
+// run runs a tail until it may rest.
 func (h *Hub) run(ctx context.Context, s *sharedLog, tail Tail) {
 	for {
 		awaits := tail(ctx, s.log)
@@ -166,7 +166,7 @@ func (h *Hub) run(ctx context.Context, s *sharedLog, tail Tail) {
 			s.end()
 			s.end, s.rests, s.awaits = nil, true, awaits
 		}
-		s.moved = s.moved && ctx.Err() != nil // by then another one may run
+		s.moved = s.moved && ctx.Err() != nil // another tail may run by then
 		h.mu.Unlock()
 		if ctx.Err() != nil {
 			return
@@ -174,7 +174,7 @@ func (h *Hub) run(ctx context.Context, s *sharedLog, tail Tail) {
 	}
 }
 
-// Awaiting are the jobs that readers wait for in vain until they move, in no order.
+// Awaiting returns the jobs whose readers wait for a move, in no order.
 func (h *Hub) Awaiting(what Await) (jobs []uuid.UUID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -186,26 +186,26 @@ func (h *Hub) Awaiting(what Await) (jobs []uuid.UUID) {
 	return jobs
 }
 
-// OpenWriter opens the log of a job for an attempt that writes it, until done is called.
+// OpenWriter opens the log of a job for an attempt, which writes it until done is called.
 func (h *Hub) OpenWriter(job uuid.UUID) (l *Log, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.logOf(job)
 	s.writers++
 	s.rests = false
-	s.log.setFed(true)
+	s.log.setWritten(true)
 	h.tailIfNeeded(s)
 	return s.log, sync.OnceFunc(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		s.writers--
-		s.log.setFed(s.writers > 0)
+		s.log.setWritten(s.writers > 0)
 		h.tailIfNeeded(s)
 		h.tidy(job, s)
 	})
 }
 
-// Readers is how many read the log of a job.
+// Readers returns how many readers a job has.
 func (h *Hub) Readers(job uuid.UUID) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -228,7 +228,7 @@ func (h *Hub) logOf(job uuid.UUID) *sharedLog {
 	return s
 }
 
-// tidy forgets a log that nobody uses. The caller holds the lock.
+// tidy drops a log that has no users. The caller holds the lock.
 func (h *Hub) tidy(job uuid.UUID, s *sharedLog) {
 	if s.readers == 0 && s.writers == 0 && h.logs[job] == s {
 		delete(h.logs, job)
@@ -236,7 +236,7 @@ func (h *Hub) tidy(job uuid.UUID, s *sharedLog) {
 	}
 }
 
-// Close ends all that follow, and waits for them. Reading goes on with what is here.
+// Close ends all tails and waits for them. Readers go on with what the logs have.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true

@@ -11,34 +11,34 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Log is what happened to one job, event by event, less the event that ends it. Many
-// read it, each at its own pace; none of them holds up the one who writes. What a
-// reader has not read yet costs nothing of its own: there is one copy of the text.
+// Log has the events of one job, and apart from them the event that ends it. It has many
+// readers, each at its own pace, and none of them delays the writer. Events that a reader
+// has not read yet take no memory of their own: there is one copy of the text.
 //
-// It is bounded by the answer: the text of attempts that broke goes when it grows
-// large, and of a very long answer several pieces become one event.
+// Its size is bounded by the answer: the text of broken attempts is dropped when it grows
+// large, and pieces of a very long answer are gathered into larger events.
 type Log struct {
 	job string
 
 	mu       sync.Mutex
 	entries  []entry
-	text     []byte // of all small deltas, one behind the other
-	large    int    // bytes of the large ones
+	text     []byte // of all small deltas, one after the other
+	large    int    // bytes of the large deltas
 	held     ringback.Delta
 	heldBy   int64         // the attempt of held; 0: nothing is held
-	moved    chan struct{} // closed when something changes; nil: nobody waits
-	waiting  []*Waiter     // woken when something changes, once
-	fed      bool          // an attempt of this process writes it
-	complete bool          // all is here but the end
+	moved    chan struct{} // closed at the next change; nil: nobody waits
+	waiting  []*Waiter     // woken at the next change, once
+	written  bool          // an attempt of this process writes it
+	complete bool          // nothing is missing but the end
 	end      *ringback.StreamEvent
-	long     bool // the end's job is without its answer
+	long     bool // the job of end lacks its answer
 	err      error
-	freed    []func() // called when the log is forgotten
-	gone     bool     // it is
+	freed    []func() // called when the log is dropped
+	gone     bool     // it was dropped
 }
 
-// entry is an event. Of a small delta it holds where its text ends, which begins where
-// the one before ends.
+// entry is an event. The text of a small delta is in the log's text: it ends at upTo, and
+// begins where the one before ends.
 type entry struct {
 	id    ringback.EventID
 	upTo  int
@@ -47,8 +47,8 @@ type entry struct {
 	other *ringback.StreamEvent // of all but small deltas
 }
 
-// largeDelta is from how many bytes on a delta keeps its own text: it is copied neither
-// into the log nor for those who read it.
+// largeDelta is the size in bytes from which a delta keeps its own text: it is copied
+// neither into the log nor for its readers.
 const largeDelta = 4 << 10
 
 // kind is a DeltaKind in one byte.
@@ -59,21 +59,21 @@ var kinds = []ringback.DeltaKind{"", ringback.DeltaText, ringback.DeltaThinking,
 func kindOf(k ringback.DeltaKind) kind { return kind(max(0, slices.Index(kinds, k))) }
 
 const (
-	// manyEvents is from how many on pieces are gathered, and gathered the bytes that
-	// make an event then.
+	// manyEvents is the number of events from which pieces are gathered, and gathered the
+	// number of bytes that make an event then.
 	manyEvents = 1 << 16
 	gathered   = 4 << 10
-	// mostDelta is how many bytes of text one event has at most.
+	// mostDelta bounds the text of one event, in bytes.
 	mostDelta = 64 << 10
-	// tornText is how much text of attempts that broke is kept.
+	// tornText bounds the text of broken attempts that is kept, in bytes.
 	tornText = 1 << 20
 )
 
-// NewLog makes an empty log: that of a job of which nothing but its acceptance is
-// known.
+// NewLog returns an empty log: that of a job that has not done anything since it was
+// accepted.
 func NewLog(job string) *Log { return &Log{job: job} }
 
-// Last is the id of the last event; the zero EventID if there is none.
+// Last returns the id of the last event; the zero EventID if there is none.
 func (l *Log) Last() ringback.EventID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +87,7 @@ func (l *Log) last() ringback.EventID {
 	return l.entries[len(l.entries)-1].id
 }
 
-// Add writes that something happened under an attempt.
+// Add writes an event of an attempt.
 func (l *Log) Add(attempt int64, e ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,8 +103,8 @@ func (l *Log) Add(attempt int64, e ringback.StreamEvent) {
 	l.wake()
 }
 
-// Delta writes a piece of the answer of an attempt. A very large one becomes several
-// events: whoever reads or stores the log holds few of them at a time.
+// Delta writes a piece of an attempt's answer. A very large one becomes several events, so
+// that readers and the store hold few bytes at a time.
 func (l *Log) Delta(attempt int64, d ringback.Delta) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +117,7 @@ func (l *Log) Delta(attempt int64, d ringback.Delta) {
 	}
 }
 
-// cutText cuts the text of an event off a longer one, between two characters.
+// cutText cuts the text of one event off a longer text, between two characters.
 func cutText(text string) (first, rest string) {
 	if len(text) <= mostDelta {
 		return text, ""
@@ -129,7 +129,7 @@ func cutText(text string) (first, rest string) {
 	return text[:at], text[at:]
 }
 
-// delta writes a piece that is small enough for one event. The caller holds the lock.
+// delta writes a piece that fits into one event. The caller holds the lock.
 func (l *Log) delta(attempt int64, d ringback.Delta) {
 	if len(l.entries) < manyEvents {
 		l.add(ringback.StreamEvent{Type: ringback.EventDelta, EventID: l.next(attempt), Delta: &d})
@@ -145,12 +145,12 @@ func (l *Log) delta(attempt int64, d ringback.Delta) {
 	}
 }
 
-// isVoid tells whether a later attempt writes the log already: this one was taken
-// away while its call goes on, and what it says now would stand behind events with
-// higher ids, where no reader finds its way. The caller holds the lock.
+// isVoid reports whether a later attempt writes the log already. Then the job was taken
+// from this attempt while its call goes on, and its events would come after events with
+// higher ids, where readers would not find them. The caller holds the lock.
 func (l *Log) isVoid(attempt int64) bool { return attempt < l.last().Attempt }
 
-// flush makes an event of what is held. The caller holds the lock.
+// flush makes an event of the gathered pieces. The caller holds the lock.
 func (l *Log) flush() {
 	if l.heldBy == 0 {
 		return
@@ -161,8 +161,7 @@ func (l *Log) flush() {
 	l.wake()
 }
 
-// Append takes over events that somebody else numbered; those that are known are
-// passed over.
+// Append adds events that were numbered elsewhere. It skips those that the log has.
 func (l *Log) Append(events ...ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -189,7 +188,7 @@ func (l *Log) Completed() bool {
 	return l.complete
 }
 
-// End writes the event that ends the job: there is nothing behind it.
+// End writes the event that ends the job. Nothing follows it.
 func (l *Log) End(e ringback.StreamEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,7 +200,7 @@ func (l *Log) End(e ringback.StreamEvent) {
 	}
 }
 
-// EndLong is End with a job whose answer is too long to be kept with the log.
+// EndLong is End for a job whose answer is too long to be kept in the log.
 func (l *Log) EndLong(e ringback.StreamEvent) {
 	l.mu.Lock()
 	l.long = l.end == nil
@@ -216,14 +215,14 @@ func (l *Log) Long() bool {
 	return l.long
 }
 
-// Size is how much memory the log takes, about.
+// Size returns about how much memory the log takes, in bytes.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{}))
 }
 
-// OnForget has free called when nobody uses the log any more.
+// OnForget has free called when the log has no users left.
 func (l *Log) OnForget(free func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -245,7 +244,7 @@ func (l *Log) forgotten() {
 	}
 }
 
-// Fail ends the reading with an error: the job is gone, say.
+// Fail ends the reading with an error, for example because the job is gone.
 func (l *Log) Fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,8 +254,8 @@ func (l *Log) Fail(err error) {
 	}
 }
 
-// next is the id of the event that comes next. The first number is that of
-// job.queued, which stands in no log. The caller holds the lock.
+// next returns the id of the next event. Number 1 is that of job.queued, which is in no
+// log. The caller holds the lock.
 func (l *Log) next(attempt int64) ringback.EventID {
 	return ringback.EventID{Attempt: attempt, Number: max(l.last().Number, 1) + 1}
 }
@@ -277,8 +276,8 @@ func (l *Log) add(e ringback.StreamEvent) {
 	l.entries = append(l.entries, n)
 }
 
-// forget drops the text of all attempts but one, if it is much. The caller holds the
-// lock.
+// forget drops the text of all attempts but one if the log's text is large. The caller
+// holds the lock.
 func (l *Log) forget(attempt int64) {
 	if len(l.text)+l.large < tornText {
 		return
@@ -292,7 +291,7 @@ func (l *Log) forget(attempt int64) {
 
 func (e entry) isDelta() bool { return e.other == nil || e.other.Delta != nil }
 
-// wake wakes all who wait. The caller holds the lock.
+// wake wakes everything that waits. The caller holds the lock.
 func (l *Log) wake() {
 	if l.moved != nil {
 		close(l.moved)
@@ -305,7 +304,7 @@ func (l *Log) wake() {
 	l.waiting = l.waiting[:0]
 }
 
-// wait gives the channel that is closed at the next change. The caller holds the lock.
+// wait returns the channel that is closed at the next change. The caller holds the lock.
 func (l *Log) wait() <-chan struct{} {
 	if l.moved == nil {
 		l.moved = make(chan struct{})
@@ -313,38 +312,38 @@ func (l *Log) wait() <-chan struct{} {
 	return l.moved
 }
 
-func (l *Log) setFed(fed bool) {
+func (l *Log) setWritten(written bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flush()
-	l.fed = fed
+	l.written = written
 	l.wake()
 }
 
-// mostEvents is how many events one Next gives at most, mostBytes about how much text.
+// mostEvents bounds the events that one Next returns, mostBytes their text, about.
 const (
 	mostEvents = 512
 	mostBytes  = 256 << 10
 )
 
-// Next waits for events behind after, and gives those that are there. Behind the one
-// that ends the job, and where only is set as soon as no attempt of this process
-// writes the log, it gives io.EOF.
-func (l *Log) Next(ctx context.Context, after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
+// Next waits for events after the given one and returns those that are there. It returns
+// io.EOF after the event that ends the job and, if local is set, as soon as no attempt of
+// this process writes the log.
+func (l *Log) Next(ctx context.Context, after ringback.EventID, local bool) ([]ringback.StreamEvent, error) {
 	for {
-		if err := l.Wait(ctx, after, only); err != nil {
+		if err := l.Wait(ctx, after, local); err != nil {
 			return nil, err
 		}
-		if events, err := l.Ready(after, only); len(events) > 0 || err != nil {
+		if events, err := l.Ready(after, local); len(events) > 0 || err != nil {
 			return events, err
 		}
 	}
 }
 
-// Wait waits until Next would not, and gives the error that Next would give.
-func (l *Log) Wait(ctx context.Context, after ringback.EventID, only bool) error {
+// Wait waits until Next would return, and returns the error that Next would return.
+func (l *Log) Wait(ctx context.Context, after ringback.EventID, local bool) error {
 	for {
-		changed, err := l.watch(after, only)
+		changed, err := l.watch(after, local)
 		if changed == nil {
 			return err
 		}
@@ -356,32 +355,32 @@ func (l *Log) Wait(ctx context.Context, after ringback.EventID, only bool) error
 	}
 }
 
-// watch gives what is closed at the next change; nil where Next would not wait.
-func (l *Log) watch(after ringback.EventID, only bool) (changed <-chan struct{}, err error) {
+// watch returns a channel that is closed at the next change; nil if Next would not wait.
+func (l *Log) watch(after ringback.EventID, local bool) (changed <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if events, err := l.behind(after, only, 1); len(events) > 0 || err != nil {
+	if events, err := l.behind(after, local, 1); len(events) > 0 || err != nil {
 		return nil, err
 	}
 	return l.wait(), nil
 }
 
-// Ready is Next where there is something; nil where Next would wait.
-func (l *Log) Ready(after ringback.EventID, only bool) ([]ringback.StreamEvent, error) {
+// Ready returns what Next would return; nil if Next would wait.
+func (l *Log) Ready(after ringback.EventID, local bool) ([]ringback.StreamEvent, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.behind(after, only, mostEvents)
+	return l.behind(after, local, mostEvents)
 }
 
 // A Waiter is woken in a goroutine of its own.
 type Waiter struct{ Wake func() }
 
-// Await has w woken once, however often it is asked to: now, if Next would not wait, or
-// at the next change, even if Next goes on to wait then.
-func (l *Log) Await(after ringback.EventID, only bool, w *Waiter) {
+// Await has w woken once, however often it is called: now if Next would not wait, otherwise
+// at the next change, even if Next would still wait then.
+func (l *Log) Await(after ringback.EventID, local bool, w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if events, err := l.behind(after, only, 1); len(events) > 0 || err != nil {
+	if events, err := l.behind(after, local, 1); len(events) > 0 || err != nil {
 		go w.Wake()
 		return
 	}
@@ -390,16 +389,16 @@ func (l *Log) Await(after ringback.EventID, only bool, w *Waiter) {
 	}
 }
 
-// Forget takes back an Await. The waiter may be on its way.
+// Forget takes back an Await. The waiter may be woken already.
 func (l *Log) Forget(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = slices.DeleteFunc(l.waiting, func(other *Waiter) bool { return other == w })
 }
 
-// behind are the first events behind after, about as many as most; none, where Next
-// would wait. The caller holds the lock.
-func (l *Log) behind(after ringback.EventID, only bool, most int) (events []ringback.StreamEvent, err error) {
+// behind returns the first events after the given one, at most about as many as most; none
+// if Next would wait. The caller holds the lock.
+func (l *Log) behind(after ringback.EventID, local bool, most int) (events []ringback.StreamEvent, err error) {
 	from, _ := slices.BinarySearchFunc(l.entries, after, func(e entry, id ringback.EventID) int {
 		if e.id.Compare(id) <= 0 {
 			return -1
@@ -423,13 +422,13 @@ func (l *Log) behind(after ringback.EventID, only bool, most int) (events []ring
 	case len(events) > 0:
 	case l.err != nil:
 		return nil, l.err
-	case only && !l.fed:
+	case local && !l.written:
 		return nil, io.EOF
 	}
 	return events, nil
 }
 
-// event is what the entry i says. The caller holds the lock.
+// event returns the event of entry i. The caller holds the lock.
 func (l *Log) event(i int) ringback.StreamEvent {
 	e := l.entries[i]
 	if e.other != nil {

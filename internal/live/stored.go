@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// stored is an event as it is stored, one a line.
+// stored is an event as it is stored, one per line.
 type stored struct {
 	Attempt int64              `json:"a"`
 	Number  int64              `json:"n"`
@@ -24,10 +24,10 @@ type stored struct {
 	Text    string             `json:"x,omitempty"`
 }
 
-// storedEntry is what most stored events take beside their text.
+// storedEntry is the size of most stored events without their text, in bytes.
 const storedEntry = 32
 
-// Encode gives the log as it is stored.
+// Encode returns the log as it is stored.
 func (l *Log) Encode() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,12 +46,12 @@ func (l *Log) Encode() []byte {
 				s.At = e.Timestamp.UnixMilli()
 			}
 		}
-		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and all of it has a form
+		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and each field can be encoded
 	}
 	return b.Bytes()
 }
 
-// Decode gives the events that Encode has written, oldest first, some hundred at a time.
+// Decode returns the events that Encode has written, oldest first, a few hundred at a time.
 func Decode(encoded io.Reader) iter.Seq2[[]ringback.StreamEvent, error] {
 	return func(yield func([]ringback.StreamEvent, error) bool) {
 		dec := json.NewDecoder(encoded)
@@ -68,7 +68,7 @@ func Decode(encoded io.Reader) iter.Seq2[[]ringback.StreamEvent, error] {
 	}
 }
 
-// decodeSome reads about as many events as behind gives.
+// decodeSome reads about as many events as behind returns.
 func decodeSome(dec *json.Decoder) (events []ringback.StreamEvent, err error) {
 	for bytes := 0; len(events) < mostEvents && bytes < mostBytes; {
 		var s stored

@@ -31,7 +31,7 @@ func (n *Node) initCluster() (err error) {
 		Self: store.Node{
 			Machine: n.cfg.Machine, Version: n.cfg.Version, URL: n.cfg.URL, API: n.is(API), Worker: n.is(Worker),
 		},
-		Prepare: n.learnKey, Renewed: n.renewed, Draining: n.draining.Load, InFlight: n.inflight.count,
+		Prepare: n.tokens.Learn, Renewed: n.renewed, Draining: n.draining.Load, InFlight: n.inflight.count,
 	})
 	if err != nil {
 		return err

@@ -173,6 +173,7 @@ type Node struct {
 	nodeHandler *nodeHandler
 	store       store.Store
 	hub         live.Hub
+	tokens      *live.Tokens // open the streams of jobs
 
 	members    *cluster.Membership
 	sweeper    *cluster.Sweeper
@@ -222,8 +223,7 @@ type Node struct {
 	wakeJobs, wakeDeliveries chan struct{}
 	wakeEnds                 chan struct{}
 
-	key   atomic.Pointer[[]byte] // of the store: signs what this node or another one will read
-	peers *http.Transport        // to other nodes
+	peers *http.Transport // to other nodes
 
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
@@ -273,6 +273,7 @@ func New(cfg Config) (*Node, error) {
 		wakeEnds:       make(chan struct{}, 1),
 		peers:          newPeers(),
 	}
+	n.tokens = live.NewTokens(live.TokensConfig{SigningKey: cfg.Store.SigningKey, Clock: n.clock, PublicURL: cfg.PublicURL})
 	n.policy = n.newPolicy()
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")

@@ -122,7 +122,7 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 		return nil, refusal.OfJob(id, err)
 	}
 	o := &Opened{Job: n.view(&j), stored: j, left: c.Left}
-	o.StreamURL = n.streamURL(o.ID)
+	o.StreamURL = n.tokens.StreamURL(o.ID)
 	o.Webhook = viewWebhook(c.Webhook)
 	if includeRequest {
 		o.ProviderHeaders = j.Options.ProviderHeaders

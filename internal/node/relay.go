@@ -107,7 +107,7 @@ func (n *Node) ask(ctx context.Context, l *live.Log, j *store.Job) error {
 
 // relayed is a request for the events of a job that stand at a node itself.
 func (n *Node) relayed(ctx context.Context, method, url string, job uuid.UUID) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url+"/api/jobs/"+job.String()+"/stream?token="+n.token(job.String(), n.clock.Now().Add(relayToken)), nil)
+	req, err := http.NewRequestWithContext(ctx, method, url+"/api/jobs/"+job.String()+"/stream?token="+n.tokens.Sign(job.String(), n.clock.Now().Add(relayToken)), nil)
 	if err != nil {
 		return nil, err
 	}

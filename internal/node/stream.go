@@ -223,3 +223,13 @@ func (n *Node) cancelUnseen(project string, job uuid.UUID) error {
 	_, err = n.Cancel(ctx, project, job.String())
 	return err
 }
+
+// StreamURL returns the URL at which anyone who has it can watch a job, for one hour. While
+// the store can't be read it may lack its token: then it takes an API key.
+func (n *Node) StreamURL(ctx context.Context, job string) string {
+	n.logLoopError(ctx, "read the store's key", n.tokens.Learn(ctx))
+	return n.tokens.StreamURL(job)
+}
+
+// Opens reports whether a token opens the streams of a job now.
+func (n *Node) Opens(job, token string) bool { return n.tokens.Opens(job, token) }
