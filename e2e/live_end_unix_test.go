@@ -198,37 +198,45 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		})
 	}
 
+	// waitAndLeave leaves once the provider has been asked and has said so many words.
+	waitAndLeave := func(t *testing.T, d *door, words int) {
+		t.Helper()
+		r := request(t, endless)
+		r.Prompt, r.CallbackURL = fmt.Sprint(r.Prompt, d == runs), c.callback
+		body, err := json.Marshal(r)
+		must(t, err)
+		ctx, leave := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1/api/generate", strings.NewReader(string(body)))
+		must(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Prefer", "wait=60")
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			if resp, err := d.http.Do(req); err == nil {
+				said, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				t.Errorf("who waited got %s %s", resp.Status, said)
+			}
+		}()
+		c.in(t).call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words >= words })
+		leave()
+		<-gone
+		left := time.Now()
+		c.in(t).leaves(r.Prompt)
+		if took := time.Since(left); took < 4500*time.Millisecond {
+			t.Errorf("it was cancelled after %s, want 5 s", took)
+		}
+	}
 	t.Run("one who waits for the answer leaves", func(t *testing.T) {
 		t.Parallel()
 		for _, d := range []*door{runs, one} {
-			r := request(t, endless)
-			r.Prompt = fmt.Sprint(r.Prompt, d == runs)
-			r.CallbackURL = c.callback
-			body, err := json.Marshal(r)
-			must(t, err)
-			ctx, leave := context.WithCancel(t.Context())
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1/api/generate", strings.NewReader(string(body)))
-			must(t, err)
-			req.Header.Set("Content-Type", "application/json")
-			req.Header.Set("Prefer", "wait=60")
-			gone := make(chan struct{})
-			go func() {
-				defer close(gone)
-				if resp, err := d.http.Do(req); err == nil {
-					said, _ := io.ReadAll(resp.Body)
-					resp.Body.Close()
-					t.Errorf("who waited got %s %s", resp.Status, said)
-				}
-			}()
-			c.in(t).call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words > 10 })
-			leave()
-			<-gone
-			left := time.Now()
-			c.in(t).leaves(r.Prompt)
-			if took := time.Since(left); took < 4500*time.Millisecond {
-				t.Errorf("it was cancelled after %s, want 5 s", took)
-			}
+			waitAndLeave(t, d, 11)
 		}
+	})
+	t.Run("one who waits leaves before its node knows that the job has begun", func(t *testing.T) {
+		t.Parallel()
+		waitAndLeave(t, one, 0)
 	})
 
 	t.Run("a reader comes back in time, at another node", func(t *testing.T) {

@@ -159,19 +159,18 @@ func (n *Node) HasReaders(id string) bool {
 	return err == nil && n.hub.Readers(job) > 0
 }
 
-// isSeenElsewhere tells whether other nodes have readers of a job. The node that runs it
-// knows of all, since each of their nodes asks it, and cancels the job when there are
-// none; of a job that waits each node knows its own.
+// isSeenElsewhere reports whether other nodes have readers of a job. The node that runs it
+// need not ask, since the node of each reader is a reader there. Any other node asks all:
+// it may be that a reader left before its node knew that the job had begun, and where.
 func (n *Node) isSeenElsewhere(ctx context.Context, project string, job uuid.UUID) (bool, error) {
 	j, _, err := n.store.Job(ctx, project, job, 0)
 	if err != nil {
 		return false, err
 	}
-	session := n.members.Session()
-	if j.Status == ringback.Running {
-		return j.Node != n.ID() && session.URLOf(j.Node) != "", nil
+	if j.Status == ringback.Running && j.Node == n.ID() {
+		return false, nil
 	}
-	return slices.ContainsFunc(session.PeerURLs(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
+	return slices.ContainsFunc(n.members.Session().PeerURLs(), func(url string) bool { return n.isWatchedAt(ctx, url, job) }), nil
 }
 
 // abandoned cancels a job if nobody comes back to it in time.
