@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 const (
@@ -47,7 +48,7 @@ type HoldsConfig struct {
 	Store      store.Holds
 	Gates      Gates
 	Clock      *clock.Clock
-	Supervisor Supervisor
+	Supervisor *supervise.Supervisor
 	Logger     *slog.Logger
 	// Session returns the node's present session.
 	Session func() *Session
@@ -71,7 +72,7 @@ func NewHolds(cfg HoldsConfig) *Holds {
 }
 
 // Wake synchronizes now: a hold has changed here or elsewhere. It does not block.
-func (h *Holds) Wake() { wake(h.wake) }
+func (h *Holds) Wake() { supervise.Wake(h.wake) }
 
 // Restore resumes the holds that a former process stored. A provider that asked us to stay
 // away is not called before that time. A key is different: operators restart after fixing

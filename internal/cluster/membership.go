@@ -11,6 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // Leases is what a membership takes of the store.
@@ -20,26 +21,11 @@ type Leases interface {
 	Leave(ctx context.Context, id string) error
 }
 
-// Supervisor runs the steps of the room's loops. It recovers and logs panics, and logs an
-// outage of the store once.
-type Supervisor interface {
-	// Guarded runs a step and returns its panic as an error.
-	Guarded(step string, do func() error) error
-	// KeepHouse runs a step of a loop that goes on whatever comes of it.
-	KeepHouse(ctx context.Context, step string, do func() error)
-	// RetryUntil repeats a step until it succeeds, while the store can't be reached.
-	RetryUntil(ctx context.Context, step string, do func() error) error
-	// OutOfReach reports whether err means that the store can't be reached.
-	OutOfReach(step string, err error) bool
-	// Reached ends an outage: the store has just renewed a lease.
-	Reached()
-}
-
 // MembershipConfig configures a membership. All fields are required.
 type MembershipConfig struct {
 	Leases     Leases
 	Clock      *clock.Clock
-	Supervisor Supervisor
+	Supervisor *supervise.Supervisor
 	Logger     *slog.Logger
 	// Self describes the node, without its ID.
 	Self store.Node
@@ -104,15 +90,7 @@ func (m *Membership) Session() *Session { return m.session.Load() }
 
 // Wake renews the lease now: the nodes have changed, or the lease is in doubt. It does not
 // block.
-func (m *Membership) Wake() { wake(m.wake) }
-
-// wake wakes a loop, and never blocks.
-func wake(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (m *Membership) Wake() { supervise.Wake(m.wake) }
 
 // NoLease reports whether err means that the store knows of no lease of this node. The next
 // renewal, which is started now, finds out why.

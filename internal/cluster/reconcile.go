@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 const (
@@ -45,7 +46,7 @@ type Attempts interface {
 type ReconcilerConfig struct {
 	Store      Claims
 	Clock      *clock.Clock
-	Supervisor Supervisor
+	Supervisor *supervise.Supervisor
 	Logger     *slog.Logger
 	// Session returns the node's present session.
 	Session  func() *Session
@@ -74,7 +75,7 @@ func NewReconciler(cfg ReconcilerConfig) *Reconciler {
 }
 
 // Wake looks for cancelled jobs now. It does not block.
-func (r *Reconciler) Wake() { wake(r.wake) }
+func (r *Reconciler) Wake() { supervise.Wake(r.wake) }
 
 // Run compares every ten seconds until ctx is done. In between it only looks for cancelled
 // jobs, when woken.

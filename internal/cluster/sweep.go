@@ -9,6 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 const (
@@ -28,7 +29,7 @@ type Sweeps interface {
 type SweeperConfig struct {
 	Store      Sweeps
 	Clock      *clock.Clock
-	Supervisor Supervisor
+	Supervisor *supervise.Supervisor
 	Logger     *slog.Logger
 	// Session returns the node's present session.
 	Session func() *Session

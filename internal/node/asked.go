@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 const (
@@ -27,7 +28,7 @@ type asked struct {
 // askNow has redeliveries that are stored sent as soon as there are slots.
 func (n *Node) askNow() {
 	n.asked.some.Store(true)
-	wake(n.wakeDeliveries)
+	supervise.Wake(n.wakeDeliveries)
 }
 
 // takeAsked adds passes for redeliveries, one for each host at a time. It returns these

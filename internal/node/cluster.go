@@ -10,6 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // session is what a claim remembers of the session in which it was made.
@@ -27,7 +28,7 @@ var errUnleased = errors.New("the node's lease has run out")
 // initCluster makes the parts of the node that keep it a member of the cluster.
 func (n *Node) initCluster() (err error) {
 	n.members, err = cluster.NewMembership(cluster.MembershipConfig{
-		Leases: n.store, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log, Calls: n.calls,
+		Leases: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log, Calls: n.calls,
 		Self: store.Node{
 			Machine: n.cfg.Machine, Version: n.cfg.Version, URL: n.cfg.URL, API: n.is(API), Worker: n.is(Worker),
 		},
@@ -38,18 +39,18 @@ func (n *Node) initCluster() (err error) {
 	}
 	n.nodeHandler.name(n.ID())
 	n.sweeper = cluster.NewSweeper(cluster.SweeperConfig{
-		Store: n.store, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
+		Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Session: n.members.Session, Free: n.freeSwept,
 	})
 	n.reconciler = cluster.NewReconciler(cluster.ReconcilerConfig{
-		Store: n.store, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
+		Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Session: n.members.Session, Attempts: attempts{&n.inflight}, HasDelivery: n.sending.has,
 		ClaimingJobs: requested(&n.claiming), ClaimingDeliveries: requested(&n.claimingDeliveries),
-		Free: n.freeUnbegun, FreedDeliveries: func() { wake(n.wakeDeliveries) },
+		Free: n.freeUnbegun, FreedDeliveries: func() { supervise.Wake(n.wakeDeliveries) },
 	})
 	n.holds = cluster.NewHolds(cluster.HoldsConfig{
-		Store: n.store, Gates: providerGates{n}, Clock: n.clock, Supervisor: supervisor{n}, Logger: n.log,
-		Session: n.members.Session, Freed: func() { wake(n.wakeJobs) },
+		Store: n.store, Gates: providerGates{n}, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
+		Session: n.members.Session, Freed: func() { supervise.Wake(n.wakeJobs) },
 	})
 	return nil
 }
@@ -61,8 +62,8 @@ func (n *Node) ID() string { return n.members.Session().ID() }
 func (n *Node) renewed(s *cluster.Session, back bool) {
 	n.nodeHandler.name(s.ID())
 	if more := n.jobs.takeParts(s); more || back {
-		wake(n.wakeJobs)
-		wake(n.wakeDeliveries)
+		supervise.Wake(n.wakeJobs)
+		supervise.Wake(n.wakeDeliveries)
 	}
 }
 
@@ -70,7 +71,7 @@ func (n *Node) renewed(s *cluster.Session, back bool) {
 // outcome: the provider may have answered. done takes over what was freed.
 func (n *Node) freeSwept(now time.Time) (decide store.Decide, done func(store.Swept)) {
 	seen := decisions{}
-	decide = seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+	decide = seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
 		return n.policy.Lost(j, now)
 	})))
 	return decide, func(swept store.Swept) {
@@ -110,8 +111,8 @@ func (n *Node) notifyFreed(freed []store.Job) {
 			n.hub.Publish(j.ID) // another node may begin it next
 		}
 	}
-	wake(n.wakeJobs)
-	wake(n.wakeDeliveries)
+	supervise.Wake(n.wakeJobs)
+	supervise.Wake(n.wakeDeliveries)
 }
 
 // recordSwept logs and counts a sweep that has found something.
@@ -127,7 +128,7 @@ func (n *Node) recordSwept(s store.Swept) {
 // freed.
 func (n *Node) freeUnbegun(now time.Time) (decide store.Decide, done func(freed []store.Job)) {
 	seen := decisions{}
-	decide = seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+	decide = seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
 		return outcome.Release(j, now)
 	})))
 	return decide, func(freed []store.Job) {
@@ -158,20 +159,3 @@ func (a attempts) Stop(attempt store.Ref, cause error) { a.stop(attempt, cause) 
 func (a attempts) Cancel(attempt store.Ref) { a.stop(attempt, errCancelled) }
 
 func (a attempts) Forget(held map[store.Ref]bool) { a.forget(held) }
-
-// supervisor runs the loops of the rooms as those of the node.
-type supervisor struct{ node *Node }
-
-func (s supervisor) Guarded(step string, do func() error) error { return s.node.guarded(step, do) }
-
-func (s supervisor) KeepHouse(ctx context.Context, step string, do func() error) {
-	s.node.keepHouse(ctx, step, do)
-}
-
-func (s supervisor) RetryUntil(ctx context.Context, step string, do func() error) error {
-	return s.node.retryUntil(ctx, step, do)
-}
-
-func (s supervisor) OutOfReach(step string, err error) bool { return s.node.outOfReach(step, err) }
-
-func (s supervisor) Reached() { s.node.reached() }

@@ -13,6 +13,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // DeadPage asks for a page of dead letters.
@@ -161,7 +162,7 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 		}
 	}
 	one := func(ctx context.Context, id uuid.UUID) error {
-		return n.guarded("deal with a dead letter", func() error { return do(ctx, id) }, "id", id)
+		return n.supervisor.Guarded("deal with a dead letter", func() error { return do(ctx, id) }, "id", id)
 	}
 	for b := (&batch{do: one}); ; {
 		q.Limit = min(deadBatch, limit-b.done-b.skipped)
@@ -262,7 +263,7 @@ func (b *batch) note(err error) {
 // concernsOne tells whether an error is about one dead letter, not about all.
 func concernsOne(err error) bool {
 	for _, fact := range []error{
-		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, errPanic, errUnreadable,
+		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, supervise.ErrPanic, errUnreadable,
 	} {
 		if errors.Is(err, fact) {
 			return true

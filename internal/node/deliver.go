@@ -11,6 +11,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -20,13 +21,13 @@ const maxClaim = 256
 
 // dispatchDeliveries gives free slots to the deliveries that wait in the store.
 func (n *Node) dispatchDeliveries(ctx context.Context) error {
-	return n.loop(ctx, "claim deliveries", n.wakeDeliveries, n.claimDeliveries)
+	return n.supervisor.Dispatch(ctx, "claim deliveries", n.wakeDeliveries, n.claimDeliveries)
 }
 
 func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Time, err error) {
 	l := n.members.Session()
-	if n.draining.Load() || n.short() || !l.Leased() {
-		return now.Add(idleLook), nil
+	if n.draining.Load() || n.supervisor.Short() || !l.Leased() {
+		return now.Add(supervise.Idle), nil
 	}
 	if n.memory.webhooks.Full() {
 		return now.Add(10 * time.Millisecond), nil
@@ -98,7 +99,7 @@ func (n *Node) sendClaimed(ctx context.Context, l session, permits map[store.Hos
 		n.sending.take(d.Ref(), l)
 		n.send(&send{delivery: d, permit: left[0], session: l, held: n.memory.webhooks.Grant()})
 	}
-	wake(n.wakeDeliveries)
+	supervise.Wake(n.wakeDeliveries)
 	return nil
 }
 
@@ -106,7 +107,7 @@ func (n *Node) sendClaimed(ctx context.Context, l session, permits map[store.Hos
 // none, or no slot for it.
 func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
 	l := n.members.Session()
-	if d == nil || !n.is(Worker) || n.draining.Load() || n.short() || !l.Leased() {
+	if d == nil || !n.is(Worker) || n.draining.Load() || n.supervisor.Short() || !l.Leased() {
 		return nil
 	}
 	held := n.memory.webhooks.Grant()
@@ -141,7 +142,7 @@ func (n *Node) giveUp(inserted *send) {
 		n.sending.drop(inserted.delivery.Ref())
 		inserted.held.Release()
 		n.giveBack(inserted.permit)
-		wake(n.wakeDeliveries)
+		supervise.Wake(n.wakeDeliveries)
 	}
 }
 
@@ -168,11 +169,11 @@ func (n *Node) try(s *send) {
 			n.sending.drop(s.delivery.Ref())
 			s.held.Release()
 			n.giveBack(s.permit)
-			wake(n.wakeDeliveries)
+			supervise.Wake(n.wakeDeliveries)
 		}()
 		about := []any{"delivery_id", s.delivery.ID, "job_id", s.delivery.JobID}
-		if err := n.guarded("send a webhook", func() error { n.deliver(s); return nil }, about...); err != nil {
-			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.broken(s)); return nil }, about...)
+		if err := n.supervisor.Guarded("send a webhook", func() error { n.deliver(s); return nil }, about...); err != nil {
+			_ = n.supervisor.Guarded(supervise.StepSettle, func() error { n.settleDelivery(s.delivery, n.broken(s)); return nil }, about...)
 		}
 		return nil
 	})
@@ -189,8 +190,8 @@ func (n *Node) sendNext(next, flushed []*send) {
 			defer n.sending.drop(s.delivery.Ref())
 			s.payload = nil
 			s.held.Release()
-			_ = n.guarded(stepSettle, func() error { n.settleDelivery(s.delivery, n.unbegun(s.delivery)); return nil })
-			wake(n.wakeDeliveries)
+			_ = n.supervisor.Guarded(supervise.StepSettle, func() error { n.settleDelivery(s.delivery, n.unbegun(s.delivery)); return nil })
+			supervise.Wake(n.wakeDeliveries)
 			return nil
 		})
 	}
@@ -243,12 +244,12 @@ func (n *Node) deliver(s *send) {
 		return // the drain's one transaction frees it, or who swept this node
 	}
 	if res.Verdict == webhook.Unsent {
-		n.noteShortage(res.Cause)
+		n.supervisor.NoteShortage(res.Cause)
 		n.settleDelivery(d, n.postponed(d))
 		return
 	}
 	n.sendNext(s.permit.tried(hostReport(res), res.Took))
-	wake(n.wakeDeliveries)
+	supervise.Wake(n.wakeDeliveries)
 	n.recordTry(s, res)
 	n.recordHost(d.Key())
 	n.settleDelivery(d, n.concluded(s, res))
@@ -326,14 +327,21 @@ func (n *Node) unreadable(d store.Delivery, err error) store.TryEnd {
 	return n.postponed(d)
 }
 
+// postponed gives back a delivery of which no try could be made now.
+func (n *Node) postponed(d store.Delivery) store.TryEnd {
+	end := n.unbegun(d)
+	end.NextAt = n.supervisor.AfterPause(end.At)
+	return end
+}
+
 func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 	for tries := 1; ; tries++ {
 		var after store.Delivery
-		err := n.guarded(stepSettle, func() (err error) {
+		err := n.supervisor.Guarded(supervise.StepSettle, func() (err error) {
 			after, err = n.store.SettleDelivery(context.Background(), d.Ref(), end)
 			return err
 		}, "delivery_id", d.ID)
-		unreached := n.outOfReach(stepSettle, err)
+		unreached := n.supervisor.OutOfReach(supervise.StepSettle, err)
 		if err == nil {
 			n.recordTried(d, after, end)
 			return
@@ -342,16 +350,16 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 			n.metrics.fenced.WithLabelValues(kindDelivery).Inc()
 			n.log.Warn("try settled too late: the delivery has moved on", "delivery_id", d.ID)
 		}
-		if !n.tryAgain(err) {
+		if !n.supervisor.TryAgain(err) {
 			return
 		}
-		if !unreached && n.worthLogging(tries, err) {
+		if !unreached && n.supervisor.WorthLogging(tries, err) {
 			n.log.Error("try not stored, trying again", "delivery_id", d.ID, "err", err)
 		}
-		if !n.pause(pauseAfter(tries, err)) {
+		if !n.pause(supervise.SettlePause(tries, err)) {
 			return
 		}
-		if tries == settleTries && !isTransient(err) { // what the receiver said can't be stored
+		if tries == supervise.SettleTries && !supervise.IsTransient(err) { // what the receiver said can't be stored
 			end.Try.Response = ""
 		}
 	}

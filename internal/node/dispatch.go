@@ -3,74 +3,26 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
-	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
-)
-
-const (
-	// idleLook is how long a dispatcher sleeps when nothing calls it.
-	idleLook = time.Second
-	// longLook is how long a look may take without a rest of the same length after it.
-	longLook = 20 * time.Millisecond
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // dispatchJobs gives free slots to what waits in the store, whenever something
 // happened that may allow it: a job came, a slot was freed, a time is over.
 func (n *Node) dispatchJobs(ctx context.Context) error {
-	return n.loop(ctx, "claim jobs", n.wakeJobs, n.claimJobs)
-}
-
-// loop calls work at each wake, and when the time that work last named is there.
-func (n *Node) loop(ctx context.Context, step string, wake <-chan struct{}, work func(context.Context, time.Time) (time.Time, error)) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-wake:
-		case <-timer.C:
-		}
-		began, now := time.Now(), n.clock.Now()
-		var next time.Time
-		err := n.guarded(step, func() (err error) {
-			next, err = work(ctx, now)
-			return err
-		})
-		// Work that takes long, since very much waits, must not be all that is done.
-		if spent := time.Since(began); spent > longLook && !backoff.Sleep(ctx, min(spent, idleLook)) {
-			return nil
-		}
-		pause := idleLook
-		switch {
-		case n.unclaimed(ctx, step, err):
-			pause = backoff.Jitter(idleLook, backoff.Half)
-		case !next.IsZero():
-			pause = min(pause, max(time.Millisecond, next.Sub(n.clock.Now())))
-		}
-		timer.Reset(pause)
-	}
-}
-
-// unclaimed tells and logs that nothing was claimed, since that failed.
-func (n *Node) unclaimed(ctx context.Context, step string, err error) bool {
-	if ctx.Err() == nil && !n.outOfReach(step, err) && !n.isHeld(step, err) && !n.members.NoLease(err) && err != nil && !errors.Is(err, errPanic) {
-		n.log.Error("waiting work not claimed", "step", step, "err", err)
-	}
-	return err != nil
+	return n.supervisor.Dispatch(ctx, "claim jobs", n.wakeJobs, n.claimJobs)
 }
 
 // claimJobs starts as many waiting jobs as there is room for. It returns when
 // time alone may make more room.
 func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, err error) {
 	l := n.members.Session()
-	if n.draining.Load() || n.diskFull() || n.short() || !l.Leased() {
-		return now.Add(idleLook), nil
+	if n.draining.Load() || n.disk.Full() || n.supervisor.Short() || !l.Leased() {
+		return now.Add(supervise.Idle), nil
 	}
 	if n.memory.answers.Full() {
 		return now.Add(10 * time.Millisecond), nil
@@ -98,7 +50,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 		n.start(j, nil, p.permitFor(j))
 	}
 	// What was left in the lanes is seen at once, not only when a slot is freed.
-	wake(n.wakeJobs)
+	supervise.Wake(n.wakeJobs)
 	return next, nil
 }
 
@@ -221,7 +173,7 @@ func (n *Node) start(j store.Job, request []byte, t *callPermit) {
 		defer func() {
 			n.inflight.leave(j.Ref())
 			t.give()
-			wake(n.wakeJobs)
+			supervise.Wake(n.wakeJobs)
 		}()
 		if t.suspect && !t.enterLate(j.Lane()) {
 			held := outcome.Stopped(outcome.OnHold, nil)
@@ -229,8 +181,8 @@ func (n *Node) start(j store.Job, request []byte, t *callPermit) {
 			n.settle(&j, held, n.clock.Now(), nil)
 			return nil
 		}
-		if err := n.guarded("make an attempt", func() error { n.generate(&j, request, t); return nil }, "job_id", j.ID, "attempt", j.Fence); err != nil {
-			_ = n.guarded(stepSettle, func() error { n.settle(&j, outcome.Failed(internalError(err, true)), n.clock.Now(), nil); return nil }, "job_id", j.ID)
+		if err := n.supervisor.Guarded("make an attempt", func() error { n.generate(&j, request, t); return nil }, "job_id", j.ID, "attempt", j.Fence); err != nil {
+			_ = n.supervisor.Guarded(supervise.StepSettle, func() error { n.settle(&j, outcome.Failed(internalError(err, true)), n.clock.Now(), nil); return nil }, "job_id", j.ID)
 		}
 		return nil
 	})

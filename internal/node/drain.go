@@ -15,11 +15,11 @@ import (
 // the loop that sweeps does it, once this one may judge.
 func (n *Node) recover(ctx context.Context) error {
 	if !n.members.Session().HasPeers() {
-		if err := n.retryUntil(ctx, cluster.StepSweep, func() error { return n.sweeper.Sweep(ctx) }); err != nil {
+		if err := n.supervisor.RetryUntil(ctx, cluster.StepSweep, func() error { return n.sweeper.Sweep(ctx) }); err != nil {
 			return fmt.Errorf("take back jobs: %w", err)
 		}
 	}
-	return n.retryUntil(ctx, "start", func() error {
+	return n.supervisor.RetryUntil(ctx, "start", func() error {
 		if err := n.holds.Restore(ctx); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (n *Node) freeHeld(ctx context.Context, l *cluster.Session) (jobs, webhooks
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
 		res, ok := n.inflight.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
 			res = outcome.Stopped(outcome.Drained, nil)

@@ -2,10 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 const (
@@ -25,17 +25,17 @@ func (n *Node) expire(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			now := n.clock.Stamped()
-			n.checkDisk()
+			n.disk.Check()
 			n.recordRefusals(time.Now())
-			n.recordShortages(time.Now())
+			n.supervisor.RecordShortages(time.Now())
 			n.recordHoldsOver()
-			n.keepHouse(ctx, stepExpire, func() error { return n.expireJobs(ctx, now) })
-			n.keepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
+			n.supervisor.KeepHouse(ctx, supervise.StepExpire, func() error { return n.expireJobs(ctx, now) })
+			n.supervisor.KeepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
 			if time.Since(checked) >= checkEvery {
 				checked = time.Now()
 				n.jobs.tidy()
 				n.deliveries.tidy()
-				n.keepHouse(ctx, "check the counters", func() error { return n.store.Reconcile(ctx) })
+				n.supervisor.KeepHouse(ctx, "check the counters", func() error { return n.store.Reconcile(ctx) })
 			}
 		}
 	}
@@ -45,7 +45,7 @@ func (n *Node) expire(ctx context.Context) error {
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
 		seen := decisions{}
-		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.careful(n.concluding(func(j store.Job) store.Outcome {
+		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
 			return n.policy.Expire(j, n.waitReason(&j, now), now)
 		}))))
 		if err != nil {
@@ -58,7 +58,7 @@ func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 			}
 		}
 		if len(jobs) > 0 {
-			wake(n.wakeJobs) // some may ask their next model
+			supervise.Wake(n.wakeJobs) // some may ask their next model
 		}
 		if len(jobs) < expireBatch {
 			return nil
@@ -80,16 +80,5 @@ func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
 		if len(dead) < expireBatch {
 			return nil
 		}
-	}
-}
-
-// logLoopError logs the error of a loop, which goes on. What a full disk, a store out of
-// reach, a lost lease or the end of the process causes is told elsewhere.
-func (n *Node) logLoopError(ctx context.Context, step string, err error) {
-	if ctx.Err() != nil || n.outOfReach(step, err) || n.isHeld(step, err) || n.members.NoLease(err) || errors.Is(err, errPanic) {
-		return
-	}
-	if err != nil && !n.noteFull(err) {
-		n.log.Error("housekeeping failed", "step", step, "err", err)
 	}
 }

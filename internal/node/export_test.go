@@ -12,11 +12,12 @@ import (
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
 // Careful is a Decide as the node gives it to the store.
-func (n *Node) Careful(d store.Decide) store.Decide { return n.careful(d) }
+func (n *Node) Careful(d store.Decide) store.Decide { return n.supervisor.Careful(d) }
 
 // Remembered is how many attempts the node still knows: none when all are settled.
 func (n *Node) Remembered() int {
@@ -77,7 +78,7 @@ func (n *Node) MemoryUsed() int64 {
 func (n *Node) FillAnswers() (release func()) {
 	g := n.memory.answers.Grant()
 	g.Force(n.memory.answers.Size())
-	return func() { g.Release(); wake(n.wakeJobs) }
+	return func() { g.Release(); supervise.Wake(n.wakeJobs) }
 }
 
 // TellRefusals tells what is over at a time.

@@ -18,6 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // generate makes one attempt and settles it. The memory of an answer is given
@@ -58,7 +59,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	var sent atomic.Bool
 	defer func() {
 		if v := recover(); v != nil {
-			res = outcome.Failed(internalError(n.panicked("call a provider", v, "job_id", j.ID, "attempt", j.Fence), sent.Load()))
+			res = outcome.Failed(internalError(n.supervisor.Panicked("call a provider", v, "job_id", j.ID, "attempt", j.Fence), sent.Load()))
 		}
 	}()
 
@@ -87,7 +88,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 			t.key.Accepted()
 			t.model.Accepted()
 			if n.jobs.answeredKey(t) || t.key.Probe() || t.model.Probe() {
-				wake(n.wakeJobs) // the hold may be over long before the answer is
+				supervise.Wake(n.wakeJobs) // the hold may be over long before the answer is
 				n.holds.Wake()
 				n.recordHolds(j.Lane())
 			}
@@ -114,7 +115,7 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 func (n *Node) unanswered(ctx context.Context, f *provider.Error) outcome.Result {
 	switch f.Verdict {
 	case provider.Unsent:
-		n.noteShortage(f.Cause)
+		n.supervisor.NoteShortage(f.Cause)
 		return outcome.Stopped(outcome.Unstarted, f)
 	case provider.Stopped:
 		return outcome.Stopped(cmp.Or(stopCause(ctx), outcome.Interrupted), f)

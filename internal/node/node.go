@@ -22,11 +22,10 @@
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
 //	callscheduler.go  who may call a provider now; memory.go: who may use memory;
-//	disk.go: whether anything may be accepted; refuse.go: what is said if not
+//	refuse.go    what is said if nothing may be accepted
 //	roles.go     what this node does
-//	panic.go     ends what panicked, and nothing else; shortage.go: calls that this
-//	machine could not begin
-//	record.go    the log of all this, with record_holds.go, outage.go and nodehandler.go;
+//	panic.go     ends a job that can't be decided about
+//	record.go    the log of all this, with record_holds.go and nodehandler.go;
 //	metrics.go counts it, trace.go traces it
 //
 // A node knows policy: how many, how often, how long. It does not know what becomes of a
@@ -80,6 +79,7 @@ import (
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -171,6 +171,8 @@ type Node struct {
 	clock       *clock.Clock
 	log         *slog.Logger // each line names the node
 	nodeHandler *nodeHandler
+	supervisor  *supervise.Supervisor
+	disk        *supervise.Disk
 	store       store.Store
 	hub         live.Hub
 	tokens      *live.Tokens // open the streams of jobs
@@ -199,20 +201,13 @@ type Node struct {
 	metrics     metrics
 	holdLog     limit.HoldLog[target]
 	hostHoldLog limit.HoldLog[store.Host]
-	refusals    refusals
-	outage      outage
-	held        heldDatabase
-
-	shortages  refusals     // calls that could not begin since this machine had run short
-	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun for that reason
+	refusals    supervise.Spells
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
 	admission sync.RWMutex
 	recovered atomic.Bool // the start is over: jobs may be claimed on insert
 	draining  atomic.Bool
-	diskLow   atomic.Bool  // free space is below the reserve
-	fullUntil atomic.Int64 // milliseconds since 1970: a write failed for want of space
 
 	replays chan struct{} // a place for each replay under way
 
@@ -278,6 +273,8 @@ func New(cfg Config) (*Node, error) {
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")
 	n.log = slog.New(n.nodeHandler)
+	n.metrics = newMetrics(cfg.Metrics)
+	n.initSupervisor()
 	if err := n.initCluster(); err != nil {
 		return nil, err
 	}
@@ -285,14 +282,25 @@ func New(cfg Config) (*Node, error) {
 	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
 	n.inflight.init()
-	n.metrics = newMetrics(cfg.Metrics)
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(newGauges(n)); err != nil {
 			return nil, err
 		}
 	}
-	n.checkDisk()
+	n.disk.Check()
 	return n, nil
+}
+
+// initSupervisor makes what keeps the node's loops going.
+func (n *Node) initSupervisor() {
+	n.disk = supervise.NewDisk(supervise.DiskConfig{
+		Dir: n.cfg.DataDir, Reserve: n.cfg.DiskReserve, Logger: n.log, Freed: func() { supervise.Wake(n.wakeJobs) },
+	})
+	n.supervisor = supervise.New(supervise.Config{
+		Logger: n.log, Clock: n.clock, Disk: n.disk, Panics: n.metrics.panics, Shortages: n.metrics.shortages,
+		RetryDelay: n.cfg.RetryDelay, Quarantine: n.quarantined,
+		NoLease: func(err error) bool { return n.members.NoLease(err) },
+	})
 }
 
 // Run joins the nodes of the store, takes back what a process that died left behind,
@@ -338,12 +346,4 @@ func (n *Node) run(ctx context.Context) error {
 		loops.Go(func() error { return loop(ctx) })
 	}
 	return loops.Wait()
-}
-
-// wake wakes a dispatcher, and never blocks.
-func wake(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

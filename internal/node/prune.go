@@ -26,7 +26,7 @@ func (n *Node) prune(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 			touched := 0
-			n.keepHouse(ctx, "delete content", func() (err error) {
+			n.supervisor.KeepHouse(ctx, "delete content", func() (err error) {
 				touched, err = n.store.Prune(ctx, n.clock.Now(), pruneBatch)
 				return err
 			})

@@ -116,7 +116,7 @@ func (a *streams) take(n *Node, j *store.Job) *stream {
 	a.jobs[j.ID] = s
 	n.group.Go(func() error {
 		defer a.give(s)
-		_ = n.guarded("push a stream", func() error { s.run(); return nil }, "job_id", j.ID)
+		_ = n.supervisor.Guarded("push a stream", func() error { s.run(); return nil }, "job_id", j.ID)
 		return nil
 	})
 	return s
@@ -203,7 +203,7 @@ func (s *stream) run() {
 			return
 		}
 		if res.Verdict == webhook.Unsent { // which is no fault of the receiver
-			n.noteShortage(res.Cause)
+			n.supervisor.NoteShortage(res.Cause)
 			tries--
 		}
 		wait := max(pause, res.RetryAfter)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -50,7 +51,7 @@ func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l session) (quiet func
 	done := make(chan struct{})
 	n.group.Go(func() error {
 		defer close(done)
-		_ = n.guarded("push a webhook", func() error { t.run(ctx); return nil }, "job_id", j.ID)
+		_ = n.supervisor.Guarded("push a webhook", func() error { t.run(ctx); return nil }, "job_id", j.ID)
 		return nil
 	})
 	return func() { end(); <-done }
@@ -130,7 +131,7 @@ func (t *notifier) send(ctx context.Context, event ringback.EventType) {
 	}
 	defer func() {
 		n.giveBack(permit)
-		wake(n.wakeDeliveries)
+		supervise.Wake(n.wakeDeliveries)
 	}()
 	if !t.session.Leased() { // by now: another node may run the job
 		n.pushed(kind, pushDropped)

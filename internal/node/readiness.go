@@ -26,10 +26,10 @@ func (n *Node) Readiness() Readiness {
 	}
 	note("doors", !n.recovered.Load(), "starting")
 	note("doors", n.draining.Load(), "stopping")
-	note("disk", n.diskFull(), "free space is below the reserve")
+	note("disk", n.disk.Full(), "free space is below the reserve")
 	note("memory", n.memory.door.Full(), "as much is being read as memory allows")
-	if since := n.held.since.Load(); since > 0 {
-		note("database", true, "held by another program since "+time.UnixMilli(since).UTC().Format(time.RFC3339))
+	if since := n.supervisor.HeldSince(); !since.IsZero() {
+		note("database", true, "held by another program since "+since.UTC().Format(time.RFC3339))
 	}
 	l := n.members.Session()
 	if l.HasPeers() && r.Checks["database"] == "" {

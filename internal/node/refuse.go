@@ -3,10 +3,10 @@ package node
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/store"
 )
 
 // Why there is no room for a submission, as the label of a metric.
@@ -19,57 +19,10 @@ const (
 	refusedRole     = "role"
 )
 
-// refusalQuiet is how long nothing has been refused when a spell of refusals
-// counts as over.
-const refusalQuiet = 10 * time.Second
-
-// refusals are the spells in which submissions are refused for want of room: a
-// line when one begins and one when it is over, not one for each refusal.
-type refusals struct {
-	mu     sync.Mutex
-	spells map[string]*spell // by reason
-}
-
-type spell struct {
-	reason      string
-	began, last time.Time
-	count       int
-}
-
-// note counts a refusal and tells whether a spell begins with it.
-func (r *refusals) note(reason string, now time.Time) (begins bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.spells == nil {
-		r.spells = map[string]*spell{}
-	}
-	s := r.spells[reason]
-	if s == nil {
-		s, begins = &spell{reason: reason, began: now}, true
-		r.spells[reason] = s
-	}
-	s.last = now
-	s.count++
-	return begins
-}
-
-// over takes the spells that are over.
-func (r *refusals) over(now time.Time) (over []*spell) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for reason, s := range r.spells {
-		if now.Sub(s.last) >= refusalQuiet {
-			over = append(over, s)
-			delete(r.spells, reason)
-		}
-	}
-	return over
-}
-
 // refuse is the error of a submission for which there is no room.
 func (n *Node) refuse(reason, message string, seconds int) *ringback.Error {
 	n.metrics.rejected.WithLabelValues(reason).Inc()
-	if n.refusals.note(reason, time.Now()) && reason != refusedStopping {
+	if n.refusals.Note(reason, time.Now()) && reason != refusedStopping {
 		n.log.Warn("submissions are refused", "reason", reason)
 	}
 	return &ringback.Error{Code: ringback.Unavailable, Message: message, RetryAfterSeconds: seconds}
@@ -85,8 +38,8 @@ func (n *Node) refuseRead() *ringback.Error {
 
 // recordRefusals logs which spells of refusals are over.
 func (n *Node) recordRefusals(now time.Time) {
-	for _, s := range n.refusals.over(now) {
-		n.log.Info("submissions are refused no longer", "reason", s.reason, "refused", s.count, "ms", s.last.Sub(s.began).Milliseconds())
+	for _, s := range n.refusals.Over(now) {
+		n.log.Info("submissions are refused no longer", "reason", s.Reason, "refused", s.Count, "ms", s.Took().Milliseconds())
 	}
 }
 
@@ -103,4 +56,24 @@ func (n *Node) countRejected(err error) {
 	if reason != string(ringback.Unavailable) {
 		n.metrics.rejected.WithLabelValues(reason).Inc()
 	}
+}
+
+// Refusal is the error for users where the store can't take or find anything for
+// now; nil for any other error.
+func Refusal(err error) *ringback.Error {
+	const again = 5
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "another program holds the server's database, or a part of it; try again in a moment", RetryAfterSeconds: again}
+	case errors.Is(err, store.ErrFull):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the server's disk is full; try again later", RetryAfterSeconds: 30}
+	case errors.Is(err, store.ErrClosed):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the server is stopping; try again in a moment", RetryAfterSeconds: again}
+	case errors.Is(err, store.ErrUnavailable):
+		return &ringback.Error{Code: ringback.Unavailable, Message: "the database can't be reached; try again in a moment", RetryAfterSeconds: again}
+	case errors.Is(err, store.ErrUnknown):
+		return &ringback.Error{Code: ringback.Unavailable, RetryAfterSeconds: again, Message: "the database was lost in the middle of this: " +
+			"it may be done or not; try again in a moment, a new job with the same Idempotency-Key, so that it is not made twice"}
+	}
+	return nil
 }

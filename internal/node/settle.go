@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // settle stores what became of an attempt. An answer that was paid for is not
@@ -18,8 +18,8 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *lo
 	decide, inserted := n.decideAbout(*j, res, endedAt)
 	for tries := 1; ; tries++ {
 		seen := decisions{}
-		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(n.careful(decide)))
-		unreached := n.outOfReach(stepSettle, err)
+		after, err := n.store.Settle(context.Background(), j.Ref(), seen.of(n.supervisor.Careful(decide)))
+		unreached := n.supervisor.OutOfReach(supervise.StepSettle, err)
 		switch {
 		case err == nil:
 			n.recordMoves(seen, after)
@@ -35,19 +35,19 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *lo
 			n.metrics.fenced.WithLabelValues(kindJob).Inc()
 			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
 		}
-		if !n.tryAgain(err) {
+		if !n.supervisor.TryAgain(err) {
 			n.giveUp(inserted)
 			return
 		}
-		if !unreached && n.worthLogging(tries, err) { // else one line is enough, however many wait
+		if !unreached && n.supervisor.WorthLogging(tries, err) { // else one line is enough, however many wait
 			n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
 		}
-		if !n.pause(pauseAfter(tries, err)) {
+		if !n.pause(supervise.SettlePause(tries, err)) {
 			n.giveUp(inserted)
 			n.inflight.drained(j.Ref(), res.Drain())
 			return
 		}
-		if tries == settleTries && !isTransient(err) {
+		if tries == supervise.SettleTries && !supervise.IsTransient(err) {
 			n.giveUp(inserted)
 			now := n.clock.Stamped()
 			decide, inserted = n.concluding(func(row store.Job) store.Outcome { return outcome.Unstorable(row, now) }), nil
@@ -57,7 +57,7 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *lo
 
 // decideAbout is decide. An outcome that makes us panic is none: the attempt has failed.
 func (n *Node) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, inserted *send) {
-	err := n.guarded("decide about a job", func() error {
+	err := n.supervisor.Guarded("decide about a job", func() error {
 		decide, inserted = n.decide(j, res, at)
 		return nil
 	}, "job_id", j.ID, "attempt", j.Fence)
@@ -105,51 +105,6 @@ func withoutClaim(decide store.Decide) store.Decide {
 	}
 }
 
-// stepSettle is a settle as a step that may fail.
-const stepSettle = "settle"
-
-const (
-	// settlePause is the time between two tries of a settle that failed.
-	settlePause = time.Second
-	// settleTries is after how many tries an outcome counts as one that can't be
-	// stored, unless it is the store that can't take anything now.
-	settleTries = 5
-)
-
-// settlePatience bounds the pause of a settle that waits for a lock of another program: to
-// ask for it keeps others waiting.
-const settlePatience = 4 * time.Second
-
-// pauseAfter is the pause after so many tries of a settle that failed.
-func pauseAfter(tries int, err error) time.Duration {
-	if !errors.Is(err, store.ErrBusy) {
-		return backoff.Jitter(settlePause, backoff.Half)
-	}
-	return backoff.Jitter(min(settlePause<<min(tries-1, 8), settlePatience), backoff.Half)
-}
-
-// worthLogging reports whether a settle that failed is worth a line in the log.
-func (n *Node) worthLogging(tries int, err error) bool {
-	return !errors.Is(err, store.ErrBusy) || tries%10 == 1 && n.held.since.Load() == 0
-}
-
-// isTransient reports whether an error has nothing to do with what was to be stored.
-func isTransient(err error) bool {
-	for _, passing := range []error{store.ErrFull, store.ErrBusy, store.ErrUnknown, store.ErrUnavailable} {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	return false
-}
-
-// tryAgain tells whether a settle that failed may succeed later. Whatever the
-// error: nobody else would ever settle what this process holds.
-func (n *Node) tryAgain(err error) bool {
-	n.noteFull(err)
-	return !errors.Is(err, store.ErrFenced) && !errors.Is(err, store.ErrClosed)
-}
-
 // pause waits, unless the drain's time is over.
 func (n *Node) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -167,7 +122,7 @@ func (n *Node) pause(d time.Duration) bool {
 func (n *Node) settled(after store.Job, inserted *send) {
 	if after.Status == ringback.Queued {
 		n.hub.Publish(after.ID) // another node may begin it next
-		wake(n.wakeJobs)
+		supervise.Wake(n.wakeJobs)
 		return
 	}
 	if inserted != nil {
@@ -179,5 +134,5 @@ func (n *Node) settled(after store.Job, inserted *send) {
 // ended tells those who wait that a job is terminal.
 func (n *Node) ended(j store.Job) {
 	n.hub.Publish(j.ID)
-	wake(n.wakeDeliveries)
+	supervise.Wake(n.wakeDeliveries)
 }

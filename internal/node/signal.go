@@ -10,15 +10,16 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // onSignal wakes whom a signal of another node concerns. It may come late, twice or
 // never: each of them looks now and then by itself.
 func (n *Node) onSignal(s store.Signal) {
 	for signal, wake := range map[store.Signal]func(){
-		store.SignalJobs:       func() { wake(n.wakeJobs) },
-		store.SignalDeliveries: func() { wake(n.wakeDeliveries) },
-		store.SignalEnded:      func() { wake(n.wakeEnds) },
+		store.SignalJobs:       func() { supervise.Wake(n.wakeJobs) },
+		store.SignalDeliveries: func() { supervise.Wake(n.wakeDeliveries) },
+		store.SignalEnded:      func() { supervise.Wake(n.wakeEnds) },
 		store.SignalCancel:     n.reconciler.Wake,
 		store.SignalHolds:      n.holds.Wake,
 		store.SignalNodes:      n.members.Wake,
@@ -51,7 +52,7 @@ func (n *Node) watchEnds(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if n.members.Session().HasPeers() { // else all ends are brought about here
-			n.keepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
+			n.supervisor.KeepHouse(ctx, "watch ends", func() error { return n.publishEnds(ctx) })
 		}
 		if !backoff.Sleep(ctx, endsPause) {
 			return nil
@@ -79,7 +80,7 @@ func (n *Node) watchBegins(ctx context.Context) error {
 	for pause := beginsPause; backoff.Sleep(ctx, pause); {
 		asked := time.Now()
 		if n.members.Session().Alive() > 1 {
-			n.keepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(live.AwaitBegin), n.store.Begun) })
+			n.supervisor.KeepHouse(ctx, "watch begins", func() error { return n.publish(ctx, n.hub.Awaiting(live.AwaitBegin), n.store.Begun) })
 		}
 		pause = max(beginsPause, beginsShare*time.Since(asked))
 	}

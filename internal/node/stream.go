@@ -15,6 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // Stream is the events of a job, for one reader.
@@ -181,7 +182,7 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 		return
 	}
 	n.group.Go(func() error {
-		_ = n.guarded("cancel a job that nobody watches", func() error { n.cancelAbandoned(project, job); return nil }, "job_id", job)
+		_ = n.supervisor.Guarded("cancel a job that nobody watches", func() error { n.cancelAbandoned(project, job); return nil }, "job_id", job)
 		return nil
 	})
 }
@@ -189,12 +190,12 @@ func (n *Node) abandoned(project string, job uuid.UUID) {
 // cancelAbandoned waits for somebody to come back to a job, and cancels it if nobody
 // does. A store that can't be asked now is asked again: its caller wanted it so.
 func (n *Node) cancelAbandoned(project string, job uuid.UUID) {
-	for pause := goneFor; n.pause(pause); pause = backoff.Jitter(idleLook, backoff.Half) {
+	for pause := goneFor; n.pause(pause); pause = backoff.Jitter(supervise.Idle, backoff.Half) {
 		if n.draining.Load() || n.hub.Readers(job) > 0 {
 			return
 		}
 		err := n.cancelUnseen(project, job)
-		if isTransient(err) || errors.Is(err, context.DeadlineExceeded) {
+		if supervise.IsTransient(err) || errors.Is(err, context.DeadlineExceeded) {
 			continue
 		}
 		if ended := new(ringback.Error); err != nil && !errors.As(err, &ended) {

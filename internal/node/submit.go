@@ -17,6 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -81,7 +82,7 @@ func (n *Node) insert(ctx context.Context, a accepted, put func(context.Context,
 		if !stored.RunAt.After(stored.CreatedAt) {
 			n.jobs.waits(stored.Lane())
 		}
-		wake(n.wakeJobs)
+		supervise.Wake(n.wakeJobs)
 	}
 	return stored, replayed, err
 }
@@ -113,7 +114,7 @@ func (n *Node) admit(ctx context.Context) error {
 		return n.refuse(refusedRole, "this node takes no requests; it is a worker", 5)
 	case n.draining.Load():
 		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
-	case n.diskFull():
+	case n.disk.Full():
 		return n.refuse(refusedDisk, "the server's disk is nearly full; try again later", 30)
 	}
 	queued, err := n.store.Queued(ctx)
@@ -130,7 +131,7 @@ func (n *Node) submitError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrMismatch):
 		return &ringback.Error{Code: ringback.IdempotencyMismatch, Message: "this Idempotency-Key was used for another request; use a new key for a new request"}
-	case n.noteFull(err):
+	case n.disk.NoteFull(err):
 		return n.refuse(refusedDisk, "the server's disk is full; try again later", 30)
 	case errors.Is(err, store.ErrClosed):
 		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
@@ -145,7 +146,7 @@ func (n *Node) submitError(err error) error {
 // free, and there is memory for its request. The permit must be used or given back.
 func (n *Node) startNow(j *store.Job, request int) *callPermit {
 	l := n.members.Session()
-	if !n.is(Worker) || n.memory.answers.Full() || n.short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.Leased() {
+	if !n.is(Worker) || n.memory.answers.Full() || n.supervisor.Short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.Leased() {
 		return nil
 	}
 	held := n.memory.answers.Grant()
@@ -170,7 +171,7 @@ func (n *Node) undoStart(j store.Job, t *callPermit) {
 	n.inflight.leave(j.Ref())
 	t.held.Release()
 	t.give()
-	wake(n.wakeJobs)
+	supervise.Wake(n.wakeJobs)
 }
 
 // accepted is a request that has become a job.

@@ -33,7 +33,7 @@ func (n *Node) tailJob(ctx context.Context, l *live.Log, project string, job uui
 		moved, leave := n.hub.Watch(job)
 		var awaits live.Await
 		rests := false
-		err := n.guarded("follow a job", func() (err error) {
+		err := n.supervisor.Guarded("follow a job", func() (err error) {
 			awaits, rests, err = n.tailOnce(ctx, l, project, job)
 			return err
 		}, "job_id", job)
@@ -41,7 +41,7 @@ func (n *Node) tailJob(ctx context.Context, l *live.Log, project string, job uui
 			leave()
 			return awaits
 		}
-		n.logLoopError(ctx, "follow a job", err)
+		n.supervisor.LogLoopError(ctx, "follow a job", err)
 		timer := time.NewTimer(backoff.Jitter(pause, backoff.Half))
 		select {
 		case <-moved:

@@ -1,10 +1,10 @@
 //go:build unix
 
-package node
+package supervise
 
 import "golang.org/x/sys/unix"
 
-// freeSpace is how many bytes an unprivileged process may still write below dir.
+// freeSpace returns how many bytes an unprivileged process may still write below dir.
 func freeSpace(dir string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

@@ -1,8 +1,8 @@
-package node
+package supervise
 
 import "golang.org/x/sys/windows"
 
-// freeSpace is how many bytes this user may still write below dir.
+// freeSpace returns how many bytes this user may still write below dir.
 func freeSpace(dir string) (uint64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
