@@ -8,7 +8,7 @@ import (
 	"strconv"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -63,7 +63,7 @@ func outsideError(err error) (*ringback.Error, *strictjson.Error) {
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code != ringback.Internal {
 		return e, nil
 	}
-	if e := node.Refusal(err); e != nil {
+	if e := refusal.Unavailable(err); e != nil {
 		return e, nil
 	}
 	form, _ := errors.AsType[*strictjson.Error](err)

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/conns"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -25,9 +25,8 @@ const (
 // readers are those who watch jobs now. They are bounded, and the server's end waits
 // for them.
 type readers struct {
-	most int
-	now  *prometheus.GaugeVec   // transport
-	cut  *prometheus.CounterVec // transport
+	most   int
+	counts metrics.Readers
 
 	mu   sync.Mutex
 	left sync.Cond            // signalled when one leaves
@@ -44,18 +43,11 @@ type reader struct {
 }
 
 func newReaders(most int, r prometheus.Registerer) *readers {
-	auto := promauto.With(r)
 	all := &readers{
 		most: most, here: map[*reader]struct{}{},
-		now: auto.NewGaugeVec(prometheus.GaugeOpts{Name: "ringback_stream_readers", Help: "Readers that watch jobs now."}, []string{"transport"}),
-		cut: auto.NewCounterVec(prometheus.CounterOpts{Name: "ringback_stream_readers_cut_total",
-			Help: "Readers that were cut off since they did not take their events in time."}, []string{"transport"}),
+		counts: metrics.NewReaders(r, string(overSSE), string(overWebSocket)),
 	}
 	all.left.L = &all.mu
-	for _, by := range []transportName{overSSE, overWebSocket} {
-		all.now.WithLabelValues(string(by))
-		all.cut.WithLabelValues(string(by))
-	}
 	return all
 }
 
@@ -71,7 +63,7 @@ func (all *readers) enter(by transportName) (*reader, error) {
 	}
 	r := &reader{by: by, all: all}
 	all.here[r] = struct{}{}
-	all.now.WithLabelValues(string(by)).Inc()
+	all.counts.Now.WithLabelValues(string(by)).Inc()
 	return r, nil
 }
 
@@ -86,12 +78,12 @@ func (r *reader) leave() {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
 	delete(r.all.here, r)
-	r.all.now.WithLabelValues(string(r.by)).Dec()
+	r.all.counts.Now.WithLabelValues(string(r.by)).Dec()
 	r.all.left.Broadcast()
 }
 
 // slow counts a reader that is cut off.
-func (r *reader) slow() { r.all.cut.WithLabelValues(string(r.by)).Inc() }
+func (r *reader) slow() { r.all.counts.Cut.WithLabelValues(string(r.by)).Inc() }
 
 // sendBuffer bounds what the system keeps of events that a reader has not taken, in
 // bytes: by itself it would take megabytes.

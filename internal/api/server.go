@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -77,7 +78,7 @@ type Server struct {
 	tracer       trace.Tracer
 	maxBody      int64
 	maxConns     int
-	connections  *conns.Metrics
+	connections  *metrics.Listener
 	bodyGrace    time.Duration
 	passing      chan struct{} // holds one for each stranger whose body is passed over
 	listing      chan struct{} // holds one for each list that is being read

@@ -160,7 +160,7 @@ func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return frame, false, nil
 	case err != nil:
-		return frame, false, &refusal{ws.StatusProtocolError, err.Error()}
+		return frame, false, &misuse{ws.StatusProtocolError, err.Error()}
 	}
 	if err := m.check(h); err != nil {
 		return frame, false, err
@@ -184,22 +184,22 @@ func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 // check refuses what is no frame of a client, or too long.
 func (m *messages) check(h ws.Header) error {
 	if err := ws.CheckHeader(h, m.state.Set(ws.StateServerSide)); err != nil {
-		return &refusal{ws.StatusProtocolError, err.Error()}
+		return &misuse{ws.StatusProtocolError, err.Error()}
 	}
 	if h.OpCode.IsData() && h.Length > saidAtMost-m.length { // a sum could overflow
-		return &refusal{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", saidAtMost)}
+		return &misuse{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", saidAtMost)}
 	}
 	return nil
 }
 
-// refusal is why a WebSocket is closed that its reader has misused.
-type refusal struct {
+// misuse is why a WebSocket is closed that its reader has misused.
+type misuse struct {
 	code   ws.StatusCode
 	reason string
 }
 
-func (r *refusal) Error() string { return r.reason }
-func (*refusal) Unwrap() error   { return errReader }
+func (m *misuse) Error() string { return m.reason }
+func (*misuse) Unwrap() error   { return errReader }
 
 // closeFrame has no code where that is none which may be said: the other side gave none,
 // or nonsense.
@@ -225,7 +225,7 @@ func (m *messages) end(t *subscriber, why error) (again bool) {
 		if err == nil {
 			_, err = m.receive(t.word[:n])
 		}
-		if errors.As(err, new(*refusal)) { // what it says leads nowhere, but would break the connection where nobody reads it
+		if errors.As(err, new(*misuse)) { // what it says leads nowhere, but would break the connection where nobody reads it
 			_, err = io.Copy(io.Discard, t.conn)
 		}
 		if err != nil || n == 0 {
@@ -245,7 +245,7 @@ const (
 func closing(why error, after ringback.EventID) (code ws.StatusCode, reason string) {
 	resume := "resume with ?after=" + after.String()
 	known, _ := outsideError(why)
-	refused := new(refusal)
+	refused := new(misuse)
 	switch {
 	case errors.Is(why, io.EOF):
 		return ws.StatusNormalClosure, ""

@@ -68,7 +68,7 @@ func TestAReaderOverWebSocketIsAnswered(t *testing.T) {
 			pieces := [][]byte{c.said}
 			for range 2 { // at once, and byte by byte
 				m, reply, err := heard(pieces...)
-				refused, _ := errors.AsType[*refusal](err)
+				refused, _ := errors.AsType[*misuse](err)
 				if !bytes.Equal(reply, want) || c.code == 0 && !errors.Is(err, c.err) || c.code != 0 && (refused == nil || refused.code != c.code) {
 					t.Errorf("%d pieces: got %x, %v, want %x, %v %d", len(pieces), reply, err, want, c.err, c.code)
 				}

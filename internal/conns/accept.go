@@ -9,28 +9,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/ringback/ringback/internal/metrics"
 )
 
-// Metrics are those of a listener.
-type Metrics struct {
-	open    prometheus.Gauge
-	evicted prometheus.Counter
-	failed  *prometheus.CounterVec // reason
-}
-
-// NewMetrics makes them.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	auto := promauto.With(r)
-	m := &Metrics{
-		open: auto.NewGauge(prometheus.GaugeOpts{Name: "ringback_connections", Help: "Connections of clients that are open now."}),
-		evicted: auto.NewCounter(prometheus.CounterOpts{Name: "ringback_connections_evicted_total",
-			Help: "Connections that were closed to make room for others."}),
-		failed: auto.NewCounterVec(prometheus.CounterOpts{Name: "ringback_accept_errors_total",
-			Help: "Connections that could not be accepted at first."}, []string{"reason"}),
-	}
+// NewMetrics registers the metrics of a listener.
+func NewMetrics(r prometheus.Registerer) *metrics.Listener {
+	m := metrics.NewListener(r)
 	for _, s := range shortages {
-		m.failed.WithLabelValues(s.reason)
+		m.Failed.WithLabelValues(s.reason)
 	}
 	return m
 }
@@ -71,7 +58,7 @@ func (l *Listener) accept() (net.Conn, error) {
 			l.giveUpSpare()
 			return nil, err
 		}
-		l.metrics.failed.WithLabelValues(reason).Inc()
+		l.metrics.Failed.WithLabelValues(reason).Inc()
 		if reason == "aborted" {
 			continue // the client has left; the next one is there
 		}

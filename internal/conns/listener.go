@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/ringback/ringback/internal/metrics"
 )
 
 // Config is what a [Listener] needs to know.
@@ -17,7 +19,7 @@ type Config struct {
 	IdleTimeout time.Duration // between two requests of a connection that comes back
 	TooLarge    []byte        // the answer to a head that is too large, byte for byte
 	Logger      *slog.Logger
-	Metrics     *Metrics
+	Metrics     *metrics.Listener
 }
 
 // A Listener bounds the connections that it has open. For one more than there is room
@@ -29,7 +31,7 @@ type Listener struct {
 	net.Listener
 
 	cfg     Config
-	metrics *Metrics
+	metrics *metrics.Listener
 	back    chan *Conn     // those that come back with a further request
 	over    chan struct{}  // closed at the end
 	rest    sync.WaitGroup // of those that may come back
@@ -105,7 +107,7 @@ func (l *Listener) enter(c *Conn) bool {
 		return false
 	}
 	l.open++
-	l.metrics.open.Set(float64(l.open))
+	l.metrics.Open.Set(float64(l.open))
 	c.place = l.strangers.PushBack(c)
 	return true
 }
@@ -122,7 +124,7 @@ func (l *Listener) evict() bool {
 	}
 	c := first.Value.(*Conn)
 	l.leave(c)
-	l.metrics.evicted.Inc()
+	l.metrics.Evicted.Inc()
 	_ = c.Conn.Close() // never waits: nothing lingers
 	return true
 }
@@ -213,7 +215,7 @@ func (l *Listener) leave(c *Conn) {
 	c.left = true
 	l.unsettle(c)
 	l.open--
-	l.metrics.open.Set(float64(l.open))
+	l.metrics.Open.Set(float64(l.open))
 	l.moved.Signal()
 }
 

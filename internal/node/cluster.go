@@ -117,8 +117,8 @@ func (n *Node) notifyFreed(freed []store.Job) {
 
 // recordSwept logs and counts a sweep that has found something.
 func (n *Node) recordSwept(s store.Swept) {
-	n.metrics.sweeps.Add(float64(len(s.Nodes)))
-	n.metrics.sweptJobs.Add(float64(len(s.Jobs)))
+	n.metrics.Cluster.Sweeps.Add(float64(len(s.Nodes)))
+	n.metrics.Cluster.SweptJobs.Add(float64(len(s.Jobs)))
 	for _, id := range s.Nodes {
 		n.log.Warn("a node did not renew its lease and is swept: what it held is freed", "swept", id)
 	}

@@ -176,7 +176,7 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 		over := next == nil || b.done+b.skipped >= limit || time.Since(start) > deadActionFor
 		switch {
 		case b.err != nil && b.done == 0:
-			return done, n.submitError(b.err)
+			return done, n.refuser.Write(b.err)
 		case b.err != nil: // the next call, which begins with what was left, tells it
 			done.NextCursor = cursor(cmp.Or(q.Before, &uuid.Max))
 		case over && b.invalid != nil && b.done == 0:

@@ -29,7 +29,7 @@ func (n *Node) claimDeliveries(ctx context.Context, now time.Time) (next time.Ti
 	if n.draining.Load() || n.supervisor.Short() || !l.Leased() {
 		return now.Add(supervise.Idle), nil
 	}
-	if n.memory.webhooks.Full() {
+	if n.memory.Webhooks.Full() {
 		return now.Add(10 * time.Millisecond), nil
 	}
 	w, err := n.store.DueDeliveries(ctx, now)
@@ -92,12 +92,12 @@ func (n *Node) sendClaimed(ctx context.Context, l session, permits map[store.Hos
 	if err != nil {
 		return err
 	}
-	n.metrics.claims.WithLabelValues(kindDelivery).Add(float64(len(claimed)))
+	n.metrics.Delivery.Claims.Add(float64(len(claimed)))
 	for _, d := range claimed {
 		left := permits[d.Key()] // those with a slot first, for those that are due longest
 		permits[d.Key()] = left[1:]
 		n.sending.take(d.Ref(), l)
-		n.send(&send{delivery: d, permit: left[0], session: l, held: n.memory.webhooks.Grant()})
+		n.send(&send{delivery: d, permit: left[0], session: l, held: n.memory.Webhooks.Grant()})
 	}
 	supervise.Wake(n.wakeDeliveries)
 	return nil
@@ -110,7 +110,7 @@ func (n *Node) sendNow(j store.Job, d *store.NewDelivery, body []byte) *send {
 	if d == nil || !n.is(Worker) || n.draining.Load() || n.supervisor.Short() || !l.Leased() {
 		return nil
 	}
-	held := n.memory.webhooks.Grant()
+	held := n.memory.Webhooks.Grant()
 	if !held.Take(int64(len(body))) {
 		return nil // it is read again when there is room
 	}
@@ -347,7 +347,7 @@ func (n *Node) settleDelivery(d store.Delivery, end store.TryEnd) {
 			return
 		}
 		if errors.Is(err, store.ErrFenced) {
-			n.metrics.fenced.WithLabelValues(kindDelivery).Inc()
+			n.metrics.Delivery.Fenced.Inc()
 			n.log.Warn("try settled too late: the delivery has moved on", "delivery_id", d.ID)
 		}
 		if !n.supervisor.TryAgain(err) {

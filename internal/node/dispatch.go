@@ -24,7 +24,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	if n.draining.Load() || n.disk.Full() || n.supervisor.Short() || !l.Leased() {
 		return now.Add(supervise.Idle), nil
 	}
-	if n.memory.answers.Full() {
+	if n.memory.Answers.Full() {
 		return now.Add(10 * time.Millisecond), nil
 	}
 	w, err := n.store.DueJobs(ctx, now)
@@ -43,7 +43,7 @@ func (n *Node) claimJobs(ctx context.Context, now time.Time) (next time.Time, er
 	if err != nil {
 		return next, err
 	}
-	n.metrics.claims.WithLabelValues(kindJob).Add(float64(len(jobs)))
+	n.metrics.Dispatch.Claims.Add(float64(len(jobs)))
 	for _, j := range jobs {
 		n.names.used(j.Model)
 		n.jobs.claimed(j.Lane())

@@ -22,7 +22,7 @@ func (n *Node) Erase(ctx context.Context, project, id string) error {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf("job %s has not ended; cancel it first", id)}
 	}
 	if err != nil {
-		return n.submitError(refusal.OfJob(id, err))
+		return n.refuser.Write(refusal.OfJob(id, err))
 	}
 	n.log.Debug("job erased", "job_id", job)
 	return nil

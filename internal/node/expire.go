@@ -26,7 +26,7 @@ func (n *Node) expire(ctx context.Context) error {
 		case <-tick.C:
 			now := n.clock.Stamped()
 			n.disk.Check()
-			n.recordRefusals(time.Now())
+			n.refuser.Record(time.Now())
 			n.supervisor.RecordShortages(time.Now())
 			n.recordHoldsOver()
 			n.supervisor.KeepHouse(ctx, supervise.StepExpire, func() error { return n.expireJobs(ctx, now) })

@@ -68,7 +68,7 @@ func whole(o *Opened, err error) (j ringback.Job, _ error) {
 // MemoryUsed is how much of all budgets is taken, in bytes.
 func (n *Node) MemoryUsed() int64 {
 	all := int64(0)
-	for _, b := range n.memory.byName() {
+	for _, b := range n.memory.ByName() {
 		all += b.Used()
 	}
 	return all
@@ -76,13 +76,13 @@ func (n *Node) MemoryUsed() int64 {
 
 // FillAnswers takes all memory for answers, so that no job starts.
 func (n *Node) FillAnswers() (release func()) {
-	g := n.memory.answers.Grant()
-	g.Force(n.memory.answers.Size())
+	g := n.memory.Answers.Grant()
+	g.Force(n.memory.Answers.Size())
 	return func() { g.Release(); supervise.Wake(n.wakeJobs) }
 }
 
 // TellRefusals tells what is over at a time.
-func (n *Node) RecordRefusals(now time.Time) { n.recordRefusals(now) }
+func (n *Node) RecordRefusals(now time.Time) { n.refuser.Record(now) }
 
 // TraceNothing gives a function that goes through the hooks of a job's life.
 func (n *Node) TraceNothing(ctx context.Context) func() {
@@ -135,7 +135,7 @@ func (n *Node) AwaitsBegin() int { return len(n.hub.Awaiting(live.AwaitBegin)) }
 // Pushed is how often something was pushed, by kind and outcome.
 func (n *Node) Pushed(kind, outcome string) int {
 	var m dto.Metric
-	if err := n.metrics.pushes.WithLabelValues(kind, outcome).Write(&m); err != nil {
+	if err := n.metrics.Pushes.Of(kind, outcome).Write(&m); err != nil {
 		return -1
 	}
 	return int(m.GetCounter().GetValue())

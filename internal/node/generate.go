@@ -25,7 +25,7 @@ import (
 // back when it is settled: an answer that a full disk keeps here counts.
 func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	if t.held == nil {
-		t.held = n.memory.answers.Grant()
+		t.held = n.memory.Answers.Grant()
 	}
 	defer t.held.Release()
 	n.recordStart(j, t)
@@ -39,7 +39,7 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	res = n.call(j, request, t, f)
 	pushed.quiet()
 	endedAt := n.clock.Now() // before the gates get the result: the next probe begins after this
-	defer n.memory.settleAlone(t.held.Taken())()
+	defer n.memory.SettleAlone(t.held.Taken())()
 	res.Kept.Partial, res.Kept.Events = packPartial(res.Failure()), f.packed()
 	res.Refusal = n.report(j, res, t)
 	if res.Stop() == outcome.Drained {
@@ -141,12 +141,12 @@ func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *
 		return nil, nil, fmt.Errorf("provider %q is not set up", j.Provider)
 	}
 	if request == nil {
-		take := n.memory.forRequest(ctx, held)
+		take := n.memory.ForRequest(ctx, held)
 		var err error
 		if request, err = n.storedRequest(ctx, j.ID, take); err != nil {
 			return nil, nil, err
 		}
-		if err := take(max(0, int64(len(request))*requestCost-held.Taken())); err != nil {
+		if err := take(max(0, int64(len(request))*memory.RequestCost-held.Taken())); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -183,7 +183,7 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) outcome.
 		n.log.Warn("attempt not begun: the lease ran out after its claim", "job_id", j.ID, "attempt", j.Fence)
 		return outcome.Stopped(outcome.Interrupted, nil)
 	}
-	if errors.Is(err, errCrowded) {
+	if errors.Is(err, memory.ErrCrowded) {
 		return outcome.Stopped(outcome.Crowded, nil)
 	}
 	if errors.Is(err, store.ErrUnavailable) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/refusal"
 )
 
 // syncBuffer is a log that is read while it is written.
@@ -65,7 +66,7 @@ func TestADatabaseHeldByAnotherProgramIsToldAtEachDoorAndComesBackByItself(t *te
 		asking.Go(func() {
 			began := time.Now()
 			err := move(context.Background())
-			refusal := node.Refusal(err)
+			refusal := refusal.Unavailable(err)
 			if known := new(ringback.Error); errors.As(err, &known) {
 				refusal = known
 			}

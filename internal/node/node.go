@@ -21,8 +21,7 @@
 //	signal.go    hears what other nodes have moved
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
-//	callscheduler.go  who may call a provider now; memory.go: who may use memory;
-//	refuse.go    what is said if nothing may be accepted
+//	callscheduler.go  who may call a provider now
 //	roles.go     what this node does
 //	panic.go     ends a job that can't be decided about
 //	record.go    the log of all this, with record_holds.go and nodehandler.go;
@@ -76,8 +75,10 @@ import (
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
@@ -172,6 +173,7 @@ type Node struct {
 	log         *slog.Logger // each line names the node
 	nodeHandler *nodeHandler
 	supervisor  *supervise.Supervisor
+	refuser     *refusal.Refuser
 	disk        *supervise.Disk
 	store       store.Store
 	hub         live.Hub
@@ -182,7 +184,7 @@ type Node struct {
 	reconciler *cluster.Reconciler
 	holds      *cluster.Holds
 
-	memory   budgets
+	memory   memory.Budgets
 	parts    parts
 	schedule *webhook.Schedule
 	policy   outcome.Policy
@@ -198,10 +200,9 @@ type Node struct {
 	// When the claim under way was asked for; nil: there is none.
 	claiming, claimingDeliveries atomic.Pointer[time.Time]
 
-	metrics     metrics
+	metrics     *metrics.Node
 	holdLog     limit.HoldLog[target]
 	hostHoldLog limit.HoldLog[store.Host]
-	refusals    supervise.Spells
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
@@ -259,7 +260,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:            cfg,
 		clock:          new(clock.Clock),
 		store:          cfg.Store,
-		memory:         newBudgets(cfg.Memory, cfg.Concurrency),
+		memory:         memory.NewBudgets(cfg.Memory, cfg.Concurrency),
 		schedule:       cfg.Schedule,
 		replays:        make(chan struct{}, replaysAtOnce),
 		group:          new(errgroup.Group),
@@ -273,7 +274,7 @@ func New(cfg Config) (*Node, error) {
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")
 	n.log = slog.New(n.nodeHandler)
-	n.metrics = newMetrics(cfg.Metrics)
+	n.metrics = metrics.NewNode(cfg.Metrics)
 	n.initSupervisor()
 	if err := n.initCluster(); err != nil {
 		return nil, err
@@ -283,7 +284,7 @@ func New(cfg Config) (*Node, error) {
 	n.deliveries.init(cfg)
 	n.inflight.init()
 	if cfg.Metrics != nil {
-		if err := cfg.Metrics.Register(newGauges(n)); err != nil {
+		if err := cfg.Metrics.Register(metrics.ReadGauges(n.readGauges)); err != nil {
 			return nil, err
 		}
 	}
@@ -297,10 +298,11 @@ func (n *Node) initSupervisor() {
 		Dir: n.cfg.DataDir, Reserve: n.cfg.DiskReserve, Logger: n.log, Freed: func() { supervise.Wake(n.wakeJobs) },
 	})
 	n.supervisor = supervise.New(supervise.Config{
-		Logger: n.log, Clock: n.clock, Disk: n.disk, Panics: n.metrics.panics, Shortages: n.metrics.shortages,
+		Logger: n.log, Clock: n.clock, Disk: n.disk, Panics: n.metrics.Panics, Shortages: n.metrics.Shortages,
 		RetryDelay: n.cfg.RetryDelay, Quarantine: n.quarantined,
 		NoLease: func(err error) bool { return n.members.NoLease(err) },
 	})
+	n.refuser = refusal.New(n.log, n.metrics.Intake.Rejected, n.disk)
 }
 
 // Run joins the nodes of the store, takes back what a process that died left behind,

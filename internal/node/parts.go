@@ -12,17 +12,18 @@ import (
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
 
 // orRefuse takes memory for a read, or refuses it. What is larger than most of the budget
 // passes when little else is being read: it counts as that.
 func (n *Node) orRefuse(g *memory.Grant) func(bytes int64) error {
-	most := n.memory.reads.Largest() / 4 * 3
+	most := n.memory.Reads.Largest() / 4 * 3
 	return func(bytes int64) error {
 		bytes = min(bytes, most-g.Taken())
 		if bytes > 0 && !g.Take(bytes) {
-			return n.refuseRead()
+			return refusal.Read()
 		}
 		return nil
 	}
@@ -63,7 +64,7 @@ var errNotRead = errors.New("the part was not read")
 // open. release must be called, if there is no error.
 func (n *Node) openPart(ctx context.Context, j *store.Job, part store.Parts, packed int64, taking func(*memory.Grant) func(bytes int64) error) (p *openPart, release func(), err error) {
 	key := partKey{j.ID, j.Fence, j.Status, part}
-	p, first := n.parts.enter(key, n.memory.reads.Grant())
+	p, first := n.parts.enter(key, n.memory.Reads.Grant())
 	release = sync.OnceFunc(func() { n.parts.leave(key, p) })
 	if first {
 		n.readPart(p, key, j.Protocol, packed, taking(p.held))

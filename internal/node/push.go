@@ -25,23 +25,6 @@ func (n *Node) push(j *store.Job, f *logWriter, t *callPermit) push {
 	return push{quiet: n.notifyReceiver(j, f, t.session), leave: n.pushStream(j)}
 }
 
-// What is pushed, as a label.
-const (
-	pushStarted  = "started"
-	pushProgress = "progress"
-	pushStream   = "stream"
-)
-
-// What became of it, as a label.
-const (
-	pushSent    = "sent"
-	pushFailed  = "failed"
-	pushDropped = "dropped" // there was no slot, or the host is on hold
-	pushCut     = "cut_off" // a webhook by the end of its attempt, a stream since its receiver took nothing
-)
-
-func (n *Node) pushed(kind, outcome string) { n.metrics.pushes.WithLabelValues(kind, outcome).Inc() }
-
 // pushHeader are the headers that the caller adds to what goes to a host: those for
 // the callback URL go nowhere else.
 func pushHeader(j *store.Job, host string) http.Header {

@@ -15,6 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/webhook"
 )
@@ -82,7 +83,7 @@ func (n *Node) pushStream(j *store.Job) (leave func()) {
 	}
 	s := n.streams.take(n, j)
 	if s == nil {
-		n.pushed(pushStream, pushDropped)
+		n.metrics.Pushes.Count(metrics.PushStream, metrics.PushDropped)
 		n.record("stream not pushed: there is no place", j, slog.String("host", j.Options.StreamHost))
 		return func() {}
 	}
@@ -187,7 +188,7 @@ func (s *stream) run() {
 	n, j := s.node, s.job
 	log, leave := n.hub.Open(j.ID, func(ctx context.Context, l *live.Log) live.Await { return n.tailJob(ctx, l, j.Project, j.ID) })
 	defer leave()
-	s.held = n.memory.webhooks.Grant()
+	s.held = n.memory.Webhooks.Grant()
 	defer s.held.Release()
 	s.log = log
 	if j.Fence > 1 { // what came under earlier attempts is void
@@ -310,10 +311,10 @@ func queuedEvent(j *store.Job) ringback.StreamEvent {
 func (s *stream) concluded(res webhook.Result, tries int) bool {
 	switch {
 	case res.Verdict == webhook.Delivered:
-		s.node.pushed(pushStream, pushSent)
+		s.node.metrics.Pushes.Count(metrics.PushStream, metrics.PushSent)
 		s.node.record("stream pushed", s.job, slog.Bool("to_the_end", s.over), slog.Int64("ms", res.Took.Milliseconds()))
 	case errors.Is(res.Cause, webhook.ErrStalled):
-		s.node.pushed(pushStream, pushCut)
+		s.node.metrics.Pushes.Count(metrics.PushStream, metrics.PushCut)
 		s.node.record("stream cut off: its receiver takes nothing", s.job, slog.String("host", s.host.Host))
 	case s.saidAll(), s.ctx.Err() != nil, res.Verdict != webhook.Retry && res.Verdict != webhook.Unsent, tries > streamTries,
 		tries == streamTries && res.Verdict != webhook.Unsent:
@@ -331,14 +332,14 @@ func (s *stream) saidAll() bool { return s.last != (ringback.EventID{}) && s.sen
 // same.
 func (s *stream) giveUp(res webhook.Result) {
 	if errors.Is(context.Cause(s.ctx), errPushOver) && res.Verdict == webhook.Interrupted {
-		s.node.pushed(pushStream, pushSent) // as far as there was anything to send
+		s.node.metrics.Pushes.Count(metrics.PushStream, metrics.PushSent) // as far as there was anything to send
 		return
 	}
-	outcome := pushFailed
+	outcome := metrics.PushFailed
 	if errors.Is(res.Cause, errOnHold) {
-		outcome = pushDropped
+		outcome = metrics.PushDropped
 	}
-	s.node.pushed(pushStream, outcome)
+	s.node.metrics.Pushes.Count(metrics.PushStream, outcome)
 	s.node.record("stream given up", s.job, slog.String("host", s.host.Host), slog.Int("status_code", res.StatusCode),
 		slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
 }

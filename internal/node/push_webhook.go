@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
@@ -120,13 +121,13 @@ func (t *notifier) text() string {
 
 // send makes one try, where there is a slot that nobody needs.
 func (t *notifier) send(ctx context.Context, event ringback.EventType) {
-	n, kind := t.node, pushProgress
+	n, kind := t.node, metrics.PushProgress
 	if event == ringback.EventStarted {
-		kind = pushStarted
+		kind = metrics.PushStarted
 	}
 	permit := n.deliveries.takeSpare(store.Host{Project: t.job.Project, Host: t.job.Options.Host})
 	if permit == nil {
-		n.pushed(kind, pushDropped)
+		n.metrics.Pushes.Count(kind, metrics.PushDropped)
 		return
 	}
 	defer func() {
@@ -134,7 +135,7 @@ func (t *notifier) send(ctx context.Context, event ringback.EventType) {
 		supervise.Wake(n.wakeDeliveries)
 	}()
 	if !t.session.Leased() { // by now: another node may run the job
-		n.pushed(kind, pushDropped)
+		n.metrics.Pushes.Count(kind, metrics.PushDropped)
 		return
 	}
 	res, err := t.try(ctx, event)
@@ -149,7 +150,7 @@ func (t *notifier) try(ctx context.Context, event ringback.EventType) (webhook.R
 	if err != nil {
 		return webhook.Result{}, err
 	}
-	held := t.node.memory.webhooks.Grant()
+	held := t.node.memory.Webhooks.Grant()
 	held.Force(int64(len(body)))
 	defer held.Release()
 	ctx, cancel := context.WithTimeout(ctx, progressTry)
@@ -173,13 +174,13 @@ func (t *notifier) recordTry(ctx context.Context, kind string, res webhook.Resul
 	switch {
 	case res.Verdict == webhook.Delivered:
 		t.pause = progressEvery
-		n.pushed(kind, pushSent)
+		n.metrics.Pushes.Count(kind, metrics.PushSent)
 		return
 	case ctx.Err() != nil:
-		n.pushed(kind, pushCut)
+		n.metrics.Pushes.Count(kind, metrics.PushCut)
 		return
 	}
-	n.pushed(kind, pushFailed)
+	n.metrics.Pushes.Count(kind, metrics.PushFailed)
 	t.pause = min(max(2*t.pause, res.RetryAfter), progressPause)
 	n.record("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
 		slog.Int("status_code", res.StatusCode), slog.String("error", string(res.Class)), slog.Any("err", res.Cause))

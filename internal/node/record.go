@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
@@ -44,7 +45,7 @@ func (n *Node) recordMoves(w decisions, jobs ...store.Job) {
 func (n *Node) recordMove(before, after store.Job, o store.Outcome) {
 	model := n.modelLabel(before.Lane())
 	if o.Attempt != nil {
-		n.metrics.ended(&before, model, o.Attempt, o.At)
+		countAttempt(&n.metrics.Dispatch, &before, model, o.Attempt, o.At)
 		n.record("attempt ended", &before, slog.String("outcome", string(o.Attempt.Outcome)),
 			slog.Int("status_code", o.Attempt.StatusCode), slog.Int64("ms", o.At.Sub(before.StartedAt).Milliseconds()))
 	}
@@ -52,9 +53,9 @@ func (n *Node) recordMove(before, after store.Job, o store.Outcome) {
 		n.record("job waits for its next attempt", &after, slog.Time("run_at", after.RunAt), slog.Bool("failed", o.Failed))
 		return
 	}
-	n.metrics.finished.WithLabelValues(string(after.Status), model).Inc()
+	n.metrics.Dispatch.Finished.WithLabelValues(string(after.Status), model).Inc()
 	if before.Unreadable != "" && after.Status == ringback.Failed {
-		n.metrics.quarantined.Inc()
+		n.metrics.Dispatch.Quarantined.Inc()
 		n.log.Error("job failed, since its row in the store can't be read", "job_id", after.ID, "reason", before.Unreadable)
 	}
 	attrs := []slog.Attr{
@@ -72,7 +73,7 @@ func (n *Node) recordMove(before, after store.Job, o store.Outcome) {
 
 // recordAccepted logs and counts a new job.
 func (n *Node) recordAccepted(j *store.Job) {
-	n.metrics.submitted.WithLabelValues(j.Project, n.modelLabel(j.Lane())).Inc()
+	n.metrics.Intake.Submitted.WithLabelValues(j.Project, n.modelLabel(j.Lane())).Inc()
 	n.record("job accepted", j, slog.String("status", string(j.Status)))
 }
 
@@ -82,7 +83,7 @@ func (n *Node) recordStart(j *store.Job, t *callPermit) {
 		n.record("attempt started", j, slog.Bool("resumed", true))
 	} else {
 		waited := max(0, j.StartedAt.Sub(j.RunAt))
-		n.metrics.queueWait.Observe(waited.Seconds())
+		n.metrics.Dispatch.QueueWait.Observe(waited.Seconds())
 		n.record("attempt started", j, slog.Int64("waited_ms", waited.Milliseconds()))
 	}
 	if t.probes() {
@@ -122,7 +123,7 @@ func (n *Node) record(msg string, j *store.Job, attrs ...slog.Attr) {
 // recordTry logs and counts a try of a webhook that is over.
 func (n *Node) recordTry(s *send, res webhook.Result) {
 	d := s.delivery
-	n.metrics.try.Observe(res.Took.Seconds())
+	n.metrics.Delivery.Try.Observe(res.Took.Seconds())
 	if !n.log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
@@ -139,7 +140,7 @@ func (n *Node) recordTry(s *send, res webhook.Result) {
 
 // recordTried logs and counts what a try has led to, once that is stored.
 func (n *Node) recordTried(before, after store.Delivery, end store.TryEnd) {
-	n.metrics.settled(&before, &after, end)
+	countTry(&n.metrics.Delivery, &before, &after, end)
 	switch {
 	case after.Status == ringback.DeliveryDead && !before.Manual:
 		n.log.Warn("webhook is a dead letter", "delivery_id", after.ID, "job_id", after.JobID, "tries", after.Sent)
@@ -150,6 +151,6 @@ func (n *Node) recordTried(before, after store.Delivery, end store.TryEnd) {
 
 // recordExpired logs and counts a delivery whose time is over.
 func (n *Node) recordExpired(d *store.Delivery) {
-	n.metrics.deliveries.WithLabelValues(tryDead).Inc()
+	n.metrics.Delivery.Tries.WithLabelValues(metrics.TryDead).Inc()
 	n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
 }

@@ -112,7 +112,7 @@ func (n *Node) sendAgain(ctx context.Context, project string, d *store.Delivery,
 // widened returns the stored body of a delivery with what a form has and the body has not;
 // nil if nothing is missing. Reduced again it is the stored one, byte for byte.
 func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) ([]byte, error) {
-	held := n.memory.reads.Grant()
+	held := n.memory.Reads.Grant()
 	defer held.Release()
 	p, err := n.payload(&store.Delivery{ID: d.ID, Form: ringback.WebhookFull}, n.orRefuse(held)) // as it is stored
 	if err == nil && p.Left > 0 {
@@ -181,7 +181,7 @@ func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID, held
 // sendElsewhere adds a delivery of a job's end to another place. Its first try is the one
 // that was asked for; the schedule goes on from there.
 func (n *Node) sendElsewhere(ctx context.Context, project string, job uuid.UUID, to webhook.Target, form ringback.WebhookBody) (*store.Delivery, error) {
-	held := n.memory.reads.Grant()
+	held := n.memory.Reads.Grant()
 	defer held.Release()
 	j, c, err := n.contentOf(ctx, project, job, held)
 	if err != nil {
@@ -227,5 +227,5 @@ func (n *Node) redeliverError(id string, err error) error {
 	case errors.Is(err, store.ErrGone):
 		return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf("the webhook of job %s was deleted", id)}
 	}
-	return n.submitError(refusal.OfJob(id, err))
+	return n.refuser.Write(refusal.OfJob(id, err))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -86,7 +87,7 @@ func (n *Node) ask(ctx context.Context, l *live.Log, j *store.Job) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: %s", errRelayed, resp.Status)
 	}
-	held := n.memory.reads.Grant()
+	held := n.memory.Reads.Grant()
 	defer func() { l.OnForget(held.Release) }()
 	for e, err := range sse.Read(&talk{resp.Body, silence}, sse.Limits{Line: maxRelayed, Event: maxRelayed}) {
 		if err != nil {
@@ -97,7 +98,7 @@ func (n *Node) ask(ctx context.Context, l *live.Log, j *store.Job) error {
 			return fmt.Errorf("read an event: %w", err)
 		}
 		if !held.Take(int64(len(e.Data))) {
-			l.Fail(n.refuseRead())
+			l.Fail(refusal.Read())
 			return nil
 		}
 		l.Append(event)

@@ -94,7 +94,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	case old.Unreadable != "":
 		return old, errUnreadable
 	}
-	held := n.memory.door.Grant()
+	held := n.memory.Door.Grant()
 	defer held.Release()
 	request, err := n.replayed(old, content, held)
 	if err != nil {
@@ -215,5 +215,5 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 	case errors.Is(err, errUnreadable):
 		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
-	return n.submitError(refusal.OfJob(id, err))
+	return n.refuser.Write(refusal.OfJob(id, err))
 }

@@ -32,7 +32,7 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *lo
 			decide, inserted = withoutClaim(decide), nil
 			continue
 		case errors.Is(err, store.ErrFenced):
-			n.metrics.fenced.WithLabelValues(kindJob).Inc()
+			n.metrics.Dispatch.Fenced.Inc()
 			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
 		}
 		if !n.supervisor.TryAgain(err) {

@@ -126,7 +126,7 @@ func (s *Stream) OpenEnd(ctx context.Context) (*Opened, error) {
 }
 
 func (n *Node) openEnd(ctx context.Context, project string, job uuid.UUID) (*Opened, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, endFor, n.refuseRead())
+	ctx, cancel := context.WithTimeoutCause(ctx, endFor, refusal.Read())
 	defer cancel()
 	o, err := n.look(ctx, project, job.String(), false)
 	if err != nil {
@@ -227,7 +227,7 @@ func (n *Node) cancelUnseen(project string, job uuid.UUID) error {
 // StreamURL returns the URL at which anyone who has it can watch a job, for one hour. While
 // the store can't be read it may lack its token: then it takes an API key.
 func (n *Node) StreamURL(ctx context.Context, job string) string {
-	n.logLoopError(ctx, "read the store's key", n.tokens.Learn(ctx))
+	n.supervisor.LogLoopError(ctx, "read the store's key", n.tokens.Learn(ctx))
 	return n.tokens.StreamURL(job)
 }
 

@@ -15,7 +15,9 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/check"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
@@ -36,14 +38,14 @@ type Submission struct {
 // was there already. An error is the user's, or internal.
 func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, replayed bool, err error) {
 	ctx, traced := n.traceSend(ctx, &s)
-	defer func() { traced(&job, err); n.countRejected(err) }()
+	defer func() { traced(&job, err); n.refuser.Count(err) }()
 	n.admission.RLock()
 	defer n.admission.RUnlock()
 	if first, found, err := n.repeated(ctx, s); found || err != nil {
-		return first, found, n.submitError(err)
+		return first, found, n.refuser.Write(err)
 	}
 	if err := n.admit(ctx); err != nil {
-		return job, false, n.submitError(err)
+		return job, false, n.refuser.Write(err)
 	}
 	accepted, err := n.accept(s, n.clock.Stamped())
 	s.Request = ringback.Request{} // it may be large, and is not needed any more
@@ -51,7 +53,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 		return job, false, err
 	}
 	stored, replayed, err := n.insert(ctx, accepted, n.store.Submit)
-	return n.view(&stored), replayed, n.submitError(err)
+	return n.view(&stored), replayed, n.refuser.Write(err)
 }
 
 // insert stores a job that is accepted, and sees to it that it runs. replayed
@@ -102,7 +104,7 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 	case err != nil:
 		return ringback.Job{}, false, err
 	case !bytes.Equal(first.IdempotencyHash, s.IdempotencyHash):
-		return ringback.Job{}, false, n.submitError(store.ErrMismatch)
+		return ringback.Job{}, false, n.refuser.Write(store.ErrMismatch)
 	}
 	return n.view(&first), true, nil
 }
@@ -111,46 +113,31 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 func (n *Node) admit(ctx context.Context) error {
 	switch {
 	case !n.is(API):
-		return n.refuse(refusedRole, "this node takes no requests; it is a worker", 5)
+		return n.refuser.Refuse(refusal.Role, "this node takes no requests; it is a worker", 5)
 	case n.draining.Load():
-		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
+		return n.refuser.Refuse(refusal.Stopping, "the server is stopping; try again in a moment", 5)
 	case n.disk.Full():
-		return n.refuse(refusedDisk, "the server's disk is nearly full; try again later", 30)
+		return n.refuser.Refuse(refusal.Disk, "the server's disk is nearly full; try again later", 30)
 	}
 	queued, err := n.store.Queued(ctx)
 	if err != nil {
 		return err
 	}
 	if queued >= n.cfg.MaxQueued {
-		return n.refuse(refusedQueue, fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", queued), 10)
+		return n.refuser.Refuse(refusal.Queue, fmt.Sprintf("%d jobs are waiting, which is all that the server takes; try again later", queued), 10)
 	}
 	return nil
-}
-
-func (n *Node) submitError(err error) error {
-	switch {
-	case errors.Is(err, store.ErrMismatch):
-		return &ringback.Error{Code: ringback.IdempotencyMismatch, Message: "this Idempotency-Key was used for another request; use a new key for a new request"}
-	case n.disk.NoteFull(err):
-		return n.refuse(refusedDisk, "the server's disk is full; try again later", 30)
-	case errors.Is(err, store.ErrClosed):
-		return n.refuse(refusedStopping, "the server is stopping; try again in a moment", 5)
-	}
-	if e := Refusal(err); e != nil {
-		return n.refuse(refusedDatabase, e.Message, e.RetryAfterSeconds)
-	}
-	return err
 }
 
 // startNow claims a new job on insert, where its lane has nothing waiting, a slot is
 // free, and there is memory for its request. The permit must be used or given back.
 func (n *Node) startNow(j *store.Job, request int) *callPermit {
 	l := n.members.Session()
-	if !n.is(Worker) || n.memory.answers.Full() || n.supervisor.Short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.Leased() {
+	if !n.is(Worker) || n.memory.Answers.Full() || n.supervisor.Short() || !n.recovered.Load() || j.RunAt.After(j.CreatedAt) || !l.Leased() {
 		return nil
 	}
-	held := n.memory.answers.Grant()
-	if !held.Take(int64(request) * requestCost) {
+	held := n.memory.Answers.Grant()
+	if !held.Take(int64(request) * memory.RequestCost) {
 		return nil
 	}
 	t := n.jobs.tryNow(j.Lane())

@@ -91,7 +91,7 @@ func (n *Node) sayEnd(ctx context.Context, l *live.Log, project string, j *store
 	var last ringback.EventID
 	switch {
 	case l.Completed(): // an attempt of this process has written it: it is there already
-		g := n.memory.reads.Grant()
+		g := n.memory.Reads.Grant()
 		g.Force(l.Size())
 		l.OnForget(g.Release)
 		last = l.Last()
@@ -122,7 +122,7 @@ const loggedEvents = 4 << 20
 // loadEvents writes what the last settle has stored of a job's log. Those who read it
 // share it; it counts as memory for reads until they have left.
 func (n *Node) loadEvents(ctx context.Context, l *live.Log, j *store.Job) (last ringback.EventID, err error) {
-	g := n.memory.reads.Grant()
+	g := n.memory.Reads.Grant()
 	if last, err = n.storedEvents(ctx, l, j, n.orRefuse(g)); err != nil {
 		g.Release()
 		return last, err

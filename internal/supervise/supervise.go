@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ringback/ringback/internal/clock"
+	"github.com/ringback/ringback/internal/shortage"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -55,4 +56,9 @@ type Supervisor struct {
 }
 
 // New returns a supervisor.
-func New(cfg Config) *Supervisor { return &Supervisor{cfg: cfg, log: cfg.Logger} }
+func New(cfg Config) *Supervisor {
+	for _, resource := range shortage.All {
+		cfg.Shortages.WithLabelValues(string(resource)) // begins at 0, so that the first one is a rise
+	}
+	return &Supervisor{cfg: cfg, log: cfg.Logger}
+}

@@ -42,6 +42,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ringback/ringback/internal/metrics"
 )
 
 // ErrClosed is returned once Close has been called.
@@ -109,7 +111,7 @@ type Write[T Tx] struct {
 type Queue[T Tx] struct {
 	cfg     Config[T]
 	done    chan struct{} // closed when the writer has ended
-	metrics metrics
+	metrics metrics.Commits
 
 	mu     sync.Mutex
 	wake   *sync.Cond
@@ -144,7 +146,7 @@ func New[T Tx](cfg Config[T]) *Queue[T] {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 4 << 20
 	}
-	q := &Queue[T]{cfg: cfg, done: make(chan struct{}), metrics: newMetrics(cfg.Metrics)}
+	q := &Queue[T]{cfg: cfg, done: make(chan struct{}), metrics: metrics.NewCommits(cfg.Metrics)}
 	q.wake = sync.NewCond(&q.mu)
 	go q.run()
 	return q
@@ -337,7 +339,8 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	}
 	err = tx.Commit()
 	if err == nil {
-		q.metrics.committed(len(members), time.Since(began))
+		q.metrics.Seconds.Observe(time.Since(began).Seconds())
+		q.metrics.Size.Observe(float64(len(members)))
 		return refused, nil
 	}
 	err = errors.Join(fmt.Errorf("commit: %w", err), rollback(tx))

@@ -7,7 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/ringback/ringback/internal/metrics"
 )
 
 // sizeEvery is how often the size of the tables is asked for at most.
@@ -16,22 +17,12 @@ const sizeEvery = 30 * time.Second
 // measure registers the store's size and the connections for reads.
 func (s *Store) measure(r prometheus.Registerer) {
 	size := &size{store: s}
-	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "ringback_store_bytes",
-		Help: "Size of the database, with its write-ahead log.",
-	}, size.bytes)
-	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "ringback_database_connections",
-		Help: "Connections of this node for reads that are open.",
-	}, func() float64 { return float64(s.reads.Stat().TotalConns()) })
-	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "ringback_database_connections_busy",
-		Help: "Connections of this node for reads that are in use.",
-	}, func() float64 { return float64(s.reads.Stat().AcquiredConns()) })
-	promauto.With(r).NewCounterFunc(prometheus.CounterOpts{
-		Name: "ringback_database_connection_waits_total",
-		Help: "Reads that had to wait for a connection.",
-	}, func() float64 { return float64(s.reads.Stat().EmptyAcquireCount()) })
+	metrics.RegisterStoreSize(r, size.bytes)
+	metrics.RegisterConnections(r, metrics.Connections{
+		Open:  func() float64 { return float64(s.reads.Stat().TotalConns()) },
+		Busy:  func() float64 { return float64(s.reads.Stat().AcquiredConns()) },
+		Waits: func() float64 { return float64(s.reads.Stat().EmptyAcquireCount()) },
+	})
 }
 
 // size is that of the schema's tables, as it was a moment ago.

@@ -1,0 +1,81 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+)
+
+// Budgets bound the memory that large things take in a node. A request for which there is no
+// room is refused; a claim waits; an answer that grows waits too, which holds its
+// provider up.
+type Budgets struct {
+	Door, Reads, Answers, Webhooks *Budget
+	// settling is held while one large answer is made into what is stored and sent of it,
+	// which takes several times as much as the answer.
+	settling chan struct{}
+	// loading is held by each job that waits for memory for its request.
+	loading chan struct{}
+}
+
+// NewBudgets returns the budgets of a node that makes up to concurrency calls at once.
+func NewBudgets(sizes Parts, concurrency int) Budgets {
+	usual := Split(4 << 30)
+	answers := New(cmp.Or(sizes.Answers, usual.Answers))
+	return Budgets{
+		settling: make(chan struct{}, 1),
+		loading:  make(chan struct{}, max(1, concurrency/loadingPart)),
+		Door:     New(cmp.Or(sizes.Door, usual.Door)),
+		Reads:    New(cmp.Or(sizes.Reads, usual.Reads)),
+		Answers:  answers,
+		// An answer and a webhook that are each larger than all there is for them come
+		// one after the other: a small process has no room for both.
+		Webhooks: NewBeside(answers, cmp.Or(sizes.Webhooks, usual.Webhooks)),
+	}
+}
+
+// RequestCost is how many bytes of memory each byte of a running job's request takes:
+// the request as it was stored, and as it is sent.
+const RequestCost = 3
+
+// loadingPart is the part of a node's slots in which jobs may wait for memory. Without a
+// bound large jobs would hold them all, and small ones, for which there is room, would
+// wait for a slot.
+const loadingPart = 16
+
+// ErrCrowded is the error of a job whose request has no room, and may not wait for it.
+var ErrCrowded = errors.New("others wait for memory already")
+
+// ForRequest takes memory for what is read of a job's request. It waits for it until ctx
+// ends, or fails with ErrCrowded where enough jobs wait already.
+func (b *Budgets) ForRequest(ctx context.Context, g *Grant) func(bytes int64) error {
+	return func(bytes int64) error {
+		if g.Take(bytes) {
+			return nil
+		}
+		select {
+		case b.loading <- struct{}{}:
+		default:
+			return ErrCrowded
+		}
+		defer func() { <-b.loading }()
+		return g.Grow(ctx, bytes)
+	}
+}
+
+// largeAnswer is how much memory an attempt has taken whose answer is large.
+const largeAnswer = 8 << 20
+
+// SettleAlone waits until no other large answer is being settled, if one of taken bytes is.
+func (b *Budgets) SettleAlone(taken int64) (done func()) {
+	if taken < largeAnswer {
+		return func() {}
+	}
+	b.settling <- struct{}{}
+	return func() { <-b.settling }
+}
+
+// ByName returns the budgets by their names in metrics.
+func (b *Budgets) ByName() map[string]*Budget {
+	return map[string]*Budget{"door": b.Door, "reads": b.Reads, "answers": b.Answers, "webhooks": b.Webhooks}
+}
