@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
 // part says what a body is.
@@ -31,18 +33,84 @@ const (
 
 // putBody stores content, in the place of what was there in no more pieces.
 func putBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
-	for piece, rest := p, b.Bytes; ; piece += nextPiece {
-		bytes := rest[:min(len(rest), pieceBytes)]
-		if bytes == nil {
-			bytes = []byte{}
+	for rest := b.Bytes; ; p += nextPiece {
+		piece := rest[:min(len(rest), pieceBytes)]
+		if err := putPiece(t, owner, p, store.Blob{Zstd: b.Zstd, Bytes: piece}); err != nil {
+			return err
 		}
-		if _, err := t.exec(`INSERT OR REPLACE INTO bodies (owner, part, zstd, bytes) VALUES (?,?,?,?)`, owner[:], int(piece), b.Zstd, bytes); err != nil {
-			return fmt.Errorf("store content: %w", err)
-		}
-		if rest = rest[len(bytes):]; len(rest) == 0 {
+		if rest = rest[len(piece):]; len(rest) == 0 {
 			return nil
 		}
 	}
+}
+
+func putPiece(t *tx, owner uuid.UUID, p part, piece store.Blob) error {
+	if piece.Bytes == nil {
+		piece.Bytes = []byte{}
+	}
+	if _, err := t.exec(`INSERT OR REPLACE INTO bodies (owner, part, zstd, bytes) VALUES (?,?,?,?)`, owner[:], int(p), piece.Zstd, piece.Bytes); err != nil {
+		return fmt.Errorf("store content: %w", err)
+	}
+	return nil
+}
+
+// stage stores a large request ahead of its job, all but the first piece. Each piece is
+// committed by itself, so that no other write waits for all of them. Nothing reads them
+// before the first piece is there, which [putStaged] puts in the job's transaction. If
+// that fails, unstage deletes them; after a crash the next start does.
+func (s *Store) stage(ctx context.Context, n *store.NewJob) (staged bool, err error) {
+	rest := n.Request.Bytes
+	for p := requestPart + nextPiece; len(rest) > pieceBytes; p += nextPiece {
+		rest = rest[pieceBytes:]
+		piece := store.Blob{Zstd: n.Request.Zstd, Bytes: rest[:min(len(rest), pieceBytes)]}
+		op := groupcommit.Op{Name: "store the request of job", ID: n.Job.ID, Bytes: len(piece.Bytes)}
+		if err = groupcommit.Exec(ctx, s.write, op, func(t *tx) error { return putAhead(t, n.Job.ID, p, piece) }); err != nil {
+			break
+		}
+		staged = true
+	}
+	if err != nil && staged {
+		s.unstage(n.Job.ID)
+	}
+	return staged, err
+}
+
+func putAhead(t *tx, owner uuid.UUID, p part, piece store.Blob) error {
+	if _, err := t.exec(`INSERT OR IGNORE INTO staged (owner) VALUES (?)`, owner[:]); err != nil {
+		return fmt.Errorf("stage content: %w", err)
+	}
+	return putPiece(t, owner, p, piece)
+}
+
+// putStaged is putBody for content that is staged, except for its first piece.
+func putStaged(t *tx, owner uuid.UUID, p part, b store.Blob) error {
+	if _, err := t.exec(`DELETE FROM staged WHERE owner = ?`, owner[:]); err != nil {
+		return fmt.Errorf("store staged content: %w", err)
+	}
+	return putPiece(t, owner, p, store.Blob{Zstd: b.Zstd, Bytes: b.Bytes[:pieceBytes]})
+}
+
+// unstage deletes what is staged of an owner that was not stored after all.
+func (s *Store) unstage(owner uuid.UUID) {
+	op := groupcommit.Op{Bytes: rowBytes}
+	err := groupcommit.Exec(context.Background(), s.write, op, func(t *tx) error {
+		if _, err := t.exec(`DELETE FROM bodies WHERE owner IN (SELECT owner FROM staged WHERE owner = ?)`, owner[:]); err != nil {
+			return err
+		}
+		_, err := t.exec(`DELETE FROM staged WHERE owner = ?`, owner[:])
+		return err
+	})
+	if err != nil {
+		s.log.Warn("the stored part of a request that was not accepted is deleted at the next start", "job_id", owner, "err", err)
+	}
+}
+
+// unstageAll deletes what an earlier process had staged when it ended.
+func unstageAll(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, `DELETE FROM bodies WHERE owner IN (SELECT owner FROM staged); DELETE FROM staged`); err != nil {
+		return fmt.Errorf("delete requests that were not accepted: %w", err)
+	}
+	return nil
 }
 
 // replaceBody is putBody where content may have been before.

@@ -14,8 +14,16 @@ import (
 
 // Replay implements store.Jobs.
 func (s *Store) Replay(ctx context.Context, n store.NewJob) (store.Job, error) {
-	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: 2*rowBytes + len(n.Request.Bytes), Answer: store.ErrReplayed}
-	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Job, error) { return s.replay(t, n) })
+	staged, err := s.stage(ctx, &n)
+	if err != nil {
+		return store.Job{}, err
+	}
+	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: rowBytes + newJobBytes(&n), Answer: store.ErrReplayed}
+	job, err := groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Job, error) { return s.replay(t, n) })
+	if staged && err != nil {
+		s.unstage(n.Job.ID)
+	}
+	return job, err
 }
 
 func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {

@@ -116,6 +116,9 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	if err := migrate(ctx, s.writer.conn); err != nil {
 		return err
 	}
+	if err := unstageAll(ctx, s.writer.conn); err != nil {
+		return err
+	}
 	if err := s.writer.readCommits(ctx); err != nil {
 		return err
 	}

@@ -15,13 +15,23 @@ const rowBytes = 1 << 10
 
 // Submit implements store.Jobs.
 func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, replayed bool, err error) {
-	op := groupcommit.Op{Bytes: rowBytes + len(n.Request.Bytes)}
+	staged, err := s.stage(ctx, &n)
+	if err != nil {
+		return store.Job{}, false, err
+	}
+	op := groupcommit.Op{Bytes: newJobBytes(&n)}
 	job, err = groupcommit.Commit(ctx, s.write, op, func(t *tx) (j store.Job, err error) {
 		j, replayed, err = s.submit(t, n)
 		return j, err
 	})
+	if staged && (err != nil || replayed) {
+		s.unstage(n.Job.ID)
+	}
 	return job, replayed, err
 }
+
+// newJobBytes is about what storing a new job writes, without what is staged of it.
+func newJobBytes(n *store.NewJob) int { return rowBytes + min(len(n.Request.Bytes), pieceBytes) }
 
 const selectByIdempotencyKey = `SELECT ` + jobColumns + ` FROM jobs WHERE project = ? AND idempotency_key = ?`
 
@@ -51,7 +61,11 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 		}
 		return store.Job{}, false, err
 	}
-	if err := putBody(t, n.Job.ID, requestPart, n.Request); err != nil {
+	put := putBody
+	if len(n.Request.Bytes) > pieceBytes {
+		put = putStaged
+	}
+	if err := put(t, n.Job.ID, requestPart, n.Request); err != nil {
 		return store.Job{}, false, err
 	}
 	if n.Job.Status == ringback.Queued {
