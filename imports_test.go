@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/sse":               {},
 	"internal/earlyanswer":       {},
 	"internal/conns":             {"internal/metrics"},
-	"internal/live":              {".", "internal/clock"},
+	"internal/live":              {".", "internal/clock", "internal/protocol"},
 	"internal/clock":             {},
 	"internal/metrics":           {},
 	"internal/memory":            {},
@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
 	"internal/postgrestest":      {},
 	"internal/chromiumtest":      {},
+	"internal/protocoltest":      {},
 	"internal/store/groupcommit": {"internal/metrics"},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},
@@ -83,7 +84,7 @@ var mayImport = map[string][]string{
 // packages import.
 var forTests = []string{
 	".", "client", "internal/simulate", "internal/postgrestest", "internal/chromiumtest", "internal/store/sqlite",
-	"internal/store/postgres", "internal/store/storetest",
+	"internal/store/postgres", "internal/store/storetest", "internal/protocoltest",
 }
 
 // theServer is what the tests of the client may import: they talk to the real one.

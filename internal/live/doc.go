@@ -6,7 +6,8 @@
 // process share.
 //
 //	hub.go     which jobs are watched here, and their logs
-//	log.go     the events of one job; stored.go: the log as the store has it
+//	log.go     the events of one job; frame.go: what the provider's own stream has around
+//	           them; stored.go: the log as the store has it
 //	token.go   the tokens that open the stream of one job
 //
 // The hub keeps nothing about a job that nobody watches and that is not running, and a

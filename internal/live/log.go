@@ -24,6 +24,8 @@ type Log struct {
 	entries  []entry
 	text     []byte // of all small deltas, one after the other
 	large    int    // bytes of the large deltas
+	frames   []frame
+	framed   int // bytes of the frames
 	held     ringback.Delta
 	heldBy   int64         // the attempt of held; 0: nothing is held
 	moved    chan struct{} // closed at the next change; nil: nobody waits
@@ -219,7 +221,7 @@ func (l *Log) Long() bool {
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{}))
+	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{})) + l.framesSize()
 }
 
 // OnForget has free called when the log has no users left.
@@ -266,6 +268,9 @@ func (l *Log) add(e ringback.StreamEvent) {
 	switch {
 	case e.Delta == nil:
 		n.other = &e
+		if e.Type == ringback.EventStarted {
+			l.dropFrames()
+		}
 	case len(e.Text) >= largeDelta:
 		n.other = &e
 		l.large += len(e.Text)

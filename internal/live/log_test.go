@@ -101,7 +101,7 @@ func TestWhoeverResumesGetsTheRest(t *testing.T) {
 		}
 		again := NewLog("a-job")
 		for range 2 { // what is known is passed over
-			for events, err := range Decode(bytes.NewReader(encoded)) {
+			for events, err := range decode(bytes.NewReader(encoded), func(frame) {}) {
 				if err != nil {
 					rt.Fatal(err)
 				}

@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 )
 
-// stored is an event as it is stored, one per line.
+// stored is an event or a frame as it is stored, one per line. A frame has the id of the
+// event that it follows: to a reader that knows no frames it is an event that it has.
 type stored struct {
 	Attempt int64              `json:"a"`
 	Number  int64              `json:"n"`
@@ -22,6 +24,9 @@ type stored struct {
 	Kind    kind               `json:"k,omitempty"`
 	Index   int32              `json:"i,omitempty"`
 	Text    string             `json:"x,omitempty"`
+	Frame   protocol.PieceKind `json:"f,omitempty"` // "" is an event
+	// JSON is a string: a message may be nested more deeply than a decoder accepts.
+	JSON string `json:"j,omitempty"`
 }
 
 // storedEntry is the size of most stored events without their text, in bytes.
@@ -33,30 +38,62 @@ func (l *Log) Encode() []byte {
 	defer l.mu.Unlock()
 	l.flush()
 	var b bytes.Buffer
-	b.Grow(len(l.text) + l.large + storedEntry*len(l.entries))
+	b.Grow(len(l.text) + l.large + l.framed + storedEntry*(len(l.entries)+len(l.frames)))
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
+	frames := l.frames
 	for i, e := range l.entries {
-		s := stored{Attempt: e.id.Attempt, Number: e.id.Number}
-		if e := l.event(i); e.Delta != nil {
-			s.Kind, s.Index, s.Text = kindOf(e.Kind), int32(e.Index), e.Text
-		} else {
-			s.Type, s.Model = e.Type, e.Model
-			if !e.Timestamp.IsZero() {
-				s.At = e.Timestamp.UnixMilli()
-			}
+		_ = enc.Encode(storedEvent(l.event(i))) //nolint:errchkjson // a buffer takes everything, and each field can be encoded
+		for len(frames) > 0 && frames[0].after == e.id {
+			_ = enc.Encode(storedFrame(frames[0])) //nolint:errchkjson // as above
+			frames = frames[1:]
 		}
-		_ = enc.Encode(s) //nolint:errchkjson // a buffer takes everything, and each field can be encoded
 	}
 	return b.Bytes()
 }
 
-// Decode returns the events that Encode has written, oldest first, a few hundred at a time.
-func Decode(encoded io.Reader) iter.Seq2[[]ringback.StreamEvent, error] {
+func storedEvent(e ringback.StreamEvent) stored {
+	s := stored{Attempt: e.Attempt, Number: e.Number}
+	if e.Delta != nil {
+		s.Kind, s.Index, s.Text = kindOf(e.Kind), int32(e.Index), e.Text
+		return s
+	}
+	s.Type, s.Model = e.Type, e.Model
+	if !e.Timestamp.IsZero() {
+		s.At = e.Timestamp.UnixMilli()
+	}
+	return s
+}
+
+func storedFrame(f frame) stored {
+	p := f.piece
+	return stored{
+		Attempt: f.after.Attempt, Number: f.after.Number,
+		Frame: p.Kind, Kind: kindOf(p.Delta.Kind), Index: int32(p.Delta.Index), JSON: string(p.JSON),
+	}
+}
+
+// Load adds what Encode has written, and returns the id of the last event of it.
+func (l *Log) Load(encoded io.Reader) (last ringback.EventID, err error) {
+	var frames []frame
+	for events, err := range decode(encoded, func(f frame) { frames = append(frames, f) }) {
+		if err != nil {
+			return last, err
+		}
+		l.Append(events...)
+		last = events[len(events)-1].EventID
+	}
+	l.setFrames(frames)
+	return last, nil
+}
+
+// decode returns the events that Encode has written, oldest first, a few hundred at a time,
+// and passes the frames on.
+func decode(encoded io.Reader, framed func(frame)) iter.Seq2[[]ringback.StreamEvent, error] {
 	return func(yield func([]ringback.StreamEvent, error) bool) {
 		dec := json.NewDecoder(encoded)
 		for {
-			events, err := decodeSome(dec)
+			events, err := decodeSome(dec, framed)
 			if len(events) > 0 && !yield(events, nil) || errors.Is(err, io.EOF) {
 				return
 			}
@@ -69,7 +106,7 @@ func Decode(encoded io.Reader) iter.Seq2[[]ringback.StreamEvent, error] {
 }
 
 // decodeSome reads about as many events as behind returns.
-func decodeSome(dec *json.Decoder) (events []ringback.StreamEvent, err error) {
+func decodeSome(dec *json.Decoder, framed func(frame)) (events []ringback.StreamEvent, err error) {
 	for bytes := 0; len(events) < mostEvents && bytes < mostBytes; {
 		var s stored
 		if err := dec.Decode(&s); err != nil {
@@ -78,10 +115,21 @@ func decodeSome(dec *json.Decoder) (events []ringback.StreamEvent, err error) {
 		if int(s.Kind) >= len(kinds) {
 			return events, fmt.Errorf("there is no kind %d", s.Kind)
 		}
+		if s.Frame != "" {
+			framed(s.frame())
+			continue
+		}
 		bytes += len(s.Text)
 		events = append(events, s.event())
 	}
 	return events, nil
+}
+
+func (s stored) frame() frame {
+	return frame{
+		after: ringback.EventID{Attempt: s.Attempt, Number: s.Number},
+		piece: protocol.Piece{Kind: s.Frame, Delta: ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index)}, JSON: []byte(s.JSON)},
+	}
 }
 
 func (s stored) event() ringback.StreamEvent {

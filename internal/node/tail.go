@@ -156,14 +156,7 @@ func (n *Node) storedEvents(ctx context.Context, l *live.Log, j *store.Job, take
 		return last, err
 	}
 	defer in.Close()
-	for events, err := range live.Decode(in) {
-		if err != nil {
-			return last, err
-		}
-		l.Append(events...)
-		last = events[len(events)-1].EventID
-	}
-	return last, nil
+	return l.Load(in)
 }
 
 // endID is the id of the event that ends a job, of whose others last is the last that

@@ -157,6 +157,7 @@ func (a *anthropicAnswer) emitEnd(t Emitter) {
 		return
 	}
 	message := a.Message()
+	a.final = message
 	content := []byte{'['}
 	for block := range strictjson.Elements(strictjson.ValueOf(message, "content")) {
 		if len(content) > 1 {

@@ -42,6 +42,7 @@ type anthropicAnswer struct {
 	held    int
 
 	emittedStart bool
+	final        json.RawMessage // the message, once it has been emitted
 }
 
 var _ Assembly = (*anthropicAnswer)(nil)
@@ -242,6 +243,9 @@ func (a *anthropicAnswer) Summary() Summary {
 }
 
 func (a *anthropicAnswer) Message() json.RawMessage {
+	if a.final != nil {
+		return a.final
+	}
 	if len(a.blocks) == 0 {
 		return a.head
 	}

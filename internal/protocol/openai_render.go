@@ -188,6 +188,7 @@ func (a *openaiAnswer) emitEnd(t Emitter, first *openaiChoice) {
 		return
 	}
 	whole := a.Message()
+	a.final = whole
 	choices := []byte{'['}
 	for choice := range strictjson.Elements(strictjson.ValueOf(whole, "choices")) {
 		if len(choices) > 1 {

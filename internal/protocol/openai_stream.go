@@ -27,7 +27,8 @@ import (
 type openaiAnswer struct {
 	pieces
 	emittedStart bool
-	wanted       int // choices
+	final        json.RawMessage // the message, once it has been emitted
+	wanted       int             // choices
 	head         grownObject
 	choices      []*openaiChoice
 	started      bool            // some piece of an answer has come
@@ -289,6 +290,9 @@ func (a *openaiAnswer) Summary() Summary {
 }
 
 func (a *openaiAnswer) Message() json.RawMessage {
+	if a.final != nil {
+		return a.final
+	}
 	if a.whole != nil {
 		return a.whole
 	}

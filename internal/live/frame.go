@@ -1,0 +1,123 @@
+package live
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"unsafe"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
+)
+
+// frame is a frame of the provider's own stream, with its place in the log. It is no event,
+// and readers do not see it.
+type frame struct {
+	after ringback.EventID // the event that it follows
+	piece protocol.Piece
+}
+
+// Frame writes what the provider's own stream has around the pieces of an attempt's answer.
+func (l *Log) Frame(attempt int64, p protocol.Piece) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isVoid(attempt) {
+		return
+	}
+	l.flush()
+	p.JSON = bytes.Clone(p.JSON)
+	l.addFrame(frame{after: l.last(), piece: p})
+}
+
+// addFrame stores a frame. The caller holds the lock.
+func (l *Log) addFrame(f frame) {
+	l.frames = append(l.frames, f)
+	l.framed += len(f.piece.JSON)
+}
+
+// setFrames replaces the frames by those that were stored.
+func (l *Log) setFrames(frames []frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropFrames()
+	for _, f := range frames {
+		l.addFrame(f)
+	}
+}
+
+// dropFrames drops the frames of an attempt that is void. The caller holds the lock.
+func (l *Log) dropFrames() { l.frames, l.framed = nil, 0 }
+
+// framesSize returns about how much memory the frames take. The caller holds the lock.
+func (l *Log) framesSize() int64 {
+	return int64(l.framed) + int64(cap(l.frames))*int64(unsafe.Sizeof(frame{}))
+}
+
+// Pieces returns the pieces and frames of the last attempt that has begun, as far as the
+// log has grown: [protocol.Dialect.Render] makes the provider's own stream of them. A log
+// that another node relays has no frames until the job has ended.
+func (l *Log) Pieces() iter.Seq[protocol.Piece] {
+	return func(yield func(protocol.Piece) bool) {
+		after := l.lastStarted()
+		pieces := l.framesAfter(after)
+		for {
+			for _, p := range pieces {
+				if !yield(p) {
+					return
+				}
+			}
+			var more bool
+			if pieces, after, more = l.piecesAfter(after); !more {
+				return
+			}
+		}
+	}
+}
+
+// lastStarted returns the id of the event with which the last attempt has begun.
+func (l *Log) lastStarted() ringback.EventID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range slices.Backward(l.entries) {
+		if e.other != nil && e.other.Type == ringback.EventStarted {
+			return e.id
+		}
+	}
+	return ringback.EventID{}
+}
+
+func (l *Log) framesAfter(id ringback.EventID) []protocol.Piece {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appendFrames(nil, id)
+}
+
+// appendFrames appends the frames that follow an event. The caller holds the lock.
+func (l *Log) appendFrames(to []protocol.Piece, after ringback.EventID) []protocol.Piece {
+	from, _ := slices.BinarySearchFunc(l.frames, after, func(f frame, id ringback.EventID) int { return f.after.Compare(id) })
+	for _, f := range l.frames[from:] {
+		if f.after != after {
+			break
+		}
+		to = append(to, f.piece)
+	}
+	return to
+}
+
+// piecesAfter returns some of the pieces of an attempt after an event, and the last event
+// among them; more is false if there are none.
+func (l *Log) piecesAfter(id ringback.EventID) (pieces []protocol.Piece, last ringback.EventID, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	events, _ := l.behind(id, false, mostEvents)
+	for _, e := range events {
+		if e.Attempt != id.Attempt || e.Job != nil {
+			return pieces, id, len(pieces) > 0
+		}
+		if id = e.EventID; e.Delta != nil {
+			pieces = append(pieces, protocol.Piece{Kind: protocol.PieceDelta, Delta: *e.Delta})
+		}
+		pieces = l.appendFrames(pieces, id)
+	}
+	return pieces, id, len(events) > 0
+}
