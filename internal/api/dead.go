@@ -5,7 +5,7 @@ import (
 	"context"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -23,7 +23,7 @@ func (s *Server) dead(ctx context.Context, c *call) (reply, error) {
 	return pageReply(page), err
 }
 
-func deadPage(q query) (p node.DeadPage, err error) {
+func deadPage(q query) (p reading.DeadPage, err error) {
 	p.Cursor = q.text("cursor")
 	if p.Limit, err = q.limit(); err != nil {
 		return p, err

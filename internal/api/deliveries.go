@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // GET /api/jobs/{id}/deliveries
@@ -36,8 +36,8 @@ func (s *Server) delivery(ctx context.Context, c *call) (reply, error) {
 	return reply{body: d}, err
 }
 
-func deliveryQuery(q query) (d node.DeliveryQuery, err error) {
-	d = node.DeliveryQuery{Host: q.text("host"), Job: q.text("job"), Cursor: q.text("cursor")}
+func deliveryQuery(q query) (d reading.DeliveryQuery, err error) {
+	d = reading.DeliveryQuery{Host: q.text("host"), Job: q.text("job"), Cursor: q.text("cursor")}
 	if d.Limit, err = q.limit(); err != nil {
 		return d, err
 	}
@@ -58,13 +58,13 @@ func deliveryQuery(q query) (d node.DeliveryQuery, err error) {
 }
 
 // statusCode reads ?status_code=503, 5xx or none.
-func (q query) statusCode() (*node.CodeRange, error) {
+func (q query) statusCode() (*reading.CodeRange, error) {
 	text := q.text("status_code")
 	switch text {
 	case "":
 		return nil, nil
 	case "none", "0":
-		return &node.CodeRange{}, nil
+		return &reading.CodeRange{}, nil
 	}
 	low, high := text, text
 	if hundreds, ok := strings.CutSuffix(strings.ToLower(text), "xx"); ok {
@@ -75,7 +75,7 @@ func (q query) statusCode() (*node.CodeRange, error) {
 	if len(low) != 3 || errFrom != nil || errTo != nil || from < 100 || to > 999 {
 		return nil, invalidParameter("status_code", "must be a status code like 503, a class of them like 5xx, or none for no answer")
 	}
-	return &node.CodeRange{From: from, To: to}, nil
+	return &reading.CodeRange{From: from, To: to}, nil
 }
 
 // age reads a duration such as 10m, 36h or 1h30m.

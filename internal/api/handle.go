@@ -16,7 +16,7 @@ import (
 
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/longjson"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // A call is a request that has been let in, as a handler sees it.
@@ -38,7 +38,7 @@ type reply struct {
 	status int // 0 means 200
 	header http.Header
 	body   any
-	job    *node.Opened
+	job    *reading.Opened
 	raw    *rawBody
 	stream func(w http.ResponseWriter, r *http.Request) (status int)
 }
@@ -247,7 +247,7 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 
 // jobBody is a job as it is sent. What is long of it is not copied; it counts as memory
 // where it is opened.
-func jobBody(job *node.Opened) (*rawBody, error) {
+func jobBody(job *reading.Opened) (*rawBody, error) {
 	short, err := encode(job.Job)
 	if err != nil || job.Long() == nil {
 		return &rawBody{contentType: "application/json", bytes: short}, err

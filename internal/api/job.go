@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // maxWait is how long a client may wait for a job in one request.
@@ -31,7 +31,7 @@ func (s *Server) job(ctx context.Context, c *call) (reply, error) {
 }
 
 // waitFor gives a job when it has ended, or as it is after d.
-func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (*node.Opened, error) {
+func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (*reading.Opened, error) {
 	waiting, stop := s.waiting(ctx)
 	defer stop()
 	job, err := s.node.WaitJob(waiting, project, id, d, withRequest)

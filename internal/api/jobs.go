@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // GET /api/jobs
@@ -18,8 +18,8 @@ func (s *Server) jobs(ctx context.Context, c *call) (reply, error) {
 	return pageReply(page), err
 }
 
-func jobQuery(q query) (jobs node.JobQuery, err error) {
-	jobs = node.JobQuery{Model: q.text("model"), Metadata: q.metadata(), Cursor: q.text("cursor")}
+func jobQuery(q query) (jobs reading.JobQuery, err error) {
+	jobs = reading.JobQuery{Model: q.text("model"), Metadata: q.metadata(), Cursor: q.text("cursor")}
 	if jobs.Limit, err = q.limit(); err != nil {
 		return jobs, err
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 var listParameters = []string{"limit", "cursor", "status", "model", "webhook", "created_after", "created_before", metadataPrefix}
 
 func TestAListIsSelectedByItsQuery(t *testing.T) {
 	t.Parallel()
-	for raw, want := range map[string]node.JobQuery{
+	for raw, want := range map[string]reading.JobQuery{
 		"":                                             {Limit: 20},
 		"limit=&cursor=&status=&model=":                {Limit: 20},
 		"limit=100&cursor=abc":                         {Limit: 100, Cursor: "abc"},

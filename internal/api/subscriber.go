@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/longjson"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // A subscriber is a reader whose connection was hijacked from net/http: ten thousand that
@@ -185,7 +185,7 @@ func (t *subscriber) carryLong(e *ringback.StreamEvent) error {
 }
 
 // longEvent is an event with the values of a job that are long.
-func longEvent(e *ringback.StreamEvent, job *node.Opened) (longjson.Value, error) {
+func longEvent(e *ringback.StreamEvent, job *reading.Opened) (longjson.Value, error) {
 	event, err := encode(e)
 	if err != nil {
 		return longjson.Value{}, err

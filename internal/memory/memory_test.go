@@ -174,3 +174,24 @@ func TestThePartsLeaveRoomForEverythingElse(t *testing.T) {
 		t.Errorf("the parts are %d MiB together, which leaves too little of 512 MiB", all/mib)
 	}
 }
+
+func TestTheLargestReadPassesWhenLittleElseIsTaken(t *testing.T) {
+	t.Parallel()
+	b := memory.New(64 * mib)
+	refused := errors.New("no room")
+	first, second := b.Grant(), b.Grant()
+	if err := first.OrFail(refused)(1 << 40); err != nil || first.Taken() >= b.Largest() {
+		t.Errorf("the largest read: got %v with %d bytes, want most of the budget", err, first.Taken())
+	}
+	if err := second.OrFail(refused)(32 * mib); !errors.Is(err, refused) || second.Taken() != 0 {
+		t.Errorf("another one: got %v with %d bytes, want a refusal", err, second.Taken())
+	}
+	if err := second.OrFail(refused)(mib); err != nil {
+		t.Errorf("a small one beside it: %v", err)
+	}
+	first.Release()
+	second.Release()
+	if used := b.Used(); used != 0 {
+		t.Errorf("after the release: %d bytes are taken", used)
+	}
+}

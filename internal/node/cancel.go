@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/outcome"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -14,7 +15,7 @@ import (
 // Cancel ends a waiting job at once. A running one's call is broken off, and
 // settles as cancelled unless its whole answer was there first. A job that is
 // cancelled already is returned as it is; one that ended otherwise is a conflict.
-func (n *Node) Cancel(ctx context.Context, project, id string) (*Opened, error) {
+func (n *Node) Cancel(ctx context.Context, project, id string) (*reading.Opened, error) {
 	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err

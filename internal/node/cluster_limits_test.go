@@ -8,6 +8,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -127,7 +128,7 @@ func TestAProbesSuccessFreesTheOtherNodes(t *testing.T) {
 	for _, w := range []*world{a, b} {
 		w.eventually("the hold", func() bool { return len(w.node.Readiness().Holds) == 1 })
 	}
-	waiting, err := a.node.Jobs(t.Context(), "default", node.JobQuery{Limit: 100})
+	waiting, err := a.node.Jobs(t.Context(), "default", reading.JobQuery{Limit: 100})
 	must(t, err)
 	for _, j := range waiting.Data {
 		a.cancel(j.ID)

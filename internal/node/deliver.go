@@ -215,7 +215,7 @@ func (n *Node) deliver(s *send) {
 		return
 	}
 	if s.payload == nil {
-		p, err := n.payload(&d, orWait(s.session.Context(), s.held))
+		p, err := n.payload(&d, s.held.OrWait(s.session.Context()))
 		switch {
 		case s.session.Context().Err() != nil && err != nil: // it waited for memory
 			return // the drain's one transaction frees it, or who swept this node

@@ -11,6 +11,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/longjson"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
 	"github.com/ringback/ringback/internal/webhook"
@@ -49,7 +50,7 @@ func (n *Node) Wait(ctx context.Context, project, id string, d time.Duration, in
 }
 
 // whole is a job with what is long of it.
-func whole(o *Opened, err error) (j ringback.Job, _ error) {
+func whole(o *reading.Opened, err error) (j ringback.Job, _ error) {
 	if err != nil {
 		return j, err
 	}

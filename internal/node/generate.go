@@ -134,7 +134,7 @@ func packPartial(f *provider.Error) store.Blob {
 // prepare finds the provider, and the request where the claim did not bring it.
 func (n *Node) prepare(ctx context.Context, j *store.Job, request []byte, held *memory.Grant) (*provider.Client, []byte, error) {
 	if j.Unreadable != "" {
-		return nil, nil, errUnreadable
+		return nil, nil, store.ErrUnreadable
 	}
 	p, ok := n.cfg.Providers[j.Provider]
 	if !ok {
@@ -167,11 +167,8 @@ func (n *Node) storedRequest(ctx context.Context, id uuid.UUID, take func(bytes 
 	return c.Request, nil
 }
 
-// What keeps a job from ever being answered.
-var (
-	errNoRequest  = errors.New("the stored request is missing")
-	errUnreadable = errors.New("the stored job can't be read")
-)
+// errNoRequest keeps a job from ever being answered.
+var errNoRequest = errors.New("the stored request is missing")
 
 // unprepared is the result of an attempt that could not begin. That the store
 // can't be read now is no fault of the job: it costs no attempt.
@@ -189,7 +186,7 @@ func (n *Node) unprepared(ctx context.Context, j *store.Job, err error) outcome.
 	if errors.Is(err, store.ErrUnavailable) {
 		return outcome.Stopped(outcome.Unstarted, nil)
 	}
-	if errors.Is(err, errUnreadable) {
+	if errors.Is(err, store.ErrUnreadable) {
 		return outcome.Failed(&provider.Error{
 			Verdict: provider.Reject, Code: ringback.CodeInternal, Message: outcome.Unreadable(*j), Cause: err,
 		})

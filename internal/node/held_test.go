@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/refusal"
 )
 
@@ -83,7 +84,7 @@ func TestADatabaseHeldByAnotherProgramIsToldAtEachDoorAndComesBackByItself(t *te
 	if j := w.job(ended.ID); j.Status != ringback.Completed {
 		t.Errorf("a read: got %s", j.Status)
 	}
-	if _, err := w.node.DeadJobs(t.Context(), "default", node.DeadPage{Filter: all.DeadFilter, Limit: 10}); err != nil {
+	if _, err := w.node.DeadJobs(t.Context(), "default", reading.DeadPage{Filter: all.DeadFilter, Limit: 10}); err != nil {
 		t.Errorf("a list: %v", err)
 	}
 	release()

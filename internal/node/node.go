@@ -11,8 +11,7 @@
 //	push.go      what is sent of a job while it runs: push_webhook.go, push_stream.go
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
-//	redeliver.go sends a webhook once more; erase.go deletes content
-//	dead.go      lists dead letters; replays or erases all that match
+//	redeliver.go sends a webhook once more
 //	hold.go      the holds as the API shows them
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
@@ -20,7 +19,8 @@
 //	part.go      this node's part of the limits of providers
 //	signal.go    hears what other nodes have moved
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
-//	read.go      jobs, ledgers and deliveries as the API shows them (view.go)
+//	reading.go   ties the node to package reading: what the API reads and lists
+//	waitreason.go  why a job waits
 //	callscheduler.go  who may call a provider now
 //	roles.go     what this node does
 //	panic.go     ends a job that can't be decided about
@@ -78,6 +78,7 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
@@ -168,6 +169,8 @@ const (
 
 // Node runs jobs. Make one with [New], then [Node.Run] it.
 type Node struct {
+	*reading.Reader // what the API reads and lists
+
 	cfg         Config
 	clock       *clock.Clock
 	log         *slog.Logger // each line names the node
@@ -185,7 +188,6 @@ type Node struct {
 	holds      *cluster.Holds
 
 	memory   memory.Budgets
-	parts    parts
 	schedule *webhook.Schedule
 	policy   outcome.Policy
 
@@ -283,6 +285,7 @@ func New(cfg Config) (*Node, error) {
 	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
 	n.inflight.init()
+	n.initReading()
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(metrics.ReadGauges(n.readGauges)); err != nil {
 			return nil, err

@@ -71,7 +71,7 @@ func (n *Node) body(event ringback.EventType, after *store.Job, c content, at ti
 }
 
 func (n *Node) event(event ringback.EventType, after *store.Job, c content, at time.Time, form ringback.WebhookBody) ringback.Event {
-	e := ringback.Event{Type: event, Timestamp: ringback.Time{Time: at}, Job: n.view(after)}
+	e := ringback.Event{Type: event, Timestamp: ringback.Time{Time: at}, Job: n.View(after)}
 	fill(&e, c, form)
 	return e
 }

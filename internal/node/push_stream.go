@@ -277,16 +277,16 @@ const pushing = 6
 
 // longEnd puts a long text into the job of an event.
 func (s *stream) longEnd(ctx context.Context, j ringback.Job) (*ringback.Job, error) {
-	o, err := s.node.openEnd(ctx, s.job.Project, s.job.ID)
+	o, err := s.node.OpenEnd(ctx, s.job.Project, s.job.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer o.Close()
 	s.held.Shrink(0) // another try
-	if err := s.held.Grow(ctx, pushing*o.size()); err != nil {
+	if err := s.held.Grow(ctx, pushing*o.TextSize()); err != nil {
 		return nil, err
 	}
-	return &j, o.putText(&j)
+	return &j, o.PutText(&j)
 }
 
 // ours cuts off what another node pushes: the attempt that it makes, and all behind.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -88,7 +88,7 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 		want = slices.Insert(want, 0, j.ID)
 	}
 	var got []string
-	q := node.JobQuery{Limit: 3}
+	q := reading.JobQuery{Limit: 3}
 	for pages := 1; ; pages++ {
 		page, err := w.node.Jobs(t.Context(), "default", q)
 		must(t, err)
@@ -113,15 +113,15 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 	}
 	middle := w.job(want[3]).CreatedAt.Time
 	for what, c := range map[string]struct {
-		q    node.JobQuery
+		q    reading.JobQuery
 		want int
 	}{
-		"by status":     {node.JobQuery{Status: ringback.Failed}, 3},
-		"by model":      {node.JobQuery{Model: "sim/echo"}, 4},
-		"by metadata":   {node.JobQuery{Metadata: map[string]string{"kind": "odd"}}, 3},
-		"of nobody":     {node.JobQuery{Metadata: map[string]string{"kind": "other"}}, 0},
-		"created after": {node.JobQuery{CreatedAfter: middle}, 3},
-		"before":        {node.JobQuery{CreatedBefore: middle}, 3},
+		"by status":     {reading.JobQuery{Status: ringback.Failed}, 3},
+		"by model":      {reading.JobQuery{Model: "sim/echo"}, 4},
+		"by metadata":   {reading.JobQuery{Metadata: map[string]string{"kind": "odd"}}, 3},
+		"of nobody":     {reading.JobQuery{Metadata: map[string]string{"kind": "other"}}, 0},
+		"created after": {reading.JobQuery{CreatedAfter: middle}, 3},
+		"before":        {reading.JobQuery{CreatedBefore: middle}, 3},
 	} {
 		c.q.Limit = 100
 		page, err := w.node.Jobs(t.Context(), "default", c.q)
@@ -129,11 +129,11 @@ func TestJobsAreListedNewestFirstInPages(t *testing.T) {
 			t.Errorf("%s: got %d, %v; want %d", what, len(page.Data), err, c.want)
 		}
 	}
-	page, err := w.node.Jobs(t.Context(), "another", node.JobQuery{Limit: 100})
+	page, err := w.node.Jobs(t.Context(), "another", reading.JobQuery{Limit: 100})
 	if err != nil || page.Data == nil || len(page.Data) != 0 {
 		t.Errorf("another project: got %v, %v; want an empty list", page.Data, err)
 	}
-	_, err = w.node.Jobs(t.Context(), "default", node.JobQuery{Limit: 3, Cursor: "x"})
+	_, err = w.node.Jobs(t.Context(), "default", reading.JobQuery{Limit: 3, Cursor: "x"})
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "cursor" {
 		t.Errorf("a cursor that is none: got %+v", e)
 	}

@@ -114,9 +114,9 @@ func (n *Node) sendAgain(ctx context.Context, project string, d *store.Delivery,
 func (n *Node) widened(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) ([]byte, error) {
 	held := n.memory.Reads.Grant()
 	defer held.Release()
-	p, err := n.payload(&store.Delivery{ID: d.ID, Form: ringback.WebhookFull}, n.orRefuse(held)) // as it is stored
+	p, err := n.payload(&store.Delivery{ID: d.ID, Form: ringback.WebhookFull}, held.OrFail(refusal.Read())) // as it is stored
 	if err == nil && p.Left > 0 {
-		err = n.orRefuse(held)(rebuilding * int64(len(p.Body)))
+		err = held.OrFail(refusal.Read())(rebuilding * int64(len(p.Body)))
 	}
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (n *Node) contentOf(ctx context.Context, project string, id uuid.UUID, held
 	if err != nil {
 		return j, c, err
 	}
-	take := n.orRefuse(held)
+	take := held.OrFail(refusal.Read())
 	for part, packed := range stored.Left {
 		text, err := store.ReadLarge(n.store, id, part, packed, take)
 		if err == nil {
@@ -212,7 +212,7 @@ func (n *Node) delivery(ctx context.Context, project, id string, d *store.Delive
 	}
 	for i := range deliveries {
 		if deliveries[i].ID == d.ID {
-			return n.viewDelivery(&deliveries[i], tries[i]), nil
+			return n.ViewDelivery(&deliveries[i], tries[i]), nil
 		}
 	}
 	return ringback.Delivery{}, refusal.NoJob(id)

@@ -62,7 +62,7 @@ func (n *Node) Replay(ctx context.Context, project, id string, p Patch) (ringbac
 	if err != nil {
 		return ringback.Job{}, n.replayError(id, stored, err)
 	}
-	return n.view(&stored), nil
+	return n.View(&stored), nil
 }
 
 // replaysAtOnce bounds the memory that replays take: each holds a request, as it
@@ -92,7 +92,7 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	case old.Status == ringback.Completed:
 		return old, store.ErrEnded
 	case old.Unreadable != "":
-		return old, errUnreadable
+		return old, store.ErrUnreadable
 	}
 	held := n.memory.Door.Grant()
 	defer held.Release()
@@ -212,7 +212,7 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
 		return refusal.Gone(id, j, n.cfg.Retention.Rows)
-	case errors.Is(err, errUnreadable):
+	case errors.Is(err, store.ErrUnreadable):
 		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
 	return n.refuser.Write(refusal.OfJob(id, err))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -188,7 +189,7 @@ func TestDeadLettersAreListedReplayedAndPurged(t *testing.T) {
 	}
 	list := func(f ringback.DeadFilter) (ids []string) {
 		t.Helper()
-		for p := (node.DeadPage{Filter: f, Limit: 2}); ; {
+		for p := (reading.DeadPage{Filter: f, Limit: 2}); ; {
 			page, err := w.node.DeadJobs(t.Context(), "default", p)
 			must(t, err)
 			for _, j := range page.Data {
@@ -251,7 +252,7 @@ func TestDeadDeliveriesAreListedSentOnceMoreAndPurged(t *testing.T) {
 		jobs = append(jobs, j.ID)
 	}
 	deliveries := ringback.DeadFilter{Kind: ringback.DeadDelivery}
-	page, err := w.node.DeadDeliveries(t.Context(), "default", node.DeadPage{Filter: deliveries, Limit: 10})
+	page, err := w.node.DeadDeliveries(t.Context(), "default", reading.DeadPage{Filter: deliveries, Limit: 10})
 	must(t, err)
 	if len(page.Data) != 3 || page.Data[0].JobID != jobs[2] || len(page.Data[0].Tries) != 1 {
 		t.Errorf("dead deliveries: got %+v", page.Data)
@@ -276,7 +277,7 @@ func TestDeadDeliveriesAreListedSentOnceMoreAndPurged(t *testing.T) {
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "patch" {
 		t.Errorf("a patch for deliveries: got field %q", e.Field)
 	}
-	_, err = w.node.DeadDeliveries(t.Context(), "default", node.DeadPage{Filter: ringback.DeadFilter{Kind: ringback.DeadDelivery, Model: "x"}, Limit: 1})
+	_, err = w.node.DeadDeliveries(t.Context(), "default", reading.DeadPage{Filter: ringback.DeadFilter{Kind: ringback.DeadDelivery, Model: "x"}, Limit: 1})
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "model" {
 		t.Errorf("deliveries by model: got field %q", e.Field)
 	}

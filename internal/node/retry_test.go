@@ -10,6 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
@@ -109,7 +110,7 @@ func TestAfterAHoldOneProbeAtATimeFindsOut(t *testing.T) {
 	}
 	w.call(func(c simulate.Call) bool { return c.Number >= 60 && c.End == simulate.Refused })
 	var spans []ringback.Attempt
-	page, err := w.node.Jobs(t.Context(), "default", node.JobQuery{Limit: 100})
+	page, err := w.node.Jobs(t.Context(), "default", reading.JobQuery{Limit: 100})
 	must(t, err)
 	for _, j := range page.Data {
 		spans = append(spans, w.ledger(j.ID)...)

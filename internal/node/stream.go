@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/live"
-	"github.com/ringback/ringback/internal/memory"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
@@ -117,22 +117,9 @@ func (s *Stream) Forget(w *Waiter) { s.log.Forget(w) }
 // but in what OpenEnd gives.
 func (s *Stream) IsLong(e *ringback.StreamEvent) bool { return e.Job != nil && s.log.Long() }
 
-// endFor is how long the end of a job may wait for memory for the job's answer.
-const endFor = 30 * time.Second
-
 // OpenEnd opens the job at its end, and waits for memory if need be.
-func (s *Stream) OpenEnd(ctx context.Context) (*Opened, error) {
-	return s.node.openEnd(ctx, s.project, s.job)
-}
-
-func (n *Node) openEnd(ctx context.Context, project string, job uuid.UUID) (*Opened, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, endFor, refusal.Read())
-	defer cancel()
-	o, err := n.look(ctx, project, job.String(), false)
-	if err != nil {
-		return nil, err
-	}
-	return n.opened(ctx, o, func(g *memory.Grant) func(int64) error { return orWait(ctx, g) })
+func (s *Stream) OpenEnd(ctx context.Context) (*reading.Opened, error) {
+	return s.node.OpenEnd(ctx, s.project, s.job)
 }
 
 // Job is the id of the job.

@@ -53,7 +53,7 @@ func (n *Node) Submit(ctx context.Context, s Submission) (job ringback.Job, repl
 		return job, false, err
 	}
 	stored, replayed, err := n.insert(ctx, accepted, n.store.Submit)
-	return n.view(&stored), replayed, n.refuser.Write(err)
+	return n.View(&stored), replayed, n.refuser.Write(err)
 }
 
 // insert stores a job that is accepted, and sees to it that it runs. replayed
@@ -106,7 +106,7 @@ func (n *Node) repeated(ctx context.Context, s Submission) (ringback.Job, bool, 
 	case !bytes.Equal(first.IdempotencyHash, s.IdempotencyHash):
 		return ringback.Job{}, false, n.refuser.Write(store.ErrMismatch)
 	}
-	return n.view(&first), true, nil
+	return n.View(&first), true, nil
 }
 
 // admit refuses at the door what could not be kept, before anything is accepted.

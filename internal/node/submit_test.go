@@ -16,6 +16,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
+	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -313,7 +314,7 @@ func manyHeaders(n int) map[string]string {
 
 func (w *world) wantJobs(want int) {
 	w.t.Helper()
-	page, err := w.node.Jobs(w.t.Context(), "default", node.JobQuery{Limit: 100})
+	page, err := w.node.Jobs(w.t.Context(), "default", reading.JobQuery{Limit: 100})
 	must(w.t, err)
 	if len(page.Data) != want {
 		w.t.Errorf("jobs in the store: got %d, want %d", len(page.Data), want)

@@ -101,13 +101,13 @@ func (n *Node) sayEnd(ctx context.Context, l *live.Log, project string, j *store
 			return err
 		}
 	}
-	o, err := n.look(ctx, project, j.ID.String(), false)
+	o, err := n.Look(ctx, project, j.ID.String(), false)
 	if err != nil {
 		return fmt.Errorf("read the end of job %s: %w", j.ID, err)
 	}
 	o.Response, o.Webhook, o.StreamURL = nil, nil, "" // a token must not renew itself
 	end := ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &o.Job}
-	if len(o.left) > 0 {
+	if o.IsLong() {
 		l.EndLong(end)
 	} else {
 		l.End(end)
@@ -123,7 +123,7 @@ const loggedEvents = 4 << 20
 // share it; it counts as memory for reads until they have left.
 func (n *Node) loadEvents(ctx context.Context, l *live.Log, j *store.Job) (last ringback.EventID, err error) {
 	g := n.memory.Reads.Grant()
-	if last, err = n.storedEvents(ctx, l, j, n.orRefuse(g)); err != nil {
+	if last, err = n.storedEvents(ctx, l, j, g.OrFail(refusal.Read())); err != nil {
 		g.Release()
 		return last, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/reading"
 )
 
 // plant writes into the tables of a store that nobody has open.
@@ -65,7 +66,7 @@ func TestAJobThatCannotBeReadFailsAloneAndAnOperatorSeesIt(t *testing.T) {
 	if e := event(t, w.webhook(metadata.ID)); e.Status != ringback.Failed || string(e.Metadata) != "{}" {
 		t.Errorf("the webhook of what has readable options: got %+v", e)
 	}
-	if page, err := w.node.Jobs(t.Context(), "default", node.JobQuery{Limit: 10}); err != nil || len(page.Data) != 4 {
+	if page, err := w.node.Jobs(t.Context(), "default", reading.JobQuery{Limit: 10}); err != nil || len(page.Data) != 4 {
 		t.Errorf("the list: got %d jobs, %v", len(page.Data), err)
 	}
 	n := values(t, metrics)["ringback_jobs_quarantined_total"]

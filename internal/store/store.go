@@ -46,6 +46,8 @@ var (
 	ErrReplayed = errors.New("job is being replayed")
 	// ErrNotDead: the delivery is no dead letter.
 	ErrNotDead = errors.New("delivery is not dead")
+	// ErrUnreadable: the job's stored row can't be read.
+	ErrUnreadable = errors.New("the stored job can't be read")
 	// ErrInFlight: a try of the delivery is being made at this moment.
 	ErrInFlight = errors.New("a try is in flight")
 	// ErrGone: content was deleted when its time was over.

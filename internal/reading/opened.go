@@ -1,4 +1,4 @@
-package node
+package reading
 
 import (
 	"context"
@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/longjson"
@@ -15,24 +18,23 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Opened is a job as the API shows it. What is long of it is not in Job, where something
-// short stands in for it. It must be closed.
+// Opened is a job as the API shows it. Its long content is not in Job, which has something
+// short instead. It must be closed.
 type Opened struct {
 	ringback.Job
 
 	stored  store.Job
-	left    map[store.Parts]int64 // what is long of it, with its size in the store
+	left    map[store.Parts]int64 // its long content, with its size in the store
 	long    map[string]longjson.Value
 	answer  json.RawMessage // if it is long
 	partial []byte          // if it is long
 	close   []func()
 }
 
-// Long are the values of the members of Job for which something stands in; none of most
-// jobs.
+// Long returns the long values of members of Job; most jobs have none.
 func (o *Opened) Long() map[string]longjson.Value { return o.long }
 
-// Close gives the memory of what is long back.
+// Close gives back the memory of the long content.
 func (o *Opened) Close() {
 	for _, release := range o.close {
 		release()
@@ -40,26 +42,41 @@ func (o *Opened) Close() {
 	o.close = nil
 }
 
-// OpenJob gives a job with its answer, and with the provider's request if that is wanted.
-// Errors: not found; gone, when its content is deleted; unavailable, when there is no
+// OpenJob returns a job with its answer, and with the provider's request if that is wanted.
+// Errors: not found; gone, if its content is deleted; unavailable, if there is no
 // memory for it now.
-func (n *Node) OpenJob(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
-	o, err := n.look(ctx, project, id, includeRequest)
+func (r *Reader) OpenJob(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
+	o, err := r.Look(ctx, project, id, includeRequest)
 	if err != nil {
 		return nil, err
 	}
-	return n.opened(ctx, o, n.orRefuse)
+	return r.open(ctx, o, orRefuse)
 }
 
-// opened opens what is long of a job that was looked at.
-func (n *Node) opened(ctx context.Context, o *Opened, taking func(*memory.Grant) func(bytes int64) error) (*Opened, error) {
+// endFor is how long the end of a job may wait for memory for the job's answer.
+const endFor = 30 * time.Second
+
+// OpenEnd returns a job that has ended, without the provider's request. It waits for memory
+// if need be.
+func (r *Reader) OpenEnd(ctx context.Context, project string, job uuid.UUID) (*Opened, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, endFor, refusal.Read())
+	defer cancel()
+	o, err := r.Look(ctx, project, job.String(), false)
+	if err != nil {
+		return nil, err
+	}
+	return r.open(ctx, o, func(g *memory.Grant) func(int64) error { return g.OrWait(ctx) })
+}
+
+// open reads the long content of a job.
+func (r *Reader) open(ctx context.Context, o *Opened, taking func(*memory.Grant) func(bytes int64) error) (*Opened, error) {
 	for part, packed := range o.left {
-		p, release, err := n.openPart(ctx, &o.stored, part, packed, taking)
+		p, release, err := r.openPart(ctx, &o.stored, part, packed, taking)
 		if errors.Is(err, store.ErrGone) { // meanwhile
 			o.Close()
-			j, _, again := n.store.Job(ctx, o.stored.Project, o.stored.ID, 0)
+			j, _, again := r.store.Job(ctx, o.stored.Project, o.stored.ID, 0)
 			if errors.Is(again, store.ErrGone) {
-				return nil, refusal.Gone(o.ID, j, n.cfg.Retention.Rows)
+				return nil, refusal.Gone(o.ID, j, r.cfg.Rows)
 			}
 			return nil, errors.Join(err, again)
 		}
@@ -87,12 +104,14 @@ func (o *Opened) put(part store.Parts, p *openPart) {
 	}
 }
 
-// size is how many bytes of text are long.
-func (o *Opened) size() int64 { return int64(len(o.answer) + len(o.partial)) }
+// IsLong reports whether the job has long content, opened or not.
+func (o *Opened) IsLong() bool { return len(o.left) > 0 }
 
-// putText puts the text of an answer that is long into a job, in place of what stands in
-// for it.
-func (o *Opened) putText(j *ringback.Job) error {
+// TextSize returns the size in bytes of the long text.
+func (o *Opened) TextSize() int64 { return int64(len(o.answer) + len(o.partial)) }
+
+// PutText puts the text of a long answer into a job.
+func (o *Opened) PutText(j *ringback.Job) error {
 	if o.partial != nil {
 		j.PartialResult = string(o.partial)
 	}
@@ -104,8 +123,8 @@ func (o *Opened) putText(j *ringback.Job) error {
 	return err
 }
 
-// look reads a job, less what is long of it.
-func (n *Node) look(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
+// Look returns a job without its long content. It need not be closed.
+func (r *Reader) Look(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
 	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err
@@ -114,15 +133,15 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 	if includeRequest {
 		parts |= store.PartRequest
 	}
-	j, c, err := n.store.Job(ctx, project, job, parts)
+	j, c, err := r.store.Job(ctx, project, job, parts)
 	if errors.Is(err, store.ErrGone) {
-		return nil, refusal.Gone(id, j, n.cfg.Retention.Rows)
+		return nil, refusal.Gone(id, j, r.cfg.Rows)
 	}
 	if err != nil {
 		return nil, refusal.OfJob(id, err)
 	}
-	o := &Opened{Job: n.view(&j), stored: j, left: c.Left}
-	o.StreamURL = n.tokens.StreamURL(o.ID)
+	o := &Opened{Job: r.View(&j), stored: j, left: c.Left}
+	o.StreamURL = r.cfg.StreamURL(o.ID)
 	o.Webhook = viewWebhook(c.Webhook)
 	if includeRequest {
 		o.ProviderHeaders = j.Options.ProviderHeaders
@@ -130,7 +149,7 @@ func (n *Node) look(ctx context.Context, project, id string, includeRequest bool
 	return o, o.show(c)
 }
 
-// standIn is a value that JSON has in place of a long one.
+// standIn is what JSON has instead of a long value.
 const standIn = "0"
 
 // show puts the content that was read into the job.

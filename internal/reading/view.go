@@ -1,8 +1,7 @@
-package node
+package reading
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -10,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// view shows a job's row as the API does.
-func (n *Node) view(j *store.Job) ringback.Job {
+// View returns a job's row as the API shows it, without its content.
+func (r *Reader) View(j *store.Job) ringback.Job {
 	v := ringback.Job{
 		ID:              j.ID.String(),
 		Status:          j.Status,
@@ -32,7 +31,7 @@ func (n *Node) view(j *store.Job) ringback.Job {
 		ReplayOf:        optionalID(j.ReplayOf),
 		ReplayedBy:      optionalID(j.ReplayedBy),
 		Metadata:        j.Metadata,
-		StatusURL:       n.statusURL(j.ID),
+		StatusURL:       r.statusURL(j.ID),
 	}
 	if j.AnswerModel != "" {
 		v.Model = j.AnswerModel
@@ -47,9 +46,9 @@ func (n *Node) view(j *store.Job) ringback.Job {
 		v.FallbackModels = j.Fallbacks
 	}
 	if j.Status == ringback.Queued {
-		now := n.clock.Now()
-		v.StatusReason = n.waitReason(j, now)
-		v.HeldBy = n.heldBy(j, v.StatusReason)
+		now := r.clock.Now()
+		v.StatusReason = r.cfg.WaitReason(j, now)
+		v.HeldBy = r.cfg.HeldBy(j, v.StatusReason)
 		if j.RunAt.After(now) {
 			v.RunAt = ringback.Time{Time: j.RunAt}
 		}
@@ -60,6 +59,7 @@ func (n *Node) view(j *store.Job) ringback.Job {
 	return v
 }
 
+// optionalID returns an id as text; "" for none.
 func optionalID(id uuid.UUID) string {
 	if id == uuid.Nil {
 		return ""
@@ -67,44 +67,11 @@ func optionalID(id uuid.UUID) string {
 	return id.String()
 }
 
-// waitReason says why a job waits, in one word; "" if only for its turn.
-func (n *Node) waitReason(j *store.Job, now time.Time) string {
-	if j.Unreadable != "" {
-		return reasonUnreadable
-	}
-	if _, ok := n.cfg.Providers[j.Provider]; !ok {
-		return "provider_not_configured"
-	}
-	if j.FirstStartedAt.IsZero() && j.RunAt.After(now) {
-		return "scheduled"
-	}
-	if reason, held := n.jobs.held(j.Lane()); held {
-		return reason
-	}
-	if n.jobs.refusedAlone(j) {
-		return reasonKey
-	}
-	if j.Failures > 0 {
-		return "retrying"
-	}
-	return ""
-}
+// statusURL returns where the API shows a job.
+func (r *Reader) statusURL(id uuid.UUID) string { return r.cfg.PublicURL + "/api/jobs/" + id.String() }
 
-// heldBy is the call that was refused or failed so that a job waits; nil if it waits
-// for something else.
-func (n *Node) heldBy(j *store.Job, reason string) *ringback.HeldBy {
-	switch reason {
-	case reasonRefused, reasonKey, reasonFailing:
-		if c, known := n.jobs.heldBy(j); known {
-			return c.show(j.Project)
-		}
-	}
-	return nil
-}
-
-func (n *Node) statusURL(id uuid.UUID) string { return n.cfg.PublicURL + "/api/jobs/" + id.String() }
-
-func (n *Node) viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
+// ViewDelivery returns a delivery as the API shows it.
+func (r *Reader) ViewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	reason := d.Reason
 	if d.Gone && d.Status == ringback.DeliveryDead {
 		reason = ringback.DeadErased // whatever it died of, it can't be sent any more
@@ -119,25 +86,12 @@ func (n *Node) viewDelivery(d *store.Delivery, tries []ringback.Try) ringback.De
 		LastStatusCode: d.LastStatusCode, LastError: lastError(tries), Tries: tries,
 	}
 	if d.Status == ringback.DeliveryPending || d.Manual {
-		v.HostHold = n.hostHold(d.Key())
+		v.HostHold = r.cfg.HostHold(d.Key())
 	}
 	if d.Status == ringback.DeliveryDead {
 		v.Error = deathSentence(reason, tries)
 	}
 	return v
-}
-
-// hostHold is the hold of a receiver's host, as far as this node knows of one.
-func (n *Node) hostHold(h store.Host) *ringback.HostHold {
-	g := n.deliveries.gateOf(h)
-	if g == nil {
-		return nil
-	}
-	until, reason, held := g.Held()
-	if !held {
-		return nil
-	}
-	return &ringback.HostHold{Reason: reason, Until: ringback.Time{Time: n.clock.Shared(until)}}
 }
 
 // deathSentence says why a delivery is dead.
@@ -163,7 +117,7 @@ func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
 	return "another try would fail the same way; " + last
 }
 
-// lastError is the error class of the last of some tries.
+// lastError returns the error class of the last of some tries.
 func lastError(tries []ringback.Try) string {
 	if len(tries) == 0 {
 		return ""
@@ -171,6 +125,7 @@ func lastError(tries []ringback.Try) string {
 	return tries[len(tries)-1].Error
 }
 
+// viewWebhook returns a delivery as it is shown with its job; nil for nil.
 func viewWebhook(d *store.Delivery) *ringback.Webhook {
 	if d == nil {
 		return nil

@@ -1,4 +1,4 @@
-package node
+package reading
 
 import (
 	"cmp"
@@ -25,23 +25,20 @@ type DeadPage struct {
 
 // DeadJobs lists the jobs that failed and were neither replayed nor erased,
 // newest first, without their bodies.
-func (n *Node) DeadJobs(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Job], error) {
+func (r *Reader) DeadJobs(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Job], error) {
 	page := ringback.Page[ringback.Job]{Data: []ringback.Job{}}
 	q, err := deadQuery(project, p.Filter, p.Cursor)
 	if err != nil {
 		return page, err
 	}
 	q.Limit = p.Limit + 1 // one more, to know whether there is a next page
-	jobs, next, err := n.store.DeadJobs(ctx, q)
+	jobs, next, err := r.store.DeadJobs(ctx, q)
 	if err != nil {
 		return page, err
 	}
-	if len(jobs) > p.Limit {
-		jobs = jobs[:p.Limit]
-		next = &jobs[p.Limit-1].ID
-	}
+	jobs, next = cutPage(jobs, next, p.Limit, jobID)
 	for i := range jobs {
-		page.Data = append(page.Data, n.view(&jobs[i]))
+		page.Data = append(page.Data, r.View(&jobs[i]))
 	}
 	page.NextCursor = cursor(next)
 	return page, nil
@@ -49,25 +46,18 @@ func (n *Node) DeadJobs(ctx context.Context, project string, p DeadPage) (ringba
 
 // DeadDeliveries lists the deliveries that died and were neither delivered nor
 // erased, newest first.
-func (n *Node) DeadDeliveries(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Delivery], error) {
+func (r *Reader) DeadDeliveries(ctx context.Context, project string, p DeadPage) (ringback.Page[ringback.Delivery], error) {
 	page := ringback.Page[ringback.Delivery]{Data: []ringback.Delivery{}}
 	q, err := deadQuery(project, p.Filter, p.Cursor)
 	if err != nil {
 		return page, err
 	}
 	q.Limit = p.Limit + 1
-	deliveries, tries, next, err := n.store.DeadDeliveries(ctx, q)
+	deliveries, tries, next, err := r.store.DeadDeliveries(ctx, q)
 	if err != nil {
 		return page, err
 	}
-	return n.deliveryPage(deliveries, tries, next, p.Limit), nil
-}
-
-func cursor(next *uuid.UUID) *string {
-	if next == nil {
-		return nil
-	}
-	return new(next.String())
+	return r.deliveryPage(deliveries, tries, next, p.Limit), nil
 }
 
 // deadQuery checks a filter.
@@ -94,14 +84,9 @@ func deadQuery(project string, f ringback.DeadFilter, cursor string) (store.Dead
 	if err := c.Err(); err != nil {
 		return q, err
 	}
-	if cursor != "" {
-		before, err := uuid.Parse(cursor)
-		if err != nil {
-			return q, badCursor()
-		}
-		q.Before = &before
-	}
-	return q, nil
+	before, err := parseCursor(cursor)
+	q.Before = before
+	return q, err
 }
 
 const (
@@ -110,42 +95,23 @@ const (
 	deadBatch = 100
 )
 
-// ReplayDead replays the dead jobs that match, or sends the dead deliveries that
-// match once more.
-func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p Patch) (ringback.DeadDone, error) {
-	if a.Kind == ringback.DeadDelivery && (p.Request != nil || len(p.Given) > 0) {
-		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
-	}
+// PurgeDead erases the dead jobs, or the bytes of the dead deliveries, that match.
+func (r *Reader) PurgeDead(ctx context.Context, project string, a ringback.DeadAction) (ringback.DeadDone, error) {
 	if a.Kind == ringback.DeadDelivery {
-		defer n.askNow()
-		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.clock.Stamped()})
+		return r.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+			return r.store.EraseDelivery(ctx, project, id)
 		})
 	}
-	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		_, err := n.replay(ctx, project, id, p, true)
-		return err
+	return r.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+		return r.store.Erase(ctx, project, id, r.clock.Stamped())
 	})
 }
 
-// PurgeDead erases the dead jobs that match, or the bytes of the dead deliveries
-// that match.
-func (n *Node) PurgeDead(ctx context.Context, project string, a ringback.DeadAction) (ringback.DeadDone, error) {
-	if a.Kind == ringback.DeadDelivery {
-		return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-			return n.store.EraseDelivery(ctx, project, id)
-		})
-	}
-	return n.toAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		return n.store.Erase(ctx, project, id, n.clock.Stamped())
-	})
-}
-
-// toAllDead does something to each dead letter that matches, newest first, until
-// all are done, the limit is reached, or it has taken long. What can't be done
-// to one is no reason to leave the others; but the first error that would meet
-// all of them ends it, and is returned if nothing was done yet.
-func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAction, do func(context.Context, uuid.UUID) error) (ringback.DeadDone, error) {
+// ToAllDead does something to each dead letter that matches, newest first, until all are
+// done, the limit is reached, or it has taken long. Those that it can't be done to are
+// skipped. An error that concerns all of them ends it, and is returned if nothing was done
+// yet.
+func (r *Reader) ToAllDead(ctx context.Context, project string, a ringback.DeadAction, do func(context.Context, uuid.UUID) error) (ringback.DeadDone, error) {
 	var done ringback.DeadDone
 	q, err := deadQuery(project, a.DeadFilter, a.Cursor)
 	if err != nil {
@@ -157,16 +123,16 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 	}
 	start := time.Now()
 	if a.Cursor == "" {
-		if done.Matched, err = n.store.CountDead(ctx, q); err != nil {
+		if done.Matched, err = r.store.CountDead(ctx, q); err != nil {
 			return done, err
 		}
 	}
 	one := func(ctx context.Context, id uuid.UUID) error {
-		return n.supervisor.Guarded("deal with a dead letter", func() error { return do(ctx, id) }, "id", id)
+		return r.cfg.Guarded("deal with a dead letter", func() error { return do(ctx, id) }, "id", id)
 	}
 	for b := (&batch{do: one}); ; {
 		q.Limit = min(deadBatch, limit-b.done-b.skipped)
-		ids, next, err := n.deadIDs(ctx, q)
+		ids, next, err := r.deadIDs(ctx, q)
 		if b.err = err; err == nil {
 			b.run(ctx, ids)
 		}
@@ -176,8 +142,8 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 		over := next == nil || b.done+b.skipped >= limit || time.Since(start) > deadActionFor
 		switch {
 		case b.err != nil && b.done == 0:
-			return done, n.refuser.Write(b.err)
-		case b.err != nil: // the next call, which begins with what was left, tells it
+			return done, r.cfg.Refused(b.err)
+		case b.err != nil: // the next call, which begins with what is left, returns it
 			done.NextCursor = cursor(cmp.Or(q.Before, &uuid.Max))
 		case over && b.invalid != nil && b.done == 0:
 			return done, b.invalid
@@ -191,6 +157,7 @@ func (n *Node) toAllDead(ctx context.Context, project string, a ringback.DeadAct
 	}
 }
 
+// checkAction checks what is asked for, and returns how many dead letters it may be done to.
 func checkAction(a ringback.DeadAction) (limit int, err error) {
 	c := check.Checks{}
 	limit = c.Number("limit", a.Limit)
@@ -207,31 +174,32 @@ func checkAction(a ringback.DeadAction) (limit int, err error) {
 }
 
 // deadIDs reads the ids of the next dead letters.
-func (n *Node) deadIDs(ctx context.Context, q store.DeadQuery) (ids []uuid.UUID, next *uuid.UUID, err error) {
+func (r *Reader) deadIDs(ctx context.Context, q store.DeadQuery) (ids []uuid.UUID, next *uuid.UUID, err error) {
 	if q.Filter.Kind == ringback.DeadDelivery {
-		deliveries, _, next, err := n.store.DeadDeliveries(ctx, q)
+		deliveries, _, next, err := r.store.DeadDeliveries(ctx, q)
 		for _, d := range deliveries {
 			ids = append(ids, d.ID)
 		}
 		return ids, next, err
 	}
-	jobs, next, err := n.store.DeadJobs(ctx, q)
+	jobs, next, err := r.store.DeadJobs(ctx, q)
 	for _, j := range jobs {
 		ids = append(ids, j.ID)
 	}
 	return ids, next, err
 }
 
-// batch does something to several at once.
+// batch does something to several dead letters at once.
 type batch struct {
 	do func(context.Context, uuid.UUID) error
 
 	mu            sync.Mutex
 	done, skipped int
 	invalid       error // the first about what is asked for
-	err           error // one that would meet all others, too
+	err           error // one that concerns all of them
 }
 
+// run does it to all of ids.
 func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
 	var g errgroup.Group
 	for _, id := range ids {
@@ -243,6 +211,7 @@ func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
 	_ = g.Wait() // its functions return nil
 }
 
+// note counts what became of one.
 func (b *batch) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -260,10 +229,10 @@ func (b *batch) note(err error) {
 	}
 }
 
-// concernsOne tells whether an error is about one dead letter, not about all.
+// concernsOne reports whether an error is about one dead letter, not about all.
 func concernsOne(err error) bool {
 	for _, fact := range []error{
-		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, supervise.ErrPanic, errUnreadable,
+		store.ErrNotFound, store.ErrLive, store.ErrEnded, store.ErrGone, store.ErrReplayed, store.ErrNotDead, store.ErrInFlight, supervise.ErrPanic, store.ErrUnreadable,
 	} {
 		if errors.Is(err, fact) {
 			return true

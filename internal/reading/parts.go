@@ -1,4 +1,4 @@
-package node
+package reading
 
 import (
 	"context"
@@ -16,31 +16,16 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// orRefuse takes memory for a read, or refuses it. What is larger than most of the budget
-// passes when little else is being read: it counts as that.
-func (n *Node) orRefuse(g *memory.Grant) func(bytes int64) error {
-	most := n.memory.Reads.Largest() / 4 * 3
-	return func(bytes int64) error {
-		bytes = min(bytes, most-g.Taken())
-		if bytes > 0 && !g.Take(bytes) {
-			return refusal.Read()
-		}
-		return nil
-	}
-}
+// orRefuse takes memory for a read, or refuses the read.
+func orRefuse(g *memory.Grant) func(bytes int64) error { return g.OrFail(refusal.Read()) }
 
-// orWait takes memory, and waits for it until ctx ends.
-func orWait(ctx context.Context, g *memory.Grant) func(bytes int64) error {
-	return func(bytes int64) error { return g.Grow(ctx, bytes) }
-}
-
-// parts are the large parts of jobs that are read now. All who read one share its bytes.
+// parts are the large parts of jobs that are being read. All readers of one share its bytes.
 type parts struct {
 	mu   sync.Mutex
 	open map[partKey]*openPart
 }
 
-// partKey tells apart what a part of a job is in the course of the job.
+// partKey identifies a part as it is at one point of the life of a job.
 type partKey struct {
 	job    uuid.UUID
 	fence  int64
@@ -61,13 +46,13 @@ type openPart struct {
 var errNotRead = errors.New("the part was not read")
 
 // openPart reads a part that is packed bytes long in the store, once for all who have it
-// open. release must be called, if there is no error.
-func (n *Node) openPart(ctx context.Context, j *store.Job, part store.Parts, packed int64, taking func(*memory.Grant) func(bytes int64) error) (p *openPart, release func(), err error) {
+// open. release must be called if there is no error.
+func (r *Reader) openPart(ctx context.Context, j *store.Job, part store.Parts, packed int64, taking func(*memory.Grant) func(bytes int64) error) (p *openPart, release func(), err error) {
 	key := partKey{j.ID, j.Fence, j.Status, part}
-	p, first := n.parts.enter(key, n.memory.Reads.Grant())
-	release = sync.OnceFunc(func() { n.parts.leave(key, p) })
+	p, first := r.parts.enter(key, r.cfg.Memory.Grant())
+	release = sync.OnceFunc(func() { r.parts.leave(key, p) })
 	if first {
-		n.readPart(p, key, j.Protocol, packed, taking(p.held))
+		r.readPart(p, key, j.Protocol, packed, taking(p.held))
 	} else {
 		select {
 		case <-p.ready:
@@ -83,21 +68,22 @@ func (n *Node) openPart(ctx context.Context, j *store.Job, part store.Parts, pac
 	return p, release, nil
 }
 
-func (n *Node) readPart(p *openPart, key partKey, protocol string, packed int64, take func(bytes int64) error) {
+// readPart reads a part for all who wait for it.
+func (r *Reader) readPart(p *openPart, key partKey, protocol string, packed int64, take func(bytes int64) error) {
 	defer func() {
 		if p.err != nil {
-			n.parts.forget(key, p) // who comes next tries again
+			r.parts.forget(key, p) // the next reader tries again
 		}
 		close(p.ready)
 	}()
-	p.text, p.err = store.ReadLarge(n.store, key.job, key.part, packed, take)
+	p.text, p.err = store.ReadLarge(r.store, key.job, key.part, packed, take)
 	p.held.Shrink(int64(len(p.text)))
 	if p.err == nil {
 		p.long, p.err = longMembers(key.part, protocol, p.text)
 	}
 }
 
-// longMembers are the members of a job that a part of its content is, or makes.
+// longMembers returns the members of a job that are made of a part of its content.
 func longMembers(part store.Parts, dialect string, text []byte) (map[string]longjson.Value, error) {
 	switch part {
 	case store.PartRequest:
@@ -113,6 +99,7 @@ func longMembers(part store.Parts, dialect string, text []byte) (map[string]long
 	}
 }
 
+// enter returns an open part, and whether its caller is the first to read it.
 func (all *parts) enter(key partKey, held *memory.Grant) (p *openPart, first bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -128,6 +115,7 @@ func (all *parts) enter(key partKey, held *memory.Grant) (p *openPart, first boo
 	return p, first
 }
 
+// forget has the next reader of a part read it again.
 func (all *parts) forget(key partKey, p *openPart) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -136,6 +124,7 @@ func (all *parts) forget(key partKey, p *openPart) {
 	}
 }
 
+// leave gives back the memory of a part with its last reader.
 func (all *parts) leave(key partKey, p *openPart) {
 	all.mu.Lock()
 	p.readers--

@@ -1,0 +1,57 @@
+package node
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/live"
+	"github.com/ringback/ringback/internal/reading"
+	"github.com/ringback/ringback/internal/store"
+)
+
+// initReading makes the part of the node that the API reads.
+func (n *Node) initReading() {
+	n.Reader = reading.New(reading.Config{
+		Store: n.store, Clock: n.clock, Logger: n.log, Memory: n.memory.Reads, PublicURL: n.cfg.PublicURL,
+		Rows: n.cfg.Retention.Rows, Guarded: n.supervisor.Guarded,
+		WaitReason: n.waitReason, HeldBy: n.heldBy, HostHold: n.hostHold, StreamURL: n.tokens.StreamURL,
+		Refused: n.refuser.Write, Live: watching{n}, Stopped: n.calls.Done(),
+		NodeID: n.ID, Roles: func(s store.Node) []string { return rolesOf(s).Names() },
+	})
+}
+
+// watching lets a reader watch jobs.
+type watching struct{ node *Node }
+
+func (w watching) Watch(job uuid.UUID) (moved <-chan struct{}, leave func()) {
+	return w.node.hub.Watch(job)
+}
+
+func (w watching) Present(job uuid.UUID) (leave func() (left int)) { return w.node.hub.Present(job) }
+
+func (w watching) Follow(project string, job uuid.UUID) (leave func() (left int)) {
+	_, leave = w.node.hub.Open(job, func(ctx context.Context, l *live.Log) live.Await { return w.node.tailJob(ctx, l, project, job) })
+	return leave
+}
+
+func (w watching) Abandoned(project string, job uuid.UUID) { w.node.abandoned(project, job) }
+
+// ReplayDead replays the dead jobs that match, or sends the dead deliveries that
+// match once more.
+func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p Patch) (ringback.DeadDone, error) {
+	if a.Kind == ringback.DeadDelivery && (p.Request != nil || len(p.Given) > 0) {
+		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
+	}
+	if a.Kind == ringback.DeadDelivery {
+		defer n.askNow()
+		return n.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.clock.Stamped()})
+		})
+	}
+	return n.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
+		_, err := n.replay(ctx, project, id, p, true)
+		return err
+	})
+}
