@@ -164,7 +164,7 @@ func (t *subscriber) carry(events []ringback.StreamEvent) error {
 func (t *subscriber) carryLong(e *ringback.StreamEvent) error {
 	ctx, stop := t.server.waiting(context.Background())
 	defer stop()
-	job, err := t.OpenEnd(ctx)
+	job, err := t.server.node.OpenEnd(ctx, t.Project(), t.Job())
 	if err != nil {
 		return err
 	}

@@ -58,15 +58,15 @@ func (t *Tokens) Learn(ctx context.Context) error {
 // has no token until the key has been read: then it takes an API key.
 func (t *Tokens) StreamURL(job string) string {
 	url := t.cfg.PublicURL + "/api/jobs/" + job + "/stream"
-	if token := t.Sign(job, t.cfg.Clock.Now().Add(tokenLasts)); token != "" {
+	if token := t.sign(job, t.cfg.Clock.Now().Add(tokenLasts)); token != "" {
 		url += "?token=" + token
 	}
 	return url
 }
 
-// Sign returns a token that opens the streams of a job until a time; "" if the key has not
+// sign returns a token that opens the streams of a job until a time; "" if the key has not
 // been read.
-func (t *Tokens) Sign(job string, until time.Time) string {
+func (t *Tokens) sign(job string, until time.Time) string {
 	if t.key.Load() == nil {
 		return ""
 	}

@@ -53,8 +53,7 @@ func (n *Node) drain() error {
 	}
 	n.endCalls(errDrain)
 	<-ended
-	n.hub.Close()
-	n.peers.CloseIdleConnections()
+	n.watching.Close()
 	n.cfg.Sender.Close()
 	return n.free()
 }
@@ -65,7 +64,8 @@ func (n *Node) Stop() {
 	n.admission.Lock()
 	defer n.admission.Unlock()
 	n.draining.Store(true)
-	n.streams.stop()
+	n.watching.Stop()
+	n.pusher.Stop()
 }
 
 // partingFor bounds what a node that stops asks of a store that may be gone.

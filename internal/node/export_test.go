@@ -27,18 +27,6 @@ func (n *Node) Remembered() int {
 	return len(n.inflight.attempts) + len(n.inflight.cancelled)
 }
 
-// Next waits for events, and passes them.
-func (s *Stream) Next(ctx context.Context) ([]ringback.StreamEvent, error) {
-	if err := s.Wait(ctx); err != nil {
-		return nil, err
-	}
-	events, err := s.Ready()
-	if len(events) > 0 {
-		s.Advance(&events[len(events)-1])
-	}
-	return events, err
-}
-
 // Job gives a whole job, as OpenJob does.
 func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
 	return whole(n.OpenJob(ctx, project, id, includeRequest))
@@ -143,16 +131,7 @@ func (n *Node) Pushed(kind, outcome string) int {
 }
 
 // Streams is how many streams are being pushed.
-func (n *Node) Streams() int { return n.streams.count() }
+func (n *Node) Streams() int { return n.pusher.Count() }
 
 // Lingering is how many streams wait for a further attempt.
-func (n *Node) Lingering() (count int) {
-	n.streams.mu.Lock()
-	defer n.streams.mu.Unlock()
-	for _, s := range n.streams.jobs {
-		if s.linger != nil {
-			count++
-		}
-	}
-	return count
-}
+func (n *Node) Lingering() int { return n.pusher.Lingering() }

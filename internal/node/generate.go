@@ -14,8 +14,10 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/limit"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/outcome"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
@@ -32,26 +34,26 @@ func (n *Node) generate(j *store.Job, request []byte, t *callPermit) {
 	var res outcome.Result
 	t.trace = n.traceAttempt(j)
 	defer func() { t.trace.end(&res) }()
-	f := n.openLog(j)
-	defer f.end()
-	pushed := n.push(j, f, t)
-	defer pushed.leave()
-	res = n.call(j, request, t, f)
-	pushed.quiet()
+	w := n.watching.OpenWriter(j)
+	defer w.End()
+	quiet := n.notifyReceiver(j, w, t.session)
+	defer n.pusher.Push(j)()
+	res = n.call(j, request, t, w)
+	quiet()
 	endedAt := n.clock.Now() // before the gates get the result: the next probe begins after this
 	defer n.memory.SettleAlone(t.held.Taken())()
-	res.Kept.Partial, res.Kept.Events = packPartial(res.Failure()), f.packed()
+	res.Kept.Partial, res.Kept.Events = packPartial(res.Failure()), w.Events()
 	res.Refusal = n.report(j, res, t)
 	if res.Stop() == outcome.Drained {
 		n.inflight.drained(j.Ref(), res)
 		return
 	}
-	n.settle(j, res, endedAt, f)
+	n.settle(j, res, endedAt, w)
 }
 
 // call calls the provider. A panic of ours is a failed attempt, not the end of
 // the process.
-func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (res outcome.Result) {
+func (n *Node) call(j *store.Job, request []byte, t *callPermit, w *live.Writer) (res outcome.Result) {
 	ctx, end := context.WithCancelCause(t.session.Context())
 	defer end(nil)
 	n.inflight.enter(j.Ref(), end)
@@ -80,7 +82,8 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 		Now:   n.clock.Now,
 		Grow:  func(ctx context.Context, bytes int) error { return t.held.Grow(ctx, int64(bytes)) },
 		Sent:  func() { sent.Store(true) },
-		Delta: f.delta(),
+		Delta: w.Delta(),
+		Frame: charged(t.held, w.Frame()),
 
 		Header: j.Options.ProviderHeaders,
 		FirstToken: func(at time.Time) {
@@ -109,6 +112,17 @@ func (n *Node) call(j *store.Job, request []byte, t *callPermit, f *logWriter) (
 	res = n.unanswered(ctx, failed)
 	res.Kept.FirstTokenAt = n.clock.Shared(first)
 	return res
+}
+
+// charged takes memory for the frames that are passed on to the log of a job.
+func charged(g *memory.Grant, to func(protocol.Piece)) func(protocol.Piece) {
+	if to == nil {
+		return nil
+	}
+	return func(p protocol.Piece) {
+		g.Force(int64(len(p.JSON)))
+		to(p)
+	}
 }
 
 // unanswered is the result of a call that brought no answer.

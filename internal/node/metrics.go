@@ -62,7 +62,7 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 	l := n.members.Session()
 	set(metrics.LeaseAge, l.Age().Seconds())
 	set(metrics.Nodes, float64(l.Alive()))
-	set(metrics.Streams, float64(n.streams.count()))
+	set(metrics.Streams, float64(n.pusher.Count()))
 	for name, b := range n.memory.ByName() {
 		set(metrics.Memory, float64(b.Used()), name)
 		set(metrics.MemoryLimit, float64(b.Size()), name)

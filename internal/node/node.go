@@ -8,7 +8,7 @@
 //	outbox.go    the webhook that a job's end causes
 //	deliver.go   gives free slots to waiting deliveries, and sends them
 //	sendscheduler.go  who may send a webhook now, and who is queued
-//	push.go      what is sent of a job while it runs: push_webhook.go, push_stream.go
+//	push_webhook.go  webhooks while a job runs
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
 //	redeliver.go sends a webhook once more
@@ -17,7 +17,7 @@
 //	prune.go     deletes what has been kept long enough
 //	cluster.go   ties the node to package cluster: membership, sweeps, shared holds
 //	part.go      this node's part of the limits of providers
-//	signal.go    hears what other nodes have moved
+//	live.go      ties the node to package live: logs, streams, what is pushed of them
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	reading.go   ties the node to package reading: what the API reads and lists
 //	waitreason.go  why a job waits
@@ -59,7 +59,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -181,6 +180,8 @@ type Node struct {
 	store       store.Store
 	hub         live.Hub
 	tokens      *live.Tokens // open the streams of jobs
+	watching    *live.Watching
+	pusher      *live.Pusher
 
 	members    *cluster.Membership
 	sweeper    *cluster.Sweeper
@@ -197,7 +198,6 @@ type Node struct {
 	asked      asked         // of redeliveries
 	inflight   inflight      // attempts
 	sending    inflightTries // deliveries in flight, or in the queue
-	streams    streams       // that are pushed
 
 	// When the claim under way was asked for; nil: there is none.
 	claiming, claimingDeliveries atomic.Pointer[time.Time]
@@ -219,9 +219,6 @@ type Node struct {
 
 	// All have capacity 1: something may be claimed, or moved elsewhere.
 	wakeJobs, wakeDeliveries chan struct{}
-	wakeEnds                 chan struct{}
-
-	peers *http.Transport // to other nodes
 
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
@@ -268,8 +265,6 @@ func New(cfg Config) (*Node, error) {
 		group:          new(errgroup.Group),
 		wakeJobs:       make(chan struct{}, 1),
 		wakeDeliveries: make(chan struct{}, 1),
-		wakeEnds:       make(chan struct{}, 1),
-		peers:          newPeers(),
 	}
 	n.tokens = live.NewTokens(live.TokensConfig{SigningKey: cfg.Store.SigningKey, Clock: n.clock, PublicURL: cfg.PublicURL})
 	n.policy = n.newPolicy()
@@ -281,6 +276,7 @@ func New(cfg Config) (*Node, error) {
 	if err := n.initCluster(); err != nil {
 		return nil, err
 	}
+	n.initLive()
 	n.names.init(cfg)
 	n.jobs.init(cfg, &n.names)
 	n.deliveries.init(cfg)
@@ -319,7 +315,7 @@ func (n *Node) Run(ctx context.Context) error {
 	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
 	defer end()
 	var staying errgroup.Group
-	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconciler.Run, n.watchEnds, n.watchBegins} {
+	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconciler.Run, n.watching.WatchEnds, n.watching.WatchBegins} {
 		staying.Go(func() error { return loop(member) })
 	}
 	err := n.recover(ctx)

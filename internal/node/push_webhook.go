@@ -4,14 +4,18 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
+	"github.com/ringback/ringback/internal/telemetry"
 	"github.com/ringback/ringback/internal/webhook"
 )
 
@@ -35,7 +39,7 @@ type notifier struct {
 	node    *Node
 	job     *store.Job
 	session session
-	writer  *logWriter
+	writer  *live.Writer
 	after   ringback.EventID // the last event that was read
 	blocks  map[int]*strings.Builder
 	pause   time.Duration
@@ -43,12 +47,12 @@ type notifier struct {
 
 // notifyReceiver begins to tell the caller's receiver how an attempt goes. Quiet ends
 // that; behind it nothing is sent any more.
-func (n *Node) notifyReceiver(j *store.Job, f *logWriter, l session) (quiet func()) {
-	if f == nil || !j.Options.Wants(ringback.EventStarted) && !j.Options.Wants(ringback.EventProgress) {
+func (n *Node) notifyReceiver(j *store.Job, w *live.Writer, l session) (quiet func()) {
+	if w == nil || !j.Options.Wants(ringback.EventStarted) && !j.Options.Wants(ringback.EventProgress) {
 		return func() {}
 	}
 	ctx, end := context.WithCancel(l.Context())
-	t := &notifier{node: n, job: j, session: l, writer: f, after: f.log.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
+	t := &notifier{node: n, job: j, session: l, writer: w, after: w.Last(), blocks: map[int]*strings.Builder{}, pause: progressEvery}
 	done := make(chan struct{})
 	n.group.Go(func() error {
 		defer close(done)
@@ -68,7 +72,7 @@ func (t *notifier) run(ctx context.Context) {
 		return
 	}
 	for t.hasMore(ctx) && until(ctx, next) {
-		for t.writer.log.Last().Compare(t.after) > 0 && t.read(ctx) == nil {
+		for t.writer.Last().Compare(t.after) > 0 && t.read(ctx) == nil {
 		}
 		next = time.Now()
 		t.send(ctx, ringback.EventProgress)
@@ -88,7 +92,7 @@ func (t *notifier) hasMore(ctx context.Context) bool {
 
 // read takes what there is of the log, or waits for it.
 func (t *notifier) read(ctx context.Context) error {
-	events, err := t.writer.log.Next(ctx, t.after, false)
+	events, err := t.writer.Next(ctx, t.after)
 	for _, e := range events {
 		t.after = e.EventID
 		if e.Delta == nil || e.Kind != ringback.DeltaText {
@@ -184,6 +188,24 @@ func (t *notifier) recordTry(ctx context.Context, kind string, res webhook.Resul
 	t.pause = min(max(2*t.pause, res.RetryAfter), progressPause)
 	n.record("webhook not pushed", t.job, slog.String("event", "job."+kind), slog.String("host", t.job.Options.Host),
 		slog.Int("status_code", res.StatusCode), slog.String("error", string(res.Class)), slog.Any("err", res.Cause))
+}
+
+// pushHeader are the headers that the caller adds to what goes to a host: those for
+// the callback URL go nowhere else.
+func pushHeader(j *store.Job, host string) http.Header {
+	header := webhook.HeadersOf(j.Options.HeadersFor(host))
+	if header.Get(telemetry.HeaderTraceParent) == "" {
+		telemetry.SetTrace(header, j.Options.TraceParent, j.Options.TraceState)
+	}
+	return header
+}
+
+// until sleeps until a time of this process's clock; false if ctx ends first.
+func until(ctx context.Context, at time.Time) bool {
+	if d := time.Until(at); d > 0 {
+		return backoff.Sleep(ctx, d)
+	}
+	return ctx.Err() == nil
 }
 
 // takeSpare takes a slot for a webhook that may as well not be sent: one that leaves

@@ -17,26 +17,16 @@ func (n *Node) initReading() {
 		Store: n.store, Clock: n.clock, Logger: n.log, Memory: n.memory.Reads, PublicURL: n.cfg.PublicURL,
 		Rows: n.cfg.Retention.Rows, Guarded: n.supervisor.Guarded,
 		WaitReason: n.waitReason, HeldBy: n.heldBy, HostHold: n.hostHold, StreamURL: n.tokens.StreamURL,
-		Refused: n.refuser.Write, Live: watching{n}, Stopped: n.calls.Done(),
+		Refused: n.refuser.Write, Live: watching{&n.hub, n.watching}, Stopped: n.calls.Done(),
 		NodeID: n.ID, Roles: func(s store.Node) []string { return rolesOf(s).Names() },
 	})
 }
 
-// watching lets a reader watch jobs.
-type watching struct{ node *Node }
-
-func (w watching) Watch(job uuid.UUID) (moved <-chan struct{}, leave func()) {
-	return w.node.hub.Watch(job)
+// watching lets a reader of package reading watch jobs.
+type watching struct {
+	*live.Hub
+	*live.Watching
 }
-
-func (w watching) Present(job uuid.UUID) (leave func() (left int)) { return w.node.hub.Present(job) }
-
-func (w watching) Follow(project string, job uuid.UUID) (leave func() (left int)) {
-	_, leave = w.node.hub.Open(job, func(ctx context.Context, l *live.Log) live.Await { return w.node.tailJob(ctx, l, project, job) })
-	return leave
-}
-
-func (w watching) Abandoned(project string, job uuid.UUID) { w.node.abandoned(project, job) }
 
 // ReplayDead replays the dead jobs that match, or sends the dead deliveries that
 // match once more.

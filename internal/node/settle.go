@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
@@ -14,7 +15,7 @@ import (
 // settle stores what became of an attempt. An answer that was paid for is not
 // thrown away because the disk is full or the store is out of reach: it is tried
 // again until it is stored, the job has moved on, or the node is told to stop.
-func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *logWriter) {
+func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, w *live.Writer) {
 	decide, inserted := n.decideAbout(*j, res, endedAt)
 	for tries := 1; ; tries++ {
 		seen := decisions{}
@@ -23,8 +24,8 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, f *lo
 		switch {
 		case err == nil:
 			n.recordMoves(seen, after)
-			f.settled(&after, endedAt)
-			f.end()
+			w.Settled(&after, endedAt)
+			w.End()
 			n.settled(after, inserted)
 			return
 		case errors.Is(err, store.ErrNoLease) && inserted != nil:
