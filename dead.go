@@ -2,7 +2,7 @@ package ringback
 
 import "encoding/json"
 
-// DeadKind is what died: a job, or a delivery.
+// DeadKind is the kind of a dead letter: a job, or a delivery.
 type DeadKind string
 
 // The kinds of dead letters.
@@ -13,47 +13,47 @@ const (
 
 // DeadFilter selects dead letters. Its zero value selects all dead jobs.
 type DeadFilter struct {
-	// Kind is what is wanted; "" means DeadJob.
+	// Kind is the kind to select; "" means DeadJob.
 	Kind DeadKind `json:"kind,omitempty"`
-	// Model, the requested one, Provider, Code and Metadata are for jobs alone.
-	// Metadata holds key and value, compared as text.
+	// Model (the requested one), Provider, Code and Metadata apply to jobs only. Metadata
+	// holds keys and values, compared as text.
 	Model    string            `json:"model,omitempty"`
 	Provider string            `json:"provider,omitempty"`
 	Code     ErrorDetailCode   `json:"code,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
-	// Host, of the receiver as in https://example.com:8443, is for deliveries alone.
+	// Host, the receiver's, as in https://example.com:8443, applies to deliveries only.
 	Host          string `json:"host,omitempty"`
 	CreatedAfter  *Time  `json:"created_after,omitempty"`
 	CreatedBefore *Time  `json:"created_before,omitempty"`
-	// EndedAfter and EndedBefore are about the time of death.
+	// EndedAfter and EndedBefore bound the time of death.
 	EndedAfter  *Time `json:"ended_after,omitempty"`
 	EndedBefore *Time `json:"ended_before,omitempty"`
 }
 
-// DeadAction is the body of POST /api/dead/replay and of DELETE /api/dead: what
-// is to be done to all dead letters that match.
+// DeadAction is the body of POST /api/dead/replay and of DELETE /api/dead, which act on all
+// dead letters that match.
 type DeadAction struct {
 	DeadFilter
 
-	// All must be true where the filter is empty but for its kind.
+	// All must be true where the filter has nothing but its kind.
 	All bool `json:"all,omitempty"`
-	// Patch changes the request of each replayed job: a JSON merge patch (RFC
-	// 7396), as in POST /api/jobs/{id}/retry. For replays of jobs alone.
+	// Patch changes the request of each replayed job: a JSON merge patch (RFC 7396), as in
+	// POST /api/jobs/{id}/retry. Only for replays of jobs.
 	Patch json.RawMessage `json:"patch,omitempty"`
-	// Limit is how many are dealt with in this call; 1 to 10000, default 10000.
+	// Limit is how many dead letters this call handles; 1 to 10000, default 10000.
 	Limit *int `json:"limit,omitempty"`
-	// Cursor goes on where the call before has ended.
+	// Cursor continues where the previous call ended.
 	Cursor string `json:"cursor,omitempty"`
 }
 
 // DeadDone is the answer to a DeadAction.
 type DeadDone struct {
-	// Matched counts those that matched when it began; 0 in a call with a cursor.
+	// Matched counts those that matched at the beginning; 0 in a call with a cursor.
 	Matched int `json:"matched"`
-	// Done counts those that the call has replayed or erased, Skipped those that
-	// it left alone, since they had moved on meanwhile or can't be replayed.
+	// Done counts those that the call has replayed or erased. Skipped counts those that it
+	// left alone, since they had moved on meanwhile or can't be replayed.
 	Done    int `json:"done"`
 	Skipped int `json:"skipped"`
-	// NextCursor goes on with the rest; null when there is none.
+	// NextCursor continues with the rest; null when there is none.
 	NextCursor *string `json:"next_cursor"`
 }

@@ -1,10 +1,10 @@
 package ringback
 
-// DeliveryStatus is where a delivery stands.
+// DeliveryStatus is the state of a delivery.
 type DeliveryStatus string
 
-// The states of a delivery. Delivered is final; Dead ends it but for a
-// redelivery that succeeds.
+// The states of a delivery. Delivered is final. Only a redelivery that succeeds leads out
+// of Dead.
 const (
 	DeliveryPending   DeliveryStatus = "pending"
 	DeliveryDelivered DeliveryStatus = "delivered"
@@ -17,7 +17,7 @@ var DeliveryStatuses = []DeliveryStatus{DeliveryPending, DeliveryDelivered, Deli
 // NoDelivery selects, in a list of jobs, those without a webhook.
 const NoDelivery = "none"
 
-// Webhook is a job's delivery in short.
+// Webhook summarizes a job's delivery.
 type Webhook struct {
 	URL            string         `json:"url"`
 	Status         DeliveryStatus `json:"status"`
@@ -26,7 +26,7 @@ type Webhook struct {
 	NextTryAt      Time           `json:"next_try_at,omitzero"`
 }
 
-// Delivery is one webhook message to one URL, durable, with tries of its own.
+// Delivery is one webhook message to one URL, durable, with its own tries.
 type Delivery struct {
 	// ID is the webhook-id that every try carries.
 	ID     string         `json:"delivery_id"`
@@ -38,13 +38,13 @@ type Delivery struct {
 	CreatedAt Time `json:"created_at"`
 	NextTryAt Time `json:"next_try_at,omitzero"`
 	EndedAt   Time `json:"ended_at,omitzero"`
-	// WebhookBody is the form in which it is sent next, or was sent last.
+	// WebhookBody is the form in which it will be sent next, or was sent last.
 	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
-	// Redelivering is true while a redelivery waits or is being sent.
+	// Redelivering is true while a redelivery is waiting or being sent.
 	Redelivering bool `json:"redelivering,omitempty"`
-	// HostHold is set while the receiver's host is held, if it is to be sent there.
+	// HostHold is set while the host that it will be sent to is held.
 	HostHold *HostHold `json:"host_hold,omitempty"`
-	// Reason is why a dead one died, and Error the same in one sentence.
+	// Reason is why a dead delivery died; Error says the same in one sentence.
 	Reason DeadReason `json:"reason,omitempty"`
 	Error  string     `json:"error,omitempty"`
 	// LastStatusCode is the receiver's last answer, 0 if there was none.
@@ -54,18 +54,18 @@ type Delivery struct {
 	Tries     []Try  `json:"tries"`
 }
 
-// HostHold says that nothing but redeliveries and probes is sent to a receiver's host.
+// HostHold means that only redeliveries and probes are sent to a receiver's host.
 type HostHold struct {
 	// Reason is receiver_failing or receiver_refused.
 	Reason string `json:"reason"`
-	// Until is when a probe finds out whether the host is well again.
+	// Until is when a probe will check whether the host has recovered.
 	Until Time `json:"until"`
 }
 
-// Redelivery says how a webhook is sent once more. The zero value sends it where it
-// went, and in the same form.
+// Redelivery describes how a webhook is sent once more. The zero value sends it to the same
+// URL, in the same form.
 type Redelivery struct {
-	// URL sends it elsewhere, as a delivery of its own.
+	// URL sends it elsewhere, as a new delivery.
 	URL string `json:"url,omitempty"`
 	// WebhookBody sends it in another form.
 	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
@@ -77,7 +77,7 @@ type DeadReason string
 // The reasons.
 const (
 	DeadTries    DeadReason = "tries"     // all tries of the schedule failed
-	DeadRefused  DeadReason = "refused"   // the receiver does not want it (410), or its address is closed
+	DeadRefused  DeadReason = "refused"   // the receiver does not want it (410), or its address is blocked
 	DeadTooLarge DeadReason = "too_large" // the receiver answered 413 even to the smallest form
 	DeadExpired  DeadReason = "expired"   // its time ran out before a try succeeded
 	DeadErased   DeadReason = "erased"    // its bytes were deleted before a try succeeded

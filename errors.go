@@ -23,8 +23,8 @@ const (
 	Internal             Code = "internal"
 )
 
-// Error is an error of the API, written for its user: one plain sentence that
-// says what would be right.
+// Error is an error of the API, written for its user: one plain sentence that says what
+// would be right.
 type Error struct {
 	Message string `json:"error"`
 	Code    Code   `json:"code"`
@@ -35,10 +35,10 @@ type Error struct {
 	RetryAfterSeconds int `json:"-"`
 }
 
-// Error gives the sentence.
+// Error returns the sentence.
 func (e *Error) Error() string { return e.Message }
 
-// Invalid is an InvalidRequest that names its field.
+// Invalid returns an InvalidRequest error about the field.
 func Invalid(field, message string) *Error {
 	return &Error{Code: InvalidRequest, Field: field, Message: message}
 }

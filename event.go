@@ -11,13 +11,13 @@ const (
 	EventExpired   EventType = "job.expired"
 )
 
-// The events on the way there. They travel by streams; job.started and job.progress
-// also as webhooks, to those who ask for them.
+// The events on the way there. They travel in streams; job.started and job.progress also as
+// webhooks, if the request asks for them.
 const (
 	EventQueued   EventType = "job.queued"
 	EventStarted  EventType = "job.started"
 	EventDelta    EventType = "job.delta"    // a piece of the answer
-	EventRetrying EventType = "job.retrying" // what came of earlier attempts is void
+	EventRetrying EventType = "job.retrying" // whatever came of earlier attempts is void
 	EventProgress EventType = "job.progress" // a webhook only: the answer so far
 )
 
@@ -32,13 +32,13 @@ func EventOf(s Status) EventType {
 	return EventType("job." + string(s))
 }
 
-// Event is the body of a webhook: the job as GET shows it, less Webhook, and
-// what happened to it when.
+// Event is the body of a webhook: what happened to the job and when, and the job as GET
+// shows it, without Webhook.
 type Event struct {
 	Type      EventType `json:"type"`
 	Timestamp Time      `json:"timestamp"`
-	// Attempt and Number are the place of a job.started or job.progress among the
-	// job's events, as EventID has it: what comes later is greater. 0 for all others.
+	// Attempt and Number order a job.started or job.progress among the job's events, as
+	// EventID does: the greater comes later. 0 for all other events.
 	Attempt int64 `json:"attempt,omitempty"`
 	Number  int64 `json:"number,omitempty"`
 	Job

@@ -88,8 +88,8 @@ var mayImport = map[string][]string{
 	"e2e":    {},
 }
 
-// forTests is what every package's tests may import too, with all that those
-// packages import.
+// forTests is what the tests of every package may import too, with all that those packages
+// import.
 var forTests = []string{
 	".", "client", "internal/simulate", "internal/postgrestest", "internal/chromiumtest", "internal/store/sqlite",
 	"internal/store/postgres", "internal/store/storetest", "internal/protocoltest",
@@ -98,8 +98,7 @@ var forTests = []string{
 // theServer is what the tests of the client may import: they talk to the real one.
 var theServer = []string{"internal/api"}
 
-// standardOnly are the packages that users import or copy: they bring nothing
-// along.
+// standardOnly are the packages that users import or copy: they have no dependencies.
 var standardOnly = []string{".", "client", "examples/receivers/go"}
 
 type listed struct {
@@ -137,7 +136,7 @@ func TestImportsRunOneWay(t *testing.T) {
 func TestWhatUsersImportBringsNothingAlong(t *testing.T) {
 	t.Parallel()
 	packages := listPackages(t)
-	ours := []string{module, module + "/internal/sse"} // which brings nothing along either
+	ours := []string{module, module + "/internal/sse"} // which has no dependencies either
 	for _, name := range standardOnly {
 		at := slices.IndexFunc(packages, func(p listed) bool { return short(p.ImportPath) == name })
 		if at < 0 {

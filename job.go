@@ -24,15 +24,15 @@ type Request struct {
 	Params map[string]json.RawMessage `json:"params,omitempty"`
 	// Provider names the provider; default: by the model.
 	Provider string `json:"provider,omitempty"`
-	// ProviderHeaders go to the provider with each call: anthropic-beta,
-	// anthropic-version, openai-beta, openai-organization, openai-project, and those
-	// that the server's configuration adds.
+	// ProviderHeaders go to the provider with each call: anthropic-beta, anthropic-version,
+	// openai-beta, openai-organization, openai-project, and those that the server's
+	// configuration adds.
 	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
 	// Events are the webhooks wanted; nil means the four that end a job.
 	Events *[]EventType `json:"events,omitempty"`
 	// WebhookBody is how much a webhook carries; default WebhookFull.
 	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
-	// Metadata is an object of up to 16 KiB, given back everywhere.
+	// Metadata is an object of up to 16 KiB, returned wherever the job is.
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 	// CallbackHeaders are up to 10 static headers for the receiver. They are
 	// never shown again.
@@ -41,41 +41,41 @@ type Request struct {
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty"`
 	// MaxAttempts bounds the attempts that fail, for each model; 1 to 20, default 3.
 	MaxAttempts *int `json:"max_attempts,omitempty"`
-	// MaxWaitSeconds bounds the wait for a provider that refuses, counted from
-	// the job's first refusal; 1 to 604800, default 3600.
+	// MaxWaitSeconds bounds the wait while a provider refuses the job, counted from the
+	// first refusal; 1 to 604800, default 3600.
 	MaxWaitSeconds *int `json:"max_wait_seconds,omitempty"`
 	// ResultTTLSeconds is how long the answer is kept after the job's end; 60 to
 	// 2592000, default 86400.
 	ResultTTLSeconds *int `json:"result_ttl_seconds,omitempty"`
-	// ExpiresAt ends a job that still waits then; default 7 days from RunAt.
+	// ExpiresAt ends a job that is still waiting by then; default 7 days from RunAt.
 	ExpiresAt *Time `json:"expires_at,omitempty"`
-	// RetryUncertain says what becomes of an attempt that a crash left without
-	// an outcome; default RetryAlways.
+	// RetryUncertain says what happens after a crash left an attempt without an outcome;
+	// default RetryAlways.
 	RetryUncertain RetryUncertain `json:"retry_uncertain,omitempty"`
-	// Priority goes before a lower one among the jobs of one provider and model,
+	// Priority puts a job before those of a lower one for the same provider and model,
 	// strictly; 0 to 9, default 0.
 	Priority *int `json:"priority,omitempty"`
-	// RunAt is a time before which the job is not run; default now.
+	// RunAt is the earliest time at which the job runs; default now.
 	RunAt *Time `json:"run_at,omitempty"`
-	// FallbackModels are asked in order, when the one before has no answer: its
-	// attempts or its wait are used up, or there is no such model. At most 8, all
-	// of one protocol.
+	// FallbackModels are tried in order, each when the one before has no answer: its
+	// attempts or its wait are used up, or there is no such model. At most 8, all of one
+	// protocol.
 	FallbackModels []string `json:"fallback_models,omitempty"`
-	// Stream wants the answer's pieces as they come, and keeps them.
+	// Stream streams the answer while it is generated, and stores its pieces.
 	Stream bool `json:"stream,omitempty"`
-	// StreamTo is where the job's events are pushed while it runs: an http or https
-	// URL gets one POST that is held open, with text/event-stream as its body; a ws or
-	// wss URL gets messages. It implies Stream.
+	// StreamTo is where the job's events are pushed while it runs: an http or https URL
+	// gets one POST that is held open, with text/event-stream as its body; a ws or wss URL
+	// gets messages. It implies Stream.
 	StreamTo string `json:"stream_to,omitempty"`
-	// OnDisconnect says what becomes of the job when all who wait for it or watch it
-	// have left; default DisconnectContinue.
+	// OnDisconnect says what happens to the job when everybody who waited for it or watched
+	// it has left; default DisconnectContinue.
 	OnDisconnect OnDisconnect `json:"on_disconnect,omitempty"`
 }
 
-// OnDisconnect is the caller's choice about a job that nobody watches any more.
+// OnDisconnect is the caller's choice about a job that nobody watches anymore.
 type OnDisconnect string
 
-// The choices. A job that nobody has watched is not cancelled.
+// The choices. A job that nobody has ever watched is not cancelled.
 const (
 	DisconnectContinue OnDisconnect = "continue"
 	DisconnectCancel   OnDisconnect = "cancel"
@@ -91,8 +91,8 @@ const (
 	WebhookThin   WebhookBody = "thin"   // without result and message; fetch them at status_url
 )
 
-// RetryUncertain is the caller's choice about an attempt of unknown outcome,
-// for which the provider may have been paid.
+// RetryUncertain is the caller's choice after an attempt of unknown outcome, for which the
+// provider may have been paid.
 type RetryUncertain string
 
 // The choices.
@@ -106,19 +106,19 @@ type Accepted struct {
 	JobID     string `json:"job_id"`
 	Status    Status `json:"status"`
 	StatusURL string `json:"status_url"`
-	// StreamURL is where the job can be watched, by whoever has this URL: it carries a
-	// token that lasts for an hour.
+	// StreamURL is where the job can be watched by anyone who has this URL: it carries a
+	// token that is valid for an hour.
 	StreamURL string `json:"stream_url"`
 }
 
-// Job is one LLM request to be answered, as GET /api/jobs/{id} shows it and as
-// a webhook carries it.
+// Job is one LLM request to be answered, as GET /api/jobs/{id} returns it and as a webhook
+// carries it.
 type Job struct {
 	ID     string `json:"job_id"`
 	Status Status `json:"status"`
-	// StatusReason says why a job waits, where there is something to say.
+	// StatusReason says why a job is waiting, where there is something to say.
 	StatusReason string `json:"status_reason,omitempty"`
-	// HeldBy is the call that its provider refused or failed, so that the job waits.
+	// HeldBy is the call, refused or failed by the provider, that makes the job wait.
 	HeldBy *HeldBy `json:"held_by,omitempty"`
 	// Result is all text blocks of the answer joined; nil until the job is
 	// completed, "" if the answer has no text.
@@ -128,9 +128,9 @@ type Job struct {
 	// Error is one sentence, set when the job failed, expired or was cancelled.
 	Error       string       `json:"error,omitempty"`
 	ErrorDetail *ErrorDetail `json:"error_detail,omitempty"`
-	// PartialResult is the text that had come when the last attempt broke.
+	// PartialResult is the text received before the last attempt broke off.
 	PartialResult string `json:"partial_result,omitempty"`
-	// Model is as the answer names it, before that the model that is asked.
+	// Model is the one that the answer names; until then, the model that is called.
 	Model          string `json:"model"`
 	RequestedModel string `json:"requested_model"`
 	Provider       string `json:"provider"`
@@ -142,20 +142,20 @@ type Job struct {
 	DurationMS *int64 `json:"duration_ms,omitempty"`
 	// QueueMS is the time from acceptance to the first attempt.
 	QueueMS *int64 `json:"queue_ms,omitempty"`
-	// Attempts counts the provider calls that may have produced something: all
-	// in the ledger but those refused or released.
+	// Attempts counts the provider calls that may have produced something: all in the
+	// ledger except those refused or released.
 	Attempts    int  `json:"attempts"`
 	MaxAttempts int  `json:"max_attempts"`
 	CreatedAt   Time `json:"created_at"`
 	// StartedAt is the start of the first attempt.
 	StartedAt Time `json:"started_at,omitzero"`
 	EndedAt   Time `json:"ended_at,omitzero"`
-	// RunAt is when a waiting job may run next, where that is not at once.
+	// RunAt is when a waiting job may run next, unless that is now.
 	RunAt Time `json:"run_at,omitzero"`
-	// ExpiresAt is when a job that still waits ends as expired.
+	// ExpiresAt is when a job that is still waiting expires.
 	ExpiresAt Time `json:"expires_at"`
 	Priority  int  `json:"priority,omitempty"`
-	// FallbackModels are those that are asked next.
+	// FallbackModels are the models to be tried next.
 	FallbackModels []string `json:"fallback_models,omitempty"`
 	// ReplayOf is the dead job that this one repeats, ReplayedBy the newest job
 	// that repeats this one.
@@ -174,10 +174,10 @@ type Job struct {
 	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
 }
 
-// ErrorDetail is what a program reads of a job's error.
+// ErrorDetail is a job's error for programs.
 type ErrorDetail struct {
 	Code ErrorDetailCode `json:"code"`
-	// Type is the provider's own name of the error, if it gave one.
+	// Type is the provider's own name for the error, if it gave one.
 	Type string `json:"type,omitempty"`
 	// StatusCode is the provider's HTTP status, 0 if there was none.
 	StatusCode int `json:"status_code,omitempty"`
@@ -208,7 +208,7 @@ var ErrorDetailCodes = []ErrorDetailCode{
 	CodeTooLarge, CodeMaxWait, CodeUncertain, CodeProviderRefusedKey, CodeInternal,
 }
 
-// Attempt is one call of a provider for a job, a row of its ledger.
+// Attempt is one call of a provider for a job: a row of its ledger.
 type Attempt struct {
 	// Number is the fence under which the attempt ran: it grows, and may have gaps.
 	Number            int64           `json:"attempt"`
@@ -232,7 +232,7 @@ type AttemptOutcome string
 const (
 	AttemptAnswered  AttemptOutcome = "answered"
 	AttemptFailed    AttemptOutcome = "failed"
-	AttemptRefused   AttemptOutcome = "refused"   // before anything of an answer: costs nothing
+	AttemptRefused   AttemptOutcome = "refused"   // before any part of an answer: costs nothing
 	AttemptUncertain AttemptOutcome = "uncertain" // its process died or was stopped: the provider may have answered
 	AttemptCancelled AttemptOutcome = "cancelled"
 	AttemptReleased  AttemptOutcome = "released" // no byte was sent
@@ -255,7 +255,7 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	room := len(`""`) + len(timeLayout) + len("000000") // AppendFormat writes nanoseconds, and then takes them back
+	room := len(`""`) + len(timeLayout) + len("000000") // AppendFormat writes nanoseconds, then removes them
 	return t.UTC().AppendFormat(make([]byte, 0, room), `"`+timeLayout+`"`), nil
 }
 
@@ -268,10 +268,10 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	return t.Time.UnmarshalJSON(b)
 }
 
-// HeldBy is a call that a provider refused, or failed to answer, by which others are
-// held back.
+// HeldBy is a call that a provider refused or failed to answer, and that other jobs wait
+// for.
 type HeldBy struct {
-	// JobID is the job that was called for; "" where it is not the reader's.
+	// JobID is the job of that call; "" where the reader may not know it.
 	JobID      string `json:"job_id,omitempty"`
 	Model      string `json:"model"`
 	StatusCode int    `json:"status_code,omitempty"`

@@ -19,8 +19,8 @@ import (
 
 // The headers of a webhook. The first three are those of Standard Webhooks
 // (https://www.standardwebhooks.com); they cover the id, the time and the body.
-// X-Webhook-Signature covers the body alone, so whoever has seen one message
-// can send it again: receivers should prefer the others.
+// X-Webhook-Signature covers only the body, so anyone who has seen one message can send it
+// again: receivers should prefer the others.
 const (
 	HeaderWebhookID        = "webhook-id"
 	HeaderWebhookTimestamp = "webhook-timestamp"
@@ -28,24 +28,24 @@ const (
 	HeaderBodySignature    = "X-Webhook-Signature"
 )
 
-// SignatureTolerance is how far a webhook-timestamp may lie from the receiver's
-// clock, before it or behind it.
+// SignatureTolerance is how far a webhook-timestamp may be from the receiver's clock, in
+// either direction.
 const SignatureTolerance = 300 * time.Second
 
 // What [Verify] and [VerifyBody] return.
 var (
-	// ErrMissingHeader means that a header of the signature is not there.
+	// ErrMissingHeader means that a header of the signature is missing.
 	ErrMissingHeader = errors.New("a webhook header is missing")
 	// ErrMalformedTimestamp means that webhook-timestamp is not a number of seconds.
 	ErrMalformedTimestamp = errors.New("webhook-timestamp is not a number of seconds since 1970")
-	// ErrTooOld means that the message was signed over 300 s ago, or that the
+	// ErrTooOld means that the message was signed more than 300 s ago, or that the
 	// receiver's clock is fast.
 	ErrTooOld = errors.New("webhook-timestamp is more than 300 s in the past")
-	// ErrTooNew means that the message was signed over 300 s ahead of the
-	// receiver's clock.
+	// ErrTooNew means that the message was signed more than 300 s ahead of the receiver's
+	// clock.
 	ErrTooNew = errors.New("webhook-timestamp is more than 300 s in the future")
-	// ErrNoMatchingSignature means that none of the signatures was made with one
-	// of the secrets over these bytes.
+	// ErrNoMatchingSignature means that none of the signatures was made over these bytes
+	// with one of the secrets.
 	ErrNoMatchingSignature = errors.New("no signature matches: another secret, or the body was changed")
 )
 
@@ -56,13 +56,13 @@ const (
 	redacted      = "[secret]"
 )
 
-// Secret is a secret that webhooks are signed with. Printed, logged or encoded
-// it shows nothing of itself; [Secret.Reveal] and [Secret.Whsec] give its text.
-// Its zero value holds no secret: it signs nothing and matches nothing.
+// Secret is a secret that webhooks are signed with. It reveals nothing when printed, logged
+// or encoded; [Secret.Reveal] and [Secret.Whsec] return its text. The zero value holds no
+// secret: it signs nothing and matches nothing.
 type Secret struct {
-	// Where a Secret is an unexported field of another struct, fmt asks none of its
-	// methods and prints what it finds. It follows one pointer (for a verb that
-	// does not fit, as %s), but never two.
+	// Where a Secret is an unexported field of another struct, fmt calls none of its
+	// methods and prints what it finds. It follows one pointer (for a verb that does not
+	// fit, such as %s), but never two.
 	p **secret
 }
 
@@ -71,11 +71,11 @@ type secret struct {
 	key  []byte // the key of webhook-signature
 }
 
-// ParseSecret takes a secret as its owner wrote it. One that begins with whsec_
-// is base64 (standard alphabet, with padding) of at least 16 bytes, which are the
-// key of webhook-signature; anything else is used as its bytes. It returns an
-// error, which does not show the secret, for an empty one and for a whsec_ that
-// does not decode or is too short.
+// ParseSecret parses a secret as its owner wrote it. After the prefix whsec_ it must be the
+// base64 (standard alphabet, with padding) of at least 16 bytes, the key of
+// webhook-signature; any other secret is used as its bytes. ParseSecret returns an error,
+// which does not show the secret, for an empty one and for a whsec_ that does not decode or
+// is too short.
 func ParseSecret(s string) (Secret, error) {
 	if s == "" {
 		return Secret{}, errors.New("the webhook secret is empty")
@@ -85,7 +85,7 @@ func ParseSecret(s string) (Secret, error) {
 		return hide(s, []byte(s)), nil
 	}
 	key, err := base64.StdEncoding.DecodeString(encoded)
-	// The decoder skips line ends, which other libraries refuse.
+	// The decoder skips line ends, which other libraries reject.
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
 		return Secret{}, errors.New("what follows whsec_ in the webhook secret is not base64 (standard alphabet, with padding)")
 	}
@@ -95,10 +95,9 @@ func ParseSecret(s string) (Secret, error) {
 	return hide(s, key), nil
 }
 
-// ParseSecrets takes one secret or several separated by commas, the newest first: while
-// a secret is being replaced the old one is used beside it. Spaces around a comma mean
-// nothing. It returns an error that says which of them is at fault, as [ParseSecret]
-// does, and for one that is listed twice.
+// ParseSecrets parses one secret, or several separated by commas, the newest first: while a
+// secret is being replaced the old one stays in use. Spaces around commas are ignored. The
+// error says which secret is wrong, as [ParseSecret] does, or is listed twice.
 func ParseSecrets(list string) ([]Secret, error) {
 	texts := strings.Split(list, ",")
 	if len(texts) == 1 {
@@ -131,10 +130,10 @@ func hide(text string, key []byte) Secret {
 	return Secret{&p}
 }
 
-// IsZero says whether s holds no secret.
+// IsZero reports whether s holds no secret.
 func (s Secret) IsZero() bool { return s.p == nil }
 
-// Reveal gives the secret as its owner wrote it: the key of X-Webhook-Signature.
+// Reveal returns the secret as its owner wrote it: the key of X-Webhook-Signature.
 func (s Secret) Reveal() string {
 	if s.p == nil {
 		return ""
@@ -142,9 +141,9 @@ func (s Secret) Reveal() string {
 	return (*s.p).text
 }
 
-// Whsec gives the form that the libraries of Standard Webhooks take. That of a
-// plain secret is made of its bytes, since those libraries would base64-decode
-// the plain text and end with another key.
+// Whsec returns the form that the libraries of Standard Webhooks take. For a plain secret
+// it encodes the bytes, since those libraries would base64-decode the plain text and end up
+// with another key.
 func (s Secret) Whsec() string {
 	if s.p == nil {
 		return ""
@@ -155,35 +154,35 @@ func (s Secret) Whsec() string {
 // Format prints a placeholder, whatever the verb.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
-// String gives a placeholder.
+// String returns a placeholder.
 func (Secret) String() string { return redacted }
 
-// GoString gives a placeholder.
+// GoString returns a placeholder.
 func (Secret) GoString() string { return redacted }
 
-// LogValue gives a placeholder.
+// LogValue returns a placeholder.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText gives a placeholder, so JSON and YAML do too.
+// MarshalText returns a placeholder, so JSON and YAML show it too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 func whsec(key []byte) string {
 	return whsecPrefix + base64.StdEncoding.EncodeToString(key)
 }
 
-// Sign gives the four headers of a try: webhook-id, webhook-timestamp,
-// webhook-signature and X-Webhook-Signature. The id is the delivery's, the same
-// on every try, and must hold no dot; at is the time of this try. While a secret
-// is being replaced, older are those that receivers may still have: webhook-signature
-// holds a signature of each, X-Webhook-Signature has room for that of s alone. It
-// panics on the zero Secret, whose signatures anybody could make.
+// Sign returns the four headers of a try: webhook-id, webhook-timestamp, webhook-signature
+// and X-Webhook-Signature. The id is the delivery's, the same on every try, and must not
+// contain a dot; at is the time of this try. While a secret is being replaced, older are
+// those that receivers may still have: webhook-signature holds a signature of each,
+// X-Webhook-Signature has room only for that of s. Sign panics on the zero Secret, whose
+// signatures anybody could make.
 func Sign(s Secret, id string, at time.Time, body []byte, older ...Secret) http.Header {
 	seconds := strconv.FormatInt(at.Unix(), 10)
 	signatures := signMessage(s, id, seconds, body)
 	for _, o := range older {
 		signatures += " " + signMessage(o, id, seconds, body)
 	}
-	return http.Header{ // by their canonical names, as Set would write them
+	return http.Header{ // under their canonical names, as Set would write them
 		"Webhook-Id":        {id},
 		"Webhook-Timestamp": {seconds},
 		"Webhook-Signature": {signatures},
@@ -191,16 +190,15 @@ func Sign(s Secret, id string, at time.Time, body []byte, older ...Secret) http.
 	}
 }
 
-// SignMessage gives the value of webhook-signature for one secret, as Standard
-// Webhooks 1.0.0 defines it: "v1," and the base64 of the HMAC-SHA256 of
-// "id.seconds.body". Several secrets' values stand in one header, divided by a
-// space.
+// SignMessage returns the value of webhook-signature for one secret, as Standard Webhooks
+// 1.0.0 defines it: "v1," and the base64 of the HMAC-SHA256 of "id.seconds.body". One
+// header can hold the values of several secrets, separated by spaces.
 func SignMessage(s Secret, id string, at time.Time, body []byte) string {
 	return signMessage(s, id, strconv.FormatInt(at.Unix(), 10), body)
 }
 
-// SignBody gives the value of X-Webhook-Signature: "sha256=" and the hex of the
-// HMAC-SHA256 of the body. Its key is the secret's text, whsec_ included.
+// SignBody returns the value of X-Webhook-Signature: "sha256=" and the hex of the
+// HMAC-SHA256 of the body. Its key is the secret's text, including whsec_.
 func SignBody(s Secret, body []byte) string {
 	s.mustHold()
 	mac := hmac.New(sha256.New, []byte((*s.p).text))
@@ -222,18 +220,18 @@ func (s Secret) mustHold() {
 	}
 }
 
-// Verify checks a webhook against the system's clock: that one of the
-// signatures in webhook-signature was made with one of the secrets over these
-// very bytes, at most 300 s ago. Give it the body as it came, before any parser.
+// Verify checks a webhook against the system's clock: one of the signatures in
+// webhook-signature must have been made over exactly these bytes with one of the secrets,
+// at most 300 s ago. Pass it the body as received, before any parser.
 //
-// It returns [ErrMissingHeader], [ErrMalformedTimestamp], [ErrTooOld],
-// [ErrTooNew] or [ErrNoMatchingSignature]. What it does not do: remember ids. A
-// receiver that must not act twice keeps the webhook-id of what it has handled.
+// It returns [ErrMissingHeader], [ErrMalformedTimestamp], [ErrTooOld], [ErrTooNew] or
+// [ErrNoMatchingSignature]. It does not remember ids: a receiver that must not act twice
+// keeps the webhook-id of what it has handled.
 func Verify(h http.Header, body []byte, secrets ...Secret) error {
 	return VerifyAt(time.Now(), h, body, secrets...)
 }
 
-// VerifyAt is [Verify] with a clock that shows now.
+// VerifyAt is [Verify] with the current time given as now.
 func VerifyAt(now time.Time, h http.Header, body []byte, secrets ...Secret) error {
 	for _, name := range []string{HeaderWebhookID, HeaderWebhookTimestamp, HeaderWebhookSignature} {
 		if h.Get(name) == "" {
@@ -252,9 +250,9 @@ func VerifyAt(now time.Time, h http.Header, body []byte, secrets ...Secret) erro
 	return ErrNoMatchingSignature
 }
 
-// VerifyBody checks X-Webhook-Signature alone, for receivers that know no other.
-// It returns [ErrMissingHeader] or [ErrNoMatchingSignature]. Since that header
-// covers no time and no id, prefer [Verify].
+// VerifyBody checks only X-Webhook-Signature, for receivers that know no other. It returns
+// [ErrMissingHeader] or [ErrNoMatchingSignature]. Since that header covers no time and no
+// id, prefer [Verify].
 func VerifyBody(h http.Header, body []byte, secrets ...Secret) error {
 	signature := h.Get(HeaderBodySignature)
 	if signature == "" {
@@ -273,7 +271,7 @@ func checkAge(now time.Time, seconds string) error {
 	if err != nil || at < 0 {
 		return ErrMalformedTimestamp
 	}
-	// In whole seconds: a time.Duration would overflow on a far-off timestamp.
+	// In whole seconds, since a time.Duration would overflow for a timestamp far away.
 	const tolerance = int64(SignatureTolerance / time.Second)
 	switch age := now.Unix() - at; {
 	case age > tolerance:
@@ -284,9 +282,9 @@ func checkAge(now time.Time, seconds string) error {
 	return nil
 }
 
-// holds says whether the value of a webhook-signature header, a list divided by
-// spaces, holds the signature. What it does not know (v1a, a future version, two
-// spaces) it passes over.
+// holds reports whether the value of a webhook-signature header, a list separated by
+// spaces, contains the signature. It ignores what it does not know (v1a, a future version,
+// two spaces).
 func holds(header, signature string) bool {
 	for s := range strings.SplitSeq(header, " ") {
 		if hmac.Equal([]byte(s), []byte(signature)) {

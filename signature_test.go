@@ -20,7 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// The vector: its HMACs were made by hand and by the official libraries for Go
+// The test vector: its HMACs were made by hand and with the official libraries for Go
 // (v0.0.1) and npm (1.1.1), which agree.
 const (
 	vectorSecret    = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
@@ -268,7 +268,7 @@ func TestSigningWithTheZeroSecretPanics(t *testing.T) {
 	ringback.Sign(ringback.Secret{}, vectorID, time.Now(), nil)
 }
 
-// Node knows nothing of our code: it computes the two signatures by itself.
+// Node.js knows nothing of our code: it computes the two signatures by itself.
 func TestNodeMakesTheSameSignatures(t *testing.T) {
 	const script = `
 		const { createHmac } = require('node:crypto');
@@ -294,8 +294,8 @@ func TestNodeMakesTheSameSignatures(t *testing.T) {
 	}
 }
 
-// Whatever stands in webhook-signature: Verify takes it exactly when the right
-// signature is one of its words.
+// Whatever webhook-signature contains, Verify accepts it exactly when the right signature
+// is one of its words.
 func FuzzVerify(f *testing.F) {
 	for _, seed := range []string{vectorNew, vectorNew + " " + vectorOld, "v1", "v1,", ",,,", " \x00", "v1a," + vectorNew, strings.Repeat("v1, ", 100)} {
 		f.Add(seed, "1767225600")
@@ -314,14 +314,14 @@ func FuzzVerify(f *testing.F) {
 		for word := range strings.SplitSeq(signature, " ") {
 			want = want || (word == vectorNew && seconds == "1767225600")
 		}
-		// The time is signed: another one cannot be right without another signature.
+		// The time is signed, so a changed time needs another signature.
 		if (err == nil) != want {
 			t.Errorf("VerifyAt of %q at %q: got %v, want a match: %v", signature, seconds, err, want)
 		}
 	})
 }
 
-// BenchmarkSign makes the headers of a webhook, which each try of it has anew.
+// BenchmarkSign makes the headers of a webhook, as each of its tries does.
 func BenchmarkSign(b *testing.B) {
 	secret := ringback.NewSecret()
 	for _, size := range []int{1 << 10, 64 << 10} {
@@ -336,7 +336,7 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// BenchmarkVerify is what a receiver does with each webhook.
+// BenchmarkVerify does what a receiver does with each webhook.
 func BenchmarkVerify(b *testing.B) {
 	secret, body := ringback.NewSecret(), bytes.Repeat([]byte("x"), 1<<10)
 	h := ringback.Sign(secret, vectorID, time.Now(), body)
@@ -357,7 +357,7 @@ func parse(t *testing.T, s string) ringback.Secret {
 	return secret
 }
 
-// headers are the vector's, with another webhook-signature.
+// headers returns the vector's headers, with another webhook-signature.
 func headers(signature string) http.Header {
 	h := http.Header{}
 	h.Set(ringback.HeaderWebhookID, vectorID)

@@ -1,6 +1,6 @@
 package ringback
 
-// Status is where a job stands.
+// Status is the state of a job.
 //
 //	queued ─claim─▶ running ─answer──────────────────────────▶ completed
 //	  ▲               │─permanent error, or last attempt──────▶ failed

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The whole way, short: both contenders that need nothing but Go are built,
-// started, measured and reported on.
+// The whole way, short: both contenders that need only Go are built, started, measured and
+// reported on.
 func TestTheBenchMeasuresAndReports(t *testing.T) {
 	b := &bench{
 		source: ".", rounds: 2, seconds: 0.2, only: map[string]bool{"null": true, "ringback": true},
@@ -70,7 +70,7 @@ func TestReadersAreMeasured(t *testing.T) {
 	b := &bench{source: ".", seconds: 0.2, results: &results{Missing: map[string]string{}}, only: map[string]bool{"ringback": true, "ringback-pg-2": true}}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := b.open(""); err != nil { // PostgreSQL, as somebody else, has to get into it
+	if err := b.open(""); err != nil { // PostgreSQL, which runs as another user, must be able to enter it
 		t.Fatal(err)
 	}
 	defer b.close()
@@ -222,8 +222,8 @@ func TestShort(t *testing.T) {
 	}
 }
 
-// The provider knows which job a call is of, streams or not as it was asked, and
-// tells when it was called again.
+// The provider knows which job a call is for, streams or not as it was asked, and counts
+// repeated calls.
 func TestTheProviderTellsJobsApart(t *testing.T) {
 	t.Parallel()
 	w := &world{}
@@ -247,13 +247,14 @@ func TestTheProviderTellsJobsApart(t *testing.T) {
 	}
 }
 
-// What a store is filled with are jobs like any other: they run, and are delivered.
+// The jobs that a store is filled with are jobs like any other: they run, and are
+// delivered.
 func TestAFilledStoreIsWorkedOff(t *testing.T) {
 	const copies = 50
 	b := &bench{source: ".", results: &results{Missing: map[string]string{}}, only: map[string]bool{"ringback": true, "ringback-pg": true}}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := b.open(""); err != nil { // PostgreSQL, as somebody else, has to get into it
+	if err := b.open(""); err != nil { // PostgreSQL, which runs as another user, must be able to enter it
 		t.Fatal(err)
 	}
 	defer b.close()

@@ -30,10 +30,10 @@ type contender struct {
 	health   string // the path that answers 200 when the door takes jobs
 	durable  bool   // a 202 is on disk
 	variant  bool   // of another contender: measured in the core only
-	// streams tells that its worker takes the answer as a stream always; the
-	// others do when the workload is about streams.
+	// streams means that its worker always takes the answer as a stream; the others do when
+	// the workload is about streams.
 	streams bool
-	// profiled tells that it is ours: -profile is about it.
+	// profiled means that it is ours: -profile is about it.
 	profiled bool
 	// concurrency is how many jobs a worker runs at a time where the workload
 	// does not say.
@@ -44,7 +44,7 @@ type contender struct {
 	most int
 }
 
-// setup is what one start of a contender is told.
+// setup is what a contender needs to know for one start.
 type setup struct {
 	ports       []string // of its doors
 	dir         string   // for its own data
@@ -104,7 +104,7 @@ func (b *bench) start(ctx context.Context, c contender, o options) (_ *up, err e
 	return u, u.launch(ctx)
 }
 
-// prepare starts the service and gathers what the programs are told.
+// prepare starts the service and collects the setup of the programs.
 func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
 	c := u.contender
 	for range max(1, c.doors) {
@@ -275,7 +275,7 @@ var contenders = []contender{
 	},
 }
 
-// former is another binary of Ringback, to see what a change has brought.
+// former is another binary of Ringback, to see what a change has achieved.
 func former(binary string) contender {
 	return contender{
 		Name: "before", Title: "another binary of Ringback",
@@ -297,7 +297,7 @@ func serving(binary string, b *bench, s setup) []program {
 	return []program{p}
 }
 
-// serveNodes gives one node for each door, all on the same PostgreSQL.
+// serveNodes returns one node for each door, all on the same PostgreSQL.
 func serveNodes(b *bench, s setup) (all []program) {
 	for _, port := range s.ports {
 		all = append(all, node(b.binary("ringback"), b, s, port, "--database-url", s.value(databaseURL)))
@@ -318,7 +318,7 @@ func node(binary string, b *bench, s setup, port string, store ...string) progra
 	}
 }
 
-// value is that of a variable that the programs are told.
+// value returns the value of a variable in the setup.
 func (s setup) value(name string) string {
 	for _, v := range s.env {
 		if value, found := strings.CutPrefix(v, name+"="); found {

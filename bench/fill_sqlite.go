@@ -15,16 +15,16 @@ import (
 
 // store is where Ringback keeps its jobs.
 type store interface {
-	// multiply makes of the one job that is not running n more like it, with all that
-	// belongs to it, in seconds: through the door a million would take minutes. Nobody
-	// else may have the store open.
+	// multiply copies the one job that is not running n times, with all that belongs to it,
+	// within seconds: a million submissions would take minutes. No other process may have
+	// the store open.
 	multiply(ctx context.Context, u *up, n int) error
 	// size is the bytes that it takes on disk.
 	size(ctx context.Context, u *up) (int64, error)
 }
 
-// copied are the tables that multiply fills, and where their rows say whose they
-// are. The jobs are the last: they say which one is copied.
+// copied are the tables that multiply fills, and the columns that hold the job's id. The
+// jobs come last: they determine which one is copied.
 var copied = []struct{ table, id string }{
 	{"bodies", "owner"}, {"attempts", "job"}, {"deliveries", "id"}, {"tries", "delivery"}, {"jobs", "id"},
 }
@@ -42,7 +42,7 @@ func (s sqliteStore) size(_ context.Context, u *up) (int64, error) {
 	return info.Size(), nil
 }
 
-// multiply writes without a journal; Ringback gives the file one again.
+// multiply writes without a journal; Ringback creates one again.
 func (s sqliteStore) multiply(ctx context.Context, u *up, n int) (err error) {
 	db, err := sql.Open("sqlite", "file:"+s.file(u)+"?_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)")
 	if err != nil {
@@ -62,9 +62,9 @@ func (s sqliteStore) multiply(ctx context.Context, u *up, n int) (err error) {
 	return nil
 }
 
-// multiplyTable copies the rows of the one job. Its ids and those of its
-// deliveries begin with the same 8 bytes, a time and a random part (UUIDv7): each
-// copy gets a time of its own there.
+// multiplyTable copies the rows of the one job. Its ids and those of its deliveries begin
+// with the same 8 bytes, a time and a random part (UUIDv7): each copy gets a time of its
+// own there.
 func multiplyTable(ctx context.Context, db *sql.DB, table, id string, n int) error {
 	columns, err := columnsOf(ctx, db, table)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// floor is no contender either: a process that does nothing but write a text that is
-// there to all its connections. No server has an event sooner at many readers, on the
-// machine that it shares with them.
+// floor is no contender either: a process that only writes a ready text to all its
+// connections. No server can deliver an event to many readers sooner, on the machine that
+// it shares with them.
 const floor = "floor"
 
 // floorText is the text; its size is that of an event.
@@ -32,8 +32,8 @@ type floorText struct {
 
 var padding = strings.Repeat("x", 100)
 
-// floor notes how late such texts are read, by as many readers as a shape has of its one
-// job, and as often. Writer writes them, to connections that it makes to an address.
+// floor notes how late such texts are read, by as many readers, and as often, as a shape
+// has for its one job. Writer writes them, to connections that it makes to an address.
 func (b *bench) floor(ctx context.Context, s shape, writer func(ctx context.Context, addr string, s shape) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -74,7 +74,7 @@ func (b *bench) floor(ctx context.Context, s shape, writer func(ctx context.Cont
 	return nil
 }
 
-// writeElsewhere has a process of its own write.
+// writeElsewhere has another process write.
 func writeElsewhere(ctx context.Context, addr string, s shape) error {
 	self, err := os.Executable()
 	if err != nil {

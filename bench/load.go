@@ -25,13 +25,13 @@ type submitter struct {
 	doors    []string // take jobs in turn
 	filler   string   // of each prompt
 	also     string   // further fields of each request, each behind a comma
-	ids      []string // of the jobs that are accepted; nil where nobody asks
+	ids      []string // of the accepted jobs; nil where they are not needed
 	callback func(n int) string
 	refused  atomic.Int64
 	lastErr  atomic.Value
 }
 
-// submitters is how many submit at once, where as fast as possible is meant.
+// submitters is how many submit concurrently where the goal is to be as fast as possible.
 const submitters = 50
 
 func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
@@ -90,7 +90,7 @@ func (s *submitter) must(ctx context.Context, n int) {
 	}
 }
 
-// err is the last refusal; nil if there was none.
+// err returns the last refusal; nil if there was none.
 func (s *submitter) err() error {
 	if s.refused.Load() == 0 {
 		return nil
@@ -98,8 +98,8 @@ func (s *submitter) err() error {
 	return fmt.Errorf("%d submissions failed, the last: %w", s.refused.Load(), s.lastErr.Load().(error)) //nolint:forcetypeassert // nothing else is stored
 }
 
-// flood submits the jobs from first on, up to before, by many at once, each as
-// soon as the one before it is accepted.
+// flood submits the jobs from first up to, but not including, before, by many submitters,
+// each as soon as its previous job is accepted.
 func (s *submitter) flood(ctx context.Context, first, before, at int) {
 	var next atomic.Int64
 	next.Store(int64(first) - 1)
@@ -118,8 +118,8 @@ func (s *submitter) flood(ctx context.Context, first, before, at int) {
 	wg.Wait()
 }
 
-// pace submits jobs at a rate, whether or not those before are accepted: a slow
-// door makes no fewer callers come.
+// pace submits jobs at a rate, whether or not earlier ones are accepted: a slow door does
+// not reduce the number of callers.
 func (s *submitter) pace(ctx context.Context, first, before int, perSecond float64) {
 	var wg sync.WaitGroup
 	atRate(ctx, before-first, perSecond, func(n int) {

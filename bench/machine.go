@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// describe says what the bench ran on. Names of machines are left out: they say
-// nothing to anybody else.
+// describe describes the machine. Names of machines are left out: they mean nothing to
+// others.
 func (b *bench) describe(ctx context.Context) {
 	b.results.Machine = map[string]string{
 		"processors":  strconv.Itoa(runtime.NumCPU()) + " × " + firstField("/proc/cpuinfo", "model name"),
@@ -47,13 +47,13 @@ func (b *bench) describe(ctx context.Context) {
 	}
 }
 
-// kernel is its name and version without what the distributor has added.
+// kernel returns its name and version, without the distributor's suffix.
 func kernel(release string) string {
 	parts := strings.SplitN(release, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// output is what a command says in its first line; "not there" if it fails.
+// output returns the first line of a command's output; "not there" if it fails.
 func output(ctx context.Context, dir string, args ...string) string {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // commands of ours
 	cmd.Dir = dir
@@ -80,7 +80,7 @@ func firstField(path, name string) string {
 	return "unknown"
 }
 
-// fsyncTime is how long the disk takes to make a page durable, after a rest.
+// fsyncTime measures how long the disk takes to make a page durable, after a rest.
 func (b *bench) fsyncTime(rest time.Duration) time.Duration {
 	f, err := os.CreateTemp(b.dir, "fsync-")
 	if err != nil {

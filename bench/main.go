@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// bench is one run of all of it.
+// bench is one run of everything.
 type bench struct {
 	source  string // this module's folder
 	dir     string // for everything that is made here and thrown away
@@ -76,8 +76,7 @@ func command(ctx context.Context, args []string) error {
 	return b.measure(ctx, *dir, names(*workloads))
 }
 
-// measure makes the measurements that are wanted; all but those apart if none is
-// named.
+// measure makes the measurements that are wanted; if none is named, all but those apart.
 func (b *bench) measure(ctx context.Context, dir string, wanted map[string]bool) error {
 	if err := b.open(dir); err != nil {
 		return err
@@ -174,8 +173,8 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// install makes every contender ready to be started. One that can't be had is
-// reported, not left out in silence.
+// install makes every contender ready to be started. One that is not available is reported,
+// not silently left out.
 func (b *bench) install(ctx context.Context) error {
 	for _, c := range contenders {
 		if len(b.only) > 0 && !b.only[c.Name] {
@@ -233,8 +232,8 @@ func (b *bench) quietly(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// turns calls measure for each contender in each round. They take turns, and
-// who begins changes from round to round. A failure is reported; the others go on.
+// turns calls measure for each contender in each round. A different one begins each round.
+// A failure is reported; the others continue.
 func (b *bench) turns(ctx context.Context, workload string, among []contender, measure func(ctx context.Context, c contender) error) {
 	for round := range b.rounds {
 		order := slices.Concat(among[round%max(1, len(among)):], among[:round%max(1, len(among))])
@@ -249,13 +248,13 @@ func (b *bench) turns(ctx context.Context, workload string, among []contender, m
 	}
 }
 
-// failed keeps a measurement that could not be made, and prints it.
+// failed records a measurement that could not be made, and prints it.
 func (b *bench) failed(workload, contender string, err error) {
 	log.Printf("   %s: %s FAILED: %v", workload, contender, err)
 	b.results.fail(workload, contender, err)
 }
 
-// note keeps a figure and prints it.
+// note records a figure and prints it.
 func (b *bench) note(workload, contender, metric, unit string, value float64) {
 	log.Printf("   %-10s %-14s %-28s %12.4g %s", workload, contender, metric, value, unit)
 	b.results.add(workload, contender, metric, unit, value)

@@ -17,9 +17,9 @@ const (
 	latency    = "latency"
 )
 
-// measureCore starts each contender in turn and asks three things of it: what a
-// job costs when little is to be done, how much it gets through, and how quickly
-// it says 202 at half of that.
+// measureCore starts each contender in turn and measures three things: what a job costs
+// when there is little to do, the throughput, and how quickly it replies 202 at half of
+// that.
 func measureCore(ctx context.Context, b *bench) error {
 	b.turns(ctx, throughput, b.present, func(ctx context.Context, c contender) error {
 		u, err := b.start(ctx, c, options{})
@@ -50,8 +50,8 @@ func measureCore(ctx context.Context, b *bench) error {
 // at50 ends the names of the overhead's metrics at 50 jobs a second.
 const at50 = " at 50 a second"
 
-// overhead: jobs at a rate, each 200 ms at the provider; what is longer than that,
-// from the submission to the webhook, is the contender's.
+// overhead: jobs at a rate, each 200 ms at the provider; the rest of the time from the
+// submission to the webhook is the contender's.
 func (b *bench) overhead(ctx context.Context, u *up, perSecond, seconds float64, metric string) error {
 	r, err := b.pace(ctx, u, behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, perSecond, int(perSecond*seconds))
 	if err != nil {
@@ -65,9 +65,9 @@ func (b *bench) overhead(ctx context.Context, u *up, perSecond, seconds float64,
 	return nil
 }
 
-// throughput: as many jobs as it gets through, end to end, from the first
-// submission to the last webhook; submitters go on as soon as they have their
-// 202, and the provider answers at once.
+// throughput: as many jobs as it can do, end to end, from the first submission to the last
+// webhook; submitters continue as soon as they have their 202, and the provider answers at
+// once.
 func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error) {
 	warm, err := b.warm(ctx, u)
 	if err != nil {
@@ -87,8 +87,8 @@ func (b *bench) throughput(ctx context.Context, u *up) (rate float64, err error)
 	return rate, nil
 }
 
-// warm floods until the contender has had the time that just-in-time compilers
-// and pools of connections want, and gives what it gets through by then.
+// warm floods for as long as just-in-time compilers and connection pools need to warm up,
+// and returns the throughput reached by then.
 func (b *bench) warm(ctx context.Context, u *up) (rate float64, err error) {
 	rate = 100
 	for start := time.Now(); time.Since(start).Seconds() < 0.75*b.seconds; {
@@ -99,8 +99,7 @@ func (b *bench) warm(ctx context.Context, u *up) (rate float64, err error) {
 	return rate, nil
 }
 
-// latency: how long a submission waits for its 202, at half of what the
-// contender gets through.
+// latency: how long a submission waits for its 202, at half of the contender's throughput.
 func (b *bench) latency(ctx context.Context, u *up, perSecond float64) error {
 	r, err := b.pace(ctx, u, atOnce, perSecond, max(100, int(perSecond*b.seconds*0.75)))
 	if err != nil {
@@ -114,8 +113,8 @@ func (b *bench) latency(ctx context.Context, u *up, perSecond float64) error {
 
 const patience = 2 * time.Minute
 
-// flood submits n jobs as fast as they are accepted, and gives how many a second
-// were delivered.
+// flood submits n jobs as fast as they are accepted, and returns how many a second were
+// delivered.
 func (b *bench) flood(ctx context.Context, u *up, how behaviour, prompt, n int) (rate float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -151,7 +150,7 @@ func (b *bench) pace(ctx context.Context, u *up, how behaviour, perSecond float6
 	return r, r.wait(ctx)
 }
 
-// wait until all that are wanted are delivered.
+// wait waits until all wanted jobs are delivered.
 func (r *run) wait(ctx context.Context) error {
 	select {
 	case <-r.done:
@@ -161,7 +160,7 @@ func (r *run) wait(ctx context.Context) error {
 	}
 }
 
-// between gives a time in nanoseconds of each job that was delivered.
+// between returns a time in nanoseconds for each delivered job.
 func (r *run) between(of func(*passage) int64) (all []int64) {
 	for i := range r.jobs {
 		if p := &r.jobs[i]; p.delivered.Load() > 0 {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// blackHole takes connections and never answers.
+// blackHole accepts connections and never answers.
 type blackHole struct {
 	net.Listener
 
@@ -52,9 +52,9 @@ const (
 	deadPatience = 15 * time.Second
 )
 
-// measureDead: jobs for ten receivers, of which one takes connections and never
-// answers. The nine others should not notice: their jobs are counted, and
-// compared with the same jobs when all ten are well.
+// measureDead: jobs for ten receivers, one of which accepts connections and never answers.
+// The other nine should not be affected: their jobs are counted, and compared with the same
+// jobs when all ten work.
 func measureDead(ctx context.Context, b *bench) error {
 	for _, c := range b.present {
 		if c.variant || ctx.Err() != nil {
@@ -77,7 +77,8 @@ func (b *bench) dead(ctx context.Context, c contender) error {
 	if err != nil {
 		return err
 	}
-	// Long enough for what hangs to pile up, and no faster than half of what it takes.
+	// Long enough for hanging deliveries to pile up, and no faster than half the
+	// throughput.
 	perSecond := min(warm/2, 400)
 	n := int(perSecond * 6)
 	well, err := b.ten(ctx, u, perSecond, n, false)
@@ -94,8 +95,8 @@ func (b *bench) dead(ctx context.Context, c contender) error {
 	return nil
 }
 
-// ten paces jobs over ten receivers and gives how long those of the first nine
-// took, from submission to webhook.
+// ten paces jobs over ten receivers and returns how long those of the first nine took, from
+// submission to webhook.
 func (b *bench) ten(ctx context.Context, u *up, perSecond float64, n int, oneDead bool) ([]int64, error) {
 	receivers, closeAll, err := b.world.receivers(10)
 	if err != nil {
@@ -123,7 +124,7 @@ func (b *bench) ten(ctx context.Context, u *up, perSecond float64, n int, oneDea
 	}
 	waiting, cancel := context.WithTimeout(ctx, deadPatience)
 	defer cancel()
-	_ = r.wait(waiting) // what has not come by then counts so
+	_ = r.wait(waiting) // jobs that have not arrived by then count as such
 	var took []int64
 	for i := range r.jobs {
 		if i%10 == 9 {

@@ -9,9 +9,9 @@ import (
 // flights are how many jobs are in flight at once.
 var flights = []int{2000, 10000}
 
-// measureFlight: that many jobs at once on a provider that streams for 10 s.
-// Ringback and the ceiling are asked for both numbers; the peers for the greater
-// one only where they came through the smaller.
+// measureFlight: that many jobs at once on a provider that streams for 10 s. Ringback and
+// the ceiling run both numbers; the peers run the greater one only if they managed the
+// smaller.
 func measureFlight(ctx context.Context, b *bench) error {
 	for _, n := range flights {
 		for _, c := range b.present {
@@ -29,8 +29,8 @@ func measureFlight(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// notEven tells that a contender did not have a smaller number in flight at once,
-// so that the greater one would only take its time.
+// notEven reports whether a contender did not manage a smaller number in flight at once, so
+// that the greater one would only waste time.
 func (b *bench) notEven(c contender, n int) bool {
 	for _, smaller := range flights {
 		if at := b.results.median(flightName(smaller), c.Name, atOnceMetric); smaller < n && at < float64(smaller) {
@@ -48,7 +48,7 @@ func flightName(n int) string { return fmt.Sprintf("in flight %d", n) }
 func (b *bench) flight(ctx context.Context, c contender, n int) error {
 	const streaming = 10 * time.Second
 	workload := flightName(n)
-	u, err := b.start(ctx, c, options{concurrency: n + n/4, stream: true}) // a quarter more, so that nothing but the jobs bounds it
+	u, err := b.start(ctx, c, options{concurrency: n + n/4, stream: true}) // a quarter more, so that only the jobs bound it
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 	otherFiles = 4_000
 )
 
-// measureIdle: what readers hold who wait, and what they cost those who work.
+// measureIdle: what waiting readers occupy, and what they cost others.
 func measureIdle(ctx context.Context, b *bench) error {
 	for range b.rounds {
 		if err := b.withStores(func(c contender) error { return b.idle(ctx, c, idlers) }, idle); err != nil {
@@ -29,13 +29,13 @@ func measureIdle(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// idle: n readers of as many jobs that are not due, of whom half vanish at once. What do
-// they hold, do they give it back, and what do they cost those who work?
+// idle: n readers of as many jobs that are not due; half of them vanish at once. What do
+// they occupy, is it freed again, and what do they cost others?
 func (b *bench) idle(ctx context.Context, c contender, n int) error {
 	if err := allowFiles(n + otherFiles); err != nil {
 		return err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // or the bench would look through its own readers all the time
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // or the bench would scan its own readers all the time
 	u, err := b.start(ctx, c, options{})
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 		return err
 	}
 	jobs := max(50, int(rate*b.seconds))
-	for range 2 { // until the store is larger than what its processes keep of it
+	for range 2 { // until the store is larger than what its processes cache
 		if _, err := b.flood(ctx, u, atOnce, promptSize, jobs); err != nil {
 			return err
 		}
@@ -76,8 +76,8 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 	return b.vanish(ctx, u, crowd, jobs)
 }
 
-// beside notes what is got through beside readers, and what memory that takes at most.
-// The latter is looked at in a flood of its own: to look takes its time too.
+// beside notes the throughput beside readers, and the peak memory. The latter is sampled in
+// a separate flood, since sampling takes time too.
 func (b *bench) beside(ctx context.Context, u *up, jobs int, before float64) error {
 	err := b.profile.during(ctx, u, live+"-beside", func() error {
 		return b.floods(ctx, u, "jobs beside them", jobs, 3)
@@ -91,7 +91,7 @@ func (b *bench) beside(ctx context.Context, u *up, jobs int, before float64) err
 	return err
 }
 
-// rests notes what readers cost who wait.
+// rests notes what waiting readers cost.
 func (b *bench) rests(ctx context.Context, u *up) error {
 	return b.profile.during(ctx, u, live+"-rest", func() error {
 		before, began := measure(u.processes...), time.Now()
@@ -109,7 +109,7 @@ func (b *bench) rests(ctx context.Context, u *up) error {
 	})
 }
 
-// floods notes what it gets through, times times.
+// floods notes the throughput, times times.
 func (b *bench) floods(ctx context.Context, u *up, metric string, jobs, times int) error {
 	for range times {
 		rate, err := b.flood(ctx, u, atOnce, promptSize, jobs)
@@ -144,7 +144,7 @@ func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error
 // closing is how many descriptors may come and go meanwhile.
 const closing = 10
 
-// holds notes what its process holds now.
+// holds notes what the contender's process occupies now.
 func (b *bench) holds(u *up, when string) held {
 	use := measure(u.processes...)
 	h := held{memory: float64(use.Memory) / 1e6, descriptors: float64(use.Descriptors), goroutines: goroutines(u)}
@@ -164,13 +164,13 @@ func (b *bench) putOff(ctx context.Context, u *up, n int) ([]string, error) {
 	return s.ids, s.err()
 }
 
-// crowd are readers who wait.
+// crowd are the waiting readers.
 type crowd struct {
-	cancel []context.CancelFunc // of those who are here
+	cancel []context.CancelFunc // of the readers that are present
 	group  errgroup.Group
 }
 
-// seat opens a stream for each job, and reads it. The readers must be let go.
+// seat opens and reads a stream for each job. The caller must release the readers.
 func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
 	r := b.world.run.Load()
 	all := &crowd{cancel: make([]context.CancelFunc, len(ids))}
@@ -195,7 +195,7 @@ func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
 	return all, nil
 }
 
-// leave lets n of the crowd vanish without a word, and the last wait for all.
+// leave lets n of the crowd vanish silently, and the last call waits for all.
 func (c *crowd) leave(n int) {
 	for _, cancel := range c.cancel[:min(n, len(c.cancel))] {
 		cancel()
@@ -205,7 +205,7 @@ func (c *crowd) leave(n int) {
 	}
 }
 
-// allowFiles sees to it that this process, and those that it starts, may open n files.
+// allowFiles makes sure that this process, and those that it starts, may open n files.
 func allowFiles(n int) error {
 	want := uint64(n)
 	var l syscall.Rlimit

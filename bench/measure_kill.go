@@ -16,12 +16,11 @@ const (
 	interrupted      = 10 // jobs that are at the provider when it is killed
 )
 
-// measureKill: ten jobs are at the provider when all the contender's processes
-// are killed (its database lives on), and started again at once. How long until
-// the first of these ten is at the provider again, and until all have brought
-// their webhook? All contenders at once, since nearly all that they do is wait;
-// each with its defaults. Of a contender with two doors, only the first dies, and
-// the other has to do its work.
+// measureKill: ten jobs are at the provider when all the contender's processes are killed
+// (its database keeps running), and restarted at once. How long until the first of the ten
+// is at the provider again, and until all webhooks have arrived? All contenders at once,
+// since they do little but wait; each with its defaults. If a contender has two doors, only
+// the first dies, and the other has to take over.
 func measureKill(ctx context.Context, b *bench) error {
 	var among []contender
 	for _, c := range b.present {
@@ -97,8 +96,8 @@ func (b *bench) killOne(ctx context.Context, c contender, r *run, first int, mu 
 	return nil
 }
 
-// lose kills the node behind the first door, where there is another one, else all
-// programs and starts them again; it tells how long that took, 0 for not started.
+// lose kills the node behind the first door if there is another one. Otherwise it kills all
+// programs, starts them again, and returns how long that took.
 func (u *up) lose(ctx context.Context) (time.Duration, error) {
 	if len(u.doors) > 1 {
 		u.processes[0].kill()
@@ -112,8 +111,8 @@ func (u *up) lose(ctx context.Context) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// firstAgain is when the first of the jobs was called for after the kill; 0 if
-// none was.
+// firstAgain returns when the first of the jobs was called for after the kill; 0 if none
+// was.
 func firstAgain(jobs []passage, after int64) (first int64) {
 	for i := range jobs {
 		if at := jobs[i].recalled.Load(); at > after && (first == 0 || at < first) {
@@ -132,7 +131,7 @@ func count(jobs []passage, so func(*passage) bool) (n int) {
 	return n
 }
 
-// await looks again and again until it is so; false when ctx has ended first.
+// await polls until so reports true; it returns false if ctx ended first.
 func await(ctx context.Context, so func() bool) bool {
 	for !so() {
 		select {

@@ -14,8 +14,8 @@ import (
 
 const (
 	live = "live"
-	// direct is no contender, but what all of them are beside: a reader of the
-	// provider's own stream.
+	// direct is not a contender but the baseline for all: a reader of the provider's own
+	// stream.
 	direct = "direct"
 	storm  = "2,000 readers of a finished job"
 )
@@ -31,14 +31,14 @@ type shape struct {
 	cost      string // the unit of the processor's time; "" where it is not measured
 }
 
-// What the processor's time is told of.
+// The units of the processor's time.
 const (
 	perJob   = "ms a job"
 	perEvent = "µs an event"
 )
 
-// shapes are paced so that a machine of two processors, which are the bench's too,
-// is not simply busy: what is measured then is the queue.
+// shapes are paced so that a machine with two processors, which the bench uses too, is not
+// simply saturated: that would measure the queue.
 var shapes = []shape{
 	{
 		name: "one job", profile: "calm", jobs: 1, readers: 1, perSecond: 1,
@@ -62,8 +62,8 @@ var stormy = shape{
 	behaviour: behaviour{pieces: 100, size: 2500},
 }
 
-// measureLive: how long a piece of an answer takes from the provider to a reader, and
-// how long many readers take to read what is over.
+// measureLive: how long a piece of an answer takes from the provider to a reader, and how
+// long many readers take to read an answer that is complete.
 func measureLive(ctx context.Context, b *bench) error {
 	if err := b.direct(ctx, shapes, stormy); err != nil {
 		b.failed(live, direct, err)
@@ -82,7 +82,7 @@ func measureLive(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// direct lets readers ask the provider itself.
+// direct lets readers connect to the provider itself.
 func (b *bench) direct(ctx context.Context, shapes []shape, over shape) error {
 	ask := func(ctx context.Context, n int) (request, error) {
 		return func(ctx context.Context) (*http.Request, error) {
@@ -193,14 +193,14 @@ func (u *up) streamOf(id string) request {
 	}
 }
 
-// watched is what readers have seen.
+// watched is what the readers saw.
 type watched struct {
-	late []int64       // how long each piece took to each of them, in nanoseconds
-	took time.Duration // until the last had read all, from when the first came or its job began
+	late []int64       // how long each piece took to each reader, in nanoseconds
+	took time.Duration // until the last reader had read everything, from when the first came or its job began
 }
 
-// watch begins the jobs and lets readers come to each, as soon as it has begun. It is
-// an error if one of them did not read the answer.
+// watch begins the jobs and lets readers connect to each as soon as it has begun. It
+// returns an error if a reader did not get the answer.
 func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context, n int) (request, error)) (seen watched, err error) {
 	began := time.Now()
 	all := make([]*reader, s.jobs*s.readers)
@@ -237,7 +237,7 @@ func (s shape) watch(ctx context.Context, r *run, begin func(ctx context.Context
 	return seen, nil
 }
 
-// open opens a stream for reader i. One that is told to come again does so soon.
+// open opens a stream for reader i. A reader that is told to come again does so soon.
 func (r *run) open(ctx context.Context, ask request, i int) (*reader, error) {
 	for {
 		req, err := ask(ctx)
@@ -279,7 +279,7 @@ func (b *bench) storm(ctx context.Context, u *up, s shape) error {
 	return nil
 }
 
-// runElsewhere is an error if one of some of these jobs ran at the first of two nodes,
+// runElsewhere returns an error if one of some of these jobs ran at the first of two nodes,
 // where its reader was.
 func (u *up) runElsewhere(ctx context.Context, ids []string) error {
 	if len(u.doors) == 1 {
@@ -311,7 +311,7 @@ func (u *up) runElsewhere(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// get reads what a door says as JSON.
+// get reads a JSON response of a door.
 func get(ctx context.Context, url string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -13,8 +13,8 @@ const (
 	million  = 1_000_000
 )
 
-// measureBacklog: a start on a million queued jobs, and how fast they are worked
-// off. Ringback's alone: its million is made within its own store.
+// measureBacklog: a start on a million queued jobs, and how fast they are worked off. For
+// Ringback only: the million is made within its own store.
 func measureBacklog(ctx context.Context, b *bench) error {
 	return b.withStores(func(c contender) error { return b.backlog(ctx, c) }, backlog)
 }
@@ -43,7 +43,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 		return err
 	}
 	defer func() { u.stop() }()
-	// The first job keeps the only slot; the second is the one that waits.
+	// The first job keeps the only slot; the second one waits.
 	if err := b.put(ctx, u, behaviour{pause: time.Hour, pieces: 1, size: 10}, 2); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 	return nil
 }
 
-// put submits n jobs, and waits for no more than that the provider has the first.
+// put submits n jobs, and waits only until the provider has the first.
 func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	r := b.world.begin(how, n, n)
 	s := newSubmitter(b.world, r, u.doors, promptSize)
@@ -88,8 +88,8 @@ func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	return nil
 }
 
-// restart starts a contender again that was killed, and tells how long it took
-// until its door was open.
+// restart restarts a contender that was killed, and returns how long it took until its door
+// was open.
 func (b *bench) restart(ctx context.Context, u *up) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// measureSoak: ten minutes at a third of what Ringback gets through, with a look
-// at what it holds every two seconds. What grows after the first two minutes
-// would grow for ever.
+// measureSoak: ten minutes at a third of Ringback's throughput, sampling its usage every
+// two seconds. Whatever grows after the first two minutes would grow forever.
 func measureSoak(ctx context.Context, b *bench) error {
 	for _, c := range b.present {
 		if c.Name == "ringback" {
@@ -36,7 +35,7 @@ const (
 	soakSettle = 2 * time.Minute
 )
 
-// held is what a process holds at one moment.
+// held is what a process occupies at one moment.
 type held struct{ memory, goroutines, descriptors, log float64 }
 
 func (b *bench) soak(ctx context.Context, c contender) error {

@@ -19,8 +19,8 @@ var (
 	accent = color.RGBA{R: 0x1d, G: 0x6f, B: 0xd8, A: 0xff}
 )
 
-// plots draws a page's figure: one line for each contender, a dot for the
-// median, a whisker from the least to the greatest, on a logarithmic axis.
+// draw draws a page's figure: one line for each contender, a dot for the median, a whisker
+// from the least to the greatest, on a logarithmic axis.
 func (s page) draw(r *results, dir string) error {
 	var names []string
 	var dots plotter.XYs

@@ -21,12 +21,12 @@ type program struct {
 	dir    string
 	env    []string // added to a bare environment
 	user   *syscall.Credential
-	says   string         // a line of its output that says that it works; "" means that nothing is awaited
+	says   string         // a line of its output that says that it works; "" means not to wait
 	stderr string         // a file that its output goes to
-	quit   syscall.Signal // asks it to end at once; 0 means that it is killed
+	quit   syscall.Signal // asks it to end at once; 0 means to kill it
 }
 
-// process is a program that runs, with all that it starts.
+// process is a running program, with all that it starts.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
@@ -36,7 +36,7 @@ type process struct {
 	err   error         // why it ended; read after gone
 }
 
-// bare is the environment of a contender's programs, but for what is meant for them.
+// bare returns the environment of a contender's programs, without what is meant for them.
 func bare() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
 }
@@ -63,7 +63,7 @@ func (p program) start() (*process, error) {
 	return pr, nil
 }
 
-// follow keeps what the process says, and waits for it.
+// follow logs the process's output, and waits for its end.
 func (pr *process) follow(out *bufio.Scanner, log *os.File, says string) {
 	said := sync.OnceFunc(func() { close(pr.ready) })
 	if says == "" {
@@ -94,13 +94,13 @@ func (pr *process) await(ctx context.Context) error {
 
 var errEnded = errors.New("the process has ended")
 
-// kill ends the process and all that it has started, without a warning.
+// kill ends the process and all that it has started, without warning.
 func (pr *process) kill() {
 	_ = syscall.Kill(-pr.cmd.Process.Pid, syscall.SIGKILL)
 	<-pr.gone
 }
 
-// end ends the process as its program says.
+// end ends the process in its program's way.
 func (pr *process) end() {
 	if pr.quit == 0 {
 		pr.kill()
@@ -119,8 +119,8 @@ func (pr *process) stop(sig syscall.Signal) {
 	pr.kill()
 }
 
-// usage is what a group of processes has in memory now and has used of the
-// processors so far.
+// usage is the memory that a group of processes has now, and the processor time that it has
+// used.
 type usage struct {
 	Memory int64         // bytes; a page that several share counts once
 	CPU    time.Duration // of those that still run, and of their children that have ended
@@ -128,9 +128,9 @@ type usage struct {
 	Descriptors int
 }
 
-// measure adds up the given processes and all that descend from them: those of
-// PostgreSQL are groups of their own. (PSS, since they share their buffers; of a
-// single process it is the RSS.)
+// measure adds up the given processes and all their descendants: those of PostgreSQL are
+// groups of their own. (PSS, since they share their buffers; for a single process it is the
+// RSS.)
 func measure(ancestors ...*process) (u usage) {
 	ours := map[int]bool{}
 	for _, a := range ancestors {
@@ -170,7 +170,7 @@ func readStats() stats {
 	return all
 }
 
-// descends tells whether a process, or one above it, is among those given, or in
+// descends reports whether a process, or one of its ancestors, is among those given, or in
 // the group of one.
 func (all stats) descends(pid int, among map[int]bool) bool {
 	for pid > 1 {
@@ -219,7 +219,7 @@ func readPSS(dir string) int64 {
 	return 0
 }
 
-// sampler looks at processes again and again.
+// sampler samples processes again and again.
 type sampler struct {
 	stop chan struct{}
 	done chan struct{}
@@ -257,7 +257,7 @@ func watch(every time.Duration, ancestors ...*process) *sampler {
 	return s
 }
 
-// end ends the watch; peak and seen may be read then.
+// end ends the sampling; peak and seen may be read then.
 func (s *sampler) end() *sampler {
 	close(s.stop)
 	<-s.done

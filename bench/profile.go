@@ -38,7 +38,7 @@ func (p *profiler) during(ctx context.Context, u *up, workload string, work func
 	return err
 }
 
-// snapshot takes what is in memory at this moment.
+// snapshot profiles what is in memory at this moment.
 func (p *profiler) snapshot(ctx context.Context, u *up, workload string) {
 	if u.setup.profile == "" {
 		return
@@ -50,7 +50,7 @@ func (p *profiler) snapshot(ctx context.Context, u *up, workload string) {
 	}
 }
 
-// fetch takes what happens in that time, or what there is, where it is 0.
+// fetch fetches a profile of that time, or of the present where it is 0.
 func (p *profiler) fetch(ctx context.Context, u *up, workload, kind string, long time.Duration) error {
 	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", u.setup.profile, kind, int(long.Seconds()))
 	if long == 0 {

@@ -19,8 +19,8 @@ type behaviour struct {
 	stream time.Duration // from the first piece to the last; 0: all at once
 	pieces int           // of a streamed answer
 	size   int           // bytes of text
-	// together has all calls stream by one clock, that of the run: what is written
-	// first is the time of a piece.
+	// together has all calls stream by one clock, the run's: the time of a piece is when it
+	// is first written.
 	together bool
 }
 
@@ -87,7 +87,7 @@ data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// answer is the provider: Anthropic's protocol, streamed where it is asked for.
+// answer is the provider: Anthropic's protocol, streamed where requested.
 func (w *world) answer(rw http.ResponseWriter, req *http.Request) {
 	buf := bodies.Get().(*bytes.Buffer) //nolint:forcetypeassert // nothing else is in the pool
 	buf.Reset()
@@ -123,7 +123,7 @@ func (r *run) call(n int) {
 	}
 }
 
-// plain writes an answer in one piece, when the streamed one would end.
+// plain writes an answer in one piece, at the time when the streamed one would end.
 func (r *run) plain(rw http.ResponseWriter, req *http.Request) {
 	if !rest(req, r.behaviour.pause+r.behaviour.stream) {
 		return
@@ -159,7 +159,7 @@ func (r *run) stream(rw http.ResponseWriter, req *http.Request, n int) {
 		r.written[n*b.pieces+i].CompareAndSwap(0, r.now())
 		_, _ = rw.Write(piece)
 		_ = out.Flush()
-		// By the clock from the beginning: what comes late must not add up.
+		// By the clock from the beginning, so that delays do not add up.
 		if !rest(req, time.Until(began.Add(b.stream*time.Duration(i+1)/time.Duration(len(f.pieces))))) {
 			return
 		}

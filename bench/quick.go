@@ -11,20 +11,20 @@ import (
 	"path/filepath"
 )
 
-// quickFile holds what the last commit reached, beside the ceiling of its own
-// run: whoever makes something faster, or slower on purpose, commits the new one.
+// quickFile holds the figures of the last commit, beside the ceiling of its own run: a
+// commit that makes something faster, or slower on purpose, contains a new one.
 const quickFile = "quick.json"
 
-// ratio is a figure of Ringback's to the ceiling's.
+// ratio relates a figure of Ringback's to the ceiling's.
 type ratio struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	// More tells that more is better.
+	// More means that more is better.
 	More bool `json:"more,omitempty"`
 }
 
-// worst is how much worse a figure may be than the last commit's: these are
-// ratios of medians, and still the machine has moods.
+// worst is how much worse a figure may be than the last commit's: these are ratios of
+// medians, and still the machine has moods.
 const worst = 2.0 / 3
 
 // quick measures Ringback beside the ceiling for a minute, compares with the last

@@ -12,12 +12,12 @@ import (
 	"net/http"
 )
 
-// reader reads a stream of server-sent events over a connection of its own. What it
-// reads is understood after the run: until then it costs no more than it must.
+// reader reads a stream of server-sent events over its own connection. What it reads is
+// parsed after the run: until then it costs no more than necessary.
 type reader struct {
 	conn net.Conn
 	body *bufio.Reader
-	from int64 // when the stream began; as of passage
+	from int64 // when the stream began; as in passage
 	seen []arrival
 }
 
@@ -37,7 +37,7 @@ func (e *awayError) Error() string {
 	return fmt.Sprintf("the stream says %d: %.200s", e.status, e.why)
 }
 
-// sources is from how many addresses readers come: each has some 28,000 ports.
+// sources is the number of addresses that readers connect from: each has some 28,000 ports.
 const sources = 8
 
 // listenTo opens a stream for reader i.
@@ -84,7 +84,7 @@ func (rd *reader) read(ctx context.Context, r *run) error {
 	}
 }
 
-// streamed is what counts of an event, be it Ringback's or the provider's own.
+// streamed is the relevant part of an event, either Ringback's or the provider's own.
 type streamed struct {
 	Type  string `json:"type"`
 	Kind  string `json:"kind"`
@@ -94,8 +94,8 @@ type streamed struct {
 	} `json:"delta"`
 }
 
-// late gives how long the pieces of job n took from the provider to this reader, in
-// nanoseconds, without those that were written before it came. An error says that its
+// late returns how long the pieces of job n took from the provider to this reader, in
+// nanoseconds, without those that were written before it came. It returns an error if the
 // text is not the answer.
 func (rd *reader) late(r *run, n int) (all []int64, err error) {
 	b, text, next := r.behaviour, []byte(nil), 0

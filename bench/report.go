@@ -89,7 +89,7 @@ type page struct {
 	plot     string // the metric that is drawn; "" for none
 }
 
-// manyMetrics is how many fit into a line; of more each has a line of its own.
+// manyMetrics is how many fit into a line; if there are more, each has its own line.
 const manyMetrics = 8
 
 func section(p func(string, ...any), r *results, s page) {
@@ -165,7 +165,7 @@ func cell(f *figure) string {
 	return fmt.Sprintf("%s <sub>%s–%s</sub>", short(median(f.Values)), short(slices.Min(f.Values)), short(slices.Max(f.Values)))
 }
 
-// short writes a number with three digits that matter.
+// short writes a number with three significant digits.
 func short(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):

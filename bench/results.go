@@ -14,7 +14,7 @@ type results struct {
 	Started time.Time         `json:"started"`
 	Took    string            `json:"took"`
 	Machine map[string]string `json:"machine"`
-	// Versions of the contenders and of what they stand on.
+	// Versions of the contenders and of what they are built on.
 	Versions map[string]string `json:"versions"`
 	// Missing are contenders that could not be installed, and why.
 	Missing map[string]string `json:"missing,omitempty"`
@@ -56,7 +56,7 @@ func (r *results) fail(workload, contender string, err error) {
 	r.Failures = append(r.Failures, failure{workload, contender, err.Error()})
 }
 
-// find gives a figure; nil if it was not measured.
+// find returns a figure; nil if it was not measured.
 func (r *results) find(workload, contender, metric string) *figure {
 	i := slices.IndexFunc(r.Figures, func(f figure) bool {
 		return f.Workload == workload && f.Contender == contender && f.Metric == metric
@@ -67,8 +67,8 @@ func (r *results) find(workload, contender, metric string) *figure {
 	return &r.Figures[i]
 }
 
-// rows are those whom a workload has figures of: what is no contender, and so a
-// measure for them, then these in their order.
+// rows returns the rows of a workload: first the baselines, which are no contenders, then
+// the contenders in their order.
 func (r *results) rows(workload string) (names []string) {
 	for _, f := range r.Figures {
 		if f.Workload == workload && !slices.Contains(names, f.Contender) {
@@ -91,8 +91,8 @@ func (r *results) median(workload, contender, metric string) float64 {
 	return median(f.Values)
 }
 
-// ratio is the median, over the rounds, of one contender's figure to another's
-// in the same round: what the machine did in between touches both.
+// ratio returns the median, over the rounds, of one contender's figure to another's in the
+// same round: the state of the machine affects both.
 func (r *results) ratio(workload, metric, a, b string) float64 {
 	return median(r.ratios(workload, metric, a, b))
 }
@@ -108,8 +108,8 @@ func (r *results) ratios(workload, metric, a, b string) (all []float64) {
 	return all
 }
 
-// keep writes the results; workloads that a former run has in the file, and this
-// one has not, are kept.
+// keep writes the results; it keeps the workloads in the file that only a former run
+// measured.
 func (r *results) keep(path string) error {
 	former, err := readResults(path)
 	if err != nil {
@@ -159,10 +159,10 @@ func readResults(path string) (*results, error) {
 	return r, json.Unmarshal(text, r)
 }
 
-// median of values that need no order; NaN of none.
+// median returns the median of values in any order; NaN for none.
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// quantile interpolates between neighbours; NaN of none.
+// quantile interpolates between neighbours; NaN for none.
 func quantile[T cmp.Ordered](values []T, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -18,10 +18,10 @@ import (
 
 // service is a database that a contender needs, fresh for each start of it.
 type service interface {
-	// missing is why it can't be had here; "" if it can.
+	// missing returns why it is not available here; "" if it is.
 	missing() string
-	// start starts it with an empty store in dir, and gives what the
-	// contender's programs are told of it.
+	// start starts it with an empty store in dir, and returns the environment of the
+	// contender's programs.
 	start(ctx context.Context, dir string) (*process, []string, error)
 }
 
@@ -53,7 +53,7 @@ func (r redis) start(ctx context.Context, dir string) (*process, []string, error
 	return p, []string{"BENCH_REDIS_PORT=" + port}, listening(ctx, p, port)
 }
 
-// databaseURL names the variable that leads a contender to its PostgreSQL.
+// databaseURL names the variable that points a contender to its PostgreSQL.
 const databaseURL = "BENCH_DATABASE_URL"
 
 // postgres is PostgreSQL as it comes, with room for its connections.
@@ -122,8 +122,8 @@ func (postgres) start(ctx context.Context, dir string) (*process, []string, erro
 	})
 }
 
-// postgresOwner gives dir to the user postgres where we are root, whom
-// PostgreSQL refuses; nil means that we run it ourselves.
+// postgresOwner gives dir to the user postgres if we are root, as whom PostgreSQL refuses
+// to run; nil means that we run it ourselves.
 func postgresOwner(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -143,7 +143,7 @@ func postgresOwner(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid)) //nolint:gosec // 32 bits
 }
 
-// freePort is a port that nobody listens on now.
+// freePort returns a port that is not in use.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -156,7 +156,7 @@ func freePort() (string, error) {
 	return port, l.Close()
 }
 
-// listening waits until somebody listens on the port.
+// listening waits until the port accepts connections.
 func listening(ctx context.Context, p *process, port string) error {
 	return eventually(ctx, p, func() bool {
 		c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
@@ -167,7 +167,7 @@ func listening(ctx context.Context, p *process, port string) error {
 	})
 }
 
-// eventually waits until it is so, or the process has ended.
+// eventually waits until so reports true, or the process has ended.
 func eventually(ctx context.Context, p *process, so func() bool) error {
 	for !so() {
 		select {

@@ -6,8 +6,7 @@ import (
 	"slices"
 )
 
-// target is what Ringback is to reach, as a ratio within one run wherever that
-// can be.
+// target is a goal for Ringback, as a ratio within one run wherever possible.
 type target struct {
 	what     string
 	want     string
@@ -129,7 +128,7 @@ func besideReaders(contender string, least float64) func(*results) (string, bool
 	}
 }
 
-// stays is what is held of readers that have left.
+// stays is what readers that have left still occupy.
 func stays(contender string, most float64) func(*results) (string, bool) {
 	return func(r *results) (text string, met bool) {
 		met = true

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// world is what is around a contender: the provider that it calls, the receiver
-// that it delivers to, and the record of when each job passed by.
+// world is what surrounds a contender: the provider that it calls, the receiver that it
+// delivers to, and the record of when each job passed.
 type world struct {
 	provider *http.Server
 	receiver *http.Server
@@ -23,14 +23,14 @@ type world struct {
 	run atomic.Pointer[run]
 }
 
-// run is one measurement: how the provider behaves, and what became of each job.
+// run is one measurement: how the provider behaves, and what happened to each job.
 type run struct {
 	behaviour behaviour
 	jobs      []passage
 	written   []atomic.Int64 // when each piece of each job's answer was, if they are streamed one by one; as of passage
 	start     time.Time
 	delivered atomic.Int64
-	webhooks  atomic.Int64 // with those that came again
+	webhooks  atomic.Int64 // including repeated ones
 	calls     atomic.Int64
 	away      atomic.Int64 // readers that were told to come again
 	repeated  atomic.Int64 // calls and webhooks after the first of a job
@@ -70,7 +70,7 @@ func listen(h http.Handler) (*http.Server, string, error) {
 	return s, "http://" + l.Addr().String(), nil
 }
 
-// receivers opens n more receivers, each a host of its own to a contender.
+// receivers opens n more receivers, each a different host to a contender.
 func (w *world) receivers(n int) (urls []string, closeAll func(), err error) {
 	var all []*http.Server
 	closeAll = func() {
@@ -114,7 +114,7 @@ func (r *run) now() int64 { return max(1, int64(time.Since(r.start))) }
 // callback is where the webhook of job n goes.
 func (w *world) callback(n int) string { return fmt.Sprintf("%s/jobs/%d", w.ReceiverURL, n) }
 
-// receive is the receiver: it reads the webhook whole, and says 200.
+// receive is the receiver: it reads the whole webhook, and replies 200.
 func (w *world) receive(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	var n int

@@ -1,11 +1,11 @@
-// Package client talks to a Ringback server: it submits jobs, waits for them, watches
-// their answers being written, reads what became of them, repeats or erases them, and
-// reads the webhooks that they cause.
+// Package client talks to a Ringback server: it submits jobs, waits for them, streams their
+// answers, reads their results, replays or erases them, and reads the webhooks that they
+// cause.
 //
-// It says the same words as the server, package ringback, and maps every error
-// of the API back to a *[ringback.Error]. It does not retry by itself, but for
-// [Client.Wait] and [Client.Stream], which only read, and [Client.SubmitAndWait],
-// which submits under one key.
+// It shares its types with the server through package ringback, and maps every error of the
+// API back to a *[ringback.Error]. It does not retry by itself, except in [Client.Wait] and
+// [Client.Stream], which only read, and in [Client.SubmitAndWait], which submits under one
+// key.
 package client
 
 import (
@@ -22,11 +22,11 @@ import (
 	"strings"
 )
 
-// DefaultURL is where a server listens that was started without options.
+// DefaultURL is the address of a server that was started without options.
 const DefaultURL = "http://127.0.0.1:8080"
 
-// maxAnswer bounds what is read of an answer, in bytes: a job with an answer of
-// 64 MiB comes twice in it, as text and as the provider's message, with escapes.
+// maxAnswer bounds how much of a response is read, in bytes: a job with an answer of 64 MiB
+// contains it twice, as text and as the provider's message, with escapes.
 const maxAnswer = 512 << 20
 
 // Config says which server to talk to, and how.
@@ -36,22 +36,21 @@ type Config struct {
 	URL string
 	// APIKey is the server's RINGBACK_API_KEY. Empty: none is sent.
 	APIKey string
-	// HTTPClient makes the calls. It should set no Timeout: below 75 s it would cut
-	// off Wait, and any cuts off Stream, which connects again; contexts bound single
-	// calls. Nil: a client of its own
-	// that follows no redirect.
+	// HTTPClient makes the calls. It should have no Timeout: one under 75 s would cut off
+	// Wait, and any would cut off Stream, which reconnects. Bound single calls by contexts
+	// instead. Nil: a client that follows no redirects.
 	HTTPClient *http.Client
 }
 
-// A Client talks to one server. Its methods may be called at the same time.
-// What the server refuses is a *[ringback.Error]; anything else came on the way.
+// A Client talks to one server. Its methods are safe for concurrent use. A refusal by the
+// server is a *[ringback.Error]; any other error happened on the way.
 type Client struct {
 	base string
 	key  string
 	http *http.Client
 }
 
-// New makes a client. It returns an error if the URL is none.
+// New makes a client. It returns an error if the URL is invalid.
 func New(c Config) (*Client, error) {
 	base := strings.TrimRight(cmp.Or(c.URL, DefaultURL), "/")
 	u, err := url.Parse(base)
@@ -67,11 +66,11 @@ func New(c Config) (*Client, error) {
 	return &Client{base, c.APIKey, c.HTTPClient}, nil
 }
 
-// noRedirect shows a redirect as the error that it is: the API knows none, and
-// a POST would come out of it as a GET.
+// noRedirect turns a redirect into an error, which it is: the API has none, and a POST
+// would be repeated as a GET.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// call sends one request and decodes its answer into answer, if that is not nil.
+// call sends one request and decodes the response into answer, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header, body, answer any) error {
 	req, err := c.request(ctx, method, path, header, body)
 	if err != nil {

@@ -174,8 +174,8 @@ func TestAWaitOutlivesARestartOfTheServer(t *testing.T) {
 	}
 }
 
-// The client's own rules, against a server of the test's. Its connections are
-// in memory, so that both live in a bubble and by its clock.
+// The client's own rules, against a server made by the test. Its connections are in memory,
+// so that both run in a bubble, on its clock.
 func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, c *client.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -191,8 +191,8 @@ func inBubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, c *clien
 	})
 }
 
-// answer serves one request and closes the connection; a handler that panics
-// closes it without an answer.
+// answer serves one request and closes the connection; if the handler panics, without a
+// response.
 func answer(conn net.Conn, h http.HandlerFunc) {
 	defer conn.Close()
 	r, err := http.ReadRequest(bufio.NewReader(conn))
@@ -228,7 +228,7 @@ func TestAWaitAsksAgainWhileTheServerIsAway(t *testing.T) {
 		},
 		func(w http.ResponseWriter) { time.Sleep(time.Minute); fmt.Fprint(w, `{"status":"running"}`) },
 		func(w http.ResponseWriter) { fmt.Fprint(w, `{"status":"running"}`) },
-		func(w http.ResponseWriter) { time.Sleep(time.Hour) }, // dead without a word
+		func(w http.ResponseWriter) { time.Sleep(time.Hour) }, // silent for ever
 		func(w http.ResponseWriter) { fmt.Fprint(w, `{"status":"failed","error":"no luck"}`) },
 	}
 	inBubble(t, func(w http.ResponseWriter, r *http.Request) {
@@ -242,11 +242,12 @@ func TestAWaitAsksAgainWhileTheServerIsAway(t *testing.T) {
 		if err != nil || job.Status != ringback.Failed || calls.Load() != int64(len(script)) {
 			t.Errorf("after %d calls: got %s, %v", calls.Load(), job.Status, err)
 		}
-		// 7 s and 60 s (at most) by Retry-After, 60 s held, 75 s until the dead one is given up, and small pauses.
+		// 7 s and at most 60 s by Retry-After, 60 s held, 75 s until the silent one is
+		// given up, and small pauses.
 		if took, least := time.Since(start), 202*time.Second; took < least || took > least+10*time.Second {
 			t.Errorf("it took %v, want about %v", took, least)
 		}
-		time.Sleep(time.Hour) // the dead one ends
+		time.Sleep(time.Hour) // the silent one ends
 	})
 }
 

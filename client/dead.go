@@ -8,15 +8,14 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// DeadQuery selects dead letters for a list; its zero value selects all. The
-// method that it is given to says of which kind: the filter's own Kind is not
-// read.
+// DeadQuery selects dead letters for a list; its zero value selects all. The filter's own
+// Kind is ignored: the method determines it.
 type DeadQuery struct {
 	ringback.DeadFilter
 
 	// Limit is how many a page has at most, 1 to 100. Zero: 20.
 	Limit int
-	// Cursor is the NextCursor of the page before. Empty: the first page.
+	// Cursor is the NextCursor of the previous page. Empty: the first page.
 	Cursor string
 }
 
@@ -60,16 +59,16 @@ func (q DeadQuery) values() url.Values {
 	return url.Values(v)
 }
 
-// ReplayDead replays the dead jobs that match, or sends the dead deliveries that
-// match once more. One call deals with a part; while its NextCursor is not nil,
-// call again with that as the cursor.
+// ReplayDead replays the dead jobs that match, or sends the dead deliveries that match once
+// more. One call handles a part of them; while NextCursor is not nil, call again with it as
+// the cursor.
 func (c *Client) ReplayDead(ctx context.Context, a ringback.DeadAction) (ringback.DeadDone, error) {
 	var done ringback.DeadDone
 	err := c.call(ctx, http.MethodPost, "/api/dead/replay", nil, a, &done)
 	return done, err
 }
 
-// PurgeDead erases the dead letters that match, a part in each call, as ReplayDead.
+// PurgeDead erases the dead letters that match, a part in each call, like ReplayDead.
 func (c *Client) PurgeDead(ctx context.Context, a ringback.DeadAction) (ringback.DeadDone, error) {
 	var done ringback.DeadDone
 	err := c.call(ctx, http.MethodDelete, "/api/dead", nil, a, &done)

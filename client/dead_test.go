@@ -167,7 +167,7 @@ func TestDeadJobsAreListedReplayedAndPurgedPartByPart(t *testing.T) {
 	}
 }
 
-// eventually asks until what is to come has come; the test's deadline bounds it.
+// eventually polls until the condition holds, for at most 20 s.
 func eventually(t *testing.T, what string, come func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !come(); {

@@ -12,27 +12,27 @@ import (
 // DeliveryQuery selects webhooks for a list; its zero value selects all.
 type DeliveryQuery struct {
 	Status ringback.DeliveryStatus
-	// Host is that of the receiver, as in https://example.com:8443; without a scheme it
-	// means both.
+	// Host is the receiver's, as in https://example.com:8443; without a scheme it matches
+	// both.
 	Host string
 	// Job is the id of a job.
 	Job string
-	// StatusCode is what the receiver answered last: a code like 503, a class like 5xx,
-	// or none for no answer.
+	// StatusCode is the receiver's last response: a code like 503, a class like 5xx, or
+	// none for no response.
 	StatusCode string
-	// OlderThan leaves out what was caused more recently.
+	// OlderThan leaves out webhooks that were caused more recently.
 	OlderThan     time.Duration
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	// Limit is how many a page has at most, 1 to 100. Zero: 20.
 	Limit int
-	// Cursor is the NextCursor of the page before. Empty: the first page.
+	// Cursor is the NextCursor of the previous page. Empty: the first page.
 	Cursor string
 }
 
-// ListDeliveries reads a page of the webhooks of all jobs with their tries, newest first.
-// A page may be short, even empty, and still have a NextCursor. The webhooks of one job:
-// [Client.Deliveries].
+// ListDeliveries reads a page of the webhooks of all jobs with their tries, newest first. A
+// page may be short, even empty, and still have a NextCursor. For the webhooks of one job
+// use [Client.Deliveries].
 func (c *Client) ListDeliveries(ctx context.Context, q DeliveryQuery) (ringback.Page[ringback.Delivery], error) {
 	var page ringback.Page[ringback.Delivery]
 	err := c.call(ctx, http.MethodGet, withQuery("/api/deliveries", q.values()), nil, nil, &page)

@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// codeOf is the server's table of codes read backwards, for answers that come
-// from something between us and the server, and so have no code.
+// codeOf inverts the server's table of codes, for responses that come from something
+// between us and the server and therefore have no code.
 var codeOf = map[int]ringback.Code{
 	http.StatusBadRequest:                  ringback.InvalidRequest,
 	http.StatusUnauthorized:                ringback.Unauthorized,
@@ -29,10 +29,10 @@ var codeOf = map[int]ringback.Code{
 	http.StatusGatewayTimeout:              ringback.Unavailable,
 }
 
-// maxError bounds what is read of an error's body, in bytes.
+// maxError bounds how much of an error's body is read, in bytes.
 const maxError = 64 << 10
 
-// refusal is the error that an answer carries.
+// refusal returns the error in a response.
 func refusal(resp *http.Response) *ringback.Error {
 	var e ringback.Error
 	text, err := readAtMost(resp.Body, maxError)

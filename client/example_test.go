@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// A program that is able to wait needs no webhook: it asks for no events.
+// A program that can wait needs no webhook: it asks for no events.
 func Example() { //nolint:testableexamples // it needs a server
 	c, err := client.New(client.Config{URL: "http://127.0.0.1:8080", APIKey: os.Getenv("RINGBACK_API_KEY")})
 	if err != nil {
@@ -30,7 +30,7 @@ func Example() { //nolint:testableexamples // it needs a server
 	if err != nil {
 		log.Fatal(err)
 	}
-	job, err := c.Wait(ctx, accepted.JobID) // also if the server is restarted meanwhile
+	job, err := c.Wait(ctx, accepted.JobID) // survives restarts of the server
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func Example() { //nolint:testableexamples // it needs a server
 	fmt.Println(*job.Result)
 }
 
-// Whoever watches sees the answer grow, across lost connections and restarts of the
-// server, and drops what came of an attempt that broke off.
+// A watcher sees the answer grow, across lost connections and restarts of the server, and
+// drops the output of an attempt that broke off.
 func ExampleClient_Stream() { //nolint:testableexamples // it needs a server
 	c, err := client.New(client.Config{APIKey: os.Getenv("RINGBACK_API_KEY")})
 	if err != nil {
@@ -63,8 +63,8 @@ func ExampleClient_Stream() { //nolint:testableexamples // it needs a server
 	fmt.Println(answer.Text(), answer.Job().Status)
 }
 
-// A receiver answers as soon as the event is safe, and keeps the ids of those
-// that it has handled: an event may come more than once.
+// A receiver replies as soon as the event is safe, and keeps the ids of those that it has
+// handled: an event may arrive more than once.
 func ExampleEvent() {
 	secret, err := ringback.ParseSecret("the server's WEBHOOK_SECRET")
 	if err != nil {

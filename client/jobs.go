@@ -11,19 +11,18 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// A SubmitOption says more about a submission than its body does.
+// A SubmitOption adds to a submission what its body does not say.
 type SubmitOption func(http.Header)
 
-// IdempotencyKey makes it safe to submit again when it is not known whether the
-// first time succeeded: the server keeps one job for each key, and answers the
-// same request with that job, another one with [ringback.IdempotencyMismatch].
-// A key has 1 to 255 printable characters.
+// IdempotencyKey makes it safe to submit again when it is not known whether the first time
+// succeeded: the server keeps one job for each key. It returns that job for the same
+// request, and [ringback.IdempotencyMismatch] for another. A key has 1 to 255 printable
+// characters.
 func IdempotencyKey(key string) SubmitOption {
 	return func(h http.Header) { h.Set("Idempotency-Key", key) }
 }
 
-// Submit hands a request to the server. When it returns nil, the job is on the
-// server's stable storage.
+// Submit submits a request. When it returns nil, the job is on the server's stable storage.
 func (c *Client) Submit(ctx context.Context, r ringback.Request, options ...SubmitOption) (ringback.Accepted, error) {
 	header := http.Header{}
 	for _, set := range options {
@@ -34,12 +33,12 @@ func (c *Client) Submit(ctx context.Context, r ringback.Request, options ...Subm
 	return accepted, err
 }
 
-// Get reads a job as it stands.
+// Get reads the current state of a job.
 func (c *Client) Get(ctx context.Context, id string) (ringback.Job, error) {
 	return c.get(ctx, id, 0)
 }
 
-// get reads a job when it has ended, or after wait.
+// get reads a job once it has ended, or after wait.
 func (c *Client) get(ctx context.Context, id string, wait time.Duration) (ringback.Job, error) {
 	path := jobPath(id)
 	if wait > 0 {
@@ -50,8 +49,8 @@ func (c *Client) get(ctx context.Context, id string, wait time.Duration) (ringba
 	return job, err
 }
 
-// Cancel ends a job that waits, and asks for the end of one that runs, which
-// then still shows as running for a moment. A job that has ended otherwise is a
+// Cancel ends a waiting job, and asks for the end of a running one, which may still be
+// shown as running for a moment. For a job that has ended otherwise it returns
 // [ringback.Conflict].
 func (c *Client) Cancel(ctx context.Context, id string) (ringback.Job, error) {
 	var job ringback.Job
@@ -59,19 +58,19 @@ func (c *Client) Cancel(ctx context.Context, id string) (ringback.Job, error) {
 	return job, err
 }
 
-// GetWithRequest reads a job as it stands, with the provider's request as it is
-// stored in Job.Request.
+// GetWithRequest reads the current state of a job, with the provider's request as stored in
+// Job.Request.
 func (c *Client) GetWithRequest(ctx context.Context, id string) (ringback.Job, error) {
 	var job ringback.Job
 	err := c.call(ctx, http.MethodGet, jobPath(id)+"?include=request", nil, nil, &job)
 	return job, err
 }
 
-// Replay repeats a job that ended without an answer, as a new job, which it
-// returns. A patch is a JSON merge patch (RFC 7396) on the request that
-// [Client.GetWithRequest] shows; nil changes nothing. A job that waits, runs, is
-// completed, or whose last replay lives is a [ringback.Conflict]; one whose
-// content has been deleted is [ringback.Gone].
+// Replay repeats a job that ended without an answer, as a new job, which it returns. A
+// patch is a JSON merge patch (RFC 7396) on the request that [Client.GetWithRequest] shows;
+// nil changes nothing. A job that is waiting, running or completed, or whose last replay
+// has not ended, is a [ringback.Conflict]; one whose content has been deleted is
+// [ringback.Gone].
 func (c *Client) Replay(ctx context.Context, id string, patch json.RawMessage) (ringback.Job, error) {
 	var body any
 	if patch != nil {
@@ -82,11 +81,11 @@ func (c *Client) Replay(ctx context.Context, id string, patch json.RawMessage) (
 	return job, err
 }
 
-// A RedeliverOption says how a webhook is sent once more.
+// A RedeliverOption changes how a webhook is sent once more.
 type RedeliverOption func(*ringback.Redelivery)
 
-// ToURL sends the webhook elsewhere: a delivery of its own, with another id, for the same
-// URL always the same one. The job needs no webhook of its own for that.
+// ToURL sends the webhook elsewhere: as a new delivery with another id, always the same one
+// for the same URL. The job need not have a webhook for that.
 func ToURL(url string) RedeliverOption {
 	return func(r *ringback.Redelivery) { r.URL = url }
 }
@@ -97,9 +96,10 @@ func InForm(form ringback.WebhookBody) RedeliverOption {
 	return func(r *ringback.Redelivery) { r.WebhookBody = form }
 }
 
-// Redeliver sends a job's webhook once more, now, also while its host is held: the same
-// id, and without an option the same bytes. While a try is in flight, or if the job has no
-// webhook, that is a [ringback.Conflict]; if its bytes have been deleted, [ringback.Gone].
+// Redeliver sends a job's webhook once more, at once, even while its host is held: with the
+// same id and, without options, the same bytes. It returns [ringback.Conflict] while a try
+// is in flight or if the job has no webhook, and [ringback.Gone] if its bytes have been
+// deleted.
 func (c *Client) Redeliver(ctx context.Context, id string, options ...RedeliverOption) (ringback.Delivery, error) {
 	var body any
 	if len(options) > 0 {
@@ -114,8 +114,8 @@ func (c *Client) Redeliver(ctx context.Context, id string, options ...RedeliverO
 	return delivery, err
 }
 
-// Erase deletes the content of a job that has ended. To do it again is no error;
-// a job that waits or runs is a [ringback.Conflict].
+// Erase deletes the content of a job that has ended. Erasing again is no error; a job that
+// is waiting or running is a [ringback.Conflict].
 func (c *Client) Erase(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, jobPath(id), nil, nil, nil)
 }
@@ -132,7 +132,7 @@ type Query struct {
 	Metadata map[string]string
 	// Limit is how many jobs a page has at most, 1 to 100. Zero: 20.
 	Limit int
-	// Cursor is the NextCursor of the page before. Empty: the first page.
+	// Cursor is the NextCursor of the previous page. Empty: the first page.
 	Cursor string
 }
 
@@ -157,7 +157,7 @@ func (q Query) values() url.Values {
 	return url.Values(v)
 }
 
-// parameters are those of a query; what is zero is left out.
+// parameters are a query's; zero values are left out.
 type parameters url.Values
 
 func (p parameters) text(name, value string) {
@@ -178,24 +178,24 @@ func (p parameters) time(name string, t time.Time) {
 	}
 }
 
-// metadata takes empty values too: a key may have one.
+// metadata keeps empty values: a key may have one.
 func (p parameters) metadata(values map[string]string) {
 	for key, value := range values {
 		url.Values(p).Set("metadata."+key, value)
 	}
 }
 
-// Attempts reads a job's ledger, oldest first, all of it.
+// Attempts reads all of a job's ledger, oldest first.
 func (c *Client) Attempts(ctx context.Context, id string) ([]ringback.Attempt, error) {
 	return all[ringback.Attempt](ctx, c, jobPath(id)+"/attempts")
 }
 
-// Deliveries reads a job's webhooks with their tries, all of them.
+// Deliveries reads all of a job's webhooks, with their tries.
 func (c *Client) Deliveries(ctx context.Context, id string) ([]ringback.Delivery, error) {
 	return all[ringback.Delivery](ctx, c, jobPath(id)+"/deliveries")
 }
 
-// Nodes reads which nodes live, oldest first.
+// Nodes lists the live nodes, oldest first.
 func (c *Client) Nodes(ctx context.Context) ([]ringback.Node, error) {
 	var page ringback.Page[ringback.Node]
 	err := c.call(ctx, http.MethodGet, "/api/nodes", nil, nil, &page)

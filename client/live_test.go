@@ -19,8 +19,8 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// A cutter is a way to a server that breaks again and again, at random places of what
-// the server says.
+// A cutter is a proxy to a server that breaks connections again and again, at random places
+// in what the server sends.
 type cutter struct {
 	to    string
 	most  int // bytes until a connection breaks
@@ -28,7 +28,7 @@ type cutter struct {
 	cuts  atomic.Int64
 }
 
-// startCutter gives a client whose way to the server is cut.
+// startCutter returns a client whose connections to the server are cut.
 func startCutter(t *testing.T, w *world, most int) (*client.Client, *cutter) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -70,8 +70,8 @@ func (p *cutter) carry(down net.Conn) {
 	<-asked
 }
 
-// Readers of a real server, whose connections break at random places: each has the
-// whole answer, and each event once.
+// Readers of a real server, whose connections break at random places: each gets the whole
+// answer, and each event once.
 func TestReadersWhoAreCutOffHaveTheWholeAnswer(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -96,7 +96,7 @@ func TestReadersWhoAreCutOffHaveTheWholeAnswer(t *testing.T) {
 	}
 }
 
-// follow reads a job to its end. It returns an error for an event out of order.
+// follow reads a job to its end. It returns an error if an event is out of order.
 func follow(ctx context.Context, c *client.Client, id string) (got client.Transcript, err error) {
 	var last ringback.EventID
 	for e, err := range c.Stream(ctx, id) {

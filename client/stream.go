@@ -20,47 +20,46 @@ import (
 )
 
 const (
-	// defaultGiveUp is for how long a stream is tried without a word of the server.
+	// defaultGiveUp is how long a stream is retried without hearing from the server.
 	defaultGiveUp = 5 * time.Minute
-	// silence is after how long without a byte a connection is taken for dead: the
-	// server sends one every 15 s.
+	// silence is how long a connection may be silent before it counts as dead: the server
+	// sends a byte every 15 s.
 	silence = 45 * time.Second
 )
 
-// A StreamOption says more about a stream than whose it is.
+// A StreamOption changes how a stream is read.
 type StreamOption func(*follower)
 
-// After begins behind an event that is known already. The zero EventID is the
-// beginning.
+// After begins after an event that is already known. The zero EventID is the beginning.
 func After(id ringback.EventID) StreamOption {
 	return func(f *follower) { f.after = id }
 }
 
-// GiveUpAfter bounds the time for which a stream is tried without a word of the
-// server; 0 tries for as long as the context lasts. Default: 5 minutes.
+// GiveUpAfter bounds how long a stream is retried without hearing from the server; 0
+// retries until the context ends. Default: 5 minutes.
 func GiveUpAfter(d time.Duration) StreamOption {
 	return func(f *follower) { f.giveUp = d }
 }
 
-// Interrupted is told each time that a connection is lost or cannot be made, and why,
-// before it is tried again.
+// Interrupted calls the function each time a connection is lost or cannot be made, with the
+// reason, before the next attempt.
 func Interrupted(tell func(error)) StreamOption {
 	return func(f *follower) { f.tell = tell }
 }
 
-// Stream yields what happens to a job, event by event, up to the one that ends it, in
-// which Job is set. It comes with its own past: a job that has ended yields the same
-// events. Only of a job with Request.Stream are there deltas.
+// Stream yields the events of a job, up to the one that ends it, in which Job is set. It
+// includes the past: a job that has ended yields the same events. There are deltas only if
+// the job has Request.Stream.
 //
 // Each event is yielded once and in order, however often the connection breaks: Stream
-// connects again by itself and goes on behind the last one. It ends with an error, as
-// the last pair, when ctx ends, when the server has no such job or no longer its
-// content, refuses the key or the request, or has said nothing for as long as
-// [GiveUpAfter] says.
+// reconnects by itself and continues after the last event. It ends with an error, as the
+// last pair, when ctx ends, when the server does not have the job or no longer has its
+// content, when it refuses the key or the request, or after the silence that [GiveUpAfter]
+// sets.
 //
-// What came of an attempt that broke off is void from job.retrying on: see
-// [Transcript]. To leave the loop closes the connection, which, with
-// [ringback.DisconnectCancel], may be the end of the job.
+// From job.retrying on, the output of the attempt that broke off is void: see [Transcript].
+// Leaving the loop closes the connection, which, with [ringback.DisconnectCancel], may end
+// the job.
 func (c *Client) Stream(ctx context.Context, id string, options ...StreamOption) iter.Seq2[ringback.StreamEvent, error] {
 	return func(yield func(ringback.StreamEvent, error) bool) {
 		f := follower{client: c, id: id, giveUp: defaultGiveUp, tell: func(error) {}, heard: time.Now()}
@@ -73,7 +72,7 @@ func (c *Client) Stream(ctx context.Context, id string, options ...StreamOption)
 	}
 }
 
-// follower is one stream under way, over as many connections as it takes.
+// follower is one stream in progress, over as many connections as it takes.
 type follower struct {
 	client *Client
 	id     string
@@ -81,17 +80,17 @@ type follower struct {
 	tell   func(error)
 
 	after    ringback.EventID // the event that was yielded last
-	heard    time.Time        // when the server last said something that made sense
-	spoke    bool             // it has, at least once
-	retry    time.Duration    // how long it wants a reader to wait who was cut off; 0: it has not said
-	failures int              // connections in a row that brought nothing
+	heard    time.Time        // when the server last sent something that made sense
+	spoke    bool             // it has done so at least once
+	retry    time.Duration    // how long it wants a reader to wait before reconnecting; 0: it has not said
+	failures int              // connections in a row without an event
 }
 
 // ending is why a connection ended.
 type ending int
 
 const (
-	lost     ending = iota // another one may bring more
+	lost     ending = iota // another connection may get further
 	over                   // there is no more, or no more is wanted
 	hopeless               // another one would end in the same way
 )
@@ -102,7 +101,7 @@ var (
 	errNoSuch = errors.New("that is not an event of a job")
 )
 
-// run returns nil when no more is to be yielded.
+// run returns nil when there is no more to yield.
 func (f *follower) run(ctx context.Context, yield func(ringback.StreamEvent, error) bool) error {
 	for {
 		why, err := f.connect(ctx, yield)
@@ -125,8 +124,8 @@ func (f *follower) run(ctx context.Context, yield func(ringback.StreamEvent, err
 	}
 }
 
-// pause is how long to wait for the next connection: as the server wishes, longer
-// after each that brought nothing, and not all readers at once.
+// pause returns how long to wait before the next connection: as the server wishes, longer
+// after each one without an event, and jittered.
 func (f *follower) pause(err error) time.Duration {
 	least := min(cmp.Or(f.retry, firstPause), maxRetryAfter)
 	pause := max(least, min(least<<min(f.failures, 10), maxPause))
@@ -147,7 +146,7 @@ func (f *follower) connect(ctx context.Context, yield func(ringback.StreamEvent,
 	return why, err
 }
 
-// patience is how long to wait for an answer.
+// patience returns how long to wait for a response.
 func (f *follower) patience() time.Duration {
 	if left := f.giveUp - time.Since(f.heard); f.giveUp > 0 {
 		return min(silence, max(left, time.Second))
@@ -195,7 +194,7 @@ func (f *follower) read(ctx context.Context, watchdog *time.Timer, yield func(ri
 	return lost, errClosed
 }
 
-// sense notes that a server says what makes sense. A connection that lasted may be
+// sense notes that the server sends what makes sense. A connection that lasted may be
 // followed by another at once, even if it had no event.
 func (f *follower) sense(at time.Time) {
 	if at.Sub(f.heard) > maxPause {
@@ -208,7 +207,7 @@ func (f *follower) open(ctx context.Context) (*http.Response, error) {
 	header := http.Header{
 		"Accept":          {"text/event-stream"},
 		"Cache-Control":   {"no-cache"},
-		"Accept-Encoding": {"identity"}, // who compresses waits until it is worth it
+		"Accept-Encoding": {"identity"}, // a proxy that compresses would buffer
 	}
 	if f.after != (ringback.EventID{}) {
 		header.Set("Last-Event-ID", f.after.String())
@@ -220,14 +219,14 @@ func (f *follower) open(ctx context.Context) (*http.Response, error) {
 	return f.client.http.Do(req)
 }
 
-// judge says what an answer that is no stream means.
+// judge decides what a response that is no stream means.
 func (f *follower) judge(resp *http.Response) (ending, error) {
 	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK && strings.EqualFold(strings.TrimSpace(kind), "text/event-stream"):
 		return lost, nil
 	case status == http.StatusOK:
-		why := lost // a page of something in between
+		why := lost // a page from something in between
 		if !f.spoke {
 			why = hopeless // of something else altogether
 		}
@@ -238,7 +237,7 @@ func (f *follower) judge(resp *http.Response) (ending, error) {
 	return hopeless, refusal(resp)
 }
 
-// decode makes an event of its framing.
+// decode decodes an event from its frame.
 func decode(framed sse.Event) (e ringback.StreamEvent, err error) {
 	if err := json.Unmarshal(framed.Data, &e); err != nil {
 		return e, fmt.Errorf("%w: %w", errNoSuch, err)
@@ -250,7 +249,7 @@ func decode(framed sse.Event) (e ringback.StreamEvent, err error) {
 	return e, nil
 }
 
-// listened is the body of a stream that may not be silent for too long while it is read.
+// listened is the body of a stream; while it is read, too long a silence ends it.
 type listened struct {
 	r        io.Reader
 	watchdog *time.Timer
@@ -259,7 +258,7 @@ type listened struct {
 
 func (l *listened) Read(p []byte) (int, error) {
 	l.watchdog.Reset(silence)
-	defer l.watchdog.Stop() // whoever takes the events may take time
+	defer l.watchdog.Stop() // the consumer of the events may take its time
 	n, err := l.r.Read(p)
 	if n > 0 {
 		l.heard = time.Now()

@@ -59,7 +59,7 @@ func ended(attempt, number int64, result string) ringback.StreamEvent {
 
 const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
-// framed are events as a server sends them.
+// framed returns the events as a server sends them.
 func framed(events ...ringback.StreamEvent) string {
 	var b strings.Builder
 	b.WriteString("retry: 1000\n\n")
@@ -73,7 +73,7 @@ func framed(events ...ringback.StreamEvent) string {
 	return b.String()
 }
 
-// behind are the events that a reader has not seen.
+// behind returns the events that a reader has not seen.
 func behind(r *http.Request) []ringback.StreamEvent {
 	after, err := ringback.ParseEventID(r.Header.Get("Last-Event-ID"))
 	if err != nil {
@@ -87,12 +87,12 @@ func behind(r *http.Request) []ringback.StreamEvent {
 	return nil
 }
 
-// serve answers on one connection, which is closed when it returns. What it writes
-// comes at once.
+// serve answers on one connection, which is closed when it returns. What it writes arrives
+// at once.
 type serve func(conn net.Conn, r *http.Request)
 
-// bubble gives a client whose server is of the test's, one call of serve for each
-// connection; both live by the bubble's clock.
+// bubble makes a client whose server is the test's own, with one call of serve for each
+// connection; both run on the bubble's clock.
 func bubble(t *testing.T, s serve, test func(t *testing.T, c *client.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func bubble(t *testing.T, s serve, test func(t *testing.T, c *client.Client)) {
 	})
 }
 
-// inTurn serves the first connection by the first of some, and so on; the last repeats.
+// inTurn serves the first connection with the first of turns, and so on; the last repeats.
 func inTurn(turns ...serve) serve {
 	var calls atomic.Int64
 	return func(conn net.Conn, r *http.Request) {
@@ -120,12 +120,12 @@ func inTurn(turns ...serve) serve {
 	}
 }
 
-// says writes a text, as far as somebody reads it.
+// says writes a text, until the reader has left.
 func says(text string) serve {
 	return func(conn net.Conn, _ *http.Request) { _, _ = io.WriteString(conn, text) }
 }
 
-// resumes is what the server does: it goes on behind what the reader has seen.
+// resumes does what the server does: it continues after what the reader has seen.
 func resumes(conn net.Conn, r *http.Request) {
 	if events := behind(r); events != nil {
 		says(streamHead+framed(events...))(conn, r)
@@ -197,7 +197,7 @@ func TestAStreamBeginsBehindAnEvent(t *testing.T) {
 	})
 }
 
-// A node died with events that nobody had stored, and the job ended otherwise.
+// A node died with events that had not been stored, and the job ended otherwise.
 func TestTheEndIsYieldedWhateverItsNumber(t *testing.T) {
 	t.Parallel()
 	end := ended(1, 2, "")

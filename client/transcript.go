@@ -9,9 +9,9 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Transcript puts an answer together from the events of its job. When an attempt
-// breaks off, what came of it is void: the transcript drops it. The zero Transcript is
-// ready for use, by one goroutine.
+// Transcript assembles an answer from the events of its job. When an attempt breaks off,
+// its output is void: the transcript drops it. The zero Transcript is ready for use, by one
+// goroutine.
 type Transcript struct {
 	attempt int64
 	blocks  map[block]*strings.Builder
@@ -24,8 +24,8 @@ type block struct {
 	index int
 }
 
-// Add takes an event, in the order of the stream. It returns true if what the
-// transcript had is void by it: a new attempt begins the answer anew.
+// Add adds an event, in the order of the stream. It reports whether the event voids what
+// the transcript had: a new attempt begins the answer anew.
 func (t *Transcript) Add(e ringback.StreamEvent) (void bool) {
 	if e.Job != nil {
 		t.job = e.Job
@@ -49,14 +49,15 @@ func (t *Transcript) Add(e ringback.StreamEvent) (void bool) {
 	return void
 }
 
-// Text is the text of the answer so far. When a job with Request.Stream is completed,
+// Text returns the text of the answer so far. Once a job with Request.Stream is completed,
 // that is its Result.
 func (t *Transcript) Text() string { return t.joined(ringback.DeltaText) }
 
-// Thinking is what the model thought, so far.
+// Thinking returns the model's thinking so far.
 func (t *Transcript) Thinking() string { return t.joined(ringback.DeltaThinking) }
 
-// ToolInput is the input of the tool call of that index, so far: JSON, once it is whole.
+// ToolInput returns the input of the tool call with that index so far: JSON, once it is
+// complete.
 func (t *Transcript) ToolInput(index int) string {
 	if b := t.blocks[block{ringback.DeltaToolInput, index}]; b != nil {
 		return b.String()
@@ -64,10 +65,10 @@ func (t *Transcript) ToolInput(index int) string {
 	return ""
 }
 
-// Attempt is the number of the attempt whose answer it is; 0 before the first.
+// Attempt returns the number of the attempt that the answer is from; 0 before the first.
 func (t *Transcript) Attempt() int64 { return t.attempt }
 
-// Job is how the job ended; nil before its end.
+// Job returns the job as it ended; nil before its end.
 func (t *Transcript) Job() *ringback.Job { return t.job }
 
 func (t *Transcript) joined(kind ringback.DeltaKind) string {

@@ -15,31 +15,30 @@ import (
 )
 
 const (
-	// pollWait is how long the server holds one request of Wait, in whole seconds.
+	// pollWait is how long the server holds each request of Wait, in whole seconds.
 	pollWait = 60 * time.Second
-	// pollTimeout ends one whose connection died without a word.
+	// pollTimeout ends a request whose connection died silently.
 	pollTimeout = pollWait + 15*time.Second
-	// The pauses after failures grow from the one to the other.
+	// The pauses after failures grow from firstPause to maxPause.
 	firstPause = 100 * time.Millisecond
 	maxPause   = 5 * time.Second
-	// maxRetryAfter bounds what an answer may ask for.
+	// maxRetryAfter bounds the pause that a response may ask for.
 	maxRetryAfter = time.Minute
 )
 
-// Wait returns a job once it has ended, however that went: its Status tells. It
-// asks again while the server is away, is being restarted or is too busy
-// ([ringback.Unavailable], [ringback.RateLimited]), for as long as ctx lasts: a
-// wrong address shows at the end of ctx only. Any other error it returns at once.
+// Wait returns a job once it has ended; its Status says how. It asks again while the server
+// is down, restarting or too busy ([ringback.Unavailable], [ringback.RateLimited]), until
+// ctx ends: a wrong address therefore shows only then. Any other error it returns at once.
 func (c *Client) Wait(ctx context.Context, id string) (ringback.Job, error) {
 	return await(ctx, "wait for job "+id, ended, func(ctx context.Context) (ringback.Job, error) {
 		return c.get(ctx, id, pollWait)
 	})
 }
 
-// SubmitAndWait submits a request and returns the job once it has ended, however that
-// went. While the server is away or too busy it submits and asks again, as
-// [Client.Wait] does: under one [IdempotencyKey], which it makes if none is given, so
-// that it is one job. If ctx ends first, the job goes on.
+// SubmitAndWait submits a request and returns the job once it has ended, however that went.
+// While the server is down or too busy it submits again, as [Client.Wait] asks again: under
+// one [IdempotencyKey], which it makes if none is given, so that it stays one job. If ctx
+// ends first, the job continues.
 func (c *Client) SubmitAndWait(ctx context.Context, r ringback.Request, options ...SubmitOption) (ringback.Job, error) {
 	header := http.Header{}
 	IdempotencyKey(rand.Text())(header)
@@ -49,7 +48,7 @@ func (c *Client) SubmitAndWait(ctx context.Context, r ringback.Request, options 
 	header.Set("Prefer", "wait="+strconv.Itoa(int(pollWait.Seconds())))
 	accepted := func(job ringback.Job) bool { return job.ID != "" }
 	job, err := await(ctx, "submit", accepted, func(ctx context.Context) (job ringback.Job, err error) {
-		// A job that has ended, or with the same names what was accepted.
+		// The response is a job that has ended or, under the same names, an accepted one.
 		err = c.call(ctx, http.MethodPost, "/api/generate", maps.Clone(header), r, &job)
 		return job, err
 	})
@@ -61,7 +60,7 @@ func (c *Client) SubmitAndWait(ctx context.Context, r ringback.Request, options 
 
 func ended(job ringback.Job) bool { return job.Status.Terminal() }
 
-// await asks for a job until it is as it should be.
+// await asks for a job until enough reports true for it.
 func await(ctx context.Context, what string, enough func(ringback.Job) bool, ask func(context.Context) (ringback.Job, error)) (ringback.Job, error) {
 	pause := firstPause
 	for {
@@ -71,7 +70,7 @@ func await(ctx context.Context, what string, enough func(ringback.Job) bool, ask
 		case err == nil && enough(job):
 			return job, nil
 		case err == nil && time.Since(asked) > maxPause:
-			pause = firstPause // the server held the request: one that stops does not
+			pause = firstPause // the server held the request, which one that is stopping does not
 		case err != nil && ctx.Err() == nil && !passing(err):
 			return ringback.Job{}, err
 		}
@@ -82,8 +81,8 @@ func await(ctx context.Context, what string, enough func(ringback.Job) bool, ask
 	}
 }
 
-// gaveUp says why something ended without what it was to bring, and what the last try
-// met, if that was something else.
+// gaveUp says why an operation ended without its result, and the error of the last try, if
+// that was another.
 func gaveUp(ctx context.Context, what string, last error) error {
 	err := fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	if last != nil && !errors.Is(last, context.Cause(ctx)) && !errors.Is(last, ctx.Err()) {
@@ -98,8 +97,8 @@ func poll(ctx context.Context, ask func(context.Context) (ringback.Job, error)) 
 	return ask(ctx)
 }
 
-// passing says whether an error may be gone on another try: the server was not
-// reached, or said so.
+// passing reports whether an error may be gone on another try: the server was not reached,
+// or said so.
 func passing(err error) bool {
 	e, ok := errors.AsType[*ringback.Error](err)
 	return !ok || e.Code == ringback.Unavailable || e.Code == ringback.RateLimited
@@ -113,7 +112,7 @@ func retryAfter(err error) time.Duration {
 	return min(time.Duration(e.RetryAfterSeconds)*time.Second, maxRetryAfter)
 }
 
-// sleep returns false if ctx ended first.
+// sleep reports whether d passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

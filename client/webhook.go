@@ -8,18 +8,16 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// maxEvent bounds what is read of a webhook before it is known who sent it, in
-// bytes.
+// maxEvent bounds how much of a webhook is read before its sender is verified, in bytes.
 const maxEvent = 32 << 20
 
-// Event reads a webhook that r brought and verifies it by [ringback.Verify]:
-// its signature, made with one of the secrets, and its time. Answer an error
-// with 400, anything else with 2xx once the event is safe with you; until then
-// it comes again, with the same webhook-id.
+// Event reads the webhook in r and verifies it with [ringback.Verify]: its signature, made
+// with one of the secrets, and its time. Reply to an error with 400, and with 2xx once the
+// event is safe with you; until then it is sent again, with the same webhook-id.
 //
-// Event takes bodies up to 32 MiB, which is far above what models answer. Who
-// expects more reads the body and calls [ringback.Verify]; who wants less asks
-// for the webhook_body "thin", or puts [http.MaxBytesReader] around r.Body.
+// Event accepts bodies up to 32 MiB, far more than models answer. To accept more, read the
+// body and call [ringback.Verify]; to accept less, ask for the webhook_body "thin", or put
+// [http.MaxBytesReader] around r.Body.
 func Event(r *http.Request, secrets ...ringback.Secret) (ringback.Event, error) {
 	var event ringback.Event
 	body, err := readAtMost(r.Body, maxEvent)

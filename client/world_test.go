@@ -25,8 +25,8 @@ const (
 	webhookSecret = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 )
 
-// A world is a whole server, with a simulated provider, and a client of it. The
-// server can be stopped and started again on the same data and address.
+// A world is a whole server with a simulated provider, and a client for it. The server can
+// be stopped and started again on the same data and address.
 type world struct {
 	t        *testing.T
 	client   *client.Client

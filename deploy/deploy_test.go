@@ -1,6 +1,5 @@
-// Package deploy_test holds the files for Prometheus and Grafana to what those
-// programs accept. (That each metric in them exists is checked beside the server,
-// in cmd/ringback.)
+// Package deploy_test checks the files for Prometheus and Grafana with those programs' own
+// rules. (A test in cmd/ringback checks that each metric in them exists.)
 package deploy_test
 
 import (
@@ -20,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// promtool runs it in a copy of the directory prometheus, where it finds the key
-// that the configuration names.
+// promtool runs in a copy of the directory prometheus, where it finds the key that the
+// configuration names.
 func promtool(t *testing.T, add map[string]string, args ...string) {
 	t.Helper()
 	program, err := exec.LookPath("promtool")
@@ -65,7 +64,7 @@ func TestTheAlertsFireWhenTheyShould(t *testing.T) {
 	promtool(t, map[string]string{}, "test", "rules", "rules_test.yml")
 }
 
-// rules is what rules.yml holds.
+// rules is the content of rules.yml.
 type rules struct {
 	Groups []struct {
 		Rules []struct {
@@ -99,7 +98,7 @@ func TestEachAlertIsExplainedAndTested(t *testing.T) {
 	}
 }
 
-// board is what the tests read of the board.
+// board is the part of the board that the tests read.
 type board struct {
 	UID        string `json:"uid"`
 	Templating struct {
@@ -162,7 +161,7 @@ func TestTheBoardFitsAnyDataSource(t *testing.T) {
 	}
 }
 
-// Prometheus parses what the board asks, with Grafana's variables filled in.
+// Prometheus parses the board's queries, with Grafana's variables filled in.
 func TestPrometheusUnderstandsTheBoard(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder

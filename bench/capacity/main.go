@@ -1,9 +1,8 @@
-// Command capacity says what it takes to run Ringback for a given load: nodes,
-// memory, disk. It takes what one job costs from a run of the bench, replaces it
-// by what you measured yourself where a flag says so, and knows three laws: jobs
-// in flight are the rate times the time that each takes; processors are the rate
-// times the processor's time of each; disk is the rate times what each leaves
-// times how long it is kept.
+// Command capacity says what it takes to run Ringback for a given load: nodes, memory,
+// disk. It reads what one job costs from a run of the bench, or from flags with your own
+// measurements, and applies three laws: jobs in flight are the rate times the duration of
+// each; processors are the rate times the processor time of each; disk is the rate times
+// what each leaves times how long it is kept.
 //
 //	go run ./capacity -rate 10 -answer 20s
 package main
@@ -17,7 +16,7 @@ import (
 	"time"
 )
 
-// load is what is asked for.
+// load is the required load.
 type load struct {
 	rate     float64       // jobs a second, at the peak
 	answer   time.Duration // that a provider takes for one
@@ -40,7 +39,7 @@ type cost struct {
 	writer float64 // jobs a second that one store takes
 }
 
-// node is what it is to run on.
+// node is the machine to run on.
 type node struct {
 	cores   float64
 	memory  float64 // bytes
@@ -95,7 +94,7 @@ func run(args []string, out io.Writer) error {
 	return nil
 }
 
-// ownFigures are what a reader may have measured himself.
+// ownFigures are figures that users may have measured themselves.
 var ownFigures = map[string]string{
 	"job-ms":    "processor milliseconds of a job whose answer comes at once",
 	"second-ms": "further processor milliseconds for each second that an answer streams",
@@ -129,11 +128,11 @@ type plan struct {
 	content    float64 // bytes of disk
 	rowsDisk   float64 // bytes of disk
 	nodes      float64
-	bound      string // what makes it so many
+	bound      string // what determines the number
 	stores     float64
 }
 
-// work works it out.
+// work computes the plan.
 func work(l load, c cost, n node) plan {
 	if l.inFlight == 0 {
 		l.inFlight = l.rate * l.answer.Seconds()
@@ -163,9 +162,9 @@ func work(l load, c cost, n node) plan {
 	return p
 }
 
-// content is the bytes of a job's content on disk: the request, the answer, and
-// the webhook, which has the answer's text twice (as text, and in the provider's
-// own message). What has less than 1 KiB is not compressed.
+// content returns the bytes of a job's content on disk: the request, the answer, and the
+// webhook, which has the answer's text twice (as text, and in the provider's own message).
+// Less than 1 KiB is not compressed.
 func (l load) content(shrink float64) (all float64) {
 	const around, compressed = 600, 1024 // JSON around the text
 	for _, size := range []float64{l.prompt + around/3, l.text + around, 2*l.text + 2*around} {

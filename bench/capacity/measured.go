@@ -17,7 +17,7 @@ const (
 	benchShrink = 0.2
 )
 
-// measured takes what a job costs from a run of the bench.
+// measured reads what a job costs from a run of the bench.
 func measured(path string) (cost, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the reader's own
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command null is the ceiling of the bench: the same HTTP hops as a durable
-// pipeline makes, with nothing kept. It says 202, calls the provider, reads the
-// stream, signs the answer and sends it; a crash loses all.
+// Command null is the ceiling of the bench: the same HTTP hops as a durable pipeline, with
+// nothing stored. It replies 202, calls the provider, reads the stream, signs the answer
+// and sends it; a crash loses everything.
 package main
 
 import (
@@ -89,7 +89,7 @@ func (p *pipeline) work(id string, req request) {
 	}
 }
 
-// call asks the provider and puts the streamed text together.
+// call calls the provider and assembles the streamed text.
 func (p *pipeline) call(req request) (string, error) {
 	body, err := json.Marshal(map[string]any{
 		"model": req.Model, "max_tokens": req.MaxTokens, "stream": true,

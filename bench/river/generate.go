@@ -23,7 +23,7 @@ func (generateArgs) Kind() string { return "generate" }
 
 func (generateArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 3} }
 
-// generateWorker calls the provider and hands its answer over to a webhook job.
+// generateWorker calls the provider and hands its answer to a webhook job.
 type generateWorker struct {
 	river.WorkerDefaults[generateArgs]
 	provider provider
@@ -61,8 +61,8 @@ func (w *generateWorker) Work(ctx context.Context, job *river.Job[generateArgs])
 	return w.settle(ctx, job.Args, string(body))
 }
 
-// settle stores the answer together with the job of its webhook. That the job of
-// the answer is completed is left to River, which does so for many jobs at once.
+// settle stores the answer together with the job of its webhook. The job of the answer is
+// completed by River, which does so for many jobs at once.
 func (w *generateWorker) settle(ctx context.Context, args generateArgs, body string) error {
 	return pgx.BeginFunc(ctx, w.results.pool, func(tx pgx.Tx) error {
 		added, err := w.results.add(ctx, tx, args.JobID, body)
@@ -77,7 +77,7 @@ func (w *generateWorker) settle(ctx context.Context, args generateArgs, body str
 	})
 }
 
-// exponential is the time of the try after this one: in 5 s, then 10, then 20.
+// exponential returns the time of the next try: in 5 s, then 10, then 20.
 func exponential(attempt int) time.Time {
 	return time.Now().Add(5 * time.Second << (attempt - 1))
 }

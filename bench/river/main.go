@@ -1,11 +1,10 @@
-// Command river is a contender of the bench: the gateway as a Go team builds it
-// on River, the best-known job queue of Go, and PostgreSQL. One process is door
-// and workers, as is natural to River.
+// Command river is a contender of the bench: the gateway as a Go team would build it on
+// River, the best-known job queue for Go, and PostgreSQL. One process is door and workers,
+// as is natural for River.
 //
-// A generate job calls the provider. Its answer and the webhook job that carries
-// it are committed in one transaction, so a webhook that fails is retried by
-// River without another call of the provider. README.md says which settings were
-// chosen, and why.
+// A generate job calls the provider. Its answer and the webhook job that carries it are
+// committed in one transaction, so River retries a webhook that fails without calling the
+// provider again. README.md has the settings and their reasons.
 package main
 
 import (
@@ -28,8 +27,8 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-// Queues. Webhooks have their own, so that slow receivers hold no slot of the
-// provider's, nor the other way round.
+// Queues. Webhooks have their own, so that slow receivers occupy no slot of the provider's,
+// nor the other way round.
 const (
 	generateQueue = river.QueueDefault
 	webhookQueue  = "webhook"
@@ -88,8 +87,8 @@ func run(ctx context.Context) error {
 }
 
 func newClient(pool *pgxpool.Pool, concurrency int) (*river.Client[pgx.Tx], error) {
-	// As many idle connections as there are jobs at a time, or every job beyond
-	// the default of two per host would dial anew.
+	// As many idle connections as there are jobs at a time; otherwise every job beyond the
+	// default of two per host would dial.
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns = 0
 	transport.MaxIdleConnsPerHost = concurrency

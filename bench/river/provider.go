@@ -76,7 +76,7 @@ func readMessage(r io.Reader) (answer, error) {
 	return answer{text.String(), m.Model, m.Usage}, nil
 }
 
-// readStream adds up the text of a stream of events. One that ends before its
+// readStream concatenates the text of a stream of events. One that ends before its
 // message_stop is no answer.
 func readStream(r io.Reader) (answer, error) {
 	var (
@@ -123,7 +123,7 @@ func readStream(r io.Reader) (answer, error) {
 	return answer{}, fmt.Errorf("read stream: %w", io.ErrUnexpectedEOF)
 }
 
-// drain reads a body to its end, without which its connection is not used again.
+// drain reads a body to its end, which is required to reuse its connection.
 func drain(body io.Reader) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(body, 64<<10))
 }

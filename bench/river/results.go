@@ -22,7 +22,7 @@ const schema = `
 
 type results struct{ pool *pgxpool.Pool }
 
-// add reports whether it did: a job that runs twice has one result, the first.
+// add reports whether it added a result: a job that runs twice has one result, the first.
 func (r results) add(ctx context.Context, tx pgx.Tx, id uuid.UUID, body string) (bool, error) {
 	tag, err := tx.Exec(ctx, `insert into results (job_id, body) values ($1, $2) on conflict do nothing`, id, body)
 	if err != nil {
@@ -31,8 +31,8 @@ func (r results) add(ctx context.Context, tx pgx.Tx, id uuid.UUID, body string) 
 	return tag.RowsAffected() == 1, nil
 }
 
-// find returns the result of a job or, while there is none, its status; nothing
-// if the job is not known. A job of River is found by the index of its args.
+// find returns the result of a job or, while there is none, its status; nothing if the job
+// is unknown. It finds River's job by the index of its args.
 func (r results) find(ctx context.Context, id uuid.UUID) (body, status string, err error) {
 	err = r.pool.QueryRow(ctx, `
 		select body, '' from results where job_id = $1
@@ -51,7 +51,7 @@ type expireArgs struct{}
 
 func (expireArgs) Kind() string { return "expire" }
 
-// expireWorker forgets results after 24 hours, as River does completed jobs.
+// expireWorker deletes results after 24 hours, as River does completed jobs.
 type expireWorker struct {
 	river.WorkerDefaults[expireArgs]
 	results results

@@ -1,42 +1,38 @@
-// Package limit decides whether a call may start now: how many at a time
-// (slots), how many a minute (rate), and not at all for a while after the
-// other side refused or failed (hold), until one call has found out that it is
-// well again (probe).
+// Package limit decides whether a call may start now: how many at a time (slots), how many
+// a minute (rate), and none for a while after the other side refused or failed (hold),
+// until one call has found that it works again (probe).
 //
-// There is one type, [Gate], with one gate for each (provider, model), for each
-// provider's key and for each receiver's host. A gate is policy on the clock
-// and nothing else: it starts no goroutine, does no I/O, and does not know what
-// HTTP, a job or a delivery is. What a status code means is decided by those
-// who call; it arrives here as a [Verdict].
+// There is one type, [Gate], with one gate for each (provider, model), for each provider's
+// key and for each receiver's host. A gate is only policy over a clock: it starts no
+// goroutine, does no I/O, and does not know what HTTP, a job or a delivery is. The caller
+// decides what a status code means, and passes a [Verdict].
 //
-// What always holds:
+// Invariants:
 //
 //   - No more permits are out than there are slots.
-//   - While a hold stands, no permit is given before its time is over, and after
-//     it one at a time, the probe, until a probe has ended well. What somebody asks
-//     for now, by [Gate.EnterNow], is a probe before that time.
-//   - No permit is given before a time that the other side named (cut to 1 h),
-//     unless the operator frees the gate or asks for one now.
-//   - A permit that is given back restores what it took but for its token of the
-//     rate: the call may have been sent.
+//   - During a hold no permit is granted before its time is over; after that one at a time,
+//     the probe, until a probe has succeeded. A call that somebody asks for now, by
+//     [Gate.EnterNow], is a probe before that time.
+//   - No permit is granted before a time that the other side named (cut to 1 h), unless the
+//     operator frees the gate or asks for one now.
+//   - A permit that is returned restores what it took, except its token of the rate: the
+//     call may have been sent.
 //
-// Together they bound a retry storm: against a side that always refuses, the
-// permits are those of the first burst and one for each pause, and the pauses
-// grow.
+// Together they bound a retry storm: against a side that always refuses, the permits are
+// those of the first burst and one for each pause, and the pauses grow.
 //
-// # Whose word counts
+// # Which verdicts count
 //
-// Calls overlap, so verdicts arrive late and out of order. Each permit remembers
-// during which stretch (before, during or after which hold) it was given. A
-// verdict from an earlier stretch is old news:
+// Calls overlap, so verdicts arrive late and out of order. Each permit remembers the
+// stretch (before, during or after which hold) in which it was granted. A verdict from an
+// earlier stretch is stale:
 //
-//   - An old success ends nothing. It began before the trouble did.
-//   - An old failure, or an old refusal without a time, changes nothing. So the
-//     many refusals of one burst are one step of the growing pause, and the
-//     stragglers of a burst do not begin a new hold after the probe ended it.
-//   - An old refusal that names a time is honoured all the same, since the time
-//     is the other side's own word. It lengthens a hold, begins one if none
-//     stands, and never shortens one.
+//   - A stale success ends nothing. It began before the trouble did.
+//   - A stale failure, or a stale refusal without a time, changes nothing. So the many
+//     refusals of one burst are one step of the growing pause, and the stragglers of a
+//     burst do not begin a new hold after the probe ended it.
+//   - A stale refusal that names a time still counts, since the other side chose the time.
+//     It lengthens a hold or begins one, and never shortens one.
 package limit
 
 import (
@@ -48,24 +44,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Config says what a gate lets through. The zero value limits neither number
-// nor rate, and holds after ten failures in a row.
+// Config says what a gate lets through. The zero value limits neither number nor rate, and
+// holds after ten failures in a row.
 type Config struct {
 	// Slots is how many permits may be out at once; 0 means no limit.
 	Slots int
 
-	// PerMinute is how many permits are given in a minute, evenly spaced, with
-	// bursts of at most one second's worth; 0 means no limit.
+	// PerMinute is how many permits are granted in a minute, evenly spaced, with bursts of
+	// at most one second's worth; 0 means no limit.
 	PerMinute int
 
-	// BreakAfter is how many failures in a row begin a hold; 0 means 10. It is
-	// also how many verdicts a minute must have before a share of 70 % failures
-	// begins one.
+	// BreakAfter is how many failures in a row begin a hold; 0 means 10. It is also the
+	// least number of verdicts in a minute of which 70 % failures begin one.
 	BreakAfter int
 
-	// HoldMin is the first pause where no time was named; 0 means 1 s. Each
-	// further one is twice as long. Every pause is then moved by up to 20 % either
-	// way, and none is longer than HoldMax; 0 means 60 s.
+	// HoldMin is the first pause where no time was named; 0 means 1 s. Each further pause
+	// is twice as long. Every pause is then jittered by up to 20 % either way, and none is
+	// longer than HoldMax; 0 means 60 s.
 	HoldMin, HoldMax time.Duration
 }
 
@@ -73,11 +68,11 @@ func (c Config) pause() pause {
 	return pause{min: cmp.Or(c.HoldMin, time.Second), max: cmp.Or(c.HoldMax, time.Minute)}
 }
 
-// Pause is the nth pause in a row, from 1, as a gate makes them: for what has to
-// wait by itself, without a gate.
+// Pause returns the nth pause in a row, from 1, as a gate would make it, for code that
+// waits without a gate.
 func (c Config) Pause(n int) time.Duration { return c.pause().jittered(n) }
 
-// Longest is the longest pause.
+// Longest returns the longest pause.
 func (c Config) Longest() time.Duration { return c.pause().max }
 
 // Gate lets calls through or not. It is safe for concurrent use. Make one with
@@ -110,9 +105,9 @@ func New(c Config) *Gate {
 	return g
 }
 
-// Enter takes a slot and a token of the rate. While a hold stands it returns
-// nil and false; when the hold's time is over it gives one permit, the probe, and
-// no other until that one is done. Whoever gets a permit owes it a [Permit.Done].
+// Enter takes a slot and a token of the rate. During a hold it returns nil and false. Once
+// the hold's time is over it grants one permit, the probe, and no other until that one is
+// done. The caller must call [Permit.Done] on each permit.
 func (g *Gate) Enter() (*Permit, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,8 +128,8 @@ func (g *Gate) Enter() (*Permit, bool) {
 }
 
 // EnterNow is Enter for a call that somebody has asked for now: it does not wait for the
-// end of a hold, and takes no token of the rate. While a hold stands the call is the
-// probe, so it waits for one that is out.
+// end of a hold, and takes no token of the rate. During a hold the call is the probe, so it
+// is not granted while another probe is out.
 func (g *Gate) EnterNow() (*Permit, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -150,17 +145,16 @@ func (g *Gate) EnterNow() (*Permit, bool) {
 	return p, true
 }
 
-// Resize changes how many permits may be out at once; with 0 none is given,
-// math.MaxInt is no limit. Those that are out stay out.
+// Resize changes how many permits may be out at once: 0 grants none, math.MaxInt is no
+// limit. Those that are out stay out.
 func (g *Gate) Resize(slots int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.slots = max(0, slots)
 }
 
-// SetRate changes how many permits are given in a minute, more than 0, where the
-// gate has a rate. What was taken stays taken: its tokens are those it had, but no
-// more than a burst at the new rate.
+// SetRate changes how many permits are granted in a minute, more than 0, if the gate has a
+// rate. The gate keeps its tokens, up to a burst at the new rate.
 func (g *Gate) SetRate(perMinute float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -175,8 +169,8 @@ func (g *Gate) SetRate(perMinute float64) {
 // burst is a second's worth of permits.
 func burst(perMinute float64) int { return max(1, int(perMinute/60)) }
 
-// Room is how many calls of Enter would succeed right now; math.MaxInt if
-// nothing limits them.
+// Room returns how many calls of Enter would succeed right now; math.MaxInt if nothing
+// limits them.
 func (g *Gate) Room() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -198,10 +192,9 @@ func (g *Gate) Room() int {
 	return room
 }
 
-// Next is when Room may become positive by time alone: the end of a hold, or
-// the next token of the rate. It is the present if there is room now, and the
-// zero time if it is not time that stops it but a permit that is out; then the
-// next Done is what to wait for.
+// Next returns when Room may become positive by time alone: the end of a hold, or the next
+// token of the rate. That is the present if there is room now, and the zero time if the
+// gate waits for a permit that is out: then wait for the next Done.
 func (g *Gate) Next() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -217,28 +210,28 @@ func (g *Gate) Next() time.Time {
 	return next
 }
 
-// Held tells whether a hold stands, its reason as the verdict that last set its
-// time gave it, and that time. A hold whose time is over stands until a probe
-// has ended well.
+// Held reports whether there is a hold, and returns its end and its reason, both from the
+// verdict that last set the end. A hold whose time is over lasts until a probe has
+// succeeded.
 func (g *Gate) Held() (until time.Time, reason string, held bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.hold.until, g.hold.reason, g.hold.on
 }
 
-// Cause is that of the verdict that last set the time of the hold that stands; nil if
-// none stands.
+// Cause returns the cause in the verdict that last set the hold's end; nil if there is no
+// hold.
 func (g *Gate) Cause() any {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.hold.cause
 }
 
-// Resume begins a hold that a former process knew of, or another one knows of, up to
-// the time in r, which may be over: then only a probe is let through. It is at most
-// 1 h from now, and lengthens a hold that stands, if it is longer. Failed says that
-// something had failed, and not only been refused: then no time was named, and it is
-// no longer than the longest pause.
+// Resume begins a hold that a former process, or another one, knows of. It lasts until the
+// time in r, which may be over: then only a probe is let through. It ends at most 1 h from
+// now, and lengthens a present hold if it is longer. The verdict Failed means that
+// something had failed, rather than only been refused: then no time was named, and the hold
+// is no longer than the longest pause.
 func (g *Gate) Resume(r Report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -251,27 +244,27 @@ func (g *Gate) Resume(r Report) {
 	g.hold.pauses = max(g.hold.pauses, 1) // the next pause is longer than the first
 }
 
-// Free ends a hold at once, whatever time it has: the operator knows better,
-// for instance after a restart with a new key.
+// Free ends a hold at once, whatever its time: the operator knows better, for instance
+// after a restart with a new key.
 func (g *Gate) Free() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.endHold()
 }
 
-// Proven tells whether the last verdict was a success. It is false for a gate
-// that has had none yet: new hosts share slots with those that failed.
+// Proven reports whether the last verdict was a success. It is false for a gate without
+// verdicts: new hosts share slots with those that failed.
 func (g *Gate) Proven() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.proven
 }
 
-// Idle tells whether the gate may be dropped, so that the gates of a million
-// hosts do not pile up: no permit is out, no verdict came for that long, the rate
-// is whole, and no hold stands, or one that nobody has probed for an hour since
-// its time was over. What a new gate would not know, that the last call went
-// well or that some failed in a row, is then old.
+// Idle reports whether the gate may be dropped, so that the gates of a million hosts do not
+// pile up: no permit is out, no verdict came for that long, the rate's tokens are complete,
+// and there is no hold, or one that has not been probed for an hour since its time was
+// over. What a new gate would not know, that the last call succeeded or that some failed in
+// a row, is outdated by then.
 func (g *Gate) Idle(unused time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -282,13 +275,13 @@ func (g *Gate) Idle(unused time.Duration) bool {
 	return g.out == 0 && !held && whole && now.Sub(g.verdictAt) >= unused && g.tally.clean(now)
 }
 
-// shut tells whether the hold keeps everybody out.
+// shut reports whether the hold keeps all calls out.
 func (g *Gate) shut(now time.Time) bool {
 	return g.hold.on && (g.probe != nil || now.Before(g.hold.until))
 }
 
-// nextToken is when the limiter has a whole token. The microsecond on top makes
-// up for the limiter's floating point: at that time Enter does succeed.
+// nextToken returns when the limiter will have a whole token. The additional microsecond
+// makes up for the limiter's floating point, so that Enter does succeed at that time.
 func nextToken(l *rate.Limiter, now time.Time) time.Time {
 	missing := 1 - l.TokensAt(now)
 	if missing <= 0 {

@@ -185,7 +185,7 @@ func refuseEntry(t *testing.T, g *Gate) {
 	}
 }
 
-// drain takes all that the gate gives.
+// drain takes all permits that the gate grants.
 func drain(g *Gate) (n int) {
 	for {
 		if _, ok := g.Enter(); !ok {

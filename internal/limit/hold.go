@@ -7,27 +7,26 @@ import (
 )
 
 const (
-	namedMin = time.Second // the least that a named time is taken for
+	namedMin = time.Second // the least that a named time counts for
 	namedMax = time.Hour   // the most
 )
 
-// hold is a time before which there are no calls, and after it only probes.
+// hold has a time before which there are no calls; after it there are only probes.
 type hold struct {
 	on     bool
 	until  time.Time
 	reason string // of the verdict that set until
 	cause  any    // of the same
-	failed bool   // a failure has begun or lengthened it, not refusals alone
+	failed bool   // a failure has begun or lengthened it, not only refusals
 
-	// How many times in a row, since the last success, a pause was made or a
-	// time was named. They grow apart: a provider that names short times a few
-	// times and then once names none is not put off for a quarter of an hour.
+	// How many times in a row, since the last success, a pause was made or a time was
+	// named. They are counted apart, so that a provider that names short times a few times,
+	// and then once none, is not paused for a quarter of an hour.
 	pauses, named int
 }
 
-// apply takes the verdict of a call. fresh tells that the call began in the
-// present stretch; in a hold only the probe did. The package comment has the
-// rules.
+// apply applies the verdict of a call. fresh means that the call began in the present
+// stretch; in a hold only the probe did. The rules are in the package comment.
 func (g *Gate) apply(r Report, fresh bool, now time.Time) {
 	if r.Verdict != Void {
 		g.proven, g.verdictAt = r.Verdict == OK, now
@@ -71,9 +70,9 @@ func (g *Gate) holdPause(r Report, now time.Time) {
 	g.holdUntil(now.Add(g.pause.jittered(g.hold.pauses)), r)
 }
 
-// holdNamed begins or lengthens the hold up to the time that was named. The
-// time is turned into a distance at once: it may come from another clock's wall
-// time, and what counts from here on is our own monotonic one.
+// holdNamed begins or lengthens the hold up to the time that was named. The time becomes a
+// duration at once: it may come from another machine's wall clock, and from here on our own
+// monotonic clock counts.
 func (g *Gate) holdNamed(r Report, fresh bool, now time.Time) {
 	if fresh {
 		g.hold.named++
@@ -83,7 +82,7 @@ func (g *Gate) holdNamed(r Report, fresh bool, now time.Time) {
 	g.holdUntil(now.Add(wait), r)
 }
 
-// holdUntil begins a hold or lengthens the one that stands; it never shortens.
+// holdUntil begins a hold or lengthens the present one; it never shortens it.
 func (g *Gate) holdUntil(until time.Time, r Report) {
 	if !g.hold.on {
 		g.hold.on = true
@@ -95,8 +94,8 @@ func (g *Gate) holdUntil(until time.Time, r Report) {
 	}
 }
 
-// endHold opens the gate. A probe that is still out is a call like any other
-// from now on, and of an earlier stretch.
+// endHold opens the gate. From now on a probe that is still out is a call like any other,
+// of an earlier stretch.
 func (g *Gate) endHold() {
 	if !g.hold.on {
 		return
@@ -106,10 +105,10 @@ func (g *Gate) endHold() {
 	g.stretch++
 }
 
-// pause is a length that doubles.
+// pause is a duration that doubles.
 type pause struct{ min, max time.Duration }
 
-// step is the nth pause in a row, from 1.
+// step returns the nth pause in a row, from 1.
 func (p pause) step(n int) time.Duration {
 	d := p.min
 	for range n - 1 {
@@ -121,8 +120,8 @@ func (p pause) step(n int) time.Duration {
 	return min(d, p.max)
 }
 
-// jittered is the nth pause moved by up to 20 % either way, so that what failed
-// at one moment does not come back at one moment. None is longer than max.
+// jittered returns the nth pause moved by up to 20 % either way, so that calls that failed
+// together do not return together. It is never longer than max.
 func (p pause) jittered(n int) time.Duration {
 	return backoff.Jitter(min(p.step(n), p.max*5/6), backoff.Fifth)
 }

@@ -368,7 +368,7 @@ func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 			t.Fatalf("after its time: got a pass %v, want the probe", ok)
 		}
 		p.Done(Report{Verdict: Refused, Reason: "refused"})
-		wantPause(t, g, 20*time.Second) // it goes on growing
+		wantPause(t, g, 20*time.Second) // it keeps growing
 	})
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{})
@@ -391,7 +391,7 @@ func TestAHoldOfAFormerProcessIsResumed(t *testing.T) {
 	})
 }
 
-// Two processes tell each other of their holds.
+// Two processes inform each other of their holds.
 func TestAHoldOfAnotherProcessLengthensOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{HoldMin: time.Minute, HoldMax: 2 * time.Minute, BreakAfter: 1})

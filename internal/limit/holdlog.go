@@ -7,8 +7,8 @@ import (
 )
 
 // HoldLog logs when holds begin and end. Gates do not log: many calls report to one at the
-// same time, so what has been logged is compared with the gate's state. K names a gate.
-// The zero value is ready for use.
+// same time, so HoldLog compares what it has logged with the gate's state. K identifies a
+// gate. The zero value is ready for use.
 type HoldLog[K comparable] struct {
 	mu    sync.Mutex
 	since map[K]time.Time // of the holds whose beginning was logged
@@ -38,8 +38,8 @@ func (h *HoldLog[K]) Record(log *slog.Logger, of K, g *Gate, attrs ...any) {
 	}
 }
 
-// NothingFor reports whether a gate needs no comparing: it holds nothing back, and no hold
-// is logged. It is nearly always so, and this costs next to nothing.
+// NothingFor reports whether there is nothing to compare: the gate has no hold, and none of
+// its holds is logged as begun. It is nearly always true, and costs next to nothing.
 func (h *HoldLog[K]) NothingFor(g *Gate) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What follows is for a limit that several processes share: its part changes.
+// The following tests are about a limit that several processes share: its part changes.
 func TestAPartThatChanges(t *testing.T) {
 	promise(t, "a gate of no slots lets nobody in, and no clock opens it", func(t *testing.T) {
 		g := New(Config{Slots: 2})

@@ -5,24 +5,22 @@ import (
 	"time"
 )
 
-// Verdict is what a call said about the other side.
+// Verdict is what a call revealed about the other side.
 type Verdict int
 
 const (
-	// Void says nothing: the call was released, cancelled, or never sent. A
-	// voided probe lets the next one try at once. It is the zero value.
+	// Void reveals nothing: the call was released, cancelled, or never sent. A voided probe
+	// lets the next one try at once. It is the zero value.
 	Void Verdict = iota
 
-	// OK is a success. That of a probe ends the hold, unless the other side has
-	// meanwhile named a later time, and makes the pauses short again.
+	// OK is a success. A probe's success ends the hold, unless the other side has named a
+	// later time meanwhile, and makes the pauses short again.
 	OK
 
-	// Failed counts towards a hold; that of a probe lengthens it by the next
-	// pause.
+	// Failed counts towards a hold; a probe's failure lengthens it by the next pause.
 	Failed
 
-	// Refused begins a hold, or lengthens it if the call was a probe or a time
-	// is named.
+	// Refused begins a hold, or lengthens it if the call was a probe or a time is named.
 	Refused
 )
 
@@ -30,16 +28,15 @@ const (
 type Report struct {
 	Verdict Verdict
 
-	// Until is the time before which the other side does not want to be called,
-	// with Refused: Retry-After. It is cut to 1 h from now, and taken as at
-	// least 1 s from now, twice that after each further refusal with a time and
-	// without success between, up to Config.HoldMax: a side that says "at once"
-	// for ever is not believed for ever. The zero time means that none was
-	// named: a growing pause.
+	// Until is the time, with Refused, before which the other side does not want to be
+	// called: Retry-After. It is cut to 1 h from now. It counts as at least 1 s from now,
+	// and twice that after each further refusal with a time and without a success in
+	// between, up to Config.HoldMax, so that a side that always says "at once" is not
+	// believed forever. The zero time means that none was named: a growing pause.
 	Until time.Time
 
-	// Reason is shown by [Gate.Held] and Cause by [Gate.Cause], for Failed and
-	// Refused: in one word, and all that the caller knows of the call.
+	// Reason is returned by [Gate.Held] and Cause by [Gate.Cause], for Failed and Refused:
+	// one word, and all that the caller knows of the call.
 	Reason string
 	Cause  any
 }
@@ -53,12 +50,12 @@ type Permit struct {
 	done    atomic.Bool
 }
 
-// Probe tells whether this call is to find out if a hold is over.
+// Probe reports whether this call is the probe of a hold.
 func (p *Permit) Probe() bool { return p.probe }
 
-// Done gives the permit back and says how the call went. It must be called for
-// every permit. Only the first call counts, so that a deferred Done(Report{}) can
-// stand guard over all ways out.
+// Done returns the permit and reports how the call went. It must be called for every
+// permit. Only the first call counts, so a deferred Done(Report{}) covers all other ways
+// out.
 func (p *Permit) Done(r Report) {
 	if p.done.Swap(true) {
 		return
@@ -73,17 +70,16 @@ func (p *Permit) Done(r Report) {
 	}
 	now := time.Now()
 	if p.probe && r.Verdict == OK && p.stretch == g.stretch && p.early.Equal(g.hold.until) {
-		g.hold.until = now // what it did not wait for is over; a later time that was named meanwhile stands
+		g.hold.until = now // the hold that it did not wait for is over; a later time that was named meanwhile still counts
 	}
 	g.apply(r, p.stretch == g.stretch, now)
 }
 
-// Accepted says that the other side has taken the call, although its end is
-// not known yet: a provider has begun to answer. A hold that stands for nothing
-// but refusals ends with that, as by OK; an answer may take ten minutes, and
-// those who wait need not. A hold in which something failed waits for the end
-// of the call, since what fails, fails late. For a call that is not the probe
-// it does nothing.
+// Accepted reports that the other side has accepted the call, although its outcome is not
+// known yet: a provider has begun to answer. That ends a hold that was caused only by
+// refusals, as OK does: an answer may take ten minutes, and the waiting calls need not wait
+// for it. A hold with a failure in it lasts until the end of the call, since failures come
+// late. Accepted does nothing for a call that is not the probe.
 func (p *Permit) Accepted() {
 	g := p.gate
 	g.mu.Lock()
@@ -96,6 +92,6 @@ func (p *Permit) Accepted() {
 	g.proven = true
 	g.succeed(now)
 	if !g.hold.on {
-		p.stretch = g.stretch // the first call of the new stretch: what becomes of it counts
+		p.stretch = g.stretch // the first call of the new stretch: its outcome counts
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// storm is a crowd that calls as often as the gate lets it, and another side
-// that refuses or fails each call until it is well again.
+// storm is a crowd of callers that call as often as the gate lets them, and another side
+// that refuses or fails each call until it recovers.
 type storm struct {
 	config   Config
 	sick     time.Duration   // then well
@@ -53,15 +53,15 @@ func (s storm) verdict(n int, now time.Time) Report {
 	return r
 }
 
-// most is how many permits the growth of the pauses allows while the other side
-// is sick: the first burst, and one probe for each pause.
+// most returns how many permits the growth of the pauses allows while the other side is
+// sick: the first burst, and one probe for each pause.
 func (s storm) most() int {
 	return s.config.Slots + s.config.BreakAfter +
 		pausesWithin(s.sick, 0.8, min(s.config.HoldMin, s.config.HoldMax*5/6), s.config.HoldMax*5/6) +
 		pausesWithin(s.sick, 1, time.Second, s.config.HoldMax)
 }
 
-// pausesWithin counts doubling pauses that begin within d.
+// pausesWithin counts the doubling pauses that begin within d.
 func pausesWithin(d time.Duration, shrink float64, first, longest time.Duration) (n int) {
 	for next := first; d >= 0; next *= 2 {
 		d -= time.Duration(shrink * float64(min(next, longest)))
@@ -71,9 +71,8 @@ func pausesWithin(d time.Duration, shrink float64, first, longest time.Duration)
 	return n
 }
 
-// blow lets the crowd loose until the gate is open again. It returns how many
-// permits there were, and how long after the other side was well the gate was
-// open for all.
+// blow lets the callers loose until the gate is open again. It returns the number of
+// permits, and how long after the other side's recovery the gate was open for all.
 func (s storm) blow(g *Gate) (permits int, open time.Duration, err error) {
 	well := time.Now().Add(s.sick)
 	var out []call
@@ -127,8 +126,8 @@ func (s storm) check(g *Gate, out []call) error {
 	return nil
 }
 
-// wait sleeps until the gate may let more through or a call ends, and ends the
-// calls that are due. It returns the others.
+// wait sleeps until the gate may let more through or a call ends, and ends the calls that
+// are due. It returns the others.
 func (s storm) wait(next, well time.Time, out []call) []call {
 	for _, c := range out {
 		if next.IsZero() || c.ends.Before(next) {
@@ -167,7 +166,7 @@ func TestNoRetryStorm(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		// Passes of the burst after the healing are none of the storm.
+		// Permits of the burst after the recovery are not part of the storm.
 		if most := s.most() + s.config.Slots; permits > most {
 			rt.Fatalf("%d passes in %v of refusals, the pauses allow %d", permits, s.sick, most)
 		}
@@ -181,7 +180,7 @@ func TestNoRetryStorm(t *testing.T) {
 	})
 }
 
-// restRoom is the room of a gate that nobody has used for long.
+// restRoom returns the room of a gate that has not been used for long.
 func restRoom(c Config) int {
 	if c.PerMinute == 0 {
 		return c.Slots
@@ -193,7 +192,7 @@ func restRoom(c Config) int {
 type step struct {
 	do    string
 	which int           // of the permits that are out
-	d     time.Duration // to wait, or the time that is named
+	d     time.Duration // to wait, or the named time
 	v     Verdict
 }
 
@@ -206,13 +205,13 @@ var steps = rapid.Custom(func(t *rapid.T) step {
 	}
 })
 
-// walk is a gate and what may be expected of it.
+// walk is a gate and what is expected of it.
 type walk struct {
 	g      *Gate
 	slots  int
 	out    []*Permit
-	probes map[*Permit]bool // out, of the hold that stands
-	closed time.Time        // no permit may be given before: the latest time that was named
+	probes map[*Permit]bool // out, of the present hold
+	closed time.Time        // no permit may be granted before: the latest named time
 }
 
 func (w *walk) enter() (bool, error) {
@@ -295,9 +294,8 @@ func (w *walk) do(s step) error {
 	return err
 }
 
-// Whatever happens in whatever order: slots are never exceeded, there is one
-// probe at a time, a named time is kept, Room tells the truth, and what was
-// taken is given back.
+// Whatever happens in whatever order: slots are never exceeded, there is one probe at a
+// time, a named time is kept, Room is right, and what was taken is returned.
 func TestRandomWalk(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := Config{

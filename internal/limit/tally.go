@@ -8,8 +8,8 @@ const (
 	tallyShare = 0.7         // of failures, that breaks
 )
 
-// tally counts successes and failures, to tell when failures are many: so many
-// in a row, or 70 % of at least as many within the last minute. The minute is
+// tally counts successes and failures, to detect when there are too many failures: so many
+// in a row, or 70 % of at least as many verdicts within the last minute. The minute is
 // counted in cells of five seconds, so it may be up to one cell short.
 type tally struct {
 	breakAfter int
@@ -30,9 +30,9 @@ func (t *tally) succeeded(now time.Time) {
 	t.cell(now).ok++
 }
 
-// failed notes a failure and tells whether there are now too many. A row of
-// failures does not grow old: a host that is called once an hour and has failed
-// ten times has told us nothing good in between.
+// failed notes a failure and reports whether there are now too many. A row of failures does
+// not age: a host that is called once an hour and has failed ten times has shown no success
+// in between.
 func (t *tally) failed(now time.Time) bool {
 	t.row++
 	t.last = now
@@ -40,7 +40,7 @@ func (t *tally) failed(now time.Time) bool {
 	return t.row >= t.breakAfter || t.mostFailed(now)
 }
 
-// clean tells whether there was no failure within the last minute.
+// clean reports whether there was no failure within the last minute.
 func (t *tally) clean(now time.Time) bool {
 	return now.Sub(t.last) > tallySpan
 }
@@ -61,7 +61,7 @@ func (t *tally) mostFailed(now time.Time) bool {
 	return ok+failed >= t.breakAfter && float64(failed) >= tallyShare*float64(ok+failed)
 }
 
-// cell is the cell of the present five seconds, emptied if it held older ones.
+// cell returns the cell of the present five seconds, emptied if it held older ones.
 func (t *tally) cell(now time.Time) *cell {
 	n := t.number(now)
 	c := &t.cells[n%tallyCells]

@@ -36,11 +36,11 @@ func main() {
 }
 
 func receive(secrets []ringback.Secret) http.HandlerFunc {
-	// Ids of the deliveries that we have. In production: a table with webhook-id
-	// as its primary key, written in the transaction that keeps the job's result.
+	// The ids of the deliveries that we have. In production: a table with webhook-id as its
+	// primary key, written in the transaction that stores the job's result.
 	var seen sync.Map
 	return func(w http.ResponseWriter, r *http.Request) {
-		// A 413 ends a delivery: choose a limit that the longest answer fits in.
+		// A 413 ends a delivery: choose a limit that fits the longest answer.
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
 		if err != nil {
 			http.Error(w, "the body is too long", http.StatusRequestEntityTooLarge)
@@ -57,6 +57,6 @@ func receive(secrets []ringback.Secret) http.HandlerFunc {
 		if _, again := seen.LoadOrStore(r.Header.Get(ringback.HeaderWebhookID), true); !again {
 			fmt.Printf("{\"job_id\":%q,\"status\":%q}\n", job.ID, job.Status)
 		}
-		w.WriteHeader(http.StatusNoContent) // keep first, then answer; long work comes after that
+		w.WriteHeader(http.StatusNoContent) // store first, then reply; long work comes after that
 	}
 }
