@@ -14,7 +14,7 @@ import (
 const module = "github.com/ringback/ringback"
 
 // mayImport says for each package which packages of this module it may import;
-// imports run one way, cmd → api → node → {cluster, live} →
+// imports run one way, cmd → api → node → {cluster, delivery, live, reading} →
 // {outcome, protocol, provider, webhook, limit, store} → root. The root is ".". A
 // package that is not here yet is put here when it comes.
 var mayImport = map[string][]string{
@@ -62,11 +62,15 @@ var mayImport = map[string][]string{
 	"internal/check":   {".", "internal/protocol", "internal/store"},
 	"internal/refusal": {".", "internal/store", "internal/supervise"},
 	"internal/joblog":  {"internal/store", "internal/telemetry"},
+	"internal/delivery": {
+		".", "internal/backoff", "internal/check", "internal/clock", "internal/joblog", "internal/limit", "internal/memory", "internal/metrics",
+		"internal/protocol", "internal/refusal", "internal/store", "internal/supervise", "internal/telemetry", "internal/webhook",
+	},
 	"internal/node": {
 		".", "internal/outcome", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/live", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",
 		"internal/supervise", "internal/metrics",
-		"internal/check", "internal/refusal", "internal/reading",
+		"internal/check", "internal/refusal", "internal/reading", "internal/delivery", "internal/joblog",
 	},
 	"internal/openapi":   {".", "docs", "internal/check", "internal/node"},
 	"internal/swaggerui": {},

@@ -412,6 +412,9 @@ func (s *callScheduler) heldUntil(l store.Lane) (at time.Time) {
 	return at
 }
 
+// gateMemory is how long a gate that nobody uses is remembered.
+const gateMemory = time.Hour
+
 // tidy drops gates that remember nothing.
 func (s *callScheduler) tidy() {
 	s.mu.Lock()

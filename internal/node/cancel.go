@@ -22,7 +22,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*reading.Opened,
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	j, err := n.store.Cancel(ctx, project, job, seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
+	j, err := n.store.Cancel(ctx, project, job, seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
 		return outcome.Cancel(j, now)
 	}))))
 	if errors.Is(err, store.ErrEnded) {

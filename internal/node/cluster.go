@@ -44,9 +44,9 @@ func (n *Node) initCluster() (err error) {
 	})
 	n.reconciler = cluster.NewReconciler(cluster.ReconcilerConfig{
 		Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
-		Session: n.members.Session, Attempts: attempts{&n.inflight}, HasDelivery: n.sending.has,
-		ClaimingJobs: requested(&n.claiming), ClaimingDeliveries: requested(&n.claimingDeliveries),
-		Free: n.freeUnbegun, FreedDeliveries: func() { supervise.Wake(n.wakeDeliveries) },
+		Session: n.members.Session, Attempts: attempts{&n.inflight}, HasDelivery: n.deliveries.Has,
+		ClaimingJobs: requested(&n.claiming), ClaimingDeliveries: n.deliveries.ClaimingSince,
+		Free: n.freeUnbegun, FreedDeliveries: n.deliveries.Wake,
 	})
 	n.holds = cluster.NewHolds(cluster.HoldsConfig{
 		Store: n.store, Gates: providerGates{n}, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
@@ -63,7 +63,7 @@ func (n *Node) renewed(s *cluster.Session, back bool) {
 	n.nodeHandler.name(s.ID())
 	if more := n.jobs.takeParts(s); more || back {
 		supervise.Wake(n.wakeJobs)
-		supervise.Wake(n.wakeDeliveries)
+		n.deliveries.Wake()
 	}
 }
 
@@ -71,7 +71,7 @@ func (n *Node) renewed(s *cluster.Session, back bool) {
 // outcome: the provider may have answered. done takes over what was freed.
 func (n *Node) freeSwept(now time.Time) (decide store.Decide, done func(store.Swept)) {
 	seen := decisions{}
-	decide = seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
+	decide = seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
 		return n.policy.Lost(j, now)
 	})))
 	return decide, func(swept store.Swept) {
@@ -112,7 +112,7 @@ func (n *Node) notifyFreed(freed []store.Job) {
 		}
 	}
 	supervise.Wake(n.wakeJobs)
-	supervise.Wake(n.wakeDeliveries)
+	n.deliveries.Wake()
 }
 
 // recordSwept logs and counts a sweep that has found something.
@@ -128,7 +128,7 @@ func (n *Node) recordSwept(s store.Swept) {
 // freed.
 func (n *Node) freeUnbegun(now time.Time) (decide store.Decide, done func(freed []store.Job)) {
 	seen := decisions{}
-	decide = seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
+	decide = seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
 		return outcome.Release(j, now)
 	})))
 	return decide, func(freed []store.Job) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringback/ringback/internal/outcome"
@@ -186,4 +187,11 @@ func (n *Node) start(j store.Job, request []byte, t *callPermit) {
 		}
 		return nil
 	})
+}
+
+// underway records when a claim is requested, until its end: before that, nobody here knows
+// what it returns.
+func underway(claim *atomic.Pointer[time.Time]) (over func()) {
+	claim.Store(new(time.Now()))
+	return func() { claim.Store(nil) }
 }

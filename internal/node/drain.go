@@ -100,7 +100,7 @@ func (n *Node) freeHeld(ctx context.Context, l *cluster.Session) (jobs, webhooks
 	}
 	now := n.clock.Stamped()
 	seen := decisions{}
-	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
+	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
 		res, ok := n.inflight.stopped[j.Ref()]
 		if !ok { // its claim was committed, and never heard of here: it was not begun
 			res = outcome.Stopped(outcome.Drained, nil)

@@ -30,11 +30,11 @@ func (n *Node) expire(ctx context.Context) error {
 			n.supervisor.RecordShortages(time.Now())
 			n.recordHoldsOver()
 			n.supervisor.KeepHouse(ctx, supervise.StepExpire, func() error { return n.expireJobs(ctx, now) })
-			n.supervisor.KeepHouse(ctx, "expire deliveries", func() error { return n.expireDeliveries(ctx, now) })
+			n.supervisor.KeepHouse(ctx, "expire deliveries", func() error { return n.deliveries.Expire(ctx, now) })
 			if time.Since(checked) >= checkEvery {
 				checked = time.Now()
 				n.jobs.tidy()
-				n.deliveries.tidy()
+				n.deliveries.Tidy()
 				n.supervisor.KeepHouse(ctx, "check the counters", func() error { return n.store.Reconcile(ctx) })
 			}
 		}
@@ -45,7 +45,7 @@ func (n *Node) expire(ctx context.Context) error {
 func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 	for {
 		seen := decisions{}
-		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.supervisor.Careful(n.concluding(func(j store.Job) store.Outcome {
+		jobs, err := n.store.Expire(ctx, now, expireBatch, seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
 			return n.policy.Expire(j, n.waitReason(&j, now), now)
 		}))))
 		if err != nil {
@@ -61,23 +61,6 @@ func (n *Node) expireJobs(ctx context.Context, now time.Time) error {
 			supervise.Wake(n.wakeJobs) // some may ask their next model
 		}
 		if len(jobs) < expireBatch {
-			return nil
-		}
-	}
-}
-
-// expireDeliveries makes dead letters of the deliveries that have waited too long.
-func (n *Node) expireDeliveries(ctx context.Context, now time.Time) error {
-	lifetime := n.schedule.End(now).Sub(now)
-	for {
-		dead, err := n.store.ExpireDeliveries(ctx, now.Add(-lifetime), now, expireBatch)
-		if err != nil {
-			return err
-		}
-		for _, d := range dead {
-			n.recordExpired(&d)
-		}
-		if len(dead) < expireBatch {
 			return nil
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
-	"github.com/ringback/ringback/internal/webhook"
 )
 
 // Careful is a Decide as the node gives it to the store.
@@ -75,7 +74,7 @@ func (n *Node) RecordRefusals(now time.Time) { n.refuser.Record(now) }
 
 // TraceNothing gives a function that goes through the hooks of a job's life.
 func (n *Node) TraceNothing(ctx context.Context) func() {
-	s, j, d, p := &Submission{}, &store.Job{}, &store.Delivery{}, &store.Payload{}
+	s, j := &Submission{}, &store.Job{}
 	return func() {
 		_, sent := n.traceSend(ctx, s)
 		a := n.traceAttempt(j)
@@ -83,28 +82,14 @@ func (n *Node) TraceNothing(ctx context.Context) func() {
 		a.called(nil, nil, time.Time{})
 		a.end(nil)
 		sent(nil, nil)
-		n.traceDelivery(d, p, nil)(webhook.Result{})
 	}
 }
 
-// InLine is how many deliveries are claimed ahead.
-func (n *Node) Queued() (all int) {
-	n.deliveries.mu.Lock()
-	defer n.deliveries.mu.Unlock()
-	for _, to := range n.deliveries.hosts {
-		all += len(to.queue)
-	}
-	return all
-}
+// Queued is how many deliveries are claimed ahead.
+func (n *Node) Queued() int { return n.deliveries.Queued() }
 
 // ForgetHowLongTriesTook lets all hosts count as quick, until their next tries end.
-func (n *Node) ForgetHowLongTriesTook() {
-	n.deliveries.mu.Lock()
-	defer n.deliveries.mu.Unlock()
-	for _, to := range n.deliveries.hosts {
-		to.took = 0
-	}
-}
+func (n *Node) ForgetHowLongTriesTook() { n.deliveries.ForgetPace() }
 
 // Alive is how many nodes the last renewal showed.
 func (n *Node) Alive() int { return n.members.Session().Alive() }

@@ -56,8 +56,8 @@ const shownHosts = 100
 // HostHolds lists the holds on receivers' hosts that this node knows of.
 func (n *Node) HostHolds() []Hold {
 	holds := []Hold{}
-	for _, h := range n.deliveries.heldHosts(shownHosts) {
-		holds = append(holds, Hold{Host: h.host.Host, Reason: h.reason, Until: n.clock.Shared(h.until).UTC().Truncate(time.Millisecond)})
+	for _, h := range n.deliveries.Holds(shownHosts) {
+		holds = append(holds, Hold{Host: h.Host.Host, Reason: h.Reason, Until: n.clock.Shared(h.Until).UTC().Truncate(time.Millisecond)})
 	}
 	return holds
 }

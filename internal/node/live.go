@@ -32,7 +32,7 @@ func (n *Node) initLive() {
 	n.pusher = live.NewPusher(live.PusherConfig{
 		Watching: n.watching, Sender: n.cfg.Sender, Secrets: n.cfg.Secrets, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Metrics: n.metrics.Pushes, Memory: n.memory.Webhooks, Calls: n.calls, Group: n.group,
-		OnHold: n.deliveries.isHeld, InFlight: n.inflight.has, OpenEnd: n.openLongText,
+		OnHold: n.deliveries.OnHold, InFlight: n.inflight.has, OpenEnd: n.openLongText,
 	})
 }
 
@@ -89,7 +89,7 @@ func (n *Node) cancelJob(ctx context.Context, project string, job uuid.UUID) err
 func (n *Node) onSignal(s store.Signal) {
 	for signal, wake := range map[store.Signal]func(){
 		store.SignalJobs:       func() { supervise.Wake(n.wakeJobs) },
-		store.SignalDeliveries: func() { supervise.Wake(n.wakeDeliveries) },
+		store.SignalDeliveries: n.deliveries.Wake,
 		store.SignalEnded:      n.watching.WakeEnds,
 		store.SignalCancel:     n.reconciler.Wake,
 		store.SignalHolds:      n.holds.Wake,

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -27,22 +25,6 @@ func countAttempt(m *metrics.Dispatch, j *store.Job, model string, a *ringback.A
 		if n := gjson.GetBytes(a.Usage, kind+"_tokens").Float(); n > 0 {
 			m.Tokens.WithLabelValues(j.Provider, model, kind).Add(n)
 		}
-	}
-}
-
-// countTry counts a try that is stored, and what it led to.
-func countTry(m *metrics.Delivery, before, after *store.Delivery, end store.TryEnd) {
-	switch {
-	case end.Free: // no try was made
-	case end.Status == ringback.DeliveryDelivered:
-		m.Tries.WithLabelValues(metrics.TryDelivered).Inc()
-		if !before.Manual {
-			m.Lag.Observe(end.At.Sub(before.MadeAt).Seconds())
-		}
-	case after.Status == ringback.DeliveryDead && !before.Manual:
-		m.Tries.WithLabelValues(metrics.TryDead).Inc()
-	default:
-		m.Tries.WithLabelValues(metrics.TryFailed).Inc()
 	}
 }
 
@@ -85,7 +67,7 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 	for t, count := range n.jobs.heldBack() {
 		set(metrics.HeldBack, float64(count), t.provider, t.model)
 	}
-	for class, count := range n.deliveries.holds() {
+	for class, count := range n.deliveries.HeldByClass() {
 		set(metrics.BreakerOpen, float64(count), class)
 	}
 }
@@ -132,37 +114,9 @@ func (s *callScheduler) heldBack() map[target]int {
 	return held
 }
 
-// holds counts the hosts on hold, by their class.
-func (s *sendScheduler) holds() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held := map[string]int{hostName: 0, hostAddress: 0}
-	for h, to := range s.hosts {
-		held[hostClass(h.Host)] += isHeld(to.gate)
-	}
-	return held
-}
-
 func isHeld(g *limit.Gate) int {
 	if _, _, held := g.Held(); held {
 		return 1
 	}
 	return 0
-}
-
-// What receivers' hosts are, as a label: there may be any number of them.
-const (
-	hostName    = "name"
-	hostAddress = "address" // a literal one
-)
-
-func hostClass(host string) string {
-	u, err := url.Parse(host)
-	if err != nil {
-		return hostName
-	}
-	if _, err := netip.ParseAddr(u.Hostname()); err != nil {
-		return hostName
-	}
-	return hostAddress
 }

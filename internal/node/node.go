@@ -5,13 +5,9 @@
 //	dispatch.go  gives free slots to waiting jobs, fairly among lanes
 //	generate.go  one attempt: calls the provider and settles what became of it
 //	settle.go    stores what becomes of a job (package outcome), and passes it on
-//	outbox.go    the webhook that a job's end causes
-//	deliver.go   gives free slots to waiting deliveries, and sends them
-//	sendscheduler.go  who may send a webhook now, and who is queued
-//	push_webhook.go  webhooks while a job runs
+//	delivery.go  ties the node to package delivery, which renders and sends webhooks
 //	cancel.go    ends a job that nobody wants any more
 //	replay.go    makes a new job of a dead one, changed by patch.go
-//	redeliver.go sends a webhook once more
 //	hold.go      the holds as the API shows them
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
@@ -71,6 +67,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/cluster"
+	"github.com/ringback/ringback/internal/delivery"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
@@ -157,13 +154,8 @@ type Provider struct {
 
 // The sizes that are not the operator's to choose.
 const (
-	deliverySlots   = 256 // tries in flight
-	unprovenSlots   = deliverySlots / 2
-	crowded         = deliverySlots * 3 / 4 // from here on no host has more than slotsPerHost
-	slotsPerHost    = 8
-	maxSlotsPerHost = 64
-	maxUncertain    = 10 // attempts of a job that may end uncertain
-	defaultModel    = "claude-sonnet-5-5"
+	maxUncertain = 10 // attempts of a job that may end uncertain
+	defaultModel = "claude-sonnet-5-5"
 )
 
 // Node runs jobs. Make one with [New], then [Node.Run] it.
@@ -188,23 +180,22 @@ type Node struct {
 	reconciler *cluster.Reconciler
 	holds      *cluster.Holds
 
-	memory   memory.Budgets
-	schedule *webhook.Schedule
-	policy   outcome.Policy
+	memory memory.Budgets
+	policy outcome.Policy
 
-	names      modelNames
-	jobs       callScheduler
-	deliveries sendScheduler
-	asked      asked         // of redeliveries
-	inflight   inflight      // attempts
-	sending    inflightTries // deliveries in flight, or in the queue
+	outbox     *delivery.Outbox
+	deliveries *delivery.Dispatcher
+	*delivery.Redeliverer
+
+	names    modelNames
+	jobs     callScheduler
+	inflight inflight // attempts
 
 	// When the claim under way was asked for; nil: there is none.
-	claiming, claimingDeliveries atomic.Pointer[time.Time]
+	claiming atomic.Pointer[time.Time]
 
-	metrics     *metrics.Node
-	holdLog     limit.HoldLog[target]
-	hostHoldLog limit.HoldLog[store.Host]
+	metrics *metrics.Node
+	holdLog limit.HoldLog[target]
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
@@ -217,8 +208,8 @@ type Node struct {
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
-	// All have capacity 1: something may be claimed, or moved elsewhere.
-	wakeJobs, wakeDeliveries chan struct{}
+	// It has capacity 1: something may be claimed.
+	wakeJobs chan struct{}
 
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
@@ -256,15 +247,13 @@ func New(cfg Config) (*Node, error) {
 		cfg.Schedule = webhook.NewSchedule(webhook.ScheduleConfig{})
 	}
 	n := &Node{
-		cfg:            cfg,
-		clock:          new(clock.Clock),
-		store:          cfg.Store,
-		memory:         memory.NewBudgets(cfg.Memory, cfg.Concurrency),
-		schedule:       cfg.Schedule,
-		replays:        make(chan struct{}, replaysAtOnce),
-		group:          new(errgroup.Group),
-		wakeJobs:       make(chan struct{}, 1),
-		wakeDeliveries: make(chan struct{}, 1),
+		cfg:      cfg,
+		clock:    new(clock.Clock),
+		store:    cfg.Store,
+		memory:   memory.NewBudgets(cfg.Memory, cfg.Concurrency),
+		replays:  make(chan struct{}, replaysAtOnce),
+		group:    new(errgroup.Group),
+		wakeJobs: make(chan struct{}, 1),
 	}
 	n.tokens = live.NewTokens(live.TokensConfig{SigningKey: cfg.Store.SigningKey, Clock: n.clock, PublicURL: cfg.PublicURL})
 	n.policy = n.newPolicy()
@@ -273,13 +262,13 @@ func New(cfg Config) (*Node, error) {
 	n.log = slog.New(n.nodeHandler)
 	n.metrics = metrics.NewNode(cfg.Metrics)
 	n.initSupervisor()
+	n.initDelivery()
 	if err := n.initCluster(); err != nil {
 		return nil, err
 	}
 	n.initLive()
 	n.names.init(cfg)
 	n.jobs.init(cfg, &n.names)
-	n.deliveries.init(cfg)
 	n.inflight.init()
 	n.initReading()
 	if cfg.Metrics != nil {
@@ -341,7 +330,7 @@ func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
 	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.holds.Run, n.prune}
 	if n.is(Worker) {
-		all = append(all, n.dispatchJobs, n.dispatchDeliveries)
+		all = append(all, n.dispatchJobs, n.deliveries.Run)
 	}
 	for _, loop := range all {
 		loops.Go(func() error { return loop(ctx) })

@@ -15,5 +15,5 @@ func (n *Node) quarantined(j store.Job) (o store.Outcome) {
 			o = plain
 		}
 	}()
-	return n.conclude(j, plain)
+	return n.outbox.Conclude(j, plain)
 }

@@ -16,7 +16,7 @@ func (n *Node) initReading() {
 	n.Reader = reading.New(reading.Config{
 		Store: n.store, Clock: n.clock, Logger: n.log, Memory: n.memory.Reads, PublicURL: n.cfg.PublicURL,
 		Rows: n.cfg.Retention.Rows, Guarded: n.supervisor.Guarded,
-		WaitReason: n.waitReason, HeldBy: n.heldBy, HostHold: n.hostHold, StreamURL: n.tokens.StreamURL,
+		WaitReason: n.waitReason, HeldBy: n.heldBy, HostHold: n.deliveries.HostHold, StreamURL: n.tokens.StreamURL,
 		Refused: n.refuser.Write, Live: watching{&n.hub, n.watching}, Stopped: n.calls.Done(),
 		NodeID: n.ID, Roles: func(s store.Node) []string { return rolesOf(s).Names() },
 	})
@@ -35,7 +35,7 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
 	}
 	if a.Kind == ringback.DeadDelivery {
-		defer n.askNow()
+		defer n.deliveries.RedeliverNow()
 		return n.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
 			return n.store.Redeliver(ctx, project, id, store.Redelivery{Now: n.clock.Stamped()})
 		})

@@ -1,18 +1,14 @@
 package node
 
 import (
-	"context"
 	"log/slog"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/metrics"
+	"github.com/ringback/ringback/internal/joblog"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/telemetry"
-	"github.com/ringback/ringback/internal/webhook"
 )
 
 // decisions remembers what was decided about jobs, so that it can be told and
@@ -105,52 +101,7 @@ func (n *Node) recordFailed(j *store.Job, f *provider.Error) {
 	}
 }
 
-// record logs an event in a job's life, which is for those who look for it: at
-// debug. What it says never holds a body, a header or a URL.
+// record logs an event in a job's life.
 func (n *Node) record(msg string, j *store.Job, attrs ...slog.Attr) {
-	ctx := context.Background()
-	if !n.log.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	all := append(make([]slog.Attr, 0, 5+len(attrs)), slog.Any("job_id", j.ID), slog.Int64("attempt", j.Fence),
-		slog.String("provider", j.Provider), slog.String("model", j.Model))
-	if id := telemetry.TraceID(j.Options.TraceParent); id != "" {
-		all = append(all, slog.String("trace_id", id))
-	}
-	n.log.LogAttrs(ctx, slog.LevelDebug, msg, append(all, attrs...)...) //nolint:sloglint // its callers give constants
-}
-
-// recordTry logs and counts a try of a webhook that is over.
-func (n *Node) recordTry(s *send, res webhook.Result) {
-	d := s.delivery
-	n.metrics.Delivery.Try.Observe(res.Took.Seconds())
-	if !n.log.Enabled(context.Background(), slog.LevelDebug) {
-		return
-	}
-	attrs := []any{"delivery_id", d.ID, "job_id", d.JobID, "status_code", res.StatusCode, "ms", res.Took.Milliseconds()}
-	if id := telemetry.TraceID(s.payload.TraceParent); id != "" {
-		attrs = append(attrs, "trace_id", id)
-	}
-	if res.Verdict == webhook.Delivered {
-		n.log.Debug("webhook delivered", attrs...)
-		return
-	}
-	n.log.Debug("webhook not delivered", append(attrs, "host", d.Host, "error", res.Class, "remote", res.Remote, "err", res.Cause)...)
-}
-
-// recordTried logs and counts what a try has led to, once that is stored.
-func (n *Node) recordTried(before, after store.Delivery, end store.TryEnd) {
-	countTry(&n.metrics.Delivery, &before, &after, end)
-	switch {
-	case after.Status == ringback.DeliveryDead && !before.Manual:
-		n.log.Warn("webhook is a dead letter", "delivery_id", after.ID, "job_id", after.JobID, "tries", after.Sent)
-	case after.Status == ringback.DeliveryPending && n.log.Enabled(context.Background(), slog.LevelDebug):
-		n.log.Debug("webhook waits for its next try", "delivery_id", after.ID, "job_id", after.JobID, "next_at", after.NextAt.Truncate(time.Millisecond))
-	}
-}
-
-// recordExpired logs and counts a delivery whose time is over.
-func (n *Node) recordExpired(d *store.Delivery) {
-	n.metrics.Delivery.Tries.WithLabelValues(metrics.TryDead).Inc()
-	n.log.Warn("webhook is a dead letter: its time is over", "delivery_id", d.ID, "job_id", d.JobID, "tries", d.Sent)
+	joblog.Record(n.log, msg, j, attrs...)
 }

@@ -17,20 +17,12 @@ func (n *Node) recordTarget(t target) {
 	}
 }
 
-func (n *Node) recordHost(h store.Host) {
-	if g := n.deliveries.gateOf(h); !n.hostHoldLog.NothingFor(g) {
-		n.hostHoldLog.Record(n.log, h, g, "host", h.Host)
-	}
-}
-
 // recordHoldsOver logs of holds that ended without a call: their gates are gone.
 func (n *Node) recordHoldsOver() {
 	for _, t := range n.holdLog.Begun() {
 		n.recordTarget(t)
 	}
-	for _, h := range n.hostHoldLog.Begun() {
-		n.recordHost(h)
-	}
+	n.deliveries.RecordHoldsOver()
 }
 
 // recordProbe logs that a call is to find out whether a hold is over.
@@ -49,14 +41,4 @@ func (s *callScheduler) gateOf(t target) *limit.Gate {
 		return s.keys[t.provider]
 	}
 	return s.gates[t]
-}
-
-// gateOf is a host's gate, nil if there is none.
-func (s *sendScheduler) gateOf(h store.Host) *limit.Gate {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if to := s.hosts[h]; to != nil {
-		return to.gate
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/delivery"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/store"
@@ -29,7 +30,7 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, w *li
 			n.settled(after, inserted)
 			return
 		case errors.Is(err, store.ErrNoLease) && inserted != nil:
-			n.giveUp(inserted)
+			inserted.GiveUp()
 			decide, inserted = withoutClaim(decide), nil
 			continue
 		case errors.Is(err, store.ErrFenced):
@@ -37,27 +38,27 @@ func (n *Node) settle(j *store.Job, res outcome.Result, endedAt time.Time, w *li
 			n.log.Warn("attempt settled too late: the job has moved on", "job_id", j.ID, "attempt", j.Fence)
 		}
 		if !n.supervisor.TryAgain(err) {
-			n.giveUp(inserted)
+			inserted.GiveUp()
 			return
 		}
 		if !unreached && n.supervisor.WorthLogging(tries, err) { // else one line is enough, however many wait
 			n.log.Error("attempt not stored, trying again", "job_id", j.ID, "attempt", j.Fence, "err", err)
 		}
 		if !n.pause(supervise.SettlePause(tries, err)) {
-			n.giveUp(inserted)
+			inserted.GiveUp()
 			n.inflight.drained(j.Ref(), res.Drain())
 			return
 		}
 		if tries == supervise.SettleTries && !supervise.IsTransient(err) {
-			n.giveUp(inserted)
+			inserted.GiveUp()
 			now := n.clock.Stamped()
-			decide, inserted = n.concluding(func(row store.Job) store.Outcome { return outcome.Unstorable(row, now) }), nil
+			decide, inserted = n.outbox.Concluding(func(row store.Job) store.Outcome { return outcome.Unstorable(row, now) }), nil
 		}
 	}
 }
 
 // decideAbout is decide. An outcome that makes us panic is none: the attempt has failed.
-func (n *Node) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, inserted *send) {
+func (n *Node) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, inserted *delivery.Claim) {
 	err := n.supervisor.Guarded("decide about a job", func() error {
 		decide, inserted = n.decide(j, res, at)
 		return nil
@@ -71,15 +72,15 @@ func (n *Node) decideAbout(j store.Job, res outcome.Result, at time.Time) (decid
 // decide says what becomes of a job whose attempt ended with res. An answer's webhook is
 // made here, outside the transaction, and may be in flight from its insert on; the rest
 // depends on the row as it stands, and is made there.
-func (n *Node) decide(j store.Job, res outcome.Result, now time.Time) (store.Decide, *send) {
+func (n *Node) decide(j store.Job, res outcome.Result, now time.Time) (store.Decide, *delivery.Claim) {
 	now = now.Truncate(time.Millisecond)
 	if a := res.Answer(); a != nil {
 		o := n.policy.Decide(j, res, now)
-		body := n.webhook(j, &o, content{answer: a.Message, text: a.Text})
-		inserted := n.sendNow(j, o.Delivery, body)
+		body := n.outbox.Add(j, &o, delivery.Content{Answer: a.Message, Text: a.Text})
+		inserted := n.deliveries.ClaimNow(j, o.Delivery, body)
 		return func(store.Job) store.Outcome { return o }, inserted
 	}
-	decide := n.concluding(func(row store.Job) store.Outcome { return n.policy.Decide(row, res, now) })
+	decide := n.outbox.Concluding(func(row store.Job) store.Outcome { return n.policy.Decide(row, res, now) })
 	// Nearly always the row stands as it did when it was claimed. So the outcome
 	// too, which may hold megabytes of a partial answer, is made outside.
 	expected := decide(j)
@@ -120,14 +121,14 @@ func (n *Node) pause(d time.Duration) bool {
 
 // settled passes on what a settled job causes: its watchers, its webhook, its
 // next attempt.
-func (n *Node) settled(after store.Job, inserted *send) {
+func (n *Node) settled(after store.Job, inserted *delivery.Claim) {
 	if after.Status == ringback.Queued {
 		n.hub.Publish(after.ID) // another node may begin it next
 		supervise.Wake(n.wakeJobs)
 		return
 	}
 	if inserted != nil {
-		n.send(inserted)
+		inserted.Send()
 	}
 	n.ended(after)
 }
@@ -135,5 +136,5 @@ func (n *Node) settled(after store.Job, inserted *send) {
 // ended tells those who wait that a job is terminal.
 func (n *Node) ended(j store.Job) {
 	n.hub.Publish(j.ID)
-	supervise.Wake(n.wakeDeliveries)
+	n.deliveries.Wake()
 }

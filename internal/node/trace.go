@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -18,7 +15,6 @@ import (
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/telemetry"
-	"github.com/ringback/ringback/internal/webhook"
 )
 
 // Minutes to days lie between a submit, its attempts and its webhook, and the
@@ -151,52 +147,4 @@ func (t *attemptTrace) end(res *outcome.Result) {
 // trace's business.
 func errorType(f *provider.Error) string {
 	return cmp.Or(string(f.Code), telemetry.Stopped)
-}
-
-// traceDelivery begins the span of a try, in the client's trace, and puts its
-// context among the headers. Without a span the client's own goes on as it came.
-// The function that it returns ends the span.
-func (n *Node) traceDelivery(d *store.Delivery, p *store.Payload, header http.Header) func(webhook.Result) {
-	mute := header.Get(telemetry.HeaderTraceParent) != "" // the caller has said what it is to be
-	var made trace.SpanContext
-	if n.cfg.Tracer != nil {
-		made = telemetry.SpanContext(p.TraceParent, p.TraceState)
-	}
-	if n.cfg.Tracer == nil || made.IsValid() && !made.IsSampled() {
-		if !mute {
-			telemetry.SetTrace(header, p.TraceParent, p.TraceState)
-		}
-		return func(webhook.Result) {}
-	}
-	ctx, span := n.cfg.Tracer.Start(trace.ContextWithRemoteSpanContext(context.Background(), made), "deliver webhook",
-		trace.WithSpanKind(trace.SpanKindClient), telemetry.Linked(telemetry.AttemptSpan(d.JobID, p.Attempt)), trace.WithAttributes(
-			attribute.String(telemetry.HTTPMethod, http.MethodPost), attribute.String(telemetry.DeliveryID, d.ID.String()),
-			attribute.String(telemetry.JobID, d.JobID.String()), attribute.String(telemetry.EventType, string(d.Event))))
-	span.SetAttributes(server(d.Host)...)
-	if !mute {
-		telemetry.Inject(ctx, header)
-	}
-	return func(res webhook.Result) {
-		if res.StatusCode != 0 {
-			span.SetAttributes(attribute.Int(telemetry.HTTPStatus, res.StatusCode))
-		}
-		if res.Verdict != webhook.Delivered {
-			class := string(res.Class)
-			if class == "" {
-				class = telemetry.Stopped
-			}
-			telemetry.Fail(span, class)
-		}
-		span.End()
-	}
-}
-
-// server names the host of a receiver; a URL's path and query may hold secrets.
-func server(host string) []attribute.KeyValue {
-	u, err := url.Parse(host)
-	if err != nil {
-		return nil
-	}
-	port, _ := strconv.Atoi(u.Port()) // the guard has written it
-	return []attribute.KeyValue{attribute.String(telemetry.ServerAddress, u.Hostname()), attribute.Int(telemetry.ServerPort, port)}
 }

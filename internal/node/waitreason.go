@@ -41,16 +41,3 @@ func (n *Node) heldBy(j *store.Job, reason string) *ringback.HeldBy {
 	}
 	return nil
 }
-
-// hostHold returns the hold of a receiver's host; nil if this node knows of none.
-func (n *Node) hostHold(h store.Host) *ringback.HostHold {
-	g := n.deliveries.gateOf(h)
-	if g == nil {
-		return nil
-	}
-	until, reason, held := g.Held()
-	if !held {
-		return nil
-	}
-	return &ringback.HostHold{Reason: reason, Until: ringback.Time{Time: n.clock.Shared(until)}}
-}

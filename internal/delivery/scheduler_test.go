@@ -1,4 +1,4 @@
-package node
+package delivery
 
 import (
 	"testing"
@@ -10,15 +10,15 @@ import (
 
 // receiving is a host with tries out, each of which takes the same time.
 type receiving struct {
-	sends sendScheduler
+	sends scheduler
 	host  store.Host
-	out   []*sendPermit
+	out   []*permit
 	most  int
 }
 
 func newReceiving() *receiving {
 	r := &receiving{host: store.Host{Project: "default", Host: "a-host"}}
-	r.sends.init(Config{})
+	r.sends.init(limit.Config{})
 	return r
 }
 
@@ -29,7 +29,7 @@ func (r *receiving) come(n int) {
 		if p == nil {
 			return
 		}
-		if now, _ := r.sends.begin(&send{permit: p}); now {
+		if now, _ := r.sends.begin(&Claim{permit: p}); now {
 			r.out = append(r.out, p)
 		}
 	}
