@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // usageTemplate has the order of a manual: how it is called, what it knows, and
@@ -89,7 +89,7 @@ func flagsText(flags *pflag.FlagSet) string {
 			help += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(&b, "  %s\n", name)
-		for _, line := range terminal.Wrap(help, 72) {
+		for _, line := range plain.Wrap(help, 72) {
 			fmt.Fprintf(&b, "        %s\n", line)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/postgres"
 	"github.com/ringback/ringback/internal/store/sqlite"
@@ -220,7 +221,7 @@ func (m *migration) finish(ctx context.Context, has store.Counts) error {
 	}
 	m.Sayf("do not serve from %s again; keep it as a backup or remove it", m.Data)
 	if _, err := os.Stat(filepath.Join(m.Data, secretFile)); err == nil && len(m.Secrets) == 0 {
-		m.Sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", terminal.ShellQuote(m.Data))
+		m.Sayf("receivers know its secret, so give it to all servers: WEBHOOK_SECRET=$(ringback secret --data %s)", plain.ShellQuote(m.Data))
 	}
 	return nil
 }
@@ -256,7 +257,7 @@ func (m *migration) summary(has, stored store.Counts) error {
 		return err
 	}
 	if carried > 0 {
-		m.Sayf("%d jobs copied in %s, %.0f per second", carried, terminal.Span(took), float64(carried)/took.Seconds())
+		m.Sayf("%d jobs copied in %s, %.0f per second", carried, plain.Span(took), float64(carried)/took.Seconds())
 	}
 	return nil
 }
@@ -271,7 +272,7 @@ func (m *migration) stopped(ctx context.Context, err error, has store.Counts) er
 	case ctx.Err() != nil:
 		return exit.Errorf(exit.Interrupted, "interrupted: %s", far)
 	case errors.Is(err, store.ErrUnavailable):
-		return exit.Errorf(exit.DataDir, "%s. Try again when it is there: %s", terminal.OneLine(err.Error()), far)
+		return exit.Errorf(exit.DataDir, "%s. Try again when it is there: %s", plain.OneLine(err.Error()), far)
 	case errors.Is(err, postgres.ErrOccupied):
 		return exit.Errorf(exit.DataDir, "%s: %w", m.Place(), err)
 	case m.target == nil:

@@ -26,6 +26,7 @@ import (
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/simulate"
 	"github.com/ringback/ringback/internal/store"
@@ -96,7 +97,7 @@ func serveVariables() string {
 	}
 	for _, s := range config.Settings {
 		if s.Flag == "" && !s.Remote {
-			fmt.Fprintf(&b, "  %s\n        %s\n", s.Variable, strings.Join(terminal.Wrap(s.Help+" [key "+s.Key+"]", 72), "\n        "))
+			fmt.Fprintf(&b, "  %s\n        %s\n", s.Variable, strings.Join(plain.Wrap(s.Help+" [key "+s.Key+"]", 72), "\n        "))
 		}
 	}
 	return b.String()

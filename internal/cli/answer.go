@@ -12,7 +12,9 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/why"
 )
 
 // Rules of an answer that is shown as it grows:
@@ -248,7 +250,7 @@ func (a *answer) advance(s string) {
 // tame returns text of a model that is safe to print on to.
 func (a *answer) tame(s string, to terminal.Terminal) string {
 	if to.Is {
-		return terminal.Printable(s)
+		return plain.Printable(s)
 	}
 	return s
 }
@@ -277,9 +279,9 @@ func (a *answer) look(ctx context.Context) {
 			return // the stream will show it
 		}
 		if job.Status == ringback.Queued {
-			a.turn(standingOf(job, now), string(job.Status), job.StatusReason, fmt.Sprint(job.Attempts))
+			a.turn(why.Status(job, now), string(job.Status), job.StatusReason, fmt.Sprint(job.Attempts))
 		}
-		a.live.Show(fmt.Sprintf("job %s %s · %s", a.id, standingOf(job, now), terminal.Span(now.Sub(a.begin))))
+		a.live.Show(fmt.Sprintf("job %s %s · %s", a.id, why.Status(job, now), plain.Span(now.Sub(a.begin))))
 		return
 	}
 	a.showLine(now)
@@ -297,7 +299,7 @@ func (a *answer) turn(text string, by ...string) {
 	}
 	a.stood = key
 	a.live.Clear()
-	a.Sayf("%s  %s", terminal.Painter(a.TalkTo.Color).Dim(time.Now().Format(time.TimeOnly)), terminal.OneLine(text))
+	a.Sayf("%s  %s", terminal.Painter(a.TalkTo.Color).Dim(time.Now().Format(time.TimeOnly)), plain.OneLine(text))
 }
 
 func (a *answer) standing() string {
@@ -309,7 +311,7 @@ const bytesPerToken = 4
 
 // line returns the live line.
 func (a *answer) line(now time.Time) string {
-	return fmt.Sprintf("about %d tokens · %s · %s", (a.bytes+bytesPerToken-1)/bytesPerToken, terminal.Span(now.Sub(a.begin)), a.standing())
+	return fmt.Sprintf("about %d tokens · %s · %s", (a.bytes+bytesPerToken-1)/bytesPerToken, plain.Span(now.Sub(a.begin)), a.standing())
 }
 
 // end shows how the job ended.
@@ -322,8 +324,8 @@ func (a *answer) end(job ringback.Job) error {
 	if job.Status != ringback.Completed {
 		return a.unanswered(job)
 	}
-	what := endWords(job)
-	a.turn(fmt.Sprintf("completed · %s · %s", what, terminal.Span(job.EndedAt.Sub(job.CreatedAt.Time))))
+	what := why.End(job)
+	a.turn(fmt.Sprintf("completed · %s · %s", what, plain.Span(job.EndedAt.Sub(job.CreatedAt.Time))))
 	if a.torn && !a.OutTo.Is {
 		return exit.Errorf(exit.Torn, "stdout has text of an attempt that broke off before the answer. To print only the answer: %s", a.ours("jobs show --result %s", a.id))
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // CompleteWords lets the shell complete flags with a fixed set of values, by their names.
@@ -31,7 +31,7 @@ func completeJobs(fit func(ringback.Job) bool) cobra.CompletionFunc {
 		var ids []cobra.Completion
 		for _, job := range page.Data {
 			if fit(job) {
-				ids = append(ids, cobra.CompletionWithDesc(job.ID, string(job.Status)+" "+terminal.OneLine(job.RequestedModel)))
+				ids = append(ids, cobra.CompletionWithDesc(job.ID, string(job.Status)+" "+plain.OneLine(job.RequestedModel)))
 			}
 		}
 		return ids, err
@@ -51,7 +51,7 @@ func completeDead() cobra.CompletionFunc {
 		}
 		deliveries, err := s.DeadDeliveries(ctx, client.DeadQuery{})
 		for _, d := range deliveries.Data {
-			ids = append(ids, cobra.CompletionWithDesc(d.ID, "delivery to "+terminal.HostOf(d.URL)))
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, "delivery to "+plain.HostOf(d.URL)))
 		}
 		return ids, err
 	})
@@ -63,7 +63,7 @@ func completeDeliveries() cobra.CompletionFunc {
 		page, err := s.ListDeliveries(ctx, client.DeliveryQuery{Status: ringback.DeliveryPending, Limit: 50})
 		var ids []cobra.Completion
 		for _, d := range page.Data {
-			ids = append(ids, cobra.CompletionWithDesc(d.ID, string(d.Status)+" to "+terminal.HostOf(d.URL)))
+			ids = append(ids, cobra.CompletionWithDesc(d.ID, string(d.Status)+" to "+plain.HostOf(d.URL)))
 		}
 		return ids, err
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func NewDead() *cobra.Command {
@@ -127,7 +127,7 @@ func (s *session) findDead(ctx context.Context, id string) (deadLetter, error) {
 	if e, ok := errors.AsType[*ringback.Error](err); !ok || e.Code != ringback.NotFound {
 		return deadLetter{}, err
 	}
-	unknown := exit.Errorf(exit.NotFound, "there is no job and no dead delivery %q; what is dead: %s", terminal.Printable(id), s.ours("dead list"))
+	unknown := exit.Errorf(exit.NotFound, "there is no job and no dead delivery %q; what is dead: %s", plain.Printable(id), s.ours("dead list"))
 	d, err := s.Delivery(ctx, id)
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code == ringback.NotFound || err == nil && d.Status != ringback.DeliveryDead {
 		return deadLetter{}, unknown

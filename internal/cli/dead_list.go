@@ -10,7 +10,9 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/why"
 )
 
 func newDeadList() *cobra.Command {
@@ -86,7 +88,7 @@ func (s *session) showDeadJobs() func([]ringback.Job) error {
 		now := time.Now()
 		for _, job := range jobs {
 			if !s.JSON {
-				t.Row(job.ID, job.RequestedModel, terminal.Span(now.Sub(job.EndedAt.Time))+" ago", strconv.Itoa(job.Attempts), inShort(job, now))
+				t.Row(job.ID, job.RequestedModel, plain.Span(now.Sub(job.EndedAt.Time))+" ago", strconv.Itoa(job.Attempts), why.Short(job, now))
 				continue
 			}
 			err := s.PrintJSON(struct {
@@ -114,11 +116,11 @@ func (s *session) showDeadDeliveries(after bool) func([]ringback.Delivery) error
 		}
 		for _, d := range deliveries {
 			if !s.JSON {
-				why := deadWords(d.Reason)
+				reason := why.Dead(d.Reason)
 				if n := len(d.Tries); n > 0 {
-					why += "; the last " + tryWords(d.Tries[n-1])
+					reason += "; the last " + why.Try(d.Tries[n-1])
 				}
-				t.Row(d.ID, d.JobID, terminal.HostOf(d.URL), terminal.Span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), why)
+				t.Row(d.ID, d.JobID, plain.HostOf(d.URL), plain.Span(now.Sub(d.EndedAt.Time))+" ago", strconv.Itoa(len(d.Tries)), reason)
 				continue
 			}
 			err := s.PrintJSON(struct {

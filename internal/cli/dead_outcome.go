@@ -8,7 +8,8 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
+	"github.com/ringback/ringback/internal/why"
 )
 
 // outcomes counts what happened to dead deliveries that were sent again.
@@ -47,10 +48,10 @@ func (s *session) replayed(ctx context.Context, f ringback.DeadFilter, asked int
 	}
 	example, words := now.example, ""
 	if n := len(example.Tries); n > 0 && now.failed > 0 {
-		words = " For instance " + terminal.HostOf(example.URL) + " " + tryWords(example.Tries[n-1]) + "."
+		words = " For instance " + plain.HostOf(example.URL) + " " + why.Try(example.Tries[n-1]) + "."
 	}
 	return exit.Errorf(exit.Failure, "%d of %d arrived, %d failed again, %d are still pending.%s%s What to do: %s",
-		arrived, asked, now.failed, now.waiting, words, heldWords(example, time.Now()), s.ours("jobs show %s", example.JobID))
+		arrived, asked, now.failed, now.waiting, words, why.Held(example, time.Now()), s.ours("jobs show %s", example.JobID))
 }
 
 // outcomes counts, among the deliveries that are still dead, those that were sent again.

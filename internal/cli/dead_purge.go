@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func newDeadPurge() *cobra.Command {
@@ -63,7 +63,7 @@ func (s *session) purgeOne(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case dead.kind == ringback.DeadDelivery:
-		return exit.Errorf(exit.Usage, "%s is a delivery; to delete it with its job: %s", terminal.Printable(id), s.ours("jobs erase %s", dead.job))
+		return exit.Errorf(exit.Usage, "%s is a delivery; to delete it with its job: %s", plain.Printable(id), s.ours("jobs erase %s", dead.job))
 	}
 	return s.erase(ctx, dead.job)
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func newDeadReplay() *cobra.Command {
@@ -76,7 +76,7 @@ func (s *session) replayOne(ctx context.Context, id string, patch json.RawMessag
 	case dead.kind == ringback.DeadJob:
 		return s.replay(ctx, dead.job, patch, again)
 	case patch != nil:
-		return exit.Errorf(exit.Usage, "%s is a delivery, whose bytes stay the same; leave --patch out", terminal.Printable(id))
+		return exit.Errorf(exit.Usage, "%s is a delivery, whose bytes stay the same; leave --patch out", plain.Printable(id))
 	}
 	return s.redeliver(ctx, dead.job, redelivery{to: dead.url, noWait: noWait})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
 )
 
@@ -137,7 +138,7 @@ func (s *session) showDeliveries() func([]ringback.Delivery) error {
 		now := time.Now()
 		for _, d := range deliveries {
 			if !s.JSON {
-				t.Row(d.JobID, string(d.Status), terminal.Span(now.Sub(d.CreatedAt.Time)), strconv.Itoa(len(d.Tries)), lastAnswer(d), untilNext(d, now), receiverOf(d.URL))
+				t.Row(d.JobID, string(d.Status), plain.Span(now.Sub(d.CreatedAt.Time)), strconv.Itoa(len(d.Tries)), lastAnswer(d), untilNext(d, now), receiverOf(d.URL))
 			} else if err := s.PrintJSON(d); err != nil {
 				return err
 			}
@@ -162,7 +163,7 @@ func untilNext(d ringback.Delivery, now time.Time) string {
 	case d.Status != ringback.DeliveryPending:
 		return "–"
 	case d.NextTryAt.After(now):
-		return terminal.Span(d.NextTryAt.Sub(now))
+		return plain.Span(d.NextTryAt.Sub(now))
 	}
 	return "now"
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func NewJobs() *cobra.Command {
@@ -44,7 +44,7 @@ func (s *session) each(ctx context.Context, ids []string, do func(ctx context.Co
 		if f.Code == exit.Interrupted {
 			return exit.Errorf(exit.Interrupted, "interrupted after %d of %d", i, len(ids))
 		}
-		fmt.Fprintf(s.Talk, "%s: %v\n", terminal.Printable(id), f)
+		fmt.Fprintf(s.Talk, "%s: %v\n", plain.Printable(id), f)
 		if first == nil {
 			first = f
 		}

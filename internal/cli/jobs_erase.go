@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func newJobsErase() *cobra.Command {
@@ -27,7 +27,7 @@ erased. This cannot be undone, so the command asks first; a script needs --yes.`
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return remote(cmd, func(ctx context.Context, s *session, ids []string) error {
-		what := "job " + terminal.Printable(ids[0])
+		what := "job " + plain.Printable(ids[0])
 		if len(ids) > 1 {
 			what = fmt.Sprintf("%d jobs", len(ids))
 		}
@@ -42,11 +42,11 @@ func (s *session) erase(ctx context.Context, id string) error {
 	if err := s.Erase(ctx, id); err != nil {
 		return err
 	}
-	s.Sayf("job %s is erased", terminal.Printable(id))
+	s.Sayf("job %s is erased", plain.Printable(id))
 	if s.JSON {
 		return s.PrintJSON(map[string]string{"job_id": id})
 	}
-	return s.Print(terminal.OneLine(id) + "\n")
+	return s.Print(plain.OneLine(id) + "\n")
 }
 
 // irreversible is the refusal of what cannot be undone.

@@ -12,7 +12,9 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/why"
 )
 
 // pageSize is the most entries on a page of a list.
@@ -197,7 +199,7 @@ func (s *session) showJobs(t *terminal.Table) func([]ringback.Job) error {
 		now := time.Now()
 		for _, job := range jobs {
 			if !s.JSON {
-				t.Row(job.ID, string(job.Status), job.RequestedModel, terminal.Span(now.Sub(job.CreatedAt.Time)), took(job), webhookWord(job), inShort(job, now))
+				t.Row(job.ID, string(job.Status), job.RequestedModel, plain.Span(now.Sub(job.CreatedAt.Time)), took(job), webhookWord(job), why.Short(job, now))
 			} else if err := s.PrintJSON(job); err != nil {
 				return err
 			}
@@ -210,7 +212,7 @@ func took(job ringback.Job) string {
 	if job.EndedAt.IsZero() {
 		return "–"
 	}
-	return terminal.Span(job.EndedAt.Sub(job.CreatedAt.Time))
+	return plain.Span(job.EndedAt.Sub(job.CreatedAt.Time))
 }
 
 func webhookWord(job ringback.Job) string {
@@ -218,22 +220,4 @@ func webhookWord(job ringback.Job) string {
 		return "–"
 	}
 	return string(job.Webhook.Status)
-}
-
-// inShort returns why a job waits, why it ended without an answer, or why its webhook has
-// not arrived.
-func inShort(job ringback.Job, now time.Time) string {
-	switch {
-	case job.ErrorDetail != nil:
-		return string(job.ErrorDetail.Code) + ": " + job.Error
-	case job.Error != "":
-		return job.Error
-	case job.Webhook != nil && job.Webhook.Status != ringback.DeliveryDelivered:
-		return "webhook " + webhookWords(*job.Webhook, now)
-	case job.StatusReason == "":
-		return ""
-	case job.RunAt.After(now):
-		return job.StatusReason + ", until " + terminal.Clock(job.RunAt, now)
-	}
-	return job.StatusReason
 }

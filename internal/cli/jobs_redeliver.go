@@ -11,7 +11,8 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
+	"github.com/ringback/ringback/internal/why"
 )
 
 func newJobsRedeliver() *cobra.Command {
@@ -76,7 +77,7 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 	if err != nil {
 		return err
 	}
-	s.Sayf("sending the webhook of job %s again to %s", terminal.Printable(id), terminal.Printable(d.URL))
+	s.Sayf("sending the webhook of job %s again to %s", plain.Printable(id), plain.Printable(d.URL))
 	tries := triesOf(before, d.ID)
 	if !r.noWait {
 		if d, err = s.nextTry(ctx, d, tries); err != nil {
@@ -96,37 +97,16 @@ func (s *session) redeliver(ctx context.Context, id string, r redelivery) error 
 
 // outcome prints how a redelivery ended.
 func (s *session) outcome(job string, d ringback.Delivery, before int) error {
-	show := s.ours("jobs show %s", terminal.OneLine(job))
+	show := s.ours("jobs show %s", plain.OneLine(job))
 	if len(d.Tries) <= before {
-		return exit.Errorf(exit.Failure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, heldWords(d, time.Now()), show)
+		return exit.Errorf(exit.Failure, "it was not sent within %s and is still pending.%s To see its outcome: %s", redeliverPatience, why.Held(d, time.Now()), show)
 	}
 	last := d.Tries[len(d.Tries)-1]
 	if last.Error != "" {
-		return exit.Errorf(exit.Failure, "the receiver %s.%s%s What to do: %s", tryWords(last), nextWords(d, time.Now()), heldWords(d, time.Now()), show)
+		return exit.Errorf(exit.Failure, "the receiver %s.%s%s What to do: %s", why.Try(last), why.NextTry(d, time.Now()), why.Held(d, time.Now()), show)
 	}
-	s.Sayf("delivered: the receiver %s%s", tryWords(last), formWords(last))
+	s.Sayf("delivered: the receiver %s%s", why.Try(last), why.Form(last))
 	return nil
-}
-
-// nextWords returns when a webhook is tried next.
-func nextWords(d ringback.Delivery, now time.Time) string {
-	switch {
-	case d.Status == ringback.DeliveryDead:
-		return " It is a dead letter: it is not tried again automatically."
-	case d.Status == ringback.DeliveryPending && d.HostHold != nil && d.HostHold.Until.After(d.NextTryAt.Time):
-		return " The next try waits for the end of the hold."
-	case d.Status == ringback.DeliveryPending && d.NextTryAt.After(now):
-		return " The next try is " + terminal.When(d.NextTryAt, now) + "."
-	}
-	return ""
-}
-
-// formWords names a form, unless it is the full one.
-func formWords(try ringback.Try) string {
-	if try.WebhookBody == ringback.WebhookResult || try.WebhookBody == ringback.WebhookThin {
-		return " (as " + string(try.WebhookBody) + ")"
-	}
-	return ""
 }
 
 func triesOf(all []ringback.Delivery, id string) int {

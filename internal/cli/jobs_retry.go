@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 func newJobsRetry() *cobra.Command {
@@ -61,7 +61,7 @@ func (s *session) replay(ctx context.Context, id string, patch json.RawMessage, 
 	if err != nil {
 		return err
 	}
-	s.Sayf("job %s is repeated by %s. To watch it: %s", terminal.Printable(id), job.ID, s.ours("jobs watch %s", job.ID))
+	s.Sayf("job %s is repeated by %s. To watch it: %s", plain.Printable(id), job.ID, s.ours("jobs watch %s", job.ID))
 	if s.JSON {
 		return s.PrintJSON(job)
 	}
@@ -73,9 +73,9 @@ func (s *session) askToRepeatAgain(ctx context.Context, id string) error {
 	if err != nil || job.ReplayedBy == "" {
 		return err
 	}
-	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider again?", terminal.Printable(id), job.ReplayedBy),
+	return s.confirm(false, fmt.Sprintf("Job %s was repeated before, by job %s. Call its provider again?", plain.Printable(id), job.ReplayedBy),
 		fmt.Sprintf("job %s was repeated before, by job %s; to call its provider again, add --yes. To see how that job is doing: %s",
-			terminal.Printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
+			plain.Printable(id), job.ReplayedBy, s.ours("jobs show %s", job.ReplayedBy)))
 }
 
 // readPatch parses --patch. It returns nil if there is none.
@@ -92,7 +92,7 @@ func readPatch(text string) (json.RawMessage, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(content, &fields); err != nil || fields == nil {
-		what := fmt.Sprintf("%q", terminal.Cut(text, 40))
+		what := fmt.Sprintf("%q", plain.Cut(text, 40))
 		return nil, exit.Errorf(exit.Usage, `--patch: %s is not a JSON object; write it like '{"max_tokens": 8000}', or @FILE`, what)
 	}
 	return bytes.TrimSpace(content), nil

@@ -13,7 +13,8 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
+	"github.com/ringback/ringback/internal/why"
 )
 
 func newJobsWatch() *cobra.Command {
@@ -110,11 +111,11 @@ func (w *watcher) named(ctx context.Context, ids []string) error {
 	case unanswered == 0 && lost == 0:
 		return nil
 	case unanswered == 0 && len(ids) == 1:
-		return exit.Errorf(exit.Failure, "its webhook is a dead letter. What to do: %s", w.ours("jobs show %s", terminal.OneLine(ids[0])))
+		return exit.Errorf(exit.Failure, "its webhook is a dead letter. What to do: %s", w.ours("jobs show %s", plain.OneLine(ids[0])))
 	case unanswered == 0:
 		return exit.Errorf(exit.Failure, "the webhooks of %d of %d are dead letters. What to do: %s", lost, len(ids), w.ours("jobs show JOB"))
 	case len(ids) == 1:
-		return exit.Errorf(exit.JobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", terminal.OneLine(ids[0])))
+		return exit.Errorf(exit.JobEnded, "it ended without an answer. What to do: %s", w.ours("jobs show %s", plain.OneLine(ids[0])))
 	}
 	return exit.Errorf(exit.JobEnded, "%d of %d ended without an answer. What to do: %s", unanswered, len(ids), w.ours("jobs show JOB"))
 }
@@ -161,29 +162,14 @@ func (w *watcher) report(job ringback.Job) error {
 		return w.PrintJSON(job)
 	}
 	now := time.Now()
-	what := standingOf(job, now)
+	what := why.Status(job, now)
 	if job.Status.Terminal() && job.Status != ringback.Completed {
-		what = ending(job)
+		what = why.NoAnswer(job)
 	}
 	if job.Webhook != nil {
-		what += " · webhook " + webhookWords(*job.Webhook, now)
+		what += " · webhook " + why.Webhook(*job.Webhook, now)
 	}
-	return w.Print(fmt.Sprintf("%s  %s  %s\n", w.Paint().Dim(now.Format(time.TimeOnly)), job.ID, terminal.OneLine(what)))
-}
-
-func webhookWords(h ringback.Webhook, now time.Time) string {
-	text := string(h.Status)
-	if h.Tries > 0 {
-		text += fmt.Sprintf(" (try %d", h.Tries)
-		if h.LastStatusCode != 0 {
-			text += fmt.Sprintf(" answered %d", h.LastStatusCode)
-		}
-		text += ")"
-	}
-	if h.Status == ringback.DeliveryPending && h.NextTryAt.After(now) {
-		text += ", next try in " + terminal.Span(h.NextTryAt.Sub(now))
-	}
-	return text
+	return w.Print(fmt.Sprintf("%s  %s  %s\n", w.Paint().Dim(now.Format(time.TimeOnly)), job.ID, plain.OneLine(what)))
 }
 
 // recent follows the jobs that wait or run, and new ones.

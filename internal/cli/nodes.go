@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
 )
 
@@ -37,7 +38,7 @@ func (s *session) showNodes(nodes []ringback.Node) error {
 	now := time.Now()
 	for _, n := range nodes {
 		if !s.JSON {
-			t.Row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, n.URL, terminal.Span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
+			t.Row(n.ID, n.Machine, strings.Join(n.Roles, ","), n.Version, n.URL, plain.Span(now.Sub(n.JoinedAt.Time)), leaseWords(n, now), answeredWord(n))
 		} else if err := s.PrintJSON(n); err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func leaseWords(n ringback.Node, now time.Time) string {
 	if n.ExpiresAt.IsZero() {
 		return "process" // it lasts as long
 	}
-	return terminal.Span(n.ExpiresAt.Sub(now)) + " left"
+	return plain.Span(n.ExpiresAt.Sub(now)) + " left"
 }
 
 func answeredWord(n ringback.Node) string {

@@ -4,11 +4,12 @@
 //	remote.go      what they share: the session with the server, and its errors
 //	submit.go      ringback submit; its parts are submit_….go, answer.go shows an answer
 //	jobs.go        ringback jobs; each of its commands is a jobs_….go
-//	why.go         why a job has not arrived, in words, and what to do about it
 //	deliveries.go  ringback deliveries
 //	dead.go        ringback dead; its parts are dead_….go
 //	nodes.go       ringback nodes
 //	complete.go    what the shell completes
+//
+// The sentences about a job are in internal/why.
 package cli
 
 import (
@@ -31,6 +32,7 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
 )
 
@@ -100,7 +102,7 @@ func newSession(cmd *cobra.Command) (*session, error) {
 	s := &session{Output: terminal.OutputOf(cmd), url: c.URL, hasKey: c.APIKey != "", in: cmd.InOrStdin()}
 	for _, name := range []string{"url", "config"} {
 		if f := cmd.Flags().Lookup(name); f.Changed {
-			s.again += " --" + name + " " + terminal.ShellQuote(f.Value.String())
+			s.again += " --" + name + " " + plain.ShellQuote(f.Value.String())
 		}
 	}
 	s.Client, err = client.New(client.Config{URL: c.URL, APIKey: c.APIKey, HTTPClient: newHTTPClient()})
@@ -149,7 +151,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 
 // refused explains an error response of the server.
 func (s *session) refused(e *ringback.Error) error {
-	message := terminal.Printable(e.Message)
+	message := plain.Printable(e.Message)
 	switch e.Code {
 	case ringback.Unauthorized:
 		if s.hasKey {
@@ -162,7 +164,7 @@ func (s *session) refused(e *ringback.Error) error {
 		return exit.Errorf(exit.NotFound, "%s", message)
 	case ringback.InvalidRequest, ringback.TooLarge, ringback.HeadersTooLarge, ringback.UnsupportedMediaType, ringback.IdempotencyMismatch:
 		if e.Field != "" && !strings.Contains(message, e.Field) {
-			message = terminal.Printable(e.Field) + ": " + message
+			message = plain.Printable(e.Field) + ": " + message
 		}
 		return exit.Errorf(exit.Usage, "%s", message)
 	case ringback.Unavailable, ringback.RateLimited:
@@ -192,5 +194,5 @@ func (s *session) unreachable(err error) error {
 	case netErr != nil && netErr.Timeout():
 		return exit.Errorf(exit.Unavailable, "%s does not respond in time; %s", s.url, another)
 	}
-	return exit.Errorf(exit.Unavailable, "%s: %s; %s", s.url, terminal.Printable(err.Error()), another)
+	return exit.Errorf(exit.Unavailable, "%s: %s; %s", s.url, plain.Printable(err.Error()), another)
 }

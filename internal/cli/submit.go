@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback/client"
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // submission is the flags of submit that are not part of the request.
@@ -87,7 +87,7 @@ same Idempotency-Key. So it is one job, whatever happens.`,
 // onePrompt refuses a prompt in several arguments, which lacks quotation marks.
 func onePrompt(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return exit.Errorf(exit.Usage, "the prompt is one argument; put quotation marks around it: ringback submit %s", terminal.ShellQuote(strings.Join(args, " ")))
+		return exit.Errorf(exit.Usage, "the prompt is one argument; put quotation marks around it: ringback submit %s", plain.ShellQuote(strings.Join(args, " ")))
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (s *session) retryUntil(ctx context.Context, c submission, r ringback.Reque
 			return accepted, exit.Errorf(exit.Unavailable, "%w\n%s", s.explain(ctx, err), safely(key))
 		}
 		if !told {
-			s.Sayf("%v\ntrying again for %s", s.explain(ctx, err), terminal.Span(c.patience))
+			s.Sayf("%v\ntrying again for %s", s.explain(ctx, err), plain.Span(c.patience))
 			told = true
 		}
 		if backoff.Pause(ctx, wait) != nil {
@@ -171,7 +171,7 @@ func interrupted(key string) error {
 
 // safely returns how to continue if the server may or may not have the job.
 func safely(key string) string {
-	return fmt.Sprintf("If it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", terminal.ShellQuote(key))
+	return fmt.Sprintf("If it is submitted again with --idempotency-key %s, it is one job, even if this one had arrived.", plain.ShellQuote(key))
 }
 
 // passing reports whether an error may go away on another try.

@@ -8,7 +8,8 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
+	"github.com/ringback/ringback/internal/why"
 )
 
 // errWaitedLongEnough ends a wait that has a time limit.
@@ -59,21 +60,7 @@ func (s *session) printAnswer(job ringback.Job) error {
 
 // unanswered returns the error of a job that ended without an answer.
 func (s *session) unanswered(job ringback.Job) error {
-	return exit.Errorf(exit.JobEnded, "job %s %s. What to do: %s", job.ID, ending(job), s.ours("jobs show %s", job.ID))
-}
-
-// ending returns how a job ended without an answer.
-func ending(job ringback.Job) string {
-	text := map[ringback.Status]string{
-		ringback.Failed: "failed", ringback.Cancelled: "was cancelled", ringback.Expired: "expired before it was run to its end",
-	}[job.Status]
-	if job.ErrorDetail != nil {
-		text += fmt.Sprintf(" (%s)", job.ErrorDetail.Code)
-	}
-	if job.Error != "" {
-		text += ": " + terminal.OneLine(job.Error)
-	}
-	return text
+	return exit.Errorf(exit.JobEnded, "job %s %s. What to do: %s", job.ID, why.NoAnswer(job), s.ours("jobs show %s", job.ID))
 }
 
 // await waits until a job ends, and shows its status meanwhile.
@@ -99,7 +86,7 @@ func (s *session) await(ctx context.Context, id string) (ringback.Job, error) {
 		case e := <-end:
 			return e.job, e.err
 		case <-tick.C:
-			shown.Show(fmt.Sprintf("job %s %s · %s", id, s.standing(ctx, id), terminal.Span(time.Since(begin))))
+			shown.Show(fmt.Sprintf("job %s %s · %s", id, s.standing(ctx, id), plain.Span(time.Since(begin))))
 		}
 	}
 }
@@ -112,29 +99,5 @@ func (s *session) standing(ctx context.Context, id string) string {
 	if err != nil {
 		return "is out of sight: the server does not answer; it is asked again"
 	}
-	return standingOf(job, time.Now())
-}
-
-func attempts(n int) string {
-	if n == 1 {
-		return "1 attempt"
-	}
-	return fmt.Sprintf("%d attempts", n)
-}
-
-func standingOf(job ringback.Job, now time.Time) string {
-	text := string(job.Status)
-	if job.StatusReason != "" {
-		text += " · " + job.StatusReason
-	}
-	switch {
-	case job.Attempts > 0 && job.Status == ringback.Running:
-		text += fmt.Sprintf(" · attempt %d", job.Attempts+1)
-	case job.Attempts > 0 && job.Status == ringback.Queued:
-		text += " · " + attempts(job.Attempts) + " made"
-	}
-	if d := job.RunAt.Sub(now); !job.RunAt.IsZero() && d > 0 {
-		text += " · next try in " + terminal.Span(d)
-	}
-	return text
+	return why.Status(job, time.Now())
 }

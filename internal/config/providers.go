@@ -34,6 +34,17 @@ var WellKnown = []struct{ Name, Protocol, KeyVariable, URLVariable, BaseURL stri
 	{"openai", "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1"},
 }
 
+// KeyVariable returns the environment variable that has the key of a well-known provider. It
+// returns "" for any other provider.
+func KeyVariable(provider string) string {
+	for _, w := range WellKnown {
+		if w.Name == provider {
+			return w.KeyVariable
+		}
+	}
+	return ""
+}
+
 // Simulated is the provider of --simulate, once in each protocol. The first one
 // gets the models sim/*.
 var Simulated = []struct{ Name, Protocol string }{

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/simulate"
-	"github.com/ringback/ringback/internal/terminal"
 )
 
 // stayUp keeps everything up for the user until ctx is done.
@@ -45,7 +45,7 @@ func (d *demo) sawDelivery(got simulate.Delivery) {
 	if !d.told.Load() || got.JobID == *d.job.Load() {
 		return
 	}
-	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", terminal.Printable(got.Type), signatures(got), terminal.Printable(short(got.JobID)), got.Answer.Status)
+	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", plain.Printable(got.Type), signatures(got), plain.Printable(short(got.JobID)), got.Answer.Status)
 }
 
 // excerpt is the beginning of a prompt, in quotation marks.

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // answers are the status codes to respond with, in turn. The last one repeats.
@@ -148,7 +148,7 @@ func (f *forwarded) answer(w http.ResponseWriter, status int) {
 		}
 	}
 	if f.err != nil {
-		http.Error(w, fmt.Sprintf("ringback listen could not forward to %s: %v", terminal.HostOf(f.url), f.err), status)
+		http.Error(w, fmt.Sprintf("ringback listen could not forward to %s: %v", plain.HostOf(f.url), f.err), status)
 		return
 	}
 	w.WriteHeader(status)

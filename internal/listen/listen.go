@@ -22,7 +22,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/address"
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/terminal"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // Config is what the flags say.
@@ -128,7 +128,7 @@ A job for it:
 
 With a provider's key in the server's environment, leave out --simulate and the model.
 
-`, url, answer, terminal.ShellQuote(strings.Join(list, ",")), callbackRange(addr), url)
+`, url, answer, plain.ShellQuote(strings.Join(list, ",")), callbackRange(addr), url)
 }
 
 // callbackRange returns the range that a server has to allow to reach addr.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
 )
 
@@ -47,10 +48,10 @@ func (p *printer) webhook(r received) {
 func (p *printer) human(r received) string {
 	var b strings.Builder
 	job := gjson.GetBytes(r.body, "job_id").String()
-	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.Dim(r.at.Format(time.TimeOnly)), p.paint.Bold(terminal.Printable(cmp.Or(r.event, "POST "+r.path))),
-		terminal.Printable(job), p.verdict(r))
+	fmt.Fprintf(&b, "%s %s %s · %s\n", p.paint.Dim(r.at.Format(time.TimeOnly)), p.paint.Bold(plain.Printable(cmp.Or(r.event, "POST "+r.path))),
+		plain.Printable(job), p.verdict(r))
 	if r.id != "" {
-		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", terminal.Printable(r.id), r.status)
+		fmt.Fprintf(&b, "         webhook-id %s · answered %d\n", plain.Printable(r.id), r.status)
 	}
 	if r.sent != nil {
 		b.WriteString(p.forwarded(r))
@@ -61,15 +62,15 @@ func (p *printer) human(r received) string {
 
 // forwarded returns two lines about a webhook that was forwarded.
 func (p *printer) forwarded(r received) string {
-	paint, result := p.paint.Green, terminal.Millis(r.sent.took.Milliseconds())
+	paint, result := p.paint.Green, plain.Millis(r.sent.took.Milliseconds())
 	switch {
 	case r.sent.err != nil:
-		paint, result = p.paint.Red, terminal.Printable(r.sent.err.Error())
+		paint, result = p.paint.Red, plain.Printable(r.sent.err.Error())
 	case r.sent.status < 200 || r.sent.status > 299:
 		paint = p.paint.Red
 	}
 	return fmt.Sprintf("         --> %s [%s]\n         <-- %s POST %s %s\n",
-		terminal.Printable(r.event), terminal.Printable(r.id), paint(fmt.Sprintf("[%d]", r.sent.status)), terminal.Printable(r.sent.url), result)
+		plain.Printable(r.event), plain.Printable(r.id), paint(fmt.Sprintf("[%d]", r.sent.status)), plain.Printable(r.sent.url), result)
 }
 
 func (p *printer) verdict(r received) string {
@@ -100,7 +101,7 @@ func readable(body []byte) string {
 	var b bytes.Buffer
 	var text string
 	if json.Indent(&b, body, "         ", "  ") == nil {
-		text = "         " + terminal.Printable(b.String())
+		text = "         " + plain.Printable(b.String())
 	} else {
 		text = "         " + strconv.Quote(string(body))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // Output is where a command prints: data to stdout, talk to stderr.
@@ -69,7 +70,7 @@ func (o *Output) PrintJSON(v any) error {
 // it must not control. See Printable.
 func (o *Output) PrintText(text string) error {
 	if o.OutTo.Is {
-		text = Printable(text)
+		text = plain.Printable(text)
 	}
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
@@ -94,7 +95,7 @@ type Table struct {
 // Row adds a row. Each cell becomes one line that is safe to print.
 func (t *Table) Row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = OneLine(cell)
+		cells[i] = plain.OneLine(cell)
 	}
 	t.rows = append(t.rows, cells)
 }
@@ -128,7 +129,7 @@ func (t *Table) line(row []string, width int) string {
 	line, used := "", 0
 	for i, cell := range row {
 		if i == len(row)-1 && width > 0 {
-			cell = Cut(cell, max(width-used, 10))
+			cell = plain.Cut(cell, max(width-used, 10))
 		}
 		pad := strings.Repeat(" ", max(0, t.widths[i]-utf8.RuneCountInString(cell)))
 		used += t.widths[i] + 2

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/ringback/ringback/internal/plain"
 )
 
 // Progress shows how a long operation is going: on a terminal by one line that is
@@ -47,11 +49,11 @@ func (p *Progress) Pace() time.Duration {
 func (p *Progress) Show(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text = OneLine(text)
+	text = plain.OneLine(text)
 	switch {
 	case p.Live:
 		if p.width > 1 {
-			text = Cut(text, p.width-1) // a line that the terminal wraps cannot be overwritten
+			text = plain.Cut(text, p.width-1) // a line that the terminal wraps cannot be overwritten
 		}
 		if p.below {
 			text = beginBelow + text + endBelow

@@ -4,7 +4,6 @@
 //	terminal.go  what is known of an output, and colours
 //	output.go    where a command prints: data, and talk about it; tables
 //	progress.go  how a long operation is going
-//	text.go      texts that are safe to print; durations, times
 package terminal
 
 import (

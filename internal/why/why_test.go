@@ -1,4 +1,4 @@
-package cli
+package why
 
 import (
 	"fmt"
@@ -13,27 +13,27 @@ import (
 func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	in := func(d time.Duration) ringback.Time { return ringback.Time{Time: now.Add(d)} }
-	job := func(status ringback.Status, change func(*ringback.Job)) history {
+	job := func(status ringback.Status, change func(*ringback.Job)) History {
 		j := ringback.Job{ID: "j1", Status: status, Provider: "ezai", Model: "m", RequestedModel: "m", Attempts: 1, CreatedAt: in(-time.Hour), EndedAt: in(0), ExpiresAt: in(time.Hour)}
 		change(&j)
-		return history{Job: j, Attempts: []ringback.Attempt{{
+		return History{Job: j, Attempts: []ringback.Attempt{{
 			Number: 1, Provider: "ezai", Model: "m", StartedAt: in(-time.Minute), EndedAt: in(-time.Second), Outcome: ringback.AttemptFailed, StatusCode: 500, Error: "ezai said no.",
 		}}}
 	}
-	waits := func(reason string) history {
+	waits := func(reason string) History {
 		return job(ringback.Queued, func(j *ringback.Job) { j.StatusReason, j.RunAt = reason, in(30*time.Second) })
 	}
-	heldFor := func(by ringback.HeldBy) history {
+	heldFor := func(by ringback.HeldBy) History {
 		h := waits("provider_refused_key")
 		h.Job.HeldBy = &by
 		return h
 	}
-	fails := func(code ringback.ErrorDetailCode) history {
+	fails := func(code ringback.ErrorDetailCode) History {
 		return job(ringback.Failed, func(j *ringback.Job) {
 			j.Error, j.ErrorDetail = "it went wrong", &ringback.ErrorDetail{Code: code}
 		})
 	}
-	rings := func(d ringback.Delivery, tries ...ringback.Try) history {
+	rings := func(d ringback.Delivery, tries ...ringback.Try) History {
 		h := job(ringback.Completed, func(*ringback.Job) {})
 		d.URL, d.Tries = "https://example.com/hook?token=t", tries
 		h.Deliveries = []ringback.Delivery{d}
@@ -45,8 +45,12 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 	dead := func(reason ringback.DeadReason) ringback.Delivery {
 		return ringback.Delivery{Status: ringback.DeliveryDead, Reason: reason}
 	}
+	names := Names{
+		CommandLine: func(format string, args ...any) string { return "ringback " + fmt.Sprintf(format, args...) },
+		KeyVariable: func(provider string) string { return strings.ToUpper(provider) + "_API_KEY" },
+	}
 	for name, c := range map[string]struct {
-		h          history
+		h          History
 		says, does string // parts of the sentences, and of the remedies
 	}{
 		"scheduled":          {waits("scheduled"), "waits for its run_at, at", "ringback jobs watch j1"},
@@ -89,11 +93,11 @@ func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 		"erased":             {rings(dead(ringback.DeadErased)), "was erased before it was delivered", ""},
 		"a new sort of harm": {rings(pending, ringback.Try{Error: "gremlins"}), "failed: gremlins", "fix the receiver"},
 	} {
-		d := diagnose(c.h, now, func(format string, args ...any) string { return "ringback " + fmt.Sprintf(format, args...) })
-		said := strings.Join(d.sentences, " ")
+		e := Explain(c.h, now, names)
+		said := strings.Join(e.Sentences, " ")
 		var done strings.Builder
-		for _, r := range d.remedies {
-			fmt.Fprintf(&done, "%s: %s\n", r.what, r.command)
+		for _, r := range e.Remedies {
+			fmt.Fprintf(&done, "%s: %s\n", r.What, r.Command)
 		}
 		if !strings.Contains(said, c.says) || !strings.Contains(done.String(), c.does) || c.does == "" && done.Len() > 0 {
 			t.Errorf("%s: it says %q, want %q\nto do:\n%swant %q", name, said, c.says, done.String(), c.does)

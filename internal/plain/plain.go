@@ -1,4 +1,6 @@
-package terminal
+// Package plain writes values as plain text: text that is safe to show, hosts, durations and
+// times. All is in this file.
+package plain
 
 import (
 	"fmt"
