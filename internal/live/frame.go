@@ -1,7 +1,6 @@
 package live
 
 import (
-	"bytes"
 	"iter"
 	"slices"
 	"unsafe"
@@ -14,7 +13,29 @@ import (
 // and readers do not see it.
 type frame struct {
 	after ringback.EventID // the event that it follows
-	piece protocol.Piece
+	json  string
+	index int32
+	kind  uint8 // of frameKinds
+	of    kind
+}
+
+// frameKinds are the kinds of pieces that are frames.
+var frameKinds = []protocol.PieceKind{protocol.PieceStart, protocol.PieceBlock, protocol.PieceWhole, protocol.PieceEnd}
+
+// newFrame returns the frame of a piece. It is known only if the piece is of a kind that is
+// kept.
+func newFrame(after ringback.EventID, p protocol.Piece) (f frame, known bool) {
+	at := slices.Index(frameKinds, p.Kind)
+	if at < 0 {
+		return f, false
+	}
+	return frame{after: after, json: string(p.JSON), index: int32(p.Delta.Index), kind: uint8(at), of: kindOf(p.Delta.Kind)}, true
+}
+
+func (f frame) piece() protocol.Piece {
+	return protocol.Piece{
+		Kind: frameKinds[f.kind], Delta: ringback.Delta{Kind: kinds[f.of], Index: int(f.index)}, JSON: []byte(f.json),
+	}
 }
 
 // Frame writes what the provider's own stream has around the pieces of an attempt's answer.
@@ -25,14 +46,15 @@ func (l *Log) Frame(attempt int64, p protocol.Piece) {
 		return
 	}
 	l.flush()
-	p.JSON = bytes.Clone(p.JSON)
-	l.addFrame(frame{after: l.last(), piece: p})
+	if f, known := newFrame(l.last(), p); known {
+		l.addFrame(f)
+	}
 }
 
 // addFrame stores a frame. The caller holds the lock.
 func (l *Log) addFrame(f frame) {
 	l.frames = append(l.frames, f)
-	l.framed += len(f.piece.JSON)
+	l.framed += len(f.json)
 }
 
 // setFrames replaces the frames by those that were stored.
@@ -99,7 +121,7 @@ func (l *Log) appendFrames(to []protocol.Piece, after ringback.EventID) []protoc
 		if f.after != after {
 			break
 		}
-		to = append(to, f.piece)
+		to = append(to, f.piece())
 	}
 	return to
 }

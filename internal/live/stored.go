@@ -66,10 +66,8 @@ func storedEvent(e ringback.StreamEvent) stored {
 }
 
 func storedFrame(f frame) stored {
-	p := f.piece
 	return stored{
-		Attempt: f.after.Attempt, Number: f.after.Number,
-		Frame: p.Kind, Kind: kindOf(p.Delta.Kind), Index: int32(p.Delta.Index), JSON: string(p.JSON),
+		Attempt: f.after.Attempt, Number: f.after.Number, Frame: frameKinds[f.kind], Kind: f.of, Index: f.index, JSON: f.json,
 	}
 }
 
@@ -116,7 +114,9 @@ func decodeSome(dec *json.Decoder, framed func(frame)) (events []ringback.Stream
 			return events, fmt.Errorf("there is no kind %d", s.Kind)
 		}
 		if s.Frame != "" {
-			framed(s.frame())
+			if f, known := s.frame(); known {
+				framed(f)
+			}
 			continue
 		}
 		bytes += len(s.Text)
@@ -125,11 +125,11 @@ func decodeSome(dec *json.Decoder, framed func(frame)) (events []ringback.Stream
 	return events, nil
 }
 
-func (s stored) frame() frame {
-	return frame{
-		after: ringback.EventID{Attempt: s.Attempt, Number: s.Number},
-		piece: protocol.Piece{Kind: s.Frame, Delta: ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index)}, JSON: []byte(s.JSON)},
-	}
+// frame returns the frame that is stored, unless its kind is one of a later version.
+func (s stored) frame() (f frame, known bool) {
+	return newFrame(ringback.EventID{Attempt: s.Attempt, Number: s.Number}, protocol.Piece{
+		Kind: s.Frame, Delta: ringback.Delta{Kind: kinds[s.Kind], Index: int(s.Index)}, JSON: []byte(s.JSON),
+	})
 }
 
 func (s stored) event() ringback.StreamEvent {

@@ -146,14 +146,14 @@ func (a *anthropicAnswer) emitBlocks(t Emitter, place int) {
 	if t.Frame == nil {
 		return
 	}
-	for _, block := range a.blocks[:place] {
-		block.emitBegin(t)
+	for ; a.emittedBlocks < place; a.emittedBlocks++ {
+		a.blocks[a.emittedBlocks].emitBegin(t)
 	}
 }
 
 // emitEnd emits the message without the strings of its deltas.
 func (a *anthropicAnswer) emitEnd(t Emitter) {
-	if t.Frame == nil || a.head == nil {
+	if t.Frame == nil || t.Broken || a.head == nil {
 		return
 	}
 	message := a.Message()

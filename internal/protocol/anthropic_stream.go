@@ -41,8 +41,9 @@ type anthropicAnswer struct {
 	whole   bool            // head has the blocks too: the provider did not stream
 	held    int
 
-	emittedStart bool
-	final        json.RawMessage // the message, once it has been emitted
+	emittedStart  bool
+	emittedBlocks int             // how many of the first blocks have been emitted as they begin
+	final         json.RawMessage // the message, once it has been emitted
 }
 
 var _ Assembly = (*anthropicAnswer)(nil)

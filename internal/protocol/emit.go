@@ -15,8 +15,10 @@ type Emitter struct {
 	To func(ringback.Delta)
 	// Frame, if set, is called with what the provider's stream has around the deltas.
 	Frame func(Piece)
-	// ended: nothing follows what has come, not even the other half of a character.
+	// Ended: nothing follows what has come, not even the other half of a character.
 	Ended bool
+	// Broken: the answer is not whole, though nothing follows. It has no frame at its end.
+	Broken bool
 }
 
 // emitString emits what a string has grown by. contents are those of the JSON string by

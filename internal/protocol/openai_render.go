@@ -184,7 +184,7 @@ func (c *openaiChoice) emitWhole(t Emitter, kinds ...ringback.DeltaKind) {
 
 // emitEnd emits the message without the strings of the deltas of its first choice.
 func (a *openaiAnswer) emitEnd(t Emitter, first *openaiChoice) {
-	if t.Frame == nil {
+	if t.Frame == nil || t.Broken {
 		return
 	}
 	whole := a.Message()

@@ -96,7 +96,7 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	if failure := c.read(body); failure != nil {
 		return nil, failure
 	}
-	c.emit(true)
+	c.emit(protocol.Emitter{Ended: true})
 	message := c.assembly.Message()
 	if strictjson.Depth(message) > maxNesting {
 		return nil, c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s is nested more than %d deep", c.client.name, maxNesting), errTooDeep)

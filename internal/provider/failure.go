@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/protocol/apierror"
 	"github.com/ringback/ringback/internal/sse"
 	"github.com/ringback/ringback/internal/strictjson"
@@ -27,7 +28,7 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 	}
 	summary := c.assembly.Summary()
 	if c.assembly.Progress().Begun {
-		c.emit(true)
+		c.emit(protocol.Emitter{Ended: true, Broken: true})
 		e.PartialText = c.client.redact(summary.Text)
 	}
 	if usage := summary.Usage; usage != nil && strictjson.Depth(usage) <= maxNesting {

@@ -58,7 +58,7 @@ func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failur
 	if err != nil {
 		return false, c.malformed(err)
 	}
-	c.emit(done)
+	c.emit(protocol.Emitter{Ended: done})
 	switch {
 	case done:
 		body.drain()
@@ -170,14 +170,15 @@ func (c *call) noteFirstToken() {
 	}
 }
 
-// emit passes on what has come of the answer since the last time; after ended, nothing
-// more comes.
-func (c *call) emit(ended bool) {
+// emit passes on what has come of the answer since the last time. Nothing more is passed on
+// after an emitter that is ended.
+func (c *call) emit(e protocol.Emitter) {
 	if c.request.Delta == nil || c.emitted {
 		return
 	}
-	c.emitted = ended
-	c.assembly.Emit(protocol.Emitter{To: c.request.Delta, Frame: c.request.Frame, Ended: ended})
+	c.emitted = e.Ended
+	e.To, e.Frame = c.request.Delta, c.request.Frame
+	c.assembly.Emit(e)
 }
 
 // reserve sees to it that n bytes of answer are granted for all that is made of them: the

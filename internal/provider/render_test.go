@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -51,4 +52,21 @@ func decodedJSON(t *testing.T, text []byte) (v any) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	return v
+}
+
+// The stream that is rendered of an answer that breaks off must break off, too.
+func TestTheLogOfABrokenAnswerHasNoEnd(t *testing.T) {
+	forEachProtocol(t, func(t *testing.T, d dialect) {
+		recorded := golden(t, d.protocol)["text"]
+		end := map[string]string{"anthropic": "content_block_stop", "openai": `"finish_reason":"`}[d.protocol]
+		recorded = recorded[:strings.LastIndex(recorded[:strings.Index(recorded, end)], "data:")]
+		var kinds []protocol.PieceKind
+		failure(t.Context(), t, d.provide(t, stream(recorded)), Request{
+			Delta: func(ringback.Delta) { kinds = append(kinds, protocol.PieceDelta) },
+			Frame: func(p protocol.Piece) { kinds = append(kinds, p.Kind) },
+		})
+		if !slices.Contains(kinds, protocol.PieceStart) || !slices.Contains(kinds, protocol.PieceDelta) || slices.Contains(kinds, protocol.PieceEnd) {
+			t.Errorf("got %q, want a start, some deltas and no end", kinds)
+		}
+	})
 }
