@@ -35,7 +35,7 @@ func readAll(t testing.TB, l *Log, after ringback.EventID) (events []ringback.St
 	}
 }
 
-// textOf is what a reader makes of the events of the last attempt.
+// textOf returns the text that a reader has after these events: that of the last attempt.
 func textOf(events []ringback.StreamEvent) (text string) {
 	for _, e := range events {
 		switch {
@@ -48,7 +48,7 @@ func textOf(events []ringback.StreamEvent) (text string) {
 	return text
 }
 
-// written is a log with some attempts, the last of which has brought the text.
+// written returns a log with some attempts, and the text of the last one.
 func written(t *rapid.T) (l *Log, text string) {
 	l = NewLog("a-job")
 	attempts := rapid.IntRange(1, 3).Draw(t, "attempts")
@@ -80,8 +80,8 @@ func end(l *Log) ringback.StreamEvent {
 	return e
 }
 
-// Whoever resumes at an event gets exactly what stands behind it; a log that was
-// stored and read again is the same.
+// A reader that resumes at an event gets exactly the events after it. A log that was stored
+// and loaded again is the same.
 func TestWhoeverResumesGetsTheRest(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l, text := written(rt)
@@ -93,14 +93,14 @@ func TestWhoeverResumesGetsTheRest(t *testing.T) {
 		}
 		for i, e := range all {
 			if i > 0 && e.Compare(all[i-1].EventID) <= 0 {
-				rt.Fatalf("event %s stands behind %s", e.EventID, all[i-1].EventID)
+				rt.Fatalf("event %s comes after %s", e.EventID, all[i-1].EventID)
 			}
 			if diff := cmp.Diff(all[i+1:], readAll(t, l, e.EventID), equateEmpty); diff != "" {
-				rt.Fatalf("behind %s (-want +got):\n%s", e.EventID, diff)
+				rt.Fatalf("after %s (-want +got):\n%s", e.EventID, diff)
 			}
 		}
 		again := NewLog("a-job")
-		for range 2 { // what is known is passed over
+		for range 2 { // the log skips what it has
 			for events, err := range decode(bytes.NewReader(encoded), func(frame) {}) {
 				if err != nil {
 					rt.Fatal(err)
@@ -110,7 +110,7 @@ func TestWhoeverResumesGetsTheRest(t *testing.T) {
 		}
 		end(again)
 		if diff := cmp.Diff(all, readAll(t, again, ringback.EventID{})); diff != "" {
-			rt.Fatalf("stored and read again (-want +got):\n%s", diff)
+			rt.Fatalf("stored and loaded again (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -146,10 +146,10 @@ func TestTheEndIsReadWhateverWasReadBefore(t *testing.T) {
 	l := NewLog("a-job")
 	e := end(l)
 	if got := readAll(t, l, ringback.EventID{Attempt: 1, Number: 57}); len(got) != 1 {
-		t.Errorf("behind an event that is lost: got %d events, want the end", len(got))
+		t.Errorf("after an event that is lost: got %d events, want the end", len(got))
 	}
 	if got := readAll(t, l, e.EventID); len(got) != 0 {
-		t.Errorf("behind the end: got %d events, want none", len(got))
+		t.Errorf("after the end: got %d events, want none", len(got))
 	}
 }
 
@@ -197,7 +197,7 @@ func TestMuchTextOfAnAttemptThatBrokeGoes(t *testing.T) {
 	}
 	end(l)
 	if got := readAll(t, l, torn); textOf(got) != "y" || len(got) != 4 {
-		t.Errorf("behind the torn text: got %d events with %q", len(got), textOf(got))
+		t.Errorf("after the torn text: got %d events with %q", len(got), textOf(got))
 	}
 }
 
@@ -219,7 +219,7 @@ func TestWhatComesOfAnAttemptThatWasTakenAwayIsVoid(t *testing.T) {
 	}
 	for i, e := range all {
 		if rest := readAll(t, l, e.EventID); len(rest) != len(all)-1-i {
-			t.Fatalf("behind %s: got %d events, want %d", e.EventID, len(rest), len(all)-1-i)
+			t.Fatalf("after %s: got %d events, want %d", e.EventID, len(rest), len(all)-1-i)
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	}
 	l, leave := h.Open(job, tail)
 	if <-begun != l {
-		t.Fatal("another log is followed")
+		t.Fatal("another log has a tail")
 	}
 	other, leaveToo := h.Open(job, tail)
 	if other != l {
@@ -249,7 +249,7 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	}
 	opened, leaveLocal := h.OpenLocal(job)
 	if opened != l {
-		t.Fatal("what an attempt writes can't be peeked at")
+		t.Fatal("a log with a writer can't be opened locally")
 	}
 	if left := leaveToo(); left != 2 {
 		t.Errorf("readers left: got %d, want 2", left)
@@ -257,13 +257,13 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	done()
 	<-begun
 	if l, _ := h.OpenLocal(job); l != nil {
-		t.Error("what no attempt writes was peeked at")
+		t.Error("a log without a writer was opened locally")
 	}
 	leave()
 	leaveLocal()
 	<-ended
 	if len(h.logs) != 0 {
-		t.Error("something is kept of a job that nobody reads or writes")
+		t.Error("a log is kept though it has no users")
 	}
 	_, leave = h.Open(job, tail)
 	<-begun
@@ -271,11 +271,11 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	<-ended
 	leave()
 	if h.Readers(job) != 0 {
-		t.Error("somebody reads on")
+		t.Error("a reader is left")
 	}
 }
 
-// Nobody runs for a job of which there is nothing to be had before it moves.
+// A job of which there is nothing to read before it moves has no goroutine.
 func TestAFollowerRestsUntilTheJobMoves(t *testing.T) {
 	var h Hub
 	job := uuid.New()
@@ -294,20 +294,20 @@ func TestAFollowerRestsUntilTheJobMoves(t *testing.T) {
 		for len(h.Awaiting(what)) == 0 { // it is about to return
 			runtime.Gosched()
 		}
-		_, leaveToo := h.Open(job, tail) // one more reader is no news
+		_, leaveToo := h.Open(job, tail) // one more reader changes nothing
 		leaveToo()
 		h.Publish(job)
 	}
 	<-looks
 	h.tails.Wait()
-	h.Publish(job) // there is nothing behind the end
+	h.Publish(job) // nothing follows the end
 	h.Close()
 	if len(looks) != 0 || len(h.Awaiting(AwaitNothing)) != 1 {
 		t.Error("it looked again at a job that is at its end")
 	}
 }
 
-// A move that comes while the follower looks is not lost.
+// A move that comes while the tail looks is not lost.
 func TestAFollowerLooksAgainWhereTheJobMovedMeanwhile(t *testing.T) {
 	var h Hub
 	job := uuid.New()
@@ -339,11 +339,11 @@ func TestALocalReaderEndsWithTheAttempt(t *testing.T) {
 	}
 	done()
 	if _, err := opened.Next(t.Context(), events[0].EventID, true); !errors.Is(err, io.EOF) {
-		t.Errorf("behind the attempt: got %v, want io.EOF", err)
+		t.Errorf("after the attempt: got %v, want io.EOF", err)
 	}
 }
 
-// BenchmarkDelta is a piece on its way to a thousand readers who are behind.
+// BenchmarkDelta writes a piece for a thousand readers that have not caught up.
 func BenchmarkDelta(b *testing.B) {
 	l := NewLog("a-job")
 	b.ReportAllocs()
@@ -369,10 +369,10 @@ func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
 		select {
 		case got := <-called:
 			if got != want {
-				t.Errorf("%s is called, want %s", got, want)
+				t.Errorf("%s was called, want %s", got, want)
 			}
 		case <-time.After(10 * time.Second):
-			t.Errorf("%s is not called", want)
+			t.Errorf("%s was not called", want)
 		}
 	}
 	await("the follower of nothing", ringback.EventID{}, true)
@@ -388,9 +388,9 @@ func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
 	l.End(ringback.StreamEvent{Type: ringback.EventCompleted, EventID: ringback.EventID{Attempt: 1, Number: 9}, Job: &ringback.Job{}})
 	next("the one who waits for the end")
 	if len(called) > 0 {
-		t.Errorf("%s is called again", <-called)
+		t.Errorf("%s was called again", <-called)
 	}
 	if events, err := l.Ready(last, false); len(events) != 1 || err != nil {
-		t.Errorf("ready are %v, %v", events, err)
+		t.Errorf("ready: got %v, %v", events, err)
 	}
 }

@@ -31,7 +31,7 @@ func (w *Watching) tail(ctx context.Context, l *Log, project string, job uuid.UU
 		moved, leave := w.hub.Watch(job)
 		var awaits Await
 		rests := false
-		err := w.cfg.Supervisor.Guarded("follow a job", func() (err error) {
+		err := w.cfg.Supervisor.Guarded("tail a job", func() (err error) {
 			awaits, rests, err = w.tailOnce(ctx, l, project, job)
 			return err
 		}, "job_id", job)
@@ -39,7 +39,7 @@ func (w *Watching) tail(ctx context.Context, l *Log, project string, job uuid.UU
 			leave()
 			return awaits
 		}
-		w.cfg.Supervisor.LogLoopError(ctx, "follow a job", err)
+		w.cfg.Supervisor.LogLoopError(ctx, "tail a job", err)
 		timer := time.NewTimer(backoff.Jitter(pause, backoff.Half))
 		select {
 		case <-moved:

@@ -120,9 +120,9 @@ func (w *Watching) Open(project string, job uuid.UUID) (l *Log, leave func() (le
 	return w.hub.Open(job, func(ctx context.Context, l *Log) Await { return w.tail(ctx, l, project, job) })
 }
 
-// Follow counts the caller among the readers of a job until leave is called, as
+// Announce counts the caller among the readers of a job until leave is called, as
 // [Hub.Present] does, and lets the node that runs the job know.
-func (w *Watching) Follow(project string, job uuid.UUID) (leave func() (left int)) {
+func (w *Watching) Announce(project string, job uuid.UUID) (leave func() (left int)) {
 	_, leave = w.Open(project, job)
 	return leave
 }

@@ -31,8 +31,8 @@ type Live interface {
 	// Present counts the caller among those who watch a job, until leave is called. That
 	// returns how many are left.
 	Present(job uuid.UUID) (leave func() (left int))
-	// Follow does the same, and lets the node that runs the job know.
-	Follow(project string, job uuid.UUID) (leave func() (left int))
+	// Announce does the same, and lets the node that runs the job know.
+	Announce(project string, job uuid.UUID) (leave func() (left int))
 	// Abandoned is called when the last one has left a job that ends with that.
 	Abandoned(project string, job uuid.UUID)
 }

@@ -74,9 +74,9 @@ func (p *presence) announce() {
 	if p.announced {
 		return
 	}
-	following := p.live.Follow(p.project, p.job)
+	announced := p.live.Announce(p.project, p.job)
 	p.leave()
-	p.leave, p.announced = following, true
+	p.leave, p.announced = announced, true
 }
 
 // end ends the presence. early says that it is over before the job.
