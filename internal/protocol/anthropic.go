@@ -8,14 +8,14 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// anthropic is the Messages protocol: POST /v1/messages. Its stream is put
-// together in anthropic_stream.go.
+// anthropic is the Messages protocol: POST /v1/messages. anthropic_stream.go assembles its
+// stream.
 type anthropic struct{}
 
 func (anthropic) HTTP() HTTP {
 	return HTTP{
 		Endpoint: func(base string) string {
-			// A base that goes further than it should is a common slip.
+			// A base URL that includes too much of the path is a common slip.
 			base = strings.TrimSuffix(strings.TrimSuffix(base, "/messages"), "/v1")
 			return base + "/v1/messages"
 		},
@@ -58,5 +58,5 @@ func anthropicContent(message []byte) []byte {
 // request nor its provider's configuration names one.
 const (
 	AnthropicVersionHeader  = "anthropic-version"
-	DefaultAnthropicVersion = "2023-06-01" // the newest that the tests have streams of
+	DefaultAnthropicVersion = "2023-06-01" // the newest for which the tests have streams
 )

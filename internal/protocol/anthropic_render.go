@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// Render returns the events of the stream whose log it is given, each as it is sent.
+// Render returns the events of the stream with the given log, each as it is sent.
 func (anthropic) Render(log iter.Seq[Piece]) iter.Seq[[]byte] {
 	r := anthropicRenderer{inputs: map[int]bool{}}
 	return rendering(log, func(p Piece, yield func([]byte) bool) bool {
@@ -31,8 +31,8 @@ func anthropicEvent(data []byte) []byte {
 
 // anthropicRenderer renders the pieces of one log.
 type anthropicRenderer struct {
-	start  []byte       // the message as it began
-	blocks [][]byte     // as they began, by their place
+	start  []byte       // the message at its beginning
+	blocks [][]byte     // at their beginning, by their place
 	inputs map[int]bool // places of blocks whose input has been rendered
 }
 
@@ -67,8 +67,8 @@ func blockDelta(index int, delta ...strictjson.Field) []byte {
 	return objectOf(quoted("type", "content_block_delta"), raw("index", number(index)), raw("delta", objectOf(delta...)))
 }
 
-// end renders what the message has beside what has been rendered: signatures and
-// citations of its blocks, why it ended, its usage.
+// end renders the rest of the message: signatures and citations of its blocks, why it
+// ended, its usage.
 func (r *anthropicRenderer) end(message []byte) (events [][]byte) {
 	blocks := slices.Collect(strictjson.Elements(strictjson.ValueOf(message, "content")))
 	for i, began := range r.blocks {
@@ -94,7 +94,7 @@ func (r *anthropicRenderer) end(message []byte) (events [][]byte) {
 	return append(events, objectOf(ended...), objectOf(quoted("type", "message_stop")))
 }
 
-// rest renders what a block has beside what it began with and its deltas.
+// rest renders what a block has in addition to its beginning and its deltas.
 func (r *anthropicRenderer) rest(index int, began, block []byte) (events [][]byte) {
 	var others []strictjson.Field
 	for m := range strictjson.Members(block) {
@@ -127,7 +127,7 @@ func (r *anthropicRenderer) rest(index int, began, block []byte) (events [][]byt
 
 func number(n int) []byte { return strconv.AppendInt(nil, int64(n), 10) }
 
-// emitStart emits the message as it begins, once.
+// emitStart emits the beginning of the message, once.
 func (a *anthropicAnswer) emitStart(t Emitter) {
 	if t.Frame == nil || a.head == nil || a.emittedStart {
 		return
@@ -140,8 +140,8 @@ func (a *anthropicAnswer) emitStart(t Emitter) {
 	t.emitFrame(PieceStart, "", 0, head)
 }
 
-// emitBlocks emits how the blocks before a place began: a block's place is the number of
-// those that began before it.
+// emitBlocks emits the beginnings of the blocks before a place: a block's place is the
+// number of those that began before it.
 func (a *anthropicAnswer) emitBlocks(t Emitter, place int) {
 	if t.Frame == nil {
 		return
@@ -168,7 +168,7 @@ func (a *anthropicAnswer) emitEnd(t Emitter) {
 	t.emitFrame(PieceEnd, "", 0, strictjson.AppendObject(nil, message, raw("content", append(content, ']'))))
 }
 
-// emitBegin emits the block as it begins, once.
+// emitBegin emits the beginning of the block, once.
 func (b *anthropicBlock) emitBegin(t Emitter) {
 	if t.Frame == nil || b.emittedBegin {
 		return
@@ -177,7 +177,7 @@ func (b *anthropicBlock) emitBegin(t Emitter) {
 	t.emitFrame(PieceBlock, "", b.place, withoutDeltas(b.head))
 }
 
-// withoutDeltas is a block without the strings that deltas are made of.
+// withoutDeltas returns a block without the strings that deltas are made of.
 func withoutDeltas(block []byte) []byte {
 	kind := string(strictjson.String(strictjson.ValueOf(block, "type")))
 	if kind == "text" || kind == "thinking" {

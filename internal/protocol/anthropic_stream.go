@@ -20,7 +20,7 @@ import (
 // anthropicAnswer assembles a stream of the Messages protocol:
 //
 //	message_start        the message, its content empty
-//	content_block_start  a block as it begins; an index distinguishes it from others
+//	content_block_start  the beginning of a block; an index distinguishes it from others
 //	content_block_delta  a piece of it, see anthropicBlock.add
 //	content_block_stop   nothing that we need
 //	message_delta        how the message ended, and its usage so far: the answer is whole
@@ -28,17 +28,17 @@ import (
 //	ping                 nothing
 //	error                the provider breaks off
 //
-// Other events are ignored, as the protocol demands. What cannot be right (a
-// piece of a block that never began, a second message, no JSON) is an error: an
-// answer is never guessed. Blocks that are open when the message stops are
-// whole: the maker's own API leaves a tool's input so at max_tokens.
+// Other events are ignored, as the protocol demands. Anything that cannot be right (a piece
+// of a block that never began, a second message, no JSON) is an error: an answer is never
+// guessed. Blocks that are open when the message stops are whole: the maker's own API
+// leaves a tool's input like that at max_tokens.
 type anthropicAnswer struct {
-	head    []byte // the message less its blocks; nil before message_start
+	head    []byte // the message without its blocks; nil before message_start
 	blocks  []*anthropicBlock
 	byIndex map[int64]*anthropicBlock
 	touched *anthropicBlock // has grown since it was emitted
 	over    bool            // it has a stop reason: the answer is whole
-	whole   bool            // head has the blocks too: the provider did not stream
+	whole   bool            // head contains the blocks too: the provider did not stream
 	held    int
 
 	emittedStart  bool
@@ -55,7 +55,7 @@ func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 	kind, event := e.Type, []byte(nil)
 	if meant, ok := strictjson.Repair(e.Data); ok {
 		e.Data, event = meant, meant
-		if named := strictjson.String(strictjson.ValueOf(event, "type")); named != nil && string(named) != kind { // mostly it is: no copy for each
+		if named := strictjson.String(strictjson.ValueOf(event, "type")); named != nil && string(named) != kind { // usually it is: no copy for each event
 			kind = string(named)
 		}
 	}
@@ -81,24 +81,24 @@ func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 		switch {
 		case event == nil && strictjson.LooksLikeJSON(e.Data):
 			return false, errors.New("an event is not JSON")
-		case a.head == nil && strictjson.FirstByte(strictjson.ValueOf(event, "content")) == '[': // the server has made one event of all
+		case a.head == nil && strictjson.FirstByte(strictjson.ValueOf(event, "content")) == '[': // the server has sent everything in one event
 			a.over = true
 			return false, a.Replace(bytes.Clone(event))
 		}
 	}
-	return false, nil // a keep-alive, or what the protocol has added since
+	return false, nil // a keep-alive, or something that the protocol has added since
 }
 
-// What is around the index and the text of a piece as the maker itself writes it.
+// What surrounds the index and the text of a piece as the maker itself writes it.
 const (
 	beforeIndex = `{"type":"content_block_delta","index":`
 	beforeText  = `,"delta":{"type":"text_delta","text":`
 	afterText   = `}}`
 )
 
-// addPlain adds a piece of text that is written as the maker itself does, which
-// is how nearly all events come: it is read in one go. It leaves alone whatever
-// differs in a single byte.
+// addPlain adds a piece of text that is written exactly as the maker writes it, as nearly
+// all events are: it is read in one go. It leaves alone anything that differs by a single
+// byte.
 func (a *anthropicAnswer) addPlain(event []byte) bool {
 	rest, is := bytes.CutPrefix(event, []byte(beforeIndex))
 	if !is || len(rest) == 0 || rest[0] < '0' || rest[0] > '9' {
@@ -177,15 +177,14 @@ func (a *anthropicAnswer) startBlock(event []byte) error {
 	a.touched = block
 	a.held += block.size
 	if head.Get("type").Str == "fallback" && head.Get("to.model").Type == gjson.String {
-		// Another model took over. Without streaming, it is the one that the
-		// message names.
+		// Another model took over. Without streaming, the message would name that model.
 		a.head = strictjson.AppendObject(nil, a.head, strictjson.Field{Name: "model", Value: []byte(head.Get("to.model").Raw)})
 	}
 	return nil
 }
 
-// amend takes a message_delta: members of its delta and of its own are members
-// of the message; the usage is cumulative, member by member.
+// amend applies a message_delta: members of its delta and its own become members of the
+// message; the usage is cumulative, member by member.
 func (a *anthropicAnswer) amend(event []byte) {
 	before := len(a.head)
 	delta := strictjson.ValueOf(event, "delta")
@@ -305,10 +304,10 @@ func (a *anthropicAnswer) usage() json.RawMessage {
 	return json.RawMessage(usage.Raw)
 }
 
-// anthropicBlock is a content block, with the pieces that have come of it.
+// anthropicBlock is a content block, with the pieces of it that have arrived.
 type anthropicBlock struct {
 	place   int    // among the blocks
-	head    []byte // as it began, and what pieces replaced since
+	head    []byte // its beginning, with what pieces have replaced since
 	strings []grownString
 	input   []byte // of a tool: JSON, as the contents of JSON strings
 	list    []byte // of citations, joined by commas
@@ -318,20 +317,19 @@ type anthropicBlock struct {
 	emittedBegin          bool
 }
 
-// grownString is a string member that pieces append to. They are joined as they
-// are escaped, so that halves of a surrogate pair become one character.
+// grownString is a string member that pieces append to. They are joined in escaped form, so
+// that halves of a surrogate pair become one character.
 type grownString struct {
 	name  string
 	value []byte // a JSON string without its closing quote
 }
 
-// maxGrown bounds the string members of a block that grow. The protocol has one
-// or two; each costs a look-up with each piece.
+// maxGrown bounds the string members of a block that grow. The protocol has one or two;
+// each costs a lookup with each piece.
 const maxGrown = 64
 
-// add takes a piece. Those of a type that is not known are kept as well as
-// possible: strings are appended to the string of the same name, all other
-// members replace it.
+// add adds a piece. Pieces of an unknown type are kept as well as possible: strings are
+// appended to the string of the same name, all other members replace it.
 func (b *anthropicBlock) add(delta []byte) error {
 	if strictjson.FirstByte(delta) != '{' {
 		return errors.New("content_block_delta has no delta")
@@ -374,8 +372,8 @@ func (b *anthropicBlock) grow(name string, piece []byte) error {
 	return nil
 }
 
-// at is where the string of a name is among those that grow, their number if it is
-// not.
+// at returns the position of the named string among those that grow; their number if it is
+// not among them.
 func (b *anthropicBlock) at(name string) int {
 	at := 0
 	for at < len(b.strings) && b.strings[at].name != name {
@@ -442,8 +440,8 @@ func (b *anthropicBlock) addUnknown(delta []byte) {
 	b.replace(delta, except...)
 }
 
-// emit emits what the block has grown by. Input that came with its beginning is emitted
-// at the end: pieces would take its place.
+// emit emits what the block has grown by. Input that came with the beginning of the block
+// is emitted at the end, since pieces would replace it.
 func (b *anthropicBlock) emit(t Emitter) {
 	b.emitBegin(t)
 	switch kind := strictjson.Get(b.head, "type").Str; kind {
@@ -478,11 +476,11 @@ func (b *anthropicBlock) appendTo(dst []byte) []byte {
 	return strictjson.AppendObject(dst, b.head, fields...)
 }
 
-// rawInput is a tool's input as its pieces gave it.
+// rawInput returns a tool's input, joined from its pieces.
 func (b *anthropicBlock) rawInput() string { return strings.TrimSpace(strictjson.Unescape(b.input)) }
 
-// parsedInput returns a tool's input, nil if the block has none or it stays as it
-// began. Input that is no JSON (a tool with eager_input_streaming, cut by
+// parsedInput returns a tool's input, nil if the block has none or its input is unchanged
+// since its beginning. Input that is not JSON (a tool with eager_input_streaming, cut by
 // max_tokens) is wrapped as the maker's documentation advises.
 func (b *anthropicBlock) parsedInput() []byte {
 	text := b.rawInput()
@@ -497,7 +495,7 @@ func (b *anthropicBlock) parsedInput() []byte {
 	return []byte(text)
 }
 
-// citations returns those that the block began with, and those that came.
+// citations returns the citations that the block began with, and those that followed.
 func (b *anthropicBlock) citations() []byte {
 	all := []byte{'['}
 	for citation := range strictjson.Elements(strictjson.ValueOf(b.head, "citations")) {

@@ -20,22 +20,22 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// A Dialect is one protocol of providers, in both directions: what is sent, and what
-// comes back. Its methods are pure: they make no calls, and keep nothing.
+// A Dialect is one protocol of providers, in both directions. Its methods are pure: they
+// make no calls, and keep nothing.
 type Dialect interface {
 	// Encode returns the provider's request for a prompt that has been checked.
 	Encode(Prompt) (json.RawMessage, error)
-	// Stream returns a stored request as it is sent: it asks for a stream, and for
-	// model unless that is "". The stored one stays as it is. A plain one has no
+	// Stream returns a stored request in the form that is sent: it asks for a stream, and
+	// for model unless that is "". The stored request stays unchanged. A plain one has no
 	// [HTTP.Extra].
 	Stream(request []byte, model string, plain bool) ([]byte, error)
 	// Assemble begins to assemble the answer to a request.
 	Assemble(request []byte) Assembly
-	// Content returns the content of a whole message that has its text, nil if there
-	// is none.
+	// Content returns the content of a whole message that holds its text, nil if there is
+	// none.
 	Content(message []byte) []byte
-	// Render returns the events of the stream whose log it is given, each as it is sent:
-	// an [Assembly] of them has the message that the log is of. The log may still grow.
+	// Render returns the events of the stream with the given log, each as it is sent: an
+	// [Assembly] of them has the log's message. The log may still grow.
 	Render(log iter.Seq[Piece]) iter.Seq[[]byte]
 	// HTTP returns how the protocol is spoken over HTTP.
 	HTTP() HTTP
@@ -48,37 +48,37 @@ type HTTP struct {
 	Endpoint func(base string) string
 	// Authorize sets the headers that carry the key and the protocol's version.
 	Authorize func(header http.Header, key, version string)
-	// Extra is a field that Stream adds and that some servers refuse, though they can
-	// do without it; "" if there is none.
+	// Extra is an optional field that Stream adds and that some servers refuse; "" if there
+	// is none.
 	Extra string
 }
 
-// An Assembly assembles one answer from its stream. Each protocol has a state of its own.
+// An Assembly assembles one answer from its stream. Each protocol has its own state.
 type Assembly interface {
 	// Add takes the next event. done means that the answer is whole. The error is an
 	// [apierror.Error] if the provider broke off with one; any other error describes what is
 	// wrong with the stream.
 	Add(event sse.Event) (done bool, err error)
-	// Finishes reports whether the answer is whole with the event of this data, which is
-	// JSON.
+	// Finishes reports whether the event with this data, which is JSON, makes the answer
+	// whole.
 	Finishes(data []byte) bool
-	// Replace takes the message of a provider that answered without streaming.
+	// Replace sets the message of a provider that answered without streaming.
 	Replace(message []byte) error
-	// Emit emits what has come since the last time.
+	// Emit emits what has arrived since the last time.
 	Emit(Emitter)
-	// Progress returns how far the answer is.
+	// Progress returns how far the answer has come.
 	Progress() Progress
 	// Message builds the whole message.
 	Message() json.RawMessage
-	// Summary returns what has come so far.
+	// Summary returns what has arrived so far.
 	Summary() Summary
 }
 
-// Progress is how far an answer is.
+// Progress is how far an answer has come.
 type Progress struct {
-	Begun bool // something of the answer itself has come
-	// Whole: the answer is whole even if nothing follows. Some servers leave out the
-	// event that ends the stream.
+	Begun bool // part of the answer itself has arrived
+	// Whole: the answer is whole even if nothing follows. Some servers omit the event that
+	// ends the stream.
 	Whole bool
 	Size  int // bytes that are held
 }
@@ -87,7 +87,7 @@ type Progress struct {
 type Summary struct {
 	Text  string
 	Model string
-	Usage json.RawMessage // nil if none has come
+	Usage json.RawMessage // nil if none has arrived
 }
 
 var dialects = map[string]Dialect{"anthropic": anthropic{}, "openai": openai{}}
@@ -95,7 +95,7 @@ var dialects = map[string]Dialect{"anthropic": anthropic{}, "openai": openai{}}
 // Names returns the names of all protocols, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(dialects)) }
 
-// Lookup returns the dialect of a name. Its error lists the names that there are.
+// Lookup returns the dialect with that name. Its error lists the known names.
 func Lookup(name string) (Dialect, error) {
 	d, ok := dialects[name]
 	if !ok {
@@ -107,7 +107,7 @@ func Lookup(name string) (Dialect, error) {
 // DefaultMaxTokens bounds an answer where the caller names no bound.
 const DefaultMaxTokens = 4096
 
-// Prompt is what the provider sees of a native request.
+// Prompt is the part of a native request that the provider sees.
 type Prompt struct {
 	Model string // required
 	// Exactly one of Prompt and Messages is given; Messages is passed on verbatim.
@@ -125,8 +125,8 @@ func (p Prompt) maxTokens() []byte {
 	return strconv.AppendInt(nil, int64(cmp.Or(p.MaxTokens, DefaultMaxTokens)), 10)
 }
 
-// EncodeRequest returns the provider's request as it is stored. Values pass verbatim,
-// numbers too. An error about a field of the prompt is a *ringback.Error that names it.
+// EncodeRequest returns the provider's request as it is stored. Values, including numbers,
+// pass verbatim. An error about a field of the prompt is a *ringback.Error that names it.
 func EncodeRequest(protocol string, prompt Prompt) (json.RawMessage, error) {
 	p, err := Lookup(protocol)
 	if err != nil {
@@ -138,8 +138,8 @@ func EncodeRequest(protocol string, prompt Prompt) (json.RawMessage, error) {
 	return p.Encode(prompt)
 }
 
-// reserved are the fields that the native request sets by other names, or that
-// are ours to set.
+// reserved are the fields that the native request sets under other names, or that we set
+// ourselves.
 var reserved = []string{"max_tokens", "messages", "model", "stream", "system"}
 
 func (p Prompt) check() error {
@@ -204,7 +204,7 @@ func Text(protocol string, message json.RawMessage) (string, error) {
 	return joined(parts), nil
 }
 
-// joined is the text of several JSON strings.
+// joined returns the text of several JSON strings.
 func joined(parts iter.Seq[[]byte]) string {
 	var text strings.Builder
 	for part := range parts {
@@ -213,8 +213,8 @@ func joined(parts iter.Seq[[]byte]) string {
 	return text.String()
 }
 
-// TextParts are the JSON strings of a stored message that are its text, as they are
-// there: [Text] for a message that is too long to be copied.
+// TextParts returns the JSON strings of a stored message that are its text, without copying
+// them: [Text] for a message that is too long to be copied.
 func TextParts(protocol string, message json.RawMessage) (iter.Seq[[]byte], error) {
 	p, err := Lookup(protocol)
 	if err != nil {
@@ -226,7 +226,7 @@ func TextParts(protocol string, message json.RawMessage) (iter.Seq[[]byte], erro
 	return contentParts(p.Content(message)), nil
 }
 
-// contentParts are the JSON strings of a message's content that are its text.
+// contentParts returns the JSON strings of a message's content that are its text.
 func contentParts(content []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if strictjson.FirstByte(content) == '"' {
@@ -243,7 +243,7 @@ func contentParts(content []byte) iter.Seq[[]byte] {
 	}
 }
 
-// contentText is the text of a message's content: a string, or a list of blocks.
+// contentText returns the text of a message's content: a string, or a list of blocks.
 func contentText(content gjson.Result) string {
 	if !content.IsArray() {
 		return content.Str
@@ -258,8 +258,8 @@ func contentText(content gjson.Result) string {
 	return text.String()
 }
 
-// CheckRequest checks the form that a request of any protocol has, as it is
-// stored, and returns its model. The error is a *ringback.Error that names the field.
+// CheckRequest checks what stored requests of all protocols have in common, and returns the
+// model. The error is a *ringback.Error that names the field.
 func CheckRequest(request json.RawMessage) (model string, err error) {
 	if !strictjson.Valid(request) || strictjson.FirstByte(request) != '{' {
 		return "", ringback.Invalid("", "the request must be a JSON object")
@@ -274,7 +274,7 @@ func CheckRequest(request json.RawMessage) (model string, err error) {
 	return name.Str, checkMessages(strictjson.ValueOf(request, "messages"))
 }
 
-// checkMessages checks a conversation, which is valid JSON or nothing.
+// checkMessages checks a conversation, which is valid JSON or empty.
 func checkMessages(messages []byte) error {
 	if strictjson.FirstByte(messages) != '[' {
 		return ringback.Invalid("messages", "messages must be an array")
@@ -293,8 +293,8 @@ func checkMessages(messages []byte) error {
 	return nil
 }
 
-// IsStreamed reports whether an object is the first of a stream whose events are lines
-// of their own, without any framing.
+// IsStreamed reports whether an object is the first of a stream whose events are separate
+// lines, without any framing.
 func IsStreamed(object []byte) bool {
 	choice := gjson.GetBytes(object, "choices.0")
 	return choice.Get("delta").IsObject() && !choice.Get("message").IsObject() || strictjson.Get(object, "type").Str == "message_start"

@@ -8,7 +8,7 @@ import (
 )
 
 // An encoder writes a provider's request. Any part of it may be large, so each is written
-// once, into room that is made for all of them.
+// once, into space that is allocated for all of them.
 type encoder struct {
 	prompt Prompt
 	out    []byte
@@ -39,8 +39,8 @@ func (e *encoder) member(name string, value []byte) {
 	e.out = append(e.out, value...)
 }
 
-// messages writes the conversation; a prompt is one message of the user. System, if
-// there is one, is its first message.
+// messages writes the conversation; a prompt becomes one message of the user. System, if
+// there is one, becomes the first message.
 func (e *encoder) messages(system []byte) {
 	e.name("messages")
 	rest := []byte(nil)
@@ -55,7 +55,7 @@ func (e *encoder) messages(system []byte) {
 	if !strictjson.Absent(system) {
 		e.out = append(append(append(e.out, `{"role":"system","content":`...), system...), `},`...)
 	}
-	if rest != nil { // which holds a message, and ends the list
+	if rest != nil { // contains a message, and ends the list
 		e.out = append(e.out, strictjson.After('[', rest)...)
 		return
 	}

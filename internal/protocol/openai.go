@@ -13,8 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// openai is the protocol of chat completions: POST …/chat/completions, as OpenAI
-// and very many others speak it. Its stream is put together in openai_stream.go.
+// openai is the protocol of chat completions: POST …/chat/completions, as OpenAI and very
+// many others speak it. openai_stream.go assembles its stream.
 type openai struct{}
 
 func (openai) HTTP() HTTP {
@@ -33,10 +33,10 @@ func (openai) Assemble(request []byte) Assembly { return newOpenAIAnswer(request
 
 func (openai) Content(message []byte) []byte { return openaiContent(message) }
 
-// openaiEndpoint adds /v1 to a bare host alone: behind a path, each maker has a
-// version of its own, or none.
+// openaiEndpoint adds /v1 only to a bare host: after a path, each maker has its own
+// version, or none.
 func openaiEndpoint(base string) string {
-	// A base that goes further than it should is a common slip.
+	// A base URL that includes too much of the path is a common slip.
 	base = strings.TrimRight(strings.TrimSuffix(base, "/chat/completions"), "/")
 	if u, err := url.Parse(base); err == nil && u.Path == "" {
 		base += "/v1"
@@ -44,13 +44,12 @@ func openaiEndpoint(base string) string {
 	return base + "/chat/completions"
 }
 
-// reasonsFirst are the models that refuse max_tokens and want
-// max_completion_tokens, which many other servers do not know: OpenAI's o1 and
-// later, gpt-5 and later. A name may have a maker before it, as in openai/o3, or
-// "ft:" of a fine-tuned one.
+// reasonsFirst matches the models that refuse max_tokens and require max_completion_tokens,
+// which many other servers do not know: OpenAI's o1 and later, gpt-5 and later. A name may
+// have a maker's prefix, as in openai/o3, or "ft:" if fine-tuned.
 var reasonsFirst = regexp.MustCompile(`^(?:ft:|.*/)?(?:o[1-9]|gpt-[5-9])(?:[^0-9].*)?$`)
 
-// The two names of the bound of an answer.
+// The two names for the bound of an answer.
 const maxTokens, maxCompletionTokens = "max_tokens", "max_completion_tokens"
 
 func (openai) Encode(p Prompt) (json.RawMessage, error) {

@@ -17,23 +17,21 @@ import (
 // maxCalls bounds the tool calls of a message: more than any answer has.
 const maxCalls = 2000
 
-// grownCall is what is known of a tool call, to find the call that a piece goes on
-// with.
+// grownCall is what is known of a tool call, used to find the call that a piece continues.
 type grownCall struct {
 	id, name string
-	index    int64 // that it began with; noIndex if it had none
+	index    int64 // at its beginning; noIndex if it had none
 	turn     int   // the last piece that it got
 	input    balance
 }
 
-// callPiece is a piece of a tool call. The protocol's own have an index, and id and
-// name in the first; servers leave each of these out, repeat it, or change it from
-// piece to piece.
+// callPiece is a piece of a tool call. In the protocol each has an index, and the first has
+// id and name; servers omit each of these, repeat it, or change it from piece to piece.
 type callPiece struct {
 	id, name string
 	index    int64
 	input    []byte // the contents of a JSON string
-	isObject bool   // the input came as an object
+	isObject bool   // the input arrived as an object
 }
 
 func readCall(piece []byte) callPiece {
@@ -60,8 +58,8 @@ func callIndex(index gjson.Result) int64 {
 	return noIndex
 }
 
-// addCall adds a piece of a tool call. The index is of the stream alone; the id and
-// the name are those that came first.
+// addCall adds a piece of a tool call. The index only exists in the stream; the id and the
+// name are those that came first.
 func (p *pieces) addCall(v *grown, piece []byte) error {
 	if piece[0] == 'n' {
 		return nil
@@ -70,7 +68,7 @@ func (p *pieces) addCall(v *grown, piece []byte) error {
 		return errors.New("a tool call is not a JSON object")
 	}
 	came := readCall(piece)
-	if came.isObject { // the protocol has a string
+	if came.isObject { // the protocol uses a string
 		function := strictjson.AppendObject(nil, strictjson.ValueOf(piece, "function"), strictjson.Field{Name: "arguments", Value: slices.Concat([]byte{'"'}, came.input, []byte{'"'})})
 		piece = strictjson.AppendObject(nil, piece, strictjson.Field{Name: "function", Value: function})
 	}
@@ -119,7 +117,7 @@ func lastTurn(items []*grownItem) (turn int) {
 	return turn
 }
 
-// callOf finds the call that a piece goes on with; nil if it begins a new one.
+// callOf finds the call that a piece continues; nil if it begins a new one.
 func callOf(items []*grownItem, came callPiece) *grownItem {
 	var byID, byIndex, last *grownItem
 	for _, item := range items {
@@ -139,7 +137,7 @@ func callOf(items []*grownItem, came callPiece) *grownItem {
 		}
 	}
 	if on := cmp.Or(byIndex, last); on != nil && on.isNamed() && came.id == "" && came.name == "" && !opensObject(came.input) {
-		return on // it begins none: it is the rest of one
+		return on // it does not begin a call but continues one
 	}
 	return nil
 }
@@ -147,7 +145,7 @@ func callOf(items []*grownItem, came callPiece) *grownItem {
 // isNamed reports whether the call has what distinguishes it from others.
 func (item *grownItem) isNamed() bool { return item.call.id != "" || item.call.name != "" }
 
-// continues reports whether a piece may belong to a call: one of its id or its index, or
+// continues reports whether a piece may belong to a call: one with its id or its index, or
 // the one that grew last.
 func continues(item *grownItem, came callPiece, sameID bool, byIndex *grownItem) bool {
 	call := item.call
@@ -158,7 +156,7 @@ func continues(item *grownItem, came callPiece, sameID bool, byIndex *grownItem)
 		return true
 	case came.id != "" && call.id != "" && came.id != call.id: // an id and a name begin a call
 		return call.input.begun && !isBlank(came.input) && !opensObject(came.input)
-	case call.name == "": // it came without its name before
+	case call.name == "": // its name had not arrived before
 		return true
 	case byIndex == nil && came.index != noIndex: // the name again, under another index
 		return call.input.begun && !opensObject(came.input) && len(came.input) > 0
@@ -177,14 +175,14 @@ func repeats(item *grownItem, came callPiece) bool {
 	return item.call.input.closed() && bytes.Equal(item.value.member("function").member("arguments").contents(), came.input)
 }
 
-// isBlank reports whether input is nothing but blanks.
+// isBlank reports whether input contains only blanks.
 func isBlank(input []byte) bool { return strings.TrimSpace(strictjson.Unescape(input)) == "" }
 
 // opensObject reports whether input is the beginning of an object.
 func opensObject(input []byte) bool { return strictjson.FirstByte(input) == '{' }
 
-// balance follows the brackets of a tool's input as it grows, so that one need not
-// read all of it with each piece.
+// balance tracks the brackets of a tool's input as it grows, so that not all of it has to
+// be read with each piece.
 type balance struct {
 	begun            bool
 	depth            int

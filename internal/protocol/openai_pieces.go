@@ -12,30 +12,29 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// pieces puts JSON values together of what a stream sends of them. What the
-// pieces of a value mean depends on what they are, as in the maker's own
-// libraries: strings are joined, lists appended to, objects merged member by
-// member; anything else replaces what was there. So what is not known
-// yet is kept too.
+// pieces assembles JSON values from the pieces in a stream. What the pieces of a value mean
+// depends on their kind, as in the maker's own libraries: strings are joined, lists
+// appended to, objects merged member by member; anything else replaces the previous value.
+// So members that are not known yet are kept too.
 type pieces struct {
 	held  int // bytes
-	parts int // values that are kept apart
+	parts int // values that are kept separately
 }
 
-// maxParts bounds the values that are kept apart, each of which costs more than
-// its bytes: more than any answer has.
+// maxParts bounds the values that are kept separately, each of which costs more than its
+// bytes: more than any answer has.
 const maxParts = 20_000
 
-// grown is a value that pieces are added to. An object stays as it came for as
-// long as there is but one piece of it.
+// grown is a value that pieces are added to. An object stays unparsed as long as there is
+// only one piece of it.
 type grown struct {
-	kind    byte   // the first byte of the value; 0: nothing has come
+	kind    byte   // the first byte of the value; 0: nothing has arrived
 	raw     []byte // the value, of a string without its closing quote; nil: see below
 	members *grownObject
 	items   []*grownItem // of a list
 }
 
-// grownObject is an object whose members grow, in the order in which they came.
+// grownObject is an object whose members grow, in the order in which they arrived.
 type grownObject struct {
 	names  []string
 	values []*grown
@@ -48,14 +47,14 @@ type grownItem struct {
 	id      string
 	value   grown
 	emitted int        // bytes: of a run, or of the string of an item that is emitted
-	parts   int        // of a run that have been emitted
+	parts   int        // how many of a run have been emitted
 	call    *grownCall // of a tool call
 }
 
 const noIndex = -1
 
-// sentWhole reports whether a string of a message comes at once. Some servers repeat
-// it in each piece.
+// sentWhole reports whether a string of a message arrives at once. Some servers repeat it
+// in each piece.
 func sentWhole(name []byte) bool {
 	switch string(name) {
 	case "format", "id", "name", "role", "type":
@@ -64,8 +63,8 @@ func sentWhole(name []byte) bool {
 	return false
 }
 
-// keepsKind reports whether a value of a message is emitted as it grows, so that no piece of
-// another kind may replace it. Text may become a list that it is part of.
+// keepsKind reports whether a value of a message is emitted as it grows, so that no piece
+// of another kind may replace it. Text may become a list that contains it.
 func keepsKind(name []byte, kind byte) bool {
 	switch string(name) {
 	case "arguments", "function", "text", "thinking", "tool_calls":
@@ -76,8 +75,8 @@ func keepsKind(name []byte, kind byte) bool {
 	return false
 }
 
-// add adds a piece of the value of a name. Strings are joined within a message
-// only. null is no news, nor is an empty string that does not join.
+// add adds a piece of the named value. Strings are joined only within a message. null
+// changes nothing, nor does an empty string that is not joined.
 func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	kind := strictjson.FirstByte(piece)
 	joins := message && !sentWhole(name)
@@ -87,7 +86,7 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	case message && kind != v.kind && !v.empty() && keepsKind(name, kind):
 		return fmt.Errorf("a piece of %s differs in kind from those before it", name)
 	case message && string(name) == "type" && v.kind == '"' && !v.empty():
-		return nil // it comes once, or is repeated
+		return nil // it arrives once, or is repeated
 	case kind == '"' && v.kind == '"' && joins:
 		v.raw = append(v.raw, strictjson.Inside(piece)...)
 		p.held += len(piece)
@@ -111,16 +110,16 @@ func (p *pieces) add(v *grown, name, piece []byte, message bool) error {
 	return p.set(v, name, piece, message)
 }
 
-// textPart is a text among the parts of a message: some servers send thoughts as
-// parts, and the text that follows as strings.
+// textPart returns a text as one of a message's parts: some servers send thoughts as parts,
+// and the text that follows as strings.
 func textPart(inner []byte) []byte {
 	return slices.Concat([]byte(`{"type":"text","text":"`), inner, []byte(`"}`))
 }
 
-// set has a value begin anew.
+// set starts a value anew.
 func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
 	p.held += len(piece) - len(v.raw)
-	*v = grown{kind: strictjson.FirstByte(piece), raw: append(v.raw[:0], piece...)} // mostly there is room
+	*v = grown{kind: strictjson.FirstByte(piece), raw: append(v.raw[:0], piece...)} // usually there is room
 	switch v.kind {
 	case '"':
 		v.raw = v.raw[:len(v.raw)-1]
@@ -131,7 +130,7 @@ func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
 	return nil
 }
 
-// part counts a value that is kept apart.
+// part counts a value that is kept separately.
 func (p *pieces) part() error {
 	if p.parts++; p.parts > maxParts {
 		return errors.New("the answer has too many parts")
@@ -169,7 +168,7 @@ func (p *pieces) addMember(o *grownObject, member strictjson.Member, message boo
 	return p.add(v, member.Name, member.Value, message)
 }
 
-// member returns a member of an object, a new one if need be.
+// member returns a member of an object, adding it if necessary.
 func (p *pieces) member(o *grownObject, name []byte) (*grown, error) {
 	if i, ok := o.at[string(name)]; ok {
 		return o.values[i], nil
@@ -204,8 +203,8 @@ func (p *pieces) extend(v *grown, name, piece []byte, message bool) (err error) 
 	return nil
 }
 
-// addItem adds a piece of an item that has an index. Some servers give all
-// items the same one: what has another id is another item.
+// addItem adds a piece of an item that has an index. Some servers give all items the same
+// index: an item with another id is another item.
 func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
 	index, id := strictjson.Get(piece, "index").Int(), strictjson.Get(piece, "id").Str
 	for _, item := range slices.Backward(v.items) {
@@ -222,7 +221,7 @@ func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
 	return p.set(&item.value, name, piece, message)
 }
 
-// appendItem appends an item that stays as it came.
+// appendItem appends an item unchanged.
 func (p *pieces) appendItem(v *grown, raw []byte) error {
 	last := len(v.items) - 1
 	if last < 0 || v.items[last].index != noIndex {
@@ -238,7 +237,7 @@ func (p *pieces) appendItem(v *grown, raw []byte) error {
 	return nil
 }
 
-// is reports whether the value is what it would be by this piece alone.
+// is reports whether the value equals what this piece alone would make it.
 func (v *grown) is(raw []byte) bool {
 	if v.kind == '"' {
 		return len(raw) == len(v.raw)+1 && bytes.HasPrefix(raw, v.raw)
@@ -246,7 +245,7 @@ func (v *grown) is(raw []byte) bool {
 	return bytes.Equal(v.raw, raw)
 }
 
-// empty reports whether nothing has come of the value but its form.
+// empty reports whether the value has only its form so far.
 func (v *grown) empty() bool {
 	switch v.kind {
 	case '"':
@@ -259,7 +258,8 @@ func (v *grown) empty() bool {
 	return v.kind == 0 || v.kind == 'n'
 }
 
-// contents are those of a string by now, as they are escaped; nil of anything else.
+// contents returns the present contents of a string, in escaped form; nil for anything
+// else.
 func (v *grown) contents() []byte {
 	if v.kind != '"' {
 		return nil
@@ -267,7 +267,7 @@ func (v *grown) contents() []byte {
 	return v.raw[len(`"`):]
 }
 
-// member returns a member of an object as it is by now, an empty one if there is none.
+// member returns the present value of a member of an object, an empty one if there is none.
 func (v *grown) member(name string) *grown {
 	if v.members != nil {
 		return v.members.member(name)
@@ -290,7 +290,7 @@ func (o *grownObject) member(name string) *grown {
 	return new(grown)
 }
 
-// lacks returns the members of an object that have not come yet.
+// lacks returns the members of an object that have not arrived yet.
 func (v *grown) lacks(object []byte) []byte {
 	lacking := []byte{'{'}
 	for p := range strictjson.Members(object) {
@@ -301,16 +301,16 @@ func (v *grown) lacks(object []byte) []byte {
 	return append(lacking, '}')
 }
 
-// part is one of a list, as it is emitted.
+// part is one part of a list, as it is emitted.
 type part struct {
 	value   *grown
-	item    int // its place among the items that are kept apart
+	item    int // its place among the items that are kept separately
 	place   int // in the list
 	emitted *int
 }
 
-// emitParts goes through the parts of a list that may not have been emitted to their end.
-// Those of a run came whole.
+// emitParts goes through the parts of a list that may not have been emitted completely.
+// Those of a run arrived whole.
 func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 	place := 0
 	for i, item := range v.items {
@@ -330,7 +330,7 @@ func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 	}
 }
 
-// result returns a member as it is by now.
+// result returns the present value of a member.
 func (o *grownObject) result(name string) gjson.Result {
 	if i, ok := o.at[name]; ok {
 		return gjson.ParseBytes(o.values[i].appendTo(nil))
@@ -338,8 +338,7 @@ func (o *grownObject) result(name string) gjson.Result {
 	return gjson.Result{}
 }
 
-// appendTo appends the object as it is by now, without the members that have not
-// come.
+// appendTo appends the present object, without the members that have not arrived.
 func (o *grownObject) appendTo(dst []byte) []byte {
 	dst = append(dst, '{')
 	for i, v := range o.values {
@@ -352,7 +351,7 @@ func (o *grownObject) appendTo(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendTo appends the value as it is by now.
+// appendTo appends the present value.
 func (v *grown) appendTo(dst []byte) []byte {
 	switch {
 	case v.members != nil:

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// Render returns the events of the stream whose log it is given, each as it is sent.
+// Render returns the events of the stream with the given log, each as it is sent.
 func (openai) Render(log iter.Seq[Piece]) iter.Seq[[]byte] {
 	r := openaiRenderer{whole: map[ringback.DeltaKind]bool{}}
 	return rendering(log, func(p Piece, yield func([]byte) bool) bool {
@@ -27,7 +27,7 @@ type openaiRenderer struct {
 	whole     map[ringback.DeltaKind]bool
 }
 
-// chunk is what a piece is in the stream; nil if nothing.
+// chunk returns the piece as a chunk of the stream; nil if it has none.
 func (r *openaiRenderer) chunk(p Piece) []byte {
 	switch p.Kind {
 	case PieceStart:
@@ -62,13 +62,14 @@ func (r *openaiRenderer) delta(d ringback.Delta) []byte {
 	return r.piece(quoted("content", d.Text))
 }
 
-// piece is a chunk of the first choice.
+// piece returns a chunk of the first choice.
 func (r *openaiRenderer) piece(delta ...strictjson.Field) []byte {
 	choice := objectOf(raw("index", number(0)), raw("delta", objectOf(delta...)))
 	return strictjson.AppendObject(nil, r.head, raw("choices", slices.Concat([]byte{'['}, choice, []byte{']'})))
 }
 
-// call is a chunk with a piece of a tool call, nil if the calls are rendered at the end.
+// call returns a chunk with a piece of a tool call, nil if the calls are rendered at the
+// end.
 func (r *openaiRenderer) call(of ringback.Delta, members ...strictjson.Field) []byte {
 	if r.whole[ringback.DeltaToolInput] {
 		return nil
@@ -77,7 +78,7 @@ func (r *openaiRenderer) call(of ringback.Delta, members ...strictjson.Field) []
 	return r.piece(raw("tool_calls", slices.Concat([]byte{'['}, call, []byte{']'})))
 }
 
-// end is the chunk with all that has not been rendered.
+// end returns the chunk with everything that has not been rendered.
 func (r *openaiRenderer) end(message []byte) []byte {
 	choices := []byte{'['}
 	for choice := range strictjson.Elements(strictjson.ValueOf(message, "choices")) {
@@ -93,7 +94,7 @@ func (r *openaiRenderer) end(message []byte) []byte {
 	return strictjson.AppendObject(nil, message, quoted("object", "chat.completion.chunk"), raw("choices", append(choices, ']')))
 }
 
-// rest is a message without the part of its content that was rendered as text.
+// rest returns a message without the part of its content that was rendered as text.
 func (r *openaiRenderer) rest(message []byte) []byte {
 	content := strictjson.ValueOf(message, "content")
 	if !r.text || strictjson.FirstByte(content) != '[' {
@@ -106,7 +107,7 @@ func (r *openaiRenderer) rest(message []byte) []byte {
 	return strictjson.AppendObject(nil, message, raw("content", slices.Concat([]byte{'['}, rest)))
 }
 
-// numbered is a message whose tool calls have their indices, as in a stream.
+// numbered returns a message whose tool calls have their indices, as in a stream.
 func numbered(message []byte) []byte {
 	if strictjson.FirstByte(strictjson.ValueOf(message, "tool_calls")) != '[' {
 		return message
@@ -118,7 +119,7 @@ func numbered(message []byte) []byte {
 	})
 }
 
-// withCalls is a message with each tool call changed.
+// withCalls returns a message with each tool call changed.
 func withCalls(message []byte, change func(call []byte) []byte) []byte {
 	calls := []byte{'['}
 	for call := range strictjson.Elements(strictjson.ValueOf(message, "tool_calls")) {
@@ -133,7 +134,7 @@ func withCalls(message []byte, change func(call []byte) []byte) []byte {
 	return strictjson.AppendObject(nil, message, raw("tool_calls", append(calls, ']')))
 }
 
-// emitStart emits the answer as it begins, once.
+// emitStart emits the beginning of the answer, once.
 func (a *openaiAnswer) emitStart(t Emitter) {
 	if t.Frame == nil || a.emittedStart || len(a.choices) == 0 && a.whole == nil {
 		return
@@ -149,7 +150,7 @@ func (a *openaiAnswer) emitStart(t Emitter) {
 	t.emitFrame(PieceStart, "", 0, strictjson.AppendObject(nil, head, quoted("object", "chat.completion.chunk"), raw("choices", []byte(choices))))
 }
 
-// emitCall emits how a tool call begins, before the first of its input.
+// emitCall emits the beginning of a tool call, before the first of its input.
 func emitCall(t Emitter, of part, input *grown) {
 	if t.Frame == nil || *of.emitted > 0 || len(input.contents()) == 0 {
 		return
@@ -202,7 +203,7 @@ func (a *openaiAnswer) emitEnd(t Emitter, first *openaiChoice) {
 	t.emitFrame(PieceEnd, "", 0, strictjson.AppendObject(nil, whole, raw("choices", append(choices, ']'))))
 }
 
-// withoutDeltas is the choice's message without the strings that deltas are made of.
+// withoutDeltas returns the choice's message without the strings that deltas are made of.
 func (c *openaiChoice) withoutDeltas(message []byte) []byte {
 	if !c.emittedWhole[ringback.DeltaText] {
 		message = blanked(message, "content")

@@ -17,13 +17,12 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// openaiAnswer assembles a stream of chat completions. Each event is a chunk:
-// members of the answer itself, where the latest counts, and pieces of
-// choices. A choice is over when it has a finish_reason, the stream at
-// [DONE], which some servers leave out.
+// openaiAnswer assembles a stream of chat completions. Each event is a chunk: members of
+// the answer itself, the latest of which counts, and pieces of choices. A choice is over
+// when it has a finish_reason, the stream at [DONE], which some servers omit.
 //
-// A chunk with an error breaks the answer off. A choice that is not over at the
-// end is an error too: gateways send [DONE] though the server behind them broke.
+// A chunk with an error breaks the answer off. A choice that is not over at the end is an
+// error too: gateways send [DONE] although the server behind them broke.
 type openaiAnswer struct {
 	pieces
 	emittedStart bool
@@ -31,7 +30,7 @@ type openaiAnswer struct {
 	wanted       int             // choices
 	head         grownObject
 	choices      []*openaiChoice
-	started      bool            // some piece of an answer has come
+	started      bool            // some piece of an answer has arrived
 	failure      *apierror.Error // of a choice
 	whole        []byte          // the message of a provider that did not stream
 }
@@ -40,12 +39,12 @@ type openaiChoice struct {
 	index    int64
 	object   grownObject // its delta is the message
 	over     bool
-	inPieces bool // some piece of its message has come, not only a whole one
+	inPieces bool // some piece of its message has arrived, not only a whole one
 
-	touched, calls            bool                        // something has come since it was emitted; tool calls have
+	touched, calls            bool                        // something has arrived since it was emitted; tool calls have
 	reasoningField            string                      // the member that is emitted as thinking
 	emitting                  bool                        // something has been emitted
-	emittedWhole              map[ringback.DeltaKind]bool // these are in the end's frame too
+	emittedWhole              map[ringback.DeltaKind]bool // these are also in the frame at the end
 	emitted, emittedReasoning int                         // bytes of its content and its thoughts, as they are escaped
 }
 
@@ -65,7 +64,7 @@ func (a *openaiAnswer) Add(e sse.Event) (done bool, err error) {
 	switch {
 	case e.Type == "error", apierror.IsErrorEvent(e.Type, data):
 		if strictjson.FirstByte(data) == '{' && !a.ended() {
-			_ = a.take(data) // what came beside the error has been paid for
+			_ = a.take(data) // what arrived with the error has been paid for
 		}
 		return false, apierror.Within(data)
 	case !isJSON && e.Type == "message" && strictjson.LooksLikeJSON(data):
@@ -91,7 +90,7 @@ func isChunk(kind string, event []byte) bool {
 		string(strictjson.String(strictjson.ValueOf(event, "object"))) == "chat.completion.chunk"
 }
 
-// done is the end that a provider marks itself.
+// done handles the end that a provider marks explicitly.
 func (a *openaiAnswer) done() (bool, error) {
 	if len(a.choices) == 0 {
 		return false, errors.New("[DONE] came before any choice")
@@ -121,9 +120,9 @@ func (a *openaiAnswer) Finishes(data []byte) bool {
 func (a *openaiAnswer) take(chunk []byte) (err error) {
 	for member := range strictjson.Members(chunk) {
 		switch string(member.Name) {
-		case "obfuscation": // bytes against those who measure the wire
+		case "obfuscation": // padding against measuring packet sizes
 		case "choices":
-			if err = a.amend(member.Name, strictjson.Null); err == nil { // their place
+			if err = a.amend(member.Name, strictjson.Null); err == nil { // only reserves their place
 				err = a.takeChoices(member.Value)
 			}
 		default:
@@ -139,7 +138,7 @@ func (a *openaiAnswer) take(chunk []byte) (err error) {
 	return nil
 }
 
-// amend takes a member of the answer itself.
+// amend sets a member of the answer itself.
 func (a *openaiAnswer) amend(name, value []byte) error {
 	known, err := a.member(&a.head, name)
 	if err != nil {
@@ -173,7 +172,7 @@ func (a *openaiAnswer) choice(piece []byte) (*openaiChoice, error) {
 	if piece[0] != '{' {
 		return nil, errors.New("a choice is not a JSON object")
 	}
-	index := strictjson.Get(piece, "index").Int() // some servers that have but one leave it out
+	index := strictjson.Get(piece, "index").Int() // some servers with only one choice omit it
 	if index < 0 {
 		return nil, fmt.Errorf("choice %d is none", index)
 	}
@@ -198,7 +197,7 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 			choice.inPieces = choice.inPieces || said
 		case "message":
 			whole = member.Value
-			_, err = a.member(&choice.object, member.Name) // its place
+			_, err = a.member(&choice.object, member.Name) // only reserves its place
 		default:
 			err = a.addMember(&choice.object, member, false)
 		}
@@ -217,9 +216,9 @@ func (a *openaiAnswer) grow(choice *openaiChoice, piece []byte) (err error) {
 	return err
 }
 
-// addMessage takes a message that some servers send whole: instead of deltas, each
-// the whole so far, or beside and behind them. What has come in pieces stays, since
-// it has been emitted: then the message adds what they lack.
+// addMessage adds a message that some servers send whole: instead of deltas, each time the
+// whole so far, or beside and after deltas. What arrived in pieces stays, since it has been
+// emitted; the message then adds what they lack.
 func (a *openaiAnswer) addMessage(choice *openaiChoice, whole []byte) error {
 	message, err := a.member(&choice.object, []byte("message"))
 	if err != nil {
@@ -257,7 +256,7 @@ func (a *openaiAnswer) addDelta(choice *openaiChoice, delta []byte) (said bool, 
 	return said, a.merge(message, delta, true)
 }
 
-// checkPiece refuses what the members of a message that we know cannot be.
+// checkPiece rejects values that the known members of a message cannot have.
 func checkPiece(of strictjson.Member) error {
 	switch string(of.Name) {
 	case "content", "refusal", "reasoning_content", "reasoning":
@@ -307,8 +306,8 @@ func (a *openaiAnswer) Message() json.RawMessage {
 		strictjson.Field{Name: "object", Value: []byte(`"chat.completion"`)}, strictjson.Field{Name: "choices", Value: choices})
 }
 
-// appendTo appends the whole choice. A message has a role and a content, though
-// a stream may do without.
+// appendTo appends the whole choice. A message has a role and a content, even if the stream
+// lacks them.
 func (c *openaiChoice) appendTo(dst []byte) []byte {
 	message := []byte(c.object.result("message").Raw)
 	if message == nil {
@@ -333,8 +332,8 @@ func (a *openaiAnswer) text() string {
 	return contentText(a.choices[0].object.result("message").Get("content"))
 }
 
-// Emit emits the first choice, whose text is the answer's. A later one that came
-// before it, and a message that may come again, longer, are emitted at the end.
+// Emit emits the first choice, whose text is the answer's. A later choice that arrived
+// before it, and a message that may arrive again, longer, are emitted at the end.
 func (a *openaiAnswer) Emit(t Emitter) {
 	a.emitStart(t)
 	if a.whole != nil {
@@ -357,7 +356,7 @@ func (a *openaiAnswer) Emit(t Emitter) {
 
 // emit emits what the message of the choice has grown by.
 func (c *openaiChoice) emit(t Emitter, message *grown) {
-	if t.Ended && !c.emitting { // it may differ in form from what comes in pieces
+	if t.Ended && !c.emitting { // its form may differ from what arrives in pieces
 		c.emitWhole(t, ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput)
 	}
 	c.emitting = true
@@ -377,7 +376,7 @@ func (c *openaiChoice) emit(t Emitter, message *grown) {
 	c.touched, c.calls = false, false
 }
 
-// emitContent emits text: a string, or parts, which a string may have become.
+// emitContent emits text: a string, or parts, which a string may have turned into.
 func (c *openaiChoice) emitContent(t Emitter, content *grown) {
 	if content.kind == '"' {
 		t.emitString(ringback.DeltaText, 0, content.contents(), &c.emitted)
@@ -387,7 +386,7 @@ func (c *openaiChoice) emitContent(t Emitter, content *grown) {
 		c.emitWhole(t, ringback.DeltaText, ringback.DeltaThinking)
 	}
 	content.emitParts(t, func(t Emitter, p part) {
-		if c.emitted > 0 { // the string that there was is the first part
+		if c.emitted > 0 { // the previous string is the first part
 			*p.emitted, c.emitted = c.emitted, 0
 		}
 		kind := strictjson.Unescape(p.value.member("type").contents())
@@ -442,6 +441,6 @@ func (a *openaiAnswer) usage() json.RawMessage {
 
 // IsCount reports whether a value can be a number of tokens.
 func IsCount(n gjson.Result) bool {
-	const most = 1 << 53 // beyond it, programs lose digits
+	const most = 1 << 53 // above that, programs lose digits
 	return n.Type == gjson.Number && n.Num >= 0 && n.Num <= most
 }

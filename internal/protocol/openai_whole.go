@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// Replace takes the answer of a server that did not stream.
+// Replace sets the answer of a server that did not stream.
 func (a *openaiAnswer) Replace(message []byte) error {
 	message, isJSON := strictjson.Repair(message)
 	if !isJSON || strictjson.FirstByte(message) != '{' {
@@ -40,7 +40,7 @@ func (a *openaiAnswer) Replace(message []byte) error {
 	return nil
 }
 
-// messageError is the error that a whole answer is, or that it has in one of its
+// messageError returns the error that a whole answer is, or that it has in one of its
 // choices; nil if there is none.
 func messageError(message []byte) *apierror.Error {
 	if apierror.IsError(message) || !strictjson.Get(message, "choices").Exists() {

@@ -9,30 +9,31 @@ import (
 )
 
 // A Piece is an entry in the log of an answer: a delta, or a frame, which is what the
-// provider's own stream has around the deltas. [Dialect.Render] makes that stream again
-// of them. A log without frames is one of deltas alone, as users see them.
+// provider's own stream has around the deltas. [Dialect.Render] renders that stream again
+// from them. A log without frames has only deltas, as users see them.
 type Piece struct {
 	Kind PieceKind
-	// Delta is the piece of a PieceDelta. Of a PieceBlock and a PieceWhole, its kind and
-	// its index are those of the deltas that the frame is about.
+	// Delta is the delta of a PieceDelta. In a PieceBlock and a PieceWhole, its kind and
+	// its index identify the deltas that the frame is about.
 	Delta ringback.Delta
 	// JSON is the content of a frame.
 	JSON json.RawMessage
 }
 
-// PieceKind is what a piece is.
+// PieceKind is the kind of a piece.
 type PieceKind string
 
 // The kinds of pieces.
 const (
 	PieceDelta PieceKind = "delta"
-	// PieceStart is the message as it begins: its id, its model, its role.
+	// PieceStart is the beginning of the message: its id, its model, its role.
 	PieceStart PieceKind = "start"
-	// PieceBlock is a block, or a tool call, as it begins: its type, its id, its name.
+	// PieceBlock is the beginning of a block, or of a tool call: its type, its id, its
+	// name.
 	PieceBlock PieceKind = "block"
 	// PieceWhole: the deltas of its kind that follow are in PieceEnd too.
 	PieceWhole PieceKind = "whole"
-	// PieceEnd is the whole message without the strings that the deltas are.
+	// PieceEnd is the whole message without the strings of the deltas.
 	PieceEnd PieceKind = "end"
 )
 
@@ -43,8 +44,7 @@ func (t Emitter) emitFrame(kind PieceKind, of ringback.DeltaKind, index int, fra
 	}
 }
 
-// blanked returns an object in which the members of the given names, where they are
-// strings, are empty.
+// blanked returns an object with the named members emptied where they are strings.
 func blanked(object []byte, names ...string) []byte {
 	var fields []strictjson.Field
 	for _, name := range names {
@@ -68,8 +68,8 @@ func raw(name string, value []byte) strictjson.Field {
 	return strictjson.Field{Name: name, Value: value}
 }
 
-// rendering renders one log: piece is called for each piece in turn, with the function
-// that takes the events.
+// rendering renders one log: it calls piece for each piece in turn, with the function that
+// takes the events.
 func rendering(log iter.Seq[Piece], piece func(p Piece, yield func([]byte) bool) bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for p := range log {

@@ -18,7 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// assembled assembles a stream and keeps the log of it.
+// assembled assembles a stream and keeps its log.
 func assembled(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -48,8 +48,8 @@ func assembled(t interface {
 	return a.Message(), log
 }
 
-// checkRendered holds that the stream that is rendered from the log of a stream has its
-// message, and that its own log has the same deltas.
+// checkRendered checks that the stream rendered from the log of a stream has its message,
+// and that its own log has the same deltas.
 func checkRendered(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -68,7 +68,7 @@ func checkRendered(t interface {
 	}
 }
 
-// meant is what JSON means, with the digits of its numbers.
+// meant returns the value of JSON, with the digits of its numbers.
 func meant(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -83,7 +83,7 @@ func meant(t interface {
 	return v
 }
 
-// deltas are the texts of a log by their kind and index.
+// deltas returns the texts of a log by their kind and index.
 func deltas(log []Piece) map[string]string {
 	texts := map[string]string{}
 	for _, p := range log {

@@ -19,7 +19,7 @@ import (
 	"github.com/ringback/ringback/internal/protocol"
 )
 
-// anthropicTexts are the text of each recorded answer.
+// anthropicTexts are the texts of the recorded answers.
 var anthropicTexts = map[string]string{
 	"compaction":                 "Hello again.",
 	"crlf":                       "Lines end as they like.",
@@ -77,7 +77,7 @@ func TestAStreamBecomesTheMessage(t *testing.T) {
 	})
 }
 
-// checkAgainstMessage compares what an answer says beside the message with it.
+// checkAgainstMessage compares the answer's other fields with its message.
 func checkAgainstMessage(t *testing.T, d dialect, answer *Answer) {
 	t.Helper()
 	var message struct {
@@ -95,8 +95,8 @@ func checkAgainstMessage(t *testing.T, d dialect, answer *Answer) {
 	}
 }
 
-// A stream cut after any byte is an answer if its finish has come, be it without its
-// blank line. Before that it is a broken stream, with all the text that had come.
+// A stream cut after any byte is an answer if its finish has arrived, even without its
+// blank line. Before that it is a broken stream, with all the text that had arrived.
 func TestAStreamCutBeforeItsFinishIsNoAnswer(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		client := d.offline(t)
@@ -146,8 +146,8 @@ func anthropicMayEnd(prefix string) bool {
 	return false
 }
 
-// arrived is the text, and the usage's first form, of the whole events in a
-// prefix of a stream, in the plainest way that there is.
+// arrived returns the text, and the usage's first form, of the whole events in a prefix of
+// a stream, in the plainest way possible.
 func arrived(t *testing.T, prefix string) (text, usage string) {
 	t.Helper()
 	pieces := map[int]string{} // raw, by block
@@ -193,8 +193,8 @@ func arrived(t *testing.T, prefix string) (text, usage string) {
 	return text, usage
 }
 
-// wholeEvents yields the data of the events that have their blank line, and of a last
-// one that could do with no more than that.
+// wholeEvents yields the data of the events that have their blank line, and of a last one
+// that lacks only that.
 func wholeEvents(prefix string) iter.Seq[string] {
 	events := strings.Split(lines(prefix), "\n\n")
 	return func(yield func(string) bool) {
@@ -208,13 +208,12 @@ func wholeEvents(prefix string) iter.Seq[string] {
 	}
 }
 
-// lines makes all line ends LF. A CR is one by itself, of which an LF that
-// follows is a part.
+// lines turns all line ends into LF. A CR, with an LF that follows it, is one line end.
 func lines(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
-// sum adds the counts that a message_delta brings, in the order of the stream.
+// sum adds the counts of the message_delta events, in the order of the stream.
 func sum(t *testing.T, usage string, more map[string]json.RawMessage) string {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(usage))
@@ -248,7 +247,7 @@ func sum(t *testing.T, usage string, more map[string]json.RawMessage) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-// Over a connection that dies, or that is closed in good order, it is the same.
+// The same holds for a connection that dies, or that is closed in good order.
 func TestAConnectionCutBeforeTheFinishIsNoAnswer(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		whole := d.begin + d.some + d.finish
@@ -353,8 +352,8 @@ func TestAnAnswerOfBadBytesIsMadeGood(t *testing.T) {
 	})
 }
 
-// An event of very many members costs about its length; were each looked up
-// among all others, this would take minutes.
+// The cost of an event with very many members is about linear in its length; if each were
+// looked up among all others, this would take minutes.
 func TestALongEventIsTaken(t *testing.T) {
 	members := func(value string) string {
 		var b strings.Builder
@@ -430,8 +429,8 @@ func TestUsageAlwaysHasItsTwoCounts(t *testing.T) {
 func FuzzAnthropicStream(f *testing.F) { fuzzStream(f, dialects[0]) }
 func FuzzOpenAIStream(f *testing.F)    { fuzzStream(f, dialects[1]) }
 
-// fuzzStream holds that no stream makes us panic, and that what is taken for an
-// answer is one.
+// fuzzStream checks that no stream makes us panic, and that a stream is accepted as an
+// answer only if it is one.
 func fuzzStream(f *testing.F, d dialect) {
 	for _, recorded := range golden(f, d.protocol) {
 		f.Add([]byte(recorded))
@@ -456,7 +455,7 @@ func fuzzStream(f *testing.F, d dialect) {
 	})
 }
 
-// Pieces as the maker writes them are read in one go; written in any other way
+// Pieces written the way the maker writes them are read in one go; written in any other way
 // they mean the same.
 func TestAPieceMeansTheSameHoweverItIsWritten(t *testing.T) {
 	t.Parallel()

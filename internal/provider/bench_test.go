@@ -12,8 +12,8 @@ import (
 	"github.com/ringback/ringback/internal/protocol"
 )
 
-// BenchmarkAssemble makes the answer of a stream of 500 tokens as a provider sends
-// it, an event in each read. allocs/event is what goes with the length of answers.
+// BenchmarkAssemble assembles the answer of a stream of 500 tokens as a provider sends it,
+// one event per read. allocs/event is the part that grows with the length of answers.
 func BenchmarkAssemble(b *testing.B) {
 	for _, d := range dialects {
 		b.Run(d.protocol, func(b *testing.B) {
@@ -32,8 +32,8 @@ func BenchmarkAssemble(b *testing.B) {
 	}
 }
 
-// answerOf is the stream of an answer of these words, with all members that
-// OpenAI's own events have.
+// answerOf returns the stream of an answer of these words, with all members that OpenAI's
+// own events have.
 func (d dialect) answerOf(words []string) string {
 	var b strings.Builder
 	b.WriteString(d.begin)
@@ -67,7 +67,7 @@ func (e *eventByEvent) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// BenchmarkEncodeRequest makes the request of a prompt of 1 KiB.
+// BenchmarkEncodeRequest encodes the request of a prompt of 1 KiB.
 func BenchmarkEncodeRequest(b *testing.B) {
 	prompt := protocol.Prompt{Model: "claude-sonnet-5-5", Prompt: strings.Repeat("Why is \"the sky\" blue?\n", 45)}
 	for _, d := range dialects {
@@ -82,9 +82,9 @@ func BenchmarkEncodeRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkGenerate calls a provider that answers at once with a few tokens, over
-// one connection. It allocates nothing itself: what is counted is ours, and that
-// of net/http.
+// BenchmarkGenerate calls a provider that answers at once with a few tokens, over one
+// connection. The provider allocates nothing: what is counted is our own code and
+// net/http's.
 func BenchmarkGenerate(b *testing.B) {
 	for _, d := range dialects {
 		b.Run(d.protocol, func(b *testing.B) {

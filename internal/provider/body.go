@@ -14,19 +14,19 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// errSettled ends the wait for what may follow a whole answer.
+// errSettled ends the wait for anything that may follow a whole answer.
 var errSettled = errors.New("nothing more of the answer came")
 
-// wire is a response's body as it comes: decoded, bounded, and watched for silence.
+// wire is a response's body: decoded, bounded, and watched for silence.
 type wire struct {
 	body   io.Reader
-	left   int64 // bytes that may come
+	left   int64 // bytes that may still come
 	cancel context.CancelCauseFunc
 	idle   time.Duration
 	timer  *time.Timer // runs only while a read waits; nil before watch
 	end    *time.Timer // runs once the answer is whole; nil before settle
 
-	ahead []byte // has been read by begin, and is to be read again
+	ahead []byte // was read by begin, and will be read again
 	first [256]byte
 }
 
@@ -35,8 +35,8 @@ func newWire(response *http.Response, limit int64, cancel context.CancelCauseFun
 }
 
 // begin returns the first byte that is not blank, which decides what the body is, whatever
-// type its header has. What is before it is gone: blank lines to show that the
-// server still works, a byte order mark.
+// type its header has. Anything before it is discarded: blank lines to show that the server
+// still works, a byte order mark.
 func (w *wire) begin() (byte, error) {
 	for undeclared := true; ; {
 		n, err := w.Read(w.first[:])
@@ -77,7 +77,7 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // errorBody reads the body of an error: its JSON, or that of its first event, or else its
-// text. It may be none: the status alone would do.
+// text. It may be empty: the status alone is enough.
 func (w *wire) errorBody(idle time.Duration) []byte {
 	const limit, patience, patienceOnce = 64 << 10, 10 * time.Second, 2 * time.Second
 	w.watch(min(idle, patience))
@@ -115,7 +115,7 @@ func (w *wire) errorBody(idle time.Duration) []byte {
 }
 
 // unframed returns the data of the first event that has some, if a text is a stream of
-// events, else the text as it is.
+// events, otherwise the text itself.
 func unframed(text []byte) []byte {
 	name, _, _ := bytes.Cut(text, []byte{':'})
 	switch string(name) {
@@ -140,8 +140,8 @@ func (w *wire) watch(idle time.Duration) {
 	w.idle = idle
 }
 
-// settle cancels the call after a while, unless it is called again: the answer is
-// whole, and what else comes may be keep-alives without end.
+// settle cancels the call after a while, unless settle is called again: the answer is
+// whole, and anything more may be endless keep-alives.
 func (w *wire) settle() {
 	const patience = 2 * time.Second
 	if w.end == nil {
@@ -153,8 +153,8 @@ func (w *wire) settle() {
 
 func (w *wire) settling() bool { return w.end != nil }
 
-// drain reads what little follows a whole answer, so that the connection can be
-// used again; a server that keeps it open loses it.
+// drain reads the little that follows a whole answer, so that the connection can be used
+// again; a server that sends on loses it.
 func (w *wire) drain() {
 	const most, patience = 4 << 10, 100 * time.Millisecond
 	w.watch(patience)

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// An error is an error wherever it comes, and what had come before it is kept.
+// An error is an error wherever it arrives, and the part of the answer before it is kept.
 func TestAnErrorIsOneWhereverItComes(t *testing.T) {
 	choice := func(members string) string { return event(`{"choices":[{"index":0,"delta":{}` + members + `}]}`) }
 	for name, row := range map[string]struct {
 		sent   string
-		before Verdict // where nothing of an answer has come
+		before Verdict // where no part of an answer has arrived
 		says   string
 	}{
 		"in a choice":                      {choice(`,"error":{"code":429,"message":"No room."}`), Hold, "No room."},

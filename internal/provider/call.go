@@ -20,10 +20,10 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// Generate calls the provider once and waits for the whole answer. The error is
-// always an *Error. The context's deadline is the attempt's limit (Code
-// timeout); any other end of it is Stopped, with context.Cause as the cause. An
-// answer that is whole is returned even if the context has ended meanwhile.
+// Generate calls the provider once and waits for the whole answer. The error is always an
+// *Error. The context's deadline is the attempt's limit (Code timeout); any other end of
+// the context is Stopped, with context.Cause as the cause. A whole answer is returned even
+// if the context has ended meanwhile.
 func (c *Client) Generate(ctx context.Context, request Request) (*Answer, error) {
 	answer, failure := c.generate(ctx, request)
 	if failure != nil {
@@ -36,7 +36,7 @@ func (c *Client) generate(ctx context.Context, request Request) (answer *Answer,
 	call := c.newCall(ctx, request)
 	defer call.cancel(nil)
 	defer func() {
-		// A stream that makes us panic must not take other jobs along.
+		// A stream that makes us panic must not take other jobs down.
 		if r := recover(); r != nil {
 			answer, failure = nil, &Error{
 				Verdict: Retry, Code: ringback.CodeInternal, StatusCode: call.status, RequestID: call.requestID, Sent: call.sent.Load(),
@@ -48,12 +48,12 @@ func (c *Client) generate(ctx context.Context, request Request) (answer *Answer,
 	return call.run()
 }
 
-// call is one call on its way.
+// call is one call in progress.
 type call struct {
 	client  *Client
 	request Request
 	ctx     context.Context         // the caller's
-	inner   context.Context         // ends with ctx, and by cancel
+	inner   context.Context         // ends with ctx or by cancel
 	cancel  context.CancelCauseFunc // our own reasons: errIdle
 
 	assembly   protocol.Assembly
@@ -112,8 +112,8 @@ func (c *call) receive(response *http.Response) (*Answer, *Error) {
 	}, nil
 }
 
-// read reads the answer. Its first byte decides what it is: servers send JSON as a
-// stream, a stream as JSON, and either as anything else.
+// read reads the answer. Its first byte decides what it is: servers send JSON labelled as a
+// stream, a stream labelled as JSON, and either labelled as anything else.
 func (c *call) read(body *wire) *Error {
 	first, err := body.begin()
 	switch {
@@ -127,8 +127,8 @@ func (c *call) read(body *wire) *Error {
 	return c.readStream(body)
 }
 
-// send makes the call and waits for the response's headers. It uses the
-// transport itself: http.Client would follow redirects.
+// send makes the call and waits for the response's headers. It uses the transport directly,
+// since http.Client would follow redirects.
 func (c *call) send() (*http.Response, *Error) {
 	c.plain = c.client.plain.Load()
 	body, err := c.client.dialect.Stream(c.request.Body, c.request.Model, c.plain)

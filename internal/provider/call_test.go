@@ -203,7 +203,7 @@ func TestAConnectionIsUsedAgain(t *testing.T) {
 	}
 }
 
-// A server that keeps the stream open behind its end does not keep the answer.
+// A server that keeps the stream open after its end does not delay the answer.
 func TestAnAnswerDoesNotWaitForTheConnectionsEnd(t *testing.T) {
 	client := provide(t, then(stream(begin, block, some, finish), silence))
 	if answer := generate(t, client, Request{}); answer.Text != "Some text" {
@@ -261,7 +261,7 @@ func TestTheCallerMayStopTheCall(t *testing.T) {
 	})
 }
 
-// A whole answer that was there first is an answer, whatever the context says.
+// A whole answer that arrived first is an answer, whatever becomes of the context.
 func TestAnAnswerThatWasThereFirstIsReturned(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	call := offline(t).newCall(ctx, Request{})
@@ -279,7 +279,7 @@ func TestAnAnswerThatWasThereFirstIsReturned(t *testing.T) {
 	}
 }
 
-// A body that never makes us wait does not keep the call from being stopped.
+// A call can be stopped even while a body never makes it wait.
 func TestABodyThatNeverWaitsCanBeStopped(t *testing.T) {
 	stopped := errors.New("the job was cancelled")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -304,8 +304,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// inTime runs a call within a bubble, where time passes only when all wait. The
-// provider's side is a script that writes to the connection.
+// inTime runs a call in a bubble. The provider's side is a script that writes to the
+// connection.
 func inTime(ctx context.Context, t *testing.T, request Request, script func(w io.Writer)) (answer *Answer, failure *Error, took time.Duration) {
 	t.Helper()
 	client := clientOf(t, Config{BaseURL: "http://provider.test"})
@@ -332,7 +332,7 @@ func inTime(ctx context.Context, t *testing.T, request Request, script func(w io
 
 const headers = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
-func wait(d time.Duration) { time.Sleep(d) } // in a bubble: no time of ours
+func wait(d time.Duration) { time.Sleep(d) } // in a bubble: takes no real time
 
 func TestTimeouts(t *testing.T) {
 	for _, test := range []struct {
@@ -404,7 +404,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// While the node has no memory for more, it is we who are silent.
+// While the node has no memory for more, the silence is ours.
 func TestWaitingForMemoryIsNotTheProvidersSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		request := Request{Grow: func(context.Context, int) error { wait(300 * time.Second); return nil }}
@@ -434,7 +434,7 @@ func TestNoMemoryStopsTheCall(t *testing.T) {
 	}
 }
 
-// All that an answer makes us hold has been asked for.
+// Everything that an answer makes us hold has been asked for.
 func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"streamed":     stream(begin, block, strings.Repeat(some, 20_000), finish),

@@ -16,10 +16,10 @@ type Verdict string
 
 // The verdicts.
 const (
-	// Retry: this attempt failed and counts; another one may do better.
+	// Retry: this attempt failed and counts; another one may succeed.
 	Retry Verdict = "retry"
-	// Hold: the provider refuses this model for now, and nothing of an answer
-	// has come. The attempt does not count.
+	// Hold: the provider refuses this model for now, and no part of an answer has arrived.
+	// The attempt does not count.
 	Hold Verdict = "hold"
 	// HoldKey: the provider refuses our account. The attempt does not count.
 	HoldKey Verdict = "hold_key"
@@ -35,28 +35,28 @@ const (
 	Unsent Verdict = "unsent"
 )
 
-// Error is how a call failed. Its texts are valid UTF-8 of bounded length.
+// Error describes how a call failed. Its texts are valid UTF-8 of bounded length.
 type Error struct {
 	Verdict Verdict
 	Code    ringback.ErrorDetailCode
-	// StatusCode is the provider's HTTP status; where an error came within a
-	// stream, the one that its type means. 0 if there was none.
+	// StatusCode is the provider's HTTP status or, for an error within a stream, the one
+	// that its type means. 0 if there was none.
 	StatusCode int
-	// Type is the provider's own name of the error, if it gave one.
+	// Type is the provider's own name for the error, if it gave one.
 	Type string
 	// Message is one line for the job's owner, without key or address.
 	Message string
-	// RetryAfter is for how long the provider asks to stay away, at most an
-	// hour; 0 if it named no time.
+	// RetryAfter is how long the provider asks us to wait, at most an hour; 0 if it named
+	// no time.
 	RetryAfter time.Duration
-	// PartialText and PartialUsage are what had come of the answer.
+	// PartialText and PartialUsage are the part of the answer that had arrived.
 	PartialText  string
 	PartialUsage json.RawMessage
-	// RequestID is the provider's name of the call, if it gave one.
+	// RequestID is the provider's id for the call, if it gave one.
 	RequestID string
 	// Sent: a byte of the request may have left.
 	Sent bool
-	// Cause is for the log alone: it may name addresses.
+	// Cause is only for the log: it may contain addresses.
 	Cause error
 }
 
@@ -72,13 +72,12 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Cause }
 
 // classify is the design's table "What the provider says": status is the response's,
-// retryAfter reports whether it named a time to wait, begun whether something of an
-// answer had come.
+// retryAfter means that it named a time to wait, begun that part of an answer had arrived.
 func classify(status int, c apierror.Error, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
 	verdict, code := classifyRefusal(status, c, retryAfter)
 	if begun && verdict != Reject {
-		// The answer has been paid for in part: waiting at no cost could pay for
-		// it again and again.
+		// Part of the answer has been paid for: retrying at no cost in attempts could pay
+		// for it again and again.
 		return Retry, ringback.CodeProviderError
 	}
 	return verdict, code
@@ -106,11 +105,11 @@ func classifyRefusal(status int, c apierror.Error, retryAfter bool) (Verdict, ri
 	if status >= 400 && status < 500 {
 		return Reject, ringback.CodeProviderRejected
 	}
-	return Retry, ringback.CodeProviderError // 5xx, a redirect, what has no status
+	return Retry, ringback.CodeProviderError // 5xx, a redirect, or no status
 }
 
-// effectiveStatus is the status that counts. Gateways pass refusals on under a 5xx of
-// their own; the name distinguishes them from a failure.
+// effectiveStatus returns the status that counts. Gateways pass refusals on under a 5xx of
+// their own; the error's name distinguishes those from a failure.
 func effectiveStatus(status int, c apierror.Error) int {
 	if hidden := c.Status == http.StatusTooManyRequests || c.Status == apierror.StatusOverloaded; status >= 500 && hidden {
 		return c.Status
@@ -125,11 +124,11 @@ const (
 	maxLooked  = 64 << 10
 )
 
-// clean makes one printable line of a text from outside, of at most limit bytes,
-// without the key: a provider may quote it.
+// clean makes one printable line of an external text, of at most limit bytes, without the
+// key: a provider may quote it.
 func (c *Client) clean(text string, limit int) string {
 	text = c.redact(strings.TrimSpace(text))
-	text = text[:min(len(text), maxLooked)] // what follows makes copies
+	text = text[:min(len(text), maxLooked)] // the following steps make copies
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

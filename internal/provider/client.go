@@ -24,13 +24,13 @@ import (
 // Key is a provider's API key. It does not print.
 type Key string
 
-// String stands in for the key.
+// String returns a placeholder.
 func (Key) String() string { return "[key]" }
 
-// GoString stands in for the key with %#v.
+// GoString returns a placeholder for %#v.
 func (Key) GoString() string { return "[key]" }
 
-// LogValue stands in for the key in logs.
+// LogValue returns a placeholder for logs.
 func (Key) LogValue() slog.Value { return slog.StringValue("[key]") }
 
 // MarshalText keeps the key out of JSON, too.
@@ -40,7 +40,7 @@ func (Key) MarshalText() ([]byte, error) { return []byte("[key]"), nil }
 type Config struct {
 	// Name is the provider's name in the configuration, required.
 	Name string
-	// Protocol is the provider's language, required: one of [protocol.Names].
+	// Protocol is the provider's protocol, required: one of [protocol.Names].
 	Protocol string
 	// BaseURL is where its API begins, required: http or https, with or without
 	// a path, a slash at the end, or the protocol's /v1, which is added where
@@ -48,15 +48,15 @@ type Config struct {
 	BaseURL string
 	// APIKey is sent with each call; "" for a server that needs none.
 	APIKey Key
-	// Version is the anthropic-version that calls are made with; "" means 2023-06-01.
-	// It is of the protocol anthropic alone.
+	// Version is the anthropic-version that calls are made with; "" means 2023-06-01. Only
+	// for the protocol anthropic.
 	Version string
 	// IdleTimeout bounds the silence within a stream, after its first event; 0
 	// means 120 s.
 	IdleTimeout time.Duration
 	// MaxAnswer bounds an answer in bytes, once they are decoded; 0 means 64 MiB.
 	MaxAnswer int64
-	// UserAgent names us; "" means Ringback.
+	// UserAgent identifies us; "" means Ringback.
 	UserAgent string
 }
 
@@ -66,7 +66,7 @@ const (
 	maxHeader          = 64 << 10
 )
 
-// Client speaks to one provider. It is safe for use by many goroutines.
+// Client calls one provider. It is safe for concurrent use.
 type Client struct {
 	name      string
 	protocol  string
@@ -77,12 +77,12 @@ type Client struct {
 	idle      time.Duration
 	maxAnswer int64
 	transport *http.Transport
-	plain     *atomic.Bool // the provider has refused the protocol's extra
+	plain     *atomic.Bool // the provider has refused the protocol's extra field
 	// key is a function since fmt prints strings of unexported fields.
 	key func() string
 }
 
-// New checks the configuration. Its error names the field at fault.
+// New checks the configuration. Its error names the invalid field.
 func New(config Config) (*Client, error) {
 	if config.Name == "" {
 		return nil, errors.New("provider: name is required")
@@ -145,10 +145,10 @@ func checkBase(base string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// newTransport is made for many streams that are open for minutes: small
-// buffers (they are what an open stream costs), HTTP/2 where TLS offers it, with
-// pings that find a dead connection in seconds. The answer is not asked for in
-// compressed form, which would hold back small pieces.
+// newTransport returns a transport made for many streams that are open for minutes: small
+// buffers (they are the cost of an open stream), and HTTP/2 where TLS offers it, with pings
+// that detect a dead connection in seconds. It does not ask for compressed answers, since
+// compression would hold back small pieces.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	return &http.Transport{
@@ -159,7 +159,7 @@ func newTransport() *http.Transport {
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        30 * time.Second, // ours before the server's, or a call dies on a dead one
+		IdleConnTimeout:        30 * time.Second, // ours ends before the server's, or a call dies on a dead connection
 		ReadBufferSize:         2 << 10,
 		WriteBufferSize:        2 << 10,
 		MaxResponseHeaderBytes: maxHeader,
@@ -170,53 +170,52 @@ func newTransport() *http.Transport {
 // Name is the provider's name in the configuration.
 func (c *Client) Name() string { return c.name }
 
-// Protocol is the provider's language.
+// Protocol is the provider's protocol.
 func (c *Client) Protocol() string { return c.protocol }
 
-// KeyHash identifies the key without revealing it: the beginning of its SHA-256 in
-// hex.
+// KeyHash identifies the key without revealing it: the beginning of its SHA-256 in hex.
 func (c *Client) KeyHash() string {
 	sum := sha256.Sum256([]byte(c.key()))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Close closes the connections that no call uses.
+// Close closes idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // Request is one call.
 type Request struct {
-	// Body is the provider's request as it is stored: without "stream".
+	// Body is the provider's request as it is stored, without "stream".
 	Body []byte
 	// Model, if set, replaces the model in Body.
 	Model string
 	// Header are the caller's headers for the provider, as CheckHeaders returned
 	// them; nil for none.
 	Header map[string]string
-	// Now, if set, is the clock by which times that the provider names are taken; nil
-	// means this machine's.
+	// Now, if set, is the clock that the provider's times are relative to; nil means this
+	// machine's.
 	Now func() time.Time
-	// Grow, if set, is asked before n further bytes of memory are taken for the
-	// answer, and may block. They are free once Generate has returned and the
-	// answer is let go. An error ends the call with Stopped.
+	// Grow, if set, is called before the answer takes n further bytes of memory, and may
+	// block. They are free again once Generate has returned and the answer is released. An
+	// error ends the call with Stopped.
 	Grow func(ctx context.Context, n int) error
 	// Sent, if set, is called once, just before the first byte may leave.
 	Sent func()
-	// FirstToken, if set, is called once, when the first piece of the answer
-	// itself has come.
+	// FirstToken, if set, is called once, when the first piece of the answer itself
+	// arrives.
 	FirstToken func(time.Time)
-	// Delta, if set, is called for each piece of the answer as it comes, by the
-	// goroutine that called Generate, which reads no further until it returns. The
-	// pieces of kind text, joined in the order of their indices, are the Text of the
-	// answer, or the PartialText of the error (but of CodeInternal, which has none).
-	// Half a character waits for its other half. What comes whole, where more could
-	// take its place, is emitted at the end: an answer without streaming, a message instead
-	// of deltas, a tool's input at the start of its block or as an object.
-	// Of several choices, the first is emitted. The key is taken out of each piece by itself.
+	// Delta, if set, is called for each piece of the answer when it arrives, by the
+	// goroutine that called Generate, which reads no further until it returns. The pieces
+	// of kind text, joined in the order of their indices, are the Text of the answer, or
+	// the PartialText of the error (except for CodeInternal, which has none). Half a
+	// character waits for its other half. A whole value that could still be replaced is
+	// emitted at the end: an answer without streaming, a message instead of deltas, a
+	// tool's input at the start of its block or as an object. Of several choices, the first
+	// is emitted. The key is removed from each piece separately.
 	Delta func(ringback.Delta)
-	// Frame, if set beside Delta, is called in turn with it for what the provider's own
-	// stream has around the deltas: together they are a log that [protocol.Dialect]
-	// renders. The last frame takes memory that Grow is not asked for: that of the answer
-	// without its texts.
+	// Frame, if set in addition to Delta, is called, in order with it, for what the
+	// provider's own stream has around the deltas: together they are a log that
+	// [protocol.Dialect] renders. Grow is not called for the memory of the last frame: that
+	// of the answer without its texts.
 	Frame func(protocol.Piece)
 }
 
@@ -226,13 +225,13 @@ type Answer struct {
 	Message json.RawMessage
 	// Text is what [protocol.Text] returns for Message.
 	Text string
-	// Model is as the answer names it, in one line of at most 256 bytes.
+	// Model is the one that the answer names, in one line of at most 256 bytes.
 	Model string
-	// Usage is the provider's object, always with input_tokens and
-	// output_tokens (0 where the provider gave none). One of more than 16 KiB, or with the
-	// key in it, is its known counts alone.
+	// Usage is the provider's object, always with input_tokens and output_tokens (0 where
+	// the provider gave none). It is reduced to its known counts if it has more than 16
+	// KiB, or contains the key.
 	Usage json.RawMessage
-	// RequestID is the provider's name of the call, if it gave one.
+	// RequestID is the provider's id for the call, if it gave one.
 	RequestID    string
 	FirstTokenAt time.Time
 }

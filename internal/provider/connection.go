@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// reasonSuffix is the end of a sentence about a broken connection.
+// reasonSuffix returns the end of a sentence about a broken connection.
 func reasonSuffix(err error) string {
 	if reason := connectionReason(err); reason != "" {
 		return ": " + reason
@@ -20,7 +20,7 @@ func reasonSuffix(err error) string {
 	return ""
 }
 
-// connectionReason is what went wrong with a connection, without an address; "" if it is
+// connectionReason returns what went wrong with a connection, without an address; "" if
 // unknown.
 func connectionReason(err error) string {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
@@ -49,7 +49,7 @@ func connectionReason(err error) string {
 	return ""
 }
 
-// tlsReason is what is wrong with a provider's TLS, "" if nothing is.
+// tlsReason returns what is wrong with a provider's TLS, "" if nothing is.
 func tlsReason(err error) string {
 	const untrusted = "its TLS certificate is not trusted"
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {

@@ -16,9 +16,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decoded undoes the encodings in a body's header. None is asked for, since
-// compression holds small pieces back; some servers compress all the same. What
-// comes of it is bounded by whoever reads it.
+// decoded undoes the encodings in a body's header. We ask for none, since compression holds
+// back small pieces, but some servers compress anyway. The reader of the result bounds it.
 func decoded(header http.Header, body io.Reader) io.Reader {
 	values := header["Content-Encoding"]
 	if len(values) == 0 {
@@ -33,8 +32,8 @@ func decoded(header http.Header, body io.Reader) io.Reader {
 	return body
 }
 
-// encodings are those that are known. All others are taken for mistakes of servers, such
-// as "none" or "utf-8".
+// encodings are the known ones. All others are treated as mistakes of servers, such as
+// "none" or "utf-8".
 var encodings = map[string]func(encoded *bufio.Reader) (io.Reader, error){
 	"gzip":    gunzip,
 	"x-gzip":  gunzip,
@@ -43,8 +42,8 @@ var encodings = map[string]func(encoded *bufio.Reader) (io.Reader, error){
 	"br":      func(encoded *bufio.Reader) (io.Reader, error) { return brotli.NewReader(encoded), nil },
 }
 
-// encodingOf is the encoding that the first bytes of a body are of, though no header
-// names it; nil if there is none. Whatever a body begins with that is text is not of it.
+// encodingOf recognizes an encoding that no header names by the first bytes of a body; nil
+// if there is none. It never matches text.
 func encodingOf(head []byte) func(encoded *bufio.Reader) (io.Reader, error) {
 	switch {
 	case len(head) > 0 && head[0] == 0x1f:
@@ -55,8 +54,8 @@ func encodingOf(head []byte) func(encoded *bufio.Reader) (io.Reader, error) {
 	return nil
 }
 
-// decoder undoes one encoding. It begins with the first read, since it has to look
-// at bytes that may take long to come.
+// decoder undoes one encoding. It begins with the first read, since it has to inspect bytes
+// that may take long to arrive.
 type decoder struct {
 	begin   func(encoded *bufio.Reader) (io.Reader, error)
 	encoded *bufio.Reader
@@ -74,8 +73,8 @@ func (d *decoder) Read(p []byte) (int, error) {
 	return d.plain.Read(p)
 }
 
-// beginsWith reports whether the magic bytes are there that an encoding begins with. A
-// proxy may have undone the encoding and left its name.
+// beginsWith reports whether the body begins with the magic bytes of an encoding. A proxy
+// may have undone the encoding and left its name.
 func beginsWith(encoded *bufio.Reader, magic ...byte) bool {
 	head, _ := encoded.Peek(len(magic))
 	return bytes.Equal(head, magic)
@@ -93,7 +92,7 @@ func unzstd(encoded *bufio.Reader) (io.Reader, error) {
 	if !beginsWith(encoded, 0x28, 0xb5, 0x2f, 0xfd) {
 		return encoded, nil
 	}
-	// With one at a time it has no goroutines, so nothing must be closed.
+	// With a concurrency of one it has no goroutines, so nothing needs to be closed.
 	return zstd.NewReader(encoded, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 }
 
@@ -110,8 +109,8 @@ func inflate(encoded *bufio.Reader) (io.Reader, error) {
 	return flate.NewReader(encoded), nil
 }
 
-// gzipMembers reads one gzip member after the other. gzip.Reader does so itself,
-// but looks for the next one before it returns the end of the last.
+// gzipMembers reads one gzip member after another. gzip.Reader does so itself, but looks
+// for the next one before it returns the end of the last.
 type gzipMembers struct {
 	encoded *bufio.Reader
 	member  *gzip.Reader

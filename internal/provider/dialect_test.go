@@ -8,23 +8,23 @@ import (
 	"testing"
 )
 
-// dialect is a protocol with what its tests are made of. What holds for one
-// protocol's streams is tested with all.
+// dialect is a protocol with its test data. What holds for one protocol's streams is tested
+// with all.
 type dialect struct {
 	protocol string
 	texts    map[string]string // of each recorded answer
 	// The parts of a small answer: some is a piece of text, "Some text".
 	begin, ping, some, finish string
-	// whole is a small answer without streaming, text stands for its text.
+	// whole is a small answer without streaming; text is a placeholder for its text.
 	whole string
-	// speaks is in every stream of which a piece of the answer itself comes.
+	// speaks is in every stream that has a piece of the answer itself.
 	speaks string
-	// arrived returns text and usage of the whole events in a prefix of a stream,
-	// in the plainest way that there is.
+	// arrived returns text and usage of the whole events in a prefix of a stream, in the
+	// plainest way possible.
 	arrived func(t *testing.T, prefix string) (text, usage string)
-	// counted adds our two counts to a usage in the protocol's words.
+	// counted adds our two counts to a usage in the protocol's terms.
 	counted func(usage string) string
-	// mayEnd reports whether the finish is in a prefix, which makes it an answer.
+	// mayEnd reports whether a prefix contains the finish, which makes it an answer.
 	mayEnd  func(prefix string) bool
 	garbage map[string]string
 }
@@ -42,10 +42,10 @@ var dialects = []dialect{
 	},
 }
 
-// file is the recorded answer of a name.
+// file returns the path of the recorded answer with that name.
 func (d dialect) file(name string) string { return "testdata/" + d.protocol + "/" + name + ".json" }
 
-// forEachProtocol runs a test with each.
+// forEachProtocol runs a test with each protocol.
 func forEachProtocol(t *testing.T, test func(t *testing.T, d dialect)) {
 	for _, d := range dialects {
 		t.Run(d.protocol, func(t *testing.T) { test(t, d) })
@@ -60,7 +60,7 @@ func (d dialect) offline(t testing.TB) *Client {
 	return clientOf(t, Config{Protocol: d.protocol, BaseURL: "http://127.0.0.1:1"})
 }
 
-// answer is a small answer without streaming. more are further members.
+// answer returns a small answer without streaming. more are further members.
 func (d dialect) answer(text, more string) string {
 	return strings.NewReplacer("$text", text, "$more", more).Replace(d.whole)
 }

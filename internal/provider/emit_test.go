@@ -16,10 +16,10 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// heard is what Request.Delta was told in a call.
+// heard records the deltas of a call.
 type heard struct{ deltas []ringback.Delta }
 
-// listen hears what a call tells; nil where the call is measured.
+// listen records the deltas of a call; nil where the call is measured.
 func listen(t testing.TB, request *Request) *heard {
 	if _, measured := t.(*testing.B); measured {
 		return nil
@@ -55,7 +55,7 @@ func (h *heard) all(kind ringback.DeltaKind) string {
 	return b.String()
 }
 
-// check compares what was told with the answer, or with the part that came.
+// check compares the deltas with the answer, or with the part that arrived.
 func (h *heard) check(t testing.TB, client *Client, answer *Answer, failure *Error) {
 	t.Helper()
 	if h == nil {
@@ -93,7 +93,7 @@ func (h *heard) checkBlocks(t testing.TB, blocks []gjson.Result) {
 		}
 		got, want := strings.TrimSpace(inputs[i]), block.Get("input").Raw
 		if invalid := block.Get("input.INVALID_JSON"); invalid.Exists() && got != want {
-			want = invalid.Str // as it came in pieces
+			want = invalid.Str // as it arrived in pieces
 		}
 		if (got != "" || len(block.Get("input").Map()) > 0) && got != want {
 			t.Errorf("told the input %q of block %d, want %q", got, i, want)
@@ -121,7 +121,7 @@ func (h *heard) checkMessage(t testing.TB, message gjson.Result) {
 	}
 }
 
-// What has come is told before any more is read, all but half a character.
+// Everything that has arrived is emitted before any more is read, except half a character.
 func TestAPieceIsToldAtOnce(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		for name, recorded := range golden(t, d.protocol) {
@@ -146,7 +146,7 @@ func TestAPieceIsToldAtOnce(t *testing.T) {
 	})
 }
 
-// The same answer without streaming tells the same in fewer pieces.
+// The same answer without streaming is emitted as the same text in fewer pieces.
 func TestAnAnswerWithoutStreamingIsToldAsItsStream(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		for name, recorded := range golden(t, d.protocol) {
@@ -267,7 +267,7 @@ func TestWhatIsToldOfChunks(t *testing.T) {
 	}
 }
 
-// A choice that is not the first of all is known to be the answer's at the end only.
+// A choice that is not the first of all is known to be the answer's only at the end.
 func TestTheOnlyChoiceIsToldWhateverItsIndex(t *testing.T) {
 	stream := strings.ReplaceAll(chunkBegin+chunkSome+chunkFinish, `"index":0`, `"index":2`)
 	if answer, failure := receive(t, dialects[1].offline(t), strings.NewReader(stream)); failure != nil || answer.Text != "Some text" {
@@ -275,14 +275,14 @@ func TestTheOnlyChoiceIsToldWhateverItsIndex(t *testing.T) {
 	}
 }
 
-// contents are those of a JSON string, cut into pieces between its escapes.
+// contents returns the contents of a JSON string, cut into pieces between its escapes.
 func contents(t *rapid.T) []string {
 	atom := rapid.SampledFrom([]string{"", "a", "é", "😀", "ud83d", `\ud83d`, `\uD83D`, `\ude00`, `\uDE00`, `\udbff`, `\u0041`, `\u005c`, `\\`, `\"`, `\n`, `\/`, `\u0000`, "\xff", "\u2028"})
 	return rapid.SliceOfN(rapid.Map(rapid.SliceOfN(atom, 0, 4), func(atoms []string) string { return strings.Join(atoms, "") }), 1, 12).Draw(t, "pieces")
 }
 
-// Whatever the pieces and wherever the stream is cut, what was told is the text:
-// receive checks it.
+// Whatever the pieces and wherever the stream is cut, what was emitted is the text: receive
+// checks it.
 func TestWhatIsToldIsTheText(t *testing.T) {
 	forms := map[string][]string{
 		"anthropic": {
@@ -327,7 +327,7 @@ func TestWhatIsToldIsTheText(t *testing.T) {
 	})
 }
 
-// It holds for streams, too, in which everything stands where it does not belong.
+// The same holds for streams in which everything is in the wrong place.
 func TestWhatIsToldIsTheTextOfAnyStream(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		client := d.offline(t)
@@ -356,7 +356,7 @@ func TestWhatIsToldIsTheTextOfAnyStream(t *testing.T) {
 	})
 }
 
-// anyObject is an object of members that the protocols know, of any kind.
+// anyObject generates an object of members that the protocols know, of any kind.
 func anyObject(r *rapid.T, depth int) string {
 	known := map[string][]string{
 		"content":    nil,
@@ -408,8 +408,8 @@ func anyJSON(r *rapid.T, depth int) string {
 	return "null"
 }
 
-// receiveChecked has rapid find the smallest stream of which something else is told
-// than comes.
+// receiveChecked has rapid find the smallest stream for which the deltas differ from the
+// answer.
 func receiveChecked(t *testing.T, r *rapid.T, client *Client, contentType, stream string) {
 	fault := &faults{TB: t}
 	receiveAs(fault, client, Request{}, contentType, strings.NewReader(stream))
@@ -418,7 +418,7 @@ func receiveChecked(t *testing.T, r *rapid.T, client *Client, contentType, strea
 	}
 }
 
-// faults takes down what would fail a test.
+// faults records what would fail a test.
 type faults struct {
 	testing.TB
 	said []string

@@ -17,10 +17,10 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// fail makes an error of what is known so far.
+// fail makes an error from what is known so far.
 func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message string, cause error) *Error {
 	if key := c.client.key(); cause != nil && key != "" && strings.Contains(cause.Error(), key) {
-		cause = errors.New(c.client.clean(cause.Error(), maxMessage)) // the log must not have it either
+		cause = errors.New(c.client.clean(cause.Error(), maxMessage)) // the log must not contain the key either
 	}
 	e := &Error{
 		Verdict: verdict, Code: code, StatusCode: c.status, Message: c.client.clean(message, maxMessage),
@@ -37,7 +37,7 @@ func (c *call) fail(verdict Verdict, code ringback.ErrorDetailCode, message stri
 	return e
 }
 
-// ended is a call that the caller's context ended.
+// ended returns the error of a call that the caller's context ended.
 func (c *call) ended(err error) *Error {
 	if errors.Is(c.ctx.Err(), context.DeadlineExceeded) {
 		return c.fail(Retry, ringback.CodeTimeout, fmt.Sprintf("%s did not finish its answer within the time limit", c.client.name), err)
@@ -45,7 +45,7 @@ func (c *call) ended(err error) *Error {
 	return c.fail(Stopped, "", "the call was stopped", context.Cause(c.ctx))
 }
 
-// broken is an answer that could not be read to its end.
+// broken returns the error of an answer that could not be read to its end.
 func (c *call) broken(err error) *Error {
 	var refusal growError
 	switch {
@@ -61,8 +61,8 @@ func (c *call) broken(err error) *Error {
 	return c.fail(Retry, ringback.CodeStreamBroken, fmt.Sprintf("the answer of %s broke off", c.client.name)+reasonSuffix(err), err)
 }
 
-// malformed is an answer with something in it that does not belong there: the provider's
-// error, or what is not its protocol.
+// malformed returns the error of an answer with something in it that does not belong there:
+// the provider's error, or anything that is not its protocol.
 func (c *call) malformed(err error) *Error {
 	var apiErr apierror.Error
 	if !errors.As(err, &apiErr) {
@@ -78,7 +78,7 @@ func (c *call) malformed(err error) *Error {
 	return failure
 }
 
-// refused is a response with another status than 2xx.
+// refused returns the error of a response whose status is not 2xx.
 func (c *call) refused(header http.Header, body *wire) *Error {
 	text := body.errorBody(c.client.idle)
 	apiErr, understood := apierror.Read(c.status, text)
@@ -100,14 +100,14 @@ func (c *call) refused(header http.Header, body *wire) *Error {
 	return failure
 }
 
-// names reports whether a message names the model that was asked for.
+// names reports whether a message names the requested model.
 func (c *call) names(message string) bool {
 	const telling = 4 // bytes; a shorter name may be part of any word
 	model := cmp.Or(c.request.Model, strictjson.Get(c.request.Body, "model").Str)
 	return len(model) >= telling && strings.Contains(message, model)
 }
 
-// now is what the times that the provider names are relative to.
+// now returns the time that the provider's times are relative to.
 func (c *call) now() time.Time {
 	if c.request.Now != nil {
 		return c.request.Now()
@@ -115,14 +115,15 @@ func (c *call) now() time.Time {
 	return time.Now()
 }
 
-// refusedExtra reports whether the provider refused what we have added ourselves: its
-// message names it, and the caller's request does not have it.
+// refusedExtra reports whether the provider refused the field that we added ourselves: its
+// message names the field, and the caller's request does not have it.
 func (c *call) refusedExtra(text []byte) bool {
 	extra := []byte(c.client.dialect.HTTP().Extra)
 	return len(extra) > 0 && !c.plain && bytes.Contains(text, extra) && !bytes.Contains(c.request.Body, extra)
 }
 
-// apiFailure is the failure that an error of the provider's API is, in its own words.
+// apiFailure turns an error of the provider's API into a failure, in the provider's own
+// words.
 func (c *call) apiFailure(verdict Verdict, code ringback.ErrorDetailCode, apiErr apierror.Error) *Error {
 	if c.requestID == "" {
 		c.requestID = c.client.clean(apiErr.RequestID, maxName)

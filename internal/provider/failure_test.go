@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// said is an error in the provider's own words.
+// said returns an error in the provider's own words.
 func said(kind, message string) string {
 	return fmt.Sprintf(`{"type":"error","error":{"type":%q,"message":%q},"request_id":"req_body"}`, kind, message)
 }
@@ -68,13 +68,13 @@ func TestWhatTheProviderSays(t *testing.T) {
 		{400, "", said("invalid_request_error", "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."), HoldKey, badKey, 0, "invalid_request_error"},
 		{400, "", said("invalid_request_error", "You have reached your specified workspace API usage limits."), HoldKey, badKey, 0, "invalid_request_error"},
 		{429, "", cap429, HoldKey, badKey, 0, "rate_limit_error"},
-		// A caller's own text, quoted, does not hold everybody's key.
+		// A caller's own text, quoted, must not hold the key for everybody.
 		{400, "", said("invalid_request_error", "tools.0.name: 'Your credit balance is too low' is too long"), Reject, rejected, 0, "invalid_request_error"},
 
 		{404, "", said("not_found_error", "model: claude-9"), ModelMissing, noModel, 0, "not_found_error"},
 		{404, "", `{"error":{"message":"The model x does not exist","type":"invalid_request_error","code":"model_not_found"}}`, ModelMissing, noModel, 0, "model_not_found"},
 		{404, "", `{"error":"model 'x' not found"}`, ModelMissing, noModel, 0, ""},
-		{404, "", "404 page not found", Reject, rejected, 0, ""}, // a wrong base URL has no model
+		{404, "", "404 page not found", Reject, rejected, 0, ""}, // a wrong base URL has no models
 		{404, "", `{"detail":"Not Found"}`, Reject, rejected, 0, ""},
 
 		{400, "", said("invalid_request_error", "max_tokens: must be positive"), Reject, rejected, 0, "invalid_request_error"},
@@ -106,8 +106,8 @@ func TestWhatTheProviderSays(t *testing.T) {
 	}
 }
 
-// An error may come as an event, after the status 200. Before anything of the
-// answer it means what it would have meant as a status; behind that it costs.
+// An error may arrive as an event, after the status 200. Before any part of the answer it
+// means what it would have meant as a status; after that it costs an attempt.
 func TestAnErrorWithinAStream(t *testing.T) {
 	for _, row := range []struct {
 		kind   string
@@ -169,8 +169,8 @@ func TestAnErrorOfLooserFormWithinAStream(t *testing.T) {
 	}
 }
 
-// The provider's time is right, and this machine's an hour slow: whoever knows better
-// says so.
+// The provider's time is right and this machine's is an hour slow; the request's clock
+// corrects it.
 func TestTimesOfTheProviderAreTakenByTheClockOfTheRequest(t *testing.T) {
 	now := func() time.Time { return time.Now().Add(time.Hour) }
 	got := failure(t.Context(), t, provide(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -288,7 +288,7 @@ func flood(c net.Conn, text string) {
 	}
 }
 
-// What has no end is cut off where our limits are, with what had come.
+// Endless input is cut off at our limits, and what had arrived is kept.
 func TestWhatHasNoEndIsCutOff(t *testing.T) {
 	endless := func(text string) http.HandlerFunc {
 		text = strings.Repeat(text, 1000)
@@ -334,7 +334,7 @@ func TestWhatHasNoEndIsCutOff(t *testing.T) {
 	}
 }
 
-// An error that drips is judged by its status within seconds.
+// An error that drips is classified by its status within seconds.
 func TestAnErrorWhoseBodyNeverEndsIsJudgedAllTheSame(t *testing.T) {
 	client := provide(t, then(whole(529, "{"), func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).Flush()
@@ -357,8 +357,8 @@ func TestAPanicOfOursIsAnAttempt(t *testing.T) {
 	}
 }
 
-// A provider's text goes into logs, pages and webhooks: one line, no key, no
-// end of the world.
+// A provider's text goes into logs, pages and webhooks: it must be one line, without the
+// key.
 func TestAnErrorsTextIsClean(t *testing.T) {
 	message := "line one\r\n\tline two \x1b[31mred\x00 " + testKey + " " + strings.Repeat("ß", 2000)
 	body := fmt.Sprintf(`{"error":{"type":"%s %s","message":%q},"request_id":"%s"}`, testKey, strings.Repeat("t", 500), message, strings.Repeat("r", 500))
@@ -379,7 +379,7 @@ func TestAnErrorsTextIsClean(t *testing.T) {
 	}
 }
 
-// A server that sends our own headers back as garbage does not get them logged.
+// A server that sends our own headers back as garbage does not get them into the log.
 func TestACauseIsClean(t *testing.T) {
 	client := raw(t, func(c net.Conn) { io.WriteString(c, testKey+"\r\n\r\n") })
 	got := failure(t.Context(), t, client, Request{})

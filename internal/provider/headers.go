@@ -23,7 +23,7 @@ const maxHeaderValue = 2 << 10
 
 var isVersion = regexp.MustCompile(`^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$`)
 
-// checkVersion checks the version that a provider of a protocol is called with.
+// checkVersion checks the version that a provider is called with.
 func checkVersion(version, dialect string) error {
 	switch {
 	case version == "":
@@ -36,9 +36,9 @@ func checkVersion(version, dialect string) error {
 	return nil
 }
 
-// notPassedOn are headers that no configuration may let through: those of the
-// connection and of the message, those that carry credentials, and those that
-// Ringback itself reads or sends. One that ends in * means all that begin so.
+// notPassedOn are headers that no configuration may let through: those of the connection
+// and of the message, those that carry credentials, and those that Ringback itself reads or
+// sends. A name that ends in * is a prefix.
 var notPassedOn = []string{
 	"host", "content-*", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-*", "http2-settings",
 	"authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key", "x-auth-*", "x-amz-security-token",
@@ -59,7 +59,7 @@ func CheckHeaderName(name string) error {
 }
 
 func isNotPassedOn(name string) bool {
-	name = strings.ReplaceAll(strings.ToLower(name), "_", "-") // to some servers they are the same
+	name = strings.ReplaceAll(strings.ToLower(name), "_", "-") // some servers treat them as the same
 	return slices.ContainsFunc(notPassedOn, func(n string) bool {
 		if prefix, ok := strings.CutSuffix(n, "*"); ok {
 			return strings.HasPrefix(name, prefix)
@@ -74,7 +74,7 @@ type HeaderError struct {
 	err  error
 }
 
-// Error is one sentence for the API's user.
+// Error returns one sentence for the API's user.
 func (e *HeaderError) Error() string { return e.err.Error() }
 
 // CheckHeaders checks the headers that a request passes on, and returns them with
@@ -113,7 +113,7 @@ func checkValue(value string) error {
 	return nil
 }
 
-// passOn replaces the provider's own headers by the request's.
+// passOn replaces the provider's own headers with the request's.
 func passOn(to http.Header, headers map[string]string) {
 	for name, value := range headers {
 		to.Set(name, value)

@@ -23,13 +23,13 @@ const (
 	testBody = `{"model":"claude-sonnet-4-5","max_tokens":64,"messages":[{"role":"user","content":"Hello"}]}`
 )
 
-// provide starts a provider on loopback, and a client of it.
+// provide starts a provider on loopback, and returns a client for it.
 func provide(t testing.TB, handler http.HandlerFunc) *Client {
 	t.Helper()
 	return provideTo(t, Config{}, handler)
 }
 
-// provideTo is provide for a client that has been set up but for the address.
+// provideTo is provide for a client that has everything but the address.
 func provideTo(t testing.TB, config Config, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -38,7 +38,7 @@ func provideTo(t testing.TB, config Config, handler http.HandlerFunc) *Client {
 	return clientOf(t, config)
 }
 
-// clientOf fills in what a test does not care for.
+// clientOf fills in what a test does not care about.
 func clientOf(t testing.TB, config Config) *Client {
 	t.Helper()
 	config.Name, config.Protocol, config.APIKey = "acme", cmp.Or(config.Protocol, "anthropic"), testKey
@@ -50,7 +50,7 @@ func clientOf(t testing.TB, config Config) *Client {
 	return client
 }
 
-// generate calls the provider and wants an answer.
+// generate calls the provider and expects an answer.
 func generate(t testing.TB, client *Client, request Request) *Answer {
 	t.Helper()
 	if request.Body == nil {
@@ -65,7 +65,7 @@ func generate(t testing.TB, client *Client, request Request) *Answer {
 	return answer
 }
 
-// failure calls the provider and wants an error.
+// failure calls the provider and expects an error.
 func failure(ctx context.Context, t testing.TB, client *Client, request Request) *Error {
 	t.Helper()
 	if request.Body == nil {
@@ -84,8 +84,7 @@ func failure(ctx context.Context, t testing.TB, client *Client, request Request)
 	return failure
 }
 
-// receive reads a stream without a connection, and without the net under a
-// panic that Generate spreads.
+// receive reads a stream without a connection, and without Generate's recovery from panics.
 func receive(t testing.TB, client *Client, stream io.Reader) (*Answer, *Error) {
 	return receiveAs(t, client, Request{}, "text/event-stream", stream)
 }
@@ -103,7 +102,7 @@ func receiveAs(t testing.TB, client *Client, request Request, contentType string
 	return answer, failure
 }
 
-// offline is a client whose provider is never called.
+// offline returns a client whose provider is never called.
 func offline(t testing.TB) *Client { return clientOf(t, Config{BaseURL: "http://127.0.0.1:1"}) }
 
 // stream answers with a stream, sent in the pieces given.
@@ -127,7 +126,7 @@ func whole(status int, body string) http.HandlerFunc {
 	}
 }
 
-// then does what comes after a stream's last piece.
+// then serves first, then second.
 func then(first, second http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		first(w, r)
@@ -138,13 +137,13 @@ func then(first, second http.HandlerFunc) http.HandlerFunc {
 // abort breaks the connection off.
 func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// silence answers nothing more until the caller is gone.
+// silence answers nothing more until the caller has left.
 func silence(_ http.ResponseWriter, r *http.Request) {
-	io.Copy(io.Discard, r.Body) // behind it the server sees the caller go
+	io.Copy(io.Discard, r.Body) // only after it does the server notice that the caller has left
 	<-r.Context().Done()
 }
 
-// raw speaks to a client as no HTTP server would.
+// raw answers a client as no HTTP server would.
 func raw(t testing.TB, speak func(net.Conn)) *Client {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -36,7 +36,7 @@ func TestAnAnswerThatIsNestedTooDeepIsNone(t *testing.T) {
 	}
 }
 
-// Taking an object apart costs many times what a short member has in bytes.
+// Taking an object apart costs many times a short member's size in bytes.
 func TestAnAnswerOfVeryManyNamesIsNone(t *testing.T) {
 	many := strings.Repeat(`,"a":1`, maxNames)
 	for name, answer := range map[string]string{

@@ -8,8 +8,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Servers leave out, repeat and change what tells the calls apart. Each row is the
-// tool_calls of one chunk after the other.
+// Servers omit, repeat and change what distinguishes the calls. Each row is the tool_calls
+// of one chunk after another.
 func TestAPieceOfAToolCallGoesOnWithTheCallThatItBelongsTo(t *testing.T) {
 	one := [][3]string{{"a", "f", `{"x":1}`}}
 	two := [][3]string{{"a", "f", `{"x":1}`}, {"b", "g", `{"y":2}`}}

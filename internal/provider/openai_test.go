@@ -115,12 +115,12 @@ func TestAnyBaseURLOfChatCompletions(t *testing.T) {
 	}
 }
 
-// openaiSaid is an error as OpenAI says it.
+// openaiSaid returns an error in OpenAI's form.
 func openaiSaid(kind, code, message string) string {
 	return fmt.Sprintf(`{"error":{"message":%q,"type":%q,"param":null,"code":%s}}`, message, kind, code)
 }
 
-// The design's table again, in the words of those who speak chat completions.
+// The design's table again, in the terms of chat completions.
 func TestWhatAChatCompletionsProviderSays(t *testing.T) {
 	const badKey = ringback.CodeProviderRefusedKey
 	const provErr, rejected, noModel = ringback.CodeProviderError, ringback.CodeProviderRejected, ringback.CodeModelNotFound
@@ -148,7 +148,7 @@ func TestWhatAChatCompletionsProviderSays(t *testing.T) {
 		{400, `{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}`, ModelMissing, noModel, "1500"},
 		{404, `[{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}]`, ModelMissing, noModel, "NOT_FOUND"},
 		{404, `{"code":"Some requested entity was not found","error":"The model x does not exist"}`, ModelMissing, noModel, "Some requested entity was not found"},
-		{404, `{"detail":"Not Found"}`, Reject, rejected, ""}, // a wrong base URL has no model
+		{404, `{"detail":"Not Found"}`, Reject, rejected, ""}, // a wrong base URL has no models
 		{404, "404 page not found", Reject, rejected, ""},
 
 		{400, openaiSaid("invalid_request_error", `"context_length_exceeded"`, "This model's maximum context length is 8192 tokens."), Reject, rejected, "context_length_exceeded"},
@@ -204,7 +204,7 @@ func TestAnErrorWithinAStreamOfChunks(t *testing.T) {
 	}
 }
 
-// With n choices, an end without [DONE] is one when all n are over.
+// With n choices, an end without [DONE] counts once all n are over.
 func TestAllChoicesAreWaitedFor(t *testing.T) {
 	one := ofOpenAI(t, stream(chunkBegin, chunkSome, chunkStop))
 	if answer := generate(t, one, Request{Body: []byte(`{"model":"m","n":1}`)}); answer.Text != "Some text" {
@@ -216,7 +216,7 @@ func TestAllChoicesAreWaitedFor(t *testing.T) {
 	}
 }
 
-// What servers make of the protocol, each as one stream.
+// How servers interpret the protocol, each as one stream.
 func TestLooseStreams(t *testing.T) {
 	for name, row := range map[string]struct{ stream, want string }{
 		"a message in the place of a delta": {
@@ -265,8 +265,8 @@ func TestLooseStreams(t *testing.T) {
 	}
 }
 
-// A server that refuses stream_options is asked without from then on; the caller
-// who has them refused gets what the server says.
+// A server that refuses stream_options is called without them from then on; a caller who
+// set them gets the server's error.
 func TestAServerMayRefuseStreamOptions(t *testing.T) {
 	for form, said := range map[string]string{
 		"vLLM":    `{"object":"error","message":"[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs are not permitted'}]","type":"BadRequestError","code":400}`,

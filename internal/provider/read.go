@@ -16,14 +16,14 @@ var (
 	errEnded    = errors.New("the stream ended before the answer did")
 )
 
-// growError is a refusal of Request.Grow.
+// growError is an error from Request.Grow.
 type growError struct{ error }
 
 func (e growError) Unwrap() error { return e.error }
 
-// readStream assembles the answer from its events, until the provider marks its
-// end or nothing more comes. Once the answer is whole, nothing that becomes of the
-// connection takes it back.
+// readStream assembles the answer from its events, until the provider marks its end or
+// nothing more arrives. Once the answer is whole, nothing that happens to the connection
+// takes it back.
 func (c *call) readStream(body *wire) *Error {
 	limit := int(min(c.client.maxAnswer, 1<<30))
 	limits := sse.Limits{Line: limit, Event: limit, Grow: c.grow, Loose: true, Waits: func(data []byte) { c.expectEnd(body, data) }}
@@ -40,7 +40,7 @@ func (c *call) readStream(body *wire) *Error {
 	return c.failUnlessWhole(errEnded)
 }
 
-// step takes what a step of the stream brought: an event, or the stream's end.
+// step handles one step of the stream: an event, or the stream's end.
 func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failure *Error) {
 	if broke != nil {
 		return true, c.endEarly(event, broke)
@@ -62,23 +62,23 @@ func (c *call) step(body *wire, event sse.Event, broke error) (done bool, failur
 	switch {
 	case done:
 		body.drain()
-	case c.assembly.Progress().Whole && (!body.settling() || c.assembly.Progress().Size != held): // what adds nothing is a keep-alive
+	case c.assembly.Progress().Whole && (!body.settling() || c.assembly.Progress().Size != held): // an event that adds nothing is a keep-alive
 		body.settle()
 	}
 	return done, nil
 }
 
-// expectEnd looks at an event without an end. If it is the finish, its blank line may
-// never come.
+// expectEnd inspects an event that has not ended yet. If it is the finish, its blank line
+// may never arrive.
 func (c *call) expectEnd(body *wire, data []byte) {
-	const large = 16 << 10 // bytes; a finish is not, and each read of a large event ends up here
+	const large = 16 << 10 // bytes; a finish is smaller, and each read of a large event ends up here
 	if !body.settling() && len(data) < large && data[len(data)-1] == '}' && strictjson.Valid(data) && c.assembly.Finishes(data) {
 		body.settle()
 	}
 }
 
-// take adds an event. Where the blank lines between events are missing, they come as
-// one, with a line of data each.
+// take adds an event. Where the blank lines between events are missing, they arrive as one,
+// with a line of data each.
 func (c *call) take(event sse.Event) (done bool, err error) {
 	if bytes.IndexByte(event.Data, '\n') < 0 || strictjson.Valid(event.Data) {
 		return c.assembly.Add(event)
@@ -91,8 +91,8 @@ func (c *call) take(event sse.Event) (done bool, err error) {
 	return false, nil
 }
 
-// endEarly ends a stream that broke off inside an event, which counts in so far as it is
-// whole: its blank line may be all that was missing.
+// endEarly ends a stream that broke off inside an event. Those of its lines that are
+// complete count: its blank line may be all that was missing.
 func (c *call) endEarly(event sse.Event, broke error) *Error {
 	for event.Data = range bytes.SplitSeq(event.Data, []byte{'\n'}) {
 		if _, isJSON := strictjson.Repair(event.Data); !isJSON || strictjson.CountNames(event.Data) > maxNames || c.reserve(c.assembly.Progress().Size+len(event.Data)) != nil {
@@ -105,8 +105,8 @@ func (c *call) endEarly(event sse.Event, broke error) *Error {
 	return c.failUnlessWhole(broke)
 }
 
-// failUnlessWhole fails the call for what became of the connection, unless the answer is
-// whole.
+// failUnlessWhole fails the call because of what happened to the connection, unless the
+// answer is whole.
 func (c *call) failUnlessWhole(err error) *Error {
 	if c.assembly.Progress().Whole {
 		return nil
@@ -114,8 +114,8 @@ func (c *call) failUnlessWhole(err error) *Error {
 	return c.broken(err)
 }
 
-// readWhole takes the answer of a provider that does not stream although it was
-// asked to. It is over where its JSON is, whatever becomes of the connection.
+// readWhole reads the answer of a provider that does not stream although it was asked to.
+// It ends where its JSON ends, whatever happens to the connection.
 func (c *call) readWhole(body *wire) *Error {
 	message := make([]byte, 0, min(4<<10, c.client.maxAnswer+1))
 	var value strictjson.EndFinder
@@ -150,8 +150,8 @@ func (c *call) readWhole(body *wire) *Error {
 	return nil
 }
 
-// checkContext notices that the context has ended though no read has waited since: what
-// has been read is assembled all the same, but not for ever.
+// checkContext notices that the context has ended even if no read has waited since: what
+// has been read is still assembled, but not forever.
 func (c *call) checkContext() error {
 	const often = 1024
 	if c.events++; c.events%often != 0 {
@@ -170,8 +170,8 @@ func (c *call) noteFirstToken() {
 	}
 }
 
-// emit passes on what has come of the answer since the last time. Nothing more is passed on
-// after an emitter that is ended.
+// emit passes on what has arrived of the answer since the last time, and nothing after an
+// emitter that has ended.
 func (c *call) emit(e protocol.Emitter) {
 	if c.request.Delta == nil || c.emitted {
 		return
@@ -181,9 +181,9 @@ func (c *call) emit(e protocol.Emitter) {
 	c.assembly.Emit(e)
 }
 
-// reserve sees to it that n bytes of answer are granted for all that is made of them: the
-// pieces, the message that they become, its text, and the log of a job that is streamed.
-// So nothing need be asked for once the answer is there.
+// reserve makes sure that n bytes of answer are granted for everything that is made of
+// them: the pieces, the message that they become, its text, and the log of a streamed job.
+// So nothing needs to be asked for once the answer is there.
 func (c *call) reserve(n int) error {
 	const copies, step = 3, 8 << 10
 	need := copies * n
@@ -198,7 +198,8 @@ func (c *call) reserve(n int) error {
 	return c.grow(more)
 }
 
-// reserveText is reserve for a text, and the names in it, beside held bytes of answer.
+// reserveText is reserve for a text, and the names in it, in addition to held bytes of
+// answer.
 func (c *call) reserveText(text []byte, held int) *Error {
 	n := strictjson.CountNames(text)
 	if n > maxNames {

@@ -15,8 +15,8 @@ import (
 // hidden replaces the key in everything that a provider sends.
 const hidden = "[key]"
 
-// shortestKey is from how many bytes on a key is looked for: a shorter one may be part of
-// any word.
+// shortestKey is the length, in bytes, from which a key is redacted: a shorter one may be
+// part of any word.
 const shortestKey = 4
 
 // redact returns a text without the key.
@@ -27,7 +27,7 @@ func (c *Client) redact(text string) string {
 	return text
 }
 
-// redactJSON is redact for JSON, which stays as it is where the key is not in it.
+// redactJSON is redact for JSON, which stays unchanged if it does not contain the key.
 func (c *Client) redactJSON(text json.RawMessage) json.RawMessage {
 	key := strictjson.Inside(strictjson.Quote(c.key()))
 	if len(key) < shortestKey || !bytes.Contains(text, key) {
@@ -36,8 +36,8 @@ func (c *Client) redactJSON(text json.RawMessage) json.RawMessage {
 	return bytes.ReplaceAll(text, key, []byte(hidden))
 }
 
-// redactDeltas passes pieces of an answer on without the key. One that comes in several
-// pieces is not seen.
+// redactDeltas passes pieces of an answer on without the key. It does not see a key that is
+// split across pieces.
 func (c *Client) redactDeltas(to func(ringback.Delta)) func(ringback.Delta) {
 	if to == nil {
 		return nil

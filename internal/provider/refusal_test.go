@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Whom a refusal holds depends on what it is about, in each maker's words. Both
-// protocols are spoken by gateways, so both know all of them.
+// What a refusal holds depends on what it is about, in each maker's words. Gateways speak
+// both protocols, so both know all of them.
 func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
 	for want, refusals := range map[Verdict][]string{
 		HoldKey: {
@@ -86,7 +86,7 @@ func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
 			`400 {"error":{"message":"Content Exists Risk","type":"invalid_request_error","code":"invalid_request_error"}}`,
 			`400 {"error":{"code":"1301","message":"系统检测到输入或生成内容可能包含不安全或敏感内容"}}`,
 			`500 {"error":{"message":"the request exceeds the available context size","type":"exceed_context_size_error","code":400}}`,
-			// A caller's own text, quoted, holds nobody's key.
+			// A caller's own text, quoted, holds no key.
 			`400 {"error":{"message":"messages.0: 'Insufficient balance' is not a role"}}`,
 			`400 {"error":{"message":"Unexpected token in 'API key not valid'","type":"invalid_request_error"}}`,
 			`400 {"error":{"message":"Token '<' is not valid JSON"}}`,
@@ -127,7 +127,7 @@ func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
 	}
 }
 
-// plainly answers with a body and lets the client find out what it is.
+// plainly answers with a body and leaves it to the client to recognize it.
 func plainly(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		switch {
@@ -143,7 +143,7 @@ func plainly(status int, body string) http.HandlerFunc {
 	}
 }
 
-// The job's owner reads the reason, in whatever form it came.
+// The job's owner can read the reason, in whatever form it arrived.
 func TestTheReasonOfARefusalIsKept(t *testing.T) {
 	for refusal, want := range map[string]string{
 		"400 Failed to deserialize: messages[0]: unknown field `foo`\nat line 7":                           "acme answered 400: Failed to deserialize: messages[0]: unknown field `foo`",

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// Retirement is the end of a model, as its maker has announced it.
+// Retirement is the end of a model, as announced by its maker.
 type Retirement struct {
 	Date      time.Time // the day from which requests for the model fail
 	Successor string    // the model that the maker recommends; "" if it names none
 }
 
-// retirements are the models of chat whose end is announced. The dates and
-// successors are those of the makers' SDKs and of LiteLLM's price table, as of
-// November 2026.
+// retirements are the chat models whose end has been announced. The dates and successors
+// come from the makers' SDKs and LiteLLM's price table, as of November 2026.
 var retirements = []struct {
 	date, successor string
 	models          []string
@@ -64,7 +63,7 @@ func RetirementOf(model string) (Retirement, bool) {
 	return r, known
 }
 
-// sentence is what the owner of a job that asked for the model should do.
+// sentence tells the owner of a job that requested the model what to do.
 func (r Retirement) sentence(model string, now time.Time) string {
 	verb := "retires"
 	if !now.Before(r.Date) {

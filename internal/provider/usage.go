@@ -13,12 +13,12 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// maxUsage bounds a provider's usage, which is in the job's row: a larger one is
+// maxUsage bounds a provider's usage, which is stored in the job's row: a larger one is
 // reduced to its counts.
 const maxUsage = 16 << 10
 
-// usage is a provider's usage as it is stored: bounded, without the key, and
-// with the two main counts.
+// usage returns a provider's usage as it is stored: bounded, without the key, and with the
+// two main counts.
 func (c *Client) usage(said json.RawMessage) json.RawMessage {
 	if len(said) > maxUsage || c.quotesKey(gjson.ParseBytes(said)) {
 		said = counts(said)
@@ -36,7 +36,7 @@ var knownCounts = []string{
 	"prompt_cache_hit_tokens", "prompt_cache_miss_tokens",
 }
 
-// counts is a usage with nothing but its known counts.
+// counts reduces a usage to its known counts.
 func counts(usage []byte) json.RawMessage {
 	const longest = 16 // digits of a count
 	var kept []strictjson.Field
@@ -51,8 +51,8 @@ func counts(usage []byte) json.RawMessage {
 	return strictjson.AppendObject(nil, []byte("{}"), kept...)
 }
 
-// withTokens returns a usage that always has its two main counts. What is no finite
-// number counts as absent.
+// withTokens returns a usage that always has its two main counts. Anything that is not a
+// finite number counts as absent.
 func withTokens(usage json.RawMessage) json.RawMessage {
 	object := []byte(usage)
 	if object == nil {

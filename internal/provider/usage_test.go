@@ -26,7 +26,7 @@ func TestAUsageThatIsNoNumberIsAbsent(t *testing.T) {
 	}
 }
 
-// The job's owner reads what broke, and no address.
+// The job's owner learns what broke, but no address.
 func TestTheCauseOfABrokenConnectionIsSaid(t *testing.T) {
 	reset := &net.OpError{Op: "read", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 443}, Err: fmt.Errorf("read: %w", syscall.ECONNRESET)}
 	call := offline(t).newCall(t.Context(), Request{})

@@ -6,9 +6,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// FuzzValid holds that valid is json.Valid.
-
-// Servers that are written in Python send numbers that JSON does not have.
+// Servers written in Python send numbers that JSON does not have.
 func TestNumbersThatJSONDoesNotHaveAreNull(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"a":NaN,"b":[Infinity,-Infinity,-1],"c":"NaN \" -Infinity"}`: `{"a":null,"b":[null,null,-1],"c":"NaN \" -Infinity"}`,

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A time to wait is read wherever it is named, in the maker's unit.
+// A time to wait is found wherever it is named, in the maker's unit.
 func TestATimeToWaitIsReadWhereverItIsNamed(t *testing.T) {
 	inMillis := strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10)
 	for name, row := range map[string]struct {

@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// heldOpen returns a stream, and then nothing more until the call ends, or a keep-alive
-// every so often.
+// heldOpen returns a stream, and then nothing more until the call ends, or a keep-alive at
+// intervals.
 func heldOpen(ctx context.Context, stream, keepAlive string) io.Reader {
 	return io.MultiReader(strings.NewReader(stream), readerFunc(func(p []byte) (int, error) {
 		select {
@@ -36,7 +36,7 @@ func receiveUntil(ctx context.Context, t *testing.T, client *Client, stream, kee
 	return call.receive(&http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(heldOpen(call.inner, stream, keepAlive))})
 }
 
-// finished is a small answer up to its finish, without what says that nothing follows.
+// finished returns a small answer up to its finish, without the end of the stream.
 func (d dialect) finished() string {
 	whole := d.begin + d.some + d.finish
 	return whole[:strings.LastIndex(strings.TrimSpace(whole), "\n\n")+2]
@@ -82,7 +82,7 @@ func TestATimeoutOrACancelAfterTheFinishKeepsTheAnswer(t *testing.T) {
 	})
 }
 
-// A piece of a compressed stream is told when it has come, not when a buffer is full.
+// A piece of a compressed stream is emitted when it has arrived, not when a buffer is full.
 func TestACompressedStreamFlows(t *testing.T) {
 	told := make(chan string, 1)
 	client := provide(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -104,7 +104,7 @@ func TestACompressedStreamFlows(t *testing.T) {
 	}
 }
 
-// What a few bytes unfold to is bounded like any answer, and is not held.
+// The decompressed size of a few bytes is bounded like any answer, and is not held.
 func TestACompressedBombIsTooLargeAndTakesNoMemory(t *testing.T) {
 	var bomb strings.Builder
 	z := gzip.NewWriter(&bomb)

@@ -18,14 +18,14 @@ import (
 
 // Error is an error as a provider's API describes it.
 type Error struct {
-	Type      string // the provider's own name of the error
+	Type      string // the provider's own name for the error
 	Message   string
 	RequestID string
 	// Status is the HTTP status that the type means, 0 if unknown.
 	Status int
 	// Subject is what the error is about, whatever its status is; "" if unknown.
 	Subject Subject
-	// NamesModel: the message mentions a model. It counts with a 404 alone.
+	// NamesModel: the message mentions a model. It only matters with a 404.
 	NamesModel bool
 	// header are headers that a gateway passes on within the body.
 	header http.Header
@@ -33,10 +33,10 @@ type Error struct {
 	retryDelay time.Duration
 }
 
-// Error makes it the error that ends a stream.
+// Error implements error: Error is what ends a stream.
 func (c Error) Error() string { return c.Type + ": " + c.Message }
 
-// Subject is what an error is about. It decides what has to wait for it: the key, the model or
+// Subject is what an error is about. It decides what has to wait: the key, the model or
 // nothing.
 type Subject string
 
@@ -117,7 +117,7 @@ func messageIn(said, top gjson.Result) string {
 	return cmp.Or(messageText(top.Get("error")), messageText(top.Get("detail")), messageText(top.Get("message")), joinErrors(top.Get("errors")))
 }
 
-// joinErrors makes text of several errors, in a list or by the name of a field.
+// joinErrors joins several errors into a text, from a list or keyed by field.
 func joinErrors(errors gjson.Result) string {
 	errors = small(errors)
 	if !errors.IsObject() {
@@ -133,8 +133,8 @@ func joinErrors(errors gjson.Result) string {
 	return strings.Join(texts, "; ")
 }
 
-// messageText makes text of what a server sends as a message: a string, or the list of
-// what FastAPI found wrong.
+// messageText returns as text what a server sends as a message: a string, or FastAPI's list
+// of what is wrong.
 func messageText(said gjson.Result) string {
 	switch said = small(said); {
 	case said.Type == gjson.String:
@@ -161,8 +161,8 @@ func messageText(said gjson.Result) string {
 	return ""
 }
 
-// small returns a value that may be a part of an error, and nothing instead of one
-// that is too large or nested too deep for that: a provider decides its size.
+// small returns a value that may be part of an error, and nothing if it is too large or too
+// deeply nested for that: a provider determines its size.
 func small(said gjson.Result) gjson.Result {
 	const largest, deepest = 64 << 10, 10
 	if len(said.Raw) > largest || strictjson.Depth([]byte(said.Raw)) > deepest {
@@ -171,7 +171,7 @@ func small(said gjson.Result) gjson.Result {
 	return said
 }
 
-// namesIn are all the names that the error has, the most exact first.
+// namesIn returns all the names that the error has, the most specific first.
 func namesIn(said, top gjson.Result) []string {
 	var words []string
 	add := func(word gjson.Result) {
@@ -193,7 +193,7 @@ func namesIn(said, top gjson.Result) []string {
 	return words
 }
 
-// statusOf is a status that is sent as a code.
+// statusOf returns a status that is sent as a code.
 func statusOf(code gjson.Result) int {
 	n, _ := strconv.Atoi(code.String())
 	if n < 400 || n > 599 {
@@ -202,7 +202,7 @@ func statusOf(code gjson.Result) int {
 	return n
 }
 
-// readBase reads what MiniMax adds to all that it sends.
+// readBase reads the object that MiniMax adds to everything it sends.
 func (c *Error) readBase(base gjson.Result) {
 	code := base.Get("status_code").Int()
 	if code == 0 {
@@ -217,7 +217,8 @@ func (c *Error) readBase(base gjson.Result) {
 
 var wrapping = regexp.MustCompile(`^(?:(?:litellm\.)?\w*(?:Error|Exception)(?: -|:)\s+|Error code: \d+ - )+`)
 
-// unwrapped is the message without what gateways put around the one that they got.
+// unwrapped returns the message without what gateways put around the one that they
+// received.
 func (c *Error) unwrapped(status int) string {
 	inside := strings.TrimSpace(wrapping.ReplaceAllString(c.Message, ""))
 	if !strings.HasPrefix(inside, "{") {
@@ -244,7 +245,7 @@ func (c *Error) appendUpstream(raw string) {
 	}
 }
 
-// forwardedHeaders are the headers that OpenRouter puts into the body.
+// forwardedHeaders returns the headers that OpenRouter puts into the body.
 func forwardedHeaders(said gjson.Result) http.Header {
 	header := http.Header{}
 	for name, value := range small(said.Get("metadata.headers")).Map() {
@@ -254,7 +255,7 @@ func forwardedHeaders(said gjson.Result) http.Header {
 }
 
 // delayInBody finds a time to wait among the error's members: Google's RetryInfo, and
-// what others call it.
+// others' equivalents.
 func delayInBody(said gjson.Result) time.Duration {
 	delays := []gjson.Result{said.Get("retry_after"), said.Get("retry_after_seconds"), said.Get("retryAfter")}
 	if details := small(said.Get("details")); details.IsArray() {
@@ -276,14 +277,14 @@ func IsError(chunk []byte) bool {
 	return named || coded
 }
 
-// IsErrorEvent is IsError for an event. One with a name of its own may report by a code
-// and a message how the request gets on: only what calls itself an error is one.
+// IsErrorEvent is IsError for an event. A named event may report progress with a code and a
+// message: it is an error only if its name says so.
 func IsErrorEvent(kind string, event []byte) bool {
 	named, coded := errorSigns(event)
 	return named || coded && (kind == "message" || kind == "error")
 }
 
-// errorSigns looks for what makes a chunk an error: it is named so, or has a code of one
+// errorSigns looks for what makes a chunk an error: it is named so, or has an error code
 // and a reason.
 func errorSigns(chunk []byte) (named, isCoded bool) {
 	var coded, worded, answers bool
@@ -318,7 +319,7 @@ func errorSigns(chunk []byte) (named, isCoded bool) {
 	return false, coded && worded && !answers
 }
 
-// Within is the error that came within an answer.
+// Within returns the error that arrived within an answer.
 func Within(data []byte) Error {
 	c, ok := Read(http.StatusOK, data)
 	if !ok {
@@ -329,11 +330,11 @@ func Within(data []byte) Error {
 }
 
 // failedFinish are the reasons with which servers end an answer that they could not
-// go on with.
+// continue.
 var failedFinish = []string{"error", "network_error", "insufficient_system_resource", "abort"}
 
-// OfFinish is the error that the end of an answer is; nil if it is one
-// of an answer. name is that of the member.
+// OfFinish returns the error that an answer's finish reason means; nil if it is a normal
+// end. name is the member's.
 func OfFinish(name, reason string) *Error {
 	if !slices.Contains(failedFinish, strings.ToLower(reason)) {
 		return nil
@@ -341,7 +342,7 @@ func OfFinish(name, reason string) *Error {
 	return &Error{Type: reason, Message: "it ended the answer with " + name + " " + reason}
 }
 
-// OfChoice is the error in a choice, or the error that its end is.
+// OfChoice returns the error in a choice, or the one that its end means.
 func OfChoice(choice []byte) *Error {
 	if said := strictjson.ValueOf(choice, "error"); said != nil && !isNone(said) {
 		c := Within(slices.Concat([]byte(`{"error":`), said, []byte("}")))
@@ -359,7 +360,7 @@ func isNone(value []byte) bool {
 	return false
 }
 
-// isFailure reports whether a code is one of an error.
+// isFailure reports whether a code is that of an error.
 func isFailure(code []byte) bool {
 	code = bytes.Trim(code, `"`)
 	n, err := strconv.Atoi(string(code))

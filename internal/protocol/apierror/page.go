@@ -19,8 +19,8 @@ var (
 	tag       = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// plainReason is the reason in a body that no protocol has: the
-// title of a page, or the first line of a text; "" if it has none.
+// plainReason returns the reason in a body of no protocol: the title of a page, or the
+// first line of a text; "" if it has none.
 func plainReason(body []byte) string {
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
@@ -28,7 +28,7 @@ func plainReason(body []byte) string {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\uFEFF")))
 	switch strictjson.FirstByte(body) {
 	case '{', '[':
-		if strictjson.Valid(body) { // JSON of another form is no text for people
+		if strictjson.Valid(body) { // JSON in another form is not text for people
 			return ""
 		}
 	case '<':
@@ -48,12 +48,12 @@ func reasonOfPage(page string) string {
 	return firstLine(withoutTags(unseen.ReplaceAllString(page, " ")))
 }
 
-// withoutTags is the text of a piece of HTML, in which line ends are mere spaces.
+// withoutTags returns the text of a piece of HTML, in which line ends are mere spaces.
 func withoutTags(piece string) string {
 	return strings.Join(strings.Fields(html.UnescapeString(tag.ReplaceAllString(piece, " "))), " ")
 }
 
-// firstLine is the first line that has text, cut.
+// firstLine returns the first line that has text, cut.
 func firstLine(text string) string {
 	const longest = 300 // bytes
 	for line := range strings.Lines(text) {
@@ -77,7 +77,7 @@ func ReadPlain(status int, body []byte) Error {
 	case status/100 == 3:
 		c.Message = "a redirect, which is not followed; the provider's base_url should name the right address"
 	case status == http.StatusNotFound:
-		c.NamesModel = false // a wrong address has no model
+		c.NamesModel = false // a wrong address has no models
 		c.Message = "not found, and the response is not in its protocol; is the provider's base_url right?"
 		if reason != "" {
 			c.Message += " It says: " + reason

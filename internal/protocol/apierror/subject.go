@@ -8,8 +8,9 @@ import (
 	"unicode"
 )
 
-// normalize is a word as it is looked up: makers write the same as insufficient_balance,
-// INSUFFICIENT_BALANCE, InsufficientBalance or "Insufficient Balance".
+// normalize returns the form in which a word is looked up: makers write the same as
+// insufficient_balance, INSUFFICIENT_BALANCE, InsufficientBalance or "Insufficient
+// Balance".
 func normalize(word string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -19,8 +20,8 @@ func normalize(word string) string {
 	}, word)
 }
 
-// statusOfName is the HTTP status that an error's name means. Within a stream it
-// comes after the status 200 and is often all there is.
+// statusOfName is the HTTP status that an error's name means. Within a stream it follows
+// the status 200 and is often all there is.
 var statusOfName = map[string]int{
 	"invalidrequesterror":   http.StatusBadRequest,
 	"badrequesterror":       http.StatusBadRequest, // vLLM
@@ -71,8 +72,8 @@ var statusOfName = map[string]int{
 	"1312":                  StatusOverloaded, // Zhipu
 }
 
-// subjects are the names of errors that make plain what they are about, whatever their
-// status is.
+// subjects are the names of errors that say clearly what they are about, whatever their
+// status.
 var subjects = map[Subject][]string{
 	AboutAccount: {
 		// Credit.
@@ -129,8 +130,8 @@ var miniMaxCodes = map[int64]struct {
 	1002: {status: http.StatusTooManyRequests},
 	1004: {http.StatusUnauthorized, AboutAccount},
 	1008: {http.StatusPaymentRequired, AboutAccount},
-	1026: {http.StatusBadRequest, AboutRequest}, // what was sent is sensitive
-	1027: {http.StatusBadRequest, AboutRequest}, // what would be answered is
+	1026: {http.StatusBadRequest, AboutRequest}, // the request is sensitive
+	1027: {http.StatusBadRequest, AboutRequest}, // the answer would be
 	1039: {status: http.StatusTooManyRequests},
 	1041: {status: http.StatusTooManyRequests},
 	1042: {http.StatusBadRequest, AboutRequest},
@@ -141,8 +142,8 @@ var miniMaxCodes = map[int64]struct {
 	2061: {http.StatusNotFound, AboutModel},
 }
 
-// What messages are about, matched at their beginning: further on they may quote the
-// request, whose author must not be able to hold the key for everybody.
+// What messages are about, matched at their beginning: later parts may quote the request,
+// whose author must not be able to hold the key for everybody.
 var (
 	saysAccount = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{
 		`(?:sorry, )?(?:you have |your |the )?(?:account |current |api key |user |team )*(?:has )?insufficient (?:account )?(?:balance|credit|fund|quota|user quota)`,
@@ -174,8 +175,8 @@ var (
 		`\S{1,120} is not a valid model`,
 	}, "|") + `)`)
 
-	// forbiddenModel is a permission for one model. It may be anywhere in the
-	// message: it holds nothing but the request.
+	// forbiddenModel matches a missing permission for one model. It may be anywhere in the
+	// message: it only holds the request.
 	forbiddenModel = regexp.MustCompile(`(?i)(?:access|permissions?|permitted|allowed|authori[sz]ed|entitled|eligible|enabled|subscribed|verified)\b[^.]{0,60}\b(?:models?\b(?:[^.\w]|\.?\s|\.?$)|foundation model)` +
 		`|denied on resource '[^']*/(?:models|endpoints)/`)
 
@@ -188,12 +189,12 @@ var (
 	// limitedNow matches messages about a limit that is reached, where no status shows it.
 	limitedNow = regexp.MustCompile(`(?i)^(?:.{0,40}\b(?:rate|request|requests|qps|qpm|rpm|tpm|concurrency) ?limit (?:is |has been |was )?(?:reached|exceeded|hit)|too many requests\b|rate[ -]limited\b)`)
 
-	// overloadedNow matches messages about a model without room.
+	// overloadedNow matches messages about a model without capacity.
 	overloadedNow = regexp.MustCompile(`(?i)^(?:the engine|the server|the model|that model|this model) is (?:currently )?(?:overloaded|experiencing high demand)`)
 )
 
-// findSubject finds what the error is about: by its names first, then by what its
-// message begins with.
+// findSubject determines what the error is about: first by its names, then by the beginning
+// of its message.
 func (c *Error) findSubject(status int, words []string) {
 	for _, word := range words {
 		for _, name := range []string{word, word[strings.LastIndexAny(word, ".#")+1:]} {
@@ -208,7 +209,7 @@ func (c *Error) findSubject(status int, words []string) {
 	case c.Subject != "":
 	case saysAccount.MatchString(message):
 		c.Subject = AboutAccount
-	case strings.HasPrefix(strings.ToLower(message), "request too large for"): // a limit by the minute that the request alone is over
+	case strings.HasPrefix(strings.ToLower(message), "request too large for"): // the request alone exceeds a limit per minute
 		c.Subject = AboutRequest
 	case limited:
 	case saysModel.MatchString(message), isPermission(status, c) && forbiddenModel.MatchString(message):
@@ -232,5 +233,5 @@ func isPermission(status int, c *Error) bool {
 	return status == http.StatusForbidden || status == http.StatusUnauthorized || c.Status == http.StatusForbidden
 }
 
-// StatusOverloaded is Anthropic's own; others have taken it over.
+// StatusOverloaded is Anthropic's own; others have adopted it.
 const StatusOverloaded = 529

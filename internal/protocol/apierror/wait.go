@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/backoff"
 )
 
-// maxWait is the longest time that we stay away because a provider asks for it.
+// maxWait is the longest time that we wait because a provider asks for it.
 const maxWait = time.Hour
 
 // retryAfter reads the headers that name a time to wait. ok is false if they do not.
@@ -22,9 +22,9 @@ func retryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 
 func clamp(wait time.Duration) time.Duration { return min(max(wait, 0), maxWait) }
 
-// RetryAfter finds for how long a refusal asks to stay away: in its headers, in its body,
-// in the headers that a gateway passes on within the body; at last in those with the time
-// when a limit is reset. named is false for these: every answer has them.
+// RetryAfter finds how long a refusal asks to wait: in its headers, in its body, in the
+// headers that a gateway passes on within the body; finally in the headers with the reset
+// times of limits. named is false for the latter: every answer has them.
 func (c Error) RetryAfter(status int, header http.Header, now time.Time) (wait time.Duration, named bool) {
 	for _, header := range []http.Header{header, c.header} {
 		if wait, ok := retryAfter(header, now); ok {
@@ -40,7 +40,7 @@ func (c Error) RetryAfter(status int, header http.Header, now time.Time) (wait t
 	return 0, false
 }
 
-// bareNumber is a small number behind which a sentence ends.
+// bareNumber matches a small number at the end of a sentence.
 var bareNumber = regexp.MustCompile(`^(\d{1,4}(?:\.\d+)?)(?:[.!,;)]?$|[.!,;)] )`)
 
 var namesDelay = regexp.MustCompile(`(?i)\b(?:try(?:ing)? again|retry(?:ing|-after)?|retried|wait|resets?|available)(?: again)?(?: (?:in|after|for|within))?(?: about| approximately)?(?:: ?| )(\d)`)
@@ -59,10 +59,10 @@ func delayInText(message string) time.Duration {
 	return clamp(wait)
 }
 
-// untilReset finds the end of a refusal that names no time of its own, by headers
-// such as X-Ratelimit-Reset-Tokens and Anthropic-Ratelimit-Tokens-Reset: the latest
-// reset of the limits that are used up, else the first reset of all. Makers write it
-// as a duration, seconds, a date or a Unix time.
+// untilReset finds the end of a refusal that names no time of its own, by headers such as
+// X-Ratelimit-Reset-Tokens and Anthropic-Ratelimit-Tokens-Reset: the latest reset of the
+// limits that are used up, otherwise the first reset of all. Makers write it as a duration,
+// seconds, a date or a Unix time.
 func untilReset(header http.Header, now time.Time) time.Duration {
 	var used, first time.Duration
 	for name, values := range header {
