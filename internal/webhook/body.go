@@ -10,16 +10,16 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// ErrTooDeep is returned by [Body] for a response that is nested deeper than
+// ErrTooDeep is returned by [Body] for a response nested deeper than
 // [strictjson.MaxJavaScriptDepth].
 var ErrTooDeep = strictjson.ErrTooDeep
 
-// Body returns an event as the bytes of a webhook: its JSON, made canonical. It
-// returns what encoding/json and [strictjson.JavaScript] return.
+// Body returns an event as the bytes of a webhook: its JSON, made canonical. It returns
+// what encoding/json and [strictjson.JavaScript] return.
 //
-// The result and the response, which may be large, are put into their places at the end,
-// so that each is copied once; the response is made canonical by itself, since
-// encoding/json would check it first, byte by byte.
+// The result and the response, which may be large, are inserted at the end, so that each is
+// copied once; the response is made canonical separately, since encoding/json would check
+// it first, byte by byte.
 func Body(e ringback.Event) ([]byte, error) {
 	response, result := e.Response, e.Result
 	e.Response = json.RawMessage("0")
@@ -37,10 +37,11 @@ func Body(e ringback.Event) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// No string holds these bytes, since its quotes are escaped; no object comes before them.
+	// No string contains these bytes, since its quotes are escaped, and no object precedes
+	// them.
 	before, after, _ := bytes.Cut(event, []byte(`"response":0,`))
 	body := make([]byte, 0, len(event)+strictjson.JavaScriptLen(result)+len(response))
-	if body = append(body, before...); result != nil { // the member before it
+	if body = append(body, before...); result != nil { // the preceding member
 		body = append(strictjson.AppendJavaScript(body[:len(body)-len(`"",`)], *result), ',')
 	}
 	if len(response) > 0 {
@@ -49,7 +50,7 @@ func Body(e ringback.Event) ([]byte, error) {
 	return append(body, after...), nil
 }
 
-// An encoder writes JSON to memory that it uses again.
+// An encoder writes JSON to memory that it reuses.
 type encoder struct {
 	out  bytes.Buffer
 	json *json.Encoder
@@ -62,7 +63,7 @@ var encoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// leave puts the encoder back, unless its memory has become large.
+// leave returns the encoder to the pool, unless its memory has become large.
 func (e *encoder) leave() {
 	const kept = 64 << 10 // bytes
 	if e.out.Cap() <= kept {
@@ -70,7 +71,7 @@ func (e *encoder) leave() {
 	}
 }
 
-// canonical returns v in bytes that hold until it is called again.
+// canonical returns v in bytes that are valid until it is called again.
 func (e *encoder) canonical(v any) ([]byte, error) {
 	e.out.Reset()
 	if err := e.json.Encode(v); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// What JavaScript makes of each input; JavaScript is asked too, but for the
+// JavaScript's output for each input; JavaScript itself is asked too, except for the
 // exceptions.
 var canonicalCases = []struct {
 	name, in, want string
@@ -80,12 +80,12 @@ func TestCanonicalWritesWhatJavaScriptWrites(t *testing.T) {
 	}
 }
 
-// manyTwins has so many members that they are not compared one by one.
+// manyTwins has so many members that they are not compared pairwise.
 func manyTwins() (c struct {
 	name, in, want string
 	exception      bool
 }) {
-	const many = 24 // names from which on they are sorted to be compared
+	const many = 24 // the number of names from which they are sorted to be compared
 	var in, want []string
 	for i := range 3 * many {
 		in = append(in, fmt.Sprintf(`"k%d": %d`, i%(2*many), i))
@@ -161,7 +161,7 @@ func TestAnyJSONIsCanonicalAfterCanonical(t *testing.T) {
 	})
 }
 
-// genJSON makes JSON as ugly as it may be, without the documented exceptions.
+// genJSON generates JSON as ugly as possible, without the documented exceptions.
 func genJSON(depth int) *rapid.Generator[string] {
 	space := rapid.SampledFrom([]string{"", "", "", " ", "\n", "\t\r "})
 	scalar := rapid.OneOf(rapid.SampledFrom([]string{"true", "false", "null"}), genNumber(), genString(""))
@@ -258,7 +258,8 @@ func FuzzCanonical(f *testing.F) {
 	})
 }
 
-// isException says whether canonical JSON holds what JavaScript would change.
+// isException reports whether canonical JSON contains something that JavaScript would
+// change.
 func isException(raw []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -340,7 +341,7 @@ func TestBodyIsTheCanonicalJSONOfTheEvent(t *testing.T) {
 	})
 }
 
-// throughJSON is Body the long way.
+// throughJSON is Body, the long way.
 func throughJSON(e ringback.Event) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -360,8 +361,8 @@ func TestBodyBoundsTheDepth(t *testing.T) {
 	}
 }
 
-// BenchmarkCanonical gives the body of a webhook its last form, once for each
-// answer. Most bodies are in it already; the others have to be written anew.
+// BenchmarkCanonical makes the body of a webhook canonical, as happens once for each
+// answer. Most bodies are canonical already; the others have to be rewritten.
 func BenchmarkCanonical(b *testing.B) {
 	text, err := json.Marshal(strings.Repeat("The quick brown fox, \"as they say\", jumps.\n", 100))
 	if err != nil {
@@ -387,8 +388,8 @@ func BenchmarkCanonical(b *testing.B) {
 	}
 }
 
-// BenchmarkBody makes the webhook of an answer, which it holds twice: as text, and
-// in the provider's message.
+// BenchmarkBody makes the webhook of an answer, which contains it twice: as text, and in
+// the provider's message.
 func BenchmarkBody(b *testing.B) {
 	at := ringback.Time{Time: time.Date(2026, 7, 1, 12, 0, 0, 123e6, time.UTC)}
 	for _, size := range []int{500, 200 << 10} {

@@ -14,8 +14,8 @@ import (
 	"github.com/ringback/ringback/internal/shortage"
 )
 
-// failed judges a try that had no answer. Every sentence is written here: the
-// texts of net's errors hold addresses.
+// failed classifies a try that had no answer. Every sentence is written here: the texts of
+// net's errors contain addresses.
 func (s *Sender) failed(ctx context.Context, t *try, err error, blocked int) Result {
 	if short := shortage.Of(err); short != "" && !t.connected.Load() {
 		return Result{Verdict: Unsent, Error: fmt.Sprintf("the server has no %s left to send this", short), Cause: err}
@@ -70,7 +70,7 @@ func (s *Sender) classify(ctx context.Context, t *try, err error) Class {
 	return ClassStatus
 }
 
-// isReset says whether the other side closed the connection.
+// isReset reports whether the other side closed the connection.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// streamRows are all URLs that are tried as a stream_to: those for callbacks, in each
-// scheme, and those that only a stream could have.
+// streamRows returns all URLs that are tried as a stream_to: those for callbacks, in each
+// scheme, and those that only a stream can have.
 func streamRows(t *testing.T) (rows []corpusRow) {
 	for _, row := range readCorpus(t) {
 		rows = append(rows, row)
@@ -56,7 +56,7 @@ func TestCorpusAtTheDiallerOfStreams(t *testing.T) {
 				names[dnsName(t, row, u)] = row.answers
 			}
 			s := newStopping(t, g, newFakeDNS(names).resolver())
-			if strings.Contains(row.why, "then") { // a check at submission sees the first answer
+			if strings.Contains(row.why, "then") { // a check at submission sees only the first answer
 				s.dialer.resolver.LookupNetIP(t.Context(), "ip4", mustParse(t, row.url).Hostname())
 			}
 			result := s.Push(t.Context(), streamTo(row.url, nil))

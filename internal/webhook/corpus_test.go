@@ -69,12 +69,12 @@ func readRows(t testing.TB, file string) []corpusRow {
 	return rows
 }
 
-// parseAnswers reads what stands in brackets: "A 93.184.215.14, then 127.0.0.1".
+// parseAnswers parses the text in brackets: "A 93.184.215.14, then 127.0.0.1".
 func (r *corpusRow) parseAnswers(t testing.TB) {
 	r.answers = []answer{{}}
 	for part := range strings.SplitSeq(r.why, "]") {
 		_, part, found := strings.Cut(part, "[")
-		part, _, _ = strings.Cut(part, ";") // "answers 302, …" is not the name server's
+		part, _, _ = strings.Cut(part, ";") // "answers 302, …" does not come from the name server
 		for record := range strings.SplitSeq(part, ", ") {
 			if !found {
 				break
@@ -101,8 +101,8 @@ func (r *corpusRow) parseAnswers(t testing.TB) {
 	}
 }
 
-// stopping is a sender whose dials end where the guard has passed them: no
-// connection is opened.
+// stopping is a sender whose dials end once the guard has allowed them: no connection is
+// opened.
 type stopping struct {
 	*Sender
 	mu     sync.Mutex
@@ -173,7 +173,7 @@ func TestCorpusAtTheDialler(t *testing.T) {
 	}
 }
 
-// dnsName is the name that a resolver will be asked for.
+// dnsName returns the name that a resolver will be asked for.
 func dnsName(t *testing.T, row corpusRow, u *url.URL) string {
 	if row.submit {
 		return ""
@@ -185,8 +185,8 @@ func dnsName(t *testing.T, row corpusRow, u *url.URL) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// literalIsNotDialled looks at what the submit check refuses: a try of it ends at
-// once, and even a dialler that is given it all the same opens nothing.
+// literalIsNotDialled checks a URL that is refused at submission: a try of it ends at once,
+// and even a dialler that gets it anyway opens nothing.
 func literalIsNotDialled(t *testing.T, s *stopping, row corpusRow, u *url.URL) {
 	result := s.Send(t.Context(), message(row.url))
 	if result.Verdict != Dead || result.Class != ClassBlocked || len(s.asked) != 0 {
@@ -214,7 +214,7 @@ func literalIsNotDialled(t *testing.T, s *stopping, row corpusRow, u *url.URL) {
 
 func nameIsNotDialled(t *testing.T, s *stopping, row corpusRow) {
 	switch {
-	case strings.Contains(row.why, "then"): // a check at submission sees the first answer
+	case strings.Contains(row.why, "then"): // a check at submission sees only the first answer
 		addrs, err := s.dialer.resolver.LookupNetIP(t.Context(), "ip4", mustParse(t, row.url).Hostname())
 		if err != nil || !slices.Equal(addrs, row.answersFirst) {
 			t.Fatalf("the first look-up gives %v, %v", addrs, err)

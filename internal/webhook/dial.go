@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// dialer opens connections that the guard passes.
+// dialer opens connections that the guard allows.
 type dialer struct {
 	resolver *net.Resolver
 	control  func(network, address string, c syscall.RawConn) error
@@ -21,8 +21,8 @@ func newDialer(g *Guard, resolver *net.Resolver) *dialer {
 	return &dialer{resolver: orGo(resolver), control: g.Control}
 }
 
-// orGo is Go's own resolver where none is given: a look-up of the C library cannot
-// be broken off.
+// orGo returns Go's own resolver where none is given: a lookup of the C library cannot be
+// cancelled.
 func orGo(r *net.Resolver) *net.Resolver {
 	if r == nil {
 		return &net.Resolver{PreferGo: true}
@@ -30,14 +30,14 @@ func orGo(r *net.Resolver) *net.Resolver {
 	return r
 }
 
-// DialContext opens a connection to the first address of a host that the guard
-// passes and that answers. It returns a *[BlockedError] only if the guard refused
-// every address that was tried.
+// DialContext opens a connection to the first address of a host that the guard allows and
+// that answers. It returns a *[BlockedError] only if the guard refused every address that
+// was tried.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	var blocked atomic.Pointer[BlockedError] // addresses of both families are tried at once
 	var passed atomic.Bool
 	c, err := (&net.Dialer{
-		Timeout:   connectTimeout, // the look-up included
+		Timeout:   connectTimeout, // including the lookup
 		KeepAlive: 30 * time.Second,
 		Resolver:  d.resolver,
 		Control: func(network, address string, c syscall.RawConn) error {
@@ -58,7 +58,7 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	case !passed.Load():
 		return nil, b
 	default:
-		// net.Dialer gives the error of the first address, which may be the refusal.
+		// net.Dialer returns the error of the first address, which may be the refusal.
 		return nil, errUnreachable
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// fakeDNS is a name server that lives in this process and speaks DNS over pipes.
+// fakeDNS is a name server in this process that speaks DNS over pipes.
 type fakeDNS struct {
 	mu    sync.Mutex
-	names map[string][]answer // by name without the root dot; the last answer stays
+	names map[string][]answer // by name without the root dot; the last answer is repeated
 }
 
-// answer is what the name server says to one look-up.
+// answer is the name server's answer to one lookup.
 type answer struct {
 	cname string
 	addrs []netip.Addr
@@ -35,9 +35,9 @@ func (f *fakeDNS) resolver() *net.Resolver {
 	}}
 }
 
-// silentDNS is a resolver whose name server never answers, until the test ends.
-// (A look-up that is broken off leaves goroutines behind till its server answers
-// or its own timeout ends.)
+// silentDNS returns a resolver whose name server never answers, until the test ends. (A
+// cancelled lookup leaves goroutines behind until its server answers or its own timeout
+// ends.)
 func silentDNS(t *testing.T) *net.Resolver {
 	ctx := t.Context()
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -106,8 +106,8 @@ func (f *fakeDNS) reply(query []byte) []byte {
 	return packed
 }
 
-// next gives the answer that is due. A look-up asks for A and for AAAA; the one for
-// A uses it up.
+// next returns the answer that is due. A lookup asks for A and for AAAA; the one for A uses
+// it up.
 func (f *fakeDNS) next(name string, kind dnsmessage.Type) (answer, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

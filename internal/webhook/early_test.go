@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Many receivers look at a header, answer, and close: what they said counts, not the
-// rest of the body that they did not take.
+// Many receivers read a header, answer, and close: their answer counts, not the rest of the
+// body that they did not read.
 func TestAReceiverThatAnswersBeforeItHasReadAllIsHeard(t *testing.T) {
 	for status, want := range map[int]Verdict{200: Delivered, 413: judge(413).Verdict, 429: Retry} {
 		for _, size := range []int{300 << 10, 1000 << 10, 6 << 20} {

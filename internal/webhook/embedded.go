@@ -5,10 +5,10 @@ import (
 	"net/netip"
 )
 
-// embeddings are the ranges of IPv6 in which an address holds an IPv4 address that
-// a translator or a tunnel on the way may take it for. So an operator who opens
-// such a range, or all of IPv6, does not open the metadata service of the cloud by
-// another spelling.
+// embeddings are the ranges of IPv6 in which an address contains an IPv4 address that a
+// translator or a tunnel on the way may use. Checking it as well ensures that an operator
+// who allows such a range, or all of IPv6, does not allow the cloud's metadata service
+// under another spelling.
 var embeddings = []struct {
 	prefix   []byte
 	at       int // of the four bytes
@@ -24,11 +24,11 @@ var embeddings = []struct {
 	{prefix: []byte{0x20, 0x01, 0, 0}, at: 12, inverted: true}, // and the client
 }
 
-// isatap begins the interface part of addresses that RFC 5214 makes, in whatever
-// network; the IPv4 address follows.
+// isatap begins the interface part of addresses that RFC 5214 makes, in any network; the
+// IPv4 address follows.
 var isatap = [][]byte{{0x00, 0x00, 0x5e, 0xfe}, {0x02, 0x00, 0x5e, 0xfe}}
 
-// embedded returns the IPv4 addresses that an IPv6 address may hold.
+// embedded returns the IPv4 addresses that an IPv6 address may contain.
 func embedded(a netip.Addr) []netip.Addr {
 	if a.Is4() {
 		return nil
@@ -42,7 +42,7 @@ func embedded(a netip.Addr) []netip.Addr {
 				four[i] ^= 0xff
 			}
 		}
-		if v4 := netip.AddrFrom4(four); four[0] != 0 { // ::1 and :: are no IPv4 addresses
+		if v4 := netip.AddrFrom4(four); four[0] != 0 { // ::1 and :: are not IPv4 addresses
 			found = append(found, v4)
 		}
 	}

@@ -12,30 +12,29 @@ import (
 
 // GuardConfig sets up a [Guard].
 type GuardConfig struct {
-	// Allow are the ranges that the operator opens (--allow-callback); none by
-	// default. A cloud metadata address, and an address of this machine other than
-	// loopback, opens only to a range that lies wholly inside its own: 0.0.0.0/0
-	// does not open 169.254.169.254, 169.254.169.254/32 does.
+	// Allow are the ranges that the operator allows (--allow-callback); none by default. A
+	// cloud metadata address, and an address of this machine other than loopback, is
+	// allowed only by a range that lies wholly inside its own: 0.0.0.0/0 does not allow
+	// 169.254.169.254, 169.254.169.254/32 does.
 	Allow []netip.Prefix
-	// Own returns the addresses of this machine; nil asks its network interfaces. It
-	// is called again now and then, since they change.
+	// Own returns the addresses of this machine; nil reads its network interfaces. It is
+	// called again from time to time, since they change.
 	Own func() ([]netip.Addr, error)
-	// Resolver looks up the names of URLs that are submitted; nil is the default of
-	// [SenderConfig].
+	// Resolver looks up the names in submitted URLs; nil is the default of [SenderConfig].
 	Resolver *net.Resolver
 }
 
-// Guard knows which addresses a webhook may go to: public ones and those that
-// the operator opened. It is safe for concurrent use.
+// Guard knows which addresses a webhook may go to: public ones and those that the operator
+// allowed. It is safe for concurrent use.
 type Guard struct {
 	allow  []netip.Prefix
 	own    *ownAddresses
-	closed []closedRange  // checked before all else, as own is
-	open   *ssrf.Guardian // with what the operator opened
-	names  *names         // of URLs that were submitted
+	closed []closedRange  // checked before all else, like own
+	open   *ssrf.Guardian // with what the operator allowed
+	names  *names         // in submitted URLs
 }
 
-// closedRange is a range that only a range inside it opens.
+// closedRange is a range that only a range inside it can open.
 type closedRange struct {
 	prefix netip.Prefix
 	kind   string
@@ -47,10 +46,10 @@ const (
 	kindLoopback = "loopback"
 )
 
-// metadata are the addresses that give a cloud's machines their credentials. All
-// but the last lie in closed ranges; they stand here because an operator who
-// opens such a range does not mean them. 168.63.129.16 is public space that Azure
-// routes to its host agent.
+// metadata are the addresses that give a cloud's machines their credentials. All but the
+// last are in closed ranges anyway; they are listed because an operator who allows such a
+// range does not mean them. 168.63.129.16 is public address space that Azure routes to its
+// host agent.
 var metadata = []netip.Prefix{
 	netip.MustParsePrefix("169.254.169.254/32"), // AWS, GCE, Azure and many more
 	netip.MustParsePrefix("169.254.170.0/23"),   // AWS: credentials of ECS tasks and EKS pods
@@ -61,8 +60,8 @@ var metadata = []netip.Prefix{
 	netip.MustParsePrefix("168.63.129.16/32"),   // Azure
 }
 
-// NewGuard makes a guard. It returns an error for an Allow that is no range or is
-// IPv4 written as IPv6, and when the addresses of this machine cannot be read.
+// NewGuard makes a guard. It returns an error for an Allow that is not a range or is IPv4
+// written as IPv6, and when the addresses of this machine cannot be read.
 func NewGuard(c GuardConfig) (*Guard, error) {
 	g := &Guard{}
 	var v4, v6 []netip.Prefix
@@ -77,7 +76,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 			v6 = append(v6, p.Masked())
 		}
 	}
-	// Once for each family: the library's options replace, they do not add.
+	// Once for each family, since the library's options replace instead of adding.
 	g.open = ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
 	for _, p := range metadata {
 		g.closed = append(g.closed, closedRange{p, kindMetadata})
@@ -91,8 +90,8 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 	return g, nil
 }
 
-// Control passes or refuses a connection that is about to be opened; it is a
-// [net.Dialer]'s Control. A refusal is a *[BlockedError].
+// Control allows or refuses a connection that is about to be opened; it is a [net.Dialer]'s
+// Control. A refusal is a *[BlockedError].
 func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil || (network != "tcp4" && network != "tcp6") {
@@ -107,23 +106,23 @@ func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// BlockedError is a connection that the guard refused. Its text is fit for a
-// tenant; its fields, and what slog prints of it, are for the operator alone.
+// BlockedError is a connection that the guard refused. Its text is fit for a tenant; its
+// fields, and what slog prints of it, are only for the operator.
 type BlockedError struct {
 	Addr netip.AddrPort
 	// Kind says what the address is, as in "127.0.0.1 is loopback".
 	Kind string
 }
 
-// Error names no address: else names could be looked up through us.
+// Error names no address: otherwise names could be looked up through us.
 func (e *BlockedError) Error() string { return "callback address is not allowed" }
 
-// LogValue gives the operator the address too.
+// LogValue includes the address, for the operator.
 func (e *BlockedError) LogValue() slog.Value {
 	return slog.StringValue(fmt.Sprintf("%s: %s is %s", e.Error(), e.Addr, e.Kind))
 }
 
-// refuse says what a closed address is, and "" of an open one.
+// refuse returns what kind of address a closed address is, and "" for an open one.
 func (g *Guard) refuse(a netip.Addr) string {
 	for _, c := range g.closed {
 		if c.prefix.Contains(a) && !g.opensWithin(c.prefix, a) {
@@ -136,8 +135,8 @@ func (g *Guard) refuse(a netip.Addr) string {
 	if g.open.SafeAddr(a) != nil {
 		return kindOf(a)
 	}
-	// An operator behind DNS64 opens 64:ff9b::/96, and with it, unless we look at
-	// the IPv4 address inside, 64:ff9b::127.0.0.1 and 64:ff9b::169.254.169.254.
+	// An operator behind DNS64 allows 64:ff9b::/96. Without a check of the IPv4 address
+	// inside, that would allow 64:ff9b::127.0.0.1 and 64:ff9b::169.254.169.254.
 	for _, inside := range embedded(a) {
 		if kind := g.refuse(inside); kind != "" {
 			return kind
@@ -146,7 +145,7 @@ func (g *Guard) refuse(a netip.Addr) string {
 	return ""
 }
 
-// opensWithin says whether the operator gave a range inside p that holds a.
+// opensWithin reports whether the operator allowed a range inside p that contains a.
 func (g *Guard) opensWithin(p netip.Prefix, a netip.Addr) bool {
 	for _, q := range g.allow {
 		if q.Contains(a) && q.Bits() >= p.Bits() {
@@ -156,7 +155,7 @@ func (g *Guard) opensWithin(p netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// kinds are the words for closed addresses; "reserved" is the word for the rest.
+// kinds describe closed addresses; the rest are "reserved".
 var kinds = []struct {
 	kind     string
 	prefixes []netip.Prefix

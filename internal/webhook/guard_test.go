@@ -240,7 +240,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// What CheckURL takes stays the same when it is checked again, is what net/http
+// A URL that CheckURL accepts stays the same when it is checked again, is what net/http
 // will dial, and is no closed address in disguise.
 func FuzzCheckURL(f *testing.F) {
 	for _, row := range readCorpus(f) {
@@ -276,7 +276,7 @@ func FuzzCheckURL(f *testing.F) {
 	})
 }
 
-// BenchmarkCheckURL is what the callback_url of each request goes through at the door.
+// BenchmarkCheckURL is the check that each request's callback_url goes through.
 func BenchmarkCheckURL(b *testing.B) {
 	g := newGuard(b, GuardConfig{})
 	b.ReportAllocs()

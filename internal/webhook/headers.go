@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	// MaxHeaders is how many headers Headers takes.
+	// MaxHeaders is how many headers Headers accepts.
 	MaxHeaders     = 10
 	maxHeaderBytes = 8 << 10
 )
 
-// reserved are the names that callback_headers may not hold; one that ends in *
-// stands for all that begin so.
+// reserved are the names that callback_headers may not contain; one that ends in * is a
+// prefix.
 var reserved = []string{
-	// What belongs to the connection or to the message.
+	// Those of the connection or of the message.
 	"host", "content-*", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-*", "http2-settings",
-	// What is ours to say.
+	// Those that we set.
 	"user-agent", "webhook-*", "x-webhook-*", "x-forwarded-*",
-	// With these net/http would repeat a POST by itself, unseen.
+	// With these net/http would silently repeat a POST.
 	"idempotency-key", "x-idempotency-key",
-	// What opens a cloud's metadata service.
+	// Those that open a cloud's metadata service.
 	"metadata", "metadata-flavor", "x-google-metadata-request", "x-aws-ec2-metadata-token*",
 }
 
-// Headers checks callback_headers and gives them as they will be sent. The text
-// of an error is one sentence for the API's user that names the header.
+// Headers checks callback_headers and returns them as they will be sent. The text of an
+// error is one sentence for the API's user that names the header.
 func Headers(in map[string]string) (http.Header, error) {
 	if len(in) == 0 {
 		return http.Header{}, nil
@@ -57,7 +57,7 @@ func Headers(in map[string]string) (http.Header, error) {
 }
 
 // HeadersOf returns callback_headers as they are sent. It returns none if they are invalid:
-// they were checked when they were submitted, by another version.
+// another version checked them at submission.
 func HeadersOf(in map[string]string) http.Header {
 	out, err := Headers(in)
 	if err != nil {
@@ -79,7 +79,7 @@ func checkHeader(name, value string) error {
 }
 
 func isReserved(name string) bool {
-	// To CGI and WSGI, _ and - are the same.
+	// For CGI and WSGI, _ and - are the same.
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	return slices.ContainsFunc(reserved, func(r string) bool {
 		if prefix, ok := strings.CutSuffix(r, "*"); ok {

@@ -11,9 +11,9 @@ import (
 
 var errHostFilter = errors.New("must be the host of a receiver, like https://example.com, example.com:8443 or http://10.0.0.7:3000")
 
-// HostsOf reads a receiver's host as somebody writes it to select webhooks by it: a URL,
-// of which scheme, host and port count, or a host without a scheme, which means both
-// schemes. It returns them as Target.Host has them.
+// HostsOf parses a receiver's host as a user writes it to select webhooks: a URL, whose
+// scheme, host and port count, or a host without a scheme, which means both schemes. It
+// returns the hosts in the form of Target.Host.
 func HostsOf(text string) ([]string, error) {
 	if strings.Contains(text, "://") {
 		host, err := hostOf(text)

@@ -33,7 +33,7 @@ func TestAHostIsFoundHoweverItIsWritten(t *testing.T) {
 	}
 }
 
-// What selects a webhook is what the guard has named its host.
+// A host selects webhooks under the name that the guard gave it.
 func TestAHostIsNamedAsTheGuardNamesIt(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, GuardConfig{})

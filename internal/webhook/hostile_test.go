@@ -26,8 +26,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// rawReceiver answers on bare connections; serve has read nothing yet. It gives
-// the receiver's URL.
+// rawReceiver answers on bare connections, from which serve has read nothing yet. It
+// returns the receiver's URL.
 func rawReceiver(t *testing.T, serve func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func readRequest(in *bufio.Reader) (*http.Request, error) {
 	return req, err
 }
 
-// drip writes to c, a piece at a time with a pause, until the other side is gone.
+// drip writes a piece to c again and again, with pauses, until the other side is gone.
 func drip(c net.Conn, piece string) {
 	for {
 		if _, err := io.WriteString(c, piece); err != nil {
@@ -215,8 +215,8 @@ func TestNoMoreThan64KiBOfAnAnswerAreRead(t *testing.T) {
 	}
 }
 
-// A receiver may close an idle connection in the very moment in which we send on
-// it. That is nobody's failure, and no try.
+// A receiver may close an idle connection at the very moment at which we send on it. That
+// is neither a failure nor a try.
 func TestAConnectionThatWasClosedWhileIdleCostsNoTry(t *testing.T) {
 	for _, how := range []string{"close", "reset"} {
 		t.Run(how, func(t *testing.T) {
@@ -254,7 +254,8 @@ func TestAConnectionThatWasClosedWhileIdleCostsNoTry(t *testing.T) {
 	}
 }
 
-// It is repeated once, on a fresh connection; who closes that one too has failed.
+// It is repeated once, on a fresh connection; a receiver that closes that one too has
+// failed.
 func TestAConnectionThatIsClosedTwiceIsAFailure(t *testing.T) {
 	var requests atomic.Int32
 	url := rawReceiver(t, func(c *net.TCPConn, in *bufio.Reader) {
@@ -352,7 +353,7 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// net/http goes on with a handshake when the request that wanted it has ended.
+// net/http continues a handshake after the request that wanted it has ended.
 func TestATLSHandshakeThatHangsEndsWithClose(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{})
@@ -370,7 +371,7 @@ func TestATLSHandshakeThatHangsEndsWithClose(t *testing.T) {
 	<-gone
 }
 
-// certificate makes one that signs itself.
+// certificate makes a self-signed certificate.
 func certificate(t *testing.T, ip string, from, to time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -14,17 +14,17 @@ type Verdict int
 
 // The verdicts. The zero value is none of them.
 const (
-	// Delivered ends the delivery well.
+	// Delivered ends the delivery successfully.
 	Delivered Verdict = iota + 1
 	// Retry asks for another try, if the schedule has one.
 	Retry
 	// Dead ends the delivery: another try would fail the same way.
 	Dead
-	// TooLarge asks for a smaller form of the message at once, see [Reduce]; if there
-	// is none, it ends the delivery.
+	// TooLarge asks for a smaller form of the message at once, see [Reduce]; if there is
+	// none, it ends the delivery.
 	TooLarge
-	// Interrupted means that we broke the try off: it says nothing about the
-	// receiver, which may have had the message, and costs no try.
+	// Interrupted means that we broke the try off: it says nothing about the receiver,
+	// which may have received the message, and costs no try.
 	Interrupted
 	// Unsent means that this machine had no descriptor, memory or port left for the
 	// try: nothing was sent, and it costs no try.
@@ -56,21 +56,21 @@ type Class string
 const (
 	ClassDNS      Class = "dns"      // the name was not found, or not in time
 	ClassConnect  Class = "connect"  // no connection: no route, network down
-	ClassRefused  Class = "refused"  // nothing listens on the port
+	ClassRefused  Class = "refused"  // nothing is listening on the port
 	ClassReset    Class = "reset"    // closed before it answered
-	ClassTLS      Class = "tls"      // no TLS, or a certificate that is not good
+	ClassTLS      Class = "tls"      // no TLS, or an invalid certificate
 	ClassTimeout  Class = "timeout"  // no answer in time
 	ClassRedirect Class = "redirect" // a 3xx, which is not followed
-	ClassStatus   Class = "status"   // any other answer but 2xx, or one that is not HTTP
+	ClassStatus   Class = "status"   // any other answer than 2xx, or one that is not HTTP
 	ClassBlocked  Class = "blocked"  // the guard refused the URL or the address
-	ClassInternal Class = "internal" // an error of ours kept it from being sent
+	ClassInternal Class = "internal" // an error of ours prevented sending it
 )
 
-// maxBlocked is how often a name that resolved to a closed address is tried
-// again: it may heal (a hijacked look-up, a split horizon), but not for days.
+// maxBlocked is how often a name that resolved to a closed address is tried again: it may
+// recover (a hijacked lookup, a split horizon), but there is no point in trying for days.
 const maxBlocked = 3
 
-// judge says what a status code means.
+// judge decides what a status code means.
 func judge(code int) Result {
 	r := Result{Verdict: Retry, Class: ClassStatus, StatusCode: code, Error: fmt.Sprintf("the callback host answered %d", code)}
 	switch {
@@ -89,8 +89,8 @@ func judge(code int) Result {
 	return r
 }
 
-// retryAfter returns what a failing answer asks for, 0 for nothing. The schedule
-// bounds what is made of it.
+// retryAfter returns the wait that a failing answer asks for, 0 for none. The schedule
+// bounds it.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp.StatusCode < 300 {
 		return 0

@@ -16,25 +16,24 @@ import (
 const (
 	// lookUpTimeout is how long a submission waits for a name at most.
 	lookUpTimeout = 200 * time.Millisecond
-	// judgedFor is how long a name that was looked up is not asked for again,
-	// unknownFor how long one that did not resolve.
+	// judgedFor is how long the result for a name is reused, unknownFor how long for a name
+	// that did not resolve.
 	judgedFor  = 5 * time.Minute
 	unknownFor = 10 * time.Second
-	// maxJudged bounds the names that are remembered, maxLookUps the look-ups that
-	// run at once: one that finds no place is left to the dial.
+	// maxJudged bounds the names that are remembered, maxLookUps the concurrent lookups: a
+	// name beyond that is left to the dial.
 	maxJudged  = 10_000
 	maxLookUps = 64
 )
 
-// names remembers of host names whether all their addresses are closed. It only
-// spares a submission that could not be delivered: what a name resolves to may
-// change at any time, so [Guard.Control] judges each dial anew. It is safe for
-// concurrent use.
+// names remembers which host names resolve only to closed addresses. It only avoids
+// submissions that could not be delivered: what a name resolves to may change at any time,
+// so [Guard.Control] checks each dial anew. It is safe for concurrent use.
 type names struct {
 	resolver *net.Resolver
 	closed   func(netip.Addr) bool
 	lookUps  singleflight.Group
-	running  chan struct{} // holds one element for each look-up
+	running  chan struct{} // holds one element for each lookup
 
 	mu     sync.Mutex
 	judged map[string]judgement // at most maxJudged
@@ -55,9 +54,9 @@ func newNames(resolver *net.Resolver, closed func(netip.Addr) bool) *names {
 	}
 }
 
-// check refuses a name all of whose addresses are closed: the dial would find no
-// address to try. A name that does not resolve, or not in time, passes. The error
-// does not say which address it was, since names could else be looked up through us.
+// check refuses a name whose addresses are all closed: the dial would find no address to
+// try. A name that does not resolve, or not in time, passes. The error does not contain the
+// address, since otherwise names could be looked up through us.
 func (n *names) check(name string) error {
 	closed, known := n.recall(name)
 	if !known {
@@ -80,8 +79,8 @@ func (n *names) recall(name string) (closed, known bool) {
 	return j.closed, true
 }
 
-// lookUp reports whether a name is closed. It has a deadline of its own, not that
-// of the request that happens to ask first: others wait for its result too.
+// lookUp reports whether a name is closed. It has its own deadline, not that of the request
+// that happens to ask first: others wait for its result too.
 func (n *names) lookUp(name string) bool {
 	select {
 	case n.running <- struct{}{}:
@@ -108,7 +107,7 @@ func (n *names) remember(name string, j judgement) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, known := n.judged[name]; !known && len(n.judged) >= maxJudged {
-		for other := range n.judged { // any one: a name that is in use is soon back
+		for other := range n.judged { // any one: a name in use will be back soon
 			delete(n.judged, other)
 			break
 		}

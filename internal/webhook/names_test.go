@@ -19,7 +19,7 @@ func addrs(list ...string) (out []netip.Addr) {
 	return out
 }
 
-// guardOf has the names of a name server.
+// guardOf returns a guard with these names in its name server.
 func guardOf(t testing.TB, names map[string][]answer) *Guard {
 	return newGuard(t, GuardConfig{Allow: prefixes("10.9.0.0/16"), Resolver: newFakeDNS(names).resolver()})
 }
@@ -124,7 +124,7 @@ func TestLookUpsOfOneNameAreShared(t *testing.T) {
 		var asked atomic.Int32
 		g := newGuard(t, GuardConfig{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			asked.Add(1)
-			time.Sleep(50 * time.Millisecond) // till all have come
+			time.Sleep(50 * time.Millisecond) // until all have arrived
 			return dns.Dial(ctx, network, address)
 		}}})
 		var all sync.WaitGroup

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// node is a Node.js process that parses each body it is given and writes it
-// again.
+// node is a Node.js process that parses each body and writes it again.
 type node struct {
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -58,7 +57,7 @@ func startNode(tb testing.TB) *node {
 	return &node{in, bufio.NewReader(out)}
 }
 
-// rewrite gives JSON.stringify(JSON.parse(body)).
+// rewrite returns JSON.stringify(JSON.parse(body)).
 func (n *node) rewrite(tb interface{ Fatalf(string, ...any) }, body []byte) string {
 	if _, err := io.WriteString(n.in, base64.StdEncoding.EncodeToString(body)+"\n"); err != nil {
 		tb.Fatalf("write to node: %v", err)

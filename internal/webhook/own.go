@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// ownFor is how long the addresses of this machine are taken to be as they were:
-// a container that is attached to another network, or a lease that is renewed,
-// changes them while the server runs.
+// ownFor is how long the addresses of this machine are assumed to be unchanged: attaching a
+// container to another network, or renewing a lease, changes them while the server runs.
 const ownFor = 10 * time.Second
 
 // ownAddresses knows the addresses of this machine, other than loopback. It is safe for
@@ -27,7 +26,7 @@ type ownRead struct {
 	addrs map[netip.Addr]bool
 }
 
-// newOwnAddresses reads them for the first time; nil asks the network interfaces.
+// newOwnAddresses reads them for the first time; nil reads the network interfaces.
 func newOwnAddresses(read func() ([]netip.Addr, error)) (*ownAddresses, error) {
 	if read == nil {
 		read = interfaceAddrs
@@ -39,7 +38,7 @@ func newOwnAddresses(read func() ([]netip.Addr, error)) (*ownAddresses, error) {
 // has reports whether a is an address of this machine.
 func (o *ownAddresses) has(a netip.Addr) bool {
 	if time.Since(o.last.Load().at) > ownFor && o.reading.TryLock() {
-		_ = o.refresh() // what was read before is better than nothing
+		_ = o.refresh() // the previous result is better than nothing
 		o.reading.Unlock()
 	}
 	return o.last.Load().addrs[a.Unmap().WithZone("")]
@@ -53,7 +52,7 @@ func (o *ownAddresses) refresh() error {
 	own := map[netip.Addr]bool{}
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
-		if !a.IsLoopback() { // closed as loopback, and opened as such for local work
+		if !a.IsLoopback() { // closed as loopback, and allowed as such for local work
 			own[a] = true
 		}
 	}

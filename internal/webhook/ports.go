@@ -2,9 +2,9 @@ package webhook
 
 import "slices"
 
-// otherPorts are ports over 1023 where something speaks another protocol than
-// HTTP, or HTTP that trusts whoever reaches it. The list protects third parties:
-// private addresses are closed anyway.
+// otherPorts are ports over 1023 used by other protocols than HTTP, or by HTTP that trusts
+// everybody who can reach it. The list protects third parties: private addresses are closed
+// anyway.
 var otherPorts = []uint16{
 	1719, 1720, 1723, // H.323, PPTP
 	2049,                   // NFS
@@ -19,8 +19,8 @@ var otherPorts = []uint16{
 	11211, 26379, 27017, // memcached, Redis Sentinel, MongoDB
 }
 
-// portOpen says whether a webhook may go to the port: 80, 443, and 1024 to 65535
-// but those of other protocols.
+// portOpen reports whether a webhook may go to the port: 80, 443, and 1024 to 65535 except
+// those of other protocols.
 func portOpen(port uint16) bool {
 	if port < 1024 {
 		return port == 80 || port == 443

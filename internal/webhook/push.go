@@ -16,47 +16,46 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// beatEvery is after what time without an event a stream says that it lives.
+// beatEvery is how long a stream may be without an event before it sends a heartbeat.
 const beatEvery = 15 * time.Second
 
-// Stream is a stream of events that is to be pushed.
+// Stream is a stream of events to be pushed.
 type Stream struct {
-	// At is when it is opened, by the clock that the webhook-timestamp is to show.
+	// At is when it is opened, by the clock that the webhook-timestamp shows.
 	At time.Time
 	// ID is the webhook-id, without a dot.
 	ID string
 	// URL is the stream_to; it is checked again.
 	URL string
-	// Last is the id of the last event that was sent before, where the stream goes on;
-	// the zero EventID if none was.
+	// Last is the id of the last event that was sent before, after which the stream
+	// continues; the zero EventID if none was.
 	Last ringback.EventID
-	// Header are further headers, as [Headers] gave them; nil for none.
+	// Header are further headers, as returned by [Headers]; nil for none.
 	Header http.Header
 	// Secrets sign the headers, the newest first.
 	Secrets []ringback.Secret
-	// Next waits for the events behind the last ones that it gave. io.EOF ends the
-	// stream well; another error, but for that of its context, breaks it off.
+	// Next waits for the events after the last ones that it returned. io.EOF ends the
+	// stream normally; any other error except that of its context breaks it off.
 	Next func(context.Context) ([]ringback.StreamEvent, error)
-	// Sent is told the id of each event that has left, or the last of several. It is
-	// not called any more when Push has returned.
+	// Sent is called with the id of each event that has been sent, or the last of several.
+	// It is not called after Push has returned.
 	Sent func(ringback.EventID)
 }
 
-// What a [Result.Cause] of Push may be.
+// Possible values of [Result.Cause] after a Push.
 var (
-	// ErrStalled: the receiver takes nothing.
+	// ErrStalled: the receiver does not read.
 	ErrStalled = errors.New("the receiver takes nothing of the stream")
 	// ErrHadEnough: the receiver ended the stream, and nothing is wrong.
 	ErrHadEnough = errors.New("the receiver ended the stream")
 )
 
-// Push opens a stream and sends its events, until Next says io.EOF and the receiver
-// has it all. To http and https that is one POST whose body goes on; to ws and wss
-// each event is a message. A receiver that takes nothing for the sender's timeout is
-// cut off.
+// Push opens a stream and sends its events, until Next returns io.EOF and the receiver has
+// everything. For http and https that is one POST with a growing body; for ws and wss each
+// event is a message. A receiver that reads nothing for the sender's timeout is cut off.
 //
-// Delivered is a stream that has reached its end, or of which the receiver had enough;
-// Retry one that may be opened again, and Dead one that need not be.
+// Delivered means that the stream reached its end, or that the receiver ended it; Retry
+// that it may be opened again, and Dead that opening it again is useless.
 func (s *Sender) Push(ctx context.Context, m Stream) Result {
 	began := time.Now()
 	if m.At.IsZero() {
@@ -94,7 +93,7 @@ func (s *Sender) push(ctx context.Context, m Stream) Result {
 	return r
 }
 
-// streamHeader has no body to sign: what is signed is that the stream is ours, and when
+// streamHeader signs an empty body: the signature shows that the stream is ours, and when
 // it was opened.
 func (s *Sender) streamHeader(m Stream) http.Header {
 	h := ringback.Sign(m.Secrets[0], m.ID, m.At, nil, m.Secrets[1:]...)
@@ -118,7 +117,7 @@ type pushing struct {
 	end    context.CancelCauseFunc
 }
 
-// await waits for events; there are none if it is time to say that the stream lives.
+// await waits for events; it returns none when a heartbeat is due.
 func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 	short, cancel := context.WithTimeout(ctx, p.sender.beat)
 	defer cancel()
@@ -131,7 +130,7 @@ func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 
 var stalled = Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
 
-// broken judges a stream that ended before its end.
+// broken judges a stream that broke off.
 func (p *pushing) broken(err error) Result {
 	cause := context.Cause(p.ctx)
 	switch {
@@ -146,17 +145,17 @@ func (p *pushing) broken(err error) Result {
 	}
 }
 
-// refused judges an answer that is not the one that a stream wants.
+// refused judges an answer other than the one that a stream needs.
 func (p *pushing) refused(resp *http.Response) Result {
 	r := judge(resp.StatusCode)
 	r.RetryAfter = retryAfter(resp, time.Now())
 	if code := resp.StatusCode; code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests {
-		r.Verdict = Dead // asking again won't help
+		r.Verdict = Dead // trying again won't help
 	}
 	return r
 }
 
-// encode gives an event as all streams carry it.
+// encode returns an event as all streams carry it.
 func encode(e *ringback.StreamEvent) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -167,7 +166,7 @@ func encode(e *ringback.StreamEvent) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// frames are events as SSE carries them.
+// frames returns events as SSE carries them.
 func frames(events []ringback.StreamEvent) (all []byte, err error) {
 	for i := range events {
 		data, err := encode(&events[i])
@@ -179,8 +178,7 @@ func frames(events []ringback.StreamEvent) (all []byte, err error) {
 	return all, nil
 }
 
-// drained reads and forgets, so that a receiver may say what it likes; false if it says
-// too much.
+// drained reads and discards what a receiver sends; it returns false if that is too much.
 func drained(r io.Reader) bool {
 	n, err := io.Copy(io.Discard, io.LimitReader(r, maxReadBytes))
 	return err == nil && n < maxReadBytes

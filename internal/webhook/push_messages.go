@@ -43,7 +43,7 @@ func (p *pushing) messages() Result {
 	}
 }
 
-// leave says goodbye and waits for the receiver's.
+// leave sends a close frame and waits for the receiver's.
 func (p *pushing) leave(c *socket, heard <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func (p *pushing) leave(c *socket, heard <-chan struct{}) {
 	}
 }
 
-// dial opens the WebSocket; without one the Result says why.
+// dial opens the WebSocket; if it fails, the Result says why.
 func (p *pushing) dial() (*socket, Result) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
@@ -74,8 +74,7 @@ func (p *pushing) dial() (*socket, Result) {
 	}
 }
 
-// say sends events, each as a message; without any it asks whether the receiver is
-// there.
+// say sends events, each as a message; without any it pings the receiver.
 func (p *pushing) say(c *socket, events []ringback.StreamEvent) error {
 	if len(events) == 0 {
 		return p.patiently(c.ping)
@@ -93,20 +92,19 @@ func (p *pushing) say(c *socket, events []ringback.StreamEvent) error {
 	return nil
 }
 
-// patiently does something that ends when the receiver takes it, unless that takes
-// too long.
+// patiently runs do, which ends when the receiver reads, and fails if that takes too long.
 func (p *pushing) patiently(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.sender.timeout)
 	defer cancel()
 	err := do(ctx)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ErrStalled // the connection is closed by now, which the reader may see first
+		return ErrStalled // the connection is closed by now, which the reader may notice first
 	}
 	return err
 }
 
-// listen reads what the receiver says, for the sake of its pongs and its close, and
-// returns how that ended.
+// listen reads what the receiver sends, to handle its pongs and its close, and returns how
+// that ended.
 func (p *pushing) listen(c *socket) error {
 	err := c.read()
 	if closed, ok := errors.AsType[closedError](err); ok && closed.code == ws.StatusNormalClosure {
@@ -115,8 +113,8 @@ func (p *pushing) listen(c *socket) error {
 	return lostError{err}
 }
 
-// lostError ends a stream whose connection is lost. It is none of the errors that it
-// tells of: an io.EOF of the connection is not the end of the stream.
+// lostError ends a stream whose connection is lost. It does not unwrap: an io.EOF of the
+// connection is not the end of the stream.
 type lostError struct{ error }
 
 // cut judges a stream whose connection is lost.

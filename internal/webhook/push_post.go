@@ -33,7 +33,7 @@ func (p *pushing) post() Result {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return p.refused(resp)
 	}
-	// The receiver may have answered before the end, and say more while it reads.
+	// The receiver may answer before the end, and send more while it reads.
 	ok := drained(resp.Body)
 	switch {
 	case body.ended.Load():
@@ -45,27 +45,27 @@ func (p *pushing) post() Result {
 	}
 }
 
-// openBody is the body of a request that is held open. The transport reads it, and
-// comes back for more only when what it has got is written: so it goes as fast as the
-// receiver takes it, and what was given before has left.
+// openBody is the body of a request that is held open. The transport reads it, and calls
+// Read again only when it has written what it got: so the stream is as fast as the receiver
+// reads, and what Read returned before has been sent.
 type openBody struct {
 	*pushing
 
 	patience time.Duration
-	watch    *time.Timer     // runs while the receiver is to take something
+	watch    *time.Timer     // runs while the receiver has something to read
 	reading  context.Context //nolint:containedctx // of the one request
 	stop     context.CancelFunc
 
 	ended atomic.Bool // io.EOF was given
 
-	mu     sync.Mutex       // held while it waits for events, too
-	rest   []byte           // of frames that are not taken yet
+	mu     sync.Mutex       // also held while it waits for events
+	rest   []byte           // of frames that have not been read yet
 	last   ringback.EventID // of the last event in them
 	closed bool
 	fault  error // of Next
 }
 
-// Read is for the transport.
+// Read is called by the transport.
 func (b *openBody) Read(into []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,7 +91,7 @@ func (b *openBody) Read(into []byte) (int, error) {
 	return n, nil
 }
 
-// left tells that what was given has left. The caller holds the lock.
+// left reports that the last events have been sent. The caller holds the lock.
 func (b *openBody) left() {
 	if b.last != (ringback.EventID{}) {
 		b.Sent(b.last)
@@ -114,8 +114,8 @@ func (b *openBody) fill() error {
 	return err
 }
 
-// Close is for the transport, too: behind it nothing is read. It may come while the
-// body is being read.
+// Close is called by the transport: after it nothing is read. It may be called during a
+// Read.
 func (b *openBody) Close() error {
 	b.stop()
 	b.mu.Lock()
@@ -124,7 +124,7 @@ func (b *openBody) Close() error {
 	return nil
 }
 
-// broken judges a request that ended before its end.
+// broken judges a request that broke off.
 func (b *openBody) broken(err error) Result {
 	b.Close()
 	if fault := b.fault; fault != nil && b.ctx.Err() == nil && !errors.Is(fault, context.Canceled) {

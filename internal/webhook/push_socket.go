@@ -19,25 +19,25 @@ import (
 // upgraded. One goroutine writes and another one reads.
 type socket struct {
 	conn io.ReadWriteCloser
-	pong chan struct{} // has a value when one came that nobody has waited for
+	pong chan struct{} // has a value when a pong has arrived that nobody waited for
 
-	writing sync.Mutex // a pong of ours goes between two messages
+	writing sync.Mutex // our pongs are sent between two messages
 }
 
-// closedError is the other side's goodbye, with its code.
+// closedError is the other side's close frame, with its code.
 type closedError struct{ code ws.StatusCode }
 
 func (e closedError) Error() string { return "the receiver closed the WebSocket" }
 
-// upgrade asks for a WebSocket. Where the server does not want one, the error is nil
-// and the response says why.
+// upgrade asks for a WebSocket. If the server does not want one, the error is nil and the
+// response says why.
 func upgrade(ctx context.Context, transport http.RoundTripper, url string, header http.Header) (*socket, *http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http"+strings.TrimPrefix(url, "ws"), nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	nonce := make([]byte, 16)
-	rand.Read(nonce) // it never fails
+	rand.Read(nonce) // never fails
 	key := base64.StdEncoding.EncodeToString(nonce)
 	req.Header = header.Clone()
 	req.Header.Set("Connection", "Upgrade")
@@ -56,14 +56,14 @@ func upgrade(ctx context.Context, transport http.RoundTripper, url string, heade
 	return &socket{conn: conn, pong: make(chan struct{}, 1)}, nil, nil
 }
 
-// accepts reports whether a server took our handshake, by RFC 6455, section 4.1.
+// accepts reports whether a server accepted our handshake, by RFC 6455, section 4.1.
 func accepts(header http.Header, key string) bool {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // what the standard wants; it protects nothing
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // required by the standard; it protects nothing
 	return strings.EqualFold(header.Get("Upgrade"), "websocket") &&
 		header.Get("Sec-Websocket-Accept") == base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// within does something with the connection, which is closed if ctx ends before.
+// within runs do on the connection, which is closed if ctx ends first.
 func (s *socket) within(ctx context.Context, do func() error) error {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	err := do()
@@ -85,7 +85,7 @@ func (s *socket) text(ctx context.Context, message []byte) error {
 	return s.within(ctx, func() error { return s.write(ws.OpText, message) })
 }
 
-// ping asks whether the other side is there, and waits for its answer.
+// ping sends a ping, and waits for the pong.
 func (s *socket) ping(ctx context.Context) error {
 	return s.within(ctx, func() error {
 		if err := s.write(ws.OpPing, nil); err != nil {
@@ -100,13 +100,13 @@ func (s *socket) ping(ctx context.Context) error {
 	})
 }
 
-// goodbye says that there is no more. The other side's answer comes to read.
+// goodbye sends a close frame. The other side's answer is left to read.
 func (s *socket) goodbye(ctx context.Context) error {
 	return s.within(ctx, func() error { return s.write(ws.OpClose, ws.NewCloseFrameBody(ws.StatusNormalClosure, "")) })
 }
 
-// read reads until the connection ends, and answers pings. What the other side says
-// is dropped. It returns a closedError after a goodbye.
+// read reads until the connection ends, and answers pings. It discards messages. It returns
+// a closedError after a close frame.
 func (s *socket) read() error {
 	frames := wsutil.Reader{Source: s.conn, State: ws.StateClientSide, OnIntermediate: s.control}
 	for {
@@ -125,9 +125,9 @@ func (s *socket) read() error {
 	}
 }
 
-// control handles what is between messages.
+// control handles frames between messages.
 func (s *socket) control(h ws.Header, body io.Reader) error {
-	payload := make([]byte, h.Length) // at most 125: the reader checks it
+	payload := make([]byte, h.Length) // at most 125, as the reader has checked
 	if _, err := io.ReadFull(body, payload); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// script gives events one by one, as its channel does, then the end.
+// script returns events one by one, as its channel does, then the end.
 type script struct {
 	events chan ringback.StreamEvent
 
@@ -29,7 +29,7 @@ type script struct {
 	sent []ringback.EventID
 }
 
-// say is a script of n deltas. It ends when they are over, unless it is open.
+// say returns a script of n deltas. It ends after them, unless it is open.
 func say(n int, open bool) *script {
 	s := &script{events: make(chan ringback.StreamEvent, n)}
 	for i := range n {
@@ -66,7 +66,7 @@ func (s *script) left(id ringback.EventID) {
 	s.sent = append(s.sent, id)
 }
 
-// last is the last id that has left.
+// last returns the last id that was sent.
 func (s *script) last() (id ringback.EventID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,10 +83,10 @@ func streamTo(url string, s *script) Stream {
 	return Stream{ID: "job.1", URL: url, Secrets: []ringback.Secret{testSecret}, Next: s.next, Sent: s.left}
 }
 
-// overWebSocket is the URL of a server for messages.
+// overWebSocket returns the URL of a server for messages.
 func overWebSocket(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 
-// socketReceiver takes WebSockets.
+// socketReceiver accepts WebSockets.
 func socketReceiver(t *testing.T, take func(*http.Request, *websocket.Conn)) string {
 	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
 		c, err := websocket.Accept(w, req, nil)
@@ -121,7 +121,7 @@ func TestAStreamIsOneSignedRequestThatStaysOpen(t *testing.T) {
 	m.Header, m.Last = http.Header{"Authorization": {"Bearer x"}}, ringback.EventID{Attempt: 1, Number: 4}
 	done := make(chan Result, 1)
 	go func() { done <- sender.Push(t.Context(), m) }()
-	for i := 5; i < 8; i++ { // each is there before the next one is said
+	for i := 5; i < 8; i++ { // each has arrived before the next one is sent
 		want := delta(i, "a\nb")
 		s.events <- want
 		e := <-got
@@ -219,7 +219,7 @@ func TestAStreamThatIsRefused(t *testing.T) {
 	}
 }
 
-// A receiver that reads nothing holds nobody up but its own stream, and not for long.
+// A receiver that reads nothing delays only its own stream, and not for long.
 func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
 	hang := make(chan struct{})
 	silent := rawReceiver(t, func(_ *net.TCPConn, in *bufio.Reader) {
@@ -232,7 +232,7 @@ func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
 		s := &script{events: make(chan ringback.StreamEvent)}
 		number := 0
 		m := streamTo(url, s)
-		m.Next = func(context.Context) ([]ringback.StreamEvent, error) { // as much as it takes
+		m.Next = func(context.Context) ([]ringback.StreamEvent, error) { // without end
 			number++
 			return []ringback.StreamEvent{delta(number, strings.Repeat("x", 64<<10))}, nil
 		}
@@ -342,7 +342,7 @@ func TestMessagesAreEventsAndEndWithANormalClose(t *testing.T) {
 				t.Errorf("got %s of kind %v: %v", data, kind, err)
 			}
 			numbers = append(numbers, e.Number)
-			if e.Number == 3 { // what it says is of no interest
+			if e.Number == 3 { // what the receiver sends is of no interest
 				c.Write(req.Context(), websocket.MessageText, []byte("ack"))
 			}
 		}

@@ -14,10 +14,10 @@ var leftOut = map[ringback.WebhookBody]map[string]bool{
 	ringback.WebhookThin:   {"response": true, "result": true, "partial_result": true},
 }
 
-// Reduce returns a body in the given form: without the members that the form leaves
-// out, every other byte as it was. So a form has the same bytes on every try, whichever
-// form they were made from, and a body that already has the form is returned as it is.
-// It needs a body as [Body] makes it.
+// Reduce returns a body in the given form: without the members that the form leaves out,
+// and every other byte unchanged. So a form has the same bytes on every try, whichever form
+// they were made from, and a body that already has the form is returned unchanged. It needs
+// a body made by [Body].
 func Reduce(body []byte, form ringback.WebhookBody) []byte {
 	without := leftOut[form]
 	if len(without) == 0 {

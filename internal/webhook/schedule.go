@@ -10,21 +10,21 @@ import (
 
 // ScheduleConfig sets up a [Schedule].
 type ScheduleConfig struct {
-	// Steps are the waits between the tries, so there is one try more than steps.
-	// Nil is 5 s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
+	// Steps are the waits between the tries, so there is one more try than steps. Nil is 5
+	// s, 30 s, 2 min, 10 min, 30 min, 1 h, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
 	Steps []time.Duration
-	// End is how long after it was made a delivery that was not delivered is given
-	// up, whatever it waited for; 76 h by default.
+	// End is the age at which a delivery is given up, whatever it is waiting for; 76 h by
+	// default.
 	End time.Duration
 }
 
-// Schedule says when a delivery is tried again.
+// Schedule decides when a delivery is tried again.
 type Schedule struct {
 	steps []time.Duration
 	end   time.Duration
 }
 
-// retryAfterFloor is what a Retry-After may ask for even where twice the step is less.
+// retryAfterFloor is what a Retry-After may ask for even if twice the step is less.
 const retryAfterFloor = time.Hour
 
 // NewSchedule makes a schedule.
@@ -39,17 +39,16 @@ func NewSchedule(c ScheduleConfig) *Schedule {
 	return s
 }
 
-// End is when a delivery that was made then is given up.
+// End returns when a delivery that was made then is given up.
 func (s *Schedule) End(made time.Time) time.Time { return made.Add(s.end) }
 
-// Next says when a delivery that was made then and has failed for the tries-th
-// time (1 for the first) is tried again, or false if it is a dead letter. The wait
-// is the step ±20 %; a Retry-After, 0 for none, lengthens it up to the greater of
-// twice the step and one hour. random gives a number in [0,1); nil means the
-// package's own.
+// Next returns when a delivery that was made then and has failed for the tries-th time (1
+// for the first) is tried again, or false if it is a dead letter. The wait is the step ±20
+// %; a Retry-After, 0 for none, lengthens it up to the greater of twice the step and one
+// hour. random returns a number in [0,1); nil means the package's own.
 //
-// The steps together with their jitter may reach beyond the end. The last try is
-// then made a little before it, so that it is made at all.
+// The steps together with their jitter may reach beyond the end. The last try is then moved
+// to just before it, so that it is made at all.
 func (s *Schedule) Next(made time.Time, tries int, now time.Time, retryAfter time.Duration, random func() float64) (time.Time, bool) {
 	if tries < 1 || tries > len(s.steps) {
 		return time.Time{}, false
@@ -68,7 +67,7 @@ func (s *Schedule) Next(made time.Time, tries int, now time.Time, retryAfter tim
 	return next, true
 }
 
-// wait spreads a step to both sides, and a Retry-After upwards only: nobody comes
+// wait jitters a step in both directions, and a Retry-After only upwards: no try is made
 // before the time that was named.
 func wait(step, retryAfter time.Duration, random float64) time.Duration {
 	spread := backoff.JitterBy(step, backoff.Fifth, random)

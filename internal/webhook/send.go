@@ -26,8 +26,8 @@ const (
 	maxReadBytes       = 64 << 10 // of an answer's body
 	maxHeaderReadBytes = 64 << 10 // of its header, 1xx answers included
 	connectTimeout     = 5 * time.Second
-	// bodyGrace is how long the body behind a 2xx may take: the webhook is
-	// delivered, and its slot is wanted.
+	// bodyGrace is how long the body of a 2xx may take: the webhook is delivered, and its
+	// slot is needed.
 	bodyGrace = time.Second
 )
 
@@ -37,28 +37,28 @@ type SenderConfig struct {
 	Guard *Guard
 	// UserAgent is sent with each webhook; "Ringback" by default.
 	UserAgent string
-	// Timeout is how long one try may take in all, from the look-up to the last
-	// byte of the answer: 1 to 30 s, 10 s by default.
+	// Timeout is how long one try may take in total, from the lookup to the last byte of
+	// the answer: 1 to 30 s, 10 s by default.
 	Timeout time.Duration
-	// Resolver looks up names; nil is Go's own resolver with the system's settings,
-	// never that of the C library, whose look-ups cannot be broken off.
+	// Resolver looks up names; nil is Go's own resolver with the system's settings, never
+	// the C library's, whose lookups cannot be cancelled.
 	Resolver *net.Resolver
 	// RootCAs sign the certificates of receivers; nil means the system's.
 	RootCAs *x509.CertPool
-	// IdlePerHost is how many idle connections to a host are kept, 64 by default;
-	// give it the number of a host's slots.
+	// IdlePerHost is how many idle connections to a host are kept, 64 by default; set it to
+	// a host's number of slots.
 	IdlePerHost int
 }
 
-// Sender sends webhooks, one try a call. It is safe for concurrent use. How many
-// tries run at once is its caller's concern: a cap here would let tries wait for
-// a connection on their own timeout.
+// Sender sends webhooks, one try per call. It is safe for concurrent use. The caller bounds
+// how many tries run at once: a bound here would let tries wait for a connection on their
+// own timeout.
 type Sender struct {
 	guard     *Guard
 	userAgent string
 	timeout   time.Duration
 	dialer    *dialer
-	beat      time.Duration // of a stream that has nothing to say
+	beat      time.Duration // of a stream without events
 	reuse     *http.Transport
 	fresh     *http.Transport // a new connection for each request
 
@@ -70,8 +70,8 @@ type Sender struct {
 // ErrClosed is the cause of a try that a closed sender did not begin.
 var ErrClosed = errors.New("webhook sender is closed")
 
-// NewSender makes a sender. It returns an error that names the field for a missing
-// Guard and a Timeout out of its bounds.
+// NewSender makes a sender. It returns an error that names the field if Guard is missing or
+// Timeout out of bounds.
 func NewSender(c SenderConfig) (*Sender, error) {
 	if c.Guard == nil {
 		return nil, errors.New("webhook sender: Guard is required")
@@ -92,20 +92,20 @@ func NewSender(c SenderConfig) (*Sender, error) {
 	return s, nil
 }
 
-// newTransport speaks HTTP/1.1 only: over HTTP/2 one stalled connection stalls
-// every stream on it. It has no ResponseHeaderTimeout, since the try's deadline
-// ends the wait for a header too.
+// newTransport returns a transport for HTTP/1.1 only: over HTTP/2 one stalled connection
+// stalls every stream on it. It has no ResponseHeaderTimeout, since the try's deadline also
+// bounds the wait for a header.
 func (s *Sender) newTransport(c SenderConfig) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                  nil, // behind a proxy the guard would see the proxy's address only
+		Proxy:                  nil, // behind a proxy the guard would only see the proxy's address
 		DialContext:            earlyanswer.Dial(s.dialer.DialContext),
 		ExpectContinueTimeout:  earlyanswer.ExpectTimeout,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxResponseHeaderBytes: maxHeaderReadBytes,
-		DisableCompression:     true, // else 256 KiB may unfold to 256 MiB
+		DisableCompression:     true, // otherwise 256 KiB may decompress to 256 MiB
 		MaxIdleConns:           512,
 		MaxIdleConnsPerHost:    cmp.Or(c.IdlePerHost, 64),
 		IdleConnTimeout:        30 * time.Second,
@@ -115,55 +115,53 @@ func (s *Sender) newTransport(c SenderConfig) *http.Transport {
 
 // Message is a webhook to be sent.
 type Message struct {
-	// At is when the try is made, by the clock that the webhook-timestamp is to show;
-	// zero means now, by this machine's.
+	// At is when the try is made, by the clock that the webhook-timestamp shows; zero means
+	// now, by this machine's.
 	At time.Time
 	// ID is the webhook-id: the same on every try, without a dot.
 	ID string
-	// URL is the callback_url; it is checked again, since what is allowed may have
-	// changed since it was submitted.
+	// URL is the callback_url; it is checked again, since the rules may have changed since
+	// it was submitted.
 	URL string
-	// Body is sent as it is; see [Body].
+	// Body is sent unchanged; see [Body].
 	Body []byte
-	// Header are the callback_headers as [Headers] gave them; nil for none.
+	// Header are the callback_headers as returned by [Headers]; nil for none.
 	Header http.Header
 	// Secrets sign the message, the newest first.
 	Secrets []ringback.Secret
-	// Blocked is how many earlier tries ended as [ClassBlocked]; the one after
-	// three of them ends the delivery.
+	// Blocked is how many earlier tries ended as [ClassBlocked]; the one after three of
+	// them ends the delivery.
 	Blocked int
 }
 
-// Result is what became of a try.
+// Result is how a try ended.
 type Result struct {
-	// Verdict says what it means for the delivery.
+	// Verdict is what it means for the delivery.
 	Verdict Verdict
 	// Class is the kind of failure, "" for none.
 	Class Class
-	// StatusCode is that of the answer, 0 if there was none.
+	// StatusCode is the answer's, 0 if there was none.
 	StatusCode int
-	// Error is one sentence for the delivery's owner, "" if it was delivered. It
-	// never holds an address that a name resolved to.
+	// Error is one sentence for the delivery's owner, "" if it was delivered. It never
+	// contains an address that a name resolved to.
 	Error string
-	// Cause is for the operator's log; nil where an answer came.
+	// Cause is for the operator's log; nil if there was an answer.
 	Cause error
 	// Response is the first 1 KiB of the answer as text without control characters.
 	Response string
-	// RetryAfter is what the receiver asked for, 0 for nothing; see
-	// [Schedule.Next].
+	// RetryAfter is the wait that the receiver asked for, 0 for none; see [Schedule.Next].
 	RetryAfter time.Duration
-	// Started is when the try began, and what its webhook-timestamp says.
+	// Started is when the try began, as its webhook-timestamp says.
 	Started time.Time
 	// Took is how long it lasted.
 	Took time.Duration
-	// Remote is the receiver's address, for the operator alone; invalid if no
-	// connection was made.
+	// Remote is the receiver's address, only for the operator; invalid if no connection was
+	// made.
 	Remote netip.AddrPort
 }
 
-// Send makes one try. It always gives a result: the end of ctx gives
-// [Interrupted], since then nobody knows what the receiver saw. It takes no longer
-// than the timeout.
+// Send makes one try. It always returns a result: the end of ctx results in [Interrupted],
+// since it is then unknown what the receiver saw. It takes no longer than the timeout.
 func (s *Sender) Send(ctx context.Context, m Message) Result {
 	began := time.Now()
 	if m.At.IsZero() {
@@ -174,7 +172,7 @@ func (s *Sender) Send(ctx context.Context, m Message) Result {
 	return r
 }
 
-// send makes the try. ahead is by how much the clock of m.At is ahead of this machine's.
+// send makes the try. ahead is how far the clock of m.At is ahead of this machine's.
 func (s *Sender) send(ctx context.Context, m Message, ahead time.Duration) Result {
 	if !s.begin() {
 		return Result{Verdict: Interrupted, Error: "the server is stopping", Cause: ErrClosed}
@@ -218,9 +216,9 @@ func (s *Sender) begin() bool {
 	return true
 }
 
-// Close refuses further tries, waits for those that run and closes all
-// connections, those too that net/http went on to open when the try that wanted
-// them had ended. To end running tries sooner, end their contexts.
+// Close refuses further tries, waits for the running ones and closes all connections,
+// including those that net/http continued to open after their try had ended. To end running
+// tries sooner, end their contexts.
 func (s *Sender) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -234,11 +232,11 @@ func (s *Sender) header(m Message) http.Header {
 	h := ringback.Sign(m.Secrets[0], m.ID, m.At, m.Body, m.Secrets[1:]...)
 	h["Content-Type"] = []string{"application/json"}
 	h["User-Agent"] = []string{s.userAgent}
-	maps.Copy(h, m.Header) // which has none of these names: they are reserved
+	maps.Copy(h, m.Header) // it has none of these names: they are reserved
 	return h
 }
 
-// try is one request over one connection, with what is learnt of it on the way.
+// try is one request over one connection, with what is learned on the way.
 type try struct {
 	url    string
 	header http.Header
@@ -251,18 +249,18 @@ type try struct {
 	tlsFailed atomic.Bool
 }
 
-// do sends the request by the transport itself: there is no http.Client that
-// could follow a redirect.
+// do sends the request directly through the transport: an http.Client might follow a
+// redirect.
 func (t *try) do(ctx context.Context, transport *http.Transport) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(t.watch(ctx), http.MethodPost, t.url, bytes.NewReader(t.body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header = t.header // a transport changes none
+	req.Header = t.header // a transport does not modify it
 	return earlyanswer.RoundTrip(transport, req)
 }
 
-// watch has the transport tell what happens on the way.
+// watch traces what happens on the way.
 func (t *try) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -282,15 +280,15 @@ func (t *try) watch(ctx context.Context) context.Context {
 	})
 }
 
-// closedUnderUs says whether the receiver closed a connection that was waiting
-// for the next request just when we sent it: nothing is wrong with the receiver,
-// which has seen no request or half of one. net/http does not repeat a POST.
+// closedUnderUs reports whether the receiver closed an idle connection just when we sent
+// the request on it: nothing is wrong with the receiver, which has seen none or half of the
+// request. net/http does not repeat a POST.
 func (t *try) closedUnderUs(err error) bool {
 	return t.reused && !t.firstByte.Load() && isReset(err)
 }
 
-// answered judges an answer by its header; its body is read for the owner's eyes
-// and so that the connection can be used again.
+// answered judges an answer by its header. It reads the body to show it to the owner and to
+// reuse the connection.
 func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc) Result {
 	defer resp.Body.Close()
 	r := judge(resp.StatusCode)

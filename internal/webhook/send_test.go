@@ -41,7 +41,7 @@ func message(url string) Message {
 	return Message{ID: "dlv_1", URL: url, Body: []byte(`{"type":"job.completed"}`), Secrets: []ringback.Secret{testSecret}}
 }
 
-// receiver is a server of net/http on loopback.
+// receiver is a net/http server on loopback.
 func receiver(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
@@ -94,13 +94,14 @@ func TestAWebhookArrivesAsPromised(t *testing.T) {
 	}
 }
 
-// Whoever sends goes by a clock that may not be this machine's, which is an hour slow.
+// The sender uses the message's clock, which may differ from this machine's, here an hour
+// slow.
 func TestATryIsOfTheClockOfItsMessage(t *testing.T) {
 	at := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	stamps := make(chan string, 1)
 	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
 		stamps <- req.Header.Get("webhook-timestamp")
-		w.Header()["Date"] = nil // by which it would go, else
+		w.Header()["Date"] = nil // which it would otherwise use
 		w.Header().Set("Retry-After", at.Add(10*time.Minute).UTC().Format(http.TimeFormat))
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
@@ -187,7 +188,8 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// Also where only --allow-callback opened the address: its operator wants to know why.
+// Even if the address is only open because of --allow-callback: its operator wants to know
+// why.
 func TestTheAnswerIsKeptAsText(t *testing.T) {
 	answer := "<b>\r\nno such hook\x1b[0m " + strings.Repeat("ü", 1000)
 	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
@@ -257,7 +259,7 @@ func TestOfMixedAnswersOnlyThePublicOneIsDialled(t *testing.T) {
 func TestATryThatWeBreakOffIsInterrupted(t *testing.T) {
 	arrived := make(chan struct{})
 	r := receiver(t, func(w http.ResponseWriter, req *http.Request) {
-		io.Copy(io.Discard, req.Body) // else net/http does not watch for the end of the connection
+		io.Copy(io.Discard, req.Body) // otherwise net/http does not notice the end of the connection
 		close(arrived)
 		<-req.Context().Done()
 	})
@@ -304,7 +306,7 @@ func TestCloseWaitsForTriesAndRefusesMore(t *testing.T) {
 		t.Errorf("the try that ran: got %+v", got)
 	}
 	<-closed
-	s.Close() // twice is no harm
+	s.Close() // twice is harmless
 }
 
 func TestManyTriesAtOnce(t *testing.T) {
@@ -342,9 +344,8 @@ func TestNewSenderRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkSend is one try: checked, signed, sent over a connection that is kept,
-// and its answer judged. The receiver does next to nothing, so that what is measured
-// is the sender.
+// BenchmarkSend makes one try: checks, signs, sends over a kept connection, and judges the
+// answer. The receiver does next to nothing, so that the sender is what is measured.
 func BenchmarkSend(b *testing.B) {
 	m := message("")
 	m.Body = []byte(strings.Repeat("x", 4<<10))
@@ -358,7 +359,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// terseReceiver takes webhooks of one length, on one connection, without net/http.
+// terseReceiver accepts webhooks of one length, on one connection, without net/http.
 func terseReceiver(b *testing.B, length int) (url string) {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

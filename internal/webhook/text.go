@@ -9,9 +9,8 @@ import (
 // maxText is how much of an answer is kept, in bytes.
 const maxText = 1 << 10
 
-// text makes of what a receiver answered something that can be stored and shown:
-// valid UTF-8 of at most maxText bytes, with a space for each control, format or
-// unassigned character.
+// text turns a receiver's answer into something that can be stored and shown: valid UTF-8
+// of at most maxText bytes, with a space for each control, format or unassigned character.
 func text(b []byte) string {
 	var out strings.Builder
 	for len(b) > 0 {

@@ -20,25 +20,24 @@ type Target struct {
 	// URL is what will be dialled: scheme and host in lower case and ASCII, a
 	// default port left out, the rest percent-encoded.
 	URL string
-	// Host is what shares slots: scheme, host and port, always in the form
+	// Host is the unit that shares slots: scheme, host and port, always in the form
 	// "https://example.com:443".
 	Host string
 }
 
-// CheckURL checks the form of a callback URL, its port and, if its host is an
-// address, that address. It looks up no name; [Guard.Control] judges what a name
-// resolves to at each dial.
+// CheckURL checks the form of a callback URL, its port and, if its host is an address, that
+// address. It looks up no name; [Guard.Control] checks what a name resolves to at each
+// dial.
 //
-// The text of an error is one sentence for the API's user that says what would
-// be right.
+// The text of an error is one sentence for the API's user that says what would be right.
 func (g *Guard) CheckURL(raw string) (Target, error) {
 	t, _, err := g.check(raw, callbackScheme)
 	return t, err
 }
 
-// CheckNewURL checks a callback URL that is submitted, as CheckURL does, and refuses
-// a name that resolves to closed addresses only. It takes up to 200 ms if the name
-// was not looked up within the last five minutes.
+// CheckNewURL checks a submitted callback URL, as CheckURL does, and refuses a name that
+// resolves only to closed addresses. It takes up to 200 ms if the name was not looked up
+// within the last five minutes.
 func (g *Guard) CheckNewURL(raw string) (Target, error) {
 	return g.checkNew(g.check(raw, callbackScheme))
 }
@@ -56,16 +55,15 @@ func callbackScheme(scheme string) error {
 	return nil
 }
 
-// CheckStreamURL checks a stream_to as CheckURL does a callback_url; it may be of the
-// schemes ws and wss too. Host is of the scheme http or https: what goes there shares
-// slots and holds, however it is spoken to.
+// CheckStreamURL checks a stream_to as CheckURL does a callback_url, but also accepts the
+// schemes ws and wss. The Host always has the scheme http or https, so that both ways to
+// reach it share slots and holds.
 func (g *Guard) CheckStreamURL(raw string) (Target, error) {
 	t, _, err := g.checkStream(raw)
 	return t, err
 }
 
-// CheckNewStreamURL checks a stream_to that is submitted, as CheckNewURL does a
-// callback_url.
+// CheckNewStreamURL checks a submitted stream_to, as CheckNewURL does a callback_url.
 func (g *Guard) CheckNewStreamURL(raw string) (Target, error) {
 	return g.checkNew(g.checkStream(raw))
 }
@@ -81,7 +79,7 @@ func (g *Guard) checkStream(raw string) (Target, string, error) {
 	return t, host, inField("stream_to", err)
 }
 
-// inField makes an error name the field that the URL is from.
+// inField makes an error name the field that the URL comes from.
 func inField(field string, err error) error {
 	if f, ok := errors.AsType[fault](err); ok {
 		return errors.New(f.of(field))
@@ -89,12 +87,12 @@ func inField(field string, err error) error {
 	return err
 }
 
-// checkNew judges the host of a target that passed the check of its form.
+// checkNew checks the host of a target whose form is right.
 func (g *Guard) checkNew(t Target, host string, err error) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	if _, err := netip.ParseAddr(host); err == nil { // it has been judged
+	if _, err := netip.ParseAddr(host); err == nil { // it has been checked
 		return t, nil
 	}
 	if err := g.names.check(host); err != nil {
@@ -103,7 +101,7 @@ func (g *Guard) checkNew(t Target, host string, err error) (Target, error) {
 	return t, nil
 }
 
-// check returns the host as it will be dialled, too.
+// check also returns the host as it will be dialled.
 func (g *Guard) check(raw string, scheme func(string) error) (t Target, host string, err error) {
 	if err := checkCharacters(raw); err != nil {
 		return Target{}, "", err
@@ -126,7 +124,7 @@ func (g *Guard) check(raw string, scheme func(string) error) (t Target, host str
 	return t, host, nil
 }
 
-// carrier is the scheme by which a WebSocket is opened; another one is its own.
+// carrier returns the scheme that opens a WebSocket; for other schemes, the scheme itself.
 func carrier(scheme string) string {
 	switch scheme {
 	case "ws":
@@ -137,7 +135,7 @@ func carrier(scheme string) string {
 	return scheme
 }
 
-// fault is what is wrong with a URL: a sentence in which %s stands for its field.
+// fault is what is wrong with a URL: a sentence with %s for its field.
 type fault string
 
 // Error names callback_url.
@@ -159,8 +157,8 @@ const (
 	errName         fault = "the host of %s must be a valid name: labels of 1 to 63 letters, digits, - and _, at most 253 in all"
 )
 
-// checkCharacters comes first, since parsers differ on exactly these characters,
-// and "/#" leaves no trace in a url.URL.
+// checkCharacters runs first, since parsers differ on exactly these characters, and "/#"
+// leaves no trace in a url.URL.
 func checkCharacters(raw string) error {
 	if len(raw) > maxURLBytes {
 		return errTooLong
@@ -188,7 +186,7 @@ func parseURL(raw string, scheme func(string) error) (*url.URL, error) {
 		return nil, err
 	}
 	switch {
-	case u.User != nil: // set for https://@host/ too
+	case u.User != nil: // also set for https://@host/
 		return nil, errUserinfo
 	case u.Opaque != "" || u.Hostname() == "": // http://:80/ would reach localhost
 		return nil, errHost
@@ -210,7 +208,7 @@ func portOf(u *url.URL) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// checkHost gives the host as it will be dialled.
+// checkHost returns the host as it will be dialled.
 func (g *Guard) checkHost(u *url.URL) (string, error) {
 	host := u.Hostname()
 	if strings.HasPrefix(u.Host, "[") {
@@ -233,7 +231,7 @@ func (g *Guard) checkHost(u *url.URL) (string, error) {
 	return host, g.checkName(strings.TrimSuffix(host, "."))
 }
 
-// lower maps a host as net/http will when it dials: fullwidth and circled digits,
+// lower maps a host as net/http does when it dials: fullwidth and circled digits,
 // ideographic full stops and soft hyphens all become plain ASCII.
 func lower(host string) (string, error) {
 	if isASCII(host) {
@@ -264,7 +262,7 @@ func (g *Guard) checkLiteral(a netip.Addr) error {
 	}
 }
 
-// loopbackRange is what opens a loopback address.
+// loopbackRange returns the range that opens a loopback address.
 func loopbackRange(a netip.Addr) string {
 	if a.Is4() {
 		return "127.0.0.0/8"
@@ -299,8 +297,8 @@ func checkLabels(name string) error {
 		}
 		last = label
 	}
-	// What ends in a number is an IPv4 address to a C library (127.1, 0x7f000001,
-	// 2130706433), and to nobody a name.
+	// To a C library, anything that ends in a number is an IPv4 address (127.1, 0x7f000001,
+	// 2130706433), and nobody treats it as a name.
 	if strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
 		return errAddress
 	}
@@ -321,7 +319,7 @@ func validLabel(label string) bool {
 	return true
 }
 
-// rewrite gives the URL as it will be dialled.
+// rewrite returns the URL as it will be dialled.
 func rewrite(u *url.URL, host, port string) string {
 	out := *u
 	switch {
@@ -337,7 +335,7 @@ func rewrite(u *url.URL, host, port string) string {
 	return out.String()
 }
 
-// encodeNonASCII does for a query what url.URL does for a path only.
+// encodeNonASCII does for a query what url.URL does only for a path.
 func encodeNonASCII(s string) string {
 	if isASCII(s) {
 		return s
