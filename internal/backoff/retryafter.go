@@ -9,17 +9,17 @@ import (
 	"unicode"
 )
 
-// Longest bounds every time that is read.
+// Longest bounds every result.
 const Longest = 1000 * time.Hour
 
-// RetryAfter reads how long a response asks to wait: Retry-After-Ms (or Azure's name of it), which is
-// the more exact, or else Retry-After. Beside the seconds and the HTTP date of RFC 9110
-// (section 10.2.3) it takes decimals, durations (30s, 1m30s, 500ms), RFC 3339 dates
-// and Unix times. A date is relative to the response's own Date header if it has
-// one, since the server's clock may differ from ours.
+// RetryAfter returns how long a response asks to wait: by Retry-After-Ms (or Azure's name
+// for it), which is more exact, or else Retry-After. Besides the seconds and the HTTP date
+// of RFC 9110 (section 10.2.3) it accepts decimals, durations (30s, 1m30s, 500ms), RFC 3339
+// dates and Unix times. A date is relative to the response's own Date header if it has one,
+// since the server's clock may differ from ours.
 //
-// ok is false if the headers are absent or make no sense. The wait is never
-// negative, and at most Longest.
+// ok is false if the headers are absent or make no sense. The wait is never negative, and
+// at most Longest.
 func RetryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
 		if ms, ok := number(header.Get(name)); ok {
@@ -30,15 +30,15 @@ func RetryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 		now = date
 	}
 	value := header.Get("Retry-After")
-	if wait, ok = Parse(value, now); !ok { // proxies join it with their own
+	if wait, ok = Parse(value, now); !ok { // proxies append their own
 		value, _, _ = strings.Cut(value, ",")
 		wait, ok = Parse(value, now)
 	}
 	return wait, ok
 }
 
-// Parse reads one time to wait: a number of seconds, a duration, or the date or Unix
-// time at which the wait is over.
+// Parse parses one time to wait: a number of seconds, a duration, or the date or Unix time
+// at which the wait is over.
 func Parse(value string, now time.Time) (wait time.Duration, ok bool) {
 	value = strings.Trim(value, ` "\t`)
 	if seconds, ok := number(value); ok {
@@ -59,8 +59,8 @@ func Parse(value string, now time.Time) (wait time.Duration, ok bool) {
 	return bounded(at.Sub(now)), true
 }
 
-// Numbers of this size are no seconds to wait (that would be thirty years) but Unix
-// times, in seconds or in milliseconds.
+// Numbers of this size are not seconds to wait (that would be thirty years) but Unix times,
+// in seconds or in milliseconds.
 const unixSeconds, unixMillis = 1e9, 1e12
 
 func sinceNumber(n float64, now time.Time) time.Duration {
@@ -82,7 +82,7 @@ var units = map[string]time.Duration{
 	"d": 24 * time.Hour, "day": 24 * time.Hour,
 }
 
-// Duration reads the duration that text begins with, such as 20ms, 1m30.5s or "2
+// Duration parses the duration at the beginning of text, such as 20ms, 1m30.5s or "2
 // minutes", and returns what follows it.
 func Duration(text string) (length time.Duration, rest string, ok bool) {
 	rest = text
@@ -108,13 +108,13 @@ func unitOf(word string) (size time.Duration, ok bool) {
 	return size, ok
 }
 
-// prefix returns the longest beginning of text whose characters all belong.
+// prefix returns the longest prefix of text whose characters all belong.
 func prefix(text string, belongs func(rune) bool) string {
 	return text[:len(text)-len(strings.TrimLeftFunc(text, belongs))]
 }
 
-// number reads a number in digits: neither negative nor NaN, though it may be too
-// large, which is +Inf.
+// number parses a number in digits: neither negative nor NaN, but possibly too large, which
+// is +Inf.
 func number(text string) (n float64, ok bool) {
 	text = strings.TrimSpace(text)
 	if text == "" || strings.Trim(text, "0123456789.eE+") != "" || text[0] == '+' {

@@ -39,13 +39,12 @@ const (
 	longestPause = 500 * time.Millisecond
 	// evictAtOnce is how many connections are closed when there is no descriptor.
 	evictAtOnce = 8
-	// spell is how long accepting must have gone well before it is logged anew that it
-	// does not.
+	// spell is how long accepting must have succeeded before a failure is logged again.
 	spell = 10 * time.Second
 )
 
-// accept accepts a connection. While something is short that it takes, idle
-// connections are closed, and it tries again.
+// accept accepts a connection. During a shortage it closes idle connections and tries
+// again.
 func (l *Listener) accept() (net.Conn, error) {
 	for pause := firstPause; ; {
 		conn, err := l.Listener.Accept()
@@ -60,7 +59,7 @@ func (l *Listener) accept() (net.Conn, error) {
 		}
 		l.metrics.Failed.WithLabelValues(reason).Inc()
 		if reason == "aborted" {
-			continue // the client has left; the next one is there
+			continue // the client has left; the next one is waiting
 		}
 		l.record(err)
 		if l.makeRoom() {
@@ -74,7 +73,7 @@ func (l *Listener) accept() (net.Conn, error) {
 	}
 }
 
-// shortage returns what was short; "" for an error that does not pass.
+// shortage returns what there was a shortage of; "" for an error that does not pass.
 func shortage(err error) string {
 	for _, s := range shortages {
 		if errors.Is(err, s.err) {
@@ -97,9 +96,9 @@ func (l *Listener) record(err error) {
 	l.short = now
 }
 
-// makeRoom closes connections that wait for a request. Without any it gives up the
-// spare descriptor, with which one connection at a time can be served. It reports
-// whether there is more room than before.
+// makeRoom closes connections that wait for a request. If there are none, it gives up the
+// spare descriptor, with which one connection at a time can be served. It reports whether
+// there is more room than before.
 func (l *Listener) makeRoom() bool {
 	l.mu.Lock()
 	evicted := 0

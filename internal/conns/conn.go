@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A Conn is one connection of a [Listener]. It knows where the head of a request
-// ends, and where its body does, from what the handler is told of its length.
+// A Conn is one connection of a [Listener]. It knows where the head of a request ends, and
+// where its body ends, from the length that the handler reports.
 type Conn struct {
 	net.Conn
 
@@ -18,16 +18,16 @@ type Conn struct {
 
 	mu      sync.Mutex // guards what follows
 	phase   phase
-	serving bool   // a handler has it: what is read is handed out at once
+	serving bool   // a handler has it: what is read is returned at once
 	head    head   // of the request that is arriving
 	timed   bool   // the head has its deadline
-	pending []byte // was read, and is not handed out yet
-	behind  int64  // bytes handed out behind the head
-	body    int64  // bytes of the body that are still to come
+	pending []byte // has been read, but not returned yet
+	behind  int64  // bytes returned after the head
+	body    int64  // bytes of the body still to come
 
 	// The listener's lock guards these.
-	place   *linked.Element // among those that may be closed; nil: it is none of them
-	trusted bool            // it has shown a key
+	place   *linked.Element // among those that may be closed; nil: it may not be closed
+	trusted bool            // it has presented a valid key
 	silent  bool            // it has not sent a request yet
 	left    bool
 }
@@ -39,11 +39,11 @@ const (
 	inHead     phase = iota
 	behindHead       // of a request whose handler has not begun
 	inBody
-	anywhere // nobody knows: the connection serves no further request, or is taken over
+	anywhere // unknown: the connection serves no further request, or is taken over
 )
 
-// Read reads what net/http asks for. While no handler has the connection, it returns
-// a head only when that is whole.
+// Read reads for net/http. While no handler has the connection, it returns a head only once
+// it is complete.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, ok := c.handOut(p)
@@ -65,8 +65,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// handOut copies what is pending to p. If there is nothing, it returns how much of p
-// may be read into.
+// handOut copies pending bytes to p. If there are none, it returns how much of p may be
+// read into.
 func (c *Conn) handOut(p []byte) (n int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,8 +83,8 @@ func (c *Conn) handOut(p []byte) (n int, ok bool) {
 	return len(p), false
 }
 
-// took notes what was read: whole reports whether it can be handed out as it is,
-// refused whether the head is too large. Otherwise it is pending.
+// took records what was read. whole means that it can be returned as it is, refused that
+// the head is too large. Otherwise it is pending.
 func (c *Conn) took(p []byte) (whole, refused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +98,7 @@ func (c *Conn) took(p []byte) (whole, refused bool) {
 		}
 	} else if len(p) > 0 && !c.timed {
 		c.timed = true
-		_ = c.SetReadDeadline(time.Now().Add(HeadTimeout)) // it fails where reading will
+		_ = c.SetReadDeadline(time.Now().Add(HeadTimeout)) // fails where reading will
 	}
 	c.pending = append(c.pending, p...)
 	return false, false
@@ -124,9 +124,9 @@ func (c *Conn) advance(p []byte) {
 // nextHead expects another request. The caller holds the lock.
 func (c *Conn) nextHead() { c.phase, c.head, c.timed = inHead, head{}, false }
 
-// begin notes that a handler has a request whose body has so many bytes; -1: it is not
-// known. It reports whether the connection can serve another one behind it: where one
-// has been read already, or may have been, its head was not bounded.
+// begin records that a handler has a request whose body has length bytes; -1: unknown. It
+// reports whether the connection can serve another request after it: if one has been read
+// already, or may have been, its head was not bounded.
 func (c *Conn) begin(length int64) (again bool) {
 	c.listener.busy(c)
 	c.mu.Lock()
@@ -146,8 +146,8 @@ func (c *Conn) begin(length int64) (again bool) {
 	return true
 }
 
-// idle notes that a request was answered and another one may come. It reports whether
-// it may: net/http answers some without a handler, and may have read on.
+// idle records that a request was answered and another one may come. It reports whether it
+// may: net/http answers some without a handler, and may have read further.
 func (c *Conn) idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +158,7 @@ func (c *Conn) idle() bool {
 	return c.phase == inHead
 }
 
-// takenOver notes that the connection is not net/http's any more.
+// takenOver records that the connection no longer belongs to net/http.
 func (c *Conn) takenOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,14 +167,14 @@ func (c *Conn) takenOver() {
 
 const (
 	refusalTimeout = time.Second
-	// After a refusal the rest is read for a moment: a system that closes with bytes
-	// unread throws away what was written last.
+	// After a refusal the rest is read for a moment: an operating system that closes a
+	// connection with unread bytes discards what was written last.
 	lingerFor   = 500 * time.Millisecond
 	lingerBytes = 256 << 10
 )
 
-// refuse answers a request whose head is too large. It uses scratch to read what is
-// still being sent.
+// refuse answers a request whose head is too large. It uses scratch to read what is still
+// being sent.
 func (c *Conn) refuse(scratch []byte) {
 	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout)) // each fails where writing will
 	_, _ = c.Conn.Write(c.listener.cfg.TooLarge)
@@ -189,8 +189,8 @@ func (c *Conn) refuse(scratch []byte) {
 	}
 }
 
-// Trust notes that the connection has shown a key: it gives way to another one only
-// when no stranger is left that could. The handler of its request calls it.
+// Trust records that the connection has presented a valid key: it is evicted only when
+// there is no stranger left to evict. The handler of its request calls it.
 func (c *Conn) Trust() {
 	if c == nil || c.trusted { // only this method, which its handlers call in turn, writes it
 		return
@@ -198,8 +198,8 @@ func (c *Conn) Trust() {
 	c.listener.trust(c)
 }
 
-// ComeBack waits for a further request on a connection that was taken over, as
-// net/http does between two requests, and has it served.
+// ComeBack waits for a further request on a connection that was taken over, as net/http
+// does between two requests, and has it served.
 func (c *Conn) ComeBack() {
 	l := c.listener
 	if !l.mayRest(c) {
@@ -221,7 +221,7 @@ func (c *Conn) ComeBack() {
 	select {
 	case l.back <- c:
 	case <-l.over:
-		_ = c.Close() // as one whose request comes in this moment
+		_ = c.Close() // as if its request arrived at this moment
 	}
 }
 
@@ -233,8 +233,8 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end a connection so that an answer to a request that
-// was not read to its end still arrives.
+// CloseWrite lets net/http end a connection so that the answer to a request that was not
+// completely read still arrives.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -26,8 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-// server is a real one behind a listener of ours. /key shows a key, /busy stays until
-// it is told to go on.
+// server is a real one behind one of our listeners. /key presents a key, /busy stays until
+// it is released.
 type server struct {
 	t       *testing.T
 	addr    string
@@ -98,7 +98,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// metric is the value of a metric with this label; "": with none.
+// metric returns the value of a metric with this label; "": without labels.
 func (s *server) metric(name, label string) float64 {
 	s.t.Helper()
 	families, err := s.metrics.Gather()
@@ -128,7 +128,7 @@ type client struct {
 	in *bufio.Reader
 }
 
-// answer reads one answer; the error of reading it where there is none.
+// answer reads one answer, or returns the error of reading it.
 func (c *client) answer() string {
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
@@ -277,7 +277,7 @@ func TestWithoutDescriptorsIdleConnectionsAreClosedAndItIsSaidOnce(t *testing.T)
 		errs <- syscall.ECONNABORTED
 		errs <- syscall.ENOBUFS
 	}
-	s.dial().ask(get("/")) // the accept that waits is none of those that fail
+	s.dial().ask(get("/")) // the accept that is waiting is not one of those that fail
 	if got := s.dial().ask(get("/")); got != "GET / 0" {
 		t.Errorf("got %q", got)
 	}

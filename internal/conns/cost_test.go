@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/conns"
 )
 
-// What a connection costs is what the bound on their number is computed from.
-func TestAConnectionTakesNoMoreThanItsCost(t *testing.T) { // alone: it looks at the whole process
+// The bound on the number of connections is computed from the cost of one.
+func TestAConnectionTakesNoMoreThanItsCost(t *testing.T) { // not parallel: it measures the whole process
 	const most = 400
 	long := "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("x", conns.MaxHead-100)
 	tiny := "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("a:\n", conns.MaxHeaders-1)
@@ -38,7 +38,7 @@ func TestAConnectionTakesNoMoreThanItsCost(t *testing.T) { // alone: it looks at
 			for s.metric("ringback_connections", "") < most {
 				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(300 * time.Millisecond) // nothing tells from outside that half a head was read
+			time.Sleep(300 * time.Millisecond) // nothing shows from outside that half a head was read
 			each := (inUse() - before) / most
 			t.Logf("%d bytes a connection, with its other end", each)
 			if each > test.most {

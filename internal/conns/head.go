@@ -2,16 +2,16 @@ package conns
 
 import "bytes"
 
-// A head follows a request up to the blank line behind its headers.
+// A head follows a request up to the blank line after its headers.
 type head struct {
 	size, lines int
 	width       int  // bytes of the line that is being read
 	cr          bool // it begins with a carriage return
-	begun       bool // there was a line that is not blank: blank ones before it are no end
+	begun       bool // there was a line that is not blank: blank lines before it do not end the head
 }
 
-// read reads on in p, and returns how many of its bytes belong to the head and whether
-// it ends there.
+// read continues with p, and returns how many of its bytes belong to the head and whether
+// the head ends there.
 func (h *head) read(p []byte) (n int, whole bool) {
 	for n < len(p) && !whole {
 		end := bytes.IndexByte(p[n:], '\n')
@@ -39,6 +39,6 @@ func (h *head) extend(part []byte) {
 	h.width += len(part)
 }
 
-// tooLarge reports whether a head has exceeded its bounds. The request line and the
-// blank line are no headers.
+// tooLarge reports whether a head has exceeded its bounds. The request line and the blank
+// line are not headers.
 func (h *head) tooLarge() bool { return h.size > MaxHead || h.lines > MaxHeaders+2 }

@@ -13,20 +13,20 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 )
 
-// Config is what a [Listener] needs to know.
+// Config configures a [Listener].
 type Config struct {
 	Most        int           // connections that are open at once
-	IdleTimeout time.Duration // between two requests of a connection that comes back
+	IdleTimeout time.Duration // between two requests on a connection that comes back
 	TooLarge    []byte        // the answer to a head that is too large, byte for byte
 	Logger      *slog.Logger
 	Metrics     *metrics.Listener
 }
 
-// A Listener bounds the connections that it has open. For one more than there is room
-// for, another one is closed: of those that have not shown a key the one that has done
-// nothing for longest, else of those that have shown one and wait for a request. Where
-// all are being served, the new one waits. So connections that strangers open, however
-// many, shut nobody out.
+// A Listener bounds the connections that it has open. When there is no room for a new one,
+// it closes another: among those that have not presented a key, the one idle for longest;
+// otherwise among those that have and are waiting for a request. If all are being served,
+// the new one waits. So strangers cannot shut anybody out, however many connections they
+// open.
 type Listener struct {
 	net.Listener
 
@@ -34,17 +34,17 @@ type Listener struct {
 	metrics *metrics.Listener
 	back    chan *Conn     // those that come back with a further request
 	over    chan struct{}  // closed at the end
-	rest    sync.WaitGroup // of those that may come back
+	rest    sync.WaitGroup // those that may come back
 
-	// Accept alone uses these.
+	// Only Accept uses these.
 	spare *os.File  // a descriptor that is given up when there are no others
-	short time.Time // when one was missing last
+	short time.Time // when one was last missing
 
 	mu        sync.Mutex
 	moved     sync.Cond // signalled when one leaves or may be closed, and at the end
 	open      int
-	strangers linked.List // of *Conn that have not shown a key; quiet for longest first
-	quiet     linked.List // of *Conn that have, and wait for a request; for longest first
+	strangers linked.List // of *Conn that have not presented a key; idle for longest first
+	quiet     linked.List // of *Conn that have, and are waiting for a request; for longest first
 	closed    bool
 }
 
@@ -56,7 +56,7 @@ func Of(r *http.Request) *Conn {
 	return c
 }
 
-// New makes a listener of l.
+// New makes a listener around l.
 func New(l net.Listener, c Config) *Listener {
 	bounded := &Listener{Listener: l, cfg: c, metrics: c.Metrics, back: make(chan *Conn), over: make(chan struct{})}
 	bounded.moved.L = &bounded.mu
@@ -64,7 +64,7 @@ func New(l net.Listener, c Config) *Listener {
 	return bounded
 }
 
-// Watch has l learn what the connections of server do.
+// Watch tracks the state of server's connections.
 func (l *Listener) Watch(server *http.Server) {
 	handler := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -112,7 +112,7 @@ func (l *Listener) enter(c *Conn) bool {
 	return true
 }
 
-// evict closes the connection that gives way to others; false if there is none. The
+// evict closes the connection that makes room for others; false if there is none. The
 // caller holds the lock.
 func (l *Listener) evict() bool {
 	first := l.strangers.Front()
@@ -142,7 +142,7 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// Wait waits, behind Close, for the connections that might have come back.
+// Wait waits, after Close, for the connections that might have come back.
 func (l *Listener) Wait() { l.rest.Wait() }
 
 func (l *Listener) note(c *Conn, state http.ConnState) {
@@ -164,7 +164,7 @@ func (l *Listener) note(c *Conn, state http.ConnState) {
 	}
 }
 
-// settle lets a connection give way from now on, as the last of its kind. The caller
+// settle makes a connection evictable from now on, as the last of its kind. The caller
 // holds the lock.
 func (l *Listener) settle(c *Conn) {
 	if c.left {
@@ -191,7 +191,7 @@ func (l *Listener) unsettle(c *Conn) {
 	c.place = nil
 }
 
-// busy keeps a connection that has shown a key while it is served.
+// busy protects a connection that has presented a key while it is being served.
 func (l *Listener) busy(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,7 +207,7 @@ func (l *Listener) trust(c *Conn) {
 	c.trusted = true
 }
 
-// leave counts a connection out, once. The caller holds the lock.
+// leave uncounts a connection, once. The caller holds the lock.
 func (l *Listener) leave(c *Conn) {
 	if c.left {
 		return
@@ -226,14 +226,14 @@ func (l *Listener) mayRest(c *Conn) bool {
 	if l.closed || c.left {
 		return false
 	}
-	_ = c.SetReadDeadline(time.Now().Add(l.cfg.IdleTimeout)) // it fails where reading will
+	_ = c.SetReadDeadline(time.Now().Add(l.cfg.IdleTimeout)) // fails where reading will
 	l.rest.Add(1)
 	c.silent = true
 	l.settle(c)
 	return true
 }
 
-// Returning is a listener of the connections that come back.
+// Returning returns a listener for the connections that come back.
 func (l *Listener) Returning() net.Listener { return returning{l} }
 
 type returning struct{ *Listener }
@@ -247,15 +247,16 @@ func (r returning) Accept() (net.Conn, error) {
 	}
 }
 
-// Close does nothing: the end of the listener is the end of it.
+// Close does nothing: the end of the listener ends it.
 func (returning) Close() error { return nil }
 
-// firstWord is what a connection gets at the end that has sent nothing yet.
+// firstWord is how long, at the end, a connection that has sent nothing yet may still send
+// something.
 const firstWord = 50 * time.Millisecond
 
-// hurrySilent has connections that never sent a request end soon after the server's
-// end has begun. Clients open some ahead of need, and Shutdown alone would wait
-// 5 s for their first request.
+// hurrySilent makes connections that never sent a request end soon after the server's end
+// has begun. Clients open some ahead of need, and Shutdown alone would wait 5 s for their
+// first request.
 func (l *Listener) hurrySilent() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

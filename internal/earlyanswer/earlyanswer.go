@@ -1,6 +1,6 @@
-// Package earlyanswer hears servers that answer a request before they have read all of
-// it, and then close the connection: with a refusal of its size, mostly. net/http gives
-// such an answer up for the error of the write that failed.
+// Package earlyanswer reads the answer of servers that answer a request before they have
+// read all of it, and then close the connection, mostly to refuse its size. net/http would
+// return the error of the failed write instead of the answer.
 package earlyanswer
 
 import (
@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	// expectFrom is the size of a body, in bytes, from which a server is asked first.
+	// expectFrom is the size of a body, in bytes, from which a server is asked first
+	// (Expect: 100-continue).
 	expectFrom = 1 << 20
-	// ExpectTimeout is for a transport's ExpectContinueTimeout: many servers do not
-	// answer that question.
+	// ExpectTimeout is for a transport's ExpectContinueTimeout: many servers do not respond
+	// to the question.
 	ExpectTimeout = time.Second
 )
 
-// RoundTrip is the transport's, which dials with [Dial]. A server is asked before a
-// large body is sent to it.
+// RoundTrip calls transport, which dials with [Dial]. It asks the server before it sends a
+// large body.
 func RoundTrip(transport *http.Transport, r *http.Request) (*http.Response, error) {
 	if r.ContentLength < expectFrom {
 		return transport.RoundTrip(r)
@@ -33,7 +34,7 @@ func RoundTrip(transport *http.Transport, r *http.Request) (*http.Response, erro
 	if err != nil || response.StatusCode != http.StatusExpectationFailed {
 		return response, err
 	}
-	_ = response.Body.Close() // it does not know the question
+	_ = response.Body.Close() // the server does not know Expect
 	if r.Body, err = r.GetBody(); err != nil {
 		return nil, err
 	}
@@ -43,8 +44,8 @@ func RoundTrip(transport *http.Transport, r *http.Request) (*http.Response, erro
 // DialFunc opens a connection.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Dial makes connections of another dial that go on to be read when the other side has
-// stopped reading.
+// Dial wraps a dial so that its connections are still read after the other side has stopped
+// reading.
 func Dial(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
@@ -55,8 +56,8 @@ func Dial(dial DialFunc) DialFunc {
 	}
 }
 
-// Begin tells a connection that a request begins, which GotConn of httptrace knows.
-// Where not a byte of it can be written, net/http sends it over another one.
+// Begin tells a connection that a request begins; GotConn of httptrace has the connection.
+// If not a byte of the request can be written, net/http sends it over another connection.
 func Begin(c net.Conn) {
 	if over, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
 		c = over.NetConn()
@@ -70,10 +71,10 @@ type conn struct {
 	net.Conn
 
 	begun atomic.Bool // a byte of the request has been written
-	lost  atomic.Bool // nothing can be written any more
+	lost  atomic.Bool // nothing can be written anymore
 }
 
-// Write pretends that what the other side refuses to take has been written, so that its
+// Write pretends that bytes the other side refuses to accept have been written, so that its
 // answer is read, or how it closed the connection.
 func (c *conn) Write(p []byte) (int, error) {
 	if c.lost.Load() {

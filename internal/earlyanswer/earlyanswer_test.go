@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newTransport is one as this package wants it.
+// newTransport returns one set up for this package.
 func newTransport(t *testing.T) *http.Transport {
 	t.Helper()
 	transport := &http.Transport{
@@ -46,7 +46,7 @@ func post(t *testing.T, transport *http.Transport, url string, size int) (*http.
 	return earlyanswer.RoundTrip(transport, r)
 }
 
-// serve gives the address of a server whose connections speak takes.
+// serve returns the address of a server that handles its connections with speak.
 func serve(t *testing.T, wrap func(net.Conn) net.Conn, speak func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

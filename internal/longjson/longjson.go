@@ -1,5 +1,5 @@
-// Package longjson writes JSON whose values are too long to be copied: piece by piece,
-// byte for byte as encoding/json writes the whole without HTML escapes.
+// Package longjson writes JSON whose values are too long to be copied: piece by piece, byte
+// for byte as encoding/json writes the whole without HTML escapes.
 package longjson
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// A Value is a JSON value that is written when it is wanted, as often as it is.
+// A Value is a JSON value that is written when needed, as often as needed.
 type Value struct {
 	write  func(out *bufio.Writer) error
 	length func() (int64, error)
@@ -25,7 +25,7 @@ type Value struct {
 // pieceSize is how much is written at once.
 const pieceSize = 32 << 10
 
-// valueOf is a value whose length is counted by writing it, once.
+// valueOf returns a value whose length is counted by writing it, once.
 func valueOf(write func(out *bufio.Writer) error) Value {
 	v := Value{write: write}
 	v.length = sync.OnceValues(func() (int64, error) {
@@ -51,7 +51,7 @@ func (v Value) Write(w io.Writer) error {
 // Len returns how many bytes Write writes. They are counted once for all copies of v.
 func (v Value) Len() (int64, error) { return v.length() }
 
-// Between is the value with something before and behind it.
+// Between returns the value with something before and after it.
 func (v Value) Between(before, behind string) Value {
 	return Value{
 		write: func(out *bufio.Writer) error {
@@ -76,7 +76,7 @@ func (n *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Text is a string.
+// Text returns a string.
 func Text(text []byte) Value {
 	return valueOf(func(out *bufio.Writer) error {
 		_ = out.WriteByte('"')
@@ -85,8 +85,7 @@ func Text(text []byte) Value {
 	})
 }
 
-// Joined is the string that several JSON strings are together. The strings must be
-// valid JSON.
+// Joined returns the concatenation of several JSON strings, which must be valid JSON.
 func Joined(parts iter.Seq[[]byte]) Value {
 	return valueOf(func(out *bufio.Writer) error {
 		_ = out.WriteByte('"')
@@ -97,7 +96,7 @@ func Joined(parts iter.Seq[[]byte]) Value {
 	})
 }
 
-// Compact is JSON without the space between its tokens. The text must be valid JSON.
+// Compact returns JSON without the space between its tokens. The text must be valid JSON.
 func Compact(text []byte) Value {
 	return valueOf(func(out *bufio.Writer) error {
 		begin := 0
@@ -118,7 +117,7 @@ func Compact(text []byte) Value {
 	})
 }
 
-// quoted is how long the string is that text begins with.
+// quoted returns the length of the string at the beginning of text.
 func quoted(text []byte) int {
 	for i := 1; i < len(text); {
 		end := bytes.IndexByte(text[i:], '"')
@@ -134,8 +133,8 @@ func quoted(text []byte) int {
 	return len(text)
 }
 
-// Object is an object with other values in place of those that some of its members
-// have. A name that is no member of it is ignored.
+// Object returns an object with the values of some of its members replaced. It ignores
+// names that are not members.
 func Object(object []byte, values map[string]Value) Value {
 	return Value{
 		write: func(out *bufio.Writer) (err error) {
@@ -163,7 +162,7 @@ func Object(object []byte, values map[string]Value) Value {
 				if long, ok := values[name.Str]; ok {
 					length, err = long.Len()
 				}
-				n += int64(len(name.Raw)) + length + 2 // the colon, and what stands before
+				n += int64(len(name.Raw)) + length + 2 // the colon, and what precedes
 				return err == nil
 			})
 			return n + 1, err
@@ -197,7 +196,7 @@ func rewrite(out *bufio.Writer, inside []byte) {
 // plainEscapes are the escapes of one character.
 var plainEscapes = map[byte]rune{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape returns the character that an escape stands for, and how long the escape is.
+// unescape returns the character that an escape represents, and the escape's length.
 func unescape(text []byte) (r rune, length int) {
 	if text[1] != 'u' {
 		if r, ok := plainEscapes[text[1]]; ok {

@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/longjson"
 )
 
-// encoded is what encoding/json writes.
+// encoded returns what encoding/json writes.
 func encoded(t testing.TB, v any) string {
 	t.Helper()
 	var b bytes.Buffer

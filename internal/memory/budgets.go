@@ -6,13 +6,12 @@ import (
 	"errors"
 )
 
-// Budgets bound the memory that large things take in a node. A request for which there is no
-// room is refused; a claim waits; an answer that grows waits too, which holds its
-// provider up.
+// Budgets bound the memory that large things take in a node. A request without room is
+// refused; a claim waits; a growing answer waits too, which slows its provider down.
 type Budgets struct {
 	Door, Reads, Answers, Webhooks *Budget
-	// settling is held while one large answer is made into what is stored and sent of it,
-	// which takes several times as much as the answer.
+	// settling is held while one large answer is turned into what is stored and sent of it,
+	// which takes several times as much memory as the answer.
 	settling chan struct{}
 	// loading is held by each job that waits for memory for its request.
 	loading chan struct{}
@@ -28,26 +27,26 @@ func NewBudgets(sizes Parts, concurrency int) Budgets {
 		Door:     New(cmp.Or(sizes.Door, usual.Door)),
 		Reads:    New(cmp.Or(sizes.Reads, usual.Reads)),
 		Answers:  answers,
-		// An answer and a webhook that are each larger than all there is for them come
-		// one after the other: a small process has no room for both.
+		// An answer and a webhook that are each larger than their budgets take turns: a
+		// small process has no room for both.
 		Webhooks: NewBeside(answers, cmp.Or(sizes.Webhooks, usual.Webhooks)),
 	}
 }
 
-// RequestCost is how many bytes of memory each byte of a running job's request takes:
-// the request as it was stored, and as it is sent.
+// RequestCost is how many bytes of memory each byte of a running job's request takes: the
+// request in its stored form, and in the form that is sent.
 const RequestCost = 3
 
 // loadingPart is the part of a node's slots in which jobs may wait for memory. Without a
-// bound large jobs would hold them all, and small ones, for which there is room, would
-// wait for a slot.
+// bound large jobs would hold them all, and small ones, for which there is room, would wait
+// for a slot.
 const loadingPart = 16
 
 // ErrCrowded is the error of a job whose request has no room, and may not wait for it.
 var ErrCrowded = errors.New("others wait for memory already")
 
-// ForRequest takes memory for what is read of a job's request. It waits for it until ctx
-// ends, or fails with ErrCrowded where enough jobs wait already.
+// ForRequest takes memory for reading a job's request. It waits for memory until ctx ends,
+// or fails with ErrCrowded if enough jobs are already waiting.
 func (b *Budgets) ForRequest(ctx context.Context, g *Grant) func(bytes int64) error {
 	return func(bytes int64) error {
 		if g.Take(bytes) {
@@ -63,10 +62,11 @@ func (b *Budgets) ForRequest(ctx context.Context, g *Grant) func(bytes int64) er
 	}
 }
 
-// largeAnswer is how much memory an attempt has taken whose answer is large.
+// largeAnswer is how much memory an attempt with a large answer has taken, at least.
 const largeAnswer = 8 << 20
 
-// SettleAlone waits until no other large answer is being settled, if one of taken bytes is.
+// SettleAlone waits until no other large answer is being settled, if this one, of taken
+// bytes, is large.
 func (b *Budgets) SettleAlone(taken int64) (done func()) {
 	if taken < largeAnswer {
 		return func() {}

@@ -1,6 +1,6 @@
-// Package memory limits how much memory the large things of a process take
-// together: bodies, answers, webhooks. Bytes are charged at what their life really
-// costs, before they are allocated, and given back when they die.
+// Package memory limits how much memory the large things of a process take together:
+// bodies, answers, webhooks. Bytes are charged at their real cost, before they are
+// allocated, and returned when they are freed.
 package memory
 
 import (
@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// A Budget is a number of bytes that many share. A part of it is kept for small
-// charges, so that they pass while large ones wait.
+// A Budget is a shared number of bytes. A part of it is reserved for small charges, so that
+// they pass while large ones wait.
 type Budget struct {
 	size int64
-	// Charges above the largest tier may take large bytes together; the rest is for the
+	// Charges above the largest tier may together take large bytes; the rest is for the
 	// others, a part for each tier and those below it.
 	large int64
 	tiers [tiers]int64 // the largest charge of each, the largest first
@@ -20,19 +20,19 @@ type Budget struct {
 	mu     sync.Mutex
 	used   int64
 	beyond int64         // taken by grants that overdraw: only large charges wait for it
-	freed  chan struct{} // closed when bytes are given back; nil while nobody waits
+	freed  chan struct{} // closed when bytes are returned; nil while nobody waits
 
 	// overdraft is held by the one grant that may go beyond size. Budgets may share it.
 	overdraft chan struct{}
 }
 
-// keptPart is the part of a budget that is kept for small charges. It has tiers, so that
-// what is on its way to become large does not fill it all: the largest charge of each tier
-// is a quarter of the one above it.
+// keptPart is the part of a budget that is reserved for small charges. It has tiers, so
+// that charges that are still growing do not fill it: the largest charge of each tier is a
+// quarter of the one above it.
 const (
 	keptPart = 8
 	tiers    = 4
-	// Small is the largest charge that counts as small: what 64 KiB cost at most.
+	// Small is the largest charge that counts as small: the most that 64 KiB cost.
 	Small = 512 << 10
 	// smallPart bounds a small charge in a small budget.
 	smallPart = 64
@@ -47,8 +47,8 @@ func New(size int64) *Budget {
 	return b
 }
 
-// NewBeside returns a budget of size bytes that overdraws in turn with b: of the grants
-// of both together, one at a time may go beyond its budget.
+// NewBeside returns a budget of size bytes that takes turns with b in overdrawing: among
+// the grants of both, one at a time may exceed its budget.
 func NewBeside(b *Budget, size int64) *Budget {
 	beside := New(size)
 	beside.overdraft = b.overdraft
@@ -68,14 +68,14 @@ func (b *Budget) Used() int64 {
 	return b.used + b.beyond
 }
 
-// Full reports whether nothing new should be begun.
+// Full reports whether nothing new should begin.
 func (b *Budget) Full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used >= b.size
 }
 
-// Crowded reports whether a large charge has no room.
+// Crowded reports whether there is no room for a large charge.
 func (b *Budget) Crowded() bool { return b.Used() >= b.large }
 
 // Take takes n bytes if there is room for them.
@@ -85,8 +85,8 @@ func (b *Budget) Take(n int64) bool {
 	return b.take(n, n)
 }
 
-// TakeOrWait takes n bytes if there is room for them. Otherwise it returns a
-// channel that is closed when bytes are given back.
+// TakeOrWait takes n bytes if there is room for them. Otherwise it returns a channel that
+// is closed when bytes are returned.
 func (b *Budget) TakeOrWait(n int64) (freed <-chan struct{}) {
 	return b.takeOrWait(n, n)
 }
@@ -103,7 +103,8 @@ func (b *Budget) takeOrWait(n, whole int64) (freed <-chan struct{}) {
 	return b.freed
 }
 
-// take takes n bytes for a charge that is whole bytes with them. The caller holds the lock.
+// take takes n bytes for a charge that totals whole bytes with them. The caller holds the
+// lock.
 func (b *Budget) take(n, whole int64) bool {
 	if b.used+n > b.room(whole) {
 		return false
@@ -112,7 +113,7 @@ func (b *Budget) take(n, whole int64) bool {
 	return true
 }
 
-// room returns how many bytes may be used once a charge of whole bytes is taken.
+// room returns how many bytes may be used once a charge of whole bytes has been taken.
 func (b *Budget) room(whole int64) int64 {
 	if whole > b.tiers[0] {
 		return b.large - b.beyond
@@ -129,7 +130,7 @@ func (b *Budget) room(whole int64) int64 {
 	return room
 }
 
-// Give gives bytes back.
+// Give returns bytes to the budget.
 func (b *Budget) Give(n int64) { b.give(n, 0) }
 
 func (b *Budget) give(n, beyond int64) {
@@ -143,8 +144,7 @@ func (b *Budget) give(n, beyond int64) {
 	}
 }
 
-// A Grant is what one user has taken of a budget. It is not for several goroutines
-// at once.
+// A Grant is what one user has taken from a budget. It is not safe for concurrent use.
 type Grant struct {
 	budget    *Budget
 	taken     int64
@@ -169,8 +169,8 @@ func (g *Grant) Take(n int64) bool {
 	return true
 }
 
-// Grow takes n bytes more and waits for them if need be. Those who all wait for each
-// other would wait for ever, so one grant at a time may overdraw its budget.
+// Grow takes n bytes more, waiting for them if necessary. Grants that all wait for each
+// other would wait forever, so one grant at a time may overdraw its budget.
 func (g *Grant) Grow(ctx context.Context, n int64) error {
 	for !g.overdrawn {
 		freed := g.budget.takeOrWait(n, g.taken+n)
@@ -190,7 +190,7 @@ func (g *Grant) Grow(ctx context.Context, n int64) error {
 	return nil
 }
 
-// Force takes n bytes more in any case: they are allocated already.
+// Force takes n bytes more in any case: they are already allocated.
 func (g *Grant) Force(n int64) {
 	b := g.budget
 	b.mu.Lock()
@@ -204,7 +204,7 @@ func (g *Grant) Force(n int64) {
 	b.used += n
 }
 
-// Release gives everything back. A second call does nothing.
+// Release returns everything. A second call does nothing.
 func (g *Grant) Release() {
 	g.Shrink(0)
 	if g.overdrawn {
@@ -213,7 +213,7 @@ func (g *Grant) Release() {
 	}
 }
 
-// Shrink gives back all but n bytes, first those that are beyond the budget.
+// Shrink returns all but n bytes, those beyond the budget first.
 func (g *Grant) Shrink(n int64) {
 	over := g.taken - n
 	if over <= 0 {

@@ -23,7 +23,7 @@ func TestSmallChargesPassWhileLargeOnesFillTheBudget(t *testing.T) {
 	if !b.Crowded() || b.Full() {
 		t.Errorf("crowded: %v, full: %v; want crowded and not full", b.Crowded(), b.Full())
 	}
-	// What is on its way to become large leaves room for what is smaller.
+	// Charges that are still growing leave room for smaller ones.
 	for _, size := range []int64{memory.Small, memory.Small / 4, memory.Small / 16, memory.Small / 64} {
 		before := b.Used()
 		for b.Take(size) {
@@ -55,7 +55,7 @@ func TestAGrantThatGrewLargeIsNoSmallOne(t *testing.T) {
 		smaller.Release()
 	}
 	g.Release()
-	g.Release() // gives nothing back twice
+	g.Release() // returns nothing twice
 	if b.Used() != b.Largest() {
 		t.Errorf("after the release: %d bytes are taken, want %d", b.Used(), b.Largest())
 	}

@@ -1,10 +1,10 @@
 package memory
 
-// Parts are the sizes of a node's budgets in bytes. None of them can use up another.
+// Parts are the sizes of a node's budgets in bytes. None can use up another.
 type Parts struct {
-	// Door is for the bodies of requests, and what becomes of them until they are stored.
+	// Door is for the bodies of requests, and what is made of them until they are stored.
 	Door int64
-	// Reads is for what goes out to clients: answers, lists, streams.
+	// Reads is for what is sent to clients: answers, lists, streams.
 	Reads int64
 	// Answers is for running jobs: their requests, and the providers' answers.
 	Answers int64
@@ -12,13 +12,13 @@ type Parts struct {
 	Webhooks int64
 }
 
-// Split returns the parts of a process that may take limit bytes, in percent of
-// it. What is left is for everything that is small, the store's caches, and what
-// the collector has not freed yet.
+// Split returns the parts of a process that may take limit bytes, in percent of it. The
+// rest is for everything small, the store's caches, and garbage that the collector has not
+// freed yet.
 func Split(limit int64) Parts {
 	percent := func(n int64) int64 { return limit / 100 * n }
 	return Parts{Door: percent(30), Reads: percent(13), Answers: percent(13), Webhooks: percent(9)}
 }
 
-// All is the sum of the parts.
+// All returns the sum of the parts.
 func (p Parts) All() int64 { return p.Door + p.Reads + p.Answers + p.Webhooks }

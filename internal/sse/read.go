@@ -1,13 +1,13 @@
-// Package sse reads the framing of server-sent events: lines into fields,
-// fields into events, as the WHATWG HTML standard says (section 9.2.6).
+// Package sse reads the framing of server-sent events: lines into fields, fields into
+// events, as the WHATWG HTML standard says (section 9.2.6).
 //
-// It gives an event no meaning: what a type or a payload says, and when a
-// stream is over, is the business of its callers. What it promises them:
+// It gives an event no meaning: what a type or a payload means, and when a stream is over,
+// is up to its callers. It guarantees:
 //
-//   - An event is yielded as soon as its blank line has been read, and without an
-//     error only then.
-//   - A stream that stops between two events ends the iteration; one that stops
-//     inside an event ends it with ErrCut, and with what there was of that event.
+//   - An event is yielded as soon as its blank line has been read, and without an error
+//     only then.
+//   - A stream that stops between two events ends the iteration; one that stops inside an
+//     event ends it with ErrCut, and with the part of that event that had arrived.
 //   - Memory is bounded by Limits, whatever the sender does.
 package sse
 
@@ -29,8 +29,8 @@ var (
 	ErrTooLarge = errors.New("sse: a line or an event is over its limit")
 )
 
-// errEnd is io.EOF within this package. What a reader returns may wrap io.EOF and
-// be a failure all the same.
+// errEnd is io.EOF within this package. An error that a reader returns may wrap io.EOF and
+// still be a failure.
 var errEnd = errors.New("sse: end of the stream")
 
 // Event is one dispatched event.
@@ -39,10 +39,10 @@ type Event struct {
 	Type string
 	// ID is the last event id that the stream has set, on this event or before.
 	ID string
-	// Data is the payload: valid UTF-8 (what is not is replaced by U+FFFD), its
-	// lines joined by LF. It is valid until the next step of the iteration.
+	// Data is the payload: valid UTF-8 (anything else is replaced by U+FFFD), its lines
+	// joined by LF. It is valid until the next step of the iteration.
 	Data []byte
-	// Retry is the reconnection time that the stream has last named, 0 if none.
+	// Retry is the reconnection time that the stream last named, 0 if none.
 	Retry time.Duration
 }
 
@@ -52,29 +52,29 @@ type Limits struct {
 	Line int
 	// Event is the most data of one event in bytes; 0 means 1 MiB.
 	Event int
-	// Waits, if set, is called before more is read while an event has data but no end,
-	// with that data, which is valid during the call only.
+	// Waits, if set, is called before more is read while an event has data but has not
+	// ended, with that data, which is only valid during the call.
 	Waits func(data []byte)
-	// Grow, if set, is asked before n further bytes are held beyond the first
-	// 2 KiB. Its error ends the iteration.
+	// Grow, if set, is called before n further bytes are held beyond the first 2 KiB. Its
+	// error ends the iteration.
 	Grow func(n int) error
-	// Loose is for servers that leave the framing when they fail: their field error
-	// is taken as an event of that type, and a JSON object outside of any field as
-	// an event. Else both are ignored, as the standard says.
+	// Loose is for servers that abandon the framing when they fail: a field named error
+	// counts as an event of that type, and a JSON object outside any field as an event.
+	// Otherwise both are ignored, as the standard says.
 	Loose bool
 }
 
 const (
 	defaultLimit = 1 << 20
 	firstBuffer  = 1 << 10 // of lines, and as much of data: most events are smaller
-	largeLine    = 1 << 20 // bytes that are worth not being copied
+	largeLine    = 1 << 20 // bytes that are worth not copying
 )
 
-// Read yields the events of r until r ends. The last pair has an error unless r
-// ended between two events: ErrCut, ErrTooLarge, an error of Limits.Grow, or
-// whatever r returned, wrapped. Where the stream stopped inside an event, that pair
-// has what there was of it, as if its blank line had come. Nothing is read beyond what Read needs to know
-// that an event is complete, but for what one call of r.Read brings.
+// Read yields the events of r until r ends. The last pair has an error unless r ended
+// between two events: ErrCut, ErrTooLarge, an error of Limits.Grow, or whatever r returned,
+// wrapped. If the stream stopped inside an event, that pair has the part of it that had
+// arrived, as if its blank line had. Read reads no further than it must to know that an
+// event is complete, except for the rest of one call of r.Read.
 func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
 	if limits.Line <= 0 {
 		limits.Line = defaultLimit
@@ -102,20 +102,20 @@ func Read(r io.Reader, limits Limits) iter.Seq2[Event, error] {
 	}
 }
 
-// parser makes events of lines.
+// parser makes events from lines.
 type parser struct {
 	lines lines
 	id    string
 	retry time.Duration
-	// lastKind is the type that the stream has last named.
+	// lastKind is the type that the stream named last.
 	lastKind string
 
 	// The event that is being read.
 	kind    string
 	data    []byte // each line with its LF
 	hasData bool
-	open    bool // a field has come since the last blank line
-	bare    bool // data is an object outside of any field
+	open    bool // a field has arrived since the last blank line
+	bare    bool // data is an object outside any field
 }
 
 // next returns the next event, or errEnd if the stream ended between two.
@@ -142,7 +142,7 @@ func (p *parser) next() (Event, error) {
 	}
 }
 
-// dispatch hands the event out and starts the next one.
+// dispatch returns the event and starts the next one.
 func (p *parser) dispatch() Event {
 	data := p.data[:len(p.data)-1] // the last line's LF
 	if !utf8.Valid(data) {
@@ -156,8 +156,8 @@ func (p *parser) dispatch() Event {
 	return event
 }
 
-// waits tells of the event that more must be read for. The line that has no end yet may be
-// all of its data.
+// waits passes the event that needs more data to Limits.Waits. The line that has not ended
+// yet may be all of its data.
 func (p *parser) waits() {
 	data, begun := bytes.TrimSuffix(p.data, []byte{'\n'}), p.hasData
 	if !begun {
@@ -168,7 +168,7 @@ func (p *parser) waits() {
 	}
 }
 
-// cut hands out what there is of an event that will not end.
+// cut returns the part of an event that will not end.
 func (p *parser) cut() Event {
 	line := p.lines.cut()
 	if len(line) > p.lines.limits.Line || len(line) > 0 && p.field(line) != nil || !p.hasData {
@@ -177,7 +177,7 @@ func (p *parser) cut() Event {
 	return p.dispatch()
 }
 
-// field takes one line that is not blank.
+// field handles one line that is not blank.
 func (p *parser) field(line []byte) error {
 	if p.lines.limits.Loose && (p.bare || line[0] == '{' && !p.hasData) {
 		p.open, p.bare = true, true
@@ -246,7 +246,7 @@ func (p *parser) setRetry(value []byte) {
 	}
 }
 
-// text makes a string of a field's value.
+// text returns a field's value as a string.
 func text(value []byte) string {
 	if !utf8.Valid(value) {
 		value = bytes.ToValidUTF8(value, []byte("\uFFFD"))
@@ -268,17 +268,17 @@ type lines struct {
 	buf    []byte // buf[start:end] is read and not yet returned; it never holds more than a line at its limit and the line's end
 	start  int
 	end    int
-	// afterCR: the last line ended in CR, and an LF that follows belongs to it.
-	// It is not waited for: the event that this line completes may be the last
-	// thing to come for a long time.
+	// afterCR: the last line ended in CR, and an LF that follows belongs to it. Nothing
+	// waits for it: the event that this line completes may be the last thing to arrive for
+	// a long time.
 	afterCR bool
-	begun   bool // the first line, which may carry a byte order mark, is over
+	begun   bool // the first line, which may begin with a byte order mark, is over
 	waits   func()
 	err     error // what r returned together with its last bytes
 }
 
-// next returns the next line without its end, valid until the next call;
-// errEnd where the stream ended behind a line, ErrCut where it ended inside one.
+// next returns the next line without its end, valid until the next call; errEnd if the
+// stream ended after a line, ErrCut if it ended inside one.
 func (l *lines) next() ([]byte, error) {
 	searched := 0 // bytes of buf[start:end] known to hold no line end
 	for {
@@ -305,7 +305,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// cut returns the line that has no end.
+// cut returns the line that has not ended.
 func (l *lines) cut() []byte { return l.buf[l.start:l.end] }
 
 // take returns the line of n bytes at the front of the buffer.
@@ -320,8 +320,9 @@ func (l *lines) take(n int) []byte {
 	return line
 }
 
-// swap gives away the buffer with the line that was last taken, which is not copied then,
-// for another one. It reports whether that has room for what was read behind the line.
+// swap exchanges the buffer, with the line that was last taken, for another one, so that
+// the line need not be copied. It reports whether the other one has room for what was read
+// after the line.
 func (l *lines) swap(line, other []byte) bool {
 	rest := l.buf[l.start:l.end]
 	if cap(line) == len(line) || len(rest) > cap(other) {
@@ -343,7 +344,7 @@ func endOfLine(b []byte) int {
 	return at
 }
 
-// fill reads more into the buffer, which it first makes room in.
+// fill reads more into the buffer, after making room in it.
 func (l *lines) fill() error {
 	if l.start > 0 {
 		l.end = copy(l.buf, l.buf[l.start:l.end])

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// read collects a stream whose Data must be copied to outlive its step.
+// read collects a stream's events; Data must be copied to outlive its step.
 func read(r io.Reader, limits Limits) (events []Event, err error) {
 	for event, err := range Read(r, limits) {
 		if err != nil {
@@ -82,9 +82,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A stream cut after each byte gives the events that are whole, and says
-// whether the cut hit one that was not.
-// What servers send beside the framing when they fail.
+// Servers that fail send errors outside the framing.
 func TestALooseStreamHasErrorsOutsideOfTheFraming(t *testing.T) {
 	failed := Event{Type: "error", Data: []byte(`{"code":400}`)}
 	for stream, want := range map[string][]Event{
@@ -128,8 +126,8 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// insideEvent says whether s ends inside a line, or behind one that belongs to
-// an event that has not ended.
+// insideEvent reports whether s ends inside a line, or after one that belongs to an event
+// that has not ended.
 func insideEvent(s string) bool {
 	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	blocks := strings.Split(s, "\n\n")
@@ -140,9 +138,9 @@ func insideEvent(s string) bool {
 func TestAnEventIsYieldedBeforeMoreIsRead(t *testing.T) {
 	for _, end := range []string{"\n", "\r", "\r\n"} {
 		r, w := io.Pipe()
-		go io.WriteString(w, "data: a"+end+end) // the pipe takes it once Read has read it
+		go io.WriteString(w, "data: a"+end+end) // the pipe accepts it once Read has read it
 		got := ""
-		for event, err := range Read(r, Limits{}) { // were more waited for, this would hang
+		for event, err := range Read(r, Limits{}) { // if more were waited for, this would hang
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +225,7 @@ func TestAnErrorThatWrapsEOFIsNoEnd(t *testing.T) {
 	}
 }
 
-// endless repeats a text for ever.
+// endless repeats a text forever.
 func endless(text string) io.Reader { return &repeater{text: text} }
 
 type repeater struct {
@@ -243,13 +241,13 @@ func (r *repeater) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// silent gives neither bytes nor an error.
+// silent returns neither bytes nor an error.
 type silent struct{}
 
 func (silent) Read([]byte) (int, error) { return 0, nil }
 
-// FuzzRead holds that the pieces in which a stream arrives make no difference,
-// and that limits and UTF-8 hold for whatever arrives.
+// FuzzRead checks that the pieces in which a stream arrives make no difference, and that
+// limits and UTF-8 hold whatever arrives.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("event: a\ndata: 1\n\nid: 7\r\ndata: 2\r\rdata"), uint16(40))
 	f.Add([]byte("\xEF\xBB\xBFretry: 1\ndata:\xff\n\n:\n"), uint16(3))
@@ -271,8 +269,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// BenchmarkRead reads the stream of an answer of 4,000 tokens. What an event costs
-// here, each token of each answer costs.
+// BenchmarkRead reads the stream of an answer of 4,000 tokens. The cost of an event here is
+// paid for each token of each answer.
 func BenchmarkRead(b *testing.B) {
 	stream := strings.Repeat("event: content\ndata: {\"delta\":{\"text\":\" a few words\"}}\n\n", 4000)
 	b.SetBytes(int64(len(stream)))
@@ -286,8 +284,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// What is there of an event comes with the error that cuts it off, and is told before
-// more of it is waited for.
+// The part of an event that had arrived is returned with the error that cuts it off, and
+// passed to Waits before more of it is waited for.
 func TestAnEventThatIsCutOffIsNotLost(t *testing.T) {
 	for stream, want := range map[string]string{
 		"data: a\n\ndata: b":          "b",

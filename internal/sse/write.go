@@ -2,8 +2,8 @@ package sse
 
 import "bytes"
 
-// Append appends an event as a stream carries it. The data's lines may end in LF only;
-// an empty id or type is left out.
+// Append appends an event in the form of a stream. The data's lines may end only in LF; an
+// empty id or type is left out.
 func Append(to []byte, id, kind string, data []byte) []byte {
 	to = field(to, "id", []byte(id))
 	to = field(to, "event", []byte(kind))
@@ -20,6 +20,5 @@ func field(to []byte, name string, value []byte) []byte {
 	return append(append(append(append(to, name...), ": "...), value...), '\n')
 }
 
-// Comment is what a stream says when it has nothing to say, so that nobody on the way
-// takes it for dead.
+// Comment is what an idle stream sends so that proxies don't take it for dead.
 const Comment = ":\n\n"

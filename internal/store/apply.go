@@ -9,12 +9,11 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Outcome is what becomes of a job: its end, or the next wait. The zero
-// Outcome is invalid.
+// Outcome is what happens to a job: its end, or the next wait. The zero Outcome is invalid.
 type Outcome struct {
 	At time.Time
-	// Attempt is the ledger's row of the attempt that ends; nil where none was
-	// running. Number, Node, Provider, Model and StartedAt are filled in from the job.
+	// Attempt is the ledger's row of the attempt that ends; nil if none was running.
+	// Number, Node, Provider, Model and StartedAt are filled in from the job.
 	Attempt *ringback.Attempt
 	// Status is terminal, or Queued.
 	Status ringback.Status
@@ -25,7 +24,7 @@ type Outcome struct {
 	Usage       json.RawMessage
 	Error       string
 	ErrorDetail *ringback.ErrorDetail
-	// Delivery is the webhook that the end causes; nil where none is wanted.
+	// Delivery is the webhook that the end causes; nil for none.
 	Delivery *NewDelivery
 
 	// For a wait.
@@ -34,19 +33,18 @@ type Outcome struct {
 	Failed bool
 	// Refused notes the first refusal, from which MaxWait counts.
 	Refused bool
-	// NextModel, where set, is asked from now on, at NextProvider; it is taken off
-	// Fallbacks with those in front of it, and Failures and the wait for a provider
-	// that refuses begin anew.
+	// NextModel, if set, is called from now on, at NextProvider. It is removed from
+	// Fallbacks with those before it, and Failures and the wait for a provider that refuses
+	// begin anew.
 	NextModel, NextProvider string
 
-	// Partial is the text that had come; empty keeps the one before.
+	// Partial is the text that had arrived; empty keeps the previous one.
 	Partial Blob
-	// Events is the log of what happened to a streamed job so far; empty keeps the
-	// one before.
+	// Events is the log so far of a streamed job's events; empty keeps the previous one.
 	Events Blob
 }
 
-// Check reports whether o is an outcome that j can have; stores refuse any other.
+// Check returns an error if o is not an outcome that j can have; stores refuse those.
 func (o Outcome) Check(j Job) error {
 	switch {
 	case j.Status.Terminal():
@@ -65,9 +63,9 @@ func (o Outcome) Check(j Job) error {
 	return nil
 }
 
-// Apply is the state machine: the row of a queued or running job after o. It is
-// pure; stores write what it returns, and whoever builds a webhook's body uses
-// it to know how the job will stand.
+// Apply is the state machine: it returns the row of a queued or running job after o. It is
+// pure; stores write what it returns, and the builder of a webhook's body uses it to know
+// the job's next state.
 func Apply(j Job, o Outcome, r Retention) Job {
 	if o.Attempt != nil {
 		j = closeAttempt(j, o)
@@ -94,8 +92,8 @@ func closeAttempt(j Job, o Outcome) Job {
 	return j
 }
 
-// wait puts the job back into its lane, or into that of the next model. The
-// fence of a running job moves: whoever held it has lost it.
+// wait puts the job back into its lane, or into that of the next model. The fence of a
+// running job advances: its former holder has lost it.
 func wait(j Job, o Outcome) Job {
 	if j.Status == ringback.Running {
 		j.Fence++

@@ -8,9 +8,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Blob is content as it is stored: compressed from 1 KiB up. Those who bring
-// content pack it before the move, so that no transaction waits for a
-// compressor. The zero Blob is no content.
+// Blob is content as it is stored: compressed from 1 KiB up. Callers pack content before
+// the move, so that no transaction waits for a compressor. The zero Blob is no content.
 type Blob struct {
 	Bytes []byte
 	Zstd  bool
@@ -19,15 +18,15 @@ type Blob struct {
 // packFrom is the size in bytes from which content is compressed.
 const packFrom = 1 << 10
 
-// packWhole is the size in bytes from which room for all of it is made at once.
+// packWhole is the size in bytes from which the buffer for all of it is allocated at once.
 const packWhole = 1 << 20
 
-// window is how far back, in bytes, what is packed may refer. A packer keeps twice as much
-// for good, and a reader while it reads.
+// window is how far back, in bytes, packed content may refer. A packer permanently keeps
+// twice as much memory, and a reader while it reads.
 const window = 1 << 20
 
-// maxBlob bounds what a stored blob may grow to, in bytes: twice the largest
-// answer or request, since a webhook carries text and message.
+// maxBlob bounds what a stored blob may unpack to, in bytes: twice the largest answer or
+// request, since a webhook carries text and message.
 const maxBlob = 256 << 20
 
 var (
@@ -36,7 +35,7 @@ var (
 	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBlob))
 )
 
-// Pack makes a Blob of b, which must not be changed afterwards.
+// Pack makes a Blob of b, which must not be modified afterwards.
 func Pack(b []byte) Blob {
 	if len(b) < packFrom {
 		return Blob{Bytes: b}
@@ -52,7 +51,7 @@ func Pack(b []byte) Blob {
 	return Blob{Bytes: packed, Zstd: true}
 }
 
-// Open gives the content back.
+// Open returns the content.
 func (b Blob) Open() ([]byte, error) {
 	if !b.Zstd {
 		return b.Bytes, nil
@@ -64,22 +63,22 @@ func (b Blob) Open() ([]byte, error) {
 	return content, nil
 }
 
-// Size is how many bytes Open would return.
+// Size returns how many bytes Open would return.
 func (b Blob) Size() int64 {
 	if !b.Zstd {
 		return int64(len(b.Bytes))
 	}
 	var h zstd.Header
 	if err := h.Decode(b.Bytes); err != nil || !h.HasFCS {
-		return maxBlob // as much as Open would unpack
+		return maxBlob // the most that Open would unpack
 	}
 	return int64(min(h.FrameContentSize, maxBlob))
 }
 
-// Unpacking is how much memory a reader of Blob.Reader takes.
+// Unpacking is how much memory a reader from Blob.Reader takes.
 const Unpacking = 8 << 20
 
-// Reader returns the content bit by bit. It must be closed.
+// Reader streams the content. It must be closed.
 func (b Blob) Reader() (io.ReadCloser, error) {
 	if !b.Zstd {
 		return io.NopCloser(bytes.NewReader(b.Bytes)), nil
@@ -91,7 +90,7 @@ func (b Blob) Reader() (io.ReadCloser, error) {
 	return r.IOReadCloser(), nil
 }
 
-// Stored is a Blob with its size as it is stored. A large one may have been left out.
+// Stored is a Blob with its stored size. A large one may have been left out.
 type Stored struct {
 	Blob
 	Packed int64

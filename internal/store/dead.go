@@ -8,10 +8,10 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// DeadReader reads dead letters. No read holds up a move.
+// DeadReader reads dead letters. No read delays a move.
 type DeadReader interface {
-	// DeadJobs and DeadDeliveries list dead letters, newest first, and page as
-	// List does. CountDead counts what they would list in all, whatever Limit is.
+	// DeadJobs and DeadDeliveries list dead letters, newest first, and page like List.
+	// CountDead counts everything that they would list, whatever Limit is.
 	DeadJobs(ctx context.Context, q DeadQuery) ([]Job, *uuid.UUID, error)
 	DeadDeliveries(ctx context.Context, q DeadQuery) ([]Delivery, [][]ringback.Try, *uuid.UUID, error)
 	CountDead(ctx context.Context, q DeadQuery) (int, error)
@@ -25,7 +25,7 @@ type DeadLetters struct{ Jobs, Deliveries int }
 // DeadQuery selects dead letters.
 type DeadQuery struct {
 	Project string
-	// Filter's Metadata is compared as in Query. Its Host is not read.
+	// Filter's Metadata is compared as in Query. Its Host is ignored.
 	Filter ringback.DeadFilter
 	// Hosts are the hosts of dead deliveries; nil for all.
 	Hosts []string

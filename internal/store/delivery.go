@@ -18,7 +18,7 @@ type Delivery struct {
 	Event   ringback.EventType
 	Status  ringback.DeliveryStatus
 	Fence   int64
-	// InFlight is set while a try is made, Node exactly then: who makes it.
+	// InFlight is set during a try; Node, set exactly then, makes the try.
 	InFlight bool
 	Node     string
 	// Manual is set while the try that is due or in flight is a redelivery.
@@ -27,27 +27,28 @@ type Delivery struct {
 	// NextAt is the schedule's next try; zero when there is none.
 	NextAt  time.Time
 	EndedAt time.Time
-	// Tries counts those of the schedule; Sent all of them.
+	// Tries counts the schedule's; Sent all of them.
 	Tries          int
 	Sent           int
 	Blocked        int // tries that ended at a closed address
 	LastStatusCode int
-	// Form is the one in which it is sent next: that in which it was made, or a smaller
+	// Form is the form in which it is sent next: the one in which it was made, or a smaller
 	// one. "" is that of a delivery from before there were forms.
 	Form ringback.WebhookBody
 	// Reason is why it is dead.
 	Reason ringback.DeadReason
-	// Gone: its bytes are deleted, and with its job's content URL and Host, too.
+	// Gone: its bytes have been deleted and, along with its job's content, URL and Host
+	// too.
 	Gone bool
 }
 
-// Key is the host, per project, that the delivery goes to.
+// Key returns the host, per project, that the delivery goes to.
 func (d *Delivery) Key() Host { return Host{d.Project, d.Host} }
 
-// Ref of the delivery's present claim.
+// Ref returns the delivery's present claim.
 func (d *Delivery) Ref() Ref { return Ref{d.ID, d.Fence} }
 
-// Trigger says what a try of d was made for, where its maker said so or said nothing.
+// Trigger returns what a try of d was made for, if its maker said nothing else.
 func (d *Delivery) Trigger(said string) string {
 	switch {
 	case d.Manual:

@@ -9,17 +9,17 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// DeliveryReader reads deliveries. No read holds up a move.
+// DeliveryReader reads deliveries. No read delays a move.
 type DeliveryReader interface {
 	// Delivery reads one with its tries; ErrNotFound.
 	Delivery(ctx context.Context, project string, id uuid.UUID) (Delivery, []ringback.Try, error)
 	// JobDeliveries lists a job's deliveries with their tries.
 	JobDeliveries(ctx context.Context, project string, id uuid.UUID) ([]Delivery, [][]ringback.Try, error)
-	// Deliveries lists deliveries whose bytes are kept, with their tries, in the
-	// order of their jobs, newest first. It pages as List does.
+	// Deliveries lists deliveries whose bytes are kept, with their tries, in the order of
+	// their jobs, newest first. It pages like List.
 	Deliveries(ctx context.Context, q DeliveryQuery) ([]Delivery, [][]ringback.Try, *uuid.UUID, error)
-	// Webhooks reads the last delivery of each of these jobs, of any project, if its
-	// bytes are kept.
+	// Webhooks reads the last delivery of each of these jobs, in any project, if its bytes
+	// are kept.
 	Webhooks(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]Delivery, error)
 }
 
@@ -38,5 +38,5 @@ type DeliveryQuery struct {
 	Limit  int
 }
 
-// CodeRange is status codes from the one to the other; 0 is no answer.
+// CodeRange is a range of status codes, inclusive; 0 is no answer.
 type CodeRange struct{ From, To int }

@@ -7,16 +7,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// Erasure deletes content before its time, because somebody asked for it.
+// Erasure deletes content before its time, on request.
 type Erasure interface {
-	// Erase deletes the content of a job that has ended, with everything its
-	// caller, provider and receiver sent. A delivery of it that was not delivered
-	// dies as erased; a try in flight is fenced off. If it is gone already, that is
-	// success. ErrNotFound; ErrLive.
+	// Erase deletes the content of a job that has ended, with everything that its caller,
+	// provider and receiver sent. A delivery that was not delivered dies as erased; a try
+	// in flight is fenced off. It succeeds if the content is already gone. ErrNotFound;
+	// ErrLive.
 	Erase(ctx context.Context, project string, id uuid.UUID, now time.Time) error
 
-	// EraseDelivery deletes the bytes of a dead delivery, and with them a
-	// redelivery that is due; its row stays as it is. If they are gone already, that is
-	// success. ErrNotFound; ErrNotDead; ErrInFlight.
+	// EraseDelivery deletes the bytes of a dead delivery, and with them a redelivery that
+	// is due; its row stays unchanged. It succeeds if the bytes are already gone.
+	// ErrNotFound; ErrNotDead; ErrInFlight.
 	EraseDelivery(ctx context.Context, project string, id uuid.UUID) error
 }

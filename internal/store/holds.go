@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Holds are stored so that a restart does not forget them and all nodes know of them.
-// They are hints: what a node has in memory decides.
+// Holds are stored so that they survive a restart and all nodes know of them. They are
+// hints: what a node has in memory decides.
 type Holds interface {
 	// PutHold stores a hold, replacing the one of the same target.
 	PutHold(ctx context.Context, h Hold) error
-	// DropHold deletes the hold of a target, if there is one.
+	// DropHold deletes a target's hold, if there is one.
 	DropHold(ctx context.Context, t Target) error
-	// Holds lists all that are stored.
+	// Holds lists all stored holds.
 	Holds(ctx context.Context) ([]Hold, error)
 }
 
@@ -26,9 +26,8 @@ type Hold struct {
 
 	Until  time.Time
 	Reason string
-	// Key names the key that a hold of a key is about, by a hash: another key
-	// is not held.
+	// Key is a hash of the key that a key's hold is about: another key is not held.
 	Key string
-	// Cause is what the node noted of the call that caused it.
+	// Cause is what the node noted about the call that caused it.
 	Cause string
 }

@@ -17,13 +17,13 @@ type Job struct {
 	Provider string
 	// Protocol is the dialect of the stored request and answer.
 	Protocol string
-	// Model is the model that is asked now; RequestedModel what the caller
-	// wrote; Fallbacks those that are asked next, in order.
+	// Model is the model that is called now; RequestedModel is what the caller requested;
+	// Fallbacks are called next, in order.
 	Model          string
 	RequestedModel string
 	Fallbacks      []string
 	Options        Options
-	// Priority goes before a lower one in the same lane; 0 to 9.
+	// Priority orders jobs in the same lane, higher first; 0 to 9.
 	Priority int
 	// Metadata is the caller's object; never empty.
 	Metadata json.RawMessage
@@ -45,7 +45,7 @@ type Job struct {
 	// refusal, the end of its max_wait, whichever is earlier.
 	EndBy time.Time
 
-	Failures  int // attempts that failed since Model was chosen: these count against MaxAttempts
+	Failures  int // attempts that failed since Model was chosen: they count against MaxAttempts
 	Attempts  int // calls that may have produced something
 	Uncertain int // attempts that ended uncertain
 
@@ -55,8 +55,8 @@ type Job struct {
 	Error       string
 	ErrorDetail *ringback.ErrorDetail
 
-	// ContentUntil is when content is deleted, at the earliest: it stays while a
-	// delivery is pending. RowUntil is when the row is deleted.
+	// ContentUntil is when content is deleted, at the earliest: it is kept while a delivery
+	// is pending. RowUntil is when the row is deleted.
 	ContentUntil time.Time
 	RowUntil     time.Time
 	ContentGone  bool
@@ -68,30 +68,30 @@ type Job struct {
 	// that repeats this one; uuid.Nil means none.
 	ReplayOf, ReplayedBy uuid.UUID
 
-	// Partial is the last partial answer of an earlier attempt. It is set only
-	// for a Decide, which may want to show it.
+	// Partial is the last partial answer of an earlier attempt. It is only set for a
+	// Decide, which may want to show it.
 	Partial Blob
 
-	// Unreadable says what of its caller's columns could not be read, since it is too
-	// large or broken, and so is not set; "" is what it should be. No such job can be run.
+	// Unreadable names the caller's columns that could not be read, since they are too
+	// large or broken, and so are not set; it should be "". Such a job can't be run.
 	Unreadable string
 }
 
-// Lane of the job.
+// Lane returns the job's lane.
 func (j *Job) Lane() Lane { return Lane{j.Project, j.Provider, j.Model} }
 
-// Ref of the job's present claim.
+// Ref returns the job's present claim.
 func (j *Job) Ref() Ref { return Ref{j.ID, j.Fence} }
 
-// Suspect reports whether the job has outlived three processes or more, and
-// may be what killed them: it starts last, and alone.
+// Suspect reports whether the job has outlived three processes or more, and may be what
+// killed them (a poison message): it starts last, and alone.
 func (j *Job) Suspect() bool { return j.Uncertain >= SuspectAfter }
 
 // MaxPriority is the highest priority of a job; the lowest is 0.
 const MaxPriority = 9
 
-// SuspectAfter is how many uncertain attempts make a job suspect. It is part of the
-// schema: the partial indexes of what waits have it (package column).
+// SuspectAfter is how many uncertain attempts make a job suspect. It is part of the schema:
+// the partial indexes of waiting jobs contain it (package column).
 const SuspectAfter = 3
 
 // Options are what the caller of a job chose. They never change.
@@ -106,29 +106,29 @@ type Options struct {
 	MaxWait         time.Duration           `json:"max_wait"`
 	ResultTTL       time.Duration           `json:"result_ttl"`
 	RetryUncertain  ringback.RetryUncertain `json:"retry_uncertain"`
-	// Provider is the one that the caller named; "" leaves it to the routes.
+	// Provider is the one that the caller named; "" means that the routes decide.
 	Provider string `json:"provider,omitempty"`
 	// ProviderHeaders are sent with each call of a provider.
 	ProviderHeaders map[string]string `json:"provider_headers,omitempty"`
-	// Fallbacks are all that were to be asked when the job was new.
+	// Fallbacks are all fallbacks that the job had when it was new.
 	Fallbacks   []string `json:"fallbacks,omitempty"`
 	TraceParent string   `json:"traceparent,omitempty"`
 	TraceState  string   `json:"tracestate,omitempty"`
-	// Stream keeps the events of the job. StreamTo is where they are pushed, StreamHost
-	// its host as the guard names it.
+	// Stream keeps the job's events. StreamTo is where they are pushed, StreamHost its host
+	// as the guard names it.
 	Stream       bool                  `json:"stream,omitempty"`
 	StreamTo     string                `json:"stream_to,omitempty"`
 	StreamHost   string                `json:"stream_host,omitempty"`
 	OnDisconnect ringback.OnDisconnect `json:"on_disconnect,omitempty"`
 }
 
-// Wants reports whether the caller wants a webhook of an event.
+// Wants reports whether the caller wants a webhook for an event.
 func (o *Options) Wants(e ringback.EventType) bool {
 	return o.CallbackURL != "" && slices.Contains(o.Events, e)
 }
 
-// HeadersFor are the caller's callback_headers, for the host that they are meant for
-// alone: they may hold what opens it.
+// HeadersFor returns the caller's callback_headers, but only for the host that they are
+// meant for: they may contain its credentials.
 func (o *Options) HeadersFor(host string) map[string]string {
 	if host != o.Host {
 		return nil

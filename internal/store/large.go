@@ -11,9 +11,9 @@ type Blobs interface {
 	Blob(ctx context.Context, owner uuid.UUID, part Parts) (Blob, error)
 }
 
-// ReadLarge reads a body that is packed bytes long in the store. take takes memory before
-// it is allocated, or fails: first for what the store reads, which it holds twice, then
-// for what comes out of it. ErrGone if there is no such body.
+// ReadLarge reads a body whose stored size is packed. take reserves memory before it is
+// allocated, or fails: first for what the store reads, which it holds twice, then for the
+// unpacked body. ErrGone if there is no such body.
 func ReadLarge(blobs Blobs, owner uuid.UUID, part Parts, packed int64, take func(bytes int64) error) ([]byte, error) {
 	if err := take(2 * packed); err != nil {
 		return nil, err

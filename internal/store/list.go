@@ -9,13 +9,13 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// listFor is how long a list goes on looking before it gives what it has.
+// listFor is how long a list keeps looking before it returns what it has.
 const listFor = 500 * time.Millisecond
 
-// InWindows lists jobs, newest first, window by window: a filter that few rows pass
-// would else hold one query open over the whole table. look looks at the rows of a
-// window, before an id, and gives at most limit that pass, and the last row of the
-// window; nil if there are no more behind it.
+// InWindows lists jobs, newest first, window by window: otherwise a filter that few rows
+// pass would hold one query open over the whole table. look reads the rows of a window,
+// before an id, and returns at most limit that pass, and the last row of the window; nil if
+// there are no more after it.
 func InWindows(q Query, look func(before uuid.UUID, limit int) ([]Job, *uuid.UUID, error)) ([]Job, *uuid.UUID, error) {
 	start := time.Now()
 	before := uuid.Max
@@ -41,9 +41,9 @@ func InWindows(q Query, look func(before uuid.UUID, limit int) ([]Job, *uuid.UUI
 	}
 }
 
-// Windows is InWindows for what the caller collects itself. look gives how many it
-// has found, and the last row of its window. next is where to go on; nil if there is
-// nothing behind, or limit are found.
+// Windows is InWindows for results that the caller collects itself. look returns how many
+// it has found, and the last row of its window. next is where to continue; nil if there are
+// no more, or limit are found.
 func Windows(start *uuid.UUID, limit int, look func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error)) (next *uuid.UUID, err error) {
 	began := time.Now()
 	before := uuid.Max
@@ -62,14 +62,15 @@ func Windows(start *uuid.UUID, limit int, look func(before uuid.UUID, limit int)
 	}
 }
 
-// The deliveries of a job have the first half of its id. FirstOf and PastOf bound the
-// ids of those of one job, and of all jobs before it: FirstOf <= id < PastOf.
+// FirstOf returns the lowest id that a delivery of a job, or of a later one, can have: the
+// deliveries of a job have the first half of its id. For those of one job, FirstOf <= id <
+// PastOf.
 func FirstOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0) }
 
-// PastOf is FirstOf's other end.
+// PastOf is the other end of FirstOf.
 func PastOf(job uuid.UUID) uuid.UUID { return withHalf(job, 0xff) }
 
-// Earlier is the id that comes first in the order of ids.
+// Earlier returns the lower id.
 func Earlier(a, b uuid.UUID) uuid.UUID {
 	if bytes.Compare(b[:], a[:]) < 0 {
 		return b
@@ -84,8 +85,8 @@ func withHalf(id uuid.UUID, fill byte) uuid.UUID {
 	return id
 }
 
-// HasMetadata reports whether a job's metadata has the values that a query wants,
-// compared as text: a string by its content, anything else by its JSON.
+// HasMetadata reports whether a job's metadata has the wanted values, compared as text: a
+// string by its content, anything else by its JSON.
 func HasMetadata(metadata json.RawMessage, want map[string]string) bool {
 	if len(want) == 0 {
 		return true
@@ -107,7 +108,7 @@ func textOf(v gjson.Result) string {
 	return v.Raw
 }
 
-// IDTime is the time in a UUIDv7, with room for clocks that were set back.
+// IDTime returns the time in a UUIDv7, with a margin for clocks that were set back.
 func IDTime(id uuid.UUID) time.Time {
 	var n int64
 	for _, b := range id[:6] {

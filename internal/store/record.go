@@ -8,7 +8,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Record is a job with all that belongs to it, as one store hands it to another.
+// Record is a job with everything that belongs to it, as it is copied from one store to
+// another.
 type Record struct {
 	Job        Job
 	Attempts   []ringback.Attempt // those that have ended, oldest first
@@ -20,7 +21,7 @@ type Record struct {
 type RecordDelivery struct {
 	Delivery
 
-	DueAt time.Time // zero when it is not to be sent: in flight, or ended
+	DueAt time.Time // zero when it is not waiting to be sent: in flight, or ended
 	Tries []RecordTry
 }
 
@@ -30,8 +31,8 @@ type RecordTry struct {
 	ringback.Try
 }
 
-// Body is a piece of content as it is stored. Part says what it is, by the number
-// that it has in every store.
+// Body is a piece of content as stored. Part says what it is, by the same number in every
+// store.
 type Body struct {
 	Owner uuid.UUID // a job or a delivery
 	Part  int
@@ -47,7 +48,7 @@ type Counts struct {
 	Bodies     int64 `json:"bodies"`
 }
 
-// CountsOf counts what belongs to some jobs, and them.
+// CountsOf counts some jobs and what belongs to them.
 func CountsOf(jobs []Record) (a Counts) {
 	for i := range jobs {
 		w := &jobs[i]

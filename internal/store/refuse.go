@@ -2,10 +2,10 @@ package store
 
 import "github.com/ringback/ringback"
 
-// What each of these moves refuses, given the row as it stands: the same in both stores.
+// What each of these moves refuses, given the present row: the same in both stores.
 
-// RefuseReplay is why a project may not repeat a job; nil if it may, unless it is being
-// repeated.
+// RefuseReplay returns why a project may not repeat a job; nil if it may, unless it is
+// being repeated.
 func RefuseReplay(dead Job, project string) error {
 	switch {
 	case dead.Project != project:
@@ -20,7 +20,7 @@ func RefuseReplay(dead Job, project string) error {
 	return nil
 }
 
-// RefuseErase is why a project may not erase a job; nil if it may.
+// RefuseErase returns why a project may not erase a job; nil if it may.
 func RefuseErase(j Job, project string) error {
 	switch {
 	case j.Project != project:
@@ -31,7 +31,8 @@ func RefuseErase(j Job, project string) error {
 	return nil
 }
 
-// RefuseRedeliver is why a project may not have a delivery sent once more; nil if it may.
+// RefuseRedeliver returns why a project may not have a delivery sent once more; nil if it
+// may.
 func RefuseRedeliver(d Delivery, project string) error {
 	switch {
 	case d.Project != project:
@@ -44,8 +45,8 @@ func RefuseRedeliver(d Delivery, project string) error {
 	return nil
 }
 
-// RefuseAddDelivery is why a project may not have a job's end sent to one more place; nil
-// if it may.
+// RefuseAddDelivery returns why a project may not have a job's end sent to one more place;
+// nil if it may.
 func RefuseAddDelivery(j Job, project string) error {
 	if err := RefuseErase(j, project); err != nil {
 		return err
@@ -56,7 +57,8 @@ func RefuseAddDelivery(j Job, project string) error {
 	return nil
 }
 
-// RefuseEraseDelivery is why a project may not erase a delivery; nil if it may, or has.
+// RefuseEraseDelivery returns why a project may not erase a delivery; nil if it may, or
+// already has.
 func RefuseEraseDelivery(d Delivery, project string) error {
 	switch {
 	case d.Project != project:

@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Retention is how long things are kept. It is policy: whoever opens a store decides,
-// and gives the same to everybody who applies outcomes.
+// Retention is how long things are kept. It is policy: the opener of a store decides, and
+// passes the same to everybody who applies outcomes.
 type Retention struct {
 	// DeadLetters is how long content is kept, at least, after a job or one of its
 	// deliveries became a dead letter; 0 means 14 days.
@@ -37,9 +37,9 @@ func (r Retention) content(status ringback.Status, resultTTL time.Duration) time
 	return resultTTL
 }
 
-// DeliveryUntil returns until when a delivery that has ended needs the content of its
-// job: the zero time before its end, and if the content lives longer anyway, as it does
-// for nearly all.
+// DeliveryUntil returns until when a delivery that has ended needs its job's content: the
+// zero time before its end, and if the content lives longer anyway, as it nearly always
+// does.
 func (r Retention) DeliveryUntil(d *Delivery) time.Time {
 	r = r.WithDefaults()
 	switch {

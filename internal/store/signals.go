@@ -1,10 +1,10 @@
 package store
 
-// Signals tell a node that another one has moved something. They are hints that
-// may come late, twice or never: whoever waits looks now and then by itself.
+// Signals tell a node that another one has made a move. They are hints that may arrive
+// late, twice or never: waiters also poll from time to time.
 type Signals interface {
-	// Watch has f called with what others have moved, until the store is closed. f
-	// must be quick. A store for one process never calls it. It is called once at most.
+	// Watch calls f with the moves that others have made, until the store is closed. f must
+	// be quick. A store for one process never calls it. Watch is called at most once.
 	Watch(f func(Signal))
 }
 
@@ -13,7 +13,7 @@ type Signal uint8
 
 // What may have happened.
 const (
-	// SignalJobs: a job waits that was not there before.
+	// SignalJobs: a new job is waiting.
 	SignalJobs Signal = 1 << iota
 	// SignalDeliveries: a delivery is due.
 	SignalDeliveries

@@ -2,10 +2,10 @@ package store
 
 import "encoding/json"
 
-// The most bytes, in SQL, with which a column is read whose size a caller, a provider or a
-// receiver chose. What is written is far smaller; older versions, and other hands, may have
-// left more. A larger value is left out of what is read, so that no row can be too large
-// for those who read many.
+// The most bytes, in SQL, with which a column is read whose size was chosen by a caller, a
+// provider or a receiver. What we write is far smaller; older versions, or edits by hand,
+// may have left more. Larger values are left out, so that no row can be too large for a
+// reader of many.
 const (
 	MostOptions  = "131072"
 	MostMetadata = "32768"
@@ -14,15 +14,15 @@ const (
 	MostName     = "4096"  // a model, an id, an idempotency key
 )
 
-// NoOptions are the options of a job whose own are deleted, or could not be read.
+// NoOptions are the options of a job whose own have been deleted, or could not be read.
 const NoOptions = "{}"
 
-// Sized are columns of a job's row as they were read; nil is one that was left out. An empty
-// Fallbacks, Usage or Detail is none.
+// Sized are columns of a job's row as they were read; nil is one that was left out. An
+// empty Fallbacks, Usage or Detail means none.
 type Sized struct{ Fallbacks, Options, Metadata, Usage, Detail []byte }
 
-// Into sets what the columns say. A job of which the caller's own columns can't be read is
-// Unreadable; of what only those read who look at an ended job, the unreadable is left out.
+// Into sets the columns' fields. A job is Unreadable if the caller's own columns can't be
+// read; unreadable columns that only matter to readers of an ended job are left out.
 func (c Sized) Into(j *Job) {
 	j.Unreadable = unreadable("options", c.Options, &j.Options)
 	if string(c.Options) == NoOptions && !j.ContentGone {
@@ -41,7 +41,7 @@ func (c Sized) Into(j *Job) {
 	}
 }
 
-// UsageOf is a column of usage: nil if there is none, or none that can be read.
+// UsageOf returns a column of usage: nil if there is none, or it can't be read.
 func UsageOf(column []byte) json.RawMessage {
 	if !json.Valid(column) {
 		return nil
@@ -49,7 +49,8 @@ func UsageOf(column []byte) json.RawMessage {
 	return column
 }
 
-// unreadable reads a column of JSON into v. It returns what is wrong with it, "" if nothing is.
+// unreadable parses a column of JSON into v. It returns what is wrong with it, "" if
+// nothing is.
 func unreadable[T any](name string, column []byte, v *T) string {
 	if column != nil && len(column) == 0 {
 		return ""
@@ -67,8 +68,8 @@ func faultOf(column []byte) string {
 	return "are broken"
 }
 
-// Address sets what a job's options, as they were read, have for a delivery to host. What
-// can't be read of them is left out: the webhook is signed all the same.
+// Address sets what a job's options, as they were read, contain for a delivery to host.
+// Anything unreadable is left out: the webhook is still signed.
 func (p *Payload) Address(options []byte, host string) {
 	var o Options
 	_ = unreadable("options", options, &o)

@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// WriteCanonical writes the one form that all spellings of a JSON object share: no
-// space, members sorted by name, no needless escapes, no null at the top, where it is
-// an absence, and one spelling of each number. The text was found valid before.
+// WriteCanonical writes the one form that all spellings of a JSON object share: no space,
+// members sorted by name, no needless escapes, no null at the top level, where it means
+// absence, and one spelling of each number. The text must be valid.
 //
-// It is what idempotency compares. It takes little memory beside the text, and time
-// that is linear in it: a large object is sorted by where its members are in the text,
-// only a small one by what is written of it.
+// Idempotency compares this form. WriteCanonical takes little memory beyond the text, and
+// linear time: it sorts a large object by its members' positions in the text, and only a
+// small one by what it has written.
 func WriteCanonical(out io.Writer, text []byte) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return
@@ -26,9 +26,9 @@ func WriteCanonical(out io.Writer, text []byte) {
 }
 
 const (
-	// largeValue is from what size on a value is written in pieces.
+	// largeValue is the size from which a value is written in pieces.
 	largeValue = 8 << 10
-	// canonicalPiece is about how much is written at once.
+	// canonicalPiece is roughly how much is written at once.
 	canonicalPiece = 8 << 10
 )
 
@@ -36,8 +36,8 @@ type canonical struct {
 	out    io.Writer
 	buffer []byte // not written yet
 	text   []byte
-	// large are the objects and arrays of largeValue and more, in the order in which
-	// they begin: they are stepped over, not walked again for each one around them.
+	// large are the objects and arrays of largeValue and more, in the order in which they
+	// begin: they are skipped, not walked again for each one around them.
 	large []place
 }
 
@@ -69,7 +69,7 @@ func (c *canonical) measure() {
 	}
 }
 
-// sizeOf is the length of the value that begins at at.
+// sizeOf returns the length of the value that begins at at.
 func (c *canonical) sizeOf(at int) int {
 	if b := c.text[at]; b == '{' || b == '[' {
 		i, found := slices.BinarySearchFunc(c.large, at, func(p place, at int) int { return cmp.Compare(int(p.from), at) })
@@ -80,8 +80,8 @@ func (c *canonical) sizeOf(at int) int {
 	return valueLen(c.text[at:])
 }
 
-// value writes text[from:to]. The null members of objects at the depth top are left
-// out; 0 means none.
+// value writes text[from:to]. It leaves out null members of objects at the depth top; 0
+// means none.
 func (c *canonical) value(from, to, top int) {
 	switch text := c.text[from:to]; {
 	case len(text) < largeValue || text[0] != '{' && text[0] != '[' && text[0] != '"':
@@ -112,8 +112,8 @@ func (c *canonical) array(from int) {
 	c.buffer = append(c.buffer, ']')
 }
 
-// found is a member of a large object: its name as it is written, in names, and where
-// its value begins.
+// found is a member of a large object: its canonical name, in names, and where its value
+// begins.
 type found struct {
 	name  place
 	value int32
@@ -136,12 +136,12 @@ func (c *canonical) object(from, top int) {
 	c.buffer = append(c.buffer, '}')
 }
 
-// members finds the members of an object; nulls only where they are none of absence.
+// members finds the members of an object; nulls only if they do not mean absence.
 func (c *canonical) members(from int, nullIsAbsence bool) (members []found, names []byte) {
 	text := Value(c.text)
 	for at := text.inside(from); text[at] != '}'; {
 		end := at + StringLen(text[at:])
-		begin := text.skipSpace(text.skipSpace(end) + 1) // behind the colon
+		begin := text.skipSpace(text.skipSpace(end) + 1) // after the colon
 		if text[begin] != 'n' || !nullIsAbsence {
 			m := found{name: place{from: int32(len(names))}, value: int32(begin)}
 			name := ordered{scanner: scanner{text: text[at:end]}, out: names}
@@ -155,7 +155,7 @@ func (c *canonical) members(from int, nullIsAbsence bool) (members []found, name
 	return members, names
 }
 
-// string writes a string, given what is between its quotes.
+// string writes a string, given the text between its quotes.
 func (c *canonical) string(quoted []byte) {
 	c.buffer = append(c.buffer, '"')
 	for plain, r := range plainPieces(quoted) {
@@ -165,11 +165,11 @@ func (c *canonical) string(quoted []byte) {
 	c.buffer = append(c.buffer, '"')
 }
 
-// write writes what may be large.
+// write writes text, which may be large.
 func (c *canonical) write(text []byte) {
 	if len(text) >= canonicalPiece {
 		c.flush()
-		_, _ = c.out.Write(text) // a hash or a buffer, which take everything
+		_, _ = c.out.Write(text) // a hash or a buffer, which accept everything
 		return
 	}
 	c.buffer = append(c.buffer, text...)

@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// ordered writes a small value: the members of each object are written first, and put
-// in order afterwards.
+// ordered writes a small value: it writes the members of each object first, and sorts them
+// afterwards.
 type ordered struct {
 	scanner
-	top int // the depth at which null is an absence; 0: nowhere
+	top int // the depth at which null means absence; 0: nowhere
 	out []byte
 }
 
@@ -28,7 +28,7 @@ func (c *ordered) value() {
 	}
 }
 
-// word is a number, true, false or null.
+// word writes a number, true, false or null.
 func (c *ordered) word() {
 	from := c.at
 	for c.at < len(c.text) && strings.IndexByte(",]} \n\r\t", c.text[c.at]) < 0 {
@@ -73,8 +73,8 @@ func (c *ordered) object() {
 	c.out = append(c.out, '}')
 }
 
-// sort puts the members that are in out from begin on into the order of their
-// names, with commas between them.
+// sort sorts the members that are in out from begin on by their names, with commas between
+// them.
 func (c *ordered) sort(begin int, members []written) {
 	slices.SortFunc(members, func(a, b written) int {
 		return bytes.Compare(c.out[a.from:a.name], c.out[b.from:b.name])
@@ -100,8 +100,8 @@ func (c *ordered) array() {
 	c.out = append(c.out, ']')
 }
 
-// enter steps to the next member of an array or object: over its opening
-// bracket or a comma. At the end it steps over the closing bracket instead.
+// enter steps to the next member of an array or object: over its opening bracket or a
+// comma. At the end it steps over the closing bracket instead.
 func (c *ordered) enter(end byte) bool {
 	c.space()
 	if c.peek() == end {
@@ -126,7 +126,7 @@ func (c *ordered) string() {
 	c.out = append(c.out, '"')
 }
 
-// appendRune appends a character of a string as it is written, nothing for noRune.
+// appendRune appends a character of a string in its written form, nothing for noRune.
 func appendRune(dst []byte, r rune) []byte {
 	switch {
 	case r == noRune:
@@ -138,7 +138,7 @@ func appendRune(dst []byte, r rune) []byte {
 	}
 }
 
-// AppendEscaped escapes what has to be.
+// AppendEscaped escapes only what must be escaped.
 func AppendEscaped(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	for {

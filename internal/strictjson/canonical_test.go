@@ -63,7 +63,7 @@ func TestALargeBodyHasTheCanonicalFormOfASmallOne(t *testing.T) {
 	}
 }
 
-// randomValue is a JSON value of many sizes.
+// randomValue returns a JSON value of any size.
 func randomValue(random *rand.Rand, depth int) []byte {
 	kind := random.IntN(6)
 	if depth == 0 {
@@ -93,7 +93,7 @@ func randomValue(random *rand.Rand, depth int) []byte {
 	}
 }
 
-// checkCanonical holds for every text that the scanner takes.
+// checkCanonical holds for every text that the scanner accepts.
 func checkCanonical(t *testing.T, text []byte) {
 	t.Helper()
 	once := appendCanonical(nil, text)
@@ -105,7 +105,7 @@ func checkCanonical(t *testing.T, text []byte) {
 	}
 }
 
-// meaning is what encoding/json reads, without nulls at the top.
+// meaning returns what encoding/json reads, without nulls at the top.
 func meaning(t *testing.T, text []byte) map[string]any {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -124,7 +124,7 @@ func meaning(t *testing.T, text []byte) map[string]any {
 	return m
 }
 
-// valued replaces the spelling of each number by its value.
+// valued replaces the spelling of each number with its value.
 func valued(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -158,8 +158,8 @@ func TestSpellingsOfOneNumberAreOne(t *testing.T) {
 	}
 }
 
-// BenchmarkCanonical is what an idempotency key costs a large request: its body is
-// brought into one form before it is hashed.
+// BenchmarkCanonical measures what an idempotency key costs a large request: its body is
+// made canonical before it is hashed.
 func BenchmarkCanonical(b *testing.B) {
 	body := []byte(`{"prompt":"` + string(bytes.Repeat([]byte(`line\n`), 200<<10)) + `","callback_url":"https://example.com/hook"}`)
 	b.SetBytes(int64(len(body)))

@@ -5,16 +5,15 @@ import (
 	"strings"
 )
 
-// A decimal is a number of JSON without the freedom of its spelling: digits times
-// ten to the power of exp. The digits neither begin nor end with a zero; zero has
-// none of them.
+// A decimal is a JSON number independent of its spelling: digits times ten to the power of
+// exp. The digits neither begin nor end with a zero; zero has none.
 type decimal struct {
 	negative bool
 	digits   string
 	exp      int
 }
 
-// parseDecimal reads a number of JSON; ok is false if its exponent is beyond measure.
+// parseDecimal parses a JSON number; ok is false if its exponent is out of range.
 func parseDecimal(text string) (d decimal, ok bool) {
 	mantissa, exponent := text, "0"
 	if at := strings.IndexAny(text, "eE"); at >= 0 {
@@ -35,7 +34,7 @@ func parseDecimal(text string) (d decimal, ok bool) {
 	return d, true
 }
 
-// maxZeros is how many zeros appendTo writes out before it takes an exponent.
+// maxZeros is how many zeros appendTo writes out before it uses an exponent.
 const maxZeros = 32
 
 // appendTo appends the number as most programs write it.

@@ -17,12 +17,12 @@ type ReadField[T any] func(into *T, name string, v Value) error
 
 var ErrUnknownField = errors.New("unknown field")
 
-// Decode reads a body strictly. Null is a field's absence. What it returns may hold
-// on to the body, so that what is large is not copied.
+// Decode parses a body strictly. Null means that a field is absent. The result may refer to
+// the body, so that large values are not copied.
 func Decode[T any](body []byte, read ReadField[T]) (*T, error) {
 	into := new(T)
 	if len(bytes.TrimSpace(body)) == 0 {
-		return into, nil // as {}: the handler knows which fields it misses
+		return into, nil // like {}: the handler knows which fields are missing
 	}
 	members, err := ParseObject(body)
 	if err != nil {
@@ -40,7 +40,7 @@ func Decode[T any](body []byte, read ReadField[T]) (*T, error) {
 	return into, nil
 }
 
-// knownFields names what a T may hold.
+// knownFields names the fields of T.
 func knownFields[T any]() string {
 	names := FieldNames(reflect.TypeFor[T]())
 	if len(names) == 0 {
@@ -49,7 +49,7 @@ func knownFields[T any]() string {
 	return "the fields are " + strings.Join(names, ", ")
 }
 
-// FieldNames are the names of a struct's fields in JSON, sorted.
+// FieldNames returns the names of a struct's fields in JSON, sorted.
 func FieldNames(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
@@ -64,8 +64,8 @@ func FieldNames(t reflect.Type) []string {
 	return names
 }
 
-// What follows reads one value each. All of them take null for absence, and name the
-// type that is wanted when another one comes.
+// The following functions read one value each. All of them treat null as absence, and name
+// the wanted type if the value has another.
 
 func ReadString[S ~string](v Value, into *S) error {
 	if v.IsNull() {
@@ -98,8 +98,8 @@ func ReadInt(v Value, into **int) error {
 	return nil
 }
 
-// ReadRaw keeps a value as it was written, if it begins as one of wanted does: its
-// text is that of the body.
+// ReadRaw keeps a value as it was written, if it has one of the wanted types: its text
+// refers to the body.
 func ReadRaw(v Value, into *json.RawMessage, wanted ...Type) error {
 	if v.IsNull() {
 		return nil
@@ -142,7 +142,7 @@ func (v Value) Type() Type {
 
 func (v Value) IsNull() bool { return v[0] == 'n' }
 
-// Text is the text of a string.
+// Text returns the text of a string.
 func (v Value) Text() string { return Unescape(v[1 : len(v)-1]) }
 
 func (v Value) NotA(wanted string) error {

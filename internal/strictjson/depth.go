@@ -1,6 +1,6 @@
 package strictjson
 
-// Depth returns how deep arrays and objects are nested in valid JSON.
+// Depth returns how deeply arrays and objects are nested in valid JSON.
 func Depth(text []byte) (deepest int) {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {

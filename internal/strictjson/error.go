@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// An Error is a body that is not as it should be. Its path grows outwards
-// while it is returned, so that a valid body pays nothing for it.
+// An Error is what is wrong with a body. Its path grows outwards while it is returned, so
+// that a valid body pays nothing for it.
 type Error struct {
-	Path    string // "" where the body as a whole is at fault
+	Path    string // "" if the body as a whole is wrong
 	Message string // follows the path in the sentence
 }
 
@@ -23,10 +23,10 @@ func (e *Error) Error() string {
 	return e.Path + " " + e.Message
 }
 
-// maxPath bounds how much of a stranger's names comes back in an error.
+// maxPath bounds how much of a caller's names is repeated in an error.
 const maxPath = 200
 
-// Within names the place that err is about, seen from one level further out.
+// Within adds the name of the place that err is about, as seen from one level further out.
 func Within(name string, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -45,7 +45,7 @@ func Within(name string, err error) error {
 
 func Index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
-// syntaxError is what is wrong with text at a byte, and where that is.
+// syntaxError returns what is wrong with text at a byte, and where that is.
 func syntaxError(text []byte, at int, what string) error {
 	before := text[:at]
 	line := bytes.Count(before, []byte("\n")) + 1

@@ -6,38 +6,35 @@ import (
 	"fmt"
 )
 
-// MaxJavaScriptDepth is how deep objects and arrays may be nested in what [JavaScript]
+// MaxJavaScriptDepth is how deeply objects and arrays may be nested in what [JavaScript]
 // rewrites.
 const MaxJavaScriptDepth = 500
 
-// ErrTooDeep is returned for JSON that is nested deeper than [MaxJavaScriptDepth].
+// ErrTooDeep is returned for JSON nested deeper than [MaxJavaScriptDepth].
 var ErrTooDeep = errors.New("JSON is nested too deep")
 
 // JavaScript rewrites JSON to the bytes that JavaScript would write, so that
-// JSON.stringify(JSON.parse(body)) === body: many a receiver verifies over the
-// body that its framework has parsed and it has written again.
+// JSON.stringify(JSON.parse(body)) === body: many receivers verify a body that their
+// framework has parsed and they have written again.
 //
 //   - No space between tokens.
-//   - Strings are raw UTF-8, U+2028 and U+2029 too; only " and \ and control
-//     characters are escaped (\b \t \n \f \r, else \u00xx), and lone halves of a
-//     surrogate pair (\ud83d), in lower-case hex. Bytes that are not UTF-8 become
-//     U+FFFD.
-//   - Numbers are the shortest that read back the same: 1.0 is 1, -0 is 0, 1E-7
-//     is 1e-7.
-//   - Of members with the same name the first keeps its place and the last its
-//     value.
+//   - Strings are raw UTF-8, including U+2028 and U+2029; only ", \ and control characters
+//     are escaped (\b \t \n \f \r, otherwise \u00xx), and lone halves of a surrogate pair
+//     (\ud83d), in lower-case hex. Bytes that are not UTF-8 become U+FFFD.
+//   - Numbers are the shortest that read back the same: 1.0 is 1, -0 is 0, 1E-7 is 1e-7.
+//   - Of members with the same name the first keeps its place and the last its value.
 //
-// Three things stay as they are although JavaScript would change them, since it
-// would lose information: integers of any length written without point and
-// exponent, numbers too large for a double, and the place of members whose names
-// are integers (JavaScript moves those to the front).
+// Three things stay unchanged although JavaScript would change them, since it would lose
+// information: integers of any length written without point and exponent, numbers too large
+// for a double, and the place of members whose names are integers (JavaScript moves those
+// to the front).
 //
-// JavaScript reads raw once and keeps nothing of it decoded. Where nothing is to be
-// changed it returns raw itself, or its beginning. It returns an error for what is
-// not JSON, and [ErrTooDeep].
+// JavaScript reads raw once and keeps nothing of it decoded. If nothing has to be changed
+// it returns raw itself, or its beginning. It returns an error for anything that is not
+// JSON, and [ErrTooDeep].
 func JavaScript(raw []byte) ([]byte, error) { return JavaScriptAt(raw, 0) }
 
-// JavaScriptAt is [JavaScript] for a value that is nested depth deep in others.
+// JavaScriptAt is [JavaScript] for a value that is nested depth levels deep in others.
 func JavaScriptAt(raw []byte, depth int) ([]byte, error) {
 	c := javaScript{in: raw, depth: depth, members: make([]javaScriptMember, 0, usualEventMembers)}
 	c.space()
@@ -51,8 +48,8 @@ func JavaScriptAt(raw []byte, depth int) ([]byte, error) {
 	return c.bytes(), nil
 }
 
-// javaScript reads in at pos and writes to an output that is, as long as nothing
-// was changed, simply the first n bytes of in.
+// javaScript reads in at pos and writes to an output that is simply the first n bytes of
+// in, as long as nothing has been changed.
 type javaScript struct {
 	in      []byte
 	pos     int
@@ -72,7 +69,7 @@ func (c *javaScript) bytes() []byte {
 	return c.in[:c.n:c.n]
 }
 
-// size is the length of the output so far.
+// size returns the length of the output so far.
 func (c *javaScript) size() int {
 	if c.changed {
 		return len(c.out)
@@ -93,17 +90,17 @@ func (c *javaScript) keep(from, to int) {
 	}
 }
 
-// write writes what in does not hold.
+// write writes bytes that are not in the input.
 func (c *javaScript) write(b []byte) {
 	c.change()
 	c.out = append(c.out, b...)
 }
 
-// change makes the output bytes of its own.
+// change gives the output its own bytes.
 func (c *javaScript) change() {
 	if !c.changed {
-		// The rest is seldom longer than it was: only bytes that are not UTF-8 and
-		// numbers such as 1e20 grow.
+		// The rest is seldom longer than before: only bytes that are not UTF-8 and numbers
+		// such as 1e20 grow.
 		c.out = append(make([]byte, 0, len(c.in)), c.in[:c.n]...)
 		c.changed = true
 	}
@@ -175,7 +172,7 @@ func (c *javaScript) literal(word string) error {
 	return nil
 }
 
-// token writes the one byte that comes next.
+// token writes the next byte.
 func (c *javaScript) token() {
 	c.keep(c.pos, c.pos+1)
 	c.pos++
@@ -194,8 +191,8 @@ func (c *javaScript) space() {
 	}
 }
 
-// unexpected is the error of where reading ended; it quotes nothing, since bodies are logged
-// nowhere.
+// unexpected returns the error for where reading ended; it quotes nothing, since bodies are
+// never logged.
 func (c *javaScript) unexpected() error {
 	if c.pos >= len(c.in) {
 		return errors.New("unexpected end of JSON")

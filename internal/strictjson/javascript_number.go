@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// exactDigits is how many significant decimal digits a double always keeps, so
-// that a decimal of so many digits is the shortest that reads back the same.
+// exactDigits is how many significant decimal digits a double always preserves, so that a
+// decimal with no more digits is the shortest that reads back the same.
 const exactDigits = 15
 
 func (c *javaScript) number() error {
@@ -30,13 +30,13 @@ func (c *javaScript) number() error {
 // isShortest reports whether a decimal without exponent and of at most exactDigits
 // digits is what JavaScript would write.
 func isShortest(text []byte) bool {
-	// JavaScript changes to an exponent below 1e-6, that is, behind five zeros. Zero
-	// and what begins with a zero are left to double.
+	// JavaScript changes to an exponent below 1e-6, that is, after five zeros. Zero and
+	// numbers that begin with a zero are left to double.
 	return text[len(text)-1] != '0' && text[0] != '0' && text[0] != '-'
 }
 
-// scanNumber reads a number by JSON's grammar: how many digits it has, how many of
-// them behind the point, and whether there is an exponent.
+// scanNumber reads a number by JSON's grammar: how many digits it has, how many of them
+// after the point, and whether there is an exponent.
 func (c *javaScript) scanNumber() (digits, fraction int, exponent bool, err error) {
 	if c.at('-') {
 		c.pos++
@@ -78,8 +78,8 @@ func (c *javaScript) digits() (int, error) {
 	return c.pos - start, nil
 }
 
-// double writes the number at start:pos as JavaScript would, or as it is if a
-// double cannot hold it.
+// double writes the number at start:pos as JavaScript would, or unchanged if a double
+// cannot hold it.
 func (c *javaScript) double(start int) {
 	text := string(c.in[start:c.pos])
 	f, err := strconv.ParseFloat(text, 64)

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// javaScriptMember is where a member of an object is in the output: its name, with
-// quotes, at start:name, and its value behind the colon, at name+1:end.
+// javaScriptMember is where a member of an object is in the output: its name, with quotes,
+// at start:name, and its value after the colon, at name+1:end.
 type javaScriptMember struct{ start, name, end int }
 
 // usualEventMembers has room for the members of an event.
 const usualEventMembers = 32
 
-// manyMembers is the size from which an object's names are sorted to be compared;
-// below it comparing each with each is faster.
+// manyMembers is the size from which an object's names are sorted to be compared; below it
+// comparing all pairs is faster.
 const manyMembers = 24
 
 func (c *javaScript) object() error {
@@ -68,8 +68,8 @@ func (c *javaScript) member() error {
 	return nil
 }
 
-// mergeTwins gives each first of several members with one name the value of the
-// last, and drops the others. The members fill the output from start to its end.
+// mergeTwins gives the first of several members with one name the value of the last, and
+// drops the others. The members fill the output from start to its end.
 func (c *javaScript) mergeTwins(start int, members []javaScriptMember) {
 	last := c.twins(members) // for each member, the one whose value it takes; -1 for a later twin
 	if last == nil {
@@ -87,7 +87,7 @@ func (c *javaScript) mergeTwins(start int, members []javaScriptMember) {
 		}
 		v := members[last[i]]
 		c.out = append(c.out, old[m.start-start:m.name-start]...)
-		c.out = append(c.out, old[v.name-start:v.end-start]...) // with the colon
+		c.out = append(c.out, old[v.name-start:v.end-start]...) // including the colon
 	}
 }
 

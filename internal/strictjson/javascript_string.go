@@ -14,7 +14,8 @@ var plainBytes = func() (t [256]bool) {
 	return t
 }()
 
-// JavaScriptLen returns the length of what AppendJavaScript appends, at most; 0 for nil.
+// JavaScriptLen returns an upper bound on the length of what AppendJavaScript appends; 0
+// for nil.
 func JavaScriptLen(s *string) int {
 	if s == nil {
 		return 0
@@ -43,7 +44,7 @@ func AppendJavaScript(dst []byte, s string) []byte {
 			continue
 		}
 		dst = append(dst, s[done:i]...)
-		done = i + 1 // what is replaced has one byte
+		done = i + 1 // the replaced bytes are one
 		if invalid {
 			dst = append(dst, "\uFFFD"...)
 		} else {
@@ -53,8 +54,8 @@ func AppendJavaScript(dst []byte, s string) []byte {
 	return append(append(dst, s[done:]...), '"')
 }
 
-// quoted rewrites a string, in runs: what stays as it is between kept and pos is
-// written at once when something else comes.
+// quoted rewrites a string, in runs: the unchanged bytes between kept and pos are written
+// at once when something else follows.
 func (c *javaScript) quoted() error {
 	kept := c.pos
 	c.pos++ // the quote

@@ -6,9 +6,9 @@ import (
 	"hash/maphash"
 )
 
-// A nameSet finds a name that an object has twice. It holds the names of all objects
-// that are open, the innermost object's last, and uses its memory again for the next.
-// Its time is linear in the length of the names.
+// A nameSet finds duplicate names in an object. It holds the names of all open objects, the
+// innermost object's last, and reuses its memory. It takes time linear in the length of the
+// names.
 type nameSet struct {
 	names   []hashedName
 	table   []int32 // of one object's names: 1 + the index of each, 0 is none
@@ -19,7 +19,7 @@ type nameSet struct {
 // A hashedName is text[from:to]; it is kept short, since there may be a million.
 type hashedName struct{ from, to, hash uint32 }
 
-// fewNames is up to how many names each is compared with each.
+// fewNames is the largest number of names that are compared pairwise.
 const fewNames = 8
 
 var nameSeed = maphash.MakeSeed()
@@ -61,7 +61,7 @@ func (n *nameSet) close(text []byte, first int) error {
 	return n.distinct(text, names)
 }
 
-// distinct compares many names by a table of their hashes.
+// distinct compares many names using a table of their hashes.
 func (n *nameSet) distinct(text []byte, names []hashedName) error {
 	size := 4 * fewNames
 	for size < 2*len(names) {

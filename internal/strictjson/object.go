@@ -16,10 +16,10 @@ type Field struct {
 	Value Value
 }
 
-// AppendObject appends the JSON object with each of fields set: in its place if
-// the object has it, otherwise at the end. All other members stay as they are; of two
-// fields of one name the last counts. Object and fields must be valid JSON. A nil
-// dst is made as large as need be.
+// AppendObject appends the JSON object with each of fields set: in its place if the object
+// has it, otherwise at the end. All other members stay unchanged; of two fields with one
+// name the last counts. Object and fields must be valid JSON. A nil dst is allocated as
+// large as needed.
 func AppendObject(dst, object []byte, fields ...Field) []byte {
 	const written, punctuation = -1, 4 // two quotes, a colon, a comma
 	size := len(object)
@@ -35,7 +35,7 @@ func AppendObject(dst, object []byte, fields ...Field) []byte {
 	for p := range Members(object) {
 		value := p.Value
 		if i, set := at[string(p.Name)]; set {
-			if i == written { // a name that comes twice becomes one
+			if i == written { // a duplicate name becomes one
 				continue
 			}
 			value, at[fields[i].Name] = fields[i].Value, written
@@ -59,16 +59,16 @@ func AppendMember(dst, key, value []byte) []byte {
 
 // AppendComma appends a comma, unless dst ends with the brace that begins an object.
 func AppendComma(dst []byte) []byte {
-	if dst[len(dst)-1] == '{' { // no value ends so
+	if dst[len(dst)-1] == '{' { // no value ends like this
 		return dst
 	}
 	return append(dst, ',')
 }
 
-// Merge sets in object all members of patch but those named in except. A null
-// does not replace a value; a patch that is no object changes nothing.
+// Merge sets all members of patch in object except those named in except. A null does not
+// replace a value; a patch that is not an object changes nothing.
 func Merge(object, patch []byte, except ...string) []byte {
-	patched := make(map[string][]byte) // one look-up each: a patch may be long
+	patched := make(map[string][]byte) // one lookup each: a patch may be long
 	for p := range Members(patch) {
 		if _, twice := patched[string(p.Name)]; !twice && !slices.Contains(except, string(p.Name)) {
 			patched[string(p.Name)] = p.Value
@@ -86,7 +86,7 @@ func Merge(object, patch []byte, except ...string) []byte {
 	for p := range Members(patch) { // in the order of the patch
 		if value, ok := patched[string(p.Name)]; ok {
 			fields = append(fields, Field{string(p.Name), value})
-			delete(patched, string(p.Name)) // a name that comes again must not take memory again
+			delete(patched, string(p.Name)) // a repeated name must not take memory again
 		}
 	}
 	return AppendObject(nil, object, fields...)
@@ -101,7 +101,7 @@ func Fields(object []byte) []Field {
 	return fields
 }
 
-// Without returns an object without the member of a name.
+// Without returns an object without the named member.
 func Without(object []byte, name string) []byte {
 	kept := append(make([]byte, 0, len(object)), '{')
 	for p := range Members(object) {
@@ -112,8 +112,8 @@ func Without(object []byte, name string) []byte {
 	return append(kept, '}')
 }
 
-// Quote makes a JSON string, without the escapes for HTML: byte for byte what
-// encoding/json makes of it.
+// Quote returns a JSON string, without the escapes for HTML: byte for byte what
+// encoding/json makes.
 func Quote(s string) []byte {
 	return AppendQuoted(make([]byte, 0, len(s)+len(s)/8+len(`""`)), s)
 }
@@ -183,7 +183,7 @@ func FirstByte(value []byte) byte {
 	return 0
 }
 
-// QuotedLen is the length of what AppendQuoted appends for s.
+// QuotedLen returns the length of what AppendQuoted appends for s.
 func QuotedLen(s string) int {
 	size := len(s) + len(`""`)
 	if !utf8.ValidString(s) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzQuote holds that quote is an encoder of encoding/json.
+// FuzzQuote checks that quote is an encoder of encoding/json.
 func FuzzQuote(f *testing.F) {
 	for c := range 128 {
 		f.Add("a" + string(rune(c)) + "b")

@@ -9,24 +9,24 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of the form of a body.
+// The bounds on the form of a body.
 const (
-	maxDepth = 100    // of arrays and objects in each other
+	maxDepth = 100    // of nested arrays and objects
 	maxNames = 10_000 // in one object
 )
 
 // usualMembers has room for the members of most requests.
 const usualMembers = 8
 
-// A value is the text of one valid JSON value, without space around it.
+// A Value is the text of one valid JSON value, without space around it.
 type Value []byte
 
-// ParseObject reads text as one JSON object, strictly: valid UTF-8, whole
-// Unicode characters, no name twice in an object at any depth, nothing behind
-// it. It walks the text once and copies none of it but the names.
+// ParseObject parses text as one JSON object, strictly: valid UTF-8, whole Unicode
+// characters, no duplicate name in an object at any depth, nothing after it. It walks the
+// text once and copies only the names.
 //
-// encoding/json takes three walks for the same, keeps the last of two members
-// of one name, and replaces what is not Unicode without a word.
+// encoding/json takes three walks for the same, keeps the last of two members with one
+// name, and silently replaces what is not Unicode.
 func ParseObject(text []byte) ([]Field, error) {
 	if at := invalidUTF8(text); at >= 0 {
 		return nil, syntaxError(text, at, "this byte is not UTF-8")
@@ -51,7 +51,7 @@ func ParseObject(text []byte) ([]Field, error) {
 	return members, nil
 }
 
-// span is text[from:to]; that of a string is without its quotes.
+// span is text[from:to]; for a string, without its quotes.
 type span struct{ from, to int }
 
 // A scanner walks JSON and stops at the first byte that is wrong.
@@ -84,7 +84,7 @@ func (s *scanner) value() error {
 	}
 }
 
-// object reads an object and calls each, where given, for every member in turn.
+// object reads an object and calls each, if set, for every member in turn.
 func (s *scanner) object(each func(name, val span) error) error {
 	if err := s.open(); err != nil {
 		return err
@@ -171,8 +171,8 @@ func (s *scanner) open() error {
 	return nil
 }
 
-// comma reads what follows a member: a comma, with another member behind it, or
-// the end, before which it stops.
+// comma reads what follows a member: a comma, after which there is another member, or the
+// end, before which it stops.
 func (s *scanner) comma(end byte) (more bool, err error) {
 	s.space()
 	switch s.peek() {
@@ -209,16 +209,16 @@ func (s *scanner) string() (span, error) {
 	}
 }
 
-// plainPrefix is how many bytes of text come before the first quote, backslash
-// or control character. It looks at eight bytes at once: a byte of w-n borrows,
-// and so sets its top bit, exactly where that byte of w is below n (and, behind
-// the first such byte, perhaps where it is not; only the first one counts).
+// plainPrefix returns how many bytes of text precede the first quote, backslash or control
+// character. It looks at eight bytes at once: a byte of w-n borrows, and so sets its top
+// bit, exactly where that byte of w is below n (and, after the first such byte, perhaps
+// elsewhere; only the first one counts).
 func plainPrefix(text []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
 		w := binary.LittleEndian.Uint64(text[i:])
-		quote, slash := w^ones*'"', w^ones*'\\' // zero where they stand
+		quote, slash := w^ones*'"', w^ones*'\\' // zero where they are
 		hits := ((w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash) & tops
 		if hits != 0 {
 			return i + bits.TrailingZeros64(hits)/8
@@ -312,7 +312,7 @@ func (s *scanner) space() {
 	}
 }
 
-// peek is the next byte, 0 at the end. No JSON holds a bare 0.
+// peek returns the next byte, 0 at the end. No JSON contains a bare 0.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]
@@ -330,7 +330,7 @@ func (s *scanner) unexpected(wanted string) error {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// invalidUTF8 is where text stops being UTF-8, -1 if it never does.
+// invalidUTF8 returns where text stops being UTF-8, -1 if it never does.
 func invalidUTF8(text []byte) int {
 	if utf8.Valid(text) {
 		return -1

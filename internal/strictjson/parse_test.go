@@ -90,8 +90,8 @@ func TestNestingUpToTheBoundIsTaken(t *testing.T) {
 	}
 }
 
-// What the scanner takes, encoding/json takes too, and reads the same from it;
-// what it refuses, encoding/json refuses too, or there is a reason of ours.
+// What the scanner accepts, encoding/json accepts too, and reads the same from it; what it
+// rejects, encoding/json rejects too, or we have a reason.
 func FuzzParseObject(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` {"a":[1,-0.5e-7,true,false,null,"x\n\u00e9\ud83d\ude00"],"b":{"c":{}}} `, `{"a":1,"a":2}`, `{"a":"\ud800"}`,
@@ -129,7 +129,7 @@ func FuzzParseObject(f *testing.F) {
 	})
 }
 
-// ours reports whether encoding/json takes what we refuse.
+// ours reports whether encoding/json accepts what we reject.
 func ours(err error) bool {
 	for _, reason := range []string{
 		"twice in one object", "deep in each other", "half of a character", "a JSON object is wanted",
@@ -141,5 +141,5 @@ func ours(err error) bool {
 	return false
 }
 
-// BenchmarkDecode is how the body of a request is read: a question, a page, a book,
-// a program. encoding/json, which is less strict, stands beside it as the measure.
+// BenchmarkDecode reads the body of a request: a question, a page, a book, a program.
+// encoding/json, which is less strict, is the baseline.

@@ -17,9 +17,9 @@ func Unquote(raw []byte) string {
 	return text
 }
 
-// Unescape returns the text of a JSON string, given its contents. What is between
-// escapes is copied in one piece, so that a long prompt costs one copy. Half of a
-// surrogate pair becomes U+FFFD; so do, beside escapes, bytes that are not UTF-8.
+// Unescape returns the text of a JSON string, given its contents. Text between escapes is
+// copied in one piece, so that a long prompt costs one copy. Half of a surrogate pair
+// becomes U+FFFD; so do, if there are escapes, bytes that are not UTF-8.
 func Unescape(contents []byte) string {
 	if bytes.IndexByte(contents, '\\') < 0 {
 		return string(contents)
@@ -53,7 +53,7 @@ func appendUnquoted(dst, quoted []byte) []byte {
 const noRune rune = -1
 
 // plainPieces cuts a string at its escapes: each piece is plain text and the character of
-// the escape behind it.
+// the escape after it.
 func plainPieces(quoted []byte) iter.Seq2[[]byte, rune] {
 	return func(yield func([]byte, rune) bool) {
 		for {
@@ -94,7 +94,7 @@ func oneEscape(quoted []byte) (r rune, size int) {
 	}
 }
 
-// oneUnit reads \uXXXX, and the one behind it if they are a surrogate pair.
+// oneUnit reads \uXXXX, and the next one if they are a surrogate pair.
 func oneUnit(quoted []byte) (r rune, size int) {
 	const length = len(`\uXXXX`)
 	unit, ok := hexUnit(quoted)

@@ -9,8 +9,8 @@ import (
 )
 
 // Valid reports what json.Valid reports, in a fraction of the time: gjson recurses where
-// encoding/json does not, so it must not see text that is nested deep. A text has
-// no more levels than bytes.
+// encoding/json does not, so it must not see deeply nested text. A text has no more levels
+// than bytes.
 func Valid(text []byte) bool {
 	const shallow = 500
 	if len(text) > shallow && Depth(text) > shallow {
@@ -20,7 +20,7 @@ func Valid(text []byte) bool {
 }
 
 // Repair returns the JSON that a server meant; ok is false if the text is not JSON. Python
-// writes numbers that JSON does not have, NaN and the infinite ones: they become null.
+// writes numbers that JSON does not have, NaN and the infinities: they become null.
 func Repair(text []byte) (meant []byte, ok bool) {
 	if Valid(text) {
 		return text, true
@@ -54,8 +54,8 @@ func Repair(text []byte) (meant []byte, ok bool) {
 
 var notANumber = regexp.MustCompile(`^(?:NaN|-?Infinity)`)
 
-// LooksLikeJSON reports whether a text that is not JSON may have been meant to be: it
-// may have lost something, so it must not be ignored, as a text may.
+// LooksLikeJSON reports whether a text that is not JSON may have been meant to be: part of
+// it may be lost, so it must not be ignored as a text may.
 func LooksLikeJSON(text []byte) bool {
 	first := FirstByte(text)
 	return first == '{' || first == '['

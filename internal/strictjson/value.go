@@ -1,7 +1,7 @@
 package strictjson
 
-// What follows walks values that ParseObject has found valid: it only looks for where
-// each ends.
+// The following functions walk values that ParseObject has found valid: they only look for
+// where each ends.
 
 // EachMember calls each for the members of an object.
 func (v Value) EachMember(each func(name string, val Value) error) error {
@@ -36,10 +36,10 @@ func (v Value) EachElement(each func(i int, val Value) error) error {
 	return nil
 }
 
-// inside is where the first member of an object or array is, or its end.
+// inside returns where the first member of an object or array is, or its end.
 func (v Value) inside(at int) int { return v.skipSpace(at + 1) }
 
-// next is where the member behind one that ends at is, or the end of them all.
+// next returns where the member after one that ends at at is, or the end of them all.
 func (v Value) next(at int) int {
 	if at = v.skipSpace(at); v[at] == ',' {
 		return v.skipSpace(at + 1)

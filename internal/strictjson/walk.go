@@ -10,14 +10,13 @@ import (
 // A Member is a member of a JSON object, cut out of its text.
 type Member struct {
 	Key   []byte // with its quotes and escapes
-	Name  []byte // the meaning of the key
+	Name  []byte // the unescaped key
 	Value []byte
 }
 
 // Members returns the members of a JSON object, and none of anything else. They are cut
-// out, not copied, and only escapes of a name are undone: of most events but one
-// string is needed, and that as it is escaped. What is not valid JSON has some
-// pairs or none.
+// out, not copied, and only names are unescaped: most events are read for one string, in
+// its escaped form. Invalid JSON has some members or none.
 func Members(object []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		rest := After('{', object)
@@ -35,7 +34,7 @@ func Members(object []byte) iter.Seq[Member] {
 	}
 }
 
-// Elements returns the items of a JSON array, as Members does the members of an object.
+// Elements returns the items of a JSON array, as Members returns the members of an object.
 func Elements(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		item, rest := Cut(After('[', array))
@@ -45,7 +44,7 @@ func Elements(array []byte) iter.Seq[[]byte] {
 	}
 }
 
-// ValueOf returns the value of the first member of a name, nil if there is none.
+// ValueOf returns the value of the first member with a name, nil if there is none.
 func ValueOf(object []byte, name string) []byte {
 	for p := range Members(object) {
 		if string(p.Name) == name {
@@ -58,7 +57,8 @@ func ValueOf(object []byte, name string) []byte {
 // Get is ValueOf for callers that want more than its text.
 func Get(object []byte, name string) gjson.Result { return gjson.ParseBytes(ValueOf(object, name)) }
 
-// String returns the text of a JSON string, nil for anything else. It copies only what has escapes.
+// String returns the text of a JSON string, nil for anything else. It copies only if there
+// are escapes.
 func String(raw []byte) []byte {
 	if len(raw) < len(`""`) || raw[0] != '"' {
 		return nil
@@ -69,11 +69,11 @@ func String(raw []byte) []byte {
 	return Inside(raw)
 }
 
-// Inside returns the contents of a JSON string, still escaped, or what is between an
+// Inside returns the contents of a JSON string, still escaped, or the text between an
 // array's brackets.
 func Inside(raw []byte) []byte { return raw[1 : len(raw)-1] }
 
-// After returns what follows the bracket that text begins with, nil if it begins with
+// After returns what follows the bracket at the beginning of text, nil if it begins with
 // something else.
 func After(bracket byte, text []byte) []byte {
 	if FirstByte(text) != bracket {
@@ -93,7 +93,7 @@ func Cut(inside []byte) (value, rest []byte) {
 	return inside[start:end], inside[end:]
 }
 
-// valueLen is the length of the value at the front of text.
+// valueLen returns the length of the value at the front of text.
 func valueLen(text []byte) int {
 	if len(text) == 0 {
 		return 0
@@ -111,8 +111,8 @@ func valueLen(text []byte) int {
 	return n
 }
 
-// StringLen is the length of the string at the front of text, with its quotes. Of one
-// that is cut off, it is the length of text.
+// StringLen returns the length of the string at the front of text, with its quotes. If it
+// is cut off, that is the length of text.
 func StringLen(text []byte) int {
 	for at := 1; at < len(text); at++ {
 		at += plainPrefix(text[at:])
@@ -144,14 +144,14 @@ func nestLen(text []byte) int {
 	return len(text)
 }
 
-// EndFinder finds the end of an object or an array that comes in pieces.
+// EndFinder finds the end of an object or an array that arrives in pieces.
 type EndFinder struct {
 	depth             int
 	inString, escaped bool
 }
 
-// Read returns how many bytes of the next piece belong to the value, and whether it is
-// over with them.
+// Read returns how many bytes of the next piece belong to the value, and whether it ends
+// there.
 func (v *EndFinder) Read(piece []byte) (n int, over bool) {
 	for i, b := range piece {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// FuzzPairs holds that objects and arrays fall apart as gjson has it, and that
-// garbage makes nobody panic.
+// FuzzPairs checks that objects and arrays are taken apart as gjson does it, and that
+// garbage causes no panic.
 func FuzzPairs(f *testing.F) {
 	for _, text := range []string{
 		``, `{`, `{"`, `{"a`, `{"a"`, `{"a":`, `{"a":"`, `{"a":"\`, `{"a":}`, `{:1}`, `{1:1}`, `[`, `["`, `[]`, `{}`, ` { "a" : 1 , "b\"" : [ "]" , {"}":"\\"} ] } `,

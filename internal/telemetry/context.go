@@ -28,19 +28,19 @@ func SpanContext(parent, state string) trace.SpanContext {
 	return trace.SpanContextFromContext(w3c.Extract(context.Background(), carrier))
 }
 
-// Stored returns the span of ctx as it is stored; SpanContext reads it.
+// Stored returns the span of ctx in the form in which it is stored; SpanContext reads it.
 func Stored(ctx context.Context) (parent, state string) {
 	carrier := propagation.MapCarrier{}
 	w3c.Inject(ctx, carrier)
 	return carrier.Get(HeaderTraceParent), carrier.Get(HeaderTraceState)
 }
 
-// Inject puts the span of ctx among the headers of a request.
+// Inject adds the span of ctx to the headers of a request.
 func Inject(ctx context.Context, header http.Header) {
 	w3c.Inject(ctx, propagation.HeaderCarrier(header))
 }
 
-// SetTrace puts a stored span context among the headers of a request, unless there is none.
+// SetTrace adds a stored span context to the headers of a request, if there is one.
 func SetTrace(header http.Header, parent, state string) {
 	if parent == "" {
 		return
@@ -76,7 +76,7 @@ func Fail(span trace.Span, word string) {
 // Stopped is the error.type of a call that we ended ourselves.
 const Stopped = "stopped"
 
-// AttemptSpan returns the span context of a job's attempt: its ids follow from what is
+// AttemptSpan returns the span context of a job's attempt: its ids are derived from what is
 // stored. Attempt 0 has none.
 func AttemptSpan(job uuid.UUID, attempt int64) trace.SpanContext {
 	if attempt == 0 {

@@ -1,11 +1,10 @@
-// Package telemetry sets up what the process tells about itself: its log, the
-// registry of its metrics, and traces. What is logged, counted and traced is the
-// business of those to whom it happens.
+// Package telemetry sets up the process's log, the registry of its metrics, and traces.
+// What is logged, counted and traced is up to the other packages.
 //
-// On a terminal the log is for eyes (one coloured line for each record), else it
-// is JSON, one object a line, for machines. The package knows neither flags nor the
-// environment (but for what OpenTelemetry's SDK reads itself): whether the output is a terminal, and
-// whether colours are wanted, is said to it.
+// On a terminal the log is for people (one coloured line for each record), otherwise it is
+// JSON, one object per line, for machines. The package knows neither flags nor the
+// environment (except for what OpenTelemetry's SDK reads itself): the caller says whether
+// the output is a terminal, and whether colours are wanted.
 package telemetry
 
 import (
@@ -17,11 +16,11 @@ import (
 
 // LogConfig sets up a logger.
 type LogConfig struct {
-	// Output takes the lines. Required.
+	// Output is where the lines are written. Required.
 	Output io.Writer
-	// Level is the least that is logged; the zero value is info.
+	// Level is the lowest level that is logged; the zero value is info.
 	Level slog.Level
-	// Terminal says that a person reads Output as it comes.
+	// Terminal means that a person reads Output live.
 	Terminal bool
 	// Color allows colours, on a terminal only.
 	Color bool
@@ -29,9 +28,9 @@ type LogConfig struct {
 
 const clock = "15:04:05.000"
 
-// NewLogger makes a logger. Of a warning or an error that is repeated it writes
-// ten lines in ten seconds, and then how many it left out; at debug it writes all,
-// since there the whole life of each job is wanted.
+// NewLogger makes a logger. It writes at most ten lines in ten seconds of a repeated
+// warning or error, and then how many it left out; at debug it writes all, since there the
+// whole life of each job is wanted.
 func NewLogger(c LogConfig) *slog.Logger {
 	h := newHandler(c)
 	if c.Level > slog.LevelDebug {

@@ -7,11 +7,11 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 )
 
-// Build says what is running.
+// Build identifies what is running.
 type Build struct{ Version, Revision, Go string }
 
-// NewRegistry makes a registry that knows the process and its build. Each
-// package registers its own metrics on it.
+// NewRegistry makes a registry with the metrics of the process and its build. Each package
+// registers its own metrics on it.
 func NewRegistry(b Build) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	metrics.RegisterBuild(r, b.Version, b.Revision, b.Go)

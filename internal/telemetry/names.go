@@ -1,10 +1,10 @@
 package telemetry
 
-// The names of attributes, as OpenTelemetry's conventions have them. Those of
-// GenAI are in development: they have left the package semconv, and stand in
-// open-telemetry/semantic-conventions-genai; these are of its commit 024a4f9.
-// What they say of contents (gen_ai.input.messages and the like) is not here:
-// no content leaves by a trace.
+// The names of attributes, from OpenTelemetry's conventions. Those of GenAI are in
+// development: they have moved from the package semconv to
+// open-telemetry/semantic-conventions-genai; these are from its commit 024a4f9. The
+// conventions for content (gen_ai.input.messages and the like) are not here: no content
+// leaves by a trace.
 const (
 	GenAIOperation         = "gen_ai.operation.name"
 	GenAIProvider          = "gen_ai.provider.name"
@@ -31,7 +31,7 @@ const (
 	ErrorType     = "error.type"
 )
 
-// The names of our own.
+// Our own names.
 const (
 	Provider   = "ringback.provider" // by its name in the configuration
 	JobID      = "ringback.job_id"

@@ -7,23 +7,22 @@ import (
 	"time"
 )
 
-// A message that is repeated, at warn or above, is written sampleLines times in
-// sampleSpan; how many were left out is said once that time is over.
+// A repeated message, at warn or above, is written sampleLines times in sampleSpan; how
+// many were left out is logged once that time is over.
 const (
 	sampleLines = 10
 	sampleSpan  = 10 * time.Second
 )
 
-// sampler keeps what is repeated from flooding the log: a disk that is full
-// would write a line for each job. Messages are constants, so there are few.
-// Lines below warn all pass.
+// sampler keeps repeated messages from flooding the log: a full disk would cause a line for
+// each job. Messages are constants, so there are few. Lines below warn always pass.
 type sampler struct {
 	slog.Handler // as WithAttrs and WithGroup made it
 	root         slog.Handler
 	spans        *spans
 }
 
-// spans is shared by all loggers that were made of one.
+// spans is shared by all loggers that were derived from one.
 type spans struct {
 	mu       sync.Mutex
 	messages map[string]*span
@@ -63,7 +62,7 @@ func (s *sampler) WithGroup(name string) slog.Handler {
 	return &sampler{s.Handler.WithGroup(name), s.root, s.spans}
 }
 
-// pass tells whether a record is written.
+// pass reports whether a record is written.
 func (s *spans) pass(r slog.Record) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +83,7 @@ func (s *spans) pass(r slog.Record) bool {
 	return false
 }
 
-// over gives a record for each span that is over and left lines out.
+// over returns a record for each span that is over and left lines out.
 func (s *spans) over(now time.Time) (over []slog.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

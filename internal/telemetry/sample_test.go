@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// lines counts a JSON log's lines by their message.
+// lines counts a JSON log's lines by message.
 func lines(t *testing.T, log *bytes.Buffer) map[string]int {
 	t.Helper()
 	count := map[string]int{}

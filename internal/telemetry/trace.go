@@ -19,19 +19,18 @@ import (
 // TraceConfig sets up traces.
 type TraceConfig struct {
 	Build Build
-	// Logger gets what cannot be exported. Required.
+	// Logger gets the errors of exporting. Required.
 	Logger *slog.Logger
 }
 
-// Traces sends spans by OTLP over HTTP. Where to, how many and how often is said
-// by the standard OTEL_ variables, which the SDK reads itself: the one exception
-// to the rule that only cmd reads the environment. Whether there are traces at
-// all is decided by whoever opens them.
+// Traces sends spans by OTLP over HTTP. Where to, how many and how often is set by the
+// standard OTEL_ variables, which the SDK reads itself: the one exception to the rule that
+// only cmd reads the environment. The opener decides whether there are traces at all.
 type Traces struct{ provider *sdktrace.TracerProvider }
 
 // OpenTraces begins to send. It does not wait for a connection.
 func OpenTraces(ctx context.Context, c TraceConfig) (*Traces, error) {
-	// The SDK has one place, for the whole process, where it tells its troubles.
+	// The SDK has one place, for the whole process, where it reports errors.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { c.Logger.Warn("traces not sent", "err", err) }))
 	otel.SetLogger(logr.Discard())
 	res, err := resource.New(ctx,
@@ -40,7 +39,7 @@ func OpenTraces(ctx context.Context, c TraceConfig) (*Traces, error) {
 			attribute.String("service.version", c.Build.Version),
 		),
 		resource.WithTelemetrySDK(),
-		resource.WithFromEnv(), // last: the operator knows better
+		resource.WithFromEnv(), // last, so that the operator's settings win
 	)
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
@@ -60,19 +59,19 @@ func (t *Traces) Tracer() trace.Tracer { return t.provider.Tracer("github.com/ri
 // Close sends what is left, until ctx is done.
 func (t *Traces) Close(ctx context.Context) error { return t.provider.Shutdown(ctx) }
 
-// wanted is the key of the ids that a new root span is to have.
+// wanted is the context key for the ids of a new root span.
 type wanted struct{}
 
-// WithIDs makes the next root span of ctx have these ids. So a span can be linked
-// to without its ids having been stored, if they follow from something that was.
+// WithIDs gives the next root span of ctx these ids. So a span can be linked to without
+// storing its ids, if they are derived from something stored.
 func WithIDs(ctx context.Context, c trace.SpanContext) context.Context {
 	return context.WithValue(ctx, wanted{}, c)
 }
 
-// ids gives ids: those that are wanted, else random ones.
+// ids generates ids: the wanted ones, otherwise random ones.
 type ids struct{}
 
-// NewIDs is for the SDK.
+// NewIDs is called by the SDK.
 func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	if c, ok := ctx.Value(wanted{}).(trace.SpanContext); ok {
 		return c.TraceID(), c.SpanID()
@@ -83,7 +82,7 @@ func (ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	return id, ids{}.NewSpanID(ctx, id)
 }
 
-// NewSpanID is for the SDK.
+// NewSpanID is called by the SDK.
 func (ids) NewSpanID(context.Context, trace.TraceID) (id trace.SpanID) {
 	binary.NativeEndian.PutUint64(id[:], rand.Uint64()|1)
 	return id

@@ -1,6 +1,6 @@
-// Package backlog is what both stores compute alike about what waits: ranks, counts and
-// when something is due. It knows no SQL; each store finds out in its own way what
-// there is.
+// Package backlog has what both stores compute alike about waiting work: ranks, counts and
+// when something is due. It knows no SQL; each store finds out in its own way what there
+// is.
 package backlog
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// Rank is a lane's jobs of one priority.
+// Rank is the jobs of one priority in a lane.
 type Rank struct {
 	store.Lane
 
@@ -20,7 +20,8 @@ type Rank struct {
 // RankOf returns the rank that a job waits in, unless it is suspect.
 func RankOf(j *store.Job) Rank { return Rank{j.Lane(), j.Priority} }
 
-// Priorities returns those at which has reports that jobs of a lane wait, the highest first.
+// Priorities returns those at which jobs of a lane wait according to has, the highest
+// first.
 func Priorities(l store.Lane, has func(Rank) bool) (priorities []int) {
 	for p := store.MaxPriority; p >= 0; p-- {
 		if has(Rank{l, p}) {
@@ -30,8 +31,8 @@ func Priorities(l store.Lane, has func(Rank) bool) (priorities []int) {
 	return priorities
 }
 
-// Bucket is a count, and a time that is no later than when the first of those counted is
-// due, in milliseconds since 1970.
+// Bucket is a count, and a time in milliseconds since 1970 that is no later than when the
+// first of those counted is due.
 type Bucket struct {
 	Count int
 	Due   int64
@@ -51,13 +52,13 @@ func (b Bucket) Covers(stored Bucket) bool {
 	return b.Count == stored.Count && (b.Count == 0 || b.Due <= stored.Due)
 }
 
-// Suspects returns b as what waits in the lane of suspects.
+// Suspects returns b as what is waiting in the lane of suspects.
 func (b Bucket) Suspects() store.LaneWaiting {
 	return store.LaneWaiting{Count: b.Count, Due: column.Time(b.Due)}
 }
 
-// DueJobs returns where jobs are due at now, given the ranks that are, when the next
-// rank will be (0: none), and all suspects.
+// DueJobs returns where jobs are due at now, given the due ranks, when the next rank will
+// be due (0: none), and all suspects.
 func DueJobs(now int64, due iter.Seq2[Rank, Bucket], next int64, suspects Bucket) store.DueJobs {
 	out := store.DueJobs{Lanes: Lanes(due), Next: column.Time(next)}
 	switch {
@@ -89,7 +90,7 @@ func Lanes(ranks iter.Seq2[Rank, Bucket]) []store.LaneWaiting {
 	return lanes
 }
 
-// Hosts returns what waits for each host.
+// Hosts returns what is waiting for each host.
 func Hosts(hosts iter.Seq2[store.Host, Bucket]) []store.HostWaiting {
 	var out []store.HostWaiting
 	for h, b := range hosts {

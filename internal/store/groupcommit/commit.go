@@ -10,15 +10,15 @@ import (
 
 // Op describes a write to [Commit] and [Exec].
 type Op struct {
-	// Name says in errors what failed: "settle job". "" leaves errors as they are.
+	// Name says in errors what failed: "settle job". "" leaves errors unchanged.
 	Name string
 	// ID is what the write is about. It follows Name; uuid.Nil is left out.
 	ID uuid.UUID
 	// Bytes and First are those of [Write].
 	Bytes int
 	First bool
-	// Answer is an error that the caller gets as it is, along with the result; nil
-	// means that no error comes with a result.
+	// Answer is an error that the caller gets unchanged, along with the result; nil means
+	// that no error comes with a result.
 	Answer error
 }
 

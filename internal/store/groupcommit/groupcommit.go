@@ -1,33 +1,32 @@
 // Package groupcommit turns many small writes into few transactions.
 //
-// Callers bring a function that writes. One goroutine takes all that wait,
-// runs them as one transaction, commits, and only then answers each caller: a
-// nil error means that the write is on stable storage. There is no timer: a
-// lone write commits at once, and under load the batch is what arrived while
-// the commit before it was under way. Large writes commit one at a time, in turn with
-// batches of the others: a small write waits for one large write at most.
+// Callers pass a function that writes. One goroutine takes all waiting functions, runs them
+// in one transaction, commits, and only then replies to each caller: a nil error means that
+// the write is on stable storage. There is no timer: a lone write commits at once, and
+// under load the batch is what arrived during the previous commit. Large writes commit one
+// at a time, alternating with batches of the others: a small write waits for at most one
+// large write.
 //
 // # A bad member
 //
 // One member must not fail its neighbours.
 //
-//   - A caller whose context ends before its turn is left out; once its turn
-//     has come the write goes on without regard to the context.
-//   - A member that returns an error without having written anything is
-//     refused alone; the batch goes on.
-//   - After an error that may be over at once (Config.Again) all of it runs again.
-//   - If the transaction cannot begin, that is no member's fault: all of them get
-//     the error, and none is tried alone, which would wait as long once more.
-//   - After any other error, a panic, or a commit that fails, the transaction
-//     is rolled back and its members run again, each in a transaction of its
-//     own. (Within the batch nothing may run after a failed statement: SQLite
-//     has then perhaps rolled back by itself, and what follows would commit
-//     alone.)
-//   - Where several of them in a row are then blocked by something outside, those left
-//     get that error untried: each would wait as long once more.
-//   - After a commit whose outcome is unknown, the store is asked whether it
-//     landed. If it did, its members are answered as if nothing had happened;
-//     if not, they run again.
+//   - A caller whose context ends before its turn is left out; once its turn has come the
+//     write proceeds regardless of the context.
+//   - A member that returns an error without having written anything is refused alone; the
+//     batch continues.
+//   - After an error that may be over at once (Config.Again) the whole batch runs again.
+//   - If the transaction cannot begin, that is no member's fault: all of them get the
+//     error, and none is tried alone, which would wait as long once more.
+//   - After any other error, a panic, or a commit that fails, the transaction is rolled
+//     back and its members run again, each in its own transaction. (Within the batch
+//     nothing may run after a failed statement: SQLite may have rolled back by itself, and
+//     what follows would commit alone.)
+//   - If several of them in a row are then blocked by something outside, the rest get that
+//     error untried: each would wait as long once more.
+//   - After a commit whose outcome is unknown, the store is asked whether it landed. If it
+//     did, its members get their answers as if nothing had happened; if not, they run
+//     again.
 //
 // So a member may run more than once; only its last run counts.
 //
@@ -49,36 +48,36 @@ import (
 // ErrClosed is returned once Close has been called.
 var ErrClosed = errors.New("group commit is closed")
 
-// ErrUnknown wraps the error of a commit whose outcome could not be learned.
+// ErrUnknown wraps the error of a commit whose outcome could not be determined.
 var ErrUnknown = errors.New("outcome of the commit is unknown")
 
 // Tx is a transaction of a store.
 type Tx interface {
-	// Writes counts the statements that wrote or tried to: a member that failed
-	// without moving it has changed nothing.
+	// Writes counts the statements that wrote or tried to: a member that failed without
+	// increasing it has changed nothing.
 	Writes() int
 	Commit() error
-	// Rollback ends the transaction, also one that the database has already ended.
+	// Rollback ends the transaction, even one that the database has already ended.
 	Rollback() error
 }
 
 // Config of a queue. Begin is required.
 type Config[T Tx] struct {
 	Begin func() (T, error)
-	// Again reports whether a batch that failed so is worth another run as it is: what
-	// stood in its way may be gone. Nil means that none is.
+	// Again reports whether a batch that failed with this error is worth another run: the
+	// obstacle may be gone. Nil means never.
 	Again func(error) bool
-	// Blocked reports whether an error says that something outside stood in a member's
-	// way: a lock that another program holds, say. Nil means that none does.
+	// Blocked reports whether an error means that something outside blocked a member, such
+	// as a lock held by another program. Nil means never.
 	Blocked func(error) bool
-	// Unknown reports whether the error of a commit leaves its outcome unknown.
-	// Nil means that no error does.
+	// Unknown reports whether the error of a commit leaves its outcome unknown. Nil means
+	// that no error does.
 	Unknown func(error) bool
-	// Landed reports whether a transaction with such an error was committed after
-	// all. Required if Unknown is set.
+	// Landed reports whether a transaction with such an error was committed after all.
+	// Required if Unknown is set.
 	Landed func(T) (bool, error)
-	// Fatal reports whether an error of the store means that it must not be
-	// written any more. Nil means that none does.
+	// Fatal reports whether an error of the store means that it must not be written
+	// anymore. Nil means that no error does.
 	Fatal func(error) bool
 	// Die is called with the first fatal error, from the writer's goroutine. No
 	// member runs after that. Required if Fatal is set.
@@ -87,9 +86,9 @@ type Config[T Tx] struct {
 	Between func()
 	// MaxMembers of a batch; 0 means 256.
 	MaxMembers int
-	// MaxBytes of a batch, by the members' own account; 0 means 4 MiB.
+	// MaxBytes of a batch, by the members' own count; 0 means 4 MiB.
 	MaxBytes int
-	// Metrics registers those of the queue; nil registers none.
+	// Metrics registers the queue's metrics; nil registers none.
 	Metrics prometheus.Registerer
 }
 
@@ -97,13 +96,13 @@ type Config[T Tx] struct {
 type Write[T Tx] struct {
 	// Run does the work. It may run more than once; only the last run counts.
 	Run func(tx T) error
-	// Committed, if set, is called by the writer's goroutine after the commit
-	// and before the caller is answered, in the order of the batch.
+	// Committed, if set, is called by the writer's goroutine after the commit and before
+	// the caller gets its answer, in the order of the batch.
 	Committed func()
-	// Bytes is about what Run writes.
+	// Bytes is roughly what Run writes.
 	Bytes int
-	// First puts the write before those that are not First: what ends work goes
-	// before what brings more.
+	// First puts the write before those that are not First: writes that end work go before
+	// those that add more.
 	First bool
 }
 
@@ -118,9 +117,9 @@ type Queue[T Tx] struct {
 	first  []*member[T]
 	others []*member[T]
 	large  []*member[T]
-	turn   bool // of the large ones
+	turn   bool // it is the large ones' turn
 	closed bool
-	dead   error // the fatal error, once there was one
+	dead   error // the fatal error, once there has been one
 }
 
 type member[T Tx] struct {
@@ -129,7 +128,7 @@ type member[T Tx] struct {
 	result chan error
 }
 
-// runs bounds how often a batch is run as it is.
+// runs bounds how often a batch is run unchanged.
 const runs = 4
 
 // largePart is the part of Config.MaxBytes above which a write is large.
@@ -152,8 +151,8 @@ func New[T Tx](cfg Config[T]) *Queue[T] {
 	return q
 }
 
-// Do waits for its turn, and then until w is committed or refused. The context
-// counts only until the turn has come.
+// Do waits for its turn, and then until w is committed or refused. The context counts only
+// until its turn.
 func (q *Queue[T]) Do(ctx context.Context, w Write[T]) error {
 	m := &member[T]{Write: w, ctx: ctx, result: make(chan error, 1)}
 	q.mu.Lock()
@@ -177,7 +176,7 @@ func (q *Queue[T]) Do(ctx context.Context, w Write[T]) error {
 	return <-m.result
 }
 
-// Close lets what waits be written, then ends the writer. It may be called twice.
+// Close lets waiting writes finish, then ends the writer. It may be called twice.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	q.closed = true
@@ -193,7 +192,7 @@ func (q *Queue[T]) run() {
 		if batch == nil {
 			return
 		}
-		_ = q.commit(batch) // its members have been answered
+		_ = q.commit(batch) // its members have their answers
 		if q.cfg.Between != nil {
 			q.cfg.Between()
 		}
@@ -216,8 +215,8 @@ func (q *Queue[T]) take() []*member[T] {
 	}
 }
 
-// pick takes the next batch off the queues, answering those whose callers have
-// left. The caller holds the lock.
+// pick takes the next batch off the queues, replying to those whose callers have left. The
+// caller holds the lock.
 func (q *Queue[T]) pick() []*member[T] {
 	if q.turn = !q.turn; q.turn {
 		if batch := q.pickFrom(1, &q.large); len(batch) > 0 {
@@ -230,7 +229,7 @@ func (q *Queue[T]) pick() []*member[T] {
 	return q.pickFrom(1, &q.large)
 }
 
-// pickFrom takes the next batch of at most so many members off some queues.
+// pickFrom takes the next batch, of at most that many members, off some queues.
 func (q *Queue[T]) pickFrom(most int, queues ...*[]*member[T]) []*member[T] {
 	var batch []*member[T]
 	var bytes int
@@ -260,8 +259,8 @@ func (q *Queue[T]) leave(m *member[T]) error {
 	return context.Cause(m.ctx)
 }
 
-// commit writes a batch as one transaction or, where that fails, each member
-// as its own. It returns the error of a transaction that failed.
+// commit writes a batch as one transaction or, if that fails, each member as its own. It
+// returns the error of a transaction that failed.
 func (q *Queue[T]) commit(batch []*member[T]) error {
 	refused, err := q.transact(batch)
 	for n := 1; err != nil && n < runs && q.cfg.Again != nil && q.cfg.Again(err); n++ {
@@ -284,8 +283,9 @@ func (q *Queue[T]) commit(batch []*member[T]) error {
 	return err
 }
 
-// maxBlocked is how many members in a row may be blocked before those of their kind are
-// not tried any more: what ends work and what brings more often wait for different rows.
+// maxBlocked is how many members in a row may be blocked before others of their kind are no
+// longer tried: writes that end work and writes that add work mostly wait for different
+// rows.
 const maxBlocked = 3
 
 // commitEach writes each member of a batch that failed by itself.
@@ -311,9 +311,9 @@ func (q *Queue[T]) answer(m *member[T], refused error) {
 	m.result <- refused
 }
 
-// transact runs members in one transaction. refused holds the errors of those
-// that changed nothing; err, where it is set, is of the whole: nothing is
-// committed then, as far as is known.
+// transact runs members in one transaction. refused holds the errors of those that changed
+// nothing; err, if set, is the error of the whole: then nothing was committed, unless the
+// outcome is unknown.
 func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	q.mu.Lock()
 	dead := q.dead
@@ -350,9 +350,9 @@ func (q *Queue[T]) transact(members []*member[T]) (refused []error, err error) {
 	return q.landed(tx, members, refused, err)
 }
 
-// landed finds out about a commit of unknown outcome. One that did not land is
-// an ordinary failure: a lone member has then to be run again here, since it has
-// no batch to be taken out of.
+// landed resolves a commit of unknown outcome. One that did not land is an ordinary
+// failure: a lone member then has to be run again here, since there is no batch to remove
+// it from.
 func (q *Queue[T]) landed(tx T, members []*member[T], refused []error, lost error) ([]error, error) {
 	for range asks {
 		landed, err := q.cfg.Landed(tx)
@@ -383,7 +383,7 @@ type beginError struct{ cause error }
 func (e beginError) Error() string { return "begin: " + e.cause.Error() }
 func (e beginError) Unwrap() error { return e.cause }
 
-// panicError is what a member's panic becomes: it stays inside its call.
+// panicError is a member's panic, which stays inside its call.
 type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic in a write: %v", e.value) }

@@ -15,20 +15,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// disk is what is on stable storage, with the ways in which a disk fails.
+// disk is what is on stable storage, and the ways in which a disk fails.
 type disk struct {
 	mu      sync.Mutex
 	rows    []string
 	commits int
-	// fail, if set, is the error of the next commit; landed says that the commit
-	// took place all the same.
+	// fail, if set, is the error of the next commit; landed means that the commit took
+	// place anyway.
 	fail   error
 	landed bool
 	// hold holds the writer at its next transaction; nil holds nothing.
 	hold chan *holding
 }
 
-// holding is a writer that waits.
+// holding is a waiting writer.
 type holding struct{ goOn chan struct{} }
 
 func newDisk() *disk { return &disk{hold: make(chan *holding, 1)} }
@@ -98,14 +98,14 @@ func open(t *testing.T, d *disk, change func(*Config[*memTx])) *Queue[*memTx] {
 	return q
 }
 
-// hold lets a first write take the writer, and holds it there. release lets it go.
+// hold lets a first write occupy the writer, and holds it there until release.
 func hold(t *testing.T, d *disk, q *Queue[*memTx]) (release func()) {
 	t.Helper()
 	h := &holding{goOn: make(chan struct{})}
 	d.hold <- h
 	held := make(chan error, 1)
 	go func() { held <- q.Do(context.Background(), row("held")) }()
-	for len(d.hold) > 0 { // until the writer has come
+	for len(d.hold) > 0 { // until the writer has arrived
 		runtime.Gosched()
 	}
 	return func() {
@@ -117,8 +117,8 @@ func hold(t *testing.T, d *disk, q *Queue[*memTx]) (release func()) {
 	}
 }
 
-// together queues the writes while the writer is held, in their order, then
-// lets it go: they make one batch. It returns their errors.
+// together queues the writes in order while the writer is held, then releases it: they make
+// one batch. It returns their errors.
 func together(t *testing.T, d *disk, q *Queue[*memTx], writes ...Write[*memTx]) []error {
 	t.Helper()
 	release := hold(t, d, q)

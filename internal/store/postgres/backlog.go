@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// counter is what is counted in the table of counters.
+// counter identifies a row of the table of counters.
 type counter struct {
 	kind string
 	store.Lane
@@ -41,14 +41,14 @@ func counterOf(j *store.Job) counter {
 	return counter{waitingJobs, j.Lane()}
 }
 
-// count changes a counter with the transaction.
+// count changes a counter in the transaction.
 func (t *tx) count(c counter, n int) {
 	if n != 0 {
 		t.counts[c] += int64(n)
 	}
 }
 
-// addCounts writes what has been counted, into this writer's own rows.
+// addCounts writes the changes of counters, into this writer's own rows.
 func addCounts(writer uuid.UUID, counts map[counter]int64) statement {
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b counter) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.Project, b.Project), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Model, b.Model))
@@ -67,17 +67,17 @@ func addCounts(writer uuid.UUID, counts map[counter]int64) statement {
 		[]any{writer, kinds, projects, providers, models, ns}}
 }
 
-// What a look at what is due reads at most; more is seen by the next one.
+// How much one look at what is due reads; the next one sees more.
 const (
 	lookEvery  = time.Second           // at least
-	lookAgain  = 50 * time.Millisecond // where there was more to see
+	lookAgain  = 50 * time.Millisecond // if there was more to see
 	looksAt    = 1000                  // ranks, or hosts
 	countsUpTo = 512                   // of each
 )
 
-// waiting is what this process knows of what is due: what the last look at the
-// tables found, and what this process itself has moved since. It may lack what
-// others moved, until their signal comes or the look is a second old.
+// waiting is what this process knows of what is due: what the last look at the tables
+// found, and what this process itself has moved since. It may lack other processes' changes
+// until their signal arrives or the look is a second old.
 type waiting struct {
 	mu     sync.Mutex
 	queued int
@@ -89,11 +89,11 @@ type waiting struct {
 	lookingAtJobs, lookingAtHosts sync.Mutex
 }
 
-// view is where something waits, as far as is known.
+// view is what is known of where something is waiting.
 type view[K comparable] struct {
 	buckets map[K]backlog.Bucket
-	fresh   time.Time // until then it will do
-	after   K         // where the next look goes on; zero: at the beginning
+	fresh   time.Time // it is fresh enough until then
+	after   K         // where the next look continues; zero: at the beginning
 }
 
 func newWaiting() *waiting {
@@ -106,8 +106,8 @@ func (v *view[K]) stale() bool { return !time.Now().Before(v.fresh) }
 
 func (v *view[K]) spoil() { v.fresh = time.Time{} }
 
-// take counts off n of a bucket. Where none is left there may be others that were
-// not counted.
+// take subtracts n from a bucket. If none is left there may be others that were not
+// counted.
 func (v *view[K]) take(k K, n int) {
 	h, known := v.buckets[k]
 	if h.Count -= n; h.Count > 0 {
@@ -120,7 +120,7 @@ func (v *view[K]) take(k K, n int) {
 	}
 }
 
-// replace takes what a look found in the place of what was known.
+// replace replaces what was known with what a look found.
 func (v *view[K]) replace(found map[K]backlog.Bucket, last K, began time.Time) {
 	var none K
 	v.buckets, v.after = found, none
@@ -130,7 +130,7 @@ func (v *view[K]) replace(found map[K]backlog.Bucket, last K, began time.Time) {
 	}
 }
 
-// due gives what is due, and the first time after that; 0 if there is none.
+// due returns what is due, and the first time after that; 0 if there is none.
 func (v *view[K]) due(now int64) (due map[K]backlog.Bucket, next int64) {
 	due = map[K]backlog.Bucket{}
 	for k, h := range v.buckets {
@@ -161,7 +161,7 @@ func (t *tx) jobWaits(j store.Job) {
 	})
 }
 
-// jobLeaves counts off a job, given as it was while it waited.
+// jobLeaves subtracts a job, given as it was while it waited.
 func (t *tx) jobLeaves(j store.Job) {
 	t.count(counterOf(&j), -1)
 	w := t.store.waiting
@@ -189,7 +189,7 @@ func (t *tx) deliveryWaits(host store.Host, at time.Time) {
 	})
 }
 
-// deliveriesLeave counts off deliveries to a host.
+// deliveriesLeave subtracts deliveries to a host.
 func (t *tx) deliveriesLeave(host store.Host, n int) {
 	t.count(pendingDeliveries, -n)
 	w := t.store.waiting
@@ -200,7 +200,7 @@ func (t *tx) deliveriesLeave(host store.Host, n int) {
 	})
 }
 
-// short notes that a lane had fewer due jobs than were wanted.
+// short notes that a lane had fewer due jobs than wanted.
 func (w *waiting) short(l store.Lane) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -231,7 +231,8 @@ func (w *waiting) onSignal(s store.Signal) {
 	}
 }
 
-// prioritiesOf returns those at which jobs of a lane wait, the highest first.
+// prioritiesOf returns the priorities of jobs that are waiting in a lane, the highest
+// first.
 func (w *waiting) prioritiesOf(l store.Lane) []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -272,8 +273,8 @@ func (s *Store) Queued(ctx context.Context) (int, error) {
 	return s.waiting.queued, nil
 }
 
-// lookAtJobs reads where jobs wait, if what is known is too old. One caller looks;
-// the others make do with what is known.
+// lookAtJobs reads where jobs are waiting, if what is known is too old. One caller reads;
+// the others use what is known.
 func (s *Store) lookAtJobs(ctx context.Context) error {
 	w := s.waiting
 	if !w.jobsStale() || !w.lookingAtJobs.TryLock() {
@@ -283,7 +284,7 @@ func (s *Store) lookAtJobs(ctx context.Context) error {
 	return s.readJobs(ctx)
 }
 
-// knowLanes looks if nothing is known of a lane, or what is known is too old.
+// knowLanes reads if nothing is known of a lane, or what is known is too old.
 func (s *Store) knowLanes(ctx context.Context, wants []store.LaneWant) error {
 	w := s.waiting
 	if !w.jobsStale() && !slices.ContainsFunc(wants, func(l store.LaneWant) bool { return len(w.prioritiesOf(l.Lane)) == 0 }) {
@@ -323,12 +324,12 @@ func (s *Store) readJobs(ctx context.Context) error {
 	w.jobs.replace(found, last, began)
 	w.suspects, w.queued = suspects, max(0, queued)
 	if after != (backlog.Rank{}) && len(found) < looksAt {
-		w.jobs.spoil() // the next look begins anew
+		w.jobs.spoil() // the next look starts over
 	}
 	return nil
 }
 
-// askRanks steps from rank to rank through the index, from the one behind after.
+// askRanks steps from rank to rank through the index, starting after the given one.
 func askRanks(after backlog.Rank, limit int, note func(backlog.Rank, backlog.Bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
@@ -351,7 +352,7 @@ func askRanks(after backlog.Rank, limit int, note func(backlog.Rank, backlog.Buc
 			var r backlog.Rank
 			var h backlog.Bucket
 			err := rows.Scan(&r.Project, &r.Provider, &r.Model, &r.Priority, &h.Due, &h.Count)
-			if h.Count > 0 { // else it has just been claimed
+			if h.Count > 0 { // otherwise it has just been claimed
 				note(r, h)
 			}
 			return err
@@ -359,7 +360,7 @@ func askRanks(after backlog.Rank, limit int, note func(backlog.Rank, backlog.Buc
 	}
 }
 
-// orBefore is the priority behind which a scan goes on; that of the zero rank is
+// orBefore returns the priority after which a scan continues; that of the zero rank is
 // before all.
 func orBefore(r backlog.Rank) int {
 	if r == (backlog.Rank{}) {
@@ -401,7 +402,7 @@ func (s *Store) lookAtHosts(ctx context.Context) error {
 	return nil
 }
 
-// askHosts steps from host to host through the index, from the one behind after.
+// askHosts steps from host to host through the index, starting after the given one.
 func askHosts(after store.Host, limit, most int, note func(store.Host, backlog.Bucket)) question {
 	return question{`
 		WITH RECURSIVE r AS (
@@ -429,8 +430,8 @@ func askHosts(after store.Host, limit, most int, note func(store.Host, backlog.B
 	}
 }
 
-// Waiting shows at most so many lanes and hosts, and counts so many deliveries to
-// a host.
+// Waiting shows at most that many lanes and hosts, and counts that many deliveries to a
+// host.
 const (
 	showsUpTo  = 10_000
 	countsHost = 10_000

@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// BenchmarkJob is what the store does for a job that meets free slots all the
-// way: submitted as running, settled with its webhook in flight, delivered.
+// BenchmarkJob does what the store does for a job that finds free slots all the way:
+// submitted as running, settled with its webhook in flight, delivered.
 func BenchmarkJob(b *testing.B) {
 	s := openJoined(b)
 	b.SetParallelism(32)
@@ -35,8 +35,8 @@ func BenchmarkJob(b *testing.B) {
 	})
 }
 
-// BenchmarkSettle is the move with the most writes: the end of a job, its answer,
-// its row in the ledger and its webhook.
+// BenchmarkSettle makes the move with the most writes: the end of a job, its answer, its
+// row in the ledger and its webhook.
 func BenchmarkSettle(b *testing.B) {
 	s := openJoined(b)
 	running := make(chan uuid.UUID, b.N)
@@ -79,7 +79,7 @@ func openJoined(b *testing.B) *Store {
 	return s
 }
 
-// submitRunning submits a job of a short question as one that runs.
+// submitRunning submits a job with a short prompt, already running.
 func submitRunning(b *testing.B, s *Store) uuid.UUID {
 	b.Helper()
 	now := time.Now().Truncate(time.Millisecond)
@@ -96,8 +96,7 @@ func submitRunning(b *testing.B, s *Store) uuid.UUID {
 	return id
 }
 
-// settleAnswered settles a job with a page of text, and a webhook that is sent at
-// once.
+// settleAnswered settles a job with a page of text, and a webhook that is sent at once.
 func settleAnswered(b *testing.B, s *Store, id uuid.UUID) {
 	b.Helper()
 	now := time.Now().Truncate(time.Millisecond)
@@ -113,7 +112,7 @@ func settleAnswered(b *testing.B, s *Store, id uuid.UUID) {
 	}
 }
 
-// deliveryOf is the id of the delivery of a job.
+// deliveryOf returns the id of a job's delivery.
 func deliveryOf(job uuid.UUID) uuid.UUID {
 	job[15]++
 	return job

@@ -17,13 +17,13 @@ const (
 	eventsPart  part = 5
 )
 
-// bodyRow is content that is to be stored, in the place of what was there.
+// bodyRow is content to be stored, replacing what was there.
 type bodyRow struct {
 	owner uuid.UUID
 	part  part
 	store.Blob
 
-	upload uuid.UUID // under which it is there already; uuid.Nil: it is not
+	upload uuid.UUID // under which it was uploaded; uuid.Nil: it was not
 }
 
 var putBodies = insertInto("bodies", "ON CONFLICT (owner, part) DO UPDATE SET zstd = excluded.zstd, bytes = excluded.bytes",

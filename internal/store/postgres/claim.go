@@ -19,8 +19,8 @@ func (s *Store) Claim(ctx context.Context, c store.ClaimJobs) ([]store.Job, erro
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) { return t.claim(c) })
 }
 
-// claim takes the highest priority of all lanes in one statement, then the next
-// one of those that had not enough.
+// claim claims the highest priority of all lanes in one statement, then the next one of
+// those lanes that did not have enough.
 func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 	t.claims(c.Node)
 	left := make(map[store.Lane]int, len(c.Lanes))
@@ -65,8 +65,8 @@ func (t *tx) claim(c store.ClaimJobs) ([]store.Job, error) {
 	return t.found(c, append(claimed, t.start(c, suspects)...))
 }
 
-// found gives what was claimed; that there was nothing is said to those with a
-// lease only.
+// found returns what was claimed; only a node with a lease may learn that there was
+// nothing.
 func (t *tx) found(c store.ClaimJobs, claimed []store.Job) ([]store.Job, error) {
 	if len(claimed) == 0 {
 		return nil, t.leased(c.Node)
@@ -102,7 +102,7 @@ func (t *tx) claimRanks(c store.ClaimJobs, w rankWants) ([]store.Job, error) {
 	return t.start(c, jobs), nil
 }
 
-// start makes running attempts of waiting jobs.
+// start turns waiting jobs into running attempts.
 func (t *tx) start(c store.ClaimJobs, jobs []store.Job) []store.Job {
 	now := column.Time(column.MS(c.Now))
 	for i := range jobs {

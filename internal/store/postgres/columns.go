@@ -9,11 +9,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// boundColumn is one column of a statement that writes rows: of many what travels is one
-// array, of few a value each.
+// boundColumn is one column of a statement that writes rows: many rows are sent as one
+// array, few as a value each.
 type boundColumn[R any] struct {
 	name, kind string
-	// as is what is stored, in terms of the column of d.
+	// as is the stored value, in terms of the column of d.
 	as    string
 	array func(rows []R) any
 	value func(row *R) any
@@ -61,7 +61,7 @@ func binary[R any](name string, get func(*R) []byte) boundColumn[R] {
 	return bindColumn(name, "bytea", get)
 }
 
-// orNull stores NULL in the place of a value that stands for none.
+// orNull stores NULL instead of the value that means none.
 func (c boundColumn[R]) orNull(none string) boundColumn[R] {
 	c.as = fmt.Sprintf("nullif(d.%s, %s)", c.name, none)
 	return c
@@ -74,9 +74,9 @@ type rowsStatement[R any] struct {
 	columns []boundColumn[R]
 }
 
-// fewRows is up to how many rows each have a statement of their own. An array for
-// each column takes PostgreSQL some time to unpack, however short it is: half a
-// millisecond for a job.
+// fewRows is the largest number of rows that are written by a statement each. PostgreSQL
+// takes some time to unpack an array for each column, however short: half a millisecond for
+// a job.
 const fewRows = 6
 
 func (s rowsStatement[R]) of(rows []R) []statement {
@@ -98,7 +98,7 @@ func (s rowsStatement[R]) of(rows []R) []statement {
 	return statements
 }
 
-// alone has parameters stand for the columns of d.
+// alone substitutes parameters for the columns of d.
 func alone[R any](sql string, columns []boundColumn[R]) string {
 	for i, c := range columns {
 		sql = regexp.MustCompile(`\bd\.`+c.name+`\b`).ReplaceAllLiteralString(sql, fmt.Sprintf("$%d::%s", i+1, c.kind))
@@ -106,7 +106,7 @@ func alone[R any](sql string, columns []boundColumn[R]) string {
 	return sql
 }
 
-// source is the rows as a table d.
+// source returns the rows as a table d.
 func source[R any](columns []boundColumn[R]) string {
 	arrays, names := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
@@ -116,7 +116,7 @@ func source[R any](columns []boundColumn[R]) string {
 	return fmt.Sprintf("unnest(%s) AS d(%s)", strings.Join(arrays, ", "), strings.Join(names, ", "))
 }
 
-// insertInto makes a statement that inserts rows; conflict is what stands behind.
+// insertInto makes a statement that inserts rows; conflict is its last clause.
 func insertInto[R any](table, conflict string, columns ...boundColumn[R]) rowsStatement[R] {
 	names, values := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
@@ -131,8 +131,8 @@ func insertInto[R any](table, conflict string, columns ...boundColumn[R]) rowsSt
 	}
 }
 
-// update makes a statement that changes rows, all of them or none: those whose
-// key is theirs and for which condition holds, in terms of t (the table) and d.
+// update makes a statement that changes rows, all of them or none: those whose key matches
+// and for which condition holds, in terms of t (the table) and d.
 func update[R any](table, condition string, key boundColumn[R], guards []boundColumn[R], columns ...boundColumn[R]) rowsStatement[R] {
 	sets := make([]string, len(columns))
 	for i, c := range columns {
@@ -149,7 +149,7 @@ func update[R any](table, condition string, key boundColumn[R], guards []boundCo
 	}
 }
 
-// clean makes text of what others said: PostgreSQL's holds valid UTF-8 without NUL.
+// clean makes external strings storable: PostgreSQL's text is valid UTF-8 without NUL.
 func clean(s string) string {
 	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
 		return s

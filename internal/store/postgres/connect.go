@@ -18,24 +18,25 @@ import (
 )
 
 const (
-	// connectTimeout is how long a connection may take to come about where the URL
-	// says nothing else.
+	// connectTimeout is how long a connection may take to be established unless the URL
+	// says otherwise.
 	connectTimeout = 5 * time.Second
-	// A server that could not be reached is left alone for a time that begins with
-	// restMin and doubles up to restMax, each moved by half either way: so many nodes
-	// do not come back all at once.
+	// A server that could not be reached is left alone for a time that begins with restMin
+	// and doubles up to restMax, each jittered by half either way, so that many nodes do
+	// not return all at once.
 	restMin, restMax = 100 * time.Millisecond, 3 * time.Second
 )
 
-// sessionSettings are those of the function settings, for connections without a
-// pooler.
+// sessionSettings are those of the SQL function ringback.settings, for connections without
+// a pooler.
 var sessionSettings = map[string]string{
 	"statement_timeout": "10s", "lock_timeout": "1200ms", "idle_in_transaction_session_timeout": "4s",
 	"jit": "off", "plan_cache_mode": "force_generic_plan",
 	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
 }
 
-// settings are the statements that a transaction begins with for want of them.
+// settings returns the statements that a transaction begins with when the session does not
+// have them.
 func (d *dialer) settings() []string {
 	if d.pooled {
 		return []string{"SELECT ringback.settings()"}
@@ -43,8 +44,8 @@ func (d *dialer) settings() []string {
 	return nil
 }
 
-// dialer opens connections. After a failure it gives that error for a while
-// without asking the server.
+// dialer opens connections. After a failure it returns that error for a while without
+// asking the server.
 type dialer struct {
 	config *pgx.ConnConfig // through the pooler, if there is one
 	direct *pgx.ConnConfig // nil: there is no direct way
@@ -52,7 +53,7 @@ type dialer struct {
 
 	mu       sync.Mutex
 	failures int
-	rest     time.Time // until then nobody asks
+	rest     time.Time // no connection is tried until then
 	last     error
 }
 
@@ -96,8 +97,8 @@ func parse(what, url string) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// withoutURL takes the URL out of pgx's error: pgx masks a password where it is
-// sure that it is one.
+// withoutURL removes the URL from pgx's error: pgx masks a password only where it is sure
+// that it is one.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		e.ConnString = "the URL"
@@ -110,15 +111,15 @@ func (d *dialer) place() string {
 	return fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(d.config.Host, fmt.Sprint(d.config.Port)), d.config.Database)
 }
 
-// refusals say what to do about what the server will refuse the next time as well.
+// refusals say what to do about errors that the server would return again.
 var refusals = map[string]string{
 	"28P01": "correct the password",                                         // invalid_password
 	"28000": "correct the user, or let it in by the server's pg_hba.conf",   // invalid_authorization_specification
 	"3D000": "correct the database's name, or make it with CREATE DATABASE", // invalid_catalog_name
 }
 
-// refused gives an error that waiting does not mend, met by one who opens, what
-// there is to be done; all else stays as it is.
+// refused adds to an error that waiting does not fix, met while opening, what to do about
+// it; all other errors stay unchanged.
 func refused(err error) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || refusals[e.Code] == "" {
@@ -127,8 +128,8 @@ func refused(err error) error {
 	return fmt.Errorf("%w; %s", e, refusals[e.Code])
 }
 
-// isPooled reports whether somebody stands between us and the server: the number of
-// the process that answers is then another than the one we were told.
+// isPooled reports whether there is a pooler between us and the server: the process that
+// answers then has another number than we were told.
 func (d *dialer) isPooled(ctx context.Context) (bool, error) {
 	c := d.config.Copy()
 	c.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -144,10 +145,10 @@ func (d *dialer) isPooled(ctx context.Context) (bool, error) {
 	return pid != conn.PgConn().PID(), nil
 }
 
-// connect opens a connection, or gives the last error while the server rests.
+// connect opens a connection, or returns the last error while the server rests.
 func (d *dialer) connect(ctx context.Context) (*pgx.Conn, error) { return d.dial(ctx, d.config) }
 
-// patient opens a connection for what may take long: migrations, imports.
+// patient opens a connection for operations that may take long: migrations, imports.
 func (d *dialer) patient(ctx context.Context) (*pgx.Conn, error) {
 	c := d.config.Copy()
 	for name := range sessionSettings {
@@ -165,11 +166,11 @@ func (d *dialer) dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, e
 	return conn, unavailable(err)
 }
 
-// errResting: nobody asks the server now.
+// errResting: connecting is not tried now.
 var errResting = errors.New("it is left alone for a moment")
 
-// turn allows a connection to be tried. After a failure one is, when the rest is
-// over; the others go on resting until it is known what became of it.
+// turn allows a connection to be tried. After a failure it allows one when the rest is
+// over; the others keep resting until its outcome is known.
 func (d *dialer) turn() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -182,7 +183,7 @@ func (d *dialer) turn() error {
 	return nil
 }
 
-// note learns from an attempt to connect.
+// note records the outcome of an attempt to connect.
 func (d *dialer) note(err error) {
 	if errors.Is(err, errResting) {
 		return
@@ -217,14 +218,14 @@ func (d *dialer) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
-// closeConn ends a connection politely, but not at any price.
+// closeConn ends a connection politely, but does not wait for long.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
 
-// leaveReplica ends a connection to a server that takes no writes any more: after a
+// leaveReplica ends a connection to a server that no longer accepts writes: after a
 // failover the next connection finds the one that does.
 func leaveReplica(conn *pgx.Conn, err error) {
 	if code(err) == readOnly {
@@ -232,7 +233,7 @@ func leaveReplica(conn *pgx.Conn, err error) {
 	}
 }
 
-// noteRead learns from the error of a read, whose connections the pool makes.
+// noteRead records the error of a read, whose connections the pool makes.
 func (d *dialer) noteRead(err error) {
 	if errors.As(err, new(*pgconn.ConnectError)) {
 		d.note(err)

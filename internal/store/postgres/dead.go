@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// What the partial indexes jobs_dead and deliveries_dead hold, of the table t.
+// The conditions of the partial indexes jobs_dead and deliveries_dead, on the table t.
 const (
 	isDeadJob      = `t.status = 3 AND NOT t.content_gone AND t.replayed_by IS NULL`
 	isDeadDelivery = `t.status = 2 AND NOT t.gone`
@@ -103,9 +103,9 @@ func (s *Store) countWindow(ctx context.Context, q store.DeadQuery, where condit
 	return n, err
 }
 
-// eachDead reads dead letters, newest first, in windows of so many rows, until
-// Limit are found, all have been looked at, or it has taken long. next is where to
-// go on; nil if there is nothing behind.
+// eachDead reads dead letters, newest first, in windows of so many rows, until Limit are
+// found, all have been read, or it has taken long. next is where to continue; nil if there
+// are no more.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(ctx context.Context, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
 	return store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
 		bottom, more, err := s.bottomOf(ctx, deadTable(q)+` t WHERE `+isDead(q)+` AND`, before)
@@ -120,13 +120,13 @@ func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(ctx c
 	})
 }
 
-// condition is what stands behind WHERE, with its arguments.
+// condition is a WHERE clause with its arguments.
 type condition struct {
 	text string
 	args []any
 }
 
-// and adds a condition in which ? stands for the argument.
+// and adds a condition in which ? is the placeholder for the argument.
 func (c *condition) and(text string, args ...any) {
 	for _, arg := range args {
 		c.args = append(c.args, arg)
@@ -138,8 +138,8 @@ func (c *condition) and(text string, args ...any) {
 	c.text += text
 }
 
-// deadBetween selects the dead letters of a window that pass the filter, but for
-// its metadata.
+// deadBetween selects the dead letters of a window that pass the filter, except for its
+// metadata.
 func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 	c := condition{text: isDead(q)}
 	c.and(`t.id >= ? AND t.id < ? AND t.project = ?`, bottom, before, q.Project)
@@ -172,7 +172,7 @@ func (c *condition) equal(name, value string) {
 	}
 }
 
-// among takes the rows whose column has one of some values; nil: any value.
+// among selects the rows whose column has one of some values; nil: any value.
 func (c *condition) among(name string, values []string) {
 	if values != nil {
 		c.and(name+` = ANY (?)`, values)

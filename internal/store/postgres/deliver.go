@@ -109,7 +109,7 @@ func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, erro
 	return after, nil
 }
 
-// tryStored reports whether this very try is on record already.
+// tryStored reports whether this very try has already been recorded.
 func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
 	var class string
@@ -120,7 +120,7 @@ func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	return err == nil && at == column.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
-// keepContent moves the end of the job's content behind the end of a delivery.
+// keepContent moves the end of the job's content beyond the end of a delivery.
 func (t *tx) keepContent(d *store.Delivery) {
 	until := t.store.retention.DeliveryUntil(d)
 	if until.IsZero() {

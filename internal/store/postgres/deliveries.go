@@ -13,9 +13,9 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// sources say which rows of the table t are deliveries of a state, each as its partial
-// index has them; none has a row of another. The first is read in windows; what the
-// second has is few.
+// sources returns conditions for the rows of the table t that are deliveries of a state,
+// each matching a partial index; they do not overlap. The first is read in windows; the
+// second has few rows.
 func sources(status ringback.DeliveryStatus) []string {
 	switch status {
 	case ringback.DeliveryPending:
@@ -29,7 +29,7 @@ func sources(status ringback.DeliveryStatus) []string {
 	}
 }
 
-// windowsOf is what the windows of a state are counted in, as bottomOf wants it. Where
+// windowsOf returns what the windows of a state are counted in, as bottomOf needs it. Where
 // there is no index on the state, these are windows of all rows.
 func windowsOf(status ringback.DeliveryStatus) string {
 	if status == ringback.DeliveryPending || status == ringback.DeliveryDead {
@@ -54,8 +54,8 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []
 	return found, tries, next, nil
 }
 
-// deliveriesWindow looks at the rows before an id. last is the last row of the window;
-// nil if there are no more behind it.
+// deliveriesWindow reads the rows before an id. last is the last row of the window; nil if
+// there are no more after it.
 func (s *Store) deliveriesWindow(ctx context.Context, q store.DeliveryQuery, before uuid.UUID, limit int) (found []store.Delivery, tries [][]ringback.Try, last *uuid.UUID, err error) {
 	bottom, more := store.FirstOf(q.Job), false
 	if q.Job != uuid.Nil {

@@ -26,7 +26,7 @@ func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
 		return err
 	}
 	if j.ErrorDetail != nil && j.ErrorDetail.Type != "" {
-		// What the provider called the error may be about the content, too.
+		// The provider's name for the error may be about the content, too.
 		detail := *j.ErrorDetail
 		detail.Type = ""
 		j.ErrorDetail = &detail
@@ -41,8 +41,7 @@ func (t *tx) erase(project string, id uuid.UUID, now time.Time) error {
 	return t.dropContent([]uuid.UUID{id}, now)
 }
 
-// eraseUnsent ends the deliveries of a job that are to be sent, or are being sent
-// at this moment.
+// eraseUnsent ends the deliveries of a job that are waiting to be sent or in flight.
 func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(job)
 	rows, err := t.lockDeliveries(`t.id BETWEEN $1 AND $2 AND t.job = $3 AND (`+column.IsDue+` OR t.in_flight)`, "", from, to, job)
@@ -54,7 +53,7 @@ func (t *tx) eraseUnsent(job uuid.UUID, now time.Time) error {
 			t.deliveriesLeave(row.Key(), 1)
 		}
 		d := store.Erased(row.Delivery, now)
-		t.count(deadDeliveries, store.Deaths(row.Status, d.Status)) // dropping the content counts it off again
+		t.count(deadDeliveries, store.Deaths(row.Status, d.Status)) // dropping the content subtracts it again
 		t.updateDelivery(d, time.Time{})
 	}
 	return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Expire implements store.Maintenance. Those that another process ends at this moment
-// are left to it.
+// Expire implements store.Maintenance. It skips jobs that another process is ending at this
+// moment.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int, decide store.Decide) ([]store.Job, error) {
 	return s.moveWaiting(ctx, "expire jobs", now, limit, decide, column.IsQueued+` AND t.end_by <= $1`, "ORDER BY t.end_by LIMIT $2 FOR UPDATE SKIP LOCKED")
 }
@@ -22,7 +22,7 @@ func (s *Store) Hasten(ctx context.Context, now time.Time, limit int, decide sto
 		"ORDER BY t.run_at LIMIT $2 FOR UPDATE SKIP LOCKED")
 }
 
-// moveWaiting moves the waiting jobs that a condition finds.
+// moveWaiting moves the waiting jobs that match a condition.
 func (s *Store) moveWaiting(ctx context.Context, name string, now time.Time, limit int, decide store.Decide, where, tail string) ([]store.Job, error) {
 	op := groupcommit.Op{Name: name, Bytes: limit * rowBytes}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) {

@@ -13,29 +13,30 @@ import (
 
 // The states in which our own functions end a transaction.
 const (
-	codeMoved    = "RB001" // a row is not as the writer saw it
-	codeNoCommit = "RB002" // the writer is gone, or has fenced this commit off
+	codeMoved    = "RB001" // a row is not as the writer knew it
+	codeNoCommit = "RB002" // the writer is gone, or has fenced off this commit
 	codeNoLease  = "RB003"
-	codeNoUpload = "RB004" // content that was uploaded is not there any more
+	codeNoUpload = "RB004" // content that was uploaded is no longer there
 )
 
-// PostgreSQL's own, of statements that waited for too long.
+// PostgreSQL's own, for statements that waited for too long.
 const (
 	codeLocked   = "55P03" // lock_not_available: lock_timeout
 	codeCanceled = "57014" // query_canceled: statement_timeout
 )
 
-// isBlocked reports whether a transaction failed since others hold what it needs, or the
+// isBlocked reports whether a transaction failed because others hold what it needs, or the
 // server is too slow for it now.
 func isBlocked(err error) bool {
 	c := code(err)
 	return c == codeLocked || c == codeCanceled
 }
 
-// readOnly is read_only_sql_transaction: a failover, and we are at the old server.
+// readOnly is read_only_sql_transaction: there was a failover, and we are connected to the
+// old server.
 const readOnly = "25006"
 
-// code is PostgreSQL's SQLSTATE of an error; "" if it did not come from there.
+// code returns PostgreSQL's SQLSTATE of an error; "" if it did not come from there.
 func code(err error) string {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -44,7 +45,7 @@ func code(err error) string {
 	return e.Code
 }
 
-// fault gives an error of the database the name under which callers know it.
+// fault translates an error of the database into the one that callers know.
 func fault(err error) error {
 	switch c := code(err); {
 	case err == nil, known(err):
@@ -62,7 +63,7 @@ func fault(err error) error {
 	}
 }
 
-// known reports whether an error has its name already.
+// known reports whether an error has already been translated.
 func known(err error) bool {
 	for _, name := range []error{store.ErrUnavailable, store.ErrNoLease, store.ErrSwept, store.ErrFull, store.ErrBusy, store.ErrTooNew} {
 		if errors.Is(err, name) {
@@ -79,14 +80,14 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// cannotServe reports whether the server says that it can't do now what it could
-// do another time: it stops, starts, is a replica, has no connections or memory
-// to spare, or was interrupted by a timeout.
+// cannotServe reports whether the server can't do now what it could do another time: it is
+// stopping, starting, a replica, short of connections or memory, or was interrupted by a
+// timeout.
 func cannotServe(code string) bool {
 	switch code {
 	case readOnly,
 		codeCanceled,
-		"40001", "40P01", // serialization_failure, deadlock_detected, time and again
+		"40001", "40P01", // serialization_failure, deadlock_detected, again and again
 		"25P03", "57P05": // idle timeouts
 		return true
 	}
@@ -104,12 +105,12 @@ func isBroken(err error) bool {
 	return errors.As(err, &connect) || errors.Is(err, pgconn.ErrConnClosed) || pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || isNet(err)
 }
 
-// isTransient reports whether a batch that ended so is worth a second run at once:
-// with a fresh look at the rows, or now that those who stood in the way are gone.
+// isTransient reports whether a batch that ended with this error is worth a second run at
+// once: with fresh rows, or now that the obstacle is gone.
 func isTransient(err error) bool {
 	switch code(err) {
 	case codeMoved, codeNoCommit,
-		"23505",          // unique_violation: a job or a key that is there already
+		"23505",          // unique_violation: a job or a key that already exists
 		"40001", "40P01": // serialization_failure, deadlock_detected
 		return true
 	default:
@@ -117,15 +118,15 @@ func isTransient(err error) bool {
 	}
 }
 
-// lostError is an error of a commit that leaves its outcome open.
+// lostError is an error of a commit that leaves its outcome unknown.
 type lostError struct{ error }
 
 func (e lostError) Unwrap() error { return e.error }
 
 func isLost(err error) bool { return errors.As(err, new(lostError)) }
 
-// endOfCommit judges the error of a commit. What the server refused did not
-// happen, unless it was about to go away.
+// endOfCommit judges the error of a commit. A commit that the server refused did not
+// happen, unless the server was about to go away.
 func endOfCommit(err error) error {
 	var e *pgconn.PgError
 	if err == nil || errors.As(err, &e) && e.Severity != "FATAL" && e.Severity != "PANIC" {

@@ -8,10 +8,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// held are the rows of jobs that run on this process's nodes, and of deliveries
-// that they have in flight, as this process wrote them last: whoever settles one
-// need not read it before. It may have been changed by another process since;
-// that is noticed when it is written.
+// held are the rows of jobs that run on this process's nodes, and of deliveries that they
+// have in flight, as this process last wrote them, so that settling one need not read it
+// first. Another process may have changed it since; that is noticed when it is written.
 type held struct {
 	mu         sync.Mutex
 	jobs       map[uuid.UUID]store.Job
@@ -63,7 +62,7 @@ func (h *held) forget(id uuid.UUID) {
 	delete(h.deliveries, id)
 }
 
-// drop forgets all that a node held.
+// drop forgets everything that a node held.
 func (h *held) drop(node string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -16,13 +16,13 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// ErrOccupied says that jobs can't be carried into a database, with the reason.
+// ErrOccupied means that jobs can't be imported into a database; its text says why.
 var ErrOccupied = errors.New("the database is occupied")
 
-// Import carries the jobs of another store, which nobody writes to, into a
-// database. It does so in steps, each of them one transaction that also notes how
-// far it has come: one that was cut off goes on behind the last job that is here.
-// So no job is written twice, and none that has moved on since is overwritten.
+// Import copies the jobs of another store, which nobody is writing to, into a database. It
+// does so in steps, each of them one transaction that also records its progress: an import
+// that was cut off continues after the last job that is here. So no job is written twice,
+// and none that has moved on since is overwritten.
 type Import struct {
 	conn   *pgx.Conn
 	source string
@@ -32,10 +32,9 @@ type Import struct {
 	ended  time.Time
 }
 
-// OpenImport begins the import of a source, or goes on with it. Source names the
-// other store in the state in which it is. It makes the schema as Open does. A
-// database that has jobs already which are not that source's, or from which nodes
-// serve, is ErrOccupied.
+// OpenImport begins the import of a source, or continues it. Source names the other store
+// in its present state. It makes the schema as Open does. It returns ErrOccupied for a
+// database that already has other jobs than that source's, or that nodes are serving from.
 func OpenImport(ctx context.Context, cfg Config, source string) (*Import, error) {
 	dial, err := newDialer(ctx, cfg)
 	if err != nil {
@@ -58,13 +57,13 @@ func OpenImport(ctx context.Context, cfg Config, source string) (*Import, error)
 // Close ends it, finished or not.
 func (i *Import) Close() { closeConn(i.conn) }
 
-// After is the last job that is here; uuid.Nil if none is.
+// After returns the last job that is here; uuid.Nil if none is.
 func (i *Import) After() uuid.UUID { return i.after }
 
-// Carried is what was carried over so far, by all runs.
+// Carried returns what has been copied so far, by all runs.
 func (i *Import) Carried() store.Counts { return i.counts }
 
-// Ended is when it was finished; zero if it was not.
+// Ended returns when it was finished; zero if it was not.
 func (i *Import) Ended() time.Time { return i.ended }
 
 func (i *Import) begin(ctx context.Context) error {
@@ -73,7 +72,7 @@ func (i *Import) begin(ctx context.Context) error {
 		return fault(err)
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
-	// Two that begin at once: the second waits, and sees what the first has done.
+	// If two begin at once, the second waits, and sees what the first has done.
 	if _, err := tx.Exec(ctx, `LOCK TABLE ringback.imports IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 		return fault(err)
 	}
@@ -94,7 +93,7 @@ func (i *Import) begin(ctx context.Context) error {
 	return fault(tx.Commit(ctx))
 }
 
-// find reads how far the import has come; false if it has not begun.
+// find reads the import's progress; false if it has not begun.
 func (i *Import) find(ctx context.Context, tx pgx.Tx) (bool, error) {
 	var source string
 	var writer, after [16]byte
@@ -119,8 +118,8 @@ func (i *Import) find(ctx context.Context, tx pgx.Tx) (bool, error) {
 		"name an empty database, or, if no node has served from this one since, empty it with DROP SCHEMA ringback CASCADE", ErrOccupied)
 }
 
-// refuseNodes refuses a database that is in use: what its nodes accept meanwhile
-// might have keys that jobs to come have, too.
+// refuseNodes refuses a database that is in use: the jobs that its nodes accept meanwhile
+// might have the same keys as jobs still to come.
 func refuseNodes(ctx context.Context, tx pgx.Tx) error {
 	var machines []string
 	err := tx.QueryRow(ctx, `SELECT coalesce(array_agg(DISTINCT machine ORDER BY machine), '{}') FROM ringback.nodes WHERE expires_at > clock_timestamp()`).Scan(&machines)
@@ -133,7 +132,7 @@ func refuseNodes(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// enrol notes that the import begins.
+// enrol records that the import begins.
 func (i *Import) enrol(ctx context.Context, tx pgx.Tx) (err error) {
 	var used bool
 	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM ringback.jobs)`).Scan(&used); err != nil {
@@ -161,7 +160,7 @@ func (i *Import) Put(ctx context.Context, jobs []store.Record) error {
 	last, n := jobs[len(jobs)-1].Job.ID, store.CountsOf(jobs)
 	b := &pgx.Batch{}
 	b.Queue("BEGIN")
-	// A step that a crash loses is lost with its note, and so are those behind it:
+	// A step that a crash loses is lost with its progress, and so are those after it:
 	// Finish waits for all of them.
 	b.Queue("SET LOCAL synchronous_commit = off")
 	b.Queue(`WITH u AS (
@@ -193,8 +192,8 @@ func (i *Import) Put(ctx context.Context, jobs []store.Record) error {
 	return nil
 }
 
-// dropTakenKeys takes the idempotency key off jobs where another job has it: one
-// that a node accepted when it served from this database before all were here.
+// dropTakenKeys removes the idempotency key from jobs where another job has it: one that a
+// node accepted when it served from this database before all were here.
 func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 	type key struct{ project, key string }
 	keyed := map[key]*store.Job{}
@@ -204,7 +203,7 @@ func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 		k := key{j.Project, j.IdempotencyKey}
 		switch {
 		case k.key == "":
-		case keyed[k] != nil: // they differed in what a database's text cannot hold
+		case keyed[k] != nil: // they only differed in what a database's text cannot hold
 			j.IdempotencyKey = ""
 		default:
 			keyed[k] = j
@@ -231,11 +230,11 @@ func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 	return rows.Err()
 }
 
-// Finish compares what is here with what the source has, table by table, and ends
-// the import. Holds, and the key where it is not nil, are not put in the place of
-// what nodes have stored here. Exact reports whether it counted the rows themselves: those of a
-// database that nodes have served from meanwhile are others, and then stored is
-// what was carried over. With a difference it is an error, and not finished.
+// Finish compares what is here with what the source has, table by table, and ends the
+// import. Holds, and the key unless it is nil, do not replace what nodes have stored here.
+// Exact reports whether it counted the rows themselves: once nodes have served from the
+// database they differ, and stored is then what was copied. A difference is an error, and
+// the import stays unfinished.
 func (i *Import) Finish(ctx context.Context, source store.Counts, holds []store.Hold, key []byte) (stored store.Counts, exact bool, err error) {
 	if stored, exact, err = i.count(ctx); err != nil {
 		return stored, exact, fault(err)
@@ -261,7 +260,7 @@ func (i *Import) Finish(ctx context.Context, source store.Counts, holds []store.
 }
 
 func (i *Import) count(ctx context.Context) (c store.Counts, exact bool, err error) {
-	// Whoever serves counts, or tidies up our own counters.
+	// A node that serves counts, or tidies up our own counters.
 	err = i.conn.QueryRow(ctx, `SELECT NOT EXISTS (SELECT 1 FROM ringback.counters WHERE writer <> $1)`, i.writer).Scan(&exact)
 	if err != nil || !exact {
 		return i.counts, exact, err
@@ -273,8 +272,7 @@ func (i *Import) count(ctx context.Context) (c store.Counts, exact bool, err err
 	return c, exact, err
 }
 
-// The statements of an import. What another store has as text may be what
-// PostgreSQL's cannot hold.
+// The statements of an import. Text of another store may not be valid in PostgreSQL.
 var (
 	importJobs       = cleaned(insertJobs)
 	importAttempts   = cleaned(insertAttempts)
@@ -337,7 +335,7 @@ func rowsOf(jobs []store.Record) *importRows {
 	return rows
 }
 
-// attemptOf makes of an attempt that has ended the row that its end would have made.
+// attemptOf returns the row that the end of an attempt would have written.
 func attemptOf(job uuid.UUID, a *ringback.Attempt) attemptRow {
 	ran := &store.Job{ID: job, Fence: a.Number, Node: a.Node, Provider: a.Provider, Model: a.Model, StartedAt: a.StartedAt.Time}
 	return attemptRow{ran, store.Outcome{At: a.EndedAt.Time, Attempt: a}}
@@ -345,7 +343,7 @@ func attemptOf(job uuid.UUID, a *ringback.Attempt) attemptRow {
 
 func (r *importRows) addDelivery(d *store.RecordDelivery) {
 	row := deliveryRow{Delivery: d.Delivery, due: -1}
-	if row.InFlight && row.Node == "" { // before deliveries knew their node they had none
+	if row.InFlight && row.Node == "" { // older versions stored no node
 		row.Node = "unknown"
 	}
 	if !d.DueAt.IsZero() {

@@ -16,7 +16,7 @@ import (
 // importedAt is when all jobs of these tests were made.
 var importedAt = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
-// waitingJob is a job of another store, changed as the test wants.
+// waitingJob returns a job of another store, changed as the test wants.
 func waitingJob(t *testing.T, change func(*store.Record)) store.Record {
 	t.Helper()
 	id, err := uuid.NewV7()
@@ -58,7 +58,7 @@ func put(t *testing.T, i *Import, jobs ...store.Record) {
 	}
 }
 
-// What strangers said may hold what PostgreSQL's text cannot.
+// External strings may contain what PostgreSQL's text cannot.
 func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 	url := postgrestest.Database(t)
 	i := openImport(t, url, "a")
@@ -97,7 +97,7 @@ func TestAnImportMakesTextOfWhatIsNone(t *testing.T) {
 	}
 }
 
-// Nodes may have served from the half of an import.
+// Nodes may have served from a half-finished import.
 func TestAnImportThatGoesOnLeavesToOthersWhatTheyHave(t *testing.T) {
 	url := postgrestest.Database(t)
 	first := waitingJob(t, func(*store.Record) {})

@@ -12,11 +12,11 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// window is how many rows one query of a list looks at.
+// window is how many rows one query of a list reads.
 const window = 2000
 
-// List implements store.JobReader. A filter that few rows pass would read the whole
-// table: so it is read in windows.
+// List implements store.JobReader. It reads in windows, since a filter that few rows pass
+// would read the whole table.
 func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {
 	jobs, next, err := store.InWindows(q, func(before uuid.UUID, limit int) ([]store.Job, *uuid.UUID, error) {
 		return s.listWindow(ctx, q, before, limit)
@@ -27,8 +27,8 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUI
 	return jobs, next, nil
 }
 
-// listWindow looks at the rows before an id. last is the last row of the
-// window; nil if there are no more behind it.
+// listWindow reads the rows before an id. last is the last row of the window; nil if there
+// are no more after it.
 func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
 	if q.CreatedAfter.After(store.IDTime(before)) {
 		return nil, nil, nil // all that follow are older
@@ -56,7 +56,7 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 	return found, last, err
 }
 
-// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if it has
+// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if there is
 // none.
 const webhookOf = `coalesce((
 	SELECT d.status FROM ringback.deliveries d
@@ -64,7 +64,7 @@ const webhookOf = `coalesce((
 		AND d.job = t.id AND NOT d.gone
 	ORDER BY d.made_at DESC, d.id DESC LIMIT 1), -1)`
 
-// wants adds what a query wants of a job, but for its metadata.
+// wants adds a query's conditions on a job, except for its metadata.
 func wants(c *condition, q store.Query) {
 	c.and(`t.project = ?`, q.Project)
 	if q.Status != "" {
@@ -102,7 +102,7 @@ func (s *Store) jobsWindow(ctx context.Context, _ store.Query, before uuid.UUID)
 // which are few among many jobs.
 func (s *Store) undeliveredWindow(ctx context.Context, q store.Query, before uuid.UUID) (c condition, last *uuid.UUID, err error) {
 	top := store.PastOf(before)
-	if before == store.FirstOf(before) { // where the window before has ended
+	if before == store.FirstOf(before) { // where the previous window ended
 		top = before
 	}
 	bottom, more, err := s.bottomOf(ctx, windowsOf(q.Webhook), top)
@@ -131,8 +131,8 @@ func (s *Store) undeliveredWindow(ctx context.Context, q store.Query, before uui
 	return c, last, err
 }
 
-// bottomOf is the last id of the next window of a table; more reports whether there
-// may be others behind it.
+// bottomOf returns the last id of the next window of a table; more reports whether there
+// may be others after it.
 func (s *Store) bottomOf(ctx context.Context, from string, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
 	err = s.read(ctx, question{
 		`SELECT t.id FROM ringback.` + from + ` t.id < $1 ORDER BY t.id DESC LIMIT 1 OFFSET $2`, []any{before, window - 1},

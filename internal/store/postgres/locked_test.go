@@ -43,7 +43,7 @@ func TestARowThatAnotherProgramLocksKeepsNobodyElseWaitingForLong(t *testing.T) 
 	release := lock(t, url, `SELECT 1 FROM ringback.jobs WHERE id = $1 FOR UPDATE`, locked.ID)
 
 	settled := make(chan error, 1)
-	go func() { // as a node does
+	go func() { // like a node
 		for {
 			_, err := s.Settle(context.Background(), locked.Ref(), answered(now()))
 			if !errors.Is(err, store.ErrBusy) {

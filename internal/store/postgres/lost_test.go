@@ -17,8 +17,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// cutter passes connections on to a server, and cuts them now and then, with what
-// is under way in either direction.
+// cutter passes connections on to a server, and cuts them from time to time, with what is
+// in transit in either direction.
 type cutter struct {
 	listener net.Listener
 	to       string
@@ -84,7 +84,7 @@ func (c *cutter) cut() {
 	c.cuts++
 }
 
-// fate is what its callers heard of a job.
+// fate is what a job's callers were told.
 type fate struct{ submitted, refused, settled bool }
 
 func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
@@ -112,7 +112,7 @@ func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
 		})
 	}
 	for range 60 {
-		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond) // so that it hits anything
+		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond) // to hit anything
 		cutter.cut()
 	}
 	close(stop)
@@ -145,8 +145,7 @@ func TestConnectionsThatAreCutLoseNothing(t *testing.T) {
 	t.Logf("%d jobs, %d settled, %d cuts", len(fates), settled, cutter.cuts)
 }
 
-// liveThrough submits a job and settles it, repeating what was refused for want of
-// a connection.
+// liveThrough submits a job and settles it, repeating what failed without a connection.
 func liveThrough(t *testing.T, s *Store) (uuid.UUID, fate) {
 	n := newJob(t, "a")
 	_, _, err := s.Submit(t.Context(), n)

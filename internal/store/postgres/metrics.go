@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 )
 
-// sizeEvery is how often the size of the tables is asked for at most.
+// sizeEvery is how often the size of the tables is read at most.
 const sizeEvery = 30 * time.Second
 
 // measure registers the store's size and the connections for reads.
@@ -25,7 +25,7 @@ func (s *Store) measure(r prometheus.Registerer) {
 	})
 }
 
-// size is that of the schema's tables, as it was a moment ago.
+// size is the size of the schema's tables, as it was a moment ago.
 type size struct {
 	store *Store
 

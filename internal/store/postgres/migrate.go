@@ -17,18 +17,18 @@ import (
 var migrations embed.FS
 
 const (
-	// oldestServer is the oldest PostgreSQL that will do, as server_version_num.
+	// oldestServer is the oldest supported PostgreSQL, as server_version_num.
 	oldestServer = 140000
 	// migrateLock is the advisory lock under which schemas are made and migrated.
 	migrateLock = 0x72696e676261636b // "ringback"
 )
 
-// oldestSchema is the number of the schema whose binaries may still run on the one
-// that this binary makes: in a rolling upgrade the one before this.
+// oldestSchema is the number of the oldest schema whose binaries may still run on the one
+// that this binary makes: in a rolling upgrade, the one before this.
 const oldestSchema = 1
 
-// prepare refuses a server that does not keep what it has committed, and brings
-// the schema up to this binary's.
+// prepare refuses a server that does not keep what it has committed, and migrates the
+// schema to this binary's.
 func (s *Store) prepare(ctx context.Context) error {
 	conn, err := s.dial.patient(ctx)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	err = fault(migrate(ctx, conn))
-	if errors.Is(err, store.ErrBusy) { // a backup reads the tables, say: a start waits for its end
+	if errors.Is(err, store.ErrBusy) { // for example, a backup reads the tables: a start waits for its end
 		return unavailable(err)
 	}
 	return err
@@ -66,9 +66,9 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// migrate runs the migrations that are missing, forward only, all in one
-// transaction and under a lock: many nodes may start at once. A schema that is
-// newer than this binary is left alone if it says that this one may use it.
+// migrate runs the missing migrations, forward only, all in one transaction and under a
+// lock: many nodes may start at once. A schema newer than this binary is left alone if it
+// says that this one may use it.
 func migrate(ctx context.Context, conn *pgx.Conn) error {
 	names, err := migrationNames()
 	if err != nil {
@@ -77,7 +77,7 @@ func migrate(ctx context.Context, conn *pgx.Conn) error {
 	return migrateTo(ctx, conn, names)
 }
 
-// migrateTo is migrate for a binary that knows only the migrations named.
+// migrateTo is migrate for a binary that knows only the given migrations.
 func migrateTo(ctx context.Context, conn *pgx.Conn, names []string) error {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func schemaVersion(ctx context.Context, tx pgx.Tx) (version, oldest int, err err
 		return 0, 0, err
 	}
 	script := "CREATE TABLE ringback.schema (version integer NOT NULL, oldest integer NOT NULL); INSERT INTO ringback.schema VALUES (0, 0)"
-	if !made { // who may only use a schema that somebody else has made is not asked to make one
+	if !made { // a role that may only use an existing schema does not need to create one
 		script = "CREATE SCHEMA ringback; " + script
 	}
 	if _, err := tx.Exec(ctx, script, pgx.QueryExecModeSimpleProtocol); err != nil {

@@ -18,19 +18,19 @@ import (
 const (
 	// leaseLasts is how long a lease lasts on the database's clock.
 	leaseLasts = 8 * time.Second
-	// renewTimeout bounds what is said about a lease: it must not hold up the next
-	// renewal for long.
+	// renewTimeout bounds a query about a lease: it must not delay the next renewal for
+	// long.
 	renewTimeout = 3 * time.Second
 )
 
-// leases are those of this process's nodes. They have a connection of their own,
-// so that neither writes nor reads hold up a renewal.
+// leases are those of this process's nodes. They have their own connection, so that neither
+// writes nor reads delay a renewal.
 type leases struct {
 	dial    *dialer
 	process uuid.UUID
 	lasts   time.Duration
 
-	turn sync.Mutex // one at a time uses conn
+	turn sync.Mutex // held while using conn
 	conn *pgx.Conn
 
 	mu    sync.Mutex
@@ -74,8 +74,8 @@ func (l *leases) note(node string, here bool) {
 	}
 }
 
-// ask makes one round trip on the connection of leases; one more where that has
-// turned out to be broken, since before a restart of the server perhaps.
+// ask makes one round trip on the leases' connection; one more if that has turned out to be
+// broken, perhaps since a restart of the server.
 func (l *leases) ask(ctx context.Context, questions func(b *pgx.Batch), read func(pgx.BatchResults) error) error {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -144,7 +144,8 @@ func (s *Store) Renew(ctx context.Context, id string) (store.Lease, error) {
 	return lease, nil
 }
 
-// lease runs a statement that gives a lease and returns the time, and lists who lives then.
+// lease runs a statement that grants a lease and returns the time, and lists the nodes that
+// are live then.
 func (s *Store) lease(ctx context.Context, sql string, args ...any) (lease store.Lease, err error) {
 	questions := func(b *pgx.Batch) {
 		b.Queue(sql, args...)
@@ -207,7 +208,7 @@ func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error
 			ref.ID = job
 			held.Jobs = append(held.Jobs, ref)
 			if cancelled {
-				s.held.forget(ref.ID) // it was changed by another: who settles it must look
+				s.held.forget(ref.ID) // another process changed it: settling it must read it
 				held.Cancelled = append(held.Cancelled, ref)
 			}
 			return err
@@ -226,8 +227,8 @@ func (s *Store) Held(ctx context.Context, id string) (held store.Held, err error
 	return held, nil
 }
 
-// leased wants a node to have a lease. It is for those who may have nothing to
-// write in its name; what they write is checked once more, at the end.
+// leased requires that a node has a lease. It is for moves that may have nothing to write
+// in the node's name; what they write is checked once more, at the end.
 func (t *tx) leased(node string) error {
 	leased := false
 	err := t.row([]any{&leased}, `SELECT EXISTS (SELECT 1 FROM ringback.nodes WHERE id = $1 AND expires_at > clock_timestamp())`, node)

@@ -1,32 +1,32 @@
-// Package postgres keeps jobs in a PostgreSQL database, for any number of
-// processes at once.
+// Package postgres stores jobs in a PostgreSQL database, for any number of processes at
+// once.
 //
-// A process writes through one goroutine and one connection. As in package sqlite it
-// takes every call that is waiting, runs them as one transaction, and answers them
-// after its commit. But a statement is a journey to the server: so
-// moves change rows in memory (tx.go), and what they changed travels as one
-// statement for each table, with an array for each column, in one message with
-// the commit. A transaction that has to read nothing is one round trip.
+// A process writes through one goroutine and one connection. As in package sqlite it takes
+// every waiting call, runs them as one transaction, and replies to them after its commit.
+// But a statement is a round trip to the server, so moves change rows in memory (tx.go),
+// and their changes are sent as one statement for each table, with an array for each
+// column, in one message with the commit. A transaction that reads nothing is one round
+// trip.
 //
 // # Many processes
 //
-// Three things hold them together, all of them PostgreSQL's own.
+// Three mechanisms coordinate them, all of them PostgreSQL's own.
 //
-//   - Row locks. Who claims takes rows FOR UPDATE SKIP LOCKED; who claims in the
-//     name of a node holds that node's row FOR KEY SHARE, so that no claim is made
-//     under a lease that is being taken away.
-//   - Compare and set. A row is written only if its state and its fence are still
-//     those that the writer saw. If not, the batch is run again with a fresh look.
-//   - Notifications, at most some thirty a second from each process, that wake the
-//     others (signal.go). They are hints: everybody looks once a second anyway.
+//   - Row locks. A claim takes rows FOR UPDATE SKIP LOCKED; a claim in the name of a node
+//     holds that node's row FOR KEY SHARE, so that no claim is made under a lease that is
+//     being taken away.
+//   - Compare and set. A row is written only if its state and its fence are still those
+//     that the writer saw. If not, the batch is run again with fresh rows.
+//   - Notifications, at most about thirty a second from each process, that wake the others
+//     (signal.go). They are hints: every process polls once a second anyway.
 //
-// Nothing is in the state of a session, so a pooler in transaction mode serves;
-// what it can't do (LISTEN) is done by a direct connection, or not at all.
+// Nothing is kept in the state of a session, so a pooler in transaction mode works; what it
+// can't do (LISTEN) is done over a direct connection, or not at all.
 //
 // # Time
 //
-// Only leases are measured by the database's clock. Everything else comes as a
-// time from the caller, who learns that clock at each renewal.
+// Only leases are measured by the database's clock. Every other time comes from the caller,
+// who learns that clock at each renewal.
 package postgres
 
 import (
@@ -48,20 +48,20 @@ var _ store.Store = (*Store)(nil)
 // Config of a store.
 type Config struct {
 	// URL of the database, postgres://user:password@host:port/database, with all the
-	// parameters that pgx knows; several hosts are tried in turn. Required. It may
-	// lead through a pooler in transaction mode.
+	// parameters that pgx knows; several hosts are tried in turn. Required. It may lead
+	// through a pooler in transaction mode.
 	URL string
-	// DirectURL leads to the same database without a pooler, for notifications.
-	// "" means URL, where that is direct; else there are none.
+	// DirectURL leads to the same database without a pooler, for notifications. "" means
+	// URL if that is direct; otherwise there are no notifications.
 	DirectURL string
-	// Connections is how many are kept for reads; 0 means 8. There are three more:
-	// one that writes, one that renews leases, one that listens.
+	// Connections is how many are kept for reads; 0 means 8. There are three more: one that
+	// writes, one that renews leases, one that listens.
 	Connections int
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// Retention is how long things are kept; the zero value is its documented default.
 	Retention store.Retention
-	// Metrics registers those of the store; nil registers none.
+	// Metrics registers the store's metrics; nil registers none.
 	Metrics prometheus.Registerer
 }
 
@@ -77,8 +77,8 @@ type Store struct {
 	waiting   *waiting
 	leases    *leases
 	signals   *signals
-	// uploading and patient hold a place for each upload, and each read of large content
-	// over a slow link, that is under way.
+	// uploading and patient hold an element for each running upload, and for each running
+	// read of large content over a slow link.
 	uploading, patient chan struct{}
 
 	stop  context.CancelFunc
@@ -86,10 +86,10 @@ type Store struct {
 	close func() error
 }
 
-// Open opens the store, makes its schema, ringback, if there is none, and
-// migrates it. It returns store.ErrTooNew if a newer Ringback wrote it,
-// store.ErrUnavailable if the server can't be reached now, and an error that says
-// what to do if it is set up so that a commit is not durable.
+// Open opens the store, creates its schema, ringback, if there is none, and migrates it. It
+// returns store.ErrTooNew if a newer Ringback wrote it, store.ErrUnavailable if the server
+// can't be reached now, and an error that says what to do if the server is set up so that a
+// commit is not durable.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -138,7 +138,7 @@ func (s *Store) open(ctx, background context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// Close waits for the moves under way. It may be called twice.
+// Close waits for the moves in progress. It may be called twice.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
@@ -160,8 +160,8 @@ func (s *Store) shut() error {
 	return errors.Join(errs...)
 }
 
-// write runs a move as a member of the next transaction. The move may run twice;
-// it reports what it changes beside the tables through tx.after.
+// write runs a move as a member of the next transaction. The move may run twice; it reports
+// changes outside the tables through tx.after.
 func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 	if !w.First && s.writer.hangs() {
 		return unavailable(errHangs)

@@ -39,7 +39,7 @@ func join(t testing.TB, s *Store, node string) {
 
 var theLane = store.Lane{Project: "default", Provider: "p", Model: "m"}
 
-// newJob is a job that waits or, where node is set, runs.
+// newJob returns a job that waits or, if node is set, runs.
 func newJob(t testing.TB, node string) store.NewJob {
 	t.Helper()
 	id, err := uuid.NewV7()
@@ -111,7 +111,7 @@ func TestAPoolerInTransactionModeServes(t *testing.T) {
 	}
 }
 
-// shareWork has three processes take the jobs of a fourth.
+// shareWork has three processes claim the jobs of a fourth.
 func shareWork(t *testing.T, cfg Config) {
 	const jobs = 300
 	door := open(t, cfg)
@@ -174,7 +174,7 @@ func TestOthersHearWhatWasMoved(t *testing.T) {
 			}
 		}
 	}
-	a.signals.raise(store.SignalHolds) // until b listens it hears nothing
+	a.signals.raise(store.SignalHolds) // b misses signals until it listens
 	for listening := false; !listening; {
 		select {
 		case <-heard:
@@ -267,7 +267,7 @@ func TestNodesThatAskForTheKeyAtOnceGetTheSame(t *testing.T) {
 }
 
 // A node of the schema before this one joins while the new one is there, and keeps its
-// lease while something stands in the new one's way.
+// lease while the new one is blocked.
 func TestTheSchemaGainsURLsUnderNodesThatRun(t *testing.T) {
 	h := &harness{t: t, url: postgrestest.Database(t)}
 	backup, err := pgx.Connect(t.Context(), h.url)
@@ -331,7 +331,7 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 	if _, _, err := s.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("Submit while it is away: got %v, want ErrUnavailable or ErrUnknown", err)
 	}
-	for range 100 { // and at once, without asking it each time
+	for range 100 { // at once, without asking it each time
 		if _, _, err := s.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("Submit while it is away: got %v, want ErrUnavailable", err)
 		}
@@ -358,7 +358,7 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 	}
 }
 
-// A restart leaves dead connections behind; nobody is to hear of them.
+// A restart leaves dead connections behind, which no caller should notice.
 func TestARestartIsNotHeardOfAfterwards(t *testing.T) {
 	server := postgrestest.Start(t)
 	s := open(t, Config{URL: server.Database(), Connections: 4})
@@ -418,7 +418,7 @@ func TestAServerThatTakesNoWritesAnyMoreIsLeft(t *testing.T) {
 	join(t, h.store, "a")
 	name := strings.TrimPrefix(mustParse(t, h.url).Path, "/")
 	h.execute(`ALTER DATABASE "` + name + `" SET default_transaction_read_only = on`)
-	closeConn(h.store.writer.conn) // as a failover does
+	closeConn(h.store.writer.conn) // like a failover
 	closeConn(h.store.leases.conn)
 	if _, _, err := h.store.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Submit: got %v, want ErrUnavailable", err)
@@ -433,7 +433,7 @@ func TestAServerThatTakesNoWritesAnyMoreIsLeft(t *testing.T) {
 	}
 }
 
-// with is a URL with one more parameter.
+// with returns a URL with one more parameter.
 func with(url, parameter string) string {
 	if strings.Contains(url, "?") {
 		return url + "&" + parameter
@@ -518,14 +518,14 @@ func TestAReadWaitsForAConnectionOnlySoLong(t *testing.T) {
 	if _, _, err := s.Job(t.Context(), "default", j.ID, 0); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Job without a connection: got %v, want ErrUnavailable", err)
 	}
-	submit(t, s, "") // what writes has one of its own
+	submit(t, s, "") // the writer has its own
 	taken.Release()
 	if _, _, err := s.Job(t.Context(), "default", j.ID, 0); err != nil {
 		t.Errorf("Job with one: %v", err)
 	}
 }
 
-// A statement that waits longer than the server lets it is run again.
+// A statement that waits longer than the server allows is run again.
 func TestAStatementThatTimesOutIsToldAndMayBeAskedAgain(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Database(t)
@@ -556,7 +556,7 @@ func TestAStatementThatTimesOutIsToldAndMayBeAskedAgain(t *testing.T) {
 		return err
 	}
 	go func() { cancelled <- cancel() }()
-	pid := 0 // who waits
+	pid := 0 // the waiting process
 	for pid == 0 {
 		err := watch.QueryRow(t.Context(), `SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&pid)
 		if err != nil {
@@ -578,7 +578,7 @@ func TestAStatementThatTimesOutIsToldAndMayBeAskedAgain(t *testing.T) {
 	}
 }
 
-// Two batches that take the same rows in another order each wait for the other.
+// Two batches that take the same rows in different orders each wait for the other.
 func TestADeadlockIsOvercome(t *testing.T) {
 	url := postgrestest.Database(t)
 	s := open(t, Config{URL: url})

@@ -15,8 +15,8 @@ import (
 // pending, is left alone.
 const recheck = time.Hour
 
-// Prune implements store.Maintenance. What another process deletes at this moment is
-// left to it.
+// Prune implements store.Maintenance. It skips what another process is deleting at this
+// moment.
 func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (int, error) {
 	op := groupcommit.Op{Name: "prune", Bytes: limit * rowBytes}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (int, error) {
@@ -36,8 +36,8 @@ func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (int, error
 	})
 }
 
-// pruneContent deletes the content of jobs whose time is over, unless a delivery
-// is still to be sent.
+// pruneContent deletes the content of jobs whose time is over, unless a delivery is still
+// to be sent.
 func (t *tx) pruneContent(now time.Time, limit int) (int, error) {
 	over, err := t.lockIDs(column.IsEnded+` AND NOT t.content_gone AND t.content_until <= $1`,
 		"ORDER BY t.content_until LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(now), limit)
@@ -65,7 +65,7 @@ func (t *tx) pruneContent(now time.Time, limit int) (int, error) {
 	return len(over), t.dropContent(closed, now)
 }
 
-// lockIDs locks rows of jobs and gives their ids.
+// lockIDs locks rows of jobs and returns their ids.
 func (t *tx) lockIDs(condition, tail string, args ...any) (ids []uuid.UUID, err error) {
 	err = t.query(func(rows pgx.Rows) error {
 		var id [16]byte
@@ -90,8 +90,8 @@ func rangesOf(jobs []uuid.UUID) []any {
 	return []any{ids, first, last}
 }
 
-// dropContent deletes the content of jobs that have ended. What remains is the
-// row that answers 410: id, state, times, usage, idempotency key.
+// dropContent deletes the content of jobs that have ended. What remains is the row for the
+// 410: id, state, times, usage, idempotency key.
 func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	if len(jobs) == 0 {
 		return nil
@@ -120,7 +120,7 @@ func (t *tx) dropContent(jobs []uuid.UUID, now time.Time) error {
 	return nil
 }
 
-// pruneRows deletes all that is left of jobs whose row has had its time.
+// pruneRows deletes all that is left of jobs whose row's time is over.
 func (t *tx) pruneRows(now time.Time, limit int) (int, error) {
 	over, err := t.lockIDs(`t.content_gone AND t.row_until <= $1`, "ORDER BY t.row_until LIMIT $2 FOR UPDATE SKIP LOCKED", column.MS(now), limit)
 	if err != nil || len(over) == 0 {

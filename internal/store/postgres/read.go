@@ -70,19 +70,19 @@ func (s *Store) Content(ctx context.Context, id uuid.UUID, parts store.Parts) (s
 	return c.open(parts)
 }
 
-// packed is content as it lies in the store: it is unpacked when the read is over.
+// packed is content as it is stored: it is unpacked after the read.
 type packed struct {
 	bodies     map[store.Parts]store.Stored
 	deliveries []store.Delivery
 }
 
-// partsOf says what the parts of content are in the table of bodies.
+// partsOf maps parts of content to those in the table of bodies.
 var partsOf = map[store.Parts]part{
 	store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart,
 	store.PartEvents: eventsPart, store.PartPayload: webhookPart,
 }
 
-// questions asks for the parts of a job's content.
+// questions returns the queries for the parts of a job's content.
 func (c *packed) questions(id uuid.UUID, parts store.Parts) (asked []question) {
 	c.bodies = map[store.Parts]store.Stored{}
 	asks := map[int16]store.Parts{}
@@ -235,7 +235,7 @@ func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
 
-// past are the jobs that are past a status.
+// past returns the jobs that are past a status.
 func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []uuid.UUID, err error) {
 	are := make(map[uuid.UUID]bool, len(ids))
 	err = s.read(ctx, question{`SELECT id FROM ringback.jobs WHERE id = ANY ($1) AND status <= $2`, []any{rawIDs(ids), status}, func(rows pgx.Rows) error {
@@ -284,7 +284,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var body store.Stored
 	var options []byte
 	var host string
-	var zstd *bool // nil where the content is deleted
+	var zstd *bool // nil if the content has been deleted
 	found := false
 	err = s.readContent(ctx, id, question{
 		`SELECT CASE WHEN octet_length(j.options) <= ` + store.MostOptions + ` THEN j.options END, d.host, b.zstd, coalesce(octet_length(b.bytes), 0),

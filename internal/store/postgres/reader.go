@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// readTimeout bounds a read, with the wait for a connection.
+// readTimeout bounds a read, including the wait for a connection.
 const readTimeout = 5 * time.Second
 
 // question is one query of a read. scan is called for each row; without rows it is not called.
@@ -23,13 +23,13 @@ type question struct {
 	scan func(rows pgx.Rows) error
 }
 
-// read asks one or more questions of one state of the database, in one round trip.
+// read asks one or more questions about one state of the database, in one round trip.
 func (s *Store) read(ctx context.Context, questions ...question) error {
 	bounded, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	scanned, err := s.ask(bounded, questions)
 	if !scanned && broken(err) && bounded.Err() == nil {
-		// The connections of before a restart are all as dead as this one.
+		// Connections from before a restart are all as dead as this one.
 		s.reads.Reset()
 		_, err = s.ask(bounded, questions)
 	}
@@ -39,9 +39,9 @@ func (s *Store) read(ctx context.Context, questions ...question) error {
 	return fault(err)
 }
 
-// readContent is read for questions that bring the content of a job or delivery. Where the
-// server answers and the link alone is slow, they are asked once more with the time that
-// its size needs.
+// readContent is read for questions that return the content of a job or delivery. If the
+// server answers and only the link is slow, it asks them again with the time that the size
+// needs.
 func (s *Store) readContent(ctx context.Context, owner uuid.UUID, questions ...question) error {
 	err := s.read(ctx, questions...)
 	if !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
@@ -56,7 +56,7 @@ func (s *Store) readContent(ctx context.Context, owner uuid.UUID, questions ...q
 	return s.readPatiently(ctx, size, questions)
 }
 
-// readPatiently reads by a connection of its own.
+// readPatiently reads over a separate connection.
 func (s *Store) readPatiently(ctx context.Context, size int, questions []question) error {
 	select {
 	case s.patient <- struct{}{}:
@@ -77,7 +77,7 @@ func (s *Store) readPatiently(ctx context.Context, size int, questions []questio
 	return fault(err)
 }
 
-// broken reports whether an error is that of a connection that was there before.
+// broken reports whether an error is that of a connection that had existed before.
 func broken(err error) bool {
 	return err != nil && (isNet(err) || strings.HasPrefix(code(err), "57P")) && !errors.As(err, new(*pgconn.ConnectError)) && !errors.Is(err, errResting)
 }

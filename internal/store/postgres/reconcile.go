@@ -49,7 +49,7 @@ func (s *Store) Reconcile(ctx context.Context) error {
 	return s.heal(ctx, counted, stored)
 }
 
-// heal sets the counters right where they differ from what is stored.
+// heal corrects the counters that differ from what is stored.
 func (s *Store) heal(ctx context.Context, counted, stored map[counter]int) error {
 	var wrong error
 	missing := map[counter]int{}
@@ -76,8 +76,8 @@ func (s *Store) heal(ctx context.Context, counted, stored map[counter]int) error
 	}))
 }
 
-// tidy gathers the counters of writers that are gone, and drops writers that no
-// node stands for any more.
+// tidy collects the counters of writers that are gone, and deletes writers that no longer
+// have a node.
 func (s *Store) tidy(ctx context.Context) error {
 	untidy := false
 	err := s.read(ctx, question{

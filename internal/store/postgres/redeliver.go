@@ -51,7 +51,7 @@ func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, 
 			return err
 		}
 		if _, err := t.delivery(d.ID); !errors.Is(err, store.ErrNotFound) {
-			return err // nil: it is there already
+			return err // nil: it already exists
 		}
 		if err := t.wants(d.Body); err != nil {
 			return err

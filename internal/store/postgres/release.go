@@ -39,7 +39,7 @@ func idsOf(refs []store.Ref) [][16]byte {
 	return ids
 }
 
-// rawIDs are ids as arguments of a statement.
+// rawIDs returns ids as arguments of a statement.
 func rawIDs(ids []uuid.UUID) [][16]byte {
 	raw := make([][16]byte, len(ids))
 	for i, id := range ids {

@@ -32,7 +32,7 @@ func (t *tx) replay(n store.NewJob) (store.Job, error) {
 		last, err := t.job(dead.ReplayedBy)
 		switch {
 		case err == nil && last.ID == n.Job.ID:
-			return last, nil // the commit that is repeated
+			return last, nil // a repeated commit
 		case err == nil && !last.Status.Terminal(), n.Once:
 			return last, store.ErrReplayed
 		case err != nil && !errors.Is(err, store.ErrNotFound):

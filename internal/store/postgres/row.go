@@ -14,8 +14,8 @@ import (
 
 const noID = `'00000000-0000-0000-0000-000000000000'`
 
-// jobColumns as scanJob reads them, of the table t, without what is too large. (The size is
-// known without the value where that lies apart.)
+// jobColumns are the columns, of the table t, that scanJob reads, without values that are
+// too large. (The size of a value that is stored out of line is known without reading it.)
 const jobColumns = `t.id, t.project, t.provider, t.protocol, t.model, t.requested_model,
 	CASE WHEN octet_length(t.fallbacks) <= ` + store.MostText + ` THEN t.fallbacks END,
 	CASE WHEN octet_length(t.options) <= ` + store.MostOptions + ` THEN t.options END,
@@ -66,7 +66,7 @@ func codeColumn(d *ringback.ErrorDetail) string {
 	return string(d.Code)
 }
 
-// optionsColumn leaves a job unreadable that is carried over as such.
+// optionsColumn keeps a job unreadable that was imported as such.
 func optionsColumn(j *job) string {
 	if j.Unreadable != "" {
 		return store.NoOptions
@@ -117,7 +117,7 @@ var insertJobs = insertInto("jobs", "",
 	id("replayed_by", func(j *job) uuid.UUID { return j.ReplayedBy }).orNull(noID),
 )
 
-// updateJobs writes what the moves change, where the row is as it was.
+// updateJobs writes the moves' changes, if the row is unchanged.
 var updateJobs = update("jobs", "t.status = d.was_status AND t.fence = d.was_fence AND t.cancel_requested = d.was_cancelled",
 	id("id", func(j **jobRow) uuid.UUID { return (*j).ID }),
 	[]boundColumn[*jobRow]{
@@ -173,7 +173,7 @@ var insertAttempts = insertInto("attempts", "",
 	text("provider_request_id", func(a *attemptRow) string { return clean(a.Attempt.ProviderRequestID) }),
 )
 
-// deliveryColumns as scanDelivery reads them, of the table t.
+// deliveryColumns are the columns, of the table t, that scanDelivery reads.
 const deliveryColumns = `t.id, t.job, t.project, t.host,
 	CASE WHEN octet_length(t.url) <= ` + store.MostText + ` THEN t.url ELSE '' END, t.event, t.status, t.fence, t.in_flight, t.node, t.manual,
 	t.made_at, t.next_at, t.ended_at, t.tries, t.sent, t.blocked, t.last_status, t.reason, t.gone, t.form, coalesce(t.due_at, -1)`
@@ -222,7 +222,7 @@ var insertDeliveries = insertInto("deliveries", "",
 	text("form", func(d *deliveryRow) string { return string(d.Form) }),
 )
 
-// updateDeliveries writes what the moves change, where the row is as it was.
+// updateDeliveries writes the moves' changes, if the row is unchanged.
 var updateDeliveries = update("deliveries", "t.fence = d.was_fence",
 	id("id", func(d **deliveryRow) uuid.UUID { return (*d).ID }),
 	[]boundColumn[*deliveryRow]{bigint("was_fence", func(d **deliveryRow) int64 { return (*d).was })},

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// job gives the row of a job, locked until the end of the transaction.
+// job returns the row of a job, locked until the end of the transaction.
 func (t *tx) job(id uuid.UUID) (store.Job, error) {
 	if known := t.jobs[id]; known != nil {
 		return known.Job, nil
@@ -29,7 +29,7 @@ func (t *tx) job(id uuid.UUID) (store.Job, error) {
 	return jobs[0], nil
 }
 
-// runningJob gives the row of a job that is likely to run here.
+// runningJob returns the row of a job that is likely to run here.
 func (t *tx) runningJob(id uuid.UUID) (store.Job, error) {
 	if t.jobs[id] == nil && !t.w.careful {
 		if j, ok := t.store.held.job(id); ok {
@@ -39,9 +39,9 @@ func (t *tx) runningJob(id uuid.UUID) (store.Job, error) {
 	return t.job(id)
 }
 
-// lockJobs reads and locks the rows for which a condition on t holds; tail is
-// what follows it. They come in the order of their ids, in which everybody takes
-// his locks, or of the tail.
+// lockJobs reads and locks the rows for which a condition on t holds; tail is what follows
+// the condition. They are ordered by id, the order in which all locks are taken, unless the
+// tail orders them.
 func (t *tx) lockJobs(condition, tail string, args ...any) ([]store.Job, error) {
 	return t.knowJobs(`SELECT `+jobColumns+` FROM ringback.jobs t WHERE `+condition+` `+cmp.Or(tail, "ORDER BY t.id FOR UPDATE"), args...)
 }
@@ -88,7 +88,7 @@ func (t *tx) wroteJob(j store.Job) {
 	t.after(func() { t.store.held.noteJob(j, false) })
 }
 
-// delivery gives the row of a delivery, locked until the end of the transaction.
+// delivery returns the row of a delivery, locked until the end of the transaction.
 func (t *tx) delivery(id uuid.UUID) (*deliveryRow, error) {
 	if known := t.deliveries[id]; known != nil {
 		return known, nil
@@ -103,7 +103,7 @@ func (t *tx) delivery(id uuid.UUID) (*deliveryRow, error) {
 	return rows[0], nil
 }
 
-// flyingDelivery gives the row of a delivery that is likely to be in flight here.
+// flyingDelivery returns the row of a delivery that is likely to be in flight here.
 func (t *tx) flyingDelivery(id uuid.UUID) (*deliveryRow, error) {
 	if t.deliveries[id] == nil && !t.w.careful {
 		if d, ok := t.store.held.delivery(id); ok {
@@ -149,7 +149,7 @@ func (t *tx) insertDelivery(j *store.Job, n *store.NewDelivery) {
 	t.newDelivery(d, n.Body)
 }
 
-// addDelivery writes one more delivery of a job that has ended, as a redelivery.
+// addDelivery writes another delivery for a job that has ended, as a redelivery.
 func (t *tx) addDelivery(j *store.Job, n *store.NewDelivery) {
 	d := deliveryRow{due: column.MS(n.MadeAt), Delivery: store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
@@ -167,8 +167,8 @@ func (t *tx) newDelivery(d deliveryRow, body store.Blob) {
 	t.wroteDelivery(d.Delivery)
 }
 
-// updateDelivery writes a delivery that is known here. One that is to be sent is
-// due at the time given.
+// updateDelivery writes a delivery that is known here. If it is to be sent, it is due at
+// the given time.
 func (t *tx) updateDelivery(d store.Delivery, due time.Time) {
 	row := t.deliveries[d.ID]
 	row.Delivery, row.due = d, -1
@@ -195,8 +195,7 @@ func (t *tx) insertTry(claim store.Ref, y ringback.Try) {
 	t.writes++
 }
 
-// inOrder sorts what is to be changed by id: so nobody waits for one who waits
-// for him.
+// inOrder sorts changes by id, to avoid deadlocks.
 func (t *tx) inOrder() {
 	slices.SortFunc(t.changedJobs, func(a, b *jobRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	slices.SortFunc(t.changed, func(a, b *deliveryRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })

@@ -38,8 +38,8 @@ func (t *tx) settle(ref store.Ref, decide store.Decide) (store.Job, error) {
 	return j, err
 }
 
-// settledBefore reports whether this very settle was committed: the ledger then
-// has its outcome at its time. A zombie finds another's row, or none.
+// settledBefore reports whether this very settle was committed: the ledger then has its
+// outcome at its time. For a zombie it has another's row, or none.
 func (t *tx) settledBefore(ref store.Ref, o store.Outcome) (bool, error) {
 	var outcome string
 	var ended int64
@@ -66,8 +66,8 @@ func (t *tx) decide(j store.Job, decide store.Decide) (store.Job, error) {
 	return t.apply(j, o)
 }
 
-// apply makes of a queued or running job what was decided: the ledger's row,
-// the job's, its content, and the delivery that its end causes.
+// apply applies an outcome to a queued or running job: it writes the ledger's row, the
+// job's, its content, and the delivery that its end causes.
 func (t *tx) apply(j store.Job, o store.Outcome) (store.Job, error) {
 	if err := o.Check(j); err != nil {
 		return j, err
@@ -108,7 +108,7 @@ func (t *tx) putContent(j *store.Job, o store.Outcome) {
 	}
 }
 
-// applyAll applies what decide says about several jobs, each locked already.
+// applyAll applies what decide says about several jobs, which are already locked.
 func (t *tx) applyAll(jobs []store.Job, decide store.Decide) ([]store.Job, error) {
 	after := make([]store.Job, 0, len(jobs))
 	for _, j := range jobs {

@@ -23,24 +23,23 @@ const (
 	// notification takes a lock that all notifying commits of the database share.
 	signalsASecond = 30
 	signalBurst    = 15
-	// pollEvery is how often it looks by itself where it can't listen.
+	// pollEvery is how often it polls if it can't listen.
 	pollEvery = time.Second
-	// everything is what may have happened while nobody listened.
+	// everything is all that may have happened while it did not listen.
 	everything = store.SignalJobs | store.SignalDeliveries | store.SignalEnded | store.SignalCancel | store.SignalHolds | store.SignalNodes
 )
 
-// signals sends and receives notifications. What is not read is lost; that is all
-// right for a hint.
+// signals sends and receives notifications. Unread ones are lost, which is fine for hints.
 type signals struct {
 	store *Store
-	// alone tells that nobody else had a lease when it was last asked for: there is
-	// nobody to be told. (Who joins says so, and looks by himself until he is heard.)
+	// alone means that no other process had a lease at the last check: there is nobody to
+	// notify. (A process that joins announces itself, and polls until it has been noticed.)
 	alone atomic.Bool
 
 	mu     sync.Mutex
 	raised store.Signal // not sent yet
 	watch  func(store.Signal)
-	wake   chan struct{} // capacity 1: something is raised
+	wake   chan struct{} // capacity 1: something has been raised
 }
 
 func newSignals(s *Store) *signals { return &signals{store: s, wake: make(chan struct{}, 1)} }
@@ -52,7 +51,7 @@ func (s *Store) Watch(f func(store.Signal)) {
 	s.signals.watch = f
 }
 
-// signals tells the other processes, once the transaction is committed.
+// signals notifies the other processes, once the transaction is committed.
 func (t *tx) signals(what store.Signal) {
 	t.after(func() { t.store.signals.raise(what) })
 }
@@ -77,7 +76,7 @@ func (g *signals) take() (what store.Signal) {
 	return what
 }
 
-// send notifies the others, at once as long as there is little to be said.
+// send notifies the others, at once as long as there is little to send.
 func (g *signals) send(ctx context.Context) {
 	pace := rate.NewLimiter(signalsASecond, signalBurst)
 	for {
@@ -87,7 +86,7 @@ func (g *signals) send(ctx context.Context) {
 		case <-g.wake:
 		}
 		if what := g.take(); what != 0 {
-			// An error is that of a server that is away: the others will see it too.
+			// An error means that the server is down: the others will notice too.
 			_ = g.notify(ctx, what)
 		}
 		if pace.Wait(ctx) != nil {
@@ -103,7 +102,8 @@ func (g *signals) notify(ctx context.Context, what store.Signal) error {
 	return err
 }
 
-// listen receives the signals of other processes and, after each gap, assumes everything moved.
+// listen receives the signals of other processes and, after each gap, assumes that
+// everything has moved.
 func (g *signals) listen(ctx context.Context) {
 	if g.store.dial.direct == nil {
 		g.store.log.Warn("the database is reached through a pooler, so other nodes are not heard at once: each looks once a second; a direct database URL mends that")
@@ -138,7 +138,7 @@ func (g *signals) receive(ctx context.Context) error {
 	}
 }
 
-// read understands a notification; 0 if it is our own, or none of ours.
+// read parses a notification; 0 if it is from this process, or not one of ours.
 func (g *signals) read(n *pgconn.Notification) store.Signal {
 	from, what, _ := strings.Cut(n.Payload, " ")
 	mask, err := strconv.ParseUint(what, 10, 8)

@@ -24,7 +24,7 @@ func (s *Store) SigningKey(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-// readKey gives nil where there is none.
+// readKey returns nil if there is no key.
 func (s *Store) readKey(ctx context.Context) (key []byte, err error) {
 	err = s.read(ctx, question{
 		sql:  `SELECT value FROM ringback.secrets WHERE name = 'key'`,

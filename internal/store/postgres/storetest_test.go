@@ -20,7 +20,7 @@ func TestContract(t *testing.T) {
 	storetest.Exercise(t, func(t testing.TB) storetest.Harness { return newHarness(t, postgrestest.Database(t)) })
 }
 
-// harness is a store in a database of its own.
+// harness is a store in its own database.
 type harness struct {
 	t     testing.TB
 	url   string
@@ -41,8 +41,8 @@ func newHarness(t testing.TB, url string) *harness {
 	return h
 }
 
-// invariants are what holds for the rows at all times. PostgreSQL reads checks from
-// their text for every statement that writes, so only tests have them.
+// invariants are what holds for the rows at all times. PostgreSQL parses checks for every
+// statement that writes, so only tests have them.
 const invariants = `
 	ALTER TABLE ringback.jobs
 		ADD CHECK (status BETWEEN 0 AND 5), ADD CHECK (priority BETWEEN 0 AND 9),
@@ -57,7 +57,7 @@ func (h *harness) start(t testing.TB) {
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
-	s.leases.lasts = time.Hour // a world of the contract knows no real time
+	s.leases.lasts = time.Hour // the contract's clock is not the real one
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.store = s
@@ -70,8 +70,7 @@ func (h *harness) Store() store.Store {
 	return h.store
 }
 
-// Crash opens the database once more, with nothing of what the dropped store had
-// in memory.
+// Crash opens the database once more, with nothing that the dropped store had in memory.
 func (h *harness) Crash(t testing.TB) {
 	dead := h.store
 	h.start(t)
@@ -98,7 +97,7 @@ func (h *harness) Plant(table, column string, id uuid.UUID, value string) {
 	h.execute(`UPDATE ringback.`+table+` SET `+column+` = $2 WHERE `+cmp.Or(key, "id")+` = $1`, id, value)
 }
 
-// FullDisk has the server say what it says when a disk is full.
+// FullDisk makes the server return the errors of a full disk.
 func (h *harness) FullDisk() (restore func()) {
 	h.execute(`CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$`)

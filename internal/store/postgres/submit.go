@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// rowBytes is about what a move writes besides content.
+// rowBytes is roughly what a move writes besides content.
 const rowBytes = 1 << 10
 
 // Submit implements store.Jobs.
@@ -25,7 +25,7 @@ func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, repl
 
 func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 	if n.Job.IdempotencyKey != "" {
-		// This finds the job itself, too, when its commit is repeated.
+		// This also finds the job itself, when its commit is repeated.
 		first, err := t.byIdempotencyKey(n.Job.Project, n.Job.IdempotencyKey)
 		switch {
 		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
@@ -37,7 +37,7 @@ func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 		}
 	}
 	if t.w.careful {
-		// On the way that every job goes it would cost a search.
+		// Looked up only on this path: on every job's path it would cost a search.
 		if stored, err := t.job(n.Job.ID); !errors.Is(err, store.ErrNotFound) {
 			return stored, false, err
 		}
@@ -56,7 +56,7 @@ func (t *tx) submit(n store.NewJob) (store.Job, bool, error) {
 	return n.Job, false, nil
 }
 
-// byIdempotencyKey finds the job of an idempotency key, also one of this batch.
+// byIdempotencyKey finds the job with an idempotency key, including jobs of this batch.
 func (t *tx) byIdempotencyKey(project, key string) (store.Job, error) {
 	for _, known := range t.jobs {
 		if known.IdempotencyKey == key && known.Project == project {

@@ -11,10 +11,10 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Sweep implements store.Nodes. A lease is taken away by deleting its row, which
-// waits for nobody: a row that is locked belongs to one who claims at this moment,
-// and is looked at again. What a node without a row holds is freed in steps, by
-// whoever sweeps; nothing can be claimed in its name any more.
+// Sweep implements store.Nodes. Taking a lease away means deleting its row, without
+// waiting: a locked row belongs to a node that is claiming at this moment, and is checked
+// again later. What a node without a row holds is freed in steps, by any sweeper; nothing
+// can be claimed in its name anymore.
 func (s *Store) Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (store.Swept, error) {
 	op := groupcommit.Op{Name: "sweep", Bytes: limit * rowBytes, First: true}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Swept, error) { return t.sweep(by, now, limit, decide) })
@@ -50,7 +50,7 @@ func (t *tx) sweep(by string, now time.Time, limit int, decide store.Decide) (sw
 	return swept, err
 }
 
-// orphaned are the nodes without a lease that hold something.
+// orphaned returns the nodes without a lease that hold something.
 func (t *tx) orphaned() (nodes []string, err error) {
 	err = t.query(func(rows pgx.Rows) error {
 		var id string

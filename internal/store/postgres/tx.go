@@ -14,12 +14,11 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// tx is one transaction of the writer: rows that are known, and rows that are to
-// be written. What is to be written is sent when something has to be read, and
-// with the commit.
+// tx is one transaction of the writer: rows that are known, and rows to be written. Writes
+// are sent when something has to be read, and with the commit.
 //
-// Without a read everything is one message, which PostgreSQL takes as one
-// transaction; a read opens one that a later message commits.
+// Without a read everything is one message, which PostgreSQL treats as one transaction; a
+// read opens one that a later message commits.
 type tx struct {
 	store  *Store
 	w      *writer
@@ -28,7 +27,7 @@ type tx struct {
 	open   bool // BEGIN was sent
 	writes int
 	begun  bool // something was sent
-	// claimants are the nodes in whose name something is claimed.
+	// claimants are the nodes in whose names something is claimed.
 	claimants map[string]bool
 
 	jobs       map[uuid.UUID]*jobRow
@@ -48,7 +47,7 @@ type tx struct {
 
 	bytes int // of content that it sends itself
 
-	// uploads are those of the move that runs; nil: it sends what it stores.
+	// uploads are those of the running move; nil: it sends what it stores.
 	uploads *uploads
 }
 
@@ -56,16 +55,16 @@ type tx struct {
 type jobRow struct {
 	store.Job
 
-	was     fenced // when it was read, or written last
+	was     fenced // when it was last read or written
 	changed bool
 }
 
-// deliveryRow is a delivery as this transaction knows it, with when it is due.
+// deliveryRow is a delivery as this transaction knows it, and when it is due.
 type deliveryRow struct {
 	store.Delivery
 
 	due     int64 // -1: not at all
-	was     int64 // the fence when it was read, or written last
+	was     int64 // the fence when it was last read or written
 	changed bool
 }
 
@@ -81,20 +80,20 @@ func newTx(s *Store) *tx {
 	}
 }
 
-// after is run once the transaction is committed.
+// after runs f once the transaction is committed.
 func (t *tx) after(f func()) { t.effects = append(t.effects, f) }
 
 // claims notes that something is claimed in the name of a node.
 func (t *tx) claims(node string) { t.claimants[node] = true }
 
-// exec writes by a statement of its own.
+// exec writes by a separate statement.
 func (t *tx) exec(sql string, args ...any) {
 	t.spill()
 	t.others = append(t.others, statement{sql, args})
 	t.writes++
 }
 
-// spill turns the rows that are to be written into statements.
+// spill turns the rows to be written into statements.
 func (t *tx) spill() {
 	t.inOrder()
 	t.others = slices.Concat(t.others,
@@ -109,18 +108,18 @@ func (t *tx) spill() {
 	t.newJobs, t.changedJobs, t.bodies, t.attempts, t.newDeliveries, t.changed, t.tries = nil, nil, nil, nil, nil, nil, nil
 }
 
-// seal stands last: it takes the writer's next number, and holds the leases of the
-// claimants. Who loses one before the commit waits for it, or finds nothing of it. (No
-// lock is held while something is on its way: a process that is frozen there would
-// keep others from taking its lease away.)
+// seal comes last: it takes the writer's next number, and locks the leases of the
+// claimants. Taking one away before the commit waits for the commit, or the commit fails.
+// (No lock is held across round trips: a process frozen there would keep others from taking
+// its lease away.)
 const seal = `
 	WITH number AS (UPDATE ringback.writers SET commits = $2::bigint WHERE id = $1 AND commits = $2::bigint - 1 RETURNING 1),
 		leases AS (SELECT 1 FROM ringback.nodes WHERE id = ANY ($3::text[]) AND expires_at > clock_timestamp() ORDER BY id FOR KEY SHARE)
 	SELECT ringback.matched((SELECT count(*) FROM number), 1, 'RB002'),
 		ringback.matched((SELECT count(*) FROM leases), cardinality($3::text[]), 'RB003')`
 
-// message is what is to be sent: the beginning, if it was not sent before, and
-// all that was written since.
+// message returns what has to be sent: the beginning, unless it was sent before, and
+// everything written since.
 func (t *tx) message() *pgx.Batch {
 	b := &pgx.Batch{}
 	if !t.begun {
@@ -140,8 +139,7 @@ func (t *tx) message() *pgx.Batch {
 	return b
 }
 
-// query reads, after everything that was written before it. scan is called for
-// each row.
+// query reads, after everything that was written before. scan is called for each row.
 func (t *tx) query(scan func(pgx.Rows) error, sql string, args ...any) error {
 	rest := t.message()
 	b := &pgx.Batch{}
@@ -153,8 +151,8 @@ func (t *tx) query(scan func(pgx.Rows) error, sql string, args ...any) error {
 	b.Queue(sql, args...)
 	err := t.send(b, scan)
 	if err != nil {
-		// PostgreSQL takes nothing more in this transaction: what failed was not this
-		// member alone.
+		// PostgreSQL accepts nothing more in this transaction: more than this member has
+		// failed.
 		t.writes++
 	}
 	return err
@@ -209,8 +207,8 @@ func eachRow(results pgx.BatchResults, scan func(pgx.Rows) error) error {
 	return rows.Err()
 }
 
-// Writes counts what is to be written, or was; more than that after an error that
-// has ended the transaction.
+// Writes counts what has been or is to be written; it is higher after an error that has
+// ended the transaction.
 func (t *tx) Writes() int { return t.writes }
 
 // Commit makes the transaction durable.
@@ -237,7 +235,7 @@ func (t *tx) Commit() error {
 	return nil
 }
 
-// Rollback ends the transaction. A connection that can't do that is dropped, and
+// Rollback ends the transaction. If the connection can't do that it is dropped, and
 // PostgreSQL does it.
 func (t *tx) Rollback() error {
 	if !t.open || t.w.conn.IsClosed() {

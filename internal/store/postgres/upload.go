@@ -14,14 +14,14 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// Large content does not travel with the transaction that stores it: over a slow link it
-// would keep every other write of the process waiting, for longer than a transaction may
-// take. It is sent before, by another connection, as a body of nobody's; the transaction
-// then only gives it its owner.
+// Large content is not sent with the transaction that stores it: over a slow link it would
+// keep every other write of the process waiting, for longer than a transaction may take. It
+// is sent before, over another connection, as a body without an owner; the transaction then
+// only sets its owner.
 const (
-	// large is from what size on content is uploaded, in bytes.
+	// large is the size, in bytes, from which content is uploaded.
 	large = 1 << 20
-	// slowestLink is how many bytes a second an upload must get across.
+	// slowestLink is the bytes per second that an upload must manage.
 	slowestLink = 32 << 10
 	// uploadsAtOnce is how many uploads run at once.
 	uploadsAtOnce = 4
@@ -34,12 +34,12 @@ const (
 
 // uploads are those of one move. The zero value is a move that has uploaded nothing.
 type uploads struct {
-	ids     map[digest][]uuid.UUID // of content that is there, as often as it is to be stored
-	used    map[digest]int         // how many of them this run of the move has taken
+	ids     map[digest][]uuid.UUID // of uploaded content, as often as it is to be stored
+	used    map[digest]int         // how many of them this run of the move has used
 	adopted map[uuid.UUID]bool
 }
 
-// digest tells the bodies of one move apart, which may be made anew when it runs again.
+// digest identifies the bodies of one move, which may be made anew when it runs again.
 type digest struct {
 	size int
 	hash uint64
@@ -51,15 +51,17 @@ func digestOf(b store.Blob) digest {
 	return digest{len(b.Bytes), maphash.Bytes(digestSeed, b.Bytes)}
 }
 
-// notUploaded is the error of a move that has large content to store which is not there yet.
+// notUploaded is the error of a move that has large content to store which has not been
+// uploaded yet.
 type notUploaded struct{ blobs []store.Blob }
 
 func (e *notUploaded) Error() string {
 	return fmt.Sprintf("%d bodies are not uploaded yet", len(e.blobs))
 }
 
-// wants returns an error if a move is about to store large content that is not uploaded.
-// It comes before the move's first write, so that the rest of its batch goes on.
+// wants returns an error if a move is about to store large content that has not been
+// uploaded. It is called before the move's first write, so that the rest of its batch
+// continues.
 func (t *tx) wants(blobs ...store.Blob) error {
 	if t.uploads == nil {
 		return nil
@@ -84,7 +86,7 @@ func (t *tx) wants(blobs ...store.Blob) error {
 	return &notUploaded{missing}
 }
 
-// wantsOf is wants for all that an outcome stores.
+// wantsOf is wants for everything that an outcome stores.
 func (t *tx) wantsOf(o store.Outcome) error {
 	var webhook store.Blob
 	if o.Delivery != nil {
@@ -93,7 +95,7 @@ func (t *tx) wantsOf(o store.Outcome) error {
 	return t.wants(o.Answer, o.Partial, o.Events, webhook)
 }
 
-// uploaded returns under which id content was uploaded; uuid.Nil if it was not.
+// uploaded returns the id under which content was uploaded; uuid.Nil if it was not.
 func (t *tx) uploaded(b store.Blob) uuid.UUID {
 	if t.uploads == nil || len(b.Bytes) < large {
 		return uuid.Nil
@@ -106,7 +108,7 @@ func (t *tx) uploaded(b store.Blob) uuid.UUID {
 	return uuid.Nil
 }
 
-// adopt gives a body that was uploaded its owner, in the place of what was there.
+// adopt sets the owner of an uploaded body, replacing what was there.
 func adopt(b bodyRow) []statement {
 	return []statement{
 		{`DELETE FROM ringback.bodies WHERE owner = $1 AND part = $2`, []any{b.owner, int16(b.part)}},
@@ -134,11 +136,11 @@ func (s *Store) writeLarge(ctx context.Context, w groupcommit.Write[*tx]) error 
 		err := s.write(ctx, w)
 		missing, ok := errors.AsType[*notUploaded](err)
 		switch {
-		case code(err) == codeNoUpload && n < uploadsOf: // another process took it for what a dead one had left
+		case code(err) == codeNoUpload && n < uploadsOf: // another process took it for a dead one's
 			clear(up.ids)
 		case !ok:
 			return err
-		case n == uploadsOf: // it is other content each time
+		case n == uploadsOf: // the content differs each time
 			inline = true
 		default:
 			if err := s.upload(ctx, missing.blobs, up); err != nil {
@@ -148,7 +150,7 @@ func (s *Store) writeLarge(ctx context.Context, w groupcommit.Write[*tx]) error 
 	}
 }
 
-// upload sends content as bodies of nobody's.
+// upload sends content as bodies without an owner.
 func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) error {
 	select {
 	case s.uploading <- struct{}{}:
@@ -187,7 +189,7 @@ func (s *Store) upload(ctx context.Context, blobs []store.Blob, up *uploads) err
 	return nil
 }
 
-// dropUploads deletes what a move has uploaded and not stored. What is left, Prune finds.
+// dropUploads deletes what a move has uploaded and not stored. Prune finds what is left.
 func (s *Store) dropUploads(up *uploads) {
 	var left [][16]byte
 	for _, ids := range up.ids {

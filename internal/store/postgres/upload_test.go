@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// slowLink leads to a server by connections that each get so many bytes a second across,
-// either way.
+// slowLink returns a way to a server over connections that each transfer so many bytes a
+// second in either direction.
 func slowLink(t testing.TB, database string, rate int) (through string) {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -66,7 +66,7 @@ func slowLink(t testing.TB, database string, rate int) (through string) {
 	return u.String()
 }
 
-// noise can't be made smaller.
+// noise can't be compressed.
 func noise(size int) store.Blob {
 	b := make([]byte, size)
 	rand.Read(b)
@@ -78,7 +78,7 @@ func TestALargeAnswerOverASlowLinkIsStoredAndKeepsNobodyWaiting(t *testing.T) {
 	s := open(t, Config{URL: slowLink(t, postgrestest.Database(t), 1<<20)})
 	join(t, s, "here")
 	job := submit(t, s, "here")
-	answer := noise(18 << 20) // more than its link takes in the time of a transaction
+	answer := noise(18 << 20) // more than its link transfers in the time of a transaction
 	webhook := noise(2 << 20)
 	delivery := job.ID // a neighbour of its job, as all deliveries are
 	delivery[15]++
@@ -129,7 +129,7 @@ func TestLargeContentIsReadOverASlowLink(t *testing.T) {
 	t.Parallel()
 	database := postgrestest.Database(t)
 	n := newJob(t, "")
-	n.Request = noise(8 << 20) // more than its link takes in the time of a read
+	n.Request = noise(8 << 20) // more than its link transfers in the time of a read
 	if _, _, err := open(t, Config{URL: database}).Submit(t.Context(), n); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestContentThatWasUploadedInVainIsNotKept(t *testing.T) {
 	}
 	s.wantUploads(t, 0)
 
-	// Somebody else is quicker between the upload and the settle.
+	// Another process is faster between the upload and the settle.
 	job := submit(t, s, "here")
 	answer := noise(2 << 20)
 	runs := 0
@@ -172,7 +172,7 @@ func TestContentThatWasUploadedInVainIsNotKept(t *testing.T) {
 	}
 	s.wantUploads(t, 0)
 
-	// A process dies behind an upload.
+	// A process dies after an upload.
 	up := &uploads{}
 	if err := s.upload(t.Context(), []store.Blob{noise(large)}, up); err != nil {
 		t.Fatal(err)

@@ -15,35 +15,35 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// tripTimeout bounds one message to the server and its answer: what takes longer
-// hangs. It is more than the statements of a transaction are given there.
+// tripTimeout bounds one message to the server and its answer: anything longer is a hang.
+// It is more than the server allows a transaction's statements.
 const tripTimeout = 15 * time.Second
 
-// leastRate is how many bytes a second of content a transaction must get across, beyond
-// that time.
+// leastRate is how many bytes of content a second a transaction must transfer, beyond that
+// time.
 const leastRate = 256 << 10
 
-// writer is the one connection that writes. Only the goroutine of the group commit
-// uses it. (Two of them, one for what ends work, were no quicker on two processors,
-// and two nodes slower: their transactions carried half as much.)
+// writer is the one connection that writes. Only the group commit's goroutine uses it. (Two
+// of them, one for writes that end work, were no faster on two processors, and slower on
+// two nodes: their transactions carried half as much.)
 type writer struct {
 	dial *dialer
 	conn *pgx.Conn // nil: broken
 
 	id uuid.UUID // of this process
-	// commits is the number of the last transaction that wrote. The same number is in
-	// the table of writers, so that a commit of unknown outcome can be asked about.
+	// commits is the number of the last transaction that wrote. The same number is in the
+	// table of writers, so that a commit of unknown outcome can be checked.
 	commits int64
-	// careful has moves read each row, since the last batch found one that was not
-	// as it was known here.
+	// careful makes moves read each row, since the last batch found one that differed from
+	// what was known here.
 	careful bool
 
 	// hasty is until when no lock is waited for longer than hastyWait, since another
 	// program held one.
 	hasty time.Time
 
-	// waits is since when an answer is waited for, in nanoseconds of the process; 0: it
-	// is not.
+	// waits is since when it has been waiting for an answer, in nanoseconds of the process;
+	// 0: it is not waiting.
 	waits atomic.Int64
 
 	// afterCommit, if set, may replace the success of a commit (tests).
@@ -73,7 +73,7 @@ func (w *writer) connect(ctx context.Context) (err error) {
 	return err
 }
 
-// enrol makes the writer known, with a number behind all that it may have used.
+// enrol registers the writer, with a number after all that it may have used.
 func (w *writer) enrol(ctx context.Context) error {
 	err := w.conn.QueryRow(ctx, `
 		INSERT INTO ringback.writers AS w (id, commits) VALUES ($1, $2)
@@ -84,7 +84,7 @@ func (w *writer) enrol(ctx context.Context) error {
 	return nil
 }
 
-// close also drops the writer's number. Its counters stay: they are added up.
+// close also deletes the writer's number. Its counters stay: they are added up.
 func (w *writer) close() error {
 	if w.conn == nil || w.conn.IsClosed() {
 		return nil
@@ -95,8 +95,8 @@ func (w *writer) close() error {
 	return errors.Join(fault(err), w.conn.Close(ctx))
 }
 
-// What has had no answer for hangsAfter may have none for long: who comes then is
-// turned away at once, and does not wait for it too.
+// After hangsAfter without an answer there may be none for long: new writes fail at once
+// instead of waiting for it too.
 const hangsAfter = 3 * time.Second
 
 var (
@@ -110,7 +110,7 @@ func (w *writer) hangs() bool {
 	return since != 0 && time.Since(started)-time.Duration(since) > hangsAfter
 }
 
-// begin begins a transaction; nothing is said to the server yet.
+// begin begins a transaction; nothing is sent to the server yet.
 func (s *Store) begin() (*tx, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
@@ -132,27 +132,26 @@ func (w *writer) again(err error) bool {
 	if code(err) != codeNoCommit {
 		return true
 	}
-	// The row of this writer is gone: somebody tidied up after a process that he
-	// believed dead.
+	// The row of this writer is gone: another process tidied up, believing this one dead.
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
 	return w.connect(ctx) == nil && w.enrol(ctx) == nil
 }
 
-// Where another program holds a lock, a row's or a table's, each transaction that needs it
-// would keep all others waiting for as long as lock_timeout lets it. So after one that did,
-// the next ones wait for hastyWait only.
+// If another program holds a lock on a row or a table, each transaction that needs it would
+// keep all others waiting until lock_timeout. So after one that did, the next ones wait
+// only for hastyWait.
 const (
 	hastyFor  = 5 * time.Second
 	hastyWait = "50ms"
 )
 
-// calm ends the care that an odd batch needed.
+// calm ends the care that an unusual batch needed.
 func (w *writer) calm() { w.careful = false }
 
-// landed reports whether a transaction was committed although its answer was lost.
-// If it was not, it never will be: its number is taken here, which waits for it as
-// long as it is under way.
+// landed reports whether a transaction was committed although its answer was lost. If it
+// was not, it never will be: landed takes its number, waiting for the transaction while it
+// is in progress.
 func (w *writer) landed(t *tx) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
 	defer cancel()
@@ -162,7 +161,7 @@ func (w *writer) landed(t *tx) (bool, error) {
 	if err := w.untilConnected(ctx); err != nil {
 		return false, err
 	}
-	// The answer may be lost once more, so it says the same when it is asked again.
+	// The answer may be lost once more, so a repeated query gives the same answer.
 	err := w.conn.QueryRow(ctx, `
 		UPDATE ringback.writers SET commits = CASE commits WHEN $2::bigint - 1 THEN $2 + 1 ELSE commits END
 		WHERE id = $1 RETURNING commits`, w.id, t.number).Scan(&w.commits)
@@ -172,8 +171,8 @@ func (w *writer) landed(t *tx) (bool, error) {
 	return w.commits == t.number, nil
 }
 
-// landedPatience is how long one question about a lost commit waits for the server
-// to be there.
+// landedPatience is how long one query about a lost commit waits for the server to be
+// reachable.
 const landedPatience = time.Second
 
 func (w *writer) untilConnected(ctx context.Context) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// waiting counts what waits, so that nobody has to ask the tables. The writer
+// waiting counts what is waiting, so that the tables need not be queried. The writer
 // changes it after each commit, in the order of the commits.
 type waiting struct {
 	mu       sync.Mutex
@@ -27,7 +27,8 @@ func newWaiting() *waiting {
 	return &waiting{ranks: newDueHeap[backlog.Rank](), hosts: newDueHeap[store.Host]()}
 }
 
-// prioritiesOf returns those at which jobs of a lane wait, the highest first.
+// prioritiesOf returns the priorities of jobs that are waiting in a lane, the highest
+// first.
 func (w *waiting) prioritiesOf(l store.Lane) []int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *Store) jobWaits(t *tx, j store.Job) {
 	})
 }
 
-// jobLeaves counts off a job, given as it was while it waited.
+// jobLeaves subtracts a job, given as it was while it waited.
 func (s *Store) jobLeaves(t *tx, j store.Job) {
 	r, suspect, w := backlog.RankOf(&j), j.Suspect(), s.waiting
 	t.after(func() {
@@ -102,7 +103,7 @@ func (s *Store) jobLeaves(t *tx, j store.Job) {
 	})
 }
 
-// rankDue learns when a rank's next job is due, after some were taken.
+// rankDue reads when a rank's next job is due, after some were taken.
 func (s *Store) rankDue(t *tx, r backlog.Rank) error {
 	due, err := firstDue(t, `
 		SELECT run_at FROM jobs
@@ -124,7 +125,7 @@ func (s *Store) suspectsDue(t *tx) error {
 	return err
 }
 
-// hostDue learns when the next delivery to a host is due, after some were taken.
+// hostDue reads when the next delivery to a host is due, after some were taken.
 func (s *Store) hostDue(t *tx, h store.Host) error {
 	due, err := firstDue(t, `
 		SELECT due_at FROM deliveries
@@ -169,7 +170,7 @@ func (s *Store) deliveryWaits(t *tx, host store.Host, at time.Time) {
 	})
 }
 
-// deliveriesLeave counts off deliveries to a host.
+// deliveriesLeave subtracts deliveries to a host.
 func (s *Store) deliveriesLeave(t *tx, host store.Host, n int) {
 	w := s.waiting
 	t.after(func() {

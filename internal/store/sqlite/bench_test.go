@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// BenchmarkJob is what the store does for a job that meets free slots all the
-// way: submitted as running, settled with its webhook in flight, delivered.
+// BenchmarkJob does what the store does for a job that finds free slots all the way:
+// submitted as running, settled with its webhook in flight, delivered.
 func BenchmarkJob(b *testing.B) {
 	s := open(b, b.TempDir())
 	b.SetParallelism(32)
@@ -31,8 +31,8 @@ func BenchmarkJob(b *testing.B) {
 	})
 }
 
-// BenchmarkSettle is the move with the most writes: the end of a job, its answer,
-// its row in the ledger and its webhook.
+// BenchmarkSettle makes the move with the most writes: the end of a job, its answer, its
+// row in the ledger and its webhook.
 func BenchmarkSettle(b *testing.B) {
 	s := open(b, b.TempDir())
 	running := make(chan uuid.UUID, b.N)
@@ -51,7 +51,7 @@ func BenchmarkSettle(b *testing.B) {
 	})
 }
 
-// submitRunning submits a job of a short question as one that runs.
+// submitRunning submits a job with a short prompt, already running.
 func submitRunning(b *testing.B, s *Store) uuid.UUID {
 	b.Helper()
 	now := time.Now().Truncate(time.Millisecond)
@@ -68,8 +68,7 @@ func submitRunning(b *testing.B, s *Store) uuid.UUID {
 	return id
 }
 
-// settleAnswered settles a job with a page of text, and a webhook that is sent at
-// once.
+// settleAnswered settles a job with a page of text, and a webhook that is sent at once.
 func settleAnswered(b *testing.B, s *Store, id uuid.UUID) {
 	b.Helper()
 	now := time.Now().Truncate(time.Millisecond)
@@ -85,7 +84,7 @@ func settleAnswered(b *testing.B, s *Store, id uuid.UUID) {
 	}
 }
 
-// deliveryOf is the id of the delivery of a job.
+// deliveryOf returns the id of a job's delivery.
 func deliveryOf(job uuid.UUID) uuid.UUID {
 	job[15]++
 	return job

@@ -23,15 +23,15 @@ const (
 	eventsPart  part = 5
 )
 
-// Content lies in pieces of so many bytes, each a row, since SQLite holds a row that it
-// writes twice in memory that no budget sees. Piece n of a part is stored as the part
+// Content is stored in pieces of so many bytes, each a row, since SQLite holds a row that
+// it writes twice in memory that no budget counts. Piece n of a part is stored as the part
 // plus n times nextPiece.
 const (
 	pieceBytes = 1 << 20
 	nextPiece  = 16
 )
 
-// putBody stores content, in the place of what was there in no more pieces.
+// putBody stores content. If it replaces content, that must not have more pieces.
 func putBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
 	for rest := b.Bytes; ; p += nextPiece {
 		piece := rest[:min(len(rest), pieceBytes)]
@@ -55,8 +55,8 @@ func putPiece(t *tx, owner uuid.UUID, p part, piece store.Blob) error {
 }
 
 // stage stores a large request ahead of its job, all but the first piece. Each piece is
-// committed by itself, so that no other write waits for all of them. Nothing reads them
-// before the first piece is there, which [putStaged] puts in the job's transaction. If
+// committed separately, so that no other write waits for all of them. Nothing reads them
+// before the first piece is there, which [putStaged] writes in the job's transaction. If
 // that fails, unstage deletes them; after a crash the next start does.
 func (s *Store) stage(ctx context.Context, n *store.NewJob) (staged bool, err error) {
 	rest := n.Request.Bytes
@@ -90,7 +90,7 @@ func putStaged(t *tx, owner uuid.UUID, p part, b store.Blob) error {
 	return putPiece(t, owner, p, store.Blob{Zstd: b.Zstd, Bytes: b.Bytes[:pieceBytes]})
 }
 
-// unstage deletes what is staged of an owner that was not stored after all.
+// unstage deletes what was staged for an owner that was not stored after all.
 func (s *Store) unstage(owner uuid.UUID) {
 	op := groupcommit.Op{Bytes: rowBytes}
 	err := groupcommit.Exec(context.Background(), s.write, op, func(t *tx) error {
@@ -113,7 +113,7 @@ func unstageAll(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// replaceBody is putBody where content may have been before.
+// replaceBody is putBody where there may be content already.
 func replaceBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
 	if _, err := t.exec(`DELETE FROM bodies WHERE `+furtherPieces, owner[:], int(p)); err != nil {
 		return fmt.Errorf("replace content: %w", err)
@@ -121,10 +121,10 @@ func replaceBody(t *tx, owner uuid.UUID, p part, b store.Blob) error {
 	return putBody(t, owner, p, b)
 }
 
-// furtherPieces are those behind the first of an owner's part.
+// furtherPieces selects those after the first of an owner's part.
 const furtherPieces = `owner = ? AND part > ?2 AND part % 16 = ?2`
 
-// partOf says what a part of content is.
+// partOf maps parts of content to those in the table of bodies.
 var partOf = map[store.Parts]part{
 	store.PartRequest: requestPart, store.PartAnswer: answerPart, store.PartPartial: partialPart,
 	store.PartEvents: eventsPart, store.PartPayload: webhookPart,
@@ -151,11 +151,12 @@ func readBody(q rowReader, owner uuid.UUID, p part, limit int64) (s store.Stored
 	return s, nil
 }
 
-// selectBody asks for the bytes of a first piece up to a limit. SQLite knows how long they
-// are without reading them.
+// selectBody selects the bytes of a first piece up to a limit. SQLite knows their length
+// without reading them.
 const selectBody = `SELECT zstd, CASE WHEN length(bytes) <= ?3 THEN bytes END, length(bytes) FROM bodies WHERE owner = ?1 AND part = ?2`
 
-// readFurther adds the further pieces to the first, or their length if all are too long.
+// readFurther adds the further pieces to the first, or only their length if together they
+// are too long.
 func readFurther(q rowReader, owner uuid.UUID, p part, limit int64, s *store.Stored) error {
 	if s.Packed != pieceBytes {
 		return nil // the only one
@@ -179,8 +180,8 @@ func readFurther(q rowReader, owner uuid.UUID, p part, limit int64, s *store.Sto
 	return nil
 }
 
-// ownBytes takes what the driver has read without the copy that database/sql would
-// make of it: this driver makes new bytes for each row.
+// ownBytes takes what the driver has read, without database/sql's copy: this driver
+// allocates new bytes for each row.
 type ownBytes []byte
 
 // Scan implements sql.Scanner.

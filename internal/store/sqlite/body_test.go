@@ -84,7 +84,7 @@ func TestAStartDeletesARequestThatACrashKeptFromBeingAccepted(t *testing.T) {
 		t.Fatal("nothing was staged")
 	}
 	wantStaged(t, s, 1)
-	must(t, s.Close()) // as a crash leaves it
+	must(t, s.Close()) // like a crash
 
 	s = open(t, dir)
 	wantStaged(t, s, 0)

@@ -20,8 +20,8 @@ import (
 	"github.com/ringback/ringback/internal/store/storetest"
 )
 
-// Whatever has happened in a store, all of it is there when it was carried over to
-// PostgreSQL, and what ran is freed.
+// Whatever has happened in a store, all of it is there after the export to PostgreSQL, and
+// what was running is freed.
 func TestWalkThatIsCarriedOver(t *testing.T) {
 	storetest.Walk(t, func(t testing.TB) storetest.Mover { return &carried{harness: newHarness(t), outer: t} })
 }
@@ -66,8 +66,7 @@ func keyOf(t testing.TB, s store.Store) []byte {
 	return key
 }
 
-// carryOver carries a few jobs at a time, each time as if the one before had been
-// cut off.
+// carryOver copies a few jobs at a time, each time as if the previous run had been cut off.
 func carryOver(t testing.TB, s *Store, url string) {
 	ctx := context.Background()
 	must := func(err error) {
@@ -107,7 +106,7 @@ func carryOver(t testing.TB, s *Store, url string) {
 	}
 }
 
-// sameTables wants each row to be there as it is here, column by column.
+// sameTables checks that each row there is as it is here, column by column.
 func sameTables(t testing.TB, s *Store, url string) {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, url)
@@ -133,7 +132,7 @@ func sameTables(t testing.TB, s *Store, url string) {
 	}
 }
 
-// columnsOf makes a text of all columns of a table, for either side.
+// columnsOf returns all columns of a table as one text expression, for either side.
 func columnsOf(t testing.TB, conn *pgx.Conn, table string) (here, there string) {
 	rows, err := conn.Query(context.Background(), `
 		SELECT column_name, data_type FROM information_schema.columns
@@ -156,7 +155,7 @@ func columnsOf(t testing.TB, conn *pgx.Conn, table string) (here, there string) 
 			our, their = `hex(coalesce(`+name+`, ''))`, `coalesce(upper(encode(`+name+`, 'hex')), '')`
 		case kind == "boolean":
 			their = name + `::int::text`
-		case name == "options": // where content is gone they are empty, each store in its own way
+		case name == "options": // if the content is gone they are empty, in each store's own way
 			our, their = `iif(content_gone, '', options)`, `CASE WHEN content_gone THEN '' ELSE options END`
 		}
 		ours, theirs = append(ours, our), append(theirs, their)

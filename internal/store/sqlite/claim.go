@@ -67,7 +67,7 @@ func (s *Store) claimRank(t *tx, c store.ClaimJobs, r backlog.Rank, n int) ([]st
 	return due, s.rankDue(t, r)
 }
 
-// start makes running attempts of waiting jobs.
+// start turns waiting jobs into running attempts.
 func (s *Store) start(t *tx, c store.ClaimJobs, jobs []store.Job) error {
 	now := column.MS(c.Now)
 	for i := range jobs {

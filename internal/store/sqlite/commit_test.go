@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// running is a job that is claimed on insert, with a request of some size.
+// running returns a job that is claimed on insert, with a request of some size.
 func running(t testing.TB, size int) store.NewJob {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -189,7 +189,7 @@ func TestSpaceOfDeletedContentIsGivenBack(t *testing.T) {
 	}
 }
 
-// size is that of the file once the log is in it.
+// size returns the file's size once the log is in it.
 func size(t *testing.T, s *Store) int64 {
 	t.Helper()
 	s.gate.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// What the partial indexes jobs_dead and deliveries_dead hold.
+// The conditions of the partial indexes jobs_dead and deliveries_dead.
 const (
 	isDeadJob      = `status = 3 AND content_gone = 0 AND replayed_by IS NULL`
 	isDeadDelivery = `status = 2 AND gone = 0`
@@ -34,7 +34,7 @@ func (s *Store) countDead(t *tx, jobs, deliveries int) {
 	})
 }
 
-// undead counts off a job and its deliveries, whose content is about to be deleted.
+// undead subtracts a job and its deliveries, whose content is about to be deleted.
 func (s *Store) undead(t *tx, id uuid.UUID) error {
 	from, to := deliveryRange(id)
 	var jobs, deliveries int
@@ -155,9 +155,9 @@ func countWindow(r *reader, q store.DeadQuery, where condition) (n int, err erro
 	return n, rows.Err()
 }
 
-// eachDead reads dead letters, newest first, in windows of so many rows, each in
-// a read transaction of its own, until Limit are found, all have been looked at,
-// or it has taken long. next is where to go on; nil if there is nothing behind.
+// eachDead reads dead letters, newest first, in windows of so many rows, each in its own
+// read transaction, until Limit are found, all have been read, or it has taken long. next
+// is where to continue; nil if there are no more.
 func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *reader, where condition, limit int) (int, error)) (next *uuid.UUID, err error) {
 	return store.Windows(q.Before, q.Limit, func(before uuid.UUID, limit int) (found int, last *uuid.UUID, err error) {
 		err = s.read(ctx, func(r *reader) error {
@@ -175,8 +175,8 @@ func (s *Store) eachDead(ctx context.Context, q store.DeadQuery, look func(r *re
 	})
 }
 
-// bottomOf is the last id of the next window of a table, as FROM and a beginning of
-// WHERE name it; more reports whether there may be others behind it.
+// bottomOf returns the last id of the next window of a table, given as FROM and the
+// beginning of WHERE; more reports whether there may be others after it.
 func bottomOf(r *reader, from string, before uuid.UUID) (bottom uuid.UUID, more bool, err error) {
 	var id []byte
 	err = r.row(`SELECT id FROM `+from+` id < ? ORDER BY id DESC LIMIT 1 OFFSET ?`, before[:], window-1).Scan(&id)
@@ -189,7 +189,7 @@ func bottomOf(r *reader, from string, before uuid.UUID) (bottom uuid.UUID, more 
 	return uuid.UUID(id), true, nil
 }
 
-// condition is what stands behind WHERE, with its arguments.
+// condition is a WHERE clause with its arguments.
 type condition struct {
 	text string
 	args []any
@@ -200,8 +200,8 @@ func (c *condition) and(text string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
-// deadBetween selects the dead letters of a window that pass the filter, but for
-// its metadata.
+// deadBetween selects the dead letters of a window that pass the filter, except for its
+// metadata.
 func deadBetween(q store.DeadQuery, bottom, before uuid.UUID) condition {
 	c := condition{text: isDead(q)}
 	c.and(`id >= ? AND id < ? AND project = ?`, bottom[:], before[:], q.Project)
@@ -234,7 +234,7 @@ func equal(c *condition, name, value string) {
 	}
 }
 
-// among takes the rows whose column has one of some values; nil: any value.
+// among selects the rows whose column has one of some values; nil: any value.
 func (c *condition) among(name string, values []string) {
 	if values == nil {
 		return

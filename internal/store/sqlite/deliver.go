@@ -120,7 +120,7 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 	return d, s.keepContent(t, &d)
 }
 
-// tryStored reports whether this very try is on record already.
+// tryStored reports whether this very try has already been recorded.
 func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
 	var class string
@@ -131,7 +131,7 @@ func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	return err == nil && at == column.MS(e.Try.At.Time) && class == e.Try.Error, err
 }
 
-// keepContent moves the end of the job's content behind the end of a delivery.
+// keepContent moves the end of the job's content beyond the end of a delivery.
 func (s *Store) keepContent(t *tx, d *store.Delivery) error {
 	until := s.retention.DeliveryUntil(d)
 	if until.IsZero() {

@@ -12,12 +12,12 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// source is where deliveries of a state are found: a table, by the partial index that
-// is read, and what holds of all rows in that.
+// source is where deliveries of a state are found: a table, with the partial index to read,
+// and the condition for its rows.
 type source struct{ from, where string }
 
-// sources are those of a state, none of which has a row of another. The first is read in
-// windows; what the second has is few.
+// sources returns those of a state, which do not overlap. The first is read in windows; the
+// second has few rows.
 func sources(status ringback.DeliveryStatus) []source {
 	switch status {
 	case ringback.DeliveryPending:
@@ -34,7 +34,7 @@ func sources(status ringback.DeliveryStatus) []source {
 	}
 }
 
-// windowsOf is what the windows of a state are counted in, as bottomOf wants it. Where
+// windowsOf returns what the windows of a state are counted in, as bottomOf needs it. Where
 // there is no index on the state, these are windows of all rows.
 func windowsOf(status ringback.DeliveryStatus) string {
 	if first := sources(status)[0]; first.from != "deliveries" {
@@ -72,8 +72,8 @@ func (s *Store) Deliveries(ctx context.Context, q store.DeliveryQuery) (found []
 	return found, tries, next, nil
 }
 
-// deliveriesWindow looks at the rows before an id. last is the last row of the window;
-// nil if there are no more behind it.
+// deliveriesWindow reads the rows before an id. last is the last row of the window; nil if
+// there are no more after it.
 func deliveriesWindow(r *reader, q store.DeliveryQuery, before uuid.UUID, limit int) (found []store.Delivery, last *uuid.UUID, err error) {
 	bottom, more := store.FirstOf(q.Job), false
 	if q.Job != uuid.Nil {

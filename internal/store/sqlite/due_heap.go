@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback/internal/store/backlog"
 )
 
-// dueHeap knows where something waits, and where it is due first: those that are
-// due are found without looking at the others, of which there may be 100,000.
+// dueHeap knows where something is waiting, and where it is due first: it finds what is due
+// without looking at the rest, of which there may be 100,000.
 type dueHeap[K comparable] struct {
 	entries map[K]*entry[K]
 	order   byDue[K]
@@ -22,7 +22,7 @@ type entry[K comparable] struct {
 
 func newDueHeap[K comparable]() *dueHeap[K] { return &dueHeap[K]{entries: map[K]*entry[K]{}} }
 
-// get gives the zero Bucket where nothing waits.
+// get returns the zero Bucket where nothing is waiting.
 func (a *dueHeap[K]) get(k K) backlog.Bucket {
 	if e := a.entries[k]; e != nil {
 		return e.Bucket
@@ -30,7 +30,7 @@ func (a *dueHeap[K]) get(k K) backlog.Bucket {
 	return backlog.Bucket{}
 }
 
-// put keeps the dueHeap free of keys where nothing waits.
+// put removes a key where nothing is waiting.
 func (a *dueHeap[K]) put(k K, h backlog.Bucket) {
 	e := a.entries[k]
 	switch {
@@ -47,7 +47,7 @@ func (a *dueHeap[K]) put(k K, h backlog.Bucket) {
 	}
 }
 
-// due gives what is due, and the first time after that; 0 if there is none.
+// due returns what is due, and the first time after that; 0 if there is none.
 func (a *dueHeap[K]) due(now int64) (due []*entry[K], next int64) {
 	// Below an entry that is not due, none is.
 	look := []int{0}

@@ -33,13 +33,12 @@ func (s *Store) erase(t *tx, project string, id uuid.UUID, now time.Time) error 
 			return err
 		}
 	}
-	// What the provider called the error may be about the content, too.
+	// The provider's name for the error may be about the content, too.
 	_, err = t.exec(`UPDATE jobs SET error_detail = CASE WHEN json_valid(error_detail) THEN json_remove(error_detail, '$.type') ELSE '' END WHERE id = ?`, id[:])
 	return err
 }
 
-// eraseUnsent ends the deliveries of a job that are to be sent, or are being sent
-// at this moment.
+// eraseUnsent ends the deliveries of a job that are waiting to be sent or in flight.
 func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(job)
 	ids, err := selectIDs(t, `
@@ -58,7 +57,7 @@ func (s *Store) eraseUnsent(t *tx, job uuid.UUID, now time.Time) error {
 		}
 		before := d.Status
 		d = store.Erased(d, now)
-		s.countDead(t, 0, store.Deaths(before, d.Status)) // dropping the content counts it off again
+		s.countDead(t, 0, store.Deaths(before, d.Status)) // dropping the content subtracts it again
 		if err := s.updateDelivery(t, &d, time.Time{}); err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (s *Store) Hasten(ctx context.Context, now time.Time, limit int, decide sto
 		ORDER BY run_at LIMIT ?`, column.MS(now), limit)
 }
 
-// moveWaiting moves the waiting jobs that a condition finds.
+// moveWaiting moves the waiting jobs that match a condition.
 func (s *Store) moveWaiting(ctx context.Context, name string, decide store.Decide, limit int, where string, args ...any) ([]store.Job, error) {
 	op := groupcommit.Op{Name: name, Bytes: limit * rowBytes}
 	return groupcommit.Commit(ctx, s.write, op, func(t *tx) ([]store.Job, error) {

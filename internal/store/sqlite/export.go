@@ -16,8 +16,8 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// exportBytes is how much content one step of an export reads at most, if that is
-// not one job's alone.
+// exportBytes is how much content one step of an export reads at most, unless a single job
+// has more.
 const exportBytes = 8 << 20
 
 // Exists reports whether there is a store in a directory. It makes none.
@@ -29,7 +29,7 @@ func Exists(dir string) (bool, error) {
 	return err == nil, err
 }
 
-// State names what is in the store: it is another one after each move.
+// State names the present state of the store: it changes with each move.
 func (s *Store) State(ctx context.Context) (state string, err error) {
 	err = s.readAll(ctx, func(q *reader) error {
 		var commits int64
@@ -72,9 +72,8 @@ func (s *Store) Counts(ctx context.Context) (a store.Counts, err error) {
 	return a, nil
 }
 
-// Export reads the next jobs behind one, in the order of their ids, with all that
-// belongs to them: at most limit, and none at the end. It is for a store that nobody
-// writes to.
+// Export reads the next jobs after one, in the order of their ids, with everything that
+// belongs to them: at most limit, and none at the end. Nobody must be writing to the store.
 func (s *Store) Export(ctx context.Context, after uuid.UUID, limit int) (jobs []store.Record, err error) {
 	err = s.readAll(ctx, func(q *reader) error {
 		var err error
@@ -101,7 +100,7 @@ func exportRows(q *reader, after uuid.UUID, limit int) (jobs []store.Record, err
 	return jobs, err
 }
 
-// fitting cuts off jobs whose content would be too much at once.
+// fitting cuts off the jobs whose content would be too much at once.
 func fitting(q *reader, jobs []store.Record) ([]store.Record, error) {
 	from, to := rangeOf(jobs)
 	size, fit := 0, len(jobs)
@@ -112,7 +111,7 @@ func fitting(q *reader, jobs []store.Record) ([]store.Record, error) {
 			return err
 		}
 		size += n
-		// A delivery's id begins as its job's does.
+		// A delivery's id begins like its job's.
 		for fit > 1 && size > exportBytes && bytes.Compare(jobs[fit-1].Job.ID[:8], owner[:8]) >= 0 {
 			fit--
 		}
@@ -132,7 +131,7 @@ func rangeOf(jobs []store.Record) (from, to []byte) {
 type export struct {
 	jobs       []store.Record
 	byID       map[uuid.UUID]*store.Record         // also by the ids of deliveries
-	deliveries map[uuid.UUID]*store.RecordDelivery // set when all are read
+	deliveries map[uuid.UUID]*store.RecordDelivery // set when all have been read
 }
 
 func newExport(jobs []store.Record) *export {
@@ -190,7 +189,7 @@ func (e *export) delivery(row scanner) error {
 	if err != nil {
 		return err
 	}
-	// Jobs that were made in the same millisecond share the range of their deliveries.
+	// Jobs made in the same millisecond share the range of their deliveries.
 	if w := e.byID[d.JobID]; w != nil {
 		w.Deliveries = append(w.Deliveries, store.RecordDelivery{Delivery: d, DueAt: column.Time(due)})
 		e.byID[d.ID] = w
@@ -235,7 +234,7 @@ type behind struct {
 
 func (b behind) Scan(to ...any) error { return b.row.Scan(append([]any{b.first}, to...)...) }
 
-// readAll is read for one who has the store for himself: it may take its time.
+// readAll is read for a caller that has the store to itself: it may take its time.
 func (s *Store) readAll(ctx context.Context, f func(q *reader) error) error {
 	return s.readFor(ctx, 24*time.Hour, f)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// However large the content is, what an export has in memory is bounded.
+// However large the content, an export's memory is bounded.
 func TestAnExportTakesLargeJobsAFewAtATime(t *testing.T) {
 	s := open(t, t.TempDir())
 	sizes := []int{3 << 20, 3 << 20, 3 << 20, 9 << 20, 1, 1}

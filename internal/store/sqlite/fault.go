@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// fault gives an error of the database the name under which callers know it.
+// fault translates an error of the database into the one that callers know.
 func fault(err error) error {
 	switch {
 	case errors.Is(err, groupcommit.ErrClosed):
@@ -29,11 +29,12 @@ func fault(err error) error {
 	}
 }
 
-// errLost stands for an answer to COMMIT that never came; only tests bring it
-// about, since with SQLite the answer is a return value.
+// errLost is the error of a COMMIT whose answer never came; only tests cause it, since
+// SQLite's answer is a return value.
 var errLost = errors.New("answer to the commit was lost")
 
-// primaryCode is SQLite's result code less its refinement; 0 if err is not SQLite's.
+// primaryCode returns SQLite's result code without its refinement; 0 if err is not
+// SQLite's.
 func primaryCode(err error) int {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -44,8 +45,8 @@ func primaryCode(err error) int {
 
 func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
-// isBusy reports whether somebody outside, a backup tool say, holds the file, or whether
-// this machine has nothing left to work on it with. Either passes.
+// isBusy reports whether another program, such as a backup tool, holds the file, or this
+// machine has no resources left to work on it. Both pass.
 func isBusy(err error) bool {
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM:
@@ -56,8 +57,8 @@ func isBusy(err error) bool {
 }
 
 // isShort reports whether SQLite failed because this machine is out of memory or
-// descriptors, not because of the disk. It does not say so itself where it could not
-// open a file, so another try to open one does.
+// descriptors, not because of the disk. SQLite does not say so if it could not open a file,
+// so isShort tries to open one.
 func isShort(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	switch {
@@ -75,7 +76,7 @@ func isShort(err error) bool {
 	return shortage.Of(err) != ""
 }
 
-// isFatal reports whether the disk, or what is on it, can't be trusted any more.
+// isFatal reports whether the disk, or what is on it, can't be trusted anymore.
 func isFatal(err error) bool {
 	if _, ok := errors.AsType[misplacedError](err); ok {
 		return true

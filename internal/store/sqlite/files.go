@@ -9,12 +9,12 @@ import (
 	"github.com/ringback/ringback/internal/shortage"
 )
 
-// namesEvery is how often the names of the open files are checked while nothing
-// is written.
+// namesEvery is how often the names of the open files are checked while nothing is being
+// written.
 const namesEvery = time.Second
 
-// openFiles are the files that the store has open, as they were found under their
-// names when it opened them.
+// openFiles are the files that the store has open, as they were found under their names
+// when it opened them.
 type openFiles []openFile
 
 type openFile struct {
@@ -22,7 +22,7 @@ type openFile struct {
 	info fs.FileInfo // its device and inode
 }
 
-// rememberFiles notes which files stand under the names now.
+// rememberFiles records which files are under the names now.
 func rememberFiles(names ...string) (openFiles, error) {
 	var files openFiles
 	for _, name := range names {
@@ -35,14 +35,14 @@ func rememberFiles(names ...string) (openFiles, error) {
 	return files, nil
 }
 
-// inPlace returns an error unless each file is still the one under its name. What
-// is written to a file that was removed, or moved away, succeeds and is synced, and
-// is not there after a restart.
+// inPlace returns an error unless each file is still the one under its name. A write to a
+// file that was removed, or moved away, succeeds and is synced, and is gone after a
+// restart.
 func (files openFiles) inPlace() error {
 	for _, f := range files {
 		now, err := os.Stat(f.name)
 		if shortage.Of(err) != "" {
-			continue // it says nothing about the file; the next look will
+			continue // says nothing about the file; the next check will
 		}
 		if err != nil {
 			return misplacedError{fmt.Errorf("%s was moved or removed while the server ran: %w", f.name, err)}
@@ -54,11 +54,11 @@ func (files openFiles) inPlace() error {
 	return nil
 }
 
-// misplacedError is a file that is not where a restart would look for it.
+// misplacedError means that a file is not where a restart would look for it.
 type misplacedError struct{ error }
 
-// watchFiles checks the names until stop is closed, and ends the process if one
-// fails. It finds out where no commit would, since none is made.
+// watchFiles checks the names until stop is closed, and ends the process if one fails. It
+// notices while no commit would, since none is made.
 func (s *Store) watchFiles(stop <-chan struct{}) {
 	tick := time.NewTicker(namesEvery)
 	defer tick.Stop()

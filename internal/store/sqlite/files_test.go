@@ -13,8 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// What is written to a file without a name is synced, and gone after a restart. So
-// nothing may be answered as stored from then on, and the process must end.
+// A write to a file without a name is synced, and gone after a restart. So from then on
+// nothing may be reported as stored, and the process must end.
 func TestAFileThatIsMovedAwayEndsTheProcess(t *testing.T) {
 	moves := map[string]func(dir, name string) error{
 		"removed":  func(_, name string) error { return os.Remove(name) },
@@ -35,7 +35,7 @@ func TestAFileThatIsMovedAwayEndsTheProcess(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					t.Cleanup(func() { _ = s.Close() }) // its files are not there any more
+					t.Cleanup(func() { _ = s.Close() }) // its files are no longer there
 					if _, err := s.Join(t.Context(), store.Node{ID: "n"}); err != nil {
 						t.Fatal(err)
 					}
@@ -83,7 +83,7 @@ func TestADatabaseHeldFromOutsideKeepsWritersForOneTimeOutOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Two batches at most: the first write alone, and all the others. Each has the
-	// database's time-out. Waiting one after the other they would need minutes.
+	// database's timeout. Waiting one after another they would need minutes.
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {

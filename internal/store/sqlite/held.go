@@ -6,14 +6,14 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// held are the rows of jobs that run and of deliveries that are in flight, as
-// the tables have them: whoever settles one need not read it again. Only the
-// writer's goroutine uses it.
+// held are the rows of jobs that are running and of deliveries that are in flight, as the
+// tables have them, so that settling one need not read it again. Only the writer's
+// goroutine uses it.
 //
-// Whatever changes such a row forgets it, at once and once more after the commit,
-// since a member of the same batch before it may have made it known by then.
-// What makes a row known does so after the commit. So a transaction that is rolled
-// back leaves less in here, never something wrong. What is not in here is read.
+// Every change of such a row forgets it, at once and again after the commit, since an
+// earlier member of the same batch may have cached it by then. Rows are cached after the
+// commit. So a transaction that is rolled back leaves fewer rows in here, never wrong ones.
+// Rows that are not in here are read.
 type held struct {
 	jobs       map[uuid.UUID]store.Job
 	deliveries map[uuid.UUID]store.Delivery
@@ -43,7 +43,7 @@ func (s *Store) forgetDelivery(t *tx, id uuid.UUID) {
 	t.after(func() { delete(s.held.deliveries, id) })
 }
 
-// job gives the row of a job that is likely to run.
+// job returns the row of a job that is likely to be running.
 func (s *Store) job(t *tx, id uuid.UUID) (store.Job, error) {
 	if j, ok := s.held.jobs[id]; ok {
 		return j, nil
@@ -51,7 +51,7 @@ func (s *Store) job(t *tx, id uuid.UUID) (store.Job, error) {
 	return selectJob(t, id)
 }
 
-// delivery gives the row of a delivery that is likely to be in flight.
+// delivery returns the row of a delivery that is likely to be in flight.
 func (s *Store) delivery(t *tx, id uuid.UUID) (store.Delivery, error) {
 	if d, ok := s.held.deliveries[id]; ok {
 		return d, nil

@@ -26,8 +26,8 @@ func together(t *testing.T, s *Store, moves ...func(*tx) error) {
 	}
 }
 
-// What a neighbour in the same batch does to a row that was just made known must
-// not be lost: the try of a delivery that was erased meanwhile is fenced off.
+// What another member of the same batch does to a row that has just been cached must not be
+// lost: the try of a delivery that was erased meanwhile is fenced off.
 func TestAnErasureBehindASettleInTheSameBatchFencesTheTry(t *testing.T) {
 	s := open(t, t.TempDir())
 	j := running(t, 10)
@@ -80,7 +80,7 @@ func TestACancelBehindAClaimInTheSameBatchIsKept(t *testing.T) {
 	}
 }
 
-// Rows that run no longer are forgotten.
+// Rows that are no longer running are forgotten.
 func TestWhatHasEndedIsNotHeld(t *testing.T) {
 	s := open(t, t.TempDir())
 	j := running(t, 10)

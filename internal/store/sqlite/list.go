@@ -13,12 +13,11 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// window is how many rows one query of a list looks at.
+// window is how many rows one query of a list reads.
 const window = 2000
 
-// List implements store.JobReader. A filter that few rows pass would hold a read
-// transaction open over the whole table: so it is read in windows, each in a
-// transaction of its own.
+// List implements store.JobReader. It reads in windows, each in its own transaction, since
+// a filter that few rows pass would hold a read transaction open over the whole table.
 func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUID, error) {
 	jobs, next, err := store.InWindows(q, func(before uuid.UUID, limit int) ([]store.Job, *uuid.UUID, error) {
 		return s.listWindow(ctx, q, before, limit)
@@ -29,8 +28,8 @@ func (s *Store) List(ctx context.Context, q store.Query) ([]store.Job, *uuid.UUI
 	return jobs, next, nil
 }
 
-// listWindow looks at the rows before an id. last is the last row of the
-// window; nil if there are no more behind it.
+// listWindow reads the rows before an id. last is the last row of the window; nil if there
+// are no more after it.
 func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID, limit int) (found []store.Job, last *uuid.UUID, err error) {
 	if q.CreatedAfter.After(store.IDTime(before)) {
 		return nil, nil, nil // all that follow are older
@@ -60,15 +59,15 @@ func (s *Store) listWindow(ctx context.Context, q store.Query, before uuid.UUID,
 	return found, last, err
 }
 
-// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if it has
+// webhookOf is the state of a job's last delivery whose bytes are kept; -1 if there is
 // none.
 const webhookOf = `coalesce((
 	SELECT d.status FROM deliveries d
 	WHERE d.id >= substr(jobs.id, 1, 8) AND d.id < CAST(substr(jobs.id, 1, 8) || x'ffffffffffffffff' AS BLOB) AND d.job = jobs.id AND d.gone = 0
 	ORDER BY d.made_at DESC, d.id DESC LIMIT 1), -1)`
 
-// wanted is what a query wants of a job, but for its metadata; ?1 is the id before
-// which it is.
+// wanted are a query's conditions on a job, except for its metadata; ?1 is the id that it
+// must precede.
 const wanted = `
 	id < ?1 AND project = ?3
 	AND (?4 < 0 OR status = ?4)
@@ -93,7 +92,7 @@ func jobsWindow(r *reader, q store.Query, before uuid.UUID) (rows *sql.Rows, las
 // which are few among many jobs.
 func undeliveredWindow(r *reader, q store.Query, before uuid.UUID) (rows *sql.Rows, last *uuid.UUID, err error) {
 	top := store.PastOf(before)
-	if before == store.FirstOf(before) { // where the window before has ended
+	if before == store.FirstOf(before) { // where the previous window ended
 		top = before
 	}
 	bottom, more, err := bottomOf(r, windowsOf(q.Webhook), top)
@@ -117,7 +116,7 @@ func wantedArgs(q store.Query, before, bottom uuid.UUID) []any {
 	return []any{before[:], bottom[:], q.Project, statusFilter(q), q.Model, createdAfter(q), column.MS(q.CreatedBefore), webhookFilter(q)}
 }
 
-// webhookFilter is a value of webhookOf; -2 for any.
+// webhookFilter returns a value of webhookOf; -2 for any.
 func webhookFilter(q store.Query) int {
 	switch q.Webhook {
 	case "":

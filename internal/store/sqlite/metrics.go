@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 )
 
-// measure registers the store's size. A file that is not there has none.
+// measure registers the store's size. A missing file has none.
 func (s *Store) measure(r prometheus.Registerer) {
 	metrics.RegisterStoreSize(r, func() float64 {
 		var bytes int64

@@ -14,9 +14,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the schema up to this binary's. Migrations run forward only,
-// each in one transaction, with the directory's lock held. A schema that is
-// newer than this binary is left alone if it says that this one may use it.
+// migrate brings the schema up to date. Migrations run forward only, each in one
+// transaction, with the directory's lock held. A schema newer than this binary is left
+// alone if it says that this one may use it.
 func migrate(ctx context.Context, conn *sql.Conn) error {
 	names, err := migrationNames()
 	if err != nil {

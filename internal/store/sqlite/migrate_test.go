@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// The first six migrations made the directory; what is pending in it is listed, which
-// reads an index that is younger.
+// The directory was made by the first six migrations; listing its pending webhooks reads an
+// index that is newer.
 func TestAnOldDirectoryListsItsPendingWebhooks(t *testing.T) {
 	dir := t.TempDir()
 	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, "ringback.db")))

@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/store/column"
 )
 
-// nodes are those that have a lease. It lasts as long as the process, and so they
-// are in memory only: what an earlier process has claimed is nobody's.
+// nodes are those that have a lease. A lease lasts as long as the process, so they are only
+// in memory: what an earlier process claimed belongs to no node.
 type nodes struct {
 	mu     sync.Mutex
 	leases map[string]*lease // by the node's id
@@ -24,7 +24,7 @@ type nodes struct {
 
 type lease struct {
 	node store.Node
-	// over is set only by tests: the lease has ended, and nobody has swept it yet.
+	// over is only set by tests: the lease has ended, and has not been swept yet.
 	over bool
 }
 
@@ -40,7 +40,7 @@ func (n *nodes) mayClaim(id string) error {
 	return nil
 }
 
-// sorted gives those whose lease is not over, oldest first, and the ids of the others.
+// sorted returns those whose lease is not over, oldest first, and the ids of the others.
 func (n *nodes) sorted() (living []store.Node, dead []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -68,7 +68,7 @@ func (n *nodes) remove(ids ...string) {
 func (s *Store) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 	n.JoinedAt = column.Time(time.Now().UnixMilli())
 	s.nodes.mu.Lock()
-	if s.nodes.leases[n.ID] == nil { // else the call is repeated
+	if s.nodes.leases[n.ID] == nil { // otherwise the call is repeated
 		s.nodes.leases[n.ID] = &lease{node: n}
 	}
 	s.nodes.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Before deliveries knew their node they had none.
+// Older versions stored no node with a delivery.
 func TestADeliveryThatAnOlderVersionHadInFlightIsSwept(t *testing.T) {
 	s := open(t, t.TempDir())
 	j := running(t, 10)

@@ -12,8 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// freePages is how many free pages a step of retention gives back to the file
-// system: 4 MiB.
+// freePages is how many free pages a step of pruning returns to the file system: 4 MiB.
 const freePages = 1024
 
 // recheck is how long content whose time is over, but whose delivery is still
@@ -36,7 +35,8 @@ func (s *Store) Prune(ctx context.Context, now time.Time, limit int) (int, error
 	})
 }
 
-// vacuum gives some free pages back, also those that earlier steps left.
+// vacuum returns some free pages to the file system, including those that earlier steps
+// left.
 func vacuum(t *tx) error {
 	var free int
 	if err := t.row("PRAGMA freelist_count").Scan(&free); err != nil || free == 0 {
@@ -62,7 +62,8 @@ func (s *Store) dropContent(t *tx, now time.Time, limit int) (int, error) {
 	return len(ids), nil
 }
 
-// dropUnused deletes the content of a job, unless a delivery of it is still to be sent.
+// dropUnused deletes the content of a job, unless one of its deliveries is still to be
+// sent.
 func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 	from, to := deliveryRange(id)
 	var open int
@@ -79,8 +80,8 @@ func (s *Store) dropUnused(t *tx, id uuid.UUID, now time.Time) error {
 	return s.dropContentOf(t, id, now)
 }
 
-// dropContentOf deletes the content of a job that has ended. What remains is the
-// row that answers 410: id, state, times, usage, idempotency key.
+// dropContentOf deletes the content of a job that has ended. What remains is the row for
+// the 410: id, state, times, usage, idempotency key.
 func (s *Store) dropContentOf(t *tx, id uuid.UUID, now time.Time) error {
 	if err := s.undead(t, id); err != nil {
 		return err
@@ -113,7 +114,7 @@ func execAll(t *tx, statements []statement) error {
 	return nil
 }
 
-// dropRows deletes all that is left of jobs whose row has had its time.
+// dropRows deletes all that is left of jobs whose row's time is over.
 func dropRows(t *tx, now time.Time, limit int) (int, error) {
 	ids, err := selectIDs(t, `SELECT id FROM jobs WHERE content_gone = 1 AND row_until <= ? ORDER BY row_until LIMIT ?`, column.MS(now), limit)
 	if err != nil {

@@ -70,8 +70,7 @@ func jobOf(q *reader, project string, id uuid.UUID) (store.Job, error) {
 	return j, err
 }
 
-// packed is content as it lies in the store: it is unpacked when the read
-// transaction is over.
+// packed is content as it is stored: it is unpacked after the read transaction.
 type packed struct {
 	bodies  map[store.Parts]store.Stored
 	webhook *store.Delivery
@@ -170,7 +169,7 @@ func (s *Store) Attempts(ctx context.Context, project string, id uuid.UUID, afte
 	return attempts, nil
 }
 
-// attemptColumns and tryColumns are read without what is too large.
+// attemptColumns and tryColumns leave out values that are too large.
 const (
 	attemptColumns = `number, node, provider, model, started_at, first_token_at, ended_at, outcome, status_code,
 	CASE WHEN octet_length(error) <= ` + store.MostText + ` THEN error ELSE 'its error is too large to be shown' END,
@@ -214,7 +213,7 @@ func (s *Store) Begun(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
 	return s.past(ctx, ids, column.Statuses[ringback.Queued])
 }
 
-// past are the jobs that are past a status.
+// past returns the jobs that are past a status.
 func (s *Store) past(ctx context.Context, ids []uuid.UUID, status int) (past []uuid.UUID, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		for _, id := range ids {
@@ -309,7 +308,7 @@ func (s *Store) Payload(ctx context.Context, id uuid.UUID) (p store.Payload, err
 	var body store.Stored
 	var options []byte
 	var host string
-	var zstd sql.NullBool // NULL where the content is deleted
+	var zstd sql.NullBool // NULL if the content has been deleted
 	err = s.read(ctx, func(q *reader) error {
 		err := q.row(`
 			SELECT CASE WHEN octet_length(jobs.options) <= `+store.MostOptions+` THEN jobs.options END, deliveries.host, bodies.zstd, coalesce(length(bodies.bytes), 0),

@@ -15,12 +15,12 @@ import (
 const readers = 4
 
 const (
-	// readTimeout bounds a read transaction: a longer one would keep the log from
-	// being truncated. It is far more than any read needs, since it runs on while the
-	// process waits for a processor: on a machine with ten times more to do than it
-	// can, milliseconds become a second.
+	// readTimeout bounds a read transaction: a longer one would keep the log from being
+	// truncated. It is far more than any read needs, since it includes waiting for a
+	// processor: on a machine with ten times more work than it can do, milliseconds become
+	// a second.
 	readTimeout = 5 * time.Second
-	// takeTimeout bounds the wait for a connection: many may want to read at once.
+	// takeTimeout bounds the wait for a connection: there may be many concurrent reads.
 	takeTimeout = 10 * time.Second
 )
 
@@ -31,9 +31,9 @@ type reads struct {
 	workers sync.WaitGroup
 }
 
-// readConn has a goroutine of its own: SQLite's stack is deep, and those who read are
-// many, and often wait for something else for the rest of their life. Each of them
-// would keep such a stack.
+// readConn has its own goroutine: SQLite's stack is deep, and the many callers that read
+// often wait for something else for the rest of their life. Each of them would keep such a
+// stack.
 type readConn struct {
 	conn       *sql.Conn
 	work       chan func()
@@ -75,7 +75,7 @@ func (r *reads) open(ctx context.Context) (*readConn, error) {
 	return c, nil
 }
 
-// close waits for the reads under way.
+// close waits for the running reads.
 func (r *reads) close() error {
 	var errs []error
 	for range readers {
@@ -105,8 +105,8 @@ func (r *reads) take(ctx context.Context) (*readConn, error) {
 	}
 }
 
-// give puts a connection back. One that did not get out of its transaction is
-// replaced: the next read on it would fail, and all after that.
+// give returns a connection. One that did not get out of its transaction is replaced: the
+// next read on it would fail, and all after that.
 func (r *reads) give(c *readConn, ended error) error {
 	if ended != nil {
 		ctx := context.Background()
@@ -114,7 +114,7 @@ func (r *reads) give(c *readConn, ended error) error {
 		_ = c.close()
 		fresh, err := r.open(ctx)
 		if err != nil {
-			r.idle <- c // nothing better is there; it is replaced after the next read
+			r.idle <- c // there is nothing better; it is replaced after the next read
 			return errors.Join(ended, err)
 		}
 		close(c.work)
@@ -124,8 +124,8 @@ func (r *reads) give(c *readConn, ended error) error {
 	return ended
 }
 
-// read runs f in one read transaction. A caller that leaves interrupts its
-// queries, but neither the beginning nor the end of the transaction.
+// read runs f in one read transaction. A caller that leaves interrupts its queries, but
+// neither the beginning nor the end of the transaction.
 func (s *Store) read(ctx context.Context, f func(q *reader) error) error {
 	return s.readFor(ctx, readTimeout, f)
 }
@@ -143,7 +143,7 @@ func (s *Store) readFor(ctx context.Context, most time.Duration, f func(q *reade
 	c.work <- func() {
 		defer close(done)
 		defer func() {
-			if v := recover(); v != nil { // of a caller, who answers for it
+			if v := recover(); v != nil { // the caller's, who answers for it
 				err = fmt.Errorf("panic in a read: %v\n%s", v, debug.Stack())
 			}
 		}()
@@ -159,7 +159,7 @@ func (s *Store) take(ctx context.Context) (*readConn, error) {
 	return s.reads.take(ctx)
 }
 
-// transact runs f in a transaction, and gives the connection back.
+// transact runs f in a transaction, and returns the connection.
 func (s *Store) transact(ctx context.Context, c *readConn, f func(q *reader) error) (err error) {
 	always := &reader{ctx: context.WithoutCancel(ctx), conn: c}
 	if _, err := always.exec("BEGIN"); err != nil {

@@ -12,16 +12,16 @@ import (
 )
 
 // Reconcile implements store.Maintenance. The writer compares between two batches, when
-// nothing moves: within one, rows of its members would be counted whose effect
-// on the counters comes only after the commit.
+// nothing moves: during one, it would count rows whose effect on the counters only comes
+// after the commit.
 func (s *Store) Reconcile(ctx context.Context) error {
 	result := make(chan error, 1)
 	select {
 	case s.reconciles <- result:
 	default:
-		return nil // one is asked for already
+		return nil // one has already been requested
 	}
-	// An empty write brings the writer round.
+	// An empty write makes the writer come around.
 	if err := groupcommit.Exec(ctx, s.write, groupcommit.Op{Name: "reconcile the counters"}, func(*tx) error { return nil }); err != nil {
 		return err
 	}
@@ -43,8 +43,8 @@ func (s *Store) between() {
 	}
 }
 
-// reconcile holds memory against the tables: all counts, or with many rows the
-// first of each lane only: the whole would hold the writer up.
+// reconcile compares memory with the tables: all counts or, if there are many rows, only
+// the first of each lane, since comparing all would delay the writer.
 func (s *Store) reconcile() error {
 	t, err := s.writer.begin()
 	if err != nil {
@@ -62,8 +62,8 @@ func (s *Store) reconcile() error {
 	return errors.Join(wrong, err, t.Rollback())
 }
 
-// maxReconcile is how many rows Reconcile counts; with more, it looks only at
-// the first job of each lane.
+// maxReconcile is how many rows Reconcile counts; with more, it checks only the first job
+// of each lane.
 const maxReconcile = 20_000
 
 func (s *Store) total() int {
@@ -72,7 +72,7 @@ func (s *Store) total() int {
 	return s.waiting.jobs + s.waiting.pending + s.waiting.dead.Jobs + s.waiting.dead.Deliveries
 }
 
-// differs tells how the counters differ from what is stored, and heals them.
+// differs returns how the counters differ from what is stored, and fixes them.
 func (w *waiting) differs(stored *waiting) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

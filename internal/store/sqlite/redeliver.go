@@ -63,7 +63,7 @@ func (s *Store) AddDelivery(ctx context.Context, project string, job uuid.UUID, 
 
 func (s *Store) addDelivery(t *tx, j *store.Job, d *store.NewDelivery) error {
 	if _, err := selectDelivery(t, d.ID); !errors.Is(err, store.ErrNotFound) {
-		return err // nil: it is there already
+		return err // nil: it already exists
 	}
 	_, err := t.exec(`
 		INSERT INTO deliveries (`+deliveryNames+`, due_at)

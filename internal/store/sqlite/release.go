@@ -22,7 +22,7 @@ func (s *Store) Release(ctx context.Context, node string, refs []store.Ref, deci
 	})
 }
 
-// running gives the jobs of those refs that the node holds.
+// running returns the jobs of those refs that the node holds.
 func (s *Store) running(t *tx, node string, refs []store.Ref) ([]store.Job, error) {
 	var jobs []store.Job
 	for _, ref := range refs {
@@ -47,7 +47,7 @@ func (s *Store) ReleaseDeliveries(ctx context.Context, node string, refs []store
 	})
 }
 
-// inFlight gives those of refs that the node has in flight.
+// inFlight returns those of refs that the node has in flight.
 func (s *Store) inFlight(t *tx, node string, refs []store.Ref) ([]store.Delivery, error) {
 	var lost []store.Delivery
 	for _, ref := range refs {

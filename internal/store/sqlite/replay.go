@@ -39,7 +39,7 @@ func (s *Store) replay(t *tx, n store.NewJob) (store.Job, error) {
 		last, err := selectJob(t, dead.ReplayedBy)
 		switch {
 		case err == nil && last.ID == n.Job.ID:
-			return last, nil // the commit that is repeated
+			return last, nil // a repeated commit
 		case err == nil && !last.Status.Terminal(), n.Once:
 			return last, store.ErrReplayed
 		case err != nil && !errors.Is(err, store.ErrNotFound):

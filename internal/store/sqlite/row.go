@@ -19,8 +19,8 @@ const jobNames = `id, project, provider, protocol, model, requested_model, fallb
 	content_until, row_until, content_gone, idempotency_key, idempotency_hash,
 	priority, replay_of, replayed_by`
 
-// jobColumns are jobNames as they are read, without what is too large. (The size is in the
-// row's header, so it costs no look at the value.)
+// jobColumns are jobNames as they are read, without values that are too large. (The size is
+// in the row's header, so it costs no read of the value.)
 const jobColumns = `id, project, provider, protocol, model, requested_model,
 	CASE WHEN octet_length(fallbacks) <= ` + store.MostText + ` THEN fallbacks END,
 	CASE WHEN octet_length(options) <= ` + store.MostOptions + ` THEN options END,
@@ -65,13 +65,13 @@ func scanJob(row scanner) (store.Job, error) {
 	return j, nil
 }
 
-// optionalID reads the id of another job; NULL is uuid.Nil, and so is what is no id.
+// optionalID reads the id of another job; NULL is uuid.Nil, and so is an invalid id.
 func optionalID(column []byte) uuid.UUID {
 	id, _ := uuid.FromBytes(column)
 	return id
 }
 
-// idColumn is what optionalID reads.
+// idColumn returns what optionalID reads.
 func idColumn(id uuid.UUID) any {
 	if id == uuid.Nil {
 		return nil

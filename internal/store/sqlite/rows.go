@@ -30,7 +30,7 @@ func insertJob(t *tx, j *store.Job) error {
 	return nil
 }
 
-// updateJob writes what the moves change.
+// updateJob writes a move's changes.
 func (s *Store) updateJob(t *tx, j *store.Job) error {
 	s.forgetJob(t, j.ID)
 	_, err := t.exec(`
@@ -54,8 +54,8 @@ func (s *Store) updateJob(t *tx, j *store.Job) error {
 	return nil
 }
 
-// shrink takes off the row of a job that has ended what is too large to be read. It would
-// else be read by each search that comes across it: the table is its own index.
+// shrink removes values that are too large to be read from the row of a job that has ended.
+// Otherwise each search that passes the row would read them: the table is its own index.
 func shrink(t *tx, id uuid.UUID) error {
 	_, err := t.exec(`
 		UPDATE jobs SET
@@ -90,8 +90,8 @@ func selectJobs(t *tx, query string, args ...any) ([]store.Job, error) {
 	return jobs, rows.Err()
 }
 
-// selectIDs collects the ids that a query gives, so that rows can be written
-// while no cursor stands on the table.
+// selectIDs collects the ids that a query returns, so that rows can be written without an
+// open cursor on the table.
 func selectIDs(t *tx, query string, args ...any) ([]uuid.UUID, error) {
 	rows, err := t.query(query, args...)
 	if err != nil {
@@ -120,8 +120,8 @@ func insertTry(t *tx, claim store.Ref, y ringback.Try) error {
 	return nil
 }
 
-// updateDelivery writes a delivery that is in flight no more. A pending one is
-// due again at the time given.
+// updateDelivery writes a delivery that is no longer in flight. A pending one is due again
+// at the given time.
 func (s *Store) updateDelivery(t *tx, d *store.Delivery, due time.Time) error {
 	s.forgetDelivery(t, d.ID)
 	var dueAt any
@@ -145,7 +145,7 @@ func selectDelivery(t *tx, id uuid.UUID) (store.Delivery, error) {
 	return scanDelivery(t.row(`SELECT `+deliveryColumns+` FROM deliveries WHERE id = ?`, id[:]))
 }
 
-// insertAttempt writes the ledger's row of the attempt that runs.
+// insertAttempt writes the ledger's row of the running attempt.
 func insertAttempt(t *tx, j *store.Job, o store.Outcome) error {
 	a := o.Attempt
 	_, err := t.exec(`

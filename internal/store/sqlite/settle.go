@@ -36,8 +36,8 @@ func (s *Store) settle(t *tx, ref store.Ref, decide store.Decide) (store.Job, er
 	return j, err
 }
 
-// settledBefore reports whether this very settle was committed: the ledger then
-// has its outcome at its time. A zombie finds another's row, or none.
+// settledBefore reports whether this very settle was committed: the ledger then has its
+// outcome at its time. For a zombie it has another's row, or none.
 func settledBefore(t *tx, ref store.Ref, o store.Outcome) (bool, error) {
 	var outcome ringback.AttemptOutcome
 	var ended int64
@@ -57,9 +57,9 @@ func (s *Store) decide(t *tx, j store.Job, decide store.Decide) (store.Job, erro
 	return s.apply(t, j, o)
 }
 
-// decideAll applies what decide says about each of these jobs. All is decided
-// before anything is written: a move that is refused by then costs no other in
-// its batch a second run.
+// decideAll applies what decide says about each of these jobs. It decides everything before
+// it writes anything: so a move that is refused does not cost the others in its batch a
+// second run.
 func (s *Store) decideAll(t *tx, jobs []store.Job, decide store.Decide) ([]store.Job, error) {
 	outcomes := make([]store.Outcome, len(jobs))
 	for i, j := range jobs {
@@ -78,7 +78,7 @@ func (s *Store) decideAll(t *tx, jobs []store.Job, decide store.Decide) ([]store
 	return after, nil
 }
 
-// outcome asks what becomes of a queued or running job, and refuses what can't be.
+// outcome asks decide about a queued or running job, and refuses impossible outcomes.
 func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome, error) {
 	if j.Attempts > 0 {
 		partial, err := readBody(t, j.ID, partialPart, store.PartPartial.Limit())
@@ -97,8 +97,8 @@ func (s *Store) outcome(t *tx, j store.Job, decide store.Decide) (store.Outcome,
 	return o, nil
 }
 
-// apply makes of a queued or running job what was decided: the ledger's row,
-// the job's, its content, and the delivery that its end causes.
+// apply applies an outcome to a queued or running job: it writes the ledger's row, the
+// job's, its content, and the delivery that its end causes.
 func (s *Store) apply(t *tx, j store.Job, o store.Outcome) (store.Job, error) {
 	after := store.Apply(j, o, s.retention)
 	if j.Status == ringback.Queued {

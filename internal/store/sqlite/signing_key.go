@@ -24,7 +24,7 @@ func (s *Store) SigningKey(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-// StoredSigningKey is SigningKey where one was made, else nil: it makes none.
+// StoredSigningKey returns SigningKey if one was made, otherwise nil: it makes none.
 func (s *Store) StoredSigningKey(ctx context.Context) (key []byte, err error) {
 	err = s.read(ctx, func(q *reader) error {
 		return q.row(`SELECT value FROM secrets WHERE name = 'key'`).Scan(&key)

@@ -1,19 +1,18 @@
-// Package sqlite keeps jobs in one SQLite file, for one process.
+// Package sqlite stores jobs in one SQLite file, for one process.
 //
-// All writes pass through one goroutine. It takes every call that is waiting,
-// runs them as one transaction, commits (synchronous=FULL), and only then
-// answers them: a nil error means that the write is on stable storage. Reads
-// have connections of their own and see the last commit.
+// All writes go through one goroutine. It takes every waiting call, runs them as one
+// transaction, commits (synchronous=FULL), and only then replies to them: a nil error means
+// that the write is on stable storage. Reads have connections of their own and see the last
+// commit.
 //
-// Claims read the partial indexes inside the writer's transaction, so a claim
-// sees everything that was committed before it: there is no second queue in
-// memory that could miss a job. What is in memory are counters, by lane and by
-// host, changed by the writer after each commit and rebuilt at the start; and the
-// leases of nodes, which end with the process.
+// Claims read the partial indexes inside the writer's transaction, so a claim sees
+// everything that was committed before it: there is no second queue in memory that could
+// miss a job. In memory there are only counters, by lane and by host, which the writer
+// changes after each commit and which are rebuilt at the start; and the leases of nodes,
+// which end with the process.
 //
-// The package knows SQL and the moves of a job. It does not know HTTP,
-// providers or time zones; policy is decided above and arrives as a time or as
-// a [store.Decide].
+// The package knows SQL and the moves of a job. It does not know HTTP, providers or time
+// zones; policy is decided above and arrives as a time or as a [store.Decide].
 package sqlite
 
 import (
@@ -38,21 +37,21 @@ var _ store.Store = (*Store)(nil)
 
 // Config of a store.
 type Config struct {
-	// Dir is the data directory; it is made if it is missing. Required.
+	// Dir is the data directory; it is created if it is missing. Required.
 	Dir string
 	// Logger; nil discards.
 	Logger *slog.Logger
-	// Die is called when the disk can't be trusted any more (an I/O error, a corrupt
-	// file, a file that was moved or removed); the process must end then. Nil panics.
+	// Die is called when the disk can't be trusted anymore (an I/O error, a corrupt file, a
+	// file that was moved or removed); the process must end then. Nil panics.
 	Die func(error)
 	// Retention is how long things are kept; the zero value is its documented default.
 	Retention store.Retention
-	// Metrics registers those of the store; nil registers none.
+	// Metrics registers the store's metrics; nil registers none.
 	Metrics prometheus.Registerer
 }
 
-// defaultMaxLog is the size in bytes of the write-ahead log past which the readers'
-// gate is shut for a moment, so that it can be truncated.
+// defaultMaxLog is the size in bytes of the write-ahead log at which the readers' gate is
+// shut for a moment, so that the log can be truncated.
 const defaultMaxLog = 64 << 20
 
 // Store is a [store.Store] in one directory.
@@ -67,22 +66,22 @@ type Store struct {
 	waiting    *waiting
 	held       held
 	nodes      *nodes
-	reconciles chan chan error // a Reconcile that the writer is to make
+	reconciles chan chan error // a Reconcile requested from the writer
 	maxLog     int64
-	died       func(error) // the disk can't be trusted any more
+	died       func(error) // the disk can't be trusted anymore
 	tasks      sync.WaitGroup
-	stop       chan struct{} // closed when the tasks are to end
+	stop       chan struct{} // closed when the tasks must end
 
-	// gate is held for reading by each read transaction, for writing while the
-	// log is truncated.
+	// gate is held for reading by each read transaction, for writing while the log is being
+	// truncated.
 	gate sync.RWMutex
 	// close runs once.
 	close func() error
 }
 
-// Open opens the store in a directory, makes it if there is none, and migrates
-// it. It returns store.ErrLocked if another process has it open, store.ErrTooNew
-// if a newer Ringback wrote it.
+// Open opens the store in a directory, creates it if there is none, and migrates it. It
+// returns store.ErrLocked if another process has it open, store.ErrTooNew if a newer
+// Ringback wrote it.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -123,7 +122,7 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if isNew {
-		// A file is durable only when its name is.
+		// A file is durable only once its name is.
 		if err := syncDir(cfg.Dir); err != nil {
 			return err
 		}
@@ -155,7 +154,7 @@ func (s *Store) open(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Close waits for the moves under way. It may be called twice.
+// Close waits for the moves in progress. It may be called twice.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
@@ -174,8 +173,8 @@ func (s *Store) shut() error {
 	return errors.Join(append(errs, s.lock.Close())...)
 }
 
-// write runs a move as a member of the next transaction. The move may run
-// twice; it reports what it changes in the counters through tx.after.
+// write runs a move as a member of the next transaction. The move may run twice; it reports
+// changes of the counters through tx.after.
 func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 	var after []func()
 	run := w.Run
@@ -193,9 +192,9 @@ func (s *Store) write(ctx context.Context, w groupcommit.Write[*tx]) error {
 	return fault(s.commits.Do(ctx, w))
 }
 
-// truncateLog keeps the write-ahead log small. A reader that is always there
-// would let it grow without bound: SQLite starts the log anew only when nobody
-// reads it. So past its bound new readers wait a moment outside.
+// truncateLog keeps the write-ahead log small. Permanent readers would let it grow without
+// bound: SQLite only restarts the log when nobody is reading it. So beyond its bound new
+// readers wait outside for a moment.
 func (s *Store) truncateLog() {
 	info, err := os.Stat(s.file + "-wal")
 	if err != nil || info.Size() < s.maxLog {
@@ -211,8 +210,8 @@ func (s *Store) truncateLog() {
 	}
 }
 
-// makeDir makes the data directory and those above it that are missing. A
-// directory is durable only when its name is.
+// makeDir creates the data directory and its missing parents. A directory is durable only
+// once its name is.
 func makeDir(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -236,7 +235,7 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// makeFile makes the database's file, if it is not there, for its owner alone:
+// makeFile creates the database's file, if it is missing, readable only by its owner:
 // prompts are in it. SQLite gives its other files the same mode.
 func makeFile(name string) (isNew bool, err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)

@@ -44,7 +44,7 @@ func TestAnOlderBinaryLeavesANewerSchemaAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	open(t, dir).Close() // it says that schema 1 may still use it
+	open(t, dir).Close() // it records that schema 1 may still use it
 
 	s = open(t, dir)
 	if _, err := s.writer.conn.ExecContext(t.Context(), "UPDATE store SET oldest_schema = 98"); err != nil {
@@ -72,8 +72,8 @@ func TestACorruptFileIsNotTouched(t *testing.T) {
 	}
 }
 
-// bound bounds the file's size in pages, never below what it has. It runs as a
-// member of the writer's queue, since the connection is the writer's alone.
+// bound bounds the file's size in pages, never below its present size. It runs as a member
+// of the writer's queue, since the connection belongs to the writer.
 func (s *Store) bound(pages int) {
 	err := s.write(context.Background(), groupcommit.Write[*tx]{Run: func(t *tx) error {
 		var now int

@@ -21,7 +21,7 @@ func TestContract(t *testing.T) {
 	storetest.Exercise(t, func(t testing.TB) storetest.Harness { return newHarness(t) })
 }
 
-// harness is a store in a directory of its own.
+// harness is a store in its own directory.
 type harness struct {
 	dir  string
 	lose atomic.Bool
@@ -65,8 +65,8 @@ func (h *harness) Store() store.Store {
 	return h.store
 }
 
-// Crash opens what is on the disk at this moment: a copy of the files, so that
-// nothing which the dropped store does later reaches it.
+// Crash opens what is on the disk at this moment: a copy of the files, which nothing that
+// the dropped store does later can reach.
 func (h *harness) Crash(t testing.TB) {
 	dead := h.store
 	next := t.TempDir()

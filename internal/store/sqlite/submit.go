@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/store/groupcommit"
 )
 
-// rowBytes is about what a move writes besides content.
+// rowBytes is roughly what a move writes besides content.
 const rowBytes = 1 << 10
 
 // Submit implements store.Jobs.
@@ -30,14 +30,14 @@ func (s *Store) Submit(ctx context.Context, n store.NewJob) (job store.Job, repl
 	return job, replayed, err
 }
 
-// newJobBytes is about what storing a new job writes, without what is staged of it.
+// newJobBytes is roughly what storing a new job writes, without what has been staged.
 func newJobBytes(n *store.NewJob) int { return rowBytes + min(len(n.Request.Bytes), pieceBytes) }
 
 const selectByIdempotencyKey = `SELECT ` + jobColumns + ` FROM jobs WHERE project = ? AND idempotency_key = ?`
 
 func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 	if n.Job.IdempotencyKey != "" {
-		// This finds the job itself, too, when its commit is repeated.
+		// This also finds the job itself, when its commit is repeated.
 		first, err := scanJob(t.row(selectByIdempotencyKey, n.Job.Project, n.Job.IdempotencyKey))
 		switch {
 		case err == nil && first.ID != n.Job.ID && !bytes.Equal(first.IdempotencyHash, n.Job.IdempotencyHash):
@@ -55,7 +55,7 @@ func (s *Store) submit(t *tx, n store.NewJob) (store.Job, bool, error) {
 		return store.Job{}, false, err
 	}
 	if err := insertJob(t, &n.Job); err != nil {
-		// Looked up only now: on the way that every job goes it would cost a search.
+		// Looked up only now: on every job's path it would cost a search.
 		if stored, missing := selectJob(t, n.Job.ID); missing == nil {
 			return stored, false, nil
 		}

@@ -36,8 +36,8 @@ func (s *Store) sweep(t *tx, by string, now time.Time, limit int, decide store.D
 	return store.Swept{Nodes: dead, Jobs: freed, Deliveries: len(deliveries)}, s.releaseAll(t, deliveries, now)
 }
 
-// orphans are what is claimed in the name of a node that is not among the living,
-// given as a JSON array: at most limit of each kind.
+// orphans returns what is claimed in the name of nodes that are not among the living, a
+// JSON array: at most limit of each kind.
 func (s *Store) orphans(t *tx, living string, limit int) ([]store.Job, []store.Delivery, error) {
 	jobs, err := selectJobs(t, `
 		SELECT `+jobColumns+` FROM jobs

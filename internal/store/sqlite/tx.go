@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// tx is a transaction of the writer. It is never under a caller's context: a
-// cancelled member would interrupt its neighbours.
+// tx is a transaction of the writer. It never has a caller's context: a cancelled member
+// would interrupt its neighbours.
 type tx struct {
 	w       *writer
 	writes  int
@@ -16,7 +16,7 @@ type tx struct {
 	effects []func()
 }
 
-// after is run once the transaction is committed.
+// after runs f once the transaction is committed.
 func (t *tx) after(f func()) { t.effects = append(t.effects, f) }
 
 // exec writes. It returns how many rows changed.
@@ -88,8 +88,8 @@ func (t *tx) Commit() error {
 	return nil
 }
 
-// Rollback ends the transaction. SQLite has ended it by itself after some
-// errors, and a commit that succeeded has too.
+// Rollback ends the transaction. After some errors, and after a commit that succeeded,
+// SQLite has already ended it.
 func (t *tx) Rollback() error {
 	_, err := t.run("ROLLBACK")
 	if err != nil && strings.Contains(err.Error(), "no transaction is active") {

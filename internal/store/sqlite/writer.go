@@ -19,7 +19,7 @@ func dsn(file string, pragmas ...string) string {
 	q.Add("_pragma", "busy_timeout(5000)")
 	q.Add("_pragma", "temp_store(MEMORY)")
 	if runtime.GOOS == "darwin" {
-		// There fsync alone leaves the data in the drive's cache.
+		// On macOS fsync alone leaves the data in the drive's cache.
 		q.Add("_pragma", "fullfsync(1)")
 		q.Add("_pragma", "checkpoint_fullfsync(1)")
 	}
@@ -35,11 +35,11 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // text → prepared
 
-	// commits is the number of the last transaction that wrote: the same number
-	// is in the file, so that a commit of unknown outcome can be asked about.
+	// commits is the number of the last transaction that wrote: the same number is in the
+	// file, so that a commit of unknown outcome can be checked.
 	commits int64
 
-	// files are checked after each commit, before its members are answered.
+	// files are checked after each commit, before its members get their answers.
 	files openFiles
 
 	// afterCommit, if set, may replace the success of a commit (tests).
@@ -51,8 +51,8 @@ func openWriter(ctx context.Context, file string) (*writer, error) {
 	// first write. The cache holds the hot ends of the trees.
 	pragmas := []string{"journal_mode(WAL)", "wal_autocheckpoint(4000)", "cache_size(-16384)", "foreign_keys(0)"}
 	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
-		// Set on a database that has it, it would be written once more: also on
-		// one of a newer version, which is to be left as it is.
+		// Setting it again on a database that has it would rewrite the database, even one
+		// of a newer version, which must be left alone.
 		pragmas = append([]string{"auto_vacuum(INCREMENTAL)"}, pragmas...)
 	}
 	db, err := sql.Open("sqlite", dsn(file, pragmas...))
@@ -71,8 +71,8 @@ func openWriter(ctx context.Context, file string) (*writer, error) {
 		err = fmt.Errorf("journal mode is %s, want wal", mode)
 	}
 	if err == nil {
-		// A start on a read-only file must fail now, not at the first job. BEGIN
-		// IMMEDIATE alone does not: of a read-only file it makes a read.
+		// A start on a read-only file must fail now, not at the first job. BEGIN IMMEDIATE
+		// alone does not fail: on a read-only file it begins a read transaction.
 		_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE; CREATE TABLE writable (x); ROLLBACK")
 	}
 	if err != nil {

@@ -85,8 +85,8 @@ func exerciseWaiting(s suite) {
 	})
 }
 
-// waits wants these counts, before and after a crash, and times that are no
-// later than these: nobody may wake up too late.
+// waits checks these counts, before and after a crash, and that no time is later than
+// these: no waiter may wake up too late.
 func (w *world) waits(want store.Waiting) {
 	w.Helper()
 	w.sameWaiting(w.waiting(), want)
@@ -111,7 +111,7 @@ func (w *world) sameWaiting(got, want store.Waiting) {
 	w.same("Waiting", got, want)
 }
 
-// noLater is the latest time that is allowed, if got is no later than that.
+// noLater returns latest if got is no later than that.
 func noLater(got, latest time.Time) time.Time {
 	if got.After(latest) {
 		return got
@@ -119,7 +119,7 @@ func noLater(got, latest time.Time) time.Time {
 	return latest
 }
 
-// inOrder sorts lanes and hosts, and leaves out those where nothing waits.
+// inOrder sorts lanes and hosts, and leaves out those where nothing is waiting.
 func inOrder(v store.Waiting) store.Waiting {
 	v.Lanes = slices.DeleteFunc(slices.Clone(v.Lanes), func(l store.LaneWaiting) bool { return l.Count == 0 })
 	v.Hosts = slices.DeleteFunc(slices.Clone(v.Hosts), func(h store.HostWaiting) bool { return h.Count == 0 })

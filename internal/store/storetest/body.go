@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// exerciseBodies stores bytes around the border of compression, and far from it.
+// exerciseBodies stores bytes around the threshold of compression, and far from it.
 func exerciseBodies(s suite) {
 	for _, size := range []int{1, 1023, 1024, 1025, 64 << 10, 1 << 20} {
 		s.promise(fmt.Sprintf("%d bytes that compress well come back as they were", size), func(w *world) {
@@ -89,7 +89,7 @@ func (w *world) blob(owner uuid.UUID, part store.Parts) []byte {
 	return text
 }
 
-// exerciseLargeBodies reads what is large by itself.
+// exerciseLargeBodies reads large bodies separately.
 func exerciseLargeBodies(s suite) {
 	for what, b := range map[string][]byte{
 		"large":                noise(store.LargeBody),

@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// exerciseManyCallers are histories of moves that come at once, and share a
-// transaction or wait for each other.
+// exerciseManyCallers are histories of concurrent moves, which share a transaction or wait
+// for each other.
 func exerciseManyCallers(s suite) {
 	s.promise("32 callers submit, claim and settle: each job ends exactly once", manyCallers)
 	s.promise("a job that was submitted while a claim read is claimed by the next", claimsRaceSubmits)
@@ -30,8 +30,7 @@ func exerciseManyCallers(s suite) {
 	s.promise("Close waits for the moves under way: each is done, or was refused", closeUnderLoad)
 }
 
-// patience bounds what waits for other goroutines: it is reached only where
-// something was lost.
+// patience bounds the wait for other goroutines: it is only reached if something was lost.
 const patience = time.Minute
 
 func manyCallers(w *world) {
@@ -76,8 +75,8 @@ func manyCallers(w *world) {
 	w.same("Waiting deliveries", w.waiting().Deliveries, callers*each)
 }
 
-// claimsRaceSubmits claims until all that was submitted has been claimed: a job
-// that is left behind is waited for in vain.
+// claimsRaceSubmits claims until everything that was submitted has been claimed; a job that
+// is left behind makes it time out.
 func claimsRaceSubmits(w *world) {
 	const submitters, each = 4, 50
 	ctx, stop := context.WithTimeout(w.ctx(), patience)
@@ -223,7 +222,7 @@ func cancelledCaller(w *world) {
 		}
 		_, c, missing := w.Store().Job(w.ctx(), project, jobs[i].Job.ID, allParts)
 		switch {
-		case missing == nil: // also one whose caller left too late
+		case missing == nil: // even one whose caller left too late
 			stored++
 			w.same("Request", string(c.Request), string(requestOf(jobs[i].Job)))
 		case err == nil:
@@ -233,7 +232,7 @@ func cancelledCaller(w *world) {
 	w.same("Waiting", w.waiting().Jobs, stored)
 }
 
-// clashOfOneMember lets every third settle bring a webhook whose id is taken.
+// clashOfOneMember gives every third settle a webhook whose id is taken.
 func clashOfOneMember(w *world) {
 	const callers = 24
 	taken := w.delivering(at(0))
@@ -266,7 +265,7 @@ func clashOfOneMember(w *world) {
 	}
 }
 
-// noLeaseOfOneMember lets every third submit start on a node that has never joined.
+// noLeaseOfOneMember makes every third submit start on a node that has never joined.
 func noLeaseOfOneMember(w *world) {
 	const callers = 24
 	var jobs [callers]store.NewJob
@@ -303,7 +302,7 @@ func panicOfOneMember(w *world) {
 	var wg sync.WaitGroup
 	for i, j := range jobs {
 		wg.Go(func() {
-			defer func() { _ = recover() }() // an error or a panic: both are the caller's own
+			defer func() { _ = recover() }() // an error or a panic: both belong to the caller
 			_, errs[i] = w.Store().Settle(w.ctx(), j.Ref(), func(j store.Job) store.Outcome {
 				if i == 0 {
 					panic("a bug above")

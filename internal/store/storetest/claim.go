@@ -146,7 +146,7 @@ func exerciseClaimOrder(s suite) {
 
 func priority(p int) func(*store.Job) { return func(j *store.Job) { j.Priority = p } }
 
-// suspect makes a job that has outlived three processes and waits.
+// suspect makes a waiting job that has outlived three processes.
 func (w *world) suspect(t time.Time, changes ...func(*store.Job)) store.Job {
 	w.Helper()
 	j := w.running(t, changes...)

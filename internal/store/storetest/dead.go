@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// deadJobs lists dead jobs, page by page, and holds the count to the list.
+// deadJobs lists dead jobs, page by page, and checks the count against the list.
 func (w *world) deadJobs(f ringback.DeadFilter) []uuid.UUID {
 	w.Helper()
 	q := store.DeadQuery{Project: project, Filter: f, Limit: 2}
@@ -61,7 +61,7 @@ func hostsOf(f ringback.DeadFilter) []string {
 	return []string{f.Host}
 }
 
-// deadLetters wants these counters, before and after a crash.
+// deadLetters checks these counters, before and after a crash.
 func (w *world) deadLetters(jobs, deliveries int) {
 	w.Helper()
 	for range 2 {

@@ -61,7 +61,8 @@ func exerciseClaimDeliveries(s suite) {
 	})
 }
 
-// rested leaves out what is open while a try of the schedule is made: when the next would be.
+// rested leaves out what is undetermined during a try of the schedule: when the next one
+// would be.
 func rested(d store.Delivery) store.Delivery {
 	if d.InFlight && !d.Manual {
 		d.NextAt = time.Time{}
@@ -164,7 +165,7 @@ func exerciseSettleDelivery(s suite) {
 	exerciseDeliveryFences(s)
 }
 
-// numbered is a try's row as it must read.
+// numbered returns a try's row as it must read.
 func numbered(n int, trigger string, t ringback.Try) ringback.Try {
 	t.Number, t.Trigger, t.WebhookBody = n, trigger, ringback.WebhookFull // as all jobs of most promises want it
 	return t

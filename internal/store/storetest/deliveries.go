@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// listDeliveries reads all pages, and holds the tries to those of the job's own list.
+// listDeliveries reads all pages, and checks the tries against the job's own list.
 func (w *world) listDeliveries(q store.DeliveryQuery) []store.Delivery {
 	w.Helper()
 	q.Project = project
@@ -33,8 +33,8 @@ func (w *world) listDeliveries(q store.DeliveryQuery) []store.Delivery {
 	}
 }
 
-// inEachState makes a delivery that waits, one in flight, one that failed once, one that
-// was delivered and one that died, and three jobs without any; oldest first.
+// inEachState makes deliveries that are waiting, in flight, failed once, delivered and
+// dead, and three jobs without any; oldest first.
 func (w *world) inEachState() (deliveries []uuid.UUID, without []uuid.UUID) {
 	w.Helper()
 	w.settleDelivery(w.claimJob(w.delivering(at(0))), delivered(at(1)))

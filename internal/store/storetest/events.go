@@ -47,9 +47,9 @@ func exerciseEvents(s suite) {
 	exerciseLostEvents(s)
 }
 
-// exerciseKeptEvents is about those who move a job and do not know its log.
+// exerciseKeptEvents is about callers that move a job without knowing its log.
 func exerciseKeptEvents(s suite) {
-	// broken makes a job that waits for its second attempt, since the time given.
+	// broken makes a job that has been waiting for its second attempt since the given time.
 	broken := func(w *world, now int) store.Job {
 		running := w.running(at(now), expiresAt(at(60)))
 		return w.settle(running, logged(retried(at(now), at(now)), "first"))
@@ -90,7 +90,7 @@ func exerciseKeptEvents(s suite) {
 	})
 }
 
-// exerciseLostEvents is about logs that are not to be seen any more, or never were.
+// exerciseLostEvents is about logs that must no longer be visible, or never were.
 func exerciseLostEvents(s suite) {
 	s.promise("who has lost a job does not write its log", func(w *world) {
 		running := w.running(at(0))
@@ -116,7 +116,7 @@ func exerciseLostEvents(s suite) {
 	})
 }
 
-// events wants a job to have a log.
+// events checks a job's log.
 func (w *world) events(id uuid.UUID, want string) {
 	w.Helper()
 	_, c, err := w.Store().Job(w.ctx(), project, id, store.PartEvents)
@@ -127,7 +127,7 @@ func (w *world) events(id uuid.UUID, want string) {
 	w.same("Content", c, store.Content{Events: []byte(want)})
 }
 
-// noEvents wants a job to have no log.
+// noEvents checks that a job has no log.
 func (w *world) noEvents(id uuid.UUID) {
 	w.Helper()
 	c, err := w.Store().Content(w.ctx(), id, store.PartEvents)

@@ -34,18 +34,18 @@ var (
 // start is when every world begins.
 var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
-// at is a time, in seconds after the start.
+// at returns a time, in seconds after the start.
 func at(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 
 // day in seconds, for at.
 const day = 24 * 60 * 60
 
-// retention is what the stores of the suite are opened with: the default.
+// retention is what the suite's stores are opened with: the default.
 var retention = store.Retention{}.WithDefaults()
 
-// newID makes a UUIDv7 of that millisecond. Ids of one world sort as they were
-// made, and those of one millisecond begin with the same eight bytes: a store
-// must tell them apart by the rest.
+// newID makes a UUIDv7 of that millisecond. Ids of one world sort in the order of their
+// making, and those of one millisecond begin with the same eight bytes: a store must
+// distinguish them by the rest.
 func (w *world) newID(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16|0x7000)
@@ -53,9 +53,9 @@ func (w *world) newID(t time.Time) uuid.UUID {
 	return id
 }
 
-// newJob is a job as a client's request makes it, changed as the test wants.
-// What follows from the rest is filled in afterwards: its first deadline and,
-// where Node is set, that it starts running.
+// newJob returns a job as a client's request makes it, changed as the test wants. Derived
+// fields are set afterwards: its first deadline and, if Node is set, that it starts
+// running.
 func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.NewJob {
 	j := store.Job{
 		ID:             w.newID(created),
@@ -100,7 +100,7 @@ func (w *world) newJob(created time.Time, changes ...func(*store.Job)) store.New
 	return store.NewJob{Job: j, Request: store.Pack(requestOf(j))}
 }
 
-// requestOf is the provider's request of a job, another for each.
+// requestOf returns the provider's request of a job, different for each.
 func requestOf(j store.Job) []byte {
 	return []byte(`{"model":"` + j.Model + `","job":"` + j.ID.String() + `"}`)
 }
@@ -140,13 +140,13 @@ func (w *world) submitNew(created time.Time, changes ...func(*store.Job)) store.
 	return w.submit(w.newJob(created, changes...))
 }
 
-// running makes a job that runs since that time, under fence 1.
+// running makes a job that has been running since that time, under fence 1.
 func (w *world) running(created time.Time, changes ...func(*store.Job)) store.Job {
 	w.Helper()
 	return w.submitNew(created, append(changes, claimedOn(w.node))...)
 }
 
-// claim takes up to n jobs of a lane.
+// claim claims up to n jobs of a lane.
 func (w *world) claim(now time.Time, l store.Lane, n int) []store.Job {
 	w.Helper()
 	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: now, Lanes: []store.LaneWant{{Lane: l, N: n}}})
@@ -154,7 +154,7 @@ func (w *world) claim(now time.Time, l store.Lane, n int) []store.Job {
 	return jobs
 }
 
-// claimOne takes the one job that is due in the lane of most promises.
+// claimOne claims the one job that is due in the lane of most promises.
 func (w *world) claimOne(now time.Time) store.Job {
 	w.Helper()
 	jobs := w.claim(now, lane, 2)
@@ -164,7 +164,7 @@ func (w *world) claimOne(now time.Time) store.Job {
 	return jobs[0]
 }
 
-// claimSuspects takes up to n suspects.
+// claimSuspects claims up to n suspects.
 func (w *world) claimSuspects(now time.Time, n int) []store.Job {
 	w.Helper()
 	jobs, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: w.node, Now: now, Suspects: n})
@@ -180,14 +180,14 @@ func (w *world) settle(j store.Job, o store.Outcome) store.Job {
 	return settled
 }
 
-// settleFenced wants the attempt that j's row names to be over.
+// settleFenced checks that the attempt that j's row names is over.
 func (w *world) settleFenced(j store.Job, o store.Outcome) {
 	w.Helper()
 	_, err := w.Store().Settle(w.ctx(), j.Ref(), always(o))
 	w.fails(err, store.ErrFenced)
 }
 
-// release frees a running job, as the node that holds it.
+// release frees a running job, in the name of the node that holds it.
 func (w *world) release(j store.Job, decide store.Decide) store.Job {
 	w.Helper()
 	jobs, err := w.Store().Release(w.ctx(), j.Node, []store.Ref{j.Ref()}, decide)
@@ -217,7 +217,7 @@ func (w *world) content(id uuid.UUID) store.Content {
 	return c
 }
 
-// noContent wants nothing of a job's content to be there.
+// noContent checks that none of a job's content is there.
 func (w *world) noContent(id uuid.UUID) {
 	w.Helper()
 	c, err := w.Store().Content(w.ctx(), id, allParts)
@@ -246,7 +246,7 @@ func (w *world) delivery(job uuid.UUID) (store.Delivery, []ringback.Try) {
 	return ds[0], tries[0]
 }
 
-// noDelivery wants a job to have none.
+// noDelivery checks that a job has none.
 func (w *world) noDelivery(job uuid.UUID) {
 	w.Helper()
 	ds, _, err := w.Store().JobDeliveries(w.ctx(), project, job)
@@ -263,10 +263,10 @@ func (w *world) waiting() store.Waiting {
 	return got
 }
 
-// always decides the same, whatever the row says.
+// always decides the same, whatever the row.
 func always(o store.Outcome) store.Decide { return func(store.Job) store.Outcome { return o } }
 
-// attempt is the ledger's row of an attempt that ended, as its worker writes it.
+// attempt returns the ledger's row of an attempt that ended, as its worker writes it.
 func attempt(t time.Time, o ringback.AttemptOutcome) *ringback.Attempt {
 	return &ringback.Attempt{EndedAt: ringback.Time{Time: t}, Outcome: o}
 }
@@ -308,7 +308,7 @@ func refused(t, again time.Time) store.Outcome {
 	return store.Outcome{At: t, Attempt: a, Status: ringback.Queued, RunAt: again, Refused: true}
 }
 
-// released sends back a running job of which no byte was sent.
+// released sends back a running job for which no byte was sent.
 func released(t time.Time) store.Outcome {
 	return store.Outcome{At: t, Attempt: attempt(t, ringback.AttemptReleased), Status: ringback.Queued, RunAt: t}
 }
@@ -334,7 +334,7 @@ func expired(t time.Time) store.Decide {
 	return always(store.Outcome{At: t, Status: ringback.Expired, Error: "The job expired while it waited."})
 }
 
-// freed decides as a restart does: a job that was to be cancelled is.
+// freed decides as a restart does: it cancels a job whose cancellation was requested.
 func freed(t time.Time) store.Decide {
 	return func(j store.Job) store.Outcome {
 		if j.CancelRequested {
@@ -348,14 +348,14 @@ func freed(t time.Time) store.Decide {
 	}
 }
 
-// deliveryID is derived from job and event, and begins as the job's does.
+// deliveryID is derived from job and event, and begins like the job's id.
 func deliveryID(job uuid.UUID, e ringback.EventType) uuid.UUID {
 	sum := sha256.Sum256(append(job[:], e...))
 	copy(sum[:8], job[:8])
 	return uuid.UUID(sum[:16])
 }
 
-// newDelivery is the webhook that a job's end causes.
+// newDelivery returns the webhook that a job's end causes.
 func newDelivery(j store.Job, s ringback.Status, made time.Time) *store.NewDelivery {
 	return &store.NewDelivery{
 		ID: deliveryID(j.ID, ringback.EventOf(s)), Event: ringback.EventOf(s),
@@ -365,18 +365,18 @@ func newDelivery(j store.Job, s ringback.Status, made time.Time) *store.NewDeliv
 	}
 }
 
-// logged adds to an outcome the log of what has happened.
+// logged adds the log of what has happened to an outcome.
 func logged(o store.Outcome, log string) store.Outcome {
 	o.Events = store.Pack([]byte(log))
 	return o
 }
 
-// webhookOf is another for each job, status and time.
+// webhookOf returns a different body for each job, status and time.
 func webhookOf(j store.Job, s ringback.Status, made time.Time) []byte {
 	return []byte(`{"type":"` + string(ringback.EventOf(s)) + `","timestamp":"` + made.Format(time.RFC3339Nano) + `","job_id":"` + j.ID.String() + `"}`)
 }
 
-// notified is a completion with its webhook.
+// notified returns a completion with its webhook.
 func notified(j store.Job, t time.Time) store.Outcome {
 	o := completed(t, "hello")
 	o.Delivery = newDelivery(j, o.Status, t)
@@ -390,7 +390,7 @@ func (w *world) delivering(t time.Time, changes ...func(*store.Job)) store.Job {
 	return w.settle(j, notified(j, t))
 }
 
-// claimDeliveries takes up to n deliveries to the host of most promises.
+// claimDeliveries claims up to n deliveries to the host of most promises.
 func (w *world) claimDeliveries(now time.Time, n int) []store.Delivery {
 	w.Helper()
 	return w.claimHosts(now, store.HostWant{Host: store.Host{Project: project, Host: host}, N: n})
@@ -403,7 +403,7 @@ func (w *world) claimHosts(now time.Time, wants ...store.HostWant) []store.Deliv
 	return ds
 }
 
-// claimDelivery takes the one delivery that is due.
+// claimDelivery claims the one delivery that is due.
 func (w *world) claimDelivery(now time.Time) store.Delivery {
 	w.Helper()
 	ds := w.claimDeliveries(now, 2)
@@ -420,7 +420,8 @@ func (w *world) settleDelivery(d store.Delivery, e store.TryEnd) store.Delivery 
 	return settled
 }
 
-// releaseDelivery makes a delivery due again, as the node that has it in flight.
+// releaseDelivery makes a delivery due again, in the name of the node that has it in
+// flight.
 func (w *world) releaseDelivery(d store.Delivery, now time.Time) {
 	w.Helper()
 	n, err := w.Store().ReleaseDeliveries(w.ctx(), d.Node, []store.Ref{d.Ref()}, now)
@@ -433,7 +434,7 @@ func (w *world) redeliver(id uuid.UUID, now time.Time) {
 	w.ok(w.Store().Redeliver(w.ctx(), project, id, store.Redelivery{Now: now}))
 }
 
-// try is one POST that had an answer.
+// try returns one POST that had an answer.
 func try(t time.Time, code int) ringback.Try {
 	return ringback.Try{At: ringback.Time{Time: t}, StatusCode: code, DurationMS: 12, Response: "a word of the receiver"}
 }
@@ -454,8 +455,8 @@ func dead(t time.Time) store.TryEnd {
 	return e
 }
 
-// sameness is how values are compared: an empty list is no list, and JSON is
-// compared by what it says.
+// sameness is how values are compared: an empty list equals no list, and JSON is compared
+// by its value.
 var sameness = gocmp.Options{
 	cmpopts.EquateEmpty(),
 	gocmp.FilterValues(
@@ -469,7 +470,7 @@ var sameness = gocmp.Options{
 		})),
 }
 
-// same wants two whole values to be equal.
+// same checks that two whole values are equal.
 func (w *world) same(what string, got, want any) {
 	w.Helper()
 	if reflect.DeepEqual(got, want) { // nearly always, and ten times as fast
@@ -480,7 +481,7 @@ func (w *world) same(what string, got, want any) {
 	}
 }
 
-// ids of jobs, in their order.
+// ids returns the ids of jobs, in their order.
 func ids(jobs []store.Job) []uuid.UUID {
 	var out []uuid.UUID
 	for _, j := range jobs {
@@ -489,7 +490,7 @@ func ids(jobs []store.Job) []uuid.UUID {
 	return out
 }
 
-// deliveryIDs in their order.
+// deliveryIDs returns the ids of deliveries, in their order.
 func deliveryIDs(ds []store.Delivery) []uuid.UUID {
 	var out []uuid.UUID
 	for _, d := range ds {
@@ -498,7 +499,7 @@ func deliveryIDs(ds []store.Delivery) []uuid.UUID {
 	return out
 }
 
-// sorted is for lists of which the order is not promised.
+// sorted is for lists whose order is not promised.
 func sorted(ids []uuid.UUID) []uuid.UUID {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })

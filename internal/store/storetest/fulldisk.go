@@ -8,9 +8,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// exerciseFullDisk: a move that finds no space returns ErrFull and changes
-// nothing. The moves that must not fit bring a large body: a small change may
-// find room in what the store has already.
+// exerciseFullDisk: a move that finds no space returns ErrFull and changes nothing. The
+// moves that must not fit have a large body: a small change may fit into space that the
+// store already has.
 func exerciseFullDisk(s suite) {
 	s.promise("on a full disk nothing is half done, and afterwards all goes on", fullDisk)
 	s.promise("on a full disk a small move is done, or nothing of it", smallMovesOnFullDisk)
@@ -48,7 +48,7 @@ func largeJob(w *world) store.NewJob {
 	return n
 }
 
-// large gives an end a webhook that is large.
+// large gives an end a large webhook.
 func large(j store.Job, o store.Outcome) store.Outcome {
 	o.Delivery = newDelivery(j, o.Status, o.At)
 	o.Delivery.Body = largeBody()

@@ -10,14 +10,14 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// exerciseHistories are orders of events about attempts, each with the rule
-// that closes it.
+// exerciseHistories are sequences of events about attempts, each with the rule that handles
+// it.
 func exerciseHistories(s suite) {
 	// The start is committed before the first byte, so the attempt is on record.
 	s.promise("killed between first byte and commit: the attempt is uncertain, its number not used again", func(w *world) {
 		j := w.submitNew(at(0))
 		lost := w.claimOne(at(1))
-		w.crash() // bytes were sent; of the answer nothing is stored
+		w.crash() // bytes were sent; nothing of the answer is stored
 		w.sweep(at(2))
 		again := w.claimOne(at(3))
 		w.settle(again, completed(at(4), "hello"))
@@ -25,14 +25,14 @@ func exerciseHistories(s suite) {
 		w.same("fences", []int64{lost.Fence, again.Fence}, []int64{1, 3})
 	})
 
-	// Each claim and each freeing moves the fence.
+	// Each claim and each release advances the fence.
 	s.promise("a zombie settles after its job was claimed again", func(w *world) {
 		zombie := w.running(at(0))
 		w.die()
 		w.sweep(at(1))
-		w.settleFenced(zombie, notified(zombie, at(2))) // while the job waits
+		w.settleFenced(zombie, notified(zombie, at(2))) // while the job is waiting
 		owner := w.claimOne(at(3))
-		w.settleFenced(zombie, notified(zombie, at(4))) // while another runs it
+		w.settleFenced(zombie, notified(zombie, at(4))) // while another node is running it
 		w.same("Job", w.read(owner.ID), owner)
 		ended := w.settle(owner, completed(at(5), "hello"))
 		w.settleFenced(zombie, notified(zombie, at(6))) // when another has ended it
@@ -41,7 +41,7 @@ func exerciseHistories(s suite) {
 		w.noDelivery(owner.ID)
 	})
 
-	// What counts against max_attempts is another counter than the fence.
+	// The counter for max_attempts is not the fence.
 	s.promise("a refused attempt that is freed at no cost does not come back under its number", func(w *world) {
 		first := w.running(at(0))
 		w.settle(first, refused(at(1), at(2)))
@@ -122,7 +122,7 @@ func exerciseCancelHistories(s suite) {
 	s.promise("cancel against settle: the cancel comes first", func(w *world) {
 		running := w.running(at(0))
 		w.cancel(running.ID, cancelled(at(1)))
-		got, err := w.Store().Settle(w.ctx(), running.Ref(), freed(at(2))) // a retry, had nobody cancelled
+		got, err := w.Store().Settle(w.ctx(), running.Ref(), freed(at(2))) // a retry, if nobody had cancelled
 		w.ok(err)
 		w.same("Status", got.Status, ringback.Cancelled)
 		w.same("Outcome", w.ledger(running.ID)[0].Outcome, ringback.AttemptCancelled)
@@ -145,7 +145,7 @@ func exerciseCancelHistories(s suite) {
 
 	s.promise("cancel against settle: both at once", cancelAndSettleAtOnce)
 
-	// The wish is in the row: whoever frees such a job sees it.
+	// The request is in the row: any move that frees the job sees it.
 	s.promise("cancel, then crash: the job is cancelled, and never runs again", func(w *world) {
 		running := w.running(at(0))
 		w.cancel(running.ID, cancelled(at(1)))
@@ -159,7 +159,7 @@ func exerciseCancelHistories(s suite) {
 	})
 }
 
-// exerciseWebhookHistories are orders of events about deliveries.
+// exerciseWebhookHistories are sequences of events about deliveries.
 func exerciseWebhookHistories(s suite) {
 	s.promise("redelivery against the schedule: a late failure does not turn delivered into pending", func(w *world) {
 		j := w.delivering(at(0))
@@ -212,8 +212,8 @@ func exerciseWebhookHistories(s suite) {
 	})
 }
 
-// exerciseNodeHistories are orders of events among nodes of which one is taken for
-// dead and comes back.
+// exerciseNodeHistories are sequences of events among nodes, one of which is taken for dead
+// and comes back.
 func exerciseNodeHistories(s suite) {
 	// The start is committed before the first byte, so the sweeper finds it.
 	s.promise("frozen after the first byte: another node runs the job, under the next number", func(w *world) {
@@ -229,11 +229,11 @@ func exerciseNodeHistories(s suite) {
 		w.same("fences", []int64{lost.Fence, again.Fence}, []int64{1, 3})
 	})
 
-	// The fence moves at every freeing, also at one that costs nothing.
+	// Every release advances the fence, even one that costs nothing.
 	s.promise("refused and frozen: whoever wakes up does not settle over the next owner", func(w *world) {
 		a, b := w.peers()
 		w.submitNew(at(0))
-		frozen := w.claimOne(at(1)) // it is refused, and the node freezes before it says so
+		frozen := w.claimOne(at(1)) // it is refused, and the node freezes before it reports that
 		w.TakeLease(a)
 		w.node = b
 		_, err := w.Store().Sweep(w.ctx(), b, at(9), 9, always(released(at(9))))
@@ -246,7 +246,7 @@ func exerciseNodeHistories(s suite) {
 		w.settle(owner, completed(at(12), "hello"))
 	})
 
-	// What claims reads its lease: it comes before the sweep, and is swept, or behind it.
+	// A claim reads its lease: it comes before the sweep, and is swept, or after it.
 	s.promise("frozen with a submit under way: the job is swept or refused, and never hangs", func(w *world) {
 		a, b := w.peers()
 		early, late := w.newJob(at(0), claimedOn(a)), w.newJob(at(0), claimedOn(a))
@@ -278,12 +278,12 @@ func exerciseNodeHistories(s suite) {
 		w.settleDelivery(d, delivered(at(4)))
 	})
 
-	// What the store says is held is compared with what the node knows of.
+	// The claims in the store are compared with those that the node knows.
 	s.promise("a claim of which its node never heard is found, and given back", func(w *world) {
 		known := w.running(at(0))
 		w.submitNew(at(1))
 		w.delivering(at(1))
-		w.claimOne(at(2))      // the answer is lost on its way
+		w.claimOne(at(2))      // the answer is lost
 		w.claimDelivery(at(2)) // so is this one
 		held, err := w.Store().Held(w.ctx(), w.node)
 		w.ok(err)
@@ -306,7 +306,7 @@ func exerciseNodeHistories(s suite) {
 		w.settle(again, completed(at(5), "hello"))
 	})
 
-	// All leases ran out while the database was away.
+	// All leases ran out while the database was down.
 	s.promise("the first node that is back does not sweep its peers, and every answer is kept", func(w *world) {
 		a, b := w.peers()
 		ofA := w.running(at(0))
@@ -325,7 +325,7 @@ func exerciseNodeHistories(s suite) {
 		w.living(a, b)
 	})
 
-	// Fencing covers the store: what a zombie may still send are the same bytes.
+	// Fencing covers the store: a zombie may still send, but only the same bytes.
 	s.promise("a zombie that sends after its sweep sends the same bytes under the same id", func(w *world) {
 		a, b := w.peers()
 		running := w.running(at(0))
@@ -364,7 +364,7 @@ func exerciseNodeHistories(s suite) {
 		w.same("Job", w.read(running.ID), got)
 	})
 
-	// Freed slots go first to what waits.
+	// Freed slots go to waiting jobs first.
 	s.promise("what a sweeper freed shows as due at once, and is claimed before what comes later", func(w *world) {
 		lost := w.running(at(0))
 		w.die()

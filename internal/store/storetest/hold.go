@@ -2,7 +2,7 @@ package storetest
 
 import "github.com/ringback/ringback/internal/store"
 
-// holds wants these to be stored, before and after a crash.
+// holds checks that these are stored, before and after a crash.
 func (w *world) holds(want ...store.Hold) {
 	w.Helper()
 	for range 2 {

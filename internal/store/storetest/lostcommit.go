@@ -7,9 +7,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// exerciseLostCommits: the commit succeeds, but the store never hears of it. It
-// repeats the move and finds it done, so the caller hears what he would have
-// heard at first, and nothing has happened twice.
+// exerciseLostCommits: the commit succeeds, but the store never learns of it. It repeats
+// the move and finds it done, so the caller gets the same answer as otherwise, and nothing
+// has happened twice.
 func exerciseLostCommits(s suite) {
 	s.promise("a submit whose commit is of unknown outcome", func(w *world) {
 		n, started := w.newJob(at(0), withKey("key", "hash")), w.newJob(at(0), claimedOn(w.node))
@@ -116,9 +116,9 @@ func newestFirst(jobs []store.Job) []store.Job {
 	return out
 }
 
-// exerciseLostSweeps are about moves of many jobs. What they return matters:
-// zero would mean that there is nothing left, and a webhook that was inserted in
-// flight is sent by whoever is given its job.
+// exerciseLostSweeps are about moves of many jobs. What they return matters: zero would
+// mean that there is nothing left, and a webhook that was inserted in flight is sent by the
+// caller that gets its job.
 func exerciseLostSweeps(s suite) {
 	s.promise("an expiry whose commit is of unknown outcome", func(w *world) {
 		want := []uuid.UUID{w.submitNew(at(0), expiresAt(at(60))).ID, w.submitNew(at(0), expiresAt(at(60))).ID}

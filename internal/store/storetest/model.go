@@ -12,19 +12,19 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// model is what a store must hold, in plain maps: the rules of package store
-// once more, as short as they can be said. It makes no choice where a store is
-// free to choose (which of two jobs that are due since the same moment is
-// claimed first); there the walk shows it what the store chose.
+// model is what a store must contain, in plain maps: the rules of package store once more,
+// as briefly as possible. It makes no choice where a store is free to choose (which of two
+// jobs that are due since the same moment is claimed first); the walk tells it the store's
+// choice.
 type model struct {
 	jobs       map[uuid.UUID]*modelJob
 	deliveries map[uuid.UUID]*modelDelivery
 	keys       map[string]uuid.UUID // idempotency key → job
-	erased     map[uuid.UUID]bool   // jobs that are gone, row and all
+	erased     map[uuid.UUID]bool   // jobs that are gone, including their rows
 	leases     map[string]lease     // by node
 }
 
-// lease is a node's, as long as nobody has taken it away.
+// lease is a node's, as long as no other node has taken it away.
 type lease struct{ over bool }
 
 type modelJob struct {
@@ -39,7 +39,7 @@ type modelDelivery struct {
 	row     store.Delivery
 	payload []byte
 	tries   []ringback.Try
-	due     time.Time      // of what waits: a try of the schedule, or a redelivery
+	due     time.Time      // if waiting: a try of the schedule, or a redelivery
 	settled map[int64]bool // fences of tries that SettleDelivery ended
 	job     *modelJob
 }
@@ -57,7 +57,7 @@ func (m *model) mayClaim(node string) bool {
 	return ok && !l.over
 }
 
-// living are the nodes that may claim, oldest first.
+// living returns the nodes that may claim, oldest first.
 func (m *model) living() []string {
 	var ids []string
 	for id := range m.leases {
@@ -100,7 +100,7 @@ func (j *modelJob) claim(node string, now time.Time) {
 	}
 }
 
-// apply makes of a waiting or running job what was decided.
+// apply applies an outcome to a waiting or running job.
 func (m *model) apply(j *modelJob, o store.Outcome) {
 	if o.Attempt != nil {
 		j.closeAttempt(o)
@@ -241,7 +241,7 @@ func (m *model) redeliver(d *modelDelivery, now time.Time) {
 	d.due = now
 }
 
-// due jobs of a lane, or the suspects of all, in the order of their claims.
+// due returns the due jobs of a lane, or the suspects of all, in the order of their claims.
 func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
 	var due []*modelJob
 	for _, j := range m.jobs {
@@ -255,9 +255,9 @@ func (m *model) due(now time.Time, want func(store.Job) bool) []*modelJob {
 	return due
 }
 
-// turn is what decides which of two jobs is claimed first.
+// turn decides which of two jobs is claimed first.
 type turn struct {
-	Priority int // 0 of a suspect: all of them come last
+	Priority int // 0 for a suspect: all of them come last
 	RunAt    time.Time
 }
 
@@ -272,7 +272,7 @@ func (a turn) compare(b turn) int {
 	return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.RunAt.Compare(b.RunAt))
 }
 
-// dueDeliveries to a host, those due longest first.
+// dueDeliveries returns the due deliveries to a host, those due longest first.
 func (m *model) dueDeliveries(now time.Time, h store.Host) []*modelDelivery {
 	var due []*modelDelivery
 	for _, d := range m.deliveries {
@@ -284,7 +284,7 @@ func (m *model) dueDeliveries(now time.Time, h store.Host) []*modelDelivery {
 	return due
 }
 
-// waiting counts all that waits.
+// waiting counts everything that is waiting.
 func (m *model) waiting() store.Waiting {
 	var v store.Waiting
 	lanes, hosts := map[store.Lane]store.LaneWaiting{}, map[store.Host]store.HostWaiting{}
@@ -316,7 +316,7 @@ func (m *model) waiting() store.Waiting {
 	return v
 }
 
-// prune deletes what is over at that time.
+// prune deletes everything whose time is over.
 func (m *model) prune(now time.Time) {
 	for id, j := range m.jobs {
 		r := &j.row
@@ -365,7 +365,7 @@ func (m *model) dead() (dead store.DeadLetters) {
 	return dead
 }
 
-// webhook is the state of the job's webhook whose bytes are kept.
+// webhook returns the state of the job's webhook whose bytes are kept.
 func (j *modelJob) webhook() ringback.DeliveryStatus {
 	if j.delivery == nil || j.delivery.row.Gone {
 		return ringback.NoDelivery
@@ -373,7 +373,7 @@ func (j *modelJob) webhook() ringback.DeliveryStatus {
 	return j.delivery.row.Status
 }
 
-// deliveriesThatAre in a state and have their bytes, newest first.
+// deliveriesThatAre returns the deliveries in a state that have their bytes, newest first.
 func (m *model) deliveriesThatAre(status ringback.DeliveryStatus) (ids []uuid.UUID) {
 	for id, d := range m.deliveries {
 		if d.row.Status == status && !d.row.Gone {
@@ -384,7 +384,7 @@ func (m *model) deliveriesThatAre(status ringback.DeliveryStatus) (ids []uuid.UU
 	return ids
 }
 
-// pending counts what has not arrived.
+// pending counts deliveries that have not arrived.
 func (m *model) pending() (p store.PendingDeliveries) {
 	for _, d := range m.deliveries {
 		if d.open() {
@@ -397,7 +397,7 @@ func (m *model) pending() (p store.PendingDeliveries) {
 	return p
 }
 
-// forget deletes a job, row and all.
+// forget deletes a job with its row.
 func (m *model) forget(id uuid.UUID) {
 	j := m.jobs[id]
 	delete(m.jobs, id)
@@ -424,7 +424,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// first is the earlier of two, where the zero time is none.
+// first returns the earlier of two times; the zero time means none.
 func first(a, b time.Time) time.Time {
 	if a.IsZero() {
 		return b

@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// join lets a new node join, as which the world goes on.
+// join lets a new node join, and the world continues as that node.
 func (w *world) join() {
 	w.Helper()
 	w.nodes++
@@ -22,7 +22,7 @@ func (w *world) join() {
 	w.ok(err)
 }
 
-// peers lets a second node join; the world goes on as the first.
+// peers lets a second node join; the world continues as the first.
 func (w *world) peers() (first, second string) {
 	w.Helper()
 	first = w.node
@@ -32,14 +32,14 @@ func (w *world) peers() (first, second string) {
 	return first, second
 }
 
-// die ends the lease of the node as which the world claims. It goes on as another.
+// die ends the lease of the node that the world claims as, and continues as another.
 func (w *world) die() {
 	w.Helper()
 	w.TakeLease(w.node)
 	w.join()
 }
 
-// sweep frees all that dead nodes held.
+// sweep frees everything that dead nodes held.
 func (w *world) sweep(now time.Time) store.Swept {
 	w.Helper()
 	return w.sweepAtMost(1000, now)
@@ -59,14 +59,14 @@ func (w *world) renew(node string) store.Lease {
 	return lease
 }
 
-// isSwept wants a node to have lost its lease for ever.
+// isSwept checks that a node has lost its lease for good.
 func (w *world) isSwept(node string) {
 	w.Helper()
 	_, err := w.Store().Renew(w.ctx(), node)
 	w.fails(err, store.ErrSwept)
 }
 
-// living wants these nodes to have a lease, oldest first.
+// living checks that these nodes have a lease, oldest first.
 func (w *world) living(want ...string) {
 	w.Helper()
 	got, err := w.Store().Nodes(w.ctx())
@@ -115,7 +115,7 @@ func exerciseNodes(s suite) {
 		a, b := w.peers()
 		running := w.running(at(0))
 		w.node = b
-		for range 2 { // to leave again is success
+		for range 2 { // leaving again succeeds
 			w.ok(w.Store().Leave(w.ctx(), a))
 		}
 		w.living(b)
@@ -145,7 +145,7 @@ func exerciseNodes(s suite) {
 	exerciseHeld(s)
 }
 
-// noClaims wants a node to claim nothing.
+// noClaims checks that a node claims nothing.
 func (w *world) noClaims(node string) {
 	w.Helper()
 	_, err := w.Store().Claim(w.ctx(), store.ClaimJobs{Node: node, Now: at(day), Lanes: []store.LaneWant{{Lane: lane, N: 1}}, Suspects: 1})
@@ -156,8 +156,8 @@ func (w *world) noClaims(node string) {
 	w.fails(err, store.ErrNoLease)
 }
 
-// exerciseNoLease: nothing is claimed in the name of a node without a lease. It
-// would be held by nobody.
+// exerciseNoLease: nothing is claimed in the name of a node without a lease, since nobody
+// would hold it.
 func exerciseNoLease(s suite) {
 	for kind, lose := range map[string]func(w *world, node string){
 		"has never joined":               func(*world, string) {},
@@ -203,7 +203,7 @@ func (w *world) joinAs(node string) {
 	w.ok(err)
 }
 
-// refusesAll tries to claim for a node without a lease in all ways that there are.
+// refusesAll tries to claim for a node without a lease in every possible way.
 func refusesAll(w *world, lost string) {
 	orphan := w.running(at(0))
 	w.die()
@@ -242,7 +242,7 @@ func refusesAll(w *world, lost string) {
 
 func second[T any](_ T, err error) error { return err }
 
-// all is what is stored of a project.
+// all returns everything that is stored for a project.
 func (w *world) all() []any {
 	w.Helper()
 	var all []any
@@ -457,7 +457,7 @@ func exerciseHeld(s suite) {
 	})
 }
 
-// held wants a node to hold exactly that.
+// held checks that a node holds exactly that.
 func (w *world) held(node string, want store.Held) {
 	w.Helper()
 	got, err := w.Store().Held(w.ctx(), node)

@@ -9,14 +9,13 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// observer remembers what was seen of the store, and holds it to the promises.
-// It knows no rule of the model: an error that model and store share does not
-// escape it.
+// observer remembers what was seen of the store, and checks it against the promises. It
+// knows no rule of the model: it catches errors that model and store share.
 type observer struct {
 	ends     map[uuid.UUID]store.Job
 	ledgers  map[uuid.UUID][]ringback.Attempt
 	payloads map[uuid.UUID]string
-	jobs     map[uuid.UUID]bool // all that were ever seen
+	jobs     map[uuid.UUID]bool // every job ever seen
 	claims   map[store.Ref]bool
 }
 
@@ -42,8 +41,8 @@ func (s *observer) sawJob(w *world, j store.Job) {
 	}
 }
 
-// sawClaim: P6, no two are given the same claim, not one after the other either:
-// whoever has lost it could settle in the name of the next.
+// sawClaim: P6, no two claims are the same, not even one after another: the loser of one
+// could settle in the name of the next.
 func (s *observer) sawClaim(w *world, ref store.Ref) {
 	w.Helper()
 	if s.claims[ref] {
@@ -62,8 +61,8 @@ func (s *observer) sawEnd(w *world) {
 	}
 }
 
-// sawLedger: P4, the provider is called again only after an attempt that says
-// why; numbers grow; what is written stays; P3, an end closes the ledger.
+// sawLedger: P4, the provider is called again only after an attempt that says why; numbers
+// grow; what is written does not change; P3, an end closes the ledger.
 func (s *observer) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 	w.Helper()
 	again := []ringback.AttemptOutcome{ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptReleased, ringback.AttemptUncertain}
@@ -83,7 +82,7 @@ func (s *observer) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 		w.Fatalf("job %s is %s, and an attempt is still running", j.ID, j.Status)
 	}
 	before := s.ledgers[j.ID]
-	if j.ContentGone { // what it said is gone, too
+	if j.ContentGone { // its error is gone, too
 		before = slices.Clone(before)
 		for i := range before {
 			before[i].Error = ""
@@ -96,7 +95,7 @@ func (s *observer) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 	s.ledgers[j.ID] = ended
 }
 
-// sawDeliveries: P3, the end and the webhook that was wanted come together.
+// sawDeliveries: P3, the end and its webhook appear together.
 func (s *observer) sawDeliveries(w *world, j store.Job, ds []store.Delivery) {
 	w.Helper()
 	var got, want []ringback.EventType

@@ -166,7 +166,7 @@ func exercisePruneDeadLetters(s suite) {
 	})
 }
 
-// prune deletes until nothing is left to be deleted at that time.
+// prune deletes until there is nothing left to delete at that time.
 func (w *world) prune(now time.Time) {
 	w.Helper()
 	for range 1000 {
@@ -182,7 +182,7 @@ func (w *world) prune(now time.Time) {
 	w.Fatalf("Prune does not come to an end")
 }
 
-// gone wants a job without content, and gives what is left of its row.
+// gone checks that a job has no content, and returns what is left of its row.
 func (w *world) gone(id uuid.UUID) store.Job {
 	w.Helper()
 	j, c, err := w.Store().Job(w.ctx(), project, id, allParts&^store.PartWebhook)
@@ -198,8 +198,8 @@ func (w *world) notFound(id uuid.UUID) {
 	w.fails(err, store.ErrNotFound)
 }
 
-// remains is what is kept of a job when its content is deleted: id, state,
-// times, usage, idempotency key.
+// remains returns what is kept of a job whose content has been deleted: id, state, times,
+// usage, idempotency key.
 func remains(j store.Job) store.Job {
 	return store.Job{
 		ID: j.ID, Project: j.Project, Status: j.Status, Fence: j.Fence,

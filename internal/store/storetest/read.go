@@ -144,7 +144,7 @@ func exerciseAttempts(s suite) {
 	})
 }
 
-// exerciseClose is about a store that is closed, or that many leave at once.
+// exerciseClose is about a store that is closed, or that many callers leave at once.
 func exerciseClose(s suite) {
 	s.promise("a closed store does nothing any more", func(w *world) {
 		running := w.running(at(0))

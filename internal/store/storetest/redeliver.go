@@ -47,7 +47,7 @@ func exerciseForms(s suite) {
 	})
 }
 
-// inForm has the webhook made in a form.
+// inForm makes the webhook in a form.
 func inForm(form ringback.WebhookBody) func(*store.Job) {
 	return func(j *store.Job) { j.Options.WebhookBody = form }
 }
@@ -118,7 +118,7 @@ func exerciseAddDelivery(s suite) {
 		w.settleDelivery(w.claimDelivery(at(1)), dead(at(1)))
 		added := elsewhere(j, there, at(5))
 		w.ok(w.Store().AddDelivery(w.ctx(), project, j.ID, added))
-		w.ok(w.Store().AddDelivery(w.ctx(), project, j.ID, added)) // it is there already
+		w.ok(w.Store().AddDelivery(w.ctx(), project, j.ID, added)) // it already exists
 		w.crash()
 		w.same("what waits", w.waiting().Deliveries, 1)
 		due, err := w.Store().Redeliveries(w.ctx(), at(5), 10)
@@ -171,8 +171,8 @@ func exerciseAddDelivery(s suite) {
 	})
 }
 
-// elsewhere is a delivery of a job's end to another host, due at once, and by its
-// schedule a second later.
+// elsewhere returns a delivery of a job's end to another host, due at once, and a second
+// later by its schedule.
 func elsewhere(j store.Job, host string, t time.Time) store.NewDelivery {
 	sum := sha256.Sum256(append(j.ID[:], host...))
 	copy(sum[:8], j.ID[:8])

@@ -91,7 +91,7 @@ func exerciseRelease(s suite) {
 	})
 }
 
-// releaseRefs gives back what refs name, and says which jobs that were.
+// releaseRefs releases refs, and returns the ids of their jobs.
 func (w *world) releaseRefs(node string, now time.Time, refs ...store.Ref) []uuid.UUID {
 	w.Helper()
 	jobs, err := w.Store().Release(w.ctx(), node, refs, freed(now))
@@ -99,8 +99,8 @@ func (w *world) releaseRefs(node string, now time.Time, refs ...store.Ref) []uui
 	return ids(jobs)
 }
 
-// keepTheirTurn wants running jobs that interrupt sends back to be claimed first, in
-// the order in which they were claimed before. Of a higher priority others come first.
+// keepTheirTurn checks that running jobs that interrupt sends back are claimed first, in
+// the order in which they were claimed before, except after those of a higher priority.
 func (w *world) keepTheirTurn(interrupt func(running []store.Job)) {
 	w.Helper()
 	var early, late []uuid.UUID

@@ -19,7 +19,7 @@ func (w *world) replay(dead store.Job, created time.Time, changes ...func(*store
 	return j
 }
 
-// replayFails wants a replay to be refused.
+// replayFails checks that a replay is refused.
 func (w *world) replayFails(dead store.Job, created time.Time, want error) store.Job {
 	w.Helper()
 	j, err := w.Store().Replay(w.ctx(), w.newJob(created, replayOf(dead)))
@@ -27,7 +27,7 @@ func (w *world) replayFails(dead store.Job, created time.Time, want error) store
 	return j
 }
 
-// died is a job that failed at that time.
+// died makes a job that failed at that time.
 func (w *world) died(t time.Time, changes ...func(*store.Job)) store.Job {
 	w.Helper()
 	return w.settle(w.running(t, changes...), failed(t))

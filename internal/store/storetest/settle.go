@@ -85,7 +85,7 @@ func exerciseSettle(s suite) {
 	exerciseBadDecide(s)
 }
 
-// entry is the ledger's row of an attempt that ended, as it must read.
+// entry returns the ledger's row of an attempt that ended, as it must read.
 func entry(running store.Job, o store.Outcome) ringback.Attempt {
 	a := *o.Attempt
 	a.Number, a.Node, a.Provider, a.Model = running.Fence, running.Node, running.Provider, running.Model
@@ -93,7 +93,7 @@ func entry(running store.Job, o store.Outcome) ringback.Attempt {
 	return a
 }
 
-// deliveryOf is the row of a new delivery.
+// deliveryOf returns the row of a new delivery.
 func deliveryOf(j store.Job, n *store.NewDelivery) store.Delivery {
 	return store.Delivery{
 		ID: n.ID, JobID: j.ID, Project: j.Project, Host: n.Host, URL: n.URL, Event: n.Event,
@@ -126,7 +126,7 @@ func exerciseBadDecide(s suite) {
 	s.promise("a decide that panics costs only its own move", func(w *world) {
 		running := w.running(at(0))
 		func() {
-			defer func() { _ = recover() }() // an error or a panic: both are the caller's own
+			defer func() { _ = recover() }() // an error or a panic: both belong to the caller
 			_, err := w.Store().Settle(w.ctx(), running.Ref(), func(store.Job) store.Outcome { panic("a bug above") })
 			if err == nil {
 				w.Errorf("Settle with a decide that panics: got no error")
@@ -194,7 +194,7 @@ func exerciseWaits(s suite) {
 	exercisePartials(s)
 }
 
-// waitingAgain is a job after an attempt that sent it back.
+// waitingAgain returns a job after an attempt that sent it back.
 func waitingAgain(running store.Job, runAt time.Time) store.Job {
 	running.Status, running.Node, running.RunAt = ringback.Queued, "", runAt
 	running.Fence++

@@ -1,17 +1,16 @@
-// Package storetest says by examples what package store says in words: it is
-// the one contract that every store has to pass.
+// Package storetest specifies by examples what package store specifies in words: it is the
+// one contract that every store has to pass.
 //
-// [Exercise] runs it. Each sub-test is one promise in a fresh world, with the
-// promise as its name; the files have the names of the moves, as they do in the
-// stores. Then come the named histories (histories.go), orders of events that
-// break a naive queue, and a random walk (walk.go) over all moves, by several nodes
-// that freeze, are swept and wake up, whose clocks are wrong, with crashes and the
-// passing of time, and with a model in plain maps (model.go) beside it. A walk that
-// fails is told as a history, of few moves.
+// [Exercise] runs it. Each subtest is one promise in a fresh world, with the promise as its
+// name; the files are named after the moves, as in the stores. Then come the named
+// histories (histories.go), sequences of events that break a naive queue, and a random walk
+// (walk.go) over all moves, by several nodes that freeze, are swept and wake up, with wrong
+// clocks, crashes and jumps of time, compared with a model in plain maps (model.go). A walk
+// that fails is reported as a short history.
 //
-// The package knows no SQL and no files: whatever a store must do to crash, to
-// lose the answer to a commit or to run out of space is the [Harness]'s affair.
-// No move reads a clock: each is told the time.
+// The package knows no SQL and no files: the [Harness] crashes the store, loses the answer
+// to a commit or runs out of space. No move reads a clock: each gets the time as an
+// argument.
 package storetest
 
 import (
@@ -26,40 +25,38 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Harness is one world: a store on stable storage that can crash. The function
-// that opens it registers with t.Cleanup what removes it; it must allow that
-// the suite has closed the store before.
+// Harness is one world: a store on stable storage that can crash. The function that opens
+// it registers its cleanup with t.Cleanup, which must allow for the suite having closed the
+// store.
 type Harness interface {
-	// Store is the one that is open at the moment; it is another after a Crash.
+	// Store returns the one that is open now; a Crash replaces it.
 	Store() store.Store
-	// Crash ends the process as kill -9 does, as far as a test in one process
-	// can: it drops the store without its Close and opens what is on the disk.
+	// Crash ends the process like kill -9, as well as a test in one process can: it drops
+	// the store without closing it and opens what is on the disk.
 	Crash(t testing.TB)
-	// LoseCommit lets the next commit succeed, and tells the store that its
-	// outcome is unknown.
+	// LoseCommit lets the next commit succeed, but makes its outcome unknown to the store.
 	LoseCommit()
-	// TakeLease ends the lease of a node as time would, without anybody's doing:
-	// the next Sweep by another node takes it away. Of a node that has none it does
-	// nothing. But for this, leases last longer than any test.
+	// TakeLease ends a node's lease as time would: the next Sweep by another node takes it
+	// away. It does nothing for a node without a lease. Otherwise leases last longer than
+	// any test.
 	TakeLease(node string)
-	// LeasesSurvive reports whether leases are still there after a Crash.
+	// LeasesSurvive reports whether leases survive a Crash.
 	LeasesSurvive() bool
-	// Plant writes a value into a column of a row, past all that the store checks: as an
-	// older version may have done, or somebody with an editor.
+	// Plant writes a value into a column of a row, bypassing the store's checks, like an
+	// older version, or a user with an editor.
 	Plant(table, column string, id uuid.UUID, value string)
-	// FullDisk makes writes fail for want of space until the returned function
-	// is called.
+	// FullDisk makes writes fail for lack of space until the returned function is called.
 	FullDisk() (restore func())
 }
 
-// Mover is a harness whose world moves to another store at the end of a walk: what
-// was in the one, and what its dead process held, must then be in the other.
+// Mover is a harness whose world moves to another store at the end of a walk: everything in
+// the first one, including the claims of its dead process, must then be in the second.
 type Mover interface {
 	Harness
 	Move(t testing.TB)
 }
 
-// Walk runs the random walk alone.
+// Walk runs only the random walk.
 func Walk(t *testing.T, open func(t testing.TB) Mover) {
 	exerciseWalk(t, func(t testing.TB) Harness { return open(t) })
 }
@@ -129,8 +126,8 @@ type suite struct {
 	open func(testing.TB) Harness
 }
 
-// promise runs one sub-test in a world of its own. Whatever it did, the
-// counters are right afterwards, and the store closes.
+// promise runs one subtest in a fresh world. Whatever it did, the counters must be right
+// afterwards, and the store must close.
 func (s suite) promise(sentence string, keep func(w *world)) {
 	s.t.Run(sentence, func(t *testing.T) {
 		t.Parallel()
@@ -147,7 +144,7 @@ type world struct {
 	Harness
 	outer testing.TB // for Crash
 	ids   atomic.Uint64
-	node  string // as which the world claims; another one after a crash
+	node  string // that the world claims as; another one after a crash
 	nodes int    // that have joined so far
 }
 
@@ -164,7 +161,7 @@ func (w *world) sound() {
 	w.ok(w.Store().Close())
 }
 
-// ctx is for moves whose caller has all the time in the world.
+// ctx is for moves whose caller has unlimited time.
 func (w *world) ctx() context.Context { return context.Background() }
 
 // crash ends the process and opens the store again, as another node.
@@ -181,7 +178,7 @@ func (w *world) ok(err error) {
 	}
 }
 
-// fails wants err to be (or wrap) a certain one.
+// fails checks that err is (or wraps) want.
 func (w *world) fails(err, want error) {
 	w.Helper()
 	if !errors.Is(err, want) {

@@ -11,10 +11,10 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// far is more than any column may have that many rows are read with.
+// far is more than any column may have in reads of many rows.
 var far = strings.Repeat("x", 256<<10)
 
-// spoil is a column of its caller's that makes a job unreadable.
+// spoil is a value of a caller's column that makes a job unreadable.
 type spoil struct{ name, column, value, fault string }
 
 var spoils = []spoil{
@@ -98,13 +98,13 @@ func exerciseUnreadable(s suite) {
 	})
 }
 
-// staysUnreadable wants a job that was ended to be found by all who read, and to be told
+// staysUnreadable checks that all readers find a job that was ended, and distinguish it
 // from one that can be replayed.
 func (w *world) staysUnreadable(id uuid.UUID, c spoil) {
 	w.Helper()
 	j := w.read(id)
 	w.same("Status", j.Status, ringback.Failed)
-	if j.Unreadable == "" && c.column != "fallbacks" { // of which the options have all
+	if j.Unreadable == "" && c.column != "fallbacks" { // the options contain them all
 		w.Errorf("the job has become readable: %+v", j)
 	}
 	w.same("is the metadata JSON", json.Valid(j.Metadata), true)

@@ -16,17 +16,17 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// walks is how many there are, of about a hundred steps each: rapid would make a
-// hundred of them, and states that take long to reach (a suspect, a row whose content
-// is gone) need fewer and longer ones.
+// walks is how many there are, of about a hundred steps each: rapid would make a hundred of
+// them, but states that take long to reach (a suspect, a row whose content is gone) need
+// fewer and longer ones.
 const walks = 12
 
-// exerciseWalk makes moves in any order, with crashes, lost commits and jumps of
-// time between them, and compares the store with the model after each. The
-// environment variable RINGBACK_LONG=1 makes it twenty times as long.
+// exerciseWalk makes moves in any order, with crashes, lost commits and jumps of time in
+// between, and compares the store with the model after each. The environment variable
+// RINGBACK_LONG=1 makes it twenty times as long.
 func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 	if f := flag.Lookup("rapid.shrinktime"); f.Value.String() == f.DefValue {
-		_ = f.Value.Set("3m") // each try is a walk on a real store
+		_ = f.Value.Set("3m") // each shrinking attempt is a walk on a real store
 	}
 	rounds := 1
 	if os.Getenv("RINGBACK_LONG") == "1" {
@@ -42,8 +42,8 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 				}
 				s := newScribe(r)
 				arrived := false
-				// After a failure rapid looks for a shorter walk that fails, and takes the
-				// shortest once more to tell of it.
+				// After a failure rapid looks for a shorter walk that fails, and runs the
+				// shortest once more to report it.
 				defer func() {
 					if !arrived && !failed {
 						s.publish(t, walked+1)
@@ -58,7 +58,7 @@ func exerciseWalk(t *testing.T, open func(testing.TB) Harness) {
 }
 
 func takeWalk(t *testing.T, r *scribe, h Harness) {
-	defer func() { _ = h.Store().Close() }() // also after a failure: the next walk is about to begin
+	defer func() { _ = h.Store().Close() }() // even after a failure: the next walk is about to begin
 	w := &walk{
 		world: newWorld(r, t, h), t: r, m: newModel(), time: start, observer: newObserver(),
 		clocks: map[string]time.Duration{}, touched: map[uuid.UUID]bool{},
@@ -76,7 +76,7 @@ func takeWalk(t *testing.T, r *scribe, h Harness) {
 	w.sound()
 }
 
-// restart wants all of it to be on the disk, or where it was moved to: nobody has a
+// restart checks that everything is on the disk, or where it was moved to: no node has a
 // lease there.
 func (w *walk) restart(h Harness) {
 	m, moves := h.(Mover)
@@ -90,7 +90,7 @@ func (w *walk) restart(h Harness) {
 	w.t.Logf("all was moved to another store")
 }
 
-// walk is one walk: the store, the model beside it, and the time.
+// walk is one walk: the store, the model, and the time.
 type walk struct {
 	*world
 	t *scribe
@@ -98,23 +98,22 @@ type walk struct {
 	observer
 
 	time   time.Time
-	known  []string                 // nodes, those that have lost their lease too, oldest first
-	clocks map[string]time.Duration // by how much the clock of a node is wrong
-	now    time.Time                // of the node that makes a move, by its clock
+	known  []string                 // nodes, including those that have lost their lease, oldest first
+	clocks map[string]time.Duration // how wrong each node's clock is
+	now    time.Time                // by the clock of the node that makes a move
 
 	keys  int     // idempotency keys used so far
 	given []claim // all claims of jobs, over or not
 	tried []claim // all claims of deliveries, over or not
-	// repeats are moves that succeeded, each with the error that the same move
-	// gives now.
+	// repeats are moves that succeeded, each with the error that the same move returns now.
 	repeats []repeat
 
 	touched map[uuid.UUID]bool // jobs to be read in full
 	armed   bool               // a commit may still be lost
 }
 
-// move is a move with the name that a failing walk is told by. What brings a walk
-// on is made more often.
+// move is a move with its name in the report of a failing walk. Moves that make progress
+// are made more often.
 type move struct {
 	often int
 	name  string
@@ -137,8 +136,8 @@ func (w *walk) moves() []move {
 	}
 }
 
-// step makes a move, if the walk is not over. All that is drawn for it is one draw to
-// rapid, which so can leave out a whole step of a walk that fails.
+// step makes a move, unless the walk is over. All draws of a step are one draw to rapid, so
+// that it can leave out whole steps of a failing walk.
 func (w *walk) step() (more bool) {
 	return rapid.Custom(func(*rapid.T) bool {
 		moves := w.moves()
@@ -161,7 +160,7 @@ func (w *walk) step() (more bool) {
 	}).Draw(w.t.T, "more")
 }
 
-// jobs of the model that are as the caller wants, oldest first.
+// jobs returns the jobs of the model that want accepts, oldest first.
 func (w *walk) jobs(want func(store.Job) bool) []*modelJob {
 	var found []*modelJob
 	for _, j := range w.m.jobs {
@@ -173,7 +172,7 @@ func (w *walk) jobs(want func(store.Job) bool) []*modelJob {
 	return found
 }
 
-// deliveries of the model that are as the caller wants, oldest first.
+// deliveries returns the deliveries of the model that want accepts, oldest first.
 func (w *walk) deliveries(want func(*modelDelivery) bool) []*modelDelivery {
 	var found []*modelDelivery
 	for _, j := range w.jobs(anyJob) {
@@ -192,15 +191,14 @@ func isRunning(j store.Job) bool { return j.Status == ringback.Running }
 
 func isInFlight(d *modelDelivery) bool { return d.row.InFlight }
 
-// loseCommit lets the next move that commits learn nothing of it.
+// loseCommit hides the outcome of the next commit from its move.
 func (w *walk) loseCommit() {
 	w.LoseCommit()
 	w.armed = true
 	w.t.Logf("the answer to the next commit will be lost")
 }
 
-// repeatAny makes a move once more that was made before: its caller has not
-// heard that it was done.
+// repeatAny repeats an earlier move, whose caller does not know that it succeeded.
 func (w *walk) repeatAny() { latest(w, w.repeats, "move to repeat").again() }
 
 func (w *walk) passTime(jumps ...time.Duration) { w.time = w.time.Add(one(w, jumps, "how much later")) }
@@ -220,13 +218,13 @@ func (w *walk) pruneAny() {
 			j.row.RowUntil = got.RowUntil
 			continue
 		}
-		w.ok(err) // its delivery is pending: the store looks again, when it wants
+		w.ok(err) // its delivery is pending: the store checks again when it wants
 		w.between("ContentUntil", got.ContentUntil, j.row.ContentUntil, w.now.Add(24*time.Hour))
 		j.row.ContentUntil = got.ContentUntil
 	}
 }
 
-// between wants a time within bounds.
+// between checks that a time is within bounds.
 func (w *walk) between(what string, got, from, to time.Time) {
 	w.Helper()
 	if got.Before(from) || got.After(to) {
@@ -234,7 +232,7 @@ func (w *walk) between(what string, got, from, to time.Time) {
 	}
 }
 
-// fullDiskAny fills the disk for some moves. Nothing must have happened.
+// fullDiskAny fills the disk for some moves, which must change nothing.
 func (w *walk) fullDiskAny() {
 	w.anybody()
 	if w.armed {

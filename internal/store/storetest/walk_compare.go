@@ -17,8 +17,8 @@ func (w *walk) touchAll() {
 	}
 }
 
-// check compares all rows and counters with the model, and all else of the jobs
-// that were touched. Then the observer looks at them; it knows no model.
+// check compares all rows and counters with the model, and everything else of the jobs that
+// were touched. Then the observer, which knows no model, looks at them.
 func (w *walk) check() {
 	w.Helper()
 	rows := w.list(store.Query{Project: project, Limit: 100})
@@ -42,7 +42,7 @@ func (w *walk) check() {
 	}
 }
 
-// checkTouched compares what is no different unless a job was touched.
+// checkTouched compares what only changes when a job is touched.
 func (w *walk) checkTouched() {
 	w.Helper()
 	want := w.m.dead()
@@ -59,7 +59,7 @@ func (w *walk) checkTouched() {
 	clear(w.touched)
 }
 
-// sameLists compares what is listed by the state of its webhook.
+// sameLists compares the lists by the state of the webhook.
 func (w *walk) sameLists() {
 	w.Helper()
 	for _, status := range ringback.DeliveryStatuses {
@@ -78,7 +78,7 @@ func (w *walk) sameLists() {
 	}
 }
 
-// sameEnded compares which of the jobs that were touched have ended, or are gone.
+// sameEnded compares which of the touched jobs have ended, or are gone.
 func (w *walk) sameEnded() {
 	w.Helper()
 	var want []uuid.UUID
@@ -92,7 +92,7 @@ func (w *walk) sameEnded() {
 	w.same("Ended", sorted(got), sorted(want))
 }
 
-// sameDue wants to be shown where something is due.
+// sameDue checks that the store shows where something is due.
 func (w *walk) sameDue() {
 	w.Helper()
 	jobs, err := w.Store().DueJobs(w.ctx(), w.time)
@@ -115,7 +115,7 @@ func (w *walk) sameDue() {
 	}
 }
 
-// sameRow compares rows. What is kept of a job whose content is gone is less.
+// sameRow compares rows. Less is kept of a job whose content is gone.
 func (w *walk) sameRow(got, want store.Job) {
 	w.Helper()
 	if got.ContentGone != want.ContentGone {
@@ -130,7 +130,7 @@ func (w *walk) sameRow(got, want store.Job) {
 	w.same("job", got, want)
 }
 
-// sameDelivery compares rows. Fences are the store's own, but for that they grow.
+// sameDelivery compares rows. The values of fences are up to the store, but they must grow.
 func (w *walk) sameDelivery(got store.Delivery, d *modelDelivery) {
 	w.Helper()
 	if got.Fence < d.row.Fence {
@@ -139,15 +139,15 @@ func (w *walk) sameDelivery(got store.Delivery, d *modelDelivery) {
 	d.row.Fence = got.Fence
 	want := d.row
 	if lost := len(d.tries) - 1; lost >= 0 && d.tries[lost].Error == "unknown" {
-		// What was lost says neither what the receiver answered nor when the
-		// schedule would have gone on.
+		// A lost try records neither the receiver's answer nor when the schedule would have
+		// continued.
 		got.NextAt, want.NextAt = time.Time{}, time.Time{}
 		got.LastStatusCode, want.LastStatusCode = 0, 0
 	}
 	w.same("delivery", rested(got), rested(want))
 }
 
-// sameJob compares all that is not in the row.
+// sameJob compares everything that is not in the row.
 func (w *walk) sameJob(j *modelJob) {
 	w.Helper()
 	id := j.row.ID
@@ -192,8 +192,8 @@ func (w *walk) sameWebhook(j *modelJob) {
 	w.sawPayload(w.world, ds[0].ID, p.Body)
 }
 
-// known leaves out what nobody knows about a lost try, and what is not kept of
-// tries when the content is gone.
+// known leaves out what is unknown about a lost try, and what is not kept of tries when the
+// content is gone.
 func known(tries []ringback.Try, gone bool) []ringback.Try {
 	tries = slices.Clone(tries)
 	for i := range tries {

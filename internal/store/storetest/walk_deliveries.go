@@ -15,7 +15,7 @@ func (w *walk) claimDeliveriesAny() {
 	w.claimSomeDeliveries(w.number(0, 3, "webhooks to "+host), w.number(0, 3, "webhooks to "+otherHost))
 }
 
-// claimSomeDeliveries claims deliveries to both hosts, and says how many it was given.
+// claimSomeDeliveries claims deliveries to both hosts, and returns how many it got.
 func (w *walk) claimSomeDeliveries(n, m int) int {
 	c := store.ClaimHosts{Node: w.node, Now: w.now, Hosts: []store.HostWant{
 		{Host: store.Host{Project: project, Host: host}, N: n}, {Host: store.Host{Project: project, Host: otherHost}, N: m},
@@ -46,14 +46,14 @@ func (w *walk) claimSomeDeliveries(n, m int) int {
 	return len(got)
 }
 
-// noteInFlight notes a claim of a delivery that the store has given.
+// noteInFlight records a claim of a delivery that the store has granted.
 func (w *walk) noteInFlight(d store.Delivery) {
 	w.same("whether it may be claimed for "+d.Node, w.m.mayClaim(d.Node), true)
 	w.sawClaim(w.world, d.Ref())
 	w.tried = append(w.tried, claim{d.Ref(), d.Node, d.JobID})
 }
 
-// claimedFor wants those that were due longest, and says how many these are. A
+// claimedFor checks that those due longest were claimed, and returns how many these are. A
 // redelivery may come before or after those of the schedule.
 func (w *walk) claimedFor(got []store.Delivery, want store.HostWant) int {
 	due := w.m.dueDeliveries(w.now, want.Host)
@@ -135,7 +135,7 @@ func (w *walk) settleDeliveryZombie() {
 	w.sayf("was fenced off from the webhook of %s", nameOf(zombie.job))
 }
 
-// inFlight reports whether the delivery of a claim is in flight, under whatever fence.
+// inFlight reports whether the delivery of a claim is in flight, under any fence.
 func (w *walk) inFlight(c claim) bool {
 	d := w.m.deliveries[c.ID]
 	return d != nil && d.row.InFlight
@@ -157,7 +157,7 @@ func (w *walk) redeliverAny() {
 	w.touched[d.row.JobID] = true
 }
 
-// eraseDeliveryAny deletes the bytes of a delivery, if they may be.
+// eraseDeliveryAny deletes the bytes of a delivery, if that is allowed.
 func (w *walk) eraseDeliveryAny() {
 	d := latest(w, w.deliveries(func(*modelDelivery) bool { return true }), "webhook")
 	w.anybody()
@@ -202,8 +202,8 @@ func (w *walk) expireDeliveriesAny() {
 	}
 }
 
-// releaseDeliveriesAny gives back some of what a node has in flight, and of what it
-// has not.
+// releaseDeliveriesAny releases some of what a node has in flight, and some that it has
+// not.
 func (w *walk) releaseDeliveriesAny() {
 	needs(w.tried)
 	w.anybody()
@@ -224,7 +224,7 @@ func (w *walk) releaseDeliveriesAny() {
 	w.lost(lost, n)
 }
 
-// lost wants n of these tries to be over.
+// lost checks that n of these tries are over.
 func (w *walk) lost(from []*modelDelivery, n int) {
 	freedOnes := 0
 	for _, d := range from {

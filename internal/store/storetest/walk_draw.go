@@ -13,11 +13,11 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// What a walk draws is drawn by name, so that what rapid prints of a walk that
-// fails reads as a history: who did what to which job.
+// Everything that a walk draws has a name, so that what rapid prints of a failing walk
+// reads as a history: who did what to which job.
 
-// pick draws a value, each as likely as the others: rapid's own choice would mostly
-// be one of the first. Each bit is one draw, which is quick to make smaller.
+// pick draws a value, all equally likely: rapid's own choice would mostly be one of the
+// first. Each bit is one draw, which shrinks quickly.
 func pick[T any](w *walk, from []T, what string) T {
 	return rapid.Custom(func(t *rapid.T) T {
 		i := 0
@@ -43,11 +43,10 @@ func (w *walk) oneIn(n int, what string) bool {
 	return pick(w, append(slices.Repeat([]string{"no"}, n-1), "yes"), what) == "yes"
 }
 
-// impossible is what a move panics with that can't be made now. Nothing has
-// happened then.
+// impossible is the panic of a move that can't be made now. Nothing has happened then.
 type impossible struct{}
 
-// possible makes a move, if it can be made.
+// possible makes a move and reports whether it could be made.
 func possible(move func()) (made bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -61,14 +60,14 @@ func possible(move func()) (made bool) {
 	return true
 }
 
-// needs makes a move impossible that would find nothing.
+// needs makes a move impossible if the list is empty.
 func needs[T any](from []T) {
 	if len(from) == 0 {
 		panic(impossible{})
 	}
 }
 
-// one chooses from a list. If there is none, another move is made in place of this one.
+// one chooses from a list. If it is empty, another move is made instead.
 func one[T any](w *walk, from []T, what string) T {
 	needs(from)
 	names := make([]string, len(from))
@@ -78,15 +77,15 @@ func one[T any](w *walk, from []T, what string) T {
 	return from[slices.Index(names, pick(w, names, what))]
 }
 
-// latest chooses from a list that is in the order of time. Of this the end is the
-// same when rapid leaves out moves that were made earlier.
+// latest chooses from a list that is in the order of time, counting from its end, which
+// stays the same when rapid leaves out earlier moves.
 func latest[T any](w *walk, from []T, what string) T {
 	from = slices.Clone(from)
 	slices.Reverse(from)
 	return one(w, from, what)
 }
 
-// favour makes it four times as likely that one of those is chosen which matter more.
+// favour makes those that matter more four times as likely to be chosen.
 func favour[T any](from []T, matters func(T) bool) []T {
 	var weighted []T
 	for _, v := range from {
@@ -97,12 +96,12 @@ func favour[T any](from []T, matters func(T) bool) []T {
 	return weighted
 }
 
-// sayf tells what the node that makes a move has done.
+// sayf logs what the node that makes a move has done.
 func (w *walk) sayf(format string, args ...any) {
 	w.t.Logf("%s, at %s by its clock: %s", w.node, w.now.Format("02 15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
-// nameOf a job is its number in the order of their ids' making.
+// nameOf returns a job's number in the order in which the ids were made.
 func nameOf(job uuid.UUID) string {
 	return fmt.Sprint("job ", binary.BigEndian.Uint64(job[8:])&^(1<<63))
 }
@@ -124,7 +123,7 @@ func (d *modelDelivery) String() string {
 	return fmt.Sprintf("the webhook of %s, %s", nameOf(d.row.JobID), state)
 }
 
-// claim is a claim of a job or a delivery, as long as the walk: also when it is over.
+// claim is a claim of a job or a delivery, kept for the whole walk: even when it is over.
 type claim struct {
 	store.Ref
 
@@ -158,7 +157,7 @@ type repeat struct {
 // String is for the history.
 func (r repeat) String() string { return r.name }
 
-// namesOf jobs, with what has become of them.
+// namesOf returns the names of jobs, with their outcome.
 func namesOf(jobs []store.Job) []string {
 	var names []string
 	for _, j := range jobs {

@@ -29,7 +29,7 @@ func (w *walk) accept(n store.NewJob) {
 	w.accepted(n)
 }
 
-// accepted is what holds for a job that was stored.
+// accepted updates the model for a job that was stored.
 func (w *walk) accepted(n store.NewJob) {
 	w.m.submit(n)
 	w.sawJob(w.world, n.Job)
@@ -46,14 +46,14 @@ func (w *walk) accepted(n store.NewJob) {
 		}
 		got, _, err := w.Store().Submit(w.ctx(), n)
 		if errors.Is(err, store.ErrNoLease) && n.Job.Node != "" && !w.m.mayClaim(n.Job.Node) {
-			return // it need not look whether the job is there already
+			return // it need not check whether the job exists
 		}
 		w.ok(err)
 		w.sameRow(got, j.row)
 	}})
 }
 
-// claimed notes a claim that the store has given.
+// claimed records a claim that the store has granted.
 func (w *walk) claimed(j store.Job) {
 	w.same("whether it may be claimed for "+j.Node, w.m.mayClaim(j.Node), true)
 	w.sawClaim(w.world, j.Ref())
@@ -91,14 +91,14 @@ func (w *walk) anyOptions(j *store.Job) {
 	}
 	switch w.number(1, 4, "when") {
 	case 1:
-		claimedOn(w.node)(j) // also where it has no lease
+		claimedOn(w.node)(j) // even if it has no lease
 	case 2:
 		j.RunAt = w.now.Add(time.Duration(w.number(1, 100, "seconds until run_at")) * time.Second)
 	default:
 	}
 }
 
-// replayAny repeats a job, if it may be.
+// replayAny repeats a job, if that is allowed.
 func (w *walk) replayAny() {
 	old := latest(w, w.jobs(anyJob), "job")
 	w.claimer()
@@ -107,7 +107,7 @@ func (w *walk) replayAny() {
 	last := w.m.jobs[old.row.ReplayedBy]
 	noLease := n.Job.Node != "" && !w.m.mayClaim(n.Job.Node)
 	switch {
-	case noLease && errors.Is(err, store.ErrNoLease): // whatever else stands against it
+	case noLease && errors.Is(err, store.ErrNoLease): // whatever else is wrong with it
 	case !old.row.Status.Terminal():
 		w.fails(err, store.ErrLive)
 	case old.row.Status == ringback.Completed:
@@ -126,7 +126,7 @@ func (w *walk) replayAny() {
 	}
 }
 
-// eraseAny deletes the content of a job, if it may be.
+// eraseAny deletes the content of a job, if that is allowed.
 func (w *walk) eraseAny() {
 	j := latest(w, w.jobs(anyJob), "job")
 	w.anybody()
@@ -143,7 +143,7 @@ func (w *walk) eraseAny() {
 	}
 }
 
-// submitKnown comes with an idempotency key that is taken.
+// submitKnown submits with an idempotency key that is taken.
 func (w *walk) submitKnown() {
 	known := latest(w, w.jobs(func(j store.Job) bool { return j.IdempotencyKey != "" }), "job with a key")
 	hash := one(w, []string{"hash", "another"}, "hash")
@@ -164,7 +164,7 @@ func (w *walk) claimAny() {
 	w.claimSome(w.number(0, 3, "jobs of "+lane.Model), w.number(0, 3, "jobs of "+slowLane.Model), w.number(0, 2, "suspects"))
 }
 
-// claimSome claims jobs of both lanes, and says how many it was given.
+// claimSome claims jobs of both lanes, and returns how many it got.
 func (w *walk) claimSome(fast, slow, suspects int) int {
 	c := store.ClaimJobs{Node: w.node, Now: w.now, Suspects: suspects, Lanes: []store.LaneWant{{Lane: lane, N: fast}, {Lane: slowLane, N: slow}}}
 	got, err := w.Store().Claim(w.ctx(), c)
@@ -191,8 +191,8 @@ func (w *walk) claimSome(fast, slow, suspects int) int {
 	return len(got)
 }
 
-// claimedIn wants the first n of those that were due, and says how many these
-// are. Of two that are due since the same moment, either may come first.
+// claimedIn checks that the first n of those that were due were claimed, and returns how
+// many these are. Of two that are due since the same moment, either may come first.
 func (w *walk) claimedIn(got []store.Job, n int, want func(store.Job) bool) int {
 	due := w.m.due(w.now, want)
 	due = due[:min(n, len(due))]
@@ -246,7 +246,7 @@ func (w *walk) end(j *modelJob, o store.Outcome) {
 	}})
 }
 
-// applied is what a job must be after an outcome.
+// applied checks a job after an outcome.
 func (w *walk) applied(j *modelJob, o store.Outcome, got store.Job) {
 	w.m.apply(j, o)
 	w.sameRow(got, j.row)
@@ -256,26 +256,26 @@ func (w *walk) applied(j *modelJob, o store.Outcome, got store.Job) {
 	}
 }
 
-// settleZombie settles a claim that is over, with news of its own.
+// settleZombie settles a claim that is over, with a new outcome.
 func (w *walk) settleZombie() {
 	over := slices.DeleteFunc(slices.Clone(w.given), func(c claim) bool { return w.runs(c) && w.m.jobs[c.ID].row.Fence == c.Fence })
 	zombie := latest(w, favour(over, w.runs), "claim that is over")
 	w.by(zombie.node)
 	_, err := w.Store().Settle(w.ctx(), zombie.Ref, w.anyOutcome())
 	if errors.Is(err, store.ErrNoLease) && !w.m.mayClaim(w.node) {
-		return // it need not look further
+		return // it need not check further
 	}
 	w.fails(err, store.ErrFenced)
 	w.sayf("was fenced off from %s", nameOf(zombie.ID))
 }
 
-// runs reports whether the job of a claim is running, under whatever fence.
+// runs reports whether the job of a claim is running, under any fence.
 func (w *walk) runs(c claim) bool {
 	j := w.m.jobs[c.ID]
 	return j != nil && isRunning(j.row)
 }
 
-// anyOutcome decides as a worker may, whatever comes back from the provider.
+// anyOutcome decides as a worker may, whatever the provider's response.
 func (w *walk) anyOutcome() store.Decide {
 	kind := one(w, []string{"answer", "another answer", "failure", "retry", "refusal", "release", "uncertain", "next model"}, "outcome")
 	again := w.now.Add(time.Duration(w.number(0, 100, "seconds until the next attempt")) * time.Second)
@@ -314,7 +314,7 @@ func (w *walk) anyOutcome() store.Decide {
 	}
 }
 
-// sentBy is who sends the webhook at once, if anybody does.
+// sentBy returns the node that sends the webhook at once, if any.
 func (w *walk) sentBy(oneIn int) string {
 	if w.oneIn(oneIn, "with its webhook in flight") {
 		return w.node
@@ -322,7 +322,7 @@ func (w *walk) sentBy(oneIn int) string {
 	return ""
 }
 
-// notifying adds the webhook that an end causes, where it is wanted.
+// notifying adds the webhook that an end causes, if it is wanted.
 func notifying(j store.Job, o store.Outcome, node string) store.Outcome {
 	if o.Status.Terminal() && slices.Contains(j.Options.Events, ringback.EventOf(o.Status)) {
 		o.Delivery = newDelivery(j, o.Status, o.At)
@@ -331,8 +331,8 @@ func notifying(j store.Job, o store.Outcome, node string) store.Outcome {
 	return o
 }
 
-// afterCrash decides about a job whose process died. If it ends, the node given sends
-// its webhook at once, if one is given.
+// afterCrash decides about a job whose process died. If it ends, the given node, if any,
+// sends its webhook at once.
 func afterCrash(now time.Time, node string) store.Decide {
 	return func(j store.Job) store.Outcome {
 		o := freed(now)(j)
@@ -388,8 +388,7 @@ func (w *walk) expireAny() {
 	w.swept(got, over, limit, decide)
 }
 
-// swept wants as many of the jobs as the limit allows to have gone the way that
-// was decided.
+// swept checks that as many of the jobs as the limit allows have become what was decided.
 func (w *walk) swept(got []store.Job, from []*modelJob, limit int, decide store.Decide) {
 	w.same("how many were swept", len(got), min(limit, len(from)))
 	for _, g := range got {
@@ -402,7 +401,7 @@ func (w *walk) swept(got []store.Job, from []*modelJob, limit int, decide store.
 	}
 }
 
-// releaseAny gives back some of what a node holds, and of what it does not.
+// releaseAny releases some of what a node holds, and some that it does not.
 func (w *walk) releaseAny() {
 	needs(w.given)
 	w.anybody()
@@ -420,7 +419,7 @@ func (w *walk) releaseAny() {
 	}})
 }
 
-// some claims, up to three of them.
+// some picks up to three claims.
 func (w *walk) some(from []claim) []claim {
 	var some []claim
 	for range w.number(1, 3, "how many") {

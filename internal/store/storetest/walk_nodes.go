@@ -9,13 +9,13 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// nodesAtOnce is how many nodes have a lease at most.
+// nodesAtOnce is the largest number of nodes with a lease.
 const nodesAtOnce = 3
 
-// knownAtOnce is how many nodes are seen to act, those that have lost their lease too.
+// knownAtOnce is how many nodes make moves, including those that have lost their lease.
 const knownAtOnce = 5
 
-// wrongClocks is by how much the clock of one node after the other is wrong.
+// wrongClocks is how wrong the clock of one node after another is.
 var wrongClocks = []time.Duration{0, time.Hour, 0, -time.Hour}
 
 // by lets a node make the next move, by its own clock.
@@ -24,15 +24,15 @@ func (w *walk) by(node string) {
 	w.now = w.time.Add(w.clocks[node])
 }
 
-// anybody makes the next move: what needs no lease a zombie may do as well.
+// anybody picks a node for the next move: a zombie can make those that need no lease.
 func (w *walk) anybody() { w.by(one(w, w.known, "node")) }
 
-// claimer makes the next move, which needs a lease: mostly one that has it.
+// claimer picks a node for the next move, which needs a lease: mostly one that has it.
 func (w *walk) claimer() {
 	w.by(one(w, favour(w.known, w.m.mayClaim), "node"))
 }
 
-// joined makes the node that has just joined known to the model.
+// joined adds the node that has just joined to the model.
 func (w *walk) joined() {
 	w.m.leases[w.node] = lease{}
 	w.clocks[w.node] = wrongClocks[(w.nodes-1)%len(wrongClocks)]
@@ -57,7 +57,7 @@ func (w *walk) joinAny() {
 	w.joinNew()
 }
 
-// freezeAny lets the time of a lease be over, and nobody has noticed.
+// freezeAny ends the time of a lease without anybody noticing.
 func (w *walk) freezeAny() {
 	node := one(w, w.m.living(), "node")
 	w.TakeLease(node)
@@ -80,7 +80,7 @@ func (w *walk) renewAny() {
 	w.sayf("renewed its lease")
 }
 
-// leaveAny leaves, whatever it still holds.
+// leaveAny makes a node leave, whatever it still holds.
 func (w *walk) leaveAny() {
 	w.anybody()
 	node := w.node
@@ -93,15 +93,14 @@ func (w *walk) leaveAny() {
 	w.repeats = append(w.repeats, repeat{"the leave of " + node, leave})
 }
 
-// sweepAny lets a node sweep, which may not have a lease itself.
+// sweepAny makes a node sweep, which may not have a lease itself.
 func (w *walk) sweepAny() {
 	w.claimer()
 	w.sweepSome(w.number(1, 4, "limit"), w.sentBy(3))
 }
 
-// sweepSome frees at most limit of what is claimed by those without a lease, and
-// says whether there may be more. The webhooks that this causes are in flight on the
-// node given, if one is.
+// sweepSome frees at most limit of the claims of nodes without a lease, and reports whether
+// there may be more. The webhooks that this causes are in flight on the given node, if any.
 func (w *walk) sweepSome(limit int, node string) (more bool) {
 	decide := afterCrash(w.now, node)
 	got, err := w.Store().Sweep(w.ctx(), w.node, w.now, limit, decide)
@@ -125,14 +124,14 @@ func (w *walk) sweepSome(limit int, node string) (more bool) {
 	return more
 }
 
-// isLost reports whether what a node has claimed is not its own any more.
+// isLost reports whether a node has lost its claims.
 func (w *walk) isLost(node string) bool {
 	_, has := w.m.leases[node]
 	return !has
 }
 
-// refused reports whether a move was refused since one of the jobs was to end with a
-// webhook in flight on a node without a lease.
+// refused reports whether a move was refused because one of the jobs would have ended with
+// a webhook in flight on a node without a lease.
 func (w *walk) refused(err error, jobs []*modelJob, decide store.Decide) bool {
 	w.Helper()
 	bad := 0
@@ -155,8 +154,8 @@ func (w *walk) refused(err error, jobs []*modelJob, decide store.Decide) bool {
 	}
 }
 
-// crashAny ends the process. Mostly what a start does first comes at once; where
-// it does not, claims of the dead process are still running.
+// crashAny ends the process. Mostly what a start does first follows at once; otherwise
+// claims of the dead process are still running.
 func (w *walk) crashAny() {
 	w.Crash(w.outer)
 	w.crashed()
@@ -170,7 +169,7 @@ func (w *walk) crashAny() {
 	w.same("tries in flight after a restart", len(w.deliveries(isInFlight)), 0)
 }
 
-// crashed tells the model.
+// crashed updates the model.
 func (w *walk) crashed() {
 	w.t.Logf("the process crashed, and was started again")
 	if !w.LeasesSurvive() {
@@ -178,8 +177,8 @@ func (w *walk) crashed() {
 	}
 }
 
-// finish leaves one node alone, which does all that is left to be done. Then every
-// job that was ever accepted has ended, and its webhook was sent.
+// finish leaves one node alone, which does everything that is left to do. Then every job
+// that was ever accepted has ended, and its webhook was sent.
 func (w *walk) finish() {
 	for _, node := range slices.Sorted(maps.Keys(w.m.leases)) {
 		w.TakeLease(node)
@@ -188,7 +187,7 @@ func (w *walk) finish() {
 	w.joinNew()
 	for w.sweepSome(3, "") {
 	}
-	w.time = w.time.Add(9 * 24 * time.Hour) // behind every run_at, and every clock
+	w.time = w.time.Add(9 * 24 * time.Hour) // after every run_at, and every clock
 	w.by(w.node)
 	for w.claimSome(3, 3, 3) > 0 {
 		for _, j := range w.jobs(isRunning) {

@@ -9,9 +9,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// scribe writes down what a walk does and how it fails. rapid throws this away, and
-// tells of a walk that it has taken once more: where what failed was a matter of time,
-// that one arrives, and nobody would learn at which step the other one failed.
+// scribe records what a walk does and how it fails. rapid discards this, and reports a
+// repetition of the walk: if the failure was a matter of timing, the repetition succeeds,
+// and the step at which the walk failed would be unknown.
 type scribe struct {
 	*rapid.T
 
@@ -22,8 +22,8 @@ type scribe struct {
 
 func newScribe(t *rapid.T) *scribe { return &scribe{T: t, since: time.Now()} }
 
-// begin notes a move before it is made. One that turns out to be impossible is
-// followed by another of the same step.
+// begin records a move before it is made. A move that turns out to be impossible is
+// followed by another one in the same step.
 func (s *scribe) begin(move string) {
 	s.since = time.Now()
 	s.notef("step %d: %s", s.steps, move)
@@ -47,8 +47,8 @@ func (s *scribe) notef(format string, args ...any) {
 	s.lines = append(s.lines, fmt.Sprintf(format, args...))
 }
 
-// publish tells of a walk that has not arrived, at once: to make it shorter takes
-// minutes, which the test may not have.
+// publish reports a walk that failed, at once: shrinking it takes minutes, which the test
+// may not have.
 func (s *scribe) publish(t *testing.T, walk int) {
 	t.Helper()
 	t.Logf("walk %d failed, first of all like this:\n%s", walk, strings.Join(s.lines, "\n"))
