@@ -27,12 +27,25 @@ func (n *Node) initLive() {
 		Hub: &n.hub, Tokens: n.tokens, Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Session: func() live.Session { return n.members.Session() },
 		Reads:   n.memory.Reads, RowsKept: n.cfg.Retention.Rows, Calls: n.calls, Group: n.group,
-		Ended: n.endedJob, Cancel: n.cancelJob,
+		Ended: func(ctx context.Context, project string, job uuid.UUID) (ringback.Job, bool, error) {
+			return n.LookAtEnd(ctx, project, job)
+		},
+		Cancel: func(ctx context.Context, project string, job uuid.UUID) error {
+			_, err := n.Cancel(ctx, project, job.String())
+			return err
+		},
 	})
 	n.pusher = live.NewPusher(live.PusherConfig{
 		Watching: n.watching, Sender: n.cfg.Sender, Secrets: n.cfg.Secrets, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Metrics: n.metrics.Pushes, Memory: n.memory.Webhooks, Calls: n.calls, Group: n.group,
-		OnHold: n.deliveries.OnHold, InFlight: n.inflight.has, OpenEnd: n.openLongText,
+		OnHold: n.deliveries.OnHold, InFlight: n.inflight.has,
+		OpenEnd: func(ctx context.Context, project string, job uuid.UUID) (live.LongText, error) {
+			o, err := n.OpenEnd(ctx, project, job)
+			if err != nil {
+				return nil, err
+			}
+			return o, nil
+		},
 	})
 }
 
@@ -57,32 +70,6 @@ func (n *Node) StreamURL(ctx context.Context, job string) string {
 
 // Opens reports whether a token opens the streams of a job now.
 func (n *Node) Opens(job, token string) bool { return n.tokens.Opens(job, token) }
-
-// openLongText opens the long text of a job that has ended.
-func (n *Node) openLongText(ctx context.Context, project string, job uuid.UUID) (live.LongText, error) {
-	o, err := n.OpenEnd(ctx, project, job)
-	if err != nil {
-		return nil, err
-	}
-	return o, nil
-}
-
-// endedJob returns a job that has ended, as its last event shows it. long reports whether
-// its text is too long and left out.
-func (n *Node) endedJob(ctx context.Context, project string, job uuid.UUID) (j ringback.Job, long bool, err error) {
-	o, err := n.Look(ctx, project, job.String(), false)
-	if err != nil {
-		return j, false, err
-	}
-	o.Response, o.Webhook, o.StreamURL = nil, nil, "" // a token must not renew itself
-	return o.Job, o.IsLong(), nil
-}
-
-// cancelJob cancels a job that nobody watches any more.
-func (n *Node) cancelJob(ctx context.Context, project string, job uuid.UUID) error {
-	_, err := n.Cancel(ctx, project, job.String())
-	return err
-}
 
 // onSignal wakes the loops that a signal of another node concerns. A signal may come late,
 // twice or never: each loop looks from time to time without one.

@@ -46,7 +46,7 @@ func (o *Opened) Close() {
 // Errors: not found; gone, if its content is deleted; unavailable, if there is no
 // memory for it now.
 func (r *Reader) OpenJob(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
-	o, err := r.Look(ctx, project, id, includeRequest)
+	o, err := r.look(ctx, project, id, includeRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +61,22 @@ const endFor = 30 * time.Second
 func (r *Reader) OpenEnd(ctx context.Context, project string, job uuid.UUID) (*Opened, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, endFor, refusal.Read())
 	defer cancel()
-	o, err := r.Look(ctx, project, job.String(), false)
+	o, err := r.look(ctx, project, job.String(), false)
 	if err != nil {
 		return nil, err
 	}
 	return r.open(ctx, o, func(g *memory.Grant) func(int64) error { return g.OrWait(ctx) })
+}
+
+// LookAtEnd returns a job that has ended, as the event that ends it shows it. long reports
+// whether it has long content, which is left out.
+func (r *Reader) LookAtEnd(ctx context.Context, project string, job uuid.UUID) (j ringback.Job, long bool, err error) {
+	o, err := r.look(ctx, project, job.String(), false)
+	if err != nil {
+		return j, false, err
+	}
+	o.Response, o.Webhook, o.StreamURL = nil, nil, "" // a token must not renew itself
+	return o.Job, len(o.left) > 0, nil
 }
 
 // open reads the long content of a job.
@@ -104,9 +115,6 @@ func (o *Opened) put(part store.Parts, p *openPart) {
 	}
 }
 
-// IsLong reports whether the job has long content, opened or not.
-func (o *Opened) IsLong() bool { return len(o.left) > 0 }
-
 // TextSize returns the size in bytes of the long text.
 func (o *Opened) TextSize() int64 { return int64(len(o.answer) + len(o.partial)) }
 
@@ -123,8 +131,8 @@ func (o *Opened) PutText(j *ringback.Job) error {
 	return err
 }
 
-// Look returns a job without its long content. It need not be closed.
-func (r *Reader) Look(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
+// look returns a job without its long content. It need not be closed.
+func (r *Reader) look(ctx context.Context, project, id string, includeRequest bool) (*Opened, error) {
 	job, err := refusal.JobID(id)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func (r *Reader) WaitJob(ctx context.Context, project, id string, d time.Duratio
 	reading := context.WithoutCancel(ctx)
 	for {
 		moved, leave := r.cfg.Live.Watch(job)
-		o, err = r.Look(reading, project, id, includeRequest)
+		o, err = r.look(reading, project, id, includeRequest)
 		if err != nil {
 			leave()
 			return nil, err
