@@ -14,7 +14,7 @@ import (
 const module = "github.com/ringback/ringback"
 
 // mayImport says for each package which packages of this module it may import;
-// imports run one way, cmd → api → node → {cluster, delivery, live, reading} →
+// imports run one way, cmd → api → node → {intake, cluster, delivery, live, reading} →
 // {outcome, protocol, provider, webhook, limit, store} → root. The root is ".". A
 // package that is not here yet is put here when it comes.
 var mayImport = map[string][]string{
@@ -59,6 +59,10 @@ var mayImport = map[string][]string{
 		".", "internal/protocol", "internal/webhook", "internal/store", "internal/refusal", "internal/supervise", "internal/joblog",
 		"internal/metrics", "internal/memory", "internal/telemetry", "internal/sse", "internal/backoff", "internal/clock",
 	},
+	"internal/intake": {
+		".", "internal/check", "internal/clock", "internal/memory", "internal/protocol", "internal/provider", "internal/refusal",
+		"internal/store", "internal/supervise", "internal/telemetry", "internal/webhook",
+	},
 	"internal/check":   {".", "internal/protocol", "internal/store"},
 	"internal/refusal": {".", "internal/store", "internal/supervise"},
 	"internal/joblog":  {"internal/store", "internal/telemetry"},
@@ -69,12 +73,12 @@ var mayImport = map[string][]string{
 	"internal/node": {
 		".", "internal/outcome", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/live", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",
-		"internal/supervise", "internal/metrics",
+		"internal/supervise", "internal/metrics", "internal/intake",
 		"internal/check", "internal/refusal", "internal/reading", "internal/delivery", "internal/joblog",
 	},
 	"internal/openapi":   {".", "docs", "internal/check", "internal/node"},
 	"internal/swaggerui": {},
-	"internal/api":       {".", "internal/conns", "internal/node", "internal/reading", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson", "internal/strictjson", "internal/metrics", "internal/refusal"},
+	"internal/api":       {".", "internal/conns", "internal/node", "internal/reading", "internal/openapi", "internal/swaggerui", "internal/memory", "internal/telemetry", "internal/sse", "internal/longjson", "internal/strictjson", "internal/metrics", "internal/refusal", "internal/intake"},
 	"internal/exit":      {},
 	"internal/address":   {"internal/exit"},
 	"internal/plain":     {"."},
@@ -82,11 +86,11 @@ var mayImport = map[string][]string{
 	"internal/terminal":  {".", "internal/plain"},
 	"internal/demo":      {".", "client", "internal/simulate", "internal/backoff", "internal/address", "internal/plain", "internal/terminal", "internal/exit"},
 	"internal/listen":    {".", "internal/address", "internal/plain", "internal/terminal", "internal/exit"},
-	"internal/config":    {".", "client", "internal/api", "internal/node", "internal/protocol", "internal/provider", "internal/address", "internal/exit"},
+	"internal/config":    {".", "client", "internal/api", "internal/intake", "internal/node", "internal/protocol", "internal/provider", "internal/address", "internal/exit"},
 	"internal/cli":       {".", "client", "internal/config", "internal/backoff", "internal/why", "internal/plain", "internal/terminal", "internal/exit"},
 	"cmd/ringback": {
 		".", "internal/cli", "internal/demo", "internal/listen", "internal/config", "internal/address", "internal/plain", "internal/terminal", "internal/exit",
-		"internal/api", "internal/conns", "internal/node", "internal/provider", "internal/webhook", "internal/memory",
+		"internal/api", "internal/conns", "internal/intake", "internal/node", "internal/provider", "internal/webhook", "internal/memory",
 		"internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/telemetry", "internal/simulate", "internal/backoff",
 	},
 	"deploy": {},

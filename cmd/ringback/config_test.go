@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -161,7 +162,7 @@ routes:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
-	routes := []node.Route{{Model: "llama-*", Provider: "own"}, {Model: "claude-x", Provider: "anthropic"}}
+	routes := []intake.Route{{Model: "llama-*", Provider: "own"}, {Model: "claude-x", Provider: "anthropic"}}
 	if diff := cmp.Diff(routes, c.Routes); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
 	}

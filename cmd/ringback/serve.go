@@ -25,6 +25,7 @@ import (
 	"github.com/ringback/ringback/internal/api"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/provider"
@@ -285,7 +286,7 @@ func signingSecrets(ctx context.Context, c config.Config, jobs store.Store, log 
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, exit.Errorf(exit.DataDir, "%w", err)
 	}
-	list, next, err := jobs.List(ctx, store.Query{Project: "default", Limit: 1})
+	list, next, err := jobs.List(ctx, store.Query{Project: intake.DefaultProject, Limit: 1})
 	if err != nil {
 		return nil, fmt.Errorf("look for jobs: %w", err)
 	}

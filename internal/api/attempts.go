@@ -8,6 +8,6 @@ func (s *Server) attempts(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.Attempts(ctx, project, c.id, c.query.text("cursor"), limit)
+	page, err := s.node.Attempts(ctx, c.caller.Project, c.id, c.query.text("cursor"), limit)
 	return pageReply(page), err
 }

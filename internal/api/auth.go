@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 )
 
 // A keyring knows the API key by its hash alone, so that it cannot be printed,
@@ -14,49 +15,54 @@ import (
 type keyring struct {
 	hash [sha256.Size]byte
 	any  bool // no key is set up: whoever gets here may come in
+	// owner is the caller who shows the key.
+	owner intake.Caller
 }
 
 func newKeyring(key string) keyring {
-	return keyring{hash: sha256.Sum256([]byte(key)), any: key == ""}
+	return keyring{
+		hash: sha256.Sum256([]byte(key)), any: key == "",
+		owner: intake.Caller{Project: intake.DefaultProject, Role: intake.Operator},
+	}
 }
 
-// identify lets in who may ask a route: by the key or, where the route takes it, by
-// a token for its one job.
-func (s *Server) identify(r *http.Request, rt *route) error {
+// identify finds out who asks a route, and lets in those who may: by the key or, where the
+// route takes it, by a token for its one job.
+func (s *Server) identify(r *http.Request, rt *route) (intake.Caller, error) {
 	if rt.open {
-		return nil
+		caller, _ := s.keys.admit(r.Header) // may be anonymous
+		return caller, nil
 	}
 	token := ""
 	if rt.token {
 		token = r.URL.Query().Get("token")
 	}
-	if token == "" {
+	switch {
+	case token == "":
 		return s.keys.admit(r.Header)
+	case s.keys.opened(r.Header):
+		return s.keys.owner, nil
+	case s.node.Opens(r.PathValue("id"), token):
+		return intake.Caller{Project: s.keys.owner.Project, Role: intake.Watcher}, nil
 	}
-	if s.node.Opens(r.PathValue("id"), token) || s.keys.opened(r.Header) {
-		return nil
-	}
-	return &ringback.Error{
+	return intake.Caller{}, &ringback.Error{
 		Code:    ringback.Unauthorized,
 		Message: "this token does not open this job, or its hour is over; GET /api/jobs/{id} has a new stream_url",
 	}
 }
 
 // admit lets in who carries the key, in either of two headers.
-func (k keyring) admit(h http.Header) error {
-	if k.any {
-		return nil
-	}
-	if k.opened(h) {
-		return nil
+func (k keyring) admit(h http.Header) (intake.Caller, error) {
+	if k.any || k.opened(h) {
+		return k.owner, nil
 	}
 	if len(credentials(h)) == 0 {
-		return &ringback.Error{
+		return intake.Caller{}, &ringback.Error{
 			Code:    ringback.Unauthorized,
 			Message: "an API key is required; send it as Authorization: Bearer KEY or as x-api-key: KEY",
 		}
 	}
-	return &ringback.Error{Code: ringback.Unauthorized, Message: "this API key is not known here; check RINGBACK_API_KEY on both sides"}
+	return intake.Caller{}, &ringback.Error{Code: ringback.Unauthorized, Message: "this API key is not known here; check RINGBACK_API_KEY on both sides"}
 }
 
 // opened tells whether there is a key and one of the headers has it.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -39,8 +39,8 @@ func conversation(v strictjson.Value, into *json.RawMessage) error {
 
 // metadata keeps an object as it was written.
 func metadata(v strictjson.Value, into *json.RawMessage) error {
-	if len(v) > node.MaxMetadata {
-		return &strictjson.Error{Message: fmt.Sprintf("must have at most %d KiB", node.MaxMetadata>>10)}
+	if len(v) > intake.MaxMetadata {
+		return &strictjson.Error{Message: fmt.Sprintf("must have at most %d KiB", intake.MaxMetadata>>10)}
 	}
 	if err := strictjson.ReadRaw(v, into, strictjson.TypeObject); err != nil {
 		return err
@@ -117,13 +117,13 @@ func list[S ~string](v strictjson.Value, into **[]S, most int, what string) erro
 
 // events reads the kinds of webhooks that are wanted.
 func events(v strictjson.Value, into **[]ringback.EventType) error {
-	return list(v, into, node.MaxEvents, "kinds of events")
+	return list(v, into, intake.MaxEvents, "kinds of events")
 }
 
 // models reads a list of names; an empty one is not an absent one.
 func models(v strictjson.Value, into *[]string) error {
 	var names *[]string
-	err := list(v, &names, node.MaxFallbacks, "models")
+	err := list(v, &names, intake.MaxFallbacks, "models")
 	if names != nil {
 		*into = *names
 	}

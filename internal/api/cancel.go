@@ -4,6 +4,6 @@ import "context"
 
 // POST /api/jobs/{id}/cancel
 func (s *Server) cancel(ctx context.Context, c *call, _ *nothing) (reply, error) {
-	job, err := s.node.Cancel(ctx, project, c.id)
+	job, err := s.node.Cancel(ctx, c.caller.Project, c.id)
 	return reply{job: job}, err
 }

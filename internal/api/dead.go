@@ -16,10 +16,10 @@ func (s *Server) dead(ctx context.Context, c *call) (reply, error) {
 		return reply{}, err
 	}
 	if p.Filter.Kind == ringback.DeadDelivery {
-		page, err := s.node.DeadDeliveries(ctx, project, p)
+		page, err := s.node.DeadDeliveries(ctx, c.caller.Project, p)
 		return pageReply(page), err
 	}
-	page, err := s.node.DeadJobs(ctx, project, p)
+	page, err := s.node.DeadJobs(ctx, c.caller.Project, p)
 	return pageReply(page), err
 }
 
@@ -51,21 +51,21 @@ func deadPage(q query) (p reading.DeadPage, err error) {
 }
 
 // POST /api/dead/replay
-func (s *Server) replayDead(ctx context.Context, _ *call, a *ringback.DeadAction) (reply, error) {
+func (s *Server) replayDead(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
 	patch, err := decodePatch(a.Patch)
 	if err != nil {
 		return reply{}, strictjson.Within("patch", err)
 	}
-	done, err := s.node.ReplayDead(ctx, project, *a, *patch)
+	done, err := s.node.ReplayDead(ctx, c.caller.Project, *a, *patch)
 	return reply{body: done}, err
 }
 
 // DELETE /api/dead
-func (s *Server) purgeDead(ctx context.Context, _ *call, a *ringback.DeadAction) (reply, error) {
+func (s *Server) purgeDead(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
 	if a.Patch != nil {
 		return reply{}, ringback.Invalid("patch", "patch is for replays; leave it out")
 	}
-	done, err := s.node.PurgeDead(ctx, project, *a)
+	done, err := s.node.PurgeDead(ctx, c.caller.Project, *a)
 	return reply{body: done}, err
 }
 

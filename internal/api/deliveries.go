@@ -16,7 +16,7 @@ func (s *Server) jobDeliveries(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.Deliveries(ctx, project, c.id, c.query.text("cursor"), limit)
+	page, err := s.node.Deliveries(ctx, c.caller.Project, c.id, c.query.text("cursor"), limit)
 	return pageReply(page), err
 }
 
@@ -26,13 +26,13 @@ func (s *Server) deliveries(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.ListDeliveries(ctx, project, q)
+	page, err := s.node.ListDeliveries(ctx, c.caller.Project, q)
 	return pageReply(page), err
 }
 
 // GET /api/deliveries/{id}
 func (s *Server) delivery(ctx context.Context, c *call) (reply, error) {
-	d, err := s.node.Delivery(ctx, project, c.id)
+	d, err := s.node.Delivery(ctx, c.caller.Project, c.id)
 	return reply{body: d}, err
 }
 

@@ -7,5 +7,5 @@ import (
 
 // DELETE /api/jobs/{id}
 func (s *Server) erase(ctx context.Context, c *call) (reply, error) {
-	return reply{status: http.StatusNoContent}, s.node.Erase(ctx, project, c.id)
+	return reply{status: http.StatusNoContent}, s.node.Erase(ctx, c.caller.Project, c.id)
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -29,7 +29,7 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 	if wait := preferredWait(c.header); wait > 0 {
 		c.forget()
 		header.Set(headerApplied, fmt.Sprintf("wait=%d", int(wait.Seconds())))
-		ended, err := s.waitFor(ctx, job.ID, wait, false)
+		ended, err := s.waitFor(ctx, c.caller.Project, job.ID, wait, false)
 		if err == nil && ended.Status.Terminal() {
 			return reply{header: header, job: ended}, nil
 		}
@@ -46,8 +46,8 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 }
 
 // submission adds to the body what the headers say.
-func (s *Server) submission(c *call, req *ringback.Request) (node.Submission, error) {
-	var sub node.Submission
+func (s *Server) submission(c *call, req *ringback.Request) (intake.Submission, error) {
+	sub := intake.Submission{Caller: c.caller}
 	url, err := callbackURL(c.header, req.CallbackURL)
 	if err != nil {
 		return sub, err
@@ -60,12 +60,12 @@ func (s *Server) submission(c *call, req *ringback.Request) (node.Submission, er
 	if err != nil {
 		return sub, err
 	}
-	sub = node.Submission{Project: project, Request: *req, IdempotencyKey: key, TraceParent: validTraceParent(c.header)}
-	if sub.TraceParent != "" {
-		sub.TraceState = validTraceState(c.header)
+	sub.Options = intake.Options{Request: *req, IdempotencyKey: key, TraceParent: validTraceParent(c.header)}
+	if sub.Options.TraceParent != "" {
+		sub.Options.TraceState = validTraceState(c.header)
 	}
 	if key != "" {
-		sub.IdempotencyHash = sameRequest(c)
+		sub.Options.IdempotencyHash = sameRequest(c)
 	}
 	return sub, nil
 }
@@ -99,7 +99,7 @@ func readGenerate(r *ringback.Request, name string, v strictjson.Value) error {
 	case "provider":
 		return strictjson.ReadString(v, &r.Provider)
 	case "provider_headers":
-		return texts(v, &r.ProviderHeaders, node.MaxProviderHeaders)
+		return texts(v, &r.ProviderHeaders, intake.MaxProviderHeaders)
 	case "events":
 		return events(v, &r.Events)
 	case "webhook_body":
@@ -107,7 +107,7 @@ func readGenerate(r *ringback.Request, name string, v strictjson.Value) error {
 	case "metadata":
 		return metadata(v, &r.Metadata)
 	case "callback_headers":
-		return texts(v, &r.CallbackHeaders, node.MaxCallbackHeaders)
+		return texts(v, &r.CallbackHeaders, intake.MaxCallbackHeaders)
 	case "timeout_seconds":
 		return strictjson.ReadInt(v, &r.TimeoutSeconds)
 	case "max_attempts":

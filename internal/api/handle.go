@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/conns"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/reading"
 )
@@ -24,6 +25,7 @@ type call struct {
 	method string
 	path   string
 	id     string // {id} of the path
+	caller intake.Caller
 	query  query
 	header http.Header
 	body   []byte
@@ -115,7 +117,8 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep r
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
-	if rep, done, err := s.meet(r, rt); done {
+	caller, rep, done, err := s.meet(r, rt)
+	if done {
 		leaveUnread(w, r)
 		return rep, err
 	}
@@ -125,12 +128,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 		leaveUnread(w, r)
 	}
 	if rt.method == "" { // no such path or method: the handler says so
-		return rt.handler(r.Context(), &call{path: r.URL.Path, answer: w.Header()})
+		return rt.handler(r.Context(), &call{path: r.URL.Path, caller: caller, answer: w.Header()})
 	}
 	if err := s.origins.check(r); err != nil {
 		return reply{}, err
 	}
-	c := &call{method: r.Method, path: r.URL.Path, id: r.PathValue("id"), header: r.Header, answer: w.Header()}
+	c := &call{method: r.Method, path: r.URL.Path, id: r.PathValue("id"), caller: caller, header: r.Header, answer: w.Header()}
 	if c.query, err = readQuery(r.URL.RawQuery, rt.query); err != nil {
 		return reply{}, err
 	}
@@ -143,18 +146,17 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 	return rt.handler(r.Context(), c)
 }
 
-// meet answers those who get no further: done reports whether r is one of them.
-func (s *Server) meet(r *http.Request, rt *route) (rep reply, done bool, err error) {
+// meet finds out who asks, and answers those who get no further: done reports whether r is
+// one of them.
+func (s *Server) meet(r *http.Request, rt *route) (caller intake.Caller, rep reply, done bool, err error) {
 	if err := s.admit(r); err != nil {
-		return reply{}, true, err
+		return caller, reply{}, true, err
 	}
 	if header, asked := s.origins.preflight(r); asked {
-		return reply{status: http.StatusNoContent, header: header}, true, nil
+		return caller, reply{status: http.StatusNoContent, header: header}, true, nil
 	}
-	if err := s.identify(r, rt); err != nil {
-		return reply{}, true, err
-	}
-	return reply{}, false, nil
+	caller, err = s.identify(r, rt)
+	return caller, reply{}, err != nil, err
 }
 
 // bodyOf reads the body that the rule allows. From then on the connection is

@@ -23,15 +23,15 @@ func (s *Server) job(ctx context.Context, c *call) (reply, error) {
 	}
 	withRequest := include != ""
 	if wait == 0 {
-		job, err := s.node.OpenJob(ctx, project, c.id, withRequest)
+		job, err := s.node.OpenJob(ctx, c.caller.Project, c.id, withRequest)
 		return reply{job: job}, err
 	}
-	job, err := s.waitFor(ctx, c.id, wait, withRequest)
+	job, err := s.waitFor(ctx, c.caller.Project, c.id, wait, withRequest)
 	return reply{job: job}, err
 }
 
 // waitFor gives a job when it has ended, or as it is after d.
-func (s *Server) waitFor(ctx context.Context, id string, d time.Duration, withRequest bool) (*reading.Opened, error) {
+func (s *Server) waitFor(ctx context.Context, project, id string, d time.Duration, withRequest bool) (*reading.Opened, error) {
 	waiting, stop := s.waiting(ctx)
 	defer stop()
 	job, err := s.node.WaitJob(waiting, project, id, d, withRequest)

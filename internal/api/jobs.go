@@ -14,7 +14,7 @@ func (s *Server) jobs(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.Jobs(ctx, project, q)
+	page, err := s.node.Jobs(ctx, c.caller.Project, q)
 	return pageReply(page), err
 }
 

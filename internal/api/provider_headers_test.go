@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/simulate"
@@ -27,7 +28,7 @@ func heeding(t *testing.T) (*world, *simulate.CallLog) {
 	t.Cleanup(client.Close)
 	return start(t, setup{node: func(c *node.Config) {
 		c.Providers = map[string]node.Provider{"heeding": {Client: client}}
-		c.Routes = []node.Route{{Model: "*", Provider: "heeding"}}
+		c.Routes = []intake.Route{{Model: "*", Provider: "heeding"}}
 		c.ProviderHeaders = []string{"x-team"}
 		c.RetryDelay = 1
 	}}), log

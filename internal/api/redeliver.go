@@ -10,7 +10,7 @@ import (
 
 // POST /api/jobs/{id}/redeliver
 func (s *Server) redeliver(ctx context.Context, c *call, r *ringback.Redelivery) (reply, error) {
-	delivery, err := s.node.Redeliver(ctx, project, c.id, *r)
+	delivery, err := s.node.Redeliver(ctx, c.caller.Project, c.id, *r)
 	return reply{status: http.StatusAccepted, body: delivery}, err
 }
 

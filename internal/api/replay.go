@@ -5,7 +5,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
@@ -15,14 +15,14 @@ func (s *Server) retry(ctx context.Context, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	job, err := s.node.Replay(ctx, project, c.id, *patch)
+	job, err := s.node.Replay(ctx, c.caller.Project, c.id, *patch)
 	return reply{status: http.StatusAccepted, header: http.Header{"Location": {job.StatusURL}}, body: job}, err
 }
 
 // decodePatch reads what a replay changes: settings of the job by their names,
 // and a merge patch of all the rest. There a null is no absence: it removes.
-func decodePatch(body []byte) (*node.Patch, error) {
-	patch := new(node.Patch)
+func decodePatch(body []byte) (*intake.Patch, error) {
+	patch := new(intake.Patch)
 	if len(bytes.TrimSpace(body)) == 0 {
 		return patch, nil
 	}
@@ -35,7 +35,7 @@ func decodePatch(body []byte) (*node.Patch, error) {
 		switch why, elsewhere := notInPatch[m.Name]; {
 		case elsewhere:
 			return nil, strictjson.Within(m.Name, &strictjson.Error{Message: why})
-		case !node.IsSetting(m.Name):
+		case !intake.IsSetting(m.Name):
 			rest = append(rest, m)
 		default:
 			if err := readGenerate(&patch.Settings, m.Name, m.Value); err != nil {

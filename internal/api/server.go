@@ -63,9 +63,6 @@ const (
 	defaultMaxReaders = 10_000
 )
 
-// project owns all jobs until there are several.
-const project = "default"
-
 // A Server is the HTTP API of one node.
 type Server struct {
 	node         *node.Node

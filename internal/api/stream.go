@@ -53,7 +53,7 @@ func (s *Server) headOfStream(ctx context.Context, c *call) (reply, error) {
 	if isRelay(c.header) && !s.node.HasReaders(c.id) {
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: "nobody watches this job here"}
 	}
-	if err := s.node.Exists(ctx, project, c.id); err != nil {
+	if err := s.node.Exists(ctx, c.caller.Project, c.id); err != nil {
 		return reply{}, err
 	}
 	return reply{stream: func(w http.ResponseWriter, _ *http.Request) int {
@@ -92,7 +92,7 @@ func (s *Server) watch(ctx context.Context, c *call, by transportName) (*reader,
 	if err != nil {
 		return nil, err
 	}
-	if r.Stream, err = s.node.Stream(ctx, project, c.id, after, relay); err != nil {
+	if r.Stream, err = s.node.Stream(ctx, c.caller.Project, c.id, after, relay); err != nil {
 		r.leave()
 		return nil, err
 	}

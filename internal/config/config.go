@@ -32,6 +32,7 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/address"
 	"github.com/ringback/ringback/internal/exit"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -61,7 +62,7 @@ type Config struct {
 	Insecure      bool
 	LogLevel      slog.Level
 	Providers     []Upstream
-	Routes        []node.Route
+	Routes        []intake.Route
 	Traces        bool
 	Unknown       []string // variables with our prefix that are no setting
 }

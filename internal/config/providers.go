@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/ringback/ringback/internal/exit"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/provider"
 )
@@ -56,7 +56,7 @@ var Simulated = []struct{ Name, Protocol string }{
 const SimulatedModel = "sim/echo"
 
 // upstreams returns the providers of the environment and the file, and the file's routes.
-func (r *reader) upstreams(simulate bool) ([]Upstream, []node.Route, error) {
+func (r *reader) upstreams(simulate bool) ([]Upstream, []intake.Route, error) {
 	all, err := r.fromFile()
 	if err != nil {
 		return nil, nil, err
@@ -150,10 +150,10 @@ func (r *reader) upstream(e entry) (Upstream, error) {
 }
 
 // routes reads the file's routes. Each leads to a provider that is set up.
-func (r *reader) routes(providers []string) ([]node.Route, error) {
-	var routes []node.Route
+func (r *reader) routes(providers []string) ([]intake.Route, error) {
+	var routes []intake.Route
 	for i, n := range r.file.routes {
-		var route node.Route
+		var route intake.Route
 		of := fmt.Sprintf("routes[%d]", i)
 		err := r.file.fields(of, n, map[string]func(string) error{
 			"model":    func(s string) error { return setModel(&route.Model, s) },

@@ -47,9 +47,9 @@ func BenchmarkJob(b *testing.B) {
 	delivered.Add(b.N)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			_, _, err := n.Submit(b.Context(), node.Submission{Project: "default", Request: ringback.Request{
+			_, _, err := n.Submit(b.Context(), asking(ringback.Request{
 				Prompt: "What is a webhook?", CallbackURL: hooks.URL + "/hook",
-			}})
+			}))
 			must(b, err)
 		}
 	})

@@ -3,12 +3,14 @@ package node
 import (
 	"fmt"
 	"testing"
+
+	"github.com/ringback/ringback/internal/intake"
 )
 
 func newNames(named ...string) *modelNames {
 	cfg := Config{}
 	for _, model := range named {
-		cfg.Routes = append(cfg.Routes, Route{Model: model})
+		cfg.Routes = append(cfg.Routes, intake.Route{Model: model})
 	}
 	names := &modelNames{}
 	names.init(cfg)

@@ -1,13 +1,13 @@
 // Package node is the heart: a job's life, from the door to the receiver.
 //
-//	submit.go    validates a request and stores it: queued, or claimed on insert
-//	route.go     which provider answers which model
+//	intake.go    ties the node to package intake, which takes requests
+//	insert.go    stores a new job: queued, or claimed on insert
+//	policy.go    what the node decides by
 //	dispatch.go  gives free slots to waiting jobs, fairly among lanes
 //	generate.go  one attempt: calls the provider and settles what became of it
 //	settle.go    stores what becomes of a job (package outcome), and passes it on
 //	delivery.go  ties the node to package delivery, which renders and sends webhooks
 //	cancel.go    ends a job that nobody wants any more
-//	replay.go    makes a new job of a dead one, changed by patch.go
 //	hold.go      the holds as the API shows them
 //	expire.go    ends what waited too long; looks after disk and counters
 //	prune.go     deletes what has been kept long enough
@@ -68,6 +68,7 @@ import (
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/delivery"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
@@ -90,7 +91,7 @@ type Config struct {
 	// Providers by name. At least one is required to accept anything.
 	Providers map[string]Provider
 	// Routes are tried in order, before the built-in ones.
-	Routes []Route
+	Routes []intake.Route
 	// DefaultModel is asked when a request names none; "" means claude-sonnet-5-5.
 	DefaultModel string
 	// ProviderHeaders are further headers that requests may pass on to their
@@ -168,6 +169,8 @@ type Node struct {
 	nodeHandler *nodeHandler
 	supervisor  *supervise.Supervisor
 	refuser     *refusal.Refuser
+	routes      *intake.Routes
+	intake      *intake.Intake
 	disk        *supervise.Disk
 	store       store.Store
 	hub         live.Hub
@@ -203,8 +206,6 @@ type Node struct {
 	recovered atomic.Bool // the start is over: jobs may be claimed on insert
 	draining  atomic.Bool
 
-	replays chan struct{} // a place for each replay under way
-
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
@@ -235,6 +236,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 256)
 	cfg.Retention = cfg.Retention.WithDefaults()
+	cfg.DefaultModel = cmp.Or(cfg.DefaultModel, defaultModel)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 1_000_000)
 	cfg.DiskReserve = cmp.Or(cfg.DiskReserve, 512<<20)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 20*time.Second)
@@ -251,7 +253,6 @@ func New(cfg Config) (*Node, error) {
 		clock:    new(clock.Clock),
 		store:    cfg.Store,
 		memory:   memory.NewBudgets(cfg.Memory, cfg.Concurrency),
-		replays:  make(chan struct{}, replaysAtOnce),
 		group:    new(errgroup.Group),
 		wakeJobs: make(chan struct{}, 1),
 	}
@@ -263,6 +264,7 @@ func New(cfg Config) (*Node, error) {
 	n.metrics = metrics.NewNode(cfg.Metrics)
 	n.initSupervisor()
 	n.initDelivery()
+	n.initIntake()
 	if err := n.initCluster(); err != nil {
 		return nil, err
 	}

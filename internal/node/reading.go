@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/store"
@@ -30,7 +31,7 @@ type watching struct {
 
 // ReplayDead replays the dead jobs that match, or sends the dead deliveries that
 // match once more.
-func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p Patch) (ringback.DeadDone, error) {
+func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p intake.Patch) (ringback.DeadDone, error) {
 	if a.Kind == ringback.DeadDelivery && (p.Request != nil || len(p.Given) > 0) {
 		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")
 	}
@@ -41,7 +42,7 @@ func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAc
 		})
 	}
 	return n.ToAllDead(ctx, project, a, func(ctx context.Context, id uuid.UUID) error {
-		_, err := n.replay(ctx, project, id, p, true)
+		_, err := n.intake.ReplayJob(ctx, project, id, p, true)
 		return err
 	})
 }

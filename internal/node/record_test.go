@@ -78,10 +78,9 @@ func TestAJobsWholeLifeCanBeReadInTheLog(t *testing.T) {
 	s, log := journaled(answering(500, 200))
 	w := start(t, s)
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	j, _, err := w.node.Submit(t.Context(), node.Submission{
-		Project: "default", TraceParent: "00-" + trace + "-00f067aa0ba902b7-01",
-		Request: ringback.Request{Prompt: "Hi", Model: "sim/flaky-1", CallbackURL: w.callback},
-	})
+	submission := asking(ringback.Request{Prompt: "Hi", Model: "sim/flaky-1", CallbackURL: w.callback})
+	submission.Options.TraceParent = "00-" + trace + "-00f067aa0ba902b7-01"
+	j, _, err := w.node.Submit(t.Context(), submission)
 	must(t, err)
 	w.settledDelivery(j.ID)
 	want := []string{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/simulate"
@@ -102,7 +103,7 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	w.eventually("the hold", func() bool { return len(w.node.HostHolds()) == 1 })
 	replay := func() {
 		t.Helper()
-		done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, node.Patch{})
+		done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, intake.Patch{})
 		must(t, err)
 		if done.Done != jobs {
 			t.Fatalf("got %+v, want all %d asked for", done, jobs)
@@ -122,7 +123,7 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	}
 	well.Store(true)
 	replayed := time.Now()
-	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, node.Patch{})
+	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, intake.Patch{})
 	must(t, err)
 	if done.Done < jobs-1 {
 		t.Errorf("got %+v, want those that wait asked for again", done)

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-func (w *world) replay(id string, p node.Patch) ringback.Job {
+func (w *world) replay(id string, p intake.Patch) ringback.Job {
 	w.t.Helper()
 	j, err := w.node.Replay(w.within(), "default", id, p)
 	must(w.t, err)
@@ -41,7 +41,7 @@ func TestADeadJobIsReplayedAsItWasAndLinkedBothWays(t *testing.T) {
 		CallbackHeaders: map[string]string{"X-Tenant": "blue"}, TimeoutSeconds: new(99),
 		ProviderHeaders: map[string]string{"anthropic-beta": "new"},
 	})
-	again := w.replay(dead.ID, node.Patch{})
+	again := w.replay(dead.ID, intake.Patch{})
 	if again.ReplayOf != dead.ID || again.ID == dead.ID || again.Priority != 3 || string(again.Metadata) != `{"order":17}` || again.MaxAttempts != 1 {
 		t.Errorf("the replay: got %+v", again)
 	}
@@ -69,7 +69,7 @@ func TestAReplayIsChangedByAPatch(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	dead := w.died(ringback.Request{Prompt: "patched", Params: map[string]json.RawMessage{"temperature": []byte("0.70"), "top_k": []byte("5")}})
-	again := w.replay(dead.ID, node.Patch{
+	again := w.replay(dead.ID, intake.Patch{
 		Request:  []byte(`{"model":"sim/echo","temperature":null,"stop_sequences":["x"]}`),
 		Settings: ringback.Request{TimeoutSeconds: new(1800), Priority: new(9), WebhookBody: ringback.WebhookThin},
 		Given:    []string{"timeout_seconds", "priority", "webhook_body", "max_attempts"},
@@ -91,27 +91,27 @@ func TestAReplayIsChangedByAPatch(t *testing.T) {
 func TestWhatCannotBeReplayedIsAConflict(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
-	refuse := func(id string, code ringback.Code, p node.Patch) string {
+	refuse := func(id string, code ringback.Code, p intake.Patch) string {
 		t.Helper()
 		_, err := w.node.Replay(t.Context(), "default", id, p)
 		return fault(t, err, code).Message
 	}
-	refuse(w.end(w.submit(ringback.Request{}).ID).ID, ringback.Conflict, node.Patch{})
-	refuse("0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d", ringback.NotFound, node.Patch{})
-	refuse("17", ringback.NotFound, node.Patch{})
+	refuse(w.end(w.submit(ringback.Request{}).ID).ID, ringback.Conflict, intake.Patch{})
+	refuse("0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d", ringback.NotFound, intake.Patch{})
+	refuse("17", ringback.NotFound, intake.Patch{})
 	live := w.submit(ringback.Request{RunAt: &ringback.Time{Time: time.Now().Add(time.Hour)}})
-	refuse(live.ID, ringback.Conflict, node.Patch{})
+	refuse(live.ID, ringback.Conflict, intake.Patch{})
 	dead := w.died(ringback.Request{})
-	later := node.Patch{Settings: ringback.Request{RunAt: &ringback.Time{Time: time.Now().Add(time.Hour)}}, Given: []string{"run_at"}}
+	later := intake.Patch{Settings: ringback.Request{RunAt: &ringback.Time{Time: time.Now().Add(time.Hour)}}, Given: []string{"run_at"}}
 	again := w.replay(dead.ID, later)
-	if message := refuse(dead.ID, ringback.Conflict, node.Patch{}); !strings.Contains(message, again.ID) {
+	if message := refuse(dead.ID, ringback.Conflict, intake.Patch{}); !strings.Contains(message, again.ID) {
 		t.Errorf("got %q, want it to name %s", message, again.ID)
 	}
 	_, err := w.node.Cancel(t.Context(), "default", again.ID)
 	must(t, err)
-	w.replay(dead.ID, node.Patch{})
+	w.replay(dead.ID, intake.Patch{})
 	must(t, w.node.Erase(t.Context(), "default", dead.ID))
-	refuse(dead.ID, ringback.Gone, node.Patch{})
+	refuse(dead.ID, ringback.Gone, intake.Patch{})
 }
 
 func TestAPatchThatDoesNotFitIsRefusedByName(t *testing.T) {
@@ -120,18 +120,18 @@ func TestAPatchThatDoesNotFitIsRefusedByName(t *testing.T) {
 	dead := w.died(ringback.Request{})
 	for _, c := range []struct {
 		field string
-		patch node.Patch
+		patch intake.Patch
 	}{
-		{"model", node.Patch{Request: []byte(`{"model":"nobody/knows"}`)}},
-		{"model", node.Patch{Request: []byte(`{"model":7}`)}},
-		{"messages", node.Patch{Request: []byte(`{"messages":[]}`)}},
-		{"messages", node.Patch{Request: []byte(`{"messages":null}`)}},
-		{"stream", node.Patch{Request: []byte(`{"stream":true}`)}},
-		{"priority", node.Patch{Settings: ringback.Request{Priority: new(10)}, Given: []string{"priority"}}},
-		{"provider", node.Patch{Settings: ringback.Request{Provider: "nobody"}, Given: []string{"provider"}}},
-		{"callback_url", node.Patch{Settings: ringback.Request{CallbackURL: "ftp://example.com"}, Given: []string{"callback_url"}}},
-		{"callback_url", node.Patch{Given: []string{"callback_url"}}},
-		{"fallback_models[0]", node.Patch{Settings: ringback.Request{FallbackModels: []string{"nobody/knows"}}, Given: []string{"fallback_models"}}},
+		{"model", intake.Patch{Request: []byte(`{"model":"nobody/knows"}`)}},
+		{"model", intake.Patch{Request: []byte(`{"model":7}`)}},
+		{"messages", intake.Patch{Request: []byte(`{"messages":[]}`)}},
+		{"messages", intake.Patch{Request: []byte(`{"messages":null}`)}},
+		{"stream", intake.Patch{Request: []byte(`{"stream":true}`)}},
+		{"priority", intake.Patch{Settings: ringback.Request{Priority: new(10)}, Given: []string{"priority"}}},
+		{"provider", intake.Patch{Settings: ringback.Request{Provider: "nobody"}, Given: []string{"provider"}}},
+		{"callback_url", intake.Patch{Settings: ringback.Request{CallbackURL: "ftp://example.com"}, Given: []string{"callback_url"}}},
+		{"callback_url", intake.Patch{Given: []string{"callback_url"}}},
+		{"fallback_models[0]", intake.Patch{Settings: ringback.Request{FallbackModels: []string{"nobody/knows"}}, Given: []string{"fallback_models"}}},
 	} {
 		_, err := w.node.Replay(t.Context(), "default", dead.ID, c.patch)
 		if e := fault(t, err, ringback.InvalidRequest); e.Field != c.field {
@@ -211,15 +211,15 @@ func TestDeadLettersAreListedReplayedAndPurged(t *testing.T) {
 		t.Errorf("dead jobs with i=1: got %v, want 2", got)
 	}
 
-	_, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{}, node.Patch{})
+	_, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{}, intake.Patch{})
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "all" {
 		t.Errorf("without a filter: got field %q", e.Field)
 	}
-	_, err = w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{All: true}, node.Patch{Request: []byte(`{"model":"nobody/knows"}`)})
+	_, err = w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{All: true}, intake.Patch{Request: []byte(`{"model":"nobody/knows"}`)})
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "model" {
 		t.Errorf("with a bad patch: got field %q", e.Field)
 	}
-	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: odd}, node.Patch{Request: []byte(`{"model":"sim/echo"}`)})
+	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: odd}, intake.Patch{Request: []byte(`{"model":"sim/echo"}`)})
 	must(t, err)
 	if done != (ringback.DeadDone{Matched: 2, Done: 2}) {
 		t.Errorf("replayed: got %+v, want 2 of 2", done)
@@ -257,7 +257,7 @@ func TestDeadDeliveriesAreListedSentOnceMoreAndPurged(t *testing.T) {
 	if len(page.Data) != 3 || page.Data[0].JobID != jobs[2] || len(page.Data[0].Tries) != 1 {
 		t.Errorf("dead deliveries: got %+v", page.Data)
 	}
-	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: deliveries, All: true}, node.Patch{})
+	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: deliveries, All: true}, intake.Patch{})
 	must(t, err)
 	if done.Done != 3 {
 		t.Errorf("sent once more: got %+v, want 3", done)
@@ -273,7 +273,7 @@ func TestDeadDeliveriesAreListedSentOnceMoreAndPurged(t *testing.T) {
 	if j := w.job(jobs[0]); j.Result == nil {
 		t.Error("the job's answer went with the webhook's bytes")
 	}
-	_, err = w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: deliveries, All: true}, node.Patch{Request: []byte(`{}`)})
+	_, err = w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: deliveries, All: true}, intake.Patch{Request: []byte(`{}`)})
 	if e := fault(t, err, ringback.InvalidRequest); e.Field != "patch" {
 		t.Errorf("a patch for deliveries: got field %q", e.Field)
 	}

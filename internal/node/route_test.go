@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 )
 
@@ -17,7 +18,7 @@ func TestAModelGoesToItsProvider(t *testing.T) {
 			for _, name := range names {
 				c.Providers[name] = p
 			}
-			c.Routes = []node.Route{{Model: "claude-exact", Provider: "private"}, {Model: "local/*", Provider: "private"}, {Model: "local/*", Provider: "ezai"}}
+			c.Routes = []intake.Route{{Model: "claude-exact", Provider: "private"}, {Model: "local/*", Provider: "private"}, {Model: "local/*", Provider: "ezai"}}
 		}})
 	}
 	all := with("anthropic", "ezai", "openai", "simulated", "private")

@@ -328,7 +328,7 @@ func TestWithoutPromptOrCallbackURLTheSentenceIsTheKnownOne(t *testing.T) {
 		"prompt":       {CallbackURL: w.callback},
 		"callback_url": {Prompt: "a"},
 	} {
-		_, _, err := w.node.Submit(t.Context(), node.Submission{Project: "default", Request: r})
+		_, _, err := w.node.Submit(t.Context(), asking(r))
 		if e := fault(t, err, ringback.InvalidRequest); e.Message != "prompt and callback_url required" || e.Field != field {
 			t.Errorf("got %q about %q, want the known sentence about %q", e.Message, e.Field, field)
 		}
@@ -338,10 +338,8 @@ func TestWithoutPromptOrCallbackURLTheSentenceIsTheKnownOne(t *testing.T) {
 func TestAnIdempotencyKeyMakesOneJob(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
-	submission := node.Submission{
-		Project: "default", IdempotencyKey: "order-17", IdempotencyHash: []byte("a"),
-		Request: ringback.Request{Prompt: "once", CallbackURL: w.callback},
-	}
+	submission := asking(ringback.Request{Prompt: "once", CallbackURL: w.callback})
+	submission.Options.IdempotencyKey, submission.Options.IdempotencyHash = "order-17", []byte("a")
 	var (
 		together sync.WaitGroup
 		mu       sync.Mutex
@@ -373,7 +371,7 @@ func TestAnIdempotencyKeyMakesOneJob(t *testing.T) {
 	if err != nil || !replayed || !ids[j.ID] || j.Status != ringback.Completed {
 		t.Errorf("after its end: got %s %s, %v, %v; want the job as it is now", j.ID, j.Status, replayed, err)
 	}
-	submission.IdempotencyHash = []byte("b")
+	submission.Options.IdempotencyHash = []byte("b")
 	_, _, err = w.node.Submit(t.Context(), submission)
 	fault(t, err, ringback.IdempotencyMismatch)
 	w.webhook(j.ID)

@@ -3,14 +3,12 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tidwall/gjson"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
@@ -23,35 +21,6 @@ import (
 // the client's trace, which its receiver joins, and has a link to the attempt:
 // that one's ids follow from job and number, and need not be stored. What the
 // client does not sample is not traced further on.
-
-// traceSend begins the span in which a job is made, and makes it what the job
-// will remember. The function that it returns ends it.
-func (n *Node) traceSend(ctx context.Context, s *Submission) (context.Context, func(*ringback.Job, error)) {
-	if n.cfg.Tracer == nil {
-		return ctx, func(*ringback.Job, error) {}
-	}
-	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, telemetry.SpanContext(s.TraceParent, s.TraceState))
-	}
-	ctx, span := n.cfg.Tracer.Start(ctx, "send jobs", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
-		attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "send")))
-	s.TraceParent, s.TraceState = telemetry.Stored(ctx)
-	return ctx, func(j *ringback.Job, err error) {
-		if err != nil {
-			telemetry.Fail(span, submitFault(err))
-		} else {
-			span.SetAttributes(attribute.String(telemetry.MessagingMessageID, j.ID), attribute.String(telemetry.MessagingDestination, j.Provider))
-		}
-		span.End()
-	}
-}
-
-func submitFault(err error) string {
-	if e, ok := errors.AsType[*ringback.Error](err); ok {
-		return string(e.Code)
-	}
-	return string(ringback.Internal)
-}
 
 // attemptTrace is the span of an attempt, and that of its call. Nil: none is made.
 type attemptTrace struct {

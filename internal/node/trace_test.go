@@ -178,7 +178,9 @@ const (
 func (w *world) submitTraced(parent string, r ringback.Request) ringback.Job {
 	w.t.Helper()
 	r.CallbackURL = w.callback
-	j, _, err := w.node.Submit(w.t.Context(), node.Submission{Project: "default", Request: r, TraceParent: parent, TraceState: "congo=t61rcWkgMzE"})
+	submission := asking(r)
+	submission.Options.TraceParent, submission.Options.TraceState = parent, "congo=t61rcWkgMzE"
+	j, _, err := w.node.Submit(w.t.Context(), submission)
 	must(w.t, err)
 	return j
 }

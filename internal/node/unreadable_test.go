@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/reading"
 )
@@ -58,7 +59,7 @@ func TestAJobThatCannotBeReadFailsAloneAndAnOperatorSeesIt(t *testing.T) {
 		if j.Status != ringback.Failed || j.ErrorDetail == nil || j.ErrorDetail.Code != ringback.CodeInternal || !strings.Contains(j.Error, why) {
 			t.Errorf("%s: got %s, %q, %+v", why, j.Status, j.Error, j.ErrorDetail)
 		}
-		_, err := w.node.Replay(t.Context(), "default", id, node.Patch{})
+		_, err := w.node.Replay(t.Context(), "default", id, intake.Patch{})
 		if e := fault(t, err, ringback.Conflict); !strings.Contains(e.Message, "can't be replayed") {
 			t.Errorf("a replay: got %q", e.Message)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/simulate"
 	"github.com/ringback/ringback/internal/store"
@@ -85,7 +86,7 @@ func TestRedeliveriesInBulkAreMadeHoweverOftenTheirBytesCannotBeRead(t *testing.
 	}
 	well.Store(true)
 	odd.left.Store(12)
-	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, node.Patch{})
+	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, intake.Patch{})
 	must(t, err)
 	if done.Done != len(ids) {
 		t.Fatalf("got %+v, want all %d", done, len(ids))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/provider"
@@ -278,8 +279,13 @@ func (w *world) try(r ringback.Request) (ringback.Job, error) {
 	if r.Prompt == "" && r.Messages == nil {
 		r.Prompt = "What is a webhook?"
 	}
-	j, _, err := w.node.Submit(w.t.Context(), node.Submission{Project: "default", Request: r})
+	j, _, err := w.node.Submit(w.t.Context(), asking(r))
 	return j, err
+}
+
+// asking is the submission of a native request.
+func asking(r ringback.Request) intake.Submission {
+	return intake.Submission{Caller: intake.Caller{Project: "default"}, Options: intake.Options{Request: r}}
 }
 
 // ask submits a prompt for a model.

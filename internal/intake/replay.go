@@ -1,4 +1,4 @@
-package node
+package intake
 
 import (
 	"context"
@@ -10,9 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/check"
 	"github.com/ringback/ringback/internal/memory"
-	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -48,42 +46,42 @@ var settings = map[string]func(to, from *ringback.Request){
 	"provider":           func(to, from *ringback.Request) { to.Provider = from.Provider },
 }
 
-// IsSetting tells whether a field of a patch is one of Patch.Settings.
+// IsSetting reports whether a field of a patch is one of Patch.Settings.
 func IsSetting(name string) bool { return settings[name] != nil }
 
 // Replay makes a new job of one that ended without an answer. The old one never
-// changes, but for its link to the new one.
-func (n *Node) Replay(ctx context.Context, project, id string, p Patch) (ringback.Job, error) {
+// changes, except for its link to the new one. An error is the user's.
+func (in *Intake) Replay(ctx context.Context, project, id string, p Patch) (store.Job, error) {
 	job, err := refusal.JobID(id)
 	if err != nil {
-		return ringback.Job{}, err
+		return store.Job{}, err
 	}
-	stored, err := n.replay(ctx, project, job, p, false)
+	stored, err := in.ReplayJob(ctx, project, job, p, false)
 	if err != nil {
-		return ringback.Job{}, n.replayError(id, stored, err)
+		return store.Job{}, in.replayError(id, stored, err)
 	}
-	return n.View(&stored), nil
+	return stored, nil
 }
 
 // replaysAtOnce bounds the memory that replays take: each holds a request, as it
 // was and as it is to be.
 const replaysAtOnce = 8
 
-// replay gives the new job or, with an error of the store, the one that it is
+// ReplayJob is Replay. Its error may be one of the store, which comes with the job that it is
 // about. once refuses a job that was replayed before.
-func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch, once bool) (store.Job, error) {
+func (in *Intake) ReplayJob(ctx context.Context, project string, id uuid.UUID, p Patch, once bool) (store.Job, error) {
 	select {
-	case n.replays <- struct{}{}:
-		defer func() { <-n.replays }()
+	case in.replays <- struct{}{}:
+		defer func() { <-in.replays }()
 	case <-ctx.Done():
 		return store.Job{}, context.Cause(ctx)
 	}
-	n.admission.RLock()
-	defer n.admission.RUnlock()
-	if err := n.admit(ctx); err != nil {
+	in.cfg.Admission.Lock()
+	defer in.cfg.Admission.Unlock()
+	if err := in.admit(ctx); err != nil {
 		return store.Job{}, err
 	}
-	old, content, err := n.store.Job(ctx, project, id, store.PartRequest|store.LeaveLarge)
+	old, content, err := in.cfg.Store.Job(ctx, project, id, store.PartRequest|store.LeaveLarge)
 	switch {
 	case err != nil:
 		return old, err
@@ -94,19 +92,19 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 	case old.Unreadable != "":
 		return old, store.ErrUnreadable
 	}
-	held := n.memory.Door.Grant()
+	held := in.cfg.Bodies.Grant()
 	defer held.Release()
-	request, err := n.replayed(old, content, held)
+	request, err := in.replayed(old, content, held)
 	if err != nil {
 		return old, err
 	}
-	again, err := n.again(old, request, p, n.clock.Stamped())
+	again, err := in.again(old, request, p, in.cfg.Clock.Stamped())
 	if err != nil {
 		return old, err
 	}
-	stored, _, err := n.insert(ctx, again, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
+	stored, _, err := in.cfg.Insert(ctx, again.job, again.request, func(ctx context.Context, j store.NewJob) (store.Job, bool, error) {
 		j.Once = once
-		stored, err := n.store.Replay(ctx, j)
+		stored, err := in.cfg.Store.Replay(ctx, j)
 		return stored, false, err
 	})
 	return stored, err
@@ -117,18 +115,18 @@ func (n *Node) replay(ctx context.Context, project string, id uuid.UUID, p Patch
 const replayCost = 4
 
 // replayed reads the request of a job that is replayed. A large one takes memory first.
-func (n *Node) replayed(old store.Job, content store.Content, held *memory.Grant) ([]byte, error) {
+func (in *Intake) replayed(old store.Job, content store.Content, held *memory.Grant) ([]byte, error) {
 	left := content.Left[store.PartRequest]
 	if left == 0 {
 		return content.Request, nil
 	}
 	take := func(bytes int64) error {
 		if !held.Take(bytes) {
-			return n.NoRoomForBody()
+			return in.cfg.Refuser.Body()
 		}
 		return nil
 	}
-	request, err := store.ReadLarge(n.store, old.ID, store.PartRequest, left, take)
+	request, err := store.ReadLarge(in.cfg.Store, old.ID, store.PartRequest, left, take)
 	if err != nil {
 		return nil, err
 	}
@@ -140,39 +138,28 @@ func (n *Node) replayed(old store.Job, content store.Content, held *memory.Grant
 // maxRequest bounds a patched request in bytes, as the door bounds a new one.
 const maxRequest = 32 << 20
 
-// again makes the job that repeats another one.
-func (n *Node) again(old store.Job, request []byte, p Patch, now time.Time) (accepted, error) {
+// again makes the job that repeats another one. Its request is kept in the dialect that
+// it was stored in.
+func (in *Intake) again(old store.Job, request []byte, p Patch, now time.Time) (made, error) {
 	if p.Request != nil {
 		request = mergePatch(request, p.Request)
 	}
 	if len(request) > maxRequest {
-		return accepted{}, &ringback.Error{Code: ringback.TooLarge, Message: fmt.Sprintf("the patched request is larger than %d bytes", maxRequest)}
-	}
-	model, err := protocol.CheckRequest(request)
-	if err != nil {
-		return accepted{}, err
+		return made{}, &ringback.Error{Code: ringback.TooLarge, Message: fmt.Sprintf("the patched request is larger than %d bytes", maxRequest)}
 	}
 	r := requestOf(old)
-	r.Model = model
 	for _, name := range p.Given {
 		settings[name](&r, &p.Settings)
 	}
-	if r.CallbackURL == "" && (r.Events == nil || len(*r.Events) > 0) {
-		return accepted{}, ringback.Invalid("callback_url", "callback_url is required unless events is []")
-	}
-	job, err := n.newJob(&check.Checks{}, Submission{Project: old.Project, Request: r, TraceParent: old.Options.TraceParent, TraceState: old.Options.TraceState}, now)
-	if err != nil {
-		return accepted{}, err
-	}
-	if job.Protocol != old.Protocol {
-		return accepted{}, ringback.Invalid("model", fmt.Sprintf(
-			"model %q is answered by provider %s in the protocol %s, but the request is in that of %s; send it anew as POST /api/generate", model, job.Provider, job.Protocol, old.Protocol))
-	}
-	job.ReplayOf = old.ID
-	return accepted{job, request}, nil
+	again, err := in.newJob(&Submission{
+		Caller: Caller{Project: old.Project}, Dialect: old.Protocol, Body: request,
+		Options: Options{Request: r, TraceParent: old.Options.TraceParent, TraceState: old.Options.TraceState},
+	}, now)
+	again.job.ReplayOf = old.ID
+	return again, err
 }
 
-// requestOf is what the caller of a job chose, less what the provider sees.
+// requestOf returns what the caller of a job chose, except for what the provider sees.
 func requestOf(j store.Job) ringback.Request {
 	o := j.Options
 	inSeconds := func(d time.Duration) *int { return new(int(d / time.Second)) }
@@ -199,7 +186,7 @@ func requestOf(j store.Job) ringback.Request {
 
 // replayError turns a store's fact into the sentence for the API's user; j is
 // the job that the store gave with it.
-func (n *Node) replayError(id string, j store.Job, err error) error {
+func (in *Intake) replayError(id string, j store.Job, err error) error {
 	conflict := func(format string, args ...any) error {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf(format, args...)}
 	}
@@ -211,9 +198,9 @@ func (n *Node) replayError(id string, j store.Job, err error) error {
 	case errors.Is(err, store.ErrReplayed):
 		return conflict("job %s is being replayed: job %s is %s", id, j.ID, j.Status)
 	case errors.Is(err, store.ErrGone) && j.Status.Terminal():
-		return refusal.Gone(id, j, n.cfg.Retention.Rows)
+		return refusal.Gone(id, j, in.cfg.RowsKept)
 	case errors.Is(err, store.ErrUnreadable):
 		return conflict("job %s can't be replayed, since its stored row can't be read: %s; send its request anew as POST /api/generate", id, j.Unreadable)
 	}
-	return n.refuser.Write(refusal.OfJob(id, err))
+	return in.cfg.Refuser.Write(refusal.OfJob(id, err))
 }
