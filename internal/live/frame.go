@@ -75,9 +75,9 @@ func (l *Log) framesSize() int64 {
 	return int64(l.framed) + int64(cap(l.frames))*int64(unsafe.Sizeof(frame{}))
 }
 
-// Pieces returns the pieces and frames of the last attempt that has begun, as far as the
-// log has grown: [protocol.Dialect.Render] makes the provider's own stream of them. A log
-// that another node relays has no frames until the job has ended.
+// Pieces returns the pieces and frames that the log has of the last attempt that has begun.
+// [protocol.Dialect.Render] makes the provider's own stream of them. A log that another node
+// relays has no frames until the job has ended.
 func (l *Log) Pieces() iter.Seq[protocol.Piece] {
 	return func(yield func(protocol.Piece) bool) {
 		after := l.lastStarted()

@@ -53,7 +53,7 @@ func (w *Watching) tail(ctx context.Context, l *Log, project string, job uuid.UU
 }
 
 // tailOnce writes what is known of a job now. rests reports that there is nothing more to
-// write before the job moves, and awaits says which move that is.
+// write before the job moves; awaits is that move.
 func (w *Watching) tailOnce(ctx context.Context, l *Log, project string, job uuid.UUID) (awaits Await, rests bool, err error) {
 	j, _, err := w.cfg.Store.Job(ctx, project, job, 0)
 	switch {
