@@ -1,4 +1,4 @@
-// Package chromiumtest gives tests a real browser: Chromium, without a window.
+// Package chromiumtest runs a real browser for tests: Chromium, without a window.
 package chromiumtest
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Start starts a browser that ends with the test. It has no tab of its own to look at:
-// chromedp.NewContext of what is returned opens one.
+// Start starts a browser that ends with the test. It has no tab: chromedp.NewContext of the
+// result opens one.
 func Start(t testing.TB) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")

@@ -15,14 +15,14 @@ const (
 	// sharedFrom to be stored for other nodes.
 	storedFrom = 5 * time.Second
 	sharedFrom = time.Second
-	// holdsEvery is the time between two looks at the holds if nothing wakes the loop.
+	// holdsEvery is how often holds are compared if nothing wakes the loop.
 	holdsEvery = time.Second
 	// holdDrift is by how much a hold may outlast the stored one before it is stored again.
 	holdDrift = time.Second
-	// holdsAtOnce is how many holds one look stores.
+	// holdsAtOnce is how many holds one comparison stores.
 	holdsAtOnce = 50
-	// foreignHoldFor is how long a hold that concerns no provider or key of this node is
-	// left, once it is over, to the nodes that it does concern.
+	// foreignHoldFor is how long a hold for a provider or key that this node does not have
+	// is left, once it is over, to the nodes that have it.
 	foreignHoldFor = time.Hour
 )
 
@@ -38,7 +38,7 @@ type Gates interface {
 	Free(t store.Target, until time.Time) bool
 	// Knows reports whether a provider is configured.
 	Knows(provider string) bool
-	// KeyHash returns the hash of the key of a target; "" of a model, or if the provider is
+	// KeyHash returns the hash of a target's key; "" for a model, or if the provider is
 	// gone.
 	KeyHash(t store.Target) string
 }
@@ -56,13 +56,13 @@ type HoldsConfig struct {
 	Freed func()
 }
 
-// Holds keeps the holds of this node's gates over a restart, and shares them with other
+// Holds preserves the holds of this node's gates over a restart, and shares them with other
 // nodes.
 type Holds struct {
 	cfg  HoldsConfig
 	wake chan struct{} // has capacity 1: a hold has changed here or elsewhere
-	// stored are the holds that are both here and in the store, as the store has them. The
-	// loop alone uses it.
+	// stored are the holds that are both here and in the store, as the store has them. Only
+	// the loop uses it.
 	stored map[store.Target]store.Hold
 }
 
@@ -74,10 +74,10 @@ func NewHolds(cfg HoldsConfig) *Holds {
 // Wake synchronizes now: a hold has changed here or elsewhere. It does not block.
 func (h *Holds) Wake() { supervise.Wake(h.wake) }
 
-// Restore resumes the holds that a former process stored. A provider that asked us to stay
-// away is not called before that time. A key is different: operators restart after fixing
-// something, so a new key is free, and the old one is probed at once. It is called before
-// Run.
+// Restore resumes the holds that a former process stored. A provider that asked us to wait
+// is not called before that time. A key is different: operators restart after fixing
+// something, so a new key is free, and the old one is probed at once. Restore is called
+// before Run.
 func (h *Holds) Restore(ctx context.Context) error {
 	stored, err := h.cfg.Store.Holds(ctx)
 	if err != nil {
@@ -100,7 +100,7 @@ func (h *Holds) Restore(ctx context.Context) error {
 	return nil
 }
 
-// take begins a hold that the store has, or lengthens the one in effect.
+// take begins a hold that is in the store, or lengthens the one in effect.
 func (h *Holds) take(hold store.Hold) {
 	until := hold.Until
 	hold.Until = h.cfg.Clock.Local(until)
@@ -130,8 +130,8 @@ func (h *Holds) Run(ctx context.Context) error {
 	}
 }
 
-// learn takes over what other nodes have stored: holds that are new or longer, and the end
-// of those that a successful probe has ended there.
+// learn applies what other nodes have stored: holds that are new or longer, and the end of
+// those that a successful probe has ended there.
 func (h *Holds) learn(ctx context.Context) error {
 	stored, err := h.cfg.Store.Holds(ctx)
 	if err != nil {
@@ -184,14 +184,14 @@ func (h *Holds) keep(ctx context.Context, from time.Duration) error {
 			continue // no longer than the stored one: nodes must not outbid each other forever
 		}
 		if hold.Until.Sub(now) < from {
-			continue // nearly over; what is stored of it is dropped when it is
+			continue // nearly over; the stored one is dropped when it is
 		}
 		if err := h.cfg.Store.PutHold(ctx, hold); err != nil {
 			return err
 		}
 		h.stored[hold.Target] = hold
 		if changes++; changes == holdsAtOnce {
-			return nil // the rest at the next look
+			return nil // the rest at the next comparison
 		}
 	}
 	for t := range h.stored {

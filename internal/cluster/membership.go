@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/supervise"
 )
 
-// Leases is what a membership takes of the store.
+// Leases is the part of the store that a membership needs.
 type Leases interface {
 	Join(ctx context.Context, n store.Node) (store.Lease, error)
 	Renew(ctx context.Context, id string) (store.Lease, error)
@@ -31,14 +31,15 @@ type MembershipConfig struct {
 	Self store.Node
 	// Calls is the parent of each session's context.
 	Calls context.Context
-	// Prepare is called before each Join; its error fails that one.
+	// Prepare is called before each Join; if it fails, so does the Join.
 	Prepare func(context.Context) error
-	// Renewed is called after each renewal, in the goroutine that renews. back reports
-	// whether the session had no valid lease before.
+	// Renewed is called after each renewal, in the goroutine that renews. back means that
+	// the session had no valid lease before.
 	Renewed func(s *Session, back bool)
-	// Draining reports whether the node stops: then it does not join again once swept.
+	// Draining reports whether the node is stopping: then it does not join again once
+	// swept.
 	Draining func() bool
-	// InFlight returns how many calls run, for the log.
+	// InFlight returns how many calls are running, for the log.
 	InFlight func() int
 }
 
@@ -54,7 +55,7 @@ const (
 	// joinFor bounds one request to the store about a lease that lasts as long as the
 	// process.
 	joinFor = 10 * time.Second
-	// leaveFor bounds what a node that stops asks of a store that may be gone.
+	// leaveFor bounds the last request of a stopping node to a store that may be gone.
 	leaveFor = 10 * time.Second
 	// idleLook is the pause after a step that failed for no known reason.
 	idleLook = time.Second
@@ -92,8 +93,8 @@ func (m *Membership) Session() *Session { return m.session.Load() }
 // block.
 func (m *Membership) Wake() { supervise.Wake(m.wake) }
 
-// NoLease reports whether err means that the store knows of no lease of this node. The next
-// renewal, which is started now, finds out why.
+// NoLease reports whether err means that the store knows no lease of this node. It starts a
+// renewal, which finds out why.
 func (m *Membership) NoLease(err error) bool {
 	lost := errors.Is(err, store.ErrNoLease) || errors.Is(err, store.ErrSwept)
 	if lost {
@@ -150,7 +151,7 @@ func (m *Membership) Renew(ctx context.Context) error {
 	return nil
 }
 
-// renewOnce renews the lease. It returns false if the node has none any more and wants none.
+// renewOnce renews the lease. It returns false if the node has none anymore and wants none.
 func (m *Membership) renewOnce(ctx context.Context) (goesOn bool) {
 	s := m.Session()
 	limited, cancel := context.WithTimeout(ctx, s.Every(joinFor))
@@ -193,7 +194,7 @@ func (m *Membership) renewalDue(ctx context.Context) bool {
 	}
 }
 
-// renewed takes over the result of a renewal: the lease, the time and the live nodes.
+// renewed applies the result of a renewal: the lease, the time and the live nodes.
 func (m *Membership) renewed(s *Session, asked time.Time, lease store.Lease) {
 	back := !s.Leased()
 	m.cfg.Clock.Learn(asked, time.Now(), lease.Now)
@@ -203,8 +204,8 @@ func (m *Membership) renewed(s *Session, asked time.Time, lease store.Lease) {
 	m.cfg.Renewed(s, back)
 }
 
-// swept ends what runs under an id whose lease was taken away: whatever it would settle has
-// moved on. The node goes on under a new id, unless it drains.
+// swept ends what runs under an id whose lease was taken away: its jobs have moved on. The
+// node continues under a new id, unless it is draining.
 func (m *Membership) swept(ctx context.Context, s *Session) (goesOn bool) {
 	if s.calls.Err() == nil {
 		m.log.Error("this node was swept, since it did not renew its lease in time: what it did since is void", "calls_broken_off", m.cfg.InFlight())
@@ -219,12 +220,12 @@ func (m *Membership) swept(ctx context.Context, s *Session) (goesOn bool) {
 		m.log.Info("the node goes on under a new id", "former", s.id)
 	case ctx.Err() == nil:
 		m.log.Error("node not joined again", "err", err)
-		backoff.Sleep(ctx, backoff.Jitter(idleLook, backoff.Half)) // the next renewal finds again that this session is over
+		backoff.Sleep(ctx, backoff.Jitter(idleLook, backoff.Half)) // the next renewal will also find that this session is over
 	}
 	return true
 }
 
-// Leave gives the lease back, so that the others take over this node's part at once.
+// Leave returns the lease, so that the others take over this node's part at once.
 func (m *Membership) Leave() error {
 	s := m.Session()
 	ctx, cancel := context.WithTimeout(context.Background(), leaveFor)

@@ -22,8 +22,8 @@ type position struct {
 	workers int
 }
 
-// place records the position that a renewal shows, and keeps the former ones for as long
-// as they bound a part that grows. The caller holds the lock.
+// place records the position that a renewal shows, and keeps the earlier ones as long as
+// they limit a part that grows. The caller holds the lock.
 func (s *Session) place(now time.Time) {
 	workers := slices.DeleteFunc(slices.Clone(s.nodes), func(other store.Node) bool { return !other.Worker })
 	rank := slices.IndexFunc(workers, func(other store.Node) bool { return other.ID == s.id })
@@ -54,7 +54,7 @@ func (s *Session) Part(limit int) int {
 	return least
 }
 
-// rate is this node's part of a rate.
+// Rate returns this node's part of a rate.
 func (s *Session) Rate(limit int) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,8 +65,8 @@ func (s *Session) Rate(limit int) float64 {
 	return float64(limit) / float64(most)
 }
 
-// effective returns the positions that count. A node that is new among others has none
-// that gives it anything. The caller holds the lock.
+// effective returns the positions that count. A node that is new among others has none with
+// a part. The caller holds the lock.
 func (s *Session) effective() []position {
 	last := s.positions[len(s.positions)-1]
 	if s.late && time.Since(s.joined) < s.lasts/2 && last.workers > 1 {

@@ -19,17 +19,17 @@ func newMember(id string) member {
 	return member{l}
 }
 
-// renew notes a renewal that shows these workers.
+// renew records a renewal that shows these workers.
 func (m member) renew(workers ...string) {
 	lease := store.Lease{Lasts: 8 * time.Second, Now: time.Now()}
 	for _, id := range workers {
 		lease.Nodes = append(lease.Nodes, store.Node{ID: id, Worker: true})
 	}
-	lease.Nodes = append(lease.Nodes, store.Node{ID: "door", API: true}) // which takes no part
+	lease.Nodes = append(lease.Nodes, store.Node{ID: "door", API: true}) // takes no part
 	m.renewed(time.Now(), lease)
 }
 
-// next is the time of the next renewal.
+// next waits until the next renewal.
 func next() { time.Sleep(2 * time.Second) }
 
 func TestALimitIsDealtAmongTheWorkersByTheirPlace(t *testing.T) {
@@ -103,8 +103,8 @@ func TestWhoIsNewAmongOthersTakesNothingUntilTheyKnow(t *testing.T) {
 	})
 }
 
-// Whatever comes and goes: at no time do those that renew every two seconds take
-// more than there is, once those who saw the others go and come have renewed.
+// Whatever nodes come and go: those that renew every two seconds never take more than there
+// is, once those that saw the others go and come have renewed.
 func TestSharesOfNodesThatComeAndGoNeverExceedTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 7

@@ -22,7 +22,7 @@ const (
 // ErrMoved ends the call of a job that no longer belongs to this node.
 var ErrMoved = errors.New("the job has moved on")
 
-// Claims is what a reconciler takes of the store.
+// Claims is the part of the store that a reconciler needs.
 type Claims interface {
 	Held(ctx context.Context, id string) (store.Held, error)
 	Release(ctx context.Context, node string, refs []store.Ref, decide store.Decide) ([]store.Job, error)
@@ -38,7 +38,7 @@ type Attempts interface {
 	Stop(attempt store.Ref, cause error)
 	// Cancel stops an attempt because its job was cancelled.
 	Cancel(attempt store.Ref)
-	// Forget forgets the cancels of attempts that are not held, and so won't come.
+	// Forget forgets the cancels of attempts that are not held, and so will not begin.
 	Forget(held map[store.Ref]bool)
 }
 
@@ -53,20 +53,20 @@ type ReconcilerConfig struct {
 	Attempts Attempts
 	// HasDelivery reports whether a claim on a delivery is known here.
 	HasDelivery func(store.Ref) bool
-	// ClaimingJobs and ClaimingDeliveries return when the claim under way was requested;
+	// ClaimingJobs and ClaimingDeliveries return when the claim in progress was requested;
 	// the zero time if there is none.
 	ClaimingJobs, ClaimingDeliveries func() time.Time
 	// Free returns how a transaction decides about jobs that were claimed and not begun,
-	// and what is done once it has committed.
+	// and a function to call once it has committed.
 	Free func(now time.Time) (decide store.Decide, done func(freed []store.Job))
 	// FreedDeliveries is called when deliveries were freed.
 	FreedDeliveries func()
 }
 
-// Reconciler compares what the store says this node holds with what it holds.
+// Reconciler compares this node's claims in the store with those it knows.
 type Reconciler struct {
 	cfg  ReconcilerConfig
-	wake chan struct{} // has capacity 1: another node has asked for a cancel
+	wake chan struct{} // has capacity 1: another node has requested a cancel
 }
 
 // NewReconciler returns a reconciler.
@@ -113,15 +113,16 @@ func (r *Reconciler) pause() time.Duration {
 	return reconcileEvery
 }
 
-// comparison is what one comparison found: true of a claim that this process does not know.
+// comparison is the result of one comparison: true for a claim that this process does not
+// know.
 type comparison struct {
 	session          *Session
 	began            time.Time
 	jobs, deliveries map[store.Ref]bool
 }
 
-// reconcile ends calls of jobs that the store has given to others, and frees claims that it
-// has and this process does not know, if the comparison before saw them too.
+// reconcile ends calls of jobs that now belong to others, and frees claims in the store
+// that this process does not know, if the previous comparison saw them too.
 func (r *Reconciler) reconcile(ctx context.Context, before comparison) (comparison, error) {
 	now := comparison{session: r.cfg.Session(), began: time.Now(), jobs: map[store.Ref]bool{}, deliveries: map[store.Ref]bool{}}
 	if !now.session.Leased() {
@@ -161,8 +162,8 @@ func (r *Reconciler) cancel(cancelled []store.Ref) {
 	}
 }
 
-// orphaned returns the claims that neither of two comparisons knew, unless a claim has been
-// under way since before the first: then they may be its result.
+// orphaned returns the claims that were unknown in two comparisons, unless a claim has been
+// in progress since before the first: then they may be its result.
 func orphaned(before, now map[store.Ref]bool, claiming, since time.Time) (refs []store.Ref) {
 	if !claiming.IsZero() && claiming.Before(since) {
 		return nil
@@ -175,9 +176,9 @@ func orphaned(before, now map[store.Ref]bool, claiming, since time.Time) (refs [
 	return refs
 }
 
-// freeUnknown frees claims that were committed while the response was lost. Whatever is
-// begun here is known from before its claim's commit, or from its response, until its settle
-// has ended. So no byte was sent for these: their attempts are released, not uncertain. (A
+// freeUnknown frees claims that were committed while the response was lost. Whatever begins
+// here is known from before its claim's commit, or from its response, until its settle has
+// ended. So no byte was sent for these: their attempts are released, not uncertain. (A
 // settle that was given up is in no comparison: the drain frees it.)
 func (r *Reconciler) freeUnknown(ctx context.Context, s *Session, jobs, deliveries []store.Ref) error {
 	if len(jobs)+len(deliveries) > 0 {

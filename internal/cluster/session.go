@@ -16,14 +16,14 @@ import (
 // session that is over is begun. It is safe for concurrent use.
 type Session struct {
 	id string
-	// calls governs the calls and sends of what was claimed under this id. It ends with
-	// ErrSwept, or when the node drains.
+	// calls is the context of the calls and sends under this id. It ends with ErrSwept, or
+	// when the node drains.
 	calls context.Context
 	end   context.CancelCauseFunc
 
 	mu            sync.Mutex // guards what follows, all of it in local time
-	joined        time.Time  // when the Join that succeeded was asked for; zero before
-	asked         time.Time  // when the last renewal was, from which the lease counts
+	joined        time.Time  // when the Join that succeeded was requested; zero before
+	asked         time.Time  // when the last renewal was requested, from which the lease counts
 	lasts         time.Duration
 	shown         time.Time // the store's clock at the last renewal
 	unbrokenSince time.Time // since when renewals have had no gap
@@ -31,10 +31,10 @@ type Session struct {
 	nodes         []store.Node
 	peers         map[string]peer // the other nodes, until they are swept or long gone
 	positions     []position
-	late          bool // other workers lived when it joined
+	late          bool // other workers were alive when it joined
 }
 
-// ErrSwept ends the calls of a node of which another one has taken the lease away.
+// ErrSwept ends the calls of a node whose lease another one has taken away.
 var ErrSwept = errors.New("the node was swept")
 
 // ID returns the id of the node in this session. Ids sort by age.
@@ -127,8 +127,8 @@ func (s *Session) failed(asked time.Time) {
 	}
 }
 
-// gapOf returns the time between two renewals from which there was a gap: two have
-// failed. A shorter outage of all nodes costs none of them its lease.
+// gapOf returns how long between two renewals counts as a gap: two have failed. A shorter
+// outage of all nodes costs none of them its lease.
 func gapOf(lasts time.Duration) time.Duration { return lasts / 2 }
 
 // MayEvict reports whether this node may take leases away from others: it has renewed its
@@ -151,8 +151,8 @@ func (s *Session) Period() time.Duration {
 	return s.lasts / 4
 }
 
-// Every returns the time between two looks at what other nodes may have changed: alone
-// if there are no other nodes.
+// Every returns how often to check what other nodes may have changed: alone if there are no
+// other nodes.
 func (s *Session) Every(alone time.Duration) time.Duration {
 	if p := s.Period(); p > 0 {
 		return p
@@ -211,7 +211,7 @@ func (s *Session) begun() bool {
 
 // Health is the state of a session's lease, in local time.
 type Health struct {
-	FailingSince time.Time // renewals fail since then; zero: they don't
+	FailingSince time.Time // renewals have failed since then; zero: they don't
 	ExpiresAt    time.Time // of the lease, if it is not renewed
 	Swept        bool      // the session is over
 }
@@ -247,8 +247,8 @@ func (s *Session) URLOf(node string) string {
 	return s.nodes[i].URL
 }
 
-// soonest returns when the first lease of another node runs out, on the shared clock, as
-// the last renewal showed it; the zero time if there is no other node.
+// soonest returns when the first lease of another node runs out, on the shared clock, as of
+// the last renewal; the zero time if there is no other node.
 func (s *Session) soonest() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,7 +37,7 @@ func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		want("without a lease", m, false)
 
-		// The machine slept: its own clock knows nothing of it.
+		// The machine slept: its own clock has not noticed.
 		m.renew("a")
 		for range 4 {
 			next()
@@ -51,7 +51,7 @@ func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 	})
 }
 
-// leases are a renewal that shows these nodes, all of whose leases run until then.
+// leases returns a renewal that shows these nodes, all of whose leases run until then.
 func leases(until time.Time, ids ...string) store.Lease {
 	lease := store.Lease{Lasts: 8 * time.Second, Now: time.Now()}
 	for _, id := range ids {

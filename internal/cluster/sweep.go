@@ -20,7 +20,7 @@ const (
 	StepSweep = "sweep"
 )
 
-// Sweeps is what a sweeper takes of the store.
+// Sweeps is the part of the store that a sweeper needs.
 type Sweeps interface {
 	Sweep(ctx context.Context, by string, now time.Time, limit int, decide store.Decide) (store.Swept, error)
 }
@@ -33,8 +33,8 @@ type SweeperConfig struct {
 	Logger     *slog.Logger
 	// Session returns the node's present session.
 	Session func() *Session
-	// Free returns how a transaction decides about the jobs of dead nodes, and what is done
-	// once it has committed.
+	// Free returns how a transaction decides about the jobs of dead nodes, and a function
+	// to call once it has committed.
 	Free func(now time.Time) (decide store.Decide, done func(store.Swept))
 }
 
@@ -44,7 +44,7 @@ type Sweeper struct{ cfg SweeperConfig }
 // NewSweeper returns a sweeper.
 func NewSweeper(cfg SweeperConfig) *Sweeper { return &Sweeper{cfg} }
 
-// Run sweeps again and again until ctx is done, whenever this node may evict others.
+// Run sweeps until ctx is done, whenever this node may evict others.
 func (w *Sweeper) Run(ctx context.Context) error {
 	for backoff.Sleep(ctx, w.untilNext(w.cfg.Session())) {
 		w.cfg.Supervisor.KeepHouse(ctx, StepSweep, func() error {
@@ -76,8 +76,8 @@ func (w *Sweeper) untilNext(s *Session) time.Duration {
 	}
 }
 
-// Sweep takes away the leases that have run out and frees all that is claimed under an id
-// without a lease.
+// Sweep takes away the leases that have run out and frees everything that is claimed under
+// an id without a lease.
 func (w *Sweeper) Sweep(ctx context.Context) error {
 	jobs, deliveries := 0, 0
 	defer func() {

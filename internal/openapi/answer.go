@@ -12,8 +12,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// sent are the manual's examples of a route's body: what its curls send, and
-// those beside the description of the type.
+// sent returns the manual's examples of a route's body: what its curls send, and those
+// beside the description of the type.
 func (w *writer) sent(t reflect.Type, s *section) []json.RawMessage {
 	all := s.of("request")
 	for _, heading := range headings[t.Name()] {
@@ -22,8 +22,8 @@ func (w *writer) sent(t reflect.Type, s *section) []json.RawMessage {
 	return all
 }
 
-// answer is a body of JSON with an example: of those that the manual has, the
-// first one for an answer that went well, the last one for another.
+// answer returns a JSON body with an example from the manual: the first one for a success,
+// the last one otherwise.
 func (w *writer) answer(s *section, of *schema, status int) *media {
 	m := &media{Schema: of}
 	name := strings.TrimPrefix(of.Ref, schemaPath)
@@ -40,7 +40,7 @@ func (w *writer) answer(s *section, of *schema, status int) *media {
 	return m
 }
 
-// errors are the answers of all codes that an operation refers to.
+// errors returns the responses of all codes that an operation refers to.
 func (w *writer) errors() map[ringback.Code]*response {
 	all := map[ringback.Code]*response{}
 	_, said := w.manual.at("Errors").words("code")
@@ -65,7 +65,7 @@ func (w *writer) errors() map[ringback.Code]*response {
 	return all
 }
 
-// webhook is what a receiver serves, and how its answers are understood.
+// webhook describes what a receiver serves, and what its responses mean.
 func (w *writer) webhook(event ringback.EventType) *operation {
 	coming, answering := w.manual.at("The event"), w.manual.at("Responding")
 	status, summary := strings.TrimPrefix(string(event), "job."), ""
@@ -90,7 +90,7 @@ func (w *writer) webhook(event ringback.EventType) *operation {
 	}
 	headers := headersOf(coming)
 	for _, h := range headers {
-		h.Required = !strings.HasPrefix(h.Name, "trace") // those come only where there is a trace
+		h.Required = !strings.HasPrefix(h.Name, "trace") // those are only sent if there is a trace
 	}
 	o := &operation{
 		ID: name, Summary: summary, Description: answering.prose,
@@ -130,7 +130,7 @@ func tagOf(path string) string {
 	}
 }
 
-// anyKey is met by either form of the key.
+// anyKey is satisfied by either form of the key.
 var anyKey = []map[string][]string{{"bearer": {}}, {"x-api-key": {}}}
 
 var securitySchemes = map[string]map[string]string{
@@ -154,7 +154,7 @@ func pathParameter(path, name string) parameter {
 	return p
 }
 
-// hostPattern is a receiver's host, with or without scheme and port, or nothing.
+// hostPattern matches a receiver's host, with or without scheme and port, or nothing.
 const hostPattern = `^(((https?|wss?)://)?` +
 	`(([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.){0,3}[a-zA-Z]([a-zA-Z0-9_-]{0,40}[a-zA-Z0-9_])?\.?` +
 	`|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])` +
@@ -184,7 +184,7 @@ var queryParameters = map[string]*schema{
 	"include":        {Type: "string", Enum: words("request")},
 }
 
-// queryParameter is the schema of a parameter of a route.
+// queryParameter returns the schema of a route's parameter.
 func queryParameter(path, name string) *schema {
 	if name == "status" && path == "/api/deliveries" {
 		return &schema{Type: "string", Enum: wordsOf[ringback.DeliveryStatus]()}
@@ -195,7 +195,7 @@ func queryParameter(path, name string) *schema {
 	return queryParameters[name]
 }
 
-// orEmpty is a text in a query or a header, where an empty one is the same as none.
+// orEmpty is for a text in a query or a header, where an empty one means none.
 func orEmpty(s schema) *schema {
 	form := schema{Pattern: s.Pattern, Format: s.Format, Enum: s.Enum}
 	s.Pattern, s.Format, s.Enum = "", "", nil
@@ -207,7 +207,7 @@ func orEmpty(s schema) *schema {
 var requestHeaders = map[string]*schema{
 	"Idempotency-Key":     {Type: "string", MinLength: new(1), MaxLength: new(255)},
 	"X-Callback-URL":      orEmpty(schema{Type: "string", Format: "uri", MaxLength: new(2048)}),
-	"X-Request-Id":        {Type: "string"}, // one that is not fit for a log is replaced
+	"X-Request-Id":        {Type: "string"}, // one that is unfit for a log is replaced
 	"Last-Event-ID":       orEmpty(schema{Type: "string", Pattern: "^[0-9]{1,18}-[0-9]{1,18}$"}),
 	"Prefer":              {Type: "string"},
 	"anthropic-beta":      passedOn,
@@ -215,7 +215,7 @@ var requestHeaders = map[string]*schema{
 	"openai-beta":         passedOn,
 	"openai-organization": passedOn,
 	"openai-project":      passedOn,
-	"traceparent":         {Type: "string"}, // one that is not valid is ignored
+	"traceparent":         {Type: "string"}, // an invalid one is ignored
 	"tracestate":          {Type: "string"},
 	"User-Agent":          {Type: "string", Pattern: "^Ringback/"},
 	"webhook-id":          {Type: "string", Format: "uuid"},
@@ -224,7 +224,7 @@ var requestHeaders = map[string]*schema{
 	"X-Webhook-Signature": {Type: "string", Pattern: "^sha256=[0-9a-f]{64}$"},
 }
 
-// passedOn is a header that goes to the provider.
+// passedOn is a header that is passed on to the provider.
 var passedOn = &schema{Type: "string", MaxLength: new(2048)}
 
 var answerHeaders = map[string]*parameter{

@@ -16,19 +16,19 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// A Route is one line of the table that serves, as the document needs it.
+// A Route is one line of the server's table of routes, as far as the document needs it.
 type Route struct {
 	About
 
 	Method, Path string
-	Query        []string // names of parameters; one that ends in a dot stands for all that begin so
+	Query        []string // names of parameters; one that ends in a dot is a prefix
 	Body         Body
-	Open         bool            // it asks for no key
-	Token        bool            // a token in the query stands for the key
-	Errors       []ringback.Code // that it may answer
+	Open         bool            // it needs no key
+	Token        bool            // a token in the query replaces the key
+	Errors       []ringback.Code // that it may return
 }
 
-// Body says whether a request has one.
+// Body says whether a request has a body.
 type Body int
 
 // The bodies of requests.
@@ -38,28 +38,28 @@ const (
 	RequiredBody
 )
 
-// About is what a route says of itself for this document alone.
+// About is what a route declares only for this document.
 type About struct {
 	ID, Summary string
 	Takes       reflect.Type // the body of the request
-	// Status of an answer that is no error; 0 means 200.
+	// Status of a success; 0 means 200.
 	Status int
 	// Also are further answers, each with the type of its body; nil: it has none.
 	Also map[int]reflect.Type
-	// Gives are the types that the answer may be of. None: it has no body, or
-	// one of another media type.
+	// Gives are the possible types of the response. None: it has no body, or one of another
+	// media type.
 	Gives []reflect.Type
-	// Media is the type of an answer that is not JSON, but may consist of what Gives
-	// says.
+	// Media is the type of a response that is not JSON, but may consist of the types in
+	// Gives.
 	Media string
-	// Headers are those of the answer, beside X-Request-Id.
+	// Headers are those of the response, besides X-Request-Id.
 	Headers []string
-	// Unready answers 503 with the same form.
+	// Unready: it may also answer 503 in the same form.
 	Unready bool
 }
 
-// Document writes the OpenAPI document of the routes. statusOf is the HTTP status
-// of each code, providerHeaders are the names that requests may pass on.
+// Document returns the OpenAPI document of the routes. statusOf is the HTTP status of each
+// code, providerHeaders are the names that requests may pass on.
 func Document(version string, routes []Route, statusOf map[ringback.Code]int, providerHeaders []string) ([]byte, error) {
 	m := readManual()
 	w := writer{manual: m, statusOf: statusOf, schemas: schemas{m, map[string]*schema{}}, used: map[ringback.Code]bool{}, routes: routes}
@@ -97,7 +97,7 @@ func Document(version string, routes []Route, statusOf map[ringback.Code]int, pr
 	return b.Bytes(), err
 }
 
-// used are the tags that operations have, in the order of tags.
+// used returns the tags that operations have, in the order of tags.
 func used(paths map[string]map[string]*operation) []tag {
 	has := map[string]bool{}
 	for _, path := range paths {
@@ -138,7 +138,7 @@ func (w *writer) operation(r Route) *operation {
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
 
-// parameters are those of the path, of the query and of the headers.
+// parameters returns those of the path, of the query and of the headers.
 func (w *writer) parameters(r Route, s *section) []*parameter {
 	var all []*parameter
 	for _, m := range inPath.FindAllStringSubmatch(r.Path, -1) {
@@ -149,7 +149,7 @@ func (w *writer) parameters(r Route, s *section) []*parameter {
 	for _, name := range r.Query {
 		p := &parameter{Name: name, In: "query", Description: w.manual.parameter(s, name), Schema: queryParameter(r.Path, name)}
 		if prefix, isPrefix := strings.CutSuffix(name, "."); isPrefix {
-			// An exploded form takes the name of each of its members as it is.
+			// An exploded form uses the name of each of its members unchanged.
 			p.Name, p.Style, p.Explode = prefix, "form", true
 			p.Description = w.manual.parameter(s, name+"KEY")
 			p.Schema = &schema{
@@ -162,7 +162,7 @@ func (w *writer) parameters(r Route, s *section) []*parameter {
 	return append(all, headersOf(s)...)
 }
 
-// headersOf are the headers that a section has in a table.
+// headersOf returns the headers in a section's table.
 func headersOf(s *section) []*parameter {
 	var all []*parameter
 	names, said := s.words("header")
@@ -182,7 +182,7 @@ func (w *writer) requestBody(r Route, s *section, heading string) *requestBody {
 	if r.Takes.Kind() == reflect.Struct {
 		m.Schema = w.schemas.of(r.Takes, heading)
 	}
-	if r.Method == http.MethodDelete { // nothing is changed of what goes
+	if r.Method == http.MethodDelete { // what is deleted is not patched
 		m.Schema = &schema{AllOf: []*schema{m.Schema, {Properties: properties{{"patch", &schema{Type: "null"}}}, AdditionalProperties: true}}}
 	}
 	for i, body := range w.sent(r.Takes, s) {
@@ -191,7 +191,7 @@ func (w *writer) requestBody(r Route, s *section, heading string) *requestBody {
 	return &requestBody{Required: r.Body == RequiredBody, Content: map[string]*media{asJSON: m}}
 }
 
-// fieldsOf names what is in a body.
+// fieldsOf names the fields of a body.
 func fieldsOf(body json.RawMessage) string {
 	var names []string
 	gjson.ParseBytes(body).ForEach(func(name, _ gjson.Result) bool {
@@ -247,7 +247,7 @@ func (w *writer) success(r Route, s *section, heading string, status int) *respo
 	return a
 }
 
-// links lead from an answer that has an id to the paths that take it.
+// links links an answer with an id to the paths that take the id.
 func (w *writer) links(r Route) map[string]*answerLink {
 	if r.Method != http.MethodPost || len(r.Gives) != 1 {
 		return nil
@@ -270,7 +270,7 @@ func (w *writer) links(r Route) map[string]*answerLink {
 	return links
 }
 
-// serverSentEvent is one of the events that a stream consists of, with its data as JSON.
+// serverSentEvent returns the schema of a stream's event, with its data as JSON.
 func serverSentEvent(data *schema) *schema {
 	return &schema{Type: "object", Properties: properties{
 		{"id", &schema{Type: "string"}},

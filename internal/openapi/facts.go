@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// headings are where docs/ describes the fields of a struct: the first one says
-// what it is, too.
+// headings are where docs/ describes the fields of a struct: the first one also says what
+// the struct is.
 var headings = map[string][]string{
 	"Request":     {"The request"},
 	"Accepted":    {"The response"},
@@ -30,20 +30,21 @@ var headings = map[string][]string{
 	"Node":        {"A node"},
 }
 
-// kinds are the words behind ```json in docs/ for an example of each schema.
+// kinds are the words after ```json in docs/ for an example of each schema.
 var kinds = map[string]string{
 	"Accepted": "accepted", "Job": "job", "JobPage": "jobs", "AttemptPage": "attempts", "DeliveryPage": "deliveries",
 	"NodePage": "nodes",
 	"DeadDone": "done", "Health": "health", "Readiness": "readiness",
 }
 
-// requests are the structs that come from outside: strict, and null is absence.
+// requests are the structs that come from outside: parsed strictly, with null meaning
+// absence.
 var requests = map[string]bool{"Request": true, "DeadAction": true, "Redelivery": true}
 
-// without are fields that a struct shares with another, and never has.
+// without are fields that a struct shares with another, but never has.
 var without = map[string][]string{"Event": {"webhook", "request", "provider_headers", "stream_url"}}
 
-// enums are the types that are one word of several.
+// enums are the types whose value is one of several words.
 var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.Status]():         words(ringback.Statuses...),
 	reflect.TypeFor[ringback.EventType]():      words(slices.Concat(ringback.TerminalEvents, underway)...),
@@ -64,7 +65,8 @@ var enums = map[reflect.Type][]any{
 		ringback.IdempotencyMismatch, ringback.RateLimited, ringback.Unavailable, ringback.Loop, ringback.Internal),
 }
 
-// underway are the events of a job that has not ended. A stream carries streamed, webhooks pushed.
+// underway are the events of a job that has not ended. A stream carries streamed, webhooks
+// pushed.
 var (
 	underway = []ringback.EventType{
 		ringback.EventQueued, ringback.EventStarted, ringback.EventDelta, ringback.EventRetrying, ringback.EventProgress,
@@ -83,11 +85,11 @@ func words[T ~string](all ...T) []any {
 
 func wordsOf[T any]() []any { return enums[reflect.TypeFor[T]()] }
 
-// A fact is what neither a Go type nor the manual says to a machine.
+// A fact is something that machines need and neither a Go type nor the manual states.
 type fact func(*schema)
 
-// facts are about a schema (Request), a field of one (Request.model), or a field
-// wherever it is (job_id).
+// facts are about a schema (Request), a field of one (Request.model), or a field anywhere
+// (job_id).
 var facts = map[string]fact{
 	"job_id":      format("uuid"),
 	"replay_of":   format("uuid"),
@@ -103,12 +105,12 @@ var facts = map[string]fact{
 	"status_code":      between(100, 999),
 	"attempt":          atLeast(1),
 	"try":              atLeast(1),
-	"max_attempts":     atLeast(0), // 0 once the content is deleted
+	"max_attempts":     atLeast(0), // 0 once the content has been deleted
 	"cost_usd":         atLeast(0),
 
 	"metadata": func(s *schema) { s.Type = "object" },
 	"response": func(s *schema) {
-		if s.Type == nil { // of a job; that of a try is a text
+		if s.Type == nil { // a job's; a try's is a text
 			s.Type = "object"
 		}
 	},
@@ -129,7 +131,7 @@ var facts = map[string]fact{
 	"Event.type":       func(s *schema) { s.Enum = words(pushed...) },
 	"Delivery.last_error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked", "internal",
 		"unknown"),
-	"Delivery.url":        format("uri-reference"), // "" once the content is deleted
+	"Delivery.url":        format("uri-reference"), // "" once the content has been deleted
 	"Node.expires_at":     (*schema).orNull,
 	"Delivery.event":      func(s *schema) { s.Enum = words(ringback.TerminalEvents...) },
 	"StreamEvent.attempt": atLeast(0),

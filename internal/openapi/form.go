@@ -6,7 +6,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// The form of an OpenAPI document, as far as we need it.
+// The parts of an OpenAPI document that we need.
 type (
 	document struct {
 		OpenAPI    string                           `json:"openapi"`
@@ -48,12 +48,12 @@ type (
 		Tags        []string              `json:"tags,omitempty"`
 		Summary     string                `json:"summary"`
 		Description string                `json:"description,omitempty"`
-		Security    []map[string][]string `json:"security,omitzero"` // nil: that of the document
+		Security    []map[string][]string `json:"security,omitzero"` // nil: the document's
 		Parameters  []*parameter          `json:"parameters,omitempty"`
 		RequestBody *requestBody          `json:"requestBody,omitempty"`
 		Responses   map[string]*response  `json:"responses"`
 	}
-	// A parameter without a name is a header of an answer.
+	// A parameter without a name is a header of a response.
 	parameter struct {
 		Name        string  `json:"name,omitempty"`
 		In          string  `json:"in,omitempty"`

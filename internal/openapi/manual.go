@@ -10,27 +10,26 @@ import (
 	"github.com/ringback/ringback/docs"
 )
 
-// A manual is what docs/ says, by headings.
+// A manual is the content of docs/, by heading.
 type manual map[string]*section
 
-// A section is what stands under a heading, up to the next one.
+// A section is the content under a heading, up to the next one.
 type section struct {
 	prose    string
 	tables   []table
-	examples []example // of JSON, in their order
+	examples []example // of JSON, in order
 }
 
-// A table holds its rows; the first one is its head.
+// A table is its rows, the first of which is the header.
 type table [][]string
 
-// An example is a body: a fence of JSON, marked with what it is, or what a curl
-// sends.
+// An example is a body: a fenced block of JSON, marked with its kind, or what a curl sends.
 type example struct {
 	kind string
 	body json.RawMessage
 }
 
-const preface = "" // the heading of what comes before the first
+const preface = "" // the heading of the text before the first one
 
 func readManual() manual {
 	m := manual{}
@@ -110,7 +109,7 @@ var (
 	blank = regexp.MustCompile(`\n{2,}`)
 )
 
-// paragraphs joins lines, without the paragraphs that lead to what is not prose.
+// paragraphs joins lines, without the paragraphs that introduce something other than prose.
 func paragraphs(lines []string) string {
 	var kept []string
 	for _, p := range blank.Split(strings.TrimSpace(strings.Join(lines, "\n")), -1) {
@@ -121,7 +120,7 @@ func paragraphs(lines []string) string {
 	return withoutLinks(strings.Join(kept, "\n\n"))
 }
 
-// withoutLinks leaves only links that lead somewhere from everywhere.
+// withoutLinks removes links that only work within the docs.
 func withoutLinks(text string) string {
 	return link.ReplaceAllStringFunc(text, func(found string) string {
 		m := link.FindStringSubmatch(found)
@@ -134,8 +133,8 @@ func withoutLinks(text string) string {
 
 var backticked = regexp.MustCompile("`([^`]+)`")
 
-// words gives what tables that have a column of that title say of each word in
-// it: the cells that follow in its row.
+// words returns what the tables that have a column of that title say about each word in it:
+// the following cells of its row.
 func (s *section) words(title string) (names []string, said map[string][]string) {
 	said = map[string][]string{}
 	for _, t := range s.tables {
@@ -153,7 +152,7 @@ func (s *section) words(title string) (names []string, said map[string][]string)
 	return names, said
 }
 
-// last is the last of a row's cells: what is said in words.
+// last returns the last of a row's cells: the description.
 func last(cells []string) string {
 	if len(cells) == 0 {
 		return ""
@@ -161,7 +160,7 @@ func last(cells []string) string {
 	return cells[len(cells)-1]
 }
 
-// at is what stands under a heading: nothing, if there is none.
+// at returns the section under a heading; an empty one if there is none.
 func (m manual) at(heading string) *section {
 	if s := m[heading]; s != nil {
 		return s
@@ -169,7 +168,7 @@ func (m manual) at(heading string) *section {
 	return new(section)
 }
 
-// of are the section's examples of a kind.
+// of returns the section's examples of a kind.
 func (s *section) of(kind string) []json.RawMessage {
 	var found []json.RawMessage
 	for _, e := range s.examples {
@@ -180,7 +179,7 @@ func (s *section) of(kind string) []json.RawMessage {
 	return found
 }
 
-// examples are those of a kind in s or, if it has none, anywhere.
+// examples returns those of a kind in s or, if it has none, anywhere.
 func (m manual) examples(s *section, kind string) []json.RawMessage {
 	found := s.of(kind)
 	for _, heading := range slices.Sorted(maps.Keys(m)) {
@@ -191,8 +190,8 @@ func (m manual) examples(s *section, kind string) []json.RawMessage {
 	return found
 }
 
-// parameter is what is said of a parameter in s or, if that is nothing, where
-// lists are explained.
+// parameter returns the description of a parameter in s or, if there is none, in the
+// section about lists.
 func (m manual) parameter(s *section, name string) string {
 	for _, in := range []*section{s, m.at("`GET /api/jobs`")} {
 		if _, said := in.words("parameter"); said[name] != nil {

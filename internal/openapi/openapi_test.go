@@ -39,7 +39,7 @@ func TestEachEnumerationHasAllWordsOfItsType(t *testing.T) {
 	}
 }
 
-// constants are the typed string constants of package ringback, by their types.
+// constants returns the typed string constants of package ringback, by type.
 func constants(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -73,7 +73,7 @@ func constants(t *testing.T) map[string][]string {
 	return found
 }
 
-// everything is each schema that there is.
+// everything returns all schemas.
 func everything() schemas {
 	m := readManual()
 	s := schemas{m, map[string]*schema{}}

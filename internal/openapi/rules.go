@@ -4,13 +4,13 @@ package openapi
 const (
 	printable   = `^[^\x00-\x1F\x7F-\x9F]*$`
 	uuidPattern = `^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$` // or nothing
-	// of the headers that a request may send to its receiver
+	// the headers that a request may send to its receiver
 	headerName  = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
 	headerValue = `^[^\x00-\x08\x0A-\x1F\x7F]*$`
 	notBlank    = `[^\x00-\x20\x7F]`
 )
 
-// request is what a request must have: words to answer, and a place for the answer.
+// request requires something to answer, and a place for the answer.
 func request(s *schema) {
 	noEvents := &schema{Required: []string{"events"}, AdditionalProperties: true, Properties: properties{
 		{"events", &schema{Type: "array", Items: &schema{}, MaxItems: new(0)}},
@@ -23,8 +23,8 @@ func request(s *schema) {
 	s.Not = given("prompt", "messages")
 }
 
-// deadAction is what an action on dead letters must have: a filter that its kind
-// knows, or the word that all are meant.
+// deadAction requires of an action on dead letters a filter that fits its kind, or the
+// explicit statement that all are meant.
 func deadAction(s *schema) {
 	jobs := absent("host")
 	jobs.Properties = append(jobs.Properties, property{"kind", &schema{Enum: []any{"job", nil}}})
@@ -40,8 +40,8 @@ func deadAction(s *schema) {
 	s.AllOf = []*schema{{AnyOf: []*schema{jobs, deliveries}}, {AnyOf: filters}}
 }
 
-// given is an object in which some fields count as given. The linters' own validators
-// close a schema that does not say that it is open.
+// given returns an object in which some fields count as given. The linters' own validators
+// treat a schema as closed unless it says that it is open.
 func given(names ...string) *schema {
 	g := &schema{Required: names, AdditionalProperties: true}
 	for _, name := range names {
@@ -50,7 +50,7 @@ func given(names ...string) *schema {
 	return g
 }
 
-// absent is an object in which some fields are null or absent.
+// absent returns an object in which some fields are null or absent.
 func absent(names ...string) *schema {
 	a := &schema{AdditionalProperties: true}
 	for _, name := range names {
@@ -59,7 +59,7 @@ func absent(names ...string) *schema {
 	return a
 }
 
-// notEmpty is what counts as given.
+// notEmpty defines what counts as given.
 var notEmpty = map[string]*schema{
 	"prompt":         {Type: "string", MinLength: new(1)},
 	"messages":       {Type: "array", Items: &schema{}},
@@ -76,7 +76,7 @@ var notEmpty = map[string]*schema{
 	"ended_before":   {Type: "string"},
 }
 
-// nameHeaders says which headers a request may pass on to its provider.
+// nameHeaders lists the headers that a request may pass on to its provider.
 func (s *schemas) nameHeaders(names []string) {
 	request := s.named["Request"]
 	if request == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/check"
 )
 
-// A schema is what of JSON Schema the document needs.
+// A schema is the part of JSON Schema that the document needs.
 type schema struct {
 	Ref                  string     `json:"$ref,omitempty"`
 	Title                string     `json:"title,omitempty"`
@@ -71,7 +71,7 @@ func (p properties) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// schemas are made of types, each struct once, under its name.
+// schemas are made from types, each struct once, under its name.
 type schemas struct {
 	manual manual
 	named  map[string]*schema
@@ -79,8 +79,8 @@ type schemas struct {
 
 const schemaPath = "#/components/schemas/"
 
-// of is the schema of a type; heading is where its fields are described, if
-// headings says nothing of it.
+// of returns the schema of a type; heading is where its fields are described, unless
+// headings says so.
 func (s *schemas) of(t reflect.Type, heading string) *schema {
 	if words, ok := enums[t]; ok {
 		return &schema{Type: "string", Enum: words}
@@ -103,7 +103,7 @@ func (s *schemas) of(t reflect.Type, heading string) *schema {
 	case reflect.Bool:
 		return &schema{Type: "boolean"}
 	case reflect.Int, reflect.Int64:
-		return &schema{Type: "integer", Minimum: new(0)} // the API counts; it owes nothing
+		return &schema{Type: "integer", Minimum: new(0)} // the API counts; no number is negative
 	case reflect.Float64:
 		return &schema{Type: "number"}
 	case reflect.String:
@@ -113,8 +113,7 @@ func (s *schemas) of(t reflect.Type, heading string) *schema {
 	}
 }
 
-// name makes the schema of a struct, and gives its name: a page of Jobs is a
-// JobPage.
+// name makes the schema of a struct, and returns its name: a page of Jobs is a JobPage.
 func (s *schemas) name(t reflect.Type, heading string) string {
 	generic, of, isGeneric := strings.Cut(t.Name(), "[")
 	name := generic
@@ -126,7 +125,7 @@ func (s *schemas) name(t reflect.Type, heading string) string {
 		return name
 	}
 	made := &schema{Type: "object"}
-	s.named[name] = made // before its fields: they may lead back here
+	s.named[name] = made // before its fields, which may refer to it
 	under := headings[generic]
 	if under == nil {
 		under = []string{heading}
@@ -143,9 +142,9 @@ func (s *schemas) name(t reflect.Type, heading string) string {
 	return name
 }
 
-// fields adds those of t to an object. All fields of a request may be absent or
-// null; of an answer, those that are always there are required, and null only
-// where a pointer says so.
+// fields adds those of t to an object. All fields of a request may be absent or null; in a
+// response, fields that are always there are required, and null only where there is a
+// pointer.
 func (s *schemas) fields(object *schema, name string, t reflect.Type, under []string) {
 	for f := range t.Fields() {
 		if f.Anonymous {
@@ -181,8 +180,8 @@ func (s *schemas) fields(object *schema, name string, t reflect.Type, under []st
 	}
 }
 
-// embed adds the fields of a struct that is part of an object; behind a pointer it may
-// be missing, and all of its fields with it.
+// embed adds the fields of a struct that is part of an object; behind a pointer it may be
+// missing, with all of its fields.
 func (s *schemas) embed(object *schema, name string, t reflect.Type, under []string) {
 	if t.Kind() != reflect.Pointer {
 		s.fields(object, name, t, under)
@@ -193,7 +192,7 @@ func (s *schemas) embed(object *schema, name string, t reflect.Type, under []str
 	object.Required = required
 }
 
-// orNull lets null in.
+// orNull allows null.
 func (s *schema) orNull() {
 	switch t := s.Type.(type) {
 	case string:

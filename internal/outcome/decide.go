@@ -15,25 +15,24 @@ type Policy struct {
 	// RetryDelay is the pause after the first failed attempt. It doubles with each
 	// further one.
 	RetryDelay time.Duration
-	// Patience is for how long a job is put back that was looked at too early, since its
-	// ledger has a row for each time: a suspect one whose model is on hold at least for
-	// this long, one that found no memory about as long.
+	// Patience is how long a job is put back that was started too early, since its ledger
+	// has a row for each time: at least that long for a suspect job whose model is on hold,
+	// about that long for one that found no memory.
 	Patience time.Duration
-	// FaultAfter is how many refusals make a job at fault that others do not share. It
-	// is only named here; [Refusal] says whether that is so.
+	// FaultAfter is how many refusals, not shared by others, put a job at fault. It is only
+	// quoted here; [Refusal] says whether that is so.
 	FaultAfter int
-	// Route returns the provider that a model is asked at and the provider's protocol.
-	// wanted is the provider that the caller named, or "". ok is false if the
-	// configuration leads nowhere.
+	// Route returns the provider for a model and the provider's protocol. wanted is the
+	// provider that the caller named, or "". ok is false if the configuration has no route.
 	Route func(model, wanted string) (provider, protocol string, ok bool)
-	// Random returns a number from 0 up to 1, by which pauses vary. Nil means 0.5, with
-	// which they do not.
+	// Random returns a number from 0 up to 1, by which pauses are jittered. Nil means 0.5,
+	// which does not change them.
 	Random func() float64
 }
 
-// Decide returns what becomes of a job whose attempt ended at now with r. The row is the
-// job as it stands. What the caller wants goes first, then what stopped the call, then
-// what the provider said.
+// Decide returns what happens to a job whose attempt ended at now with r. The row is the
+// job's present state. The caller's wishes come first, then what stopped the call, then the
+// provider's response.
 func (p *Policy) Decide(row store.Job, r Result, now time.Time) store.Outcome {
 	o := p.decide(row, r, now)
 	o.Events = r.Kept.Events
@@ -77,7 +76,7 @@ func completed(r Result, now time.Time) store.Outcome {
 	}
 }
 
-// attempt is the ledger's row, without what the store knows.
+// attempt returns the ledger's row, without the fields that the store fills in.
 func attempt(outcome ringback.AttemptOutcome, r Result) *ringback.Attempt {
 	a := &ringback.Attempt{Outcome: outcome}
 	if f := r.failure; f != nil {
@@ -103,7 +102,7 @@ func end(row store.Job, o store.Outcome, status ringback.Status, why reason) sto
 		o.Usage = o.Attempt.Usage // of the partial answer
 	}
 	if why.code != "" {
-		// How long the job is kept does not matter to its count of attempts.
+		// Retention does not affect the count of attempts.
 		attempts := store.Apply(row, store.Outcome{At: o.At, Attempt: o.Attempt, Status: status}, store.Retention{}).Attempts
 		o.ErrorDetail = &ringback.ErrorDetail{Code: why.code, Type: why.kind, StatusCode: why.statusCode, Attempts: attempts}
 	}
@@ -114,8 +113,8 @@ func fail(row store.Job, o store.Outcome, why reason) store.Outcome {
 	return end(row, o, ringback.Failed, why)
 }
 
-// turn is the run_at of a job whose attempt was interrupted: the one it had, so that it
-// runs again before whatever came later.
+// turn returns the run_at of a job whose attempt was interrupted: the one it had, so that
+// it runs again before later jobs.
 func turn(row store.Job, now time.Time) time.Time {
 	if row.RunAt.IsZero() || now.Before(row.RunAt) {
 		return now

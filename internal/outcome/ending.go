@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Release puts back a running job of whose attempt no byte was sent: it keeps its turn.
+// Release puts back a running job for whose attempt no byte was sent: it keeps its turn.
 func Release(row store.Job, now time.Time) store.Outcome {
 	return released(row, now, turn(row, now))
 }
@@ -27,8 +27,8 @@ func (p *Policy) Lost(row store.Job, now time.Time) store.Outcome {
 	return p.uncertain(row, Result{kind: stopped, stop: Interrupted, sent: true}, now)
 }
 
-// uncertain decides about an attempt whose process ended, or was told to stop, between
-// the first byte sent and the commit of the answer.
+// uncertain decides about an attempt whose process ended, or had to stop, between the first
+// byte sent and the commit of the answer.
 func (p *Policy) uncertain(row store.Job, r Result, now time.Time) store.Outcome {
 	a := attempt(ringback.AttemptUncertain, r)
 	a.Error = "the process stopped before an answer was stored; the provider may have answered"
@@ -51,9 +51,9 @@ func (p *Policy) uncertain(row store.Job, r Result, now time.Time) store.Outcome
 	}
 }
 
-// Expire decides about a waiting job whose time is over: it has waited for max_wait
-// behind a provider that refused it, or is past expires_at. waited is its status_reason;
-// "" if it only waited for its turn.
+// Expire decides about a waiting job whose time is over: it has waited for max_wait after
+// its provider refused it, or is past expires_at. waited is its status_reason; "" if it
+// only waited for its turn.
 func (p *Policy) Expire(row store.Job, waited string, now time.Time) store.Outcome {
 	o := store.Outcome{At: now}
 	if row.Unreadable != "" {
@@ -69,7 +69,7 @@ func (p *Policy) Expire(row store.Job, waited string, now time.Time) store.Outco
 	return end(row, o, ringback.Expired, why)
 }
 
-// Cancel ends a waiting job that somebody cancels.
+// Cancel ends a waiting job that is cancelled.
 func Cancel(row store.Job, now time.Time) store.Outcome {
 	return end(row, store.Outcome{At: now}, ringback.Cancelled, byCaller)
 }
@@ -79,7 +79,7 @@ func Hasten(now time.Time) store.Outcome {
 	return waitUntil(store.Outcome{At: now}, now)
 }
 
-// Unstorable fails a running job whose outcome the store can't take. It stores as little
+// Unstorable fails a running job whose outcome the store can't accept. It stores as little
 // as possible.
 func Unstorable(row store.Job, now time.Time) store.Outcome {
 	a := &ringback.Attempt{Outcome: ringback.AttemptFailed, Error: "its outcome could not be stored"}

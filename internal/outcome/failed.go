@@ -18,8 +18,8 @@ func (p *Policy) failed(row store.Job, r Result, now time.Time) store.Outcome {
 		o.Attempt.Outcome = ringback.AttemptRefused
 		return p.refused(row, o, f, r.Refusal.Until)
 	case provider.HoldKey:
-		// It is about our account, unless others are answered: the job waits until the
-		// key works, or until it expires, behind those that were not refused.
+		// It is about our account, unless others get answers: the job waits until the key
+		// works, or until it expires, behind those that were not refused.
 		o.Attempt.Outcome = ringback.AttemptRefused
 		if r.Refusal.AtFault {
 			return p.nextModel(row, o, p.atFault(f))
@@ -38,7 +38,7 @@ func (p *Policy) failed(row store.Job, r Result, now time.Time) store.Outcome {
 	}
 }
 
-// refused puts the job behind those that were not refused, or gives its model up when it
+// refused puts the job behind those that were not refused, or gives up its model when it
 // has waited long enough since its own first refusal.
 func (p *Policy) refused(row store.Job, o store.Outcome, f *provider.Error, until time.Time) store.Outcome {
 	if !row.FirstRefusedAt.IsZero() && !o.At.Before(row.FirstRefusedAt.Add(row.Options.MaxWait)) {
@@ -48,8 +48,8 @@ func (p *Policy) refused(row store.Job, o store.Outcome, f *provider.Error, unti
 	return waitUntil(o, later(o.At, until))
 }
 
-// nextModel asks the next of the fallback models, or fails. It passes over models that
-// the configuration no longer leads anywhere.
+// nextModel switches to the next of the fallback models, or fails. It skips models that the
+// configuration no longer routes anywhere.
 func (p *Policy) nextModel(row store.Job, o store.Outcome, why reason) store.Outcome {
 	for _, model := range row.Fallbacks {
 		name, protocol, ok := p.Route(model, row.Options.Provider)
@@ -61,12 +61,12 @@ func (p *Policy) nextModel(row store.Job, o store.Outcome, why reason) store.Out
 	return fail(row, o, why)
 }
 
-// pause is the time after the failures-th failed attempt: it doubles, ±20 %.
+// pause returns the time after the failures-th failed attempt: it doubles, ±20 %.
 func (p *Policy) pause(failures int) time.Duration {
 	return backoff.JitterBy(p.RetryDelay<<min(failures-1, 10), backoff.Fifth, p.random())
 }
 
-// pauseUnstarted is the time after which an attempt that could not begin is due again.
+// pauseUnstarted returns the time after which an attempt that could not begin is due again.
 func (p *Policy) pauseUnstarted() time.Duration {
 	return backoff.JitterBy(p.RetryDelay, backoff.Half, p.random())
 }

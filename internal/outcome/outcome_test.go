@@ -20,7 +20,7 @@ var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 // after is a time after now.
 func after(d time.Duration) time.Time { return now.Add(d) }
 
-// policy leads the models a, b and c to one provider, and other to one with another
+// policy routes the models a, b and c to one provider, and other to one with another
 // protocol.
 func policy() *outcome.Policy {
 	return &outcome.Policy{
@@ -40,7 +40,7 @@ func policy() *outcome.Policy {
 	}
 }
 
-// running is a job whose first attempt runs.
+// running returns a job whose first attempt is running.
 func running(change ...func(*store.Job)) store.Job {
 	j := store.Job{
 		Project: "p", Provider: "one", Protocol: "anthropic", Model: "a", RequestedModel: "a",
@@ -55,7 +55,7 @@ func running(change ...func(*store.Job)) store.Job {
 	return j
 }
 
-// waiting is a job that has never run.
+// waiting returns a job that has never run.
 func waiting(change ...func(*store.Job)) store.Job {
 	return running(append([]func(*store.Job){func(j *store.Job) {
 		j.Status, j.Node, j.Fence, j.StartedAt, j.FirstStartedAt = ringback.Queued, "", 0, time.Time{}, time.Time{}
@@ -90,7 +90,7 @@ func answer() outcome.Result {
 	return r
 }
 
-// failure is how a call failed, after part of an answer had come.
+// failure returns how a call failed, after part of an answer had arrived.
 func failure(v provider.Verdict, code ringback.ErrorDetailCode, status int) *provider.Error {
 	return &provider.Error{
 		Verdict: v, Code: code, StatusCode: status, Type: "its_type", Message: "its message",
@@ -104,13 +104,13 @@ func failed(v provider.Verdict, code ringback.ErrorDetailCode, status int) outco
 	return r
 }
 
-// until is a result with what the gates say about it.
+// until returns a result with what the gates say about it.
 func until(r outcome.Result, at time.Time, fault bool) outcome.Result {
 	r.Refusal = outcome.Refusal{Until: at, AtFault: fault}
 	return r
 }
 
-// stopped is a call that we ended, after its first byte was sent or before it began.
+// stopped returns a call that we ended, after its first byte was sent or before it began.
 func stopped(why outcome.Stop, sent bool) outcome.Result {
 	if !sent {
 		return outcome.Stopped(why, nil)
@@ -120,7 +120,7 @@ func stopped(why outcome.Stop, sent bool) outcome.Result {
 	return r
 }
 
-// want is what becomes of a job.
+// want is what must happen to a job.
 type want struct {
 	status  ringback.Status
 	attempt ringback.AttemptOutcome
@@ -261,7 +261,7 @@ func TestWhatStoppedTheCallDecides(t *testing.T) {
 	}
 }
 
-// The decisions that no result leads to.
+// The decisions without a result.
 func TestEndingsWithoutAResult(t *testing.T) {
 	t.Parallel()
 	p := policy()
@@ -392,7 +392,7 @@ func TestPausesGrowAndVary(t *testing.T) {
 	}
 }
 
-// rows are all combinations of what a decision depends on.
+// rows returns all combinations of what a decision depends on.
 func rows() (all []store.Job) {
 	keep := func(*store.Job) {}
 	for _, a := range []func(*store.Job){keep, cancelled} {
@@ -411,7 +411,7 @@ func rows() (all []store.Job) {
 	return all
 }
 
-// results has one of each kind.
+// results has one result of each kind.
 func results() map[string]outcome.Result {
 	all := map[string]outcome.Result{"answered": answer(), "answered and drained": answer().Drain()}
 	for _, v := range []provider.Verdict{provider.Retry, provider.Hold, provider.HoldKey, provider.ModelMissing, provider.Reject} {
@@ -422,7 +422,7 @@ func results() map[string]outcome.Result {
 	}
 	for _, s := range []outcome.Stop{outcome.Interrupted, outcome.Drained, outcome.Cancelled, outcome.Unstarted, outcome.OnHold} {
 		all[string(s)] = stopped(s, false)
-		if s != outcome.Unstarted && s != outcome.OnHold { // of which nothing is ever sent
+		if s != outcome.Unstarted && s != outcome.OnHold { // nothing is ever sent for these
 			all[string(s)+" after a byte"] = stopped(s, true)
 		}
 	}
@@ -460,7 +460,7 @@ func TestADecisionDependsOnItsArgumentsAloneAndChangesNone(t *testing.T) {
 	}
 }
 
-// P2: every decision is an end that the store takes, or a wait with a time.
+// P2: every decision is an end that the store accepts, or a wait with a time.
 func TestEveryDecisionIsAnEndOrAWait(t *testing.T) {
 	t.Parallel()
 	each(func(name string, row store.Job, r outcome.Result, o store.Outcome) {
@@ -527,8 +527,8 @@ func run(p *outcome.Policy, j store.Job, r outcome.Result) (end store.Job, at ti
 	return j, at
 }
 
-// P3: whoever ends a job stores its end and the ledger's row in one outcome, to which the
-// caller adds the webhook. An attempt that is not the last one is no end.
+// P3: every end of a job is one outcome with the ledger's row, to which the caller adds the
+// webhook. An attempt that is not the last one is no end.
 func TestAnEndAndItsAttemptAreOneOutcome(t *testing.T) {
 	t.Parallel()
 	each(func(name string, row store.Job, _ outcome.Result, o store.Outcome) {
@@ -549,7 +549,7 @@ func TestAnEndAndItsAttemptAreOneOutcome(t *testing.T) {
 }
 
 // P4: the provider is called again only for a retry that is in the ledger, or for an
-// uncertain attempt, if the caller has it repeated.
+// uncertain attempt, if the caller wants it repeated.
 func TestTheProviderIsCalledAgainOnlyForAReason(t *testing.T) {
 	t.Parallel()
 	free := []ringback.AttemptOutcome{ringback.AttemptReleased, ringback.AttemptRefused, ringback.AttemptUncertain}

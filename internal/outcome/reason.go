@@ -11,7 +11,7 @@ import (
 // reason is why a job ended without an answer.
 type reason struct {
 	sentence   string
-	code       ringback.ErrorDetailCode // "" where no error ended it
+	code       ringback.ErrorDetailCode // "" if no error ended it
 	kind       string
 	statusCode int
 }
@@ -19,12 +19,12 @@ type reason struct {
 // byCaller ends a cancelled job.
 var byCaller = reason{sentence: "the job was cancelled"}
 
-// Unreadable is the sentence with which a job ends whose row can't be read.
+// Unreadable returns the sentence with which a job ends whose row can't be read.
 func Unreadable(row store.Job) string {
 	return "the stored job can't be read: " + row.Unreadable + "; submit it anew"
 }
 
-// unreadable ends such a job, so that nobody comes across it again.
+// unreadable ends such a job, so that nothing comes across it again.
 func unreadable(row store.Job) reason {
 	return reason{code: ringback.CodeInternal, sentence: Unreadable(row)}
 }

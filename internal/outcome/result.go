@@ -7,25 +7,25 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Result is what came of one attempt. It has one of three shapes, made by [Answered],
+// Result is the result of one attempt. It has one of three shapes, made by [Answered],
 // [Failed] and [Stopped]; the zero Result is invalid.
 type Result struct {
 	kind    kind
 	answer  *provider.Answer // of an answered one
-	failure *provider.Error  // of a failed one; of a stopped one what had come, nil if nothing was sent
+	failure *provider.Error  // of a failed one; of a stopped one what had arrived, nil if nothing was sent
 	stop    Stop             // of a stopped one
 	sent    bool             // a byte of the request may have left
 
 	// Kept is stored with the attempt, whatever its shape.
 	Kept Kept
-	// Refusal is what the gates say about a refused attempt, and about a stopped one
-	// whose model is on hold.
+	// Refusal is what the gates say about a refused attempt, and about a stopped one whose
+	// model is on hold.
 	Refusal Refusal
 }
 
-// Kept is what is stored of an attempt beside its outcome.
+// Kept is what is stored of an attempt besides its outcome.
 type Kept struct {
-	// FirstTokenAt is when the first piece of the answer came; zero if none did.
+	// FirstTokenAt is when the first piece of the answer arrived; zero if none did.
 	FirstTokenAt time.Time
 	// Partial is the text of an answer that broke off; empty if there was none.
 	Partial store.Blob
@@ -37,7 +37,7 @@ type Kept struct {
 type Refusal struct {
 	// Until is when the job may be called again; the zero time means at once.
 	Until time.Time
-	// AtFault reports that the job was refused repeatedly while others were answered.
+	// AtFault means that the job was refused repeatedly while others got answers.
 	AtFault bool
 }
 
@@ -62,24 +62,24 @@ const (
 	Cancelled Stop = "cancelled"
 	// Unstarted: the stored request can't be read now, or this machine has run short.
 	Unstarted Stop = "unstarted"
-	// Crowded: others wait already for memory for requests as large as this one.
+	// Crowded: others are already waiting for memory for requests as large as this one.
 	Crowded Stop = "crowded"
 	// OnHold: the job is suspect, and its model turned out to be on hold.
 	OnHold Stop = "on_hold"
 )
 
-// Answered is the result of a call that brought an answer.
+// Answered returns the result of a call that got an answer.
 func Answered(a *provider.Answer) Result {
 	return Result{kind: answered, answer: a, sent: true}
 }
 
-// Failed is the result of a call that brought none.
+// Failed returns the result of a call that got none.
 func Failed(f *provider.Error) Result {
 	return Result{kind: failed, failure: f, sent: f.Sent}
 }
 
-// Stopped is the result of a call that we ended ourselves. f is how the call ended; nil
-// if it had not begun.
+// Stopped returns the result of a call that we ended ourselves. f is how the call ended;
+// nil if it had not begun.
 func Stopped(why Stop, f *provider.Error) Result {
 	return Result{kind: stopped, stop: why, failure: f, sent: f != nil && f.Sent}
 }
@@ -93,14 +93,14 @@ func (r Result) Drain() Result {
 	return r
 }
 
-// Answer is the answer, nil if there is none.
+// Answer returns the answer, nil if there is none.
 func (r *Result) Answer() *provider.Answer { return r.answer }
 
-// Failure is how the call failed, or how a call that was stopped ended; nil if it was
-// answered or had not begun.
+// Failure returns how the call failed, or how a call that was stopped ended; nil if it got
+// an answer or had not begun.
 func (r *Result) Failure() *provider.Error { return r.failure }
 
-// Stop is why we ended the call; "" if we did not.
+// Stop returns why we ended the call; "" if we did not.
 func (r *Result) Stop() Stop { return r.stop }
 
 // Sent reports whether a byte of the request may have left.

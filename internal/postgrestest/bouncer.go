@@ -14,17 +14,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Bouncer puts a PgBouncer before a database until the test ends, and returns the
-// database's URL through it. It pools by transaction; all else is as PgBouncer
-// comes: what it does with prepared statements depends on its version.
+// Bouncer puts a PgBouncer in front of a database until the test ends, and returns the
+// database's URL through it. It pools by transaction; everything else is PgBouncer's
+// default: its handling of prepared statements depends on its version.
 func Bouncer(t testing.TB, database string) (url string) {
 	t.Helper()
 	return startBouncer(t, database, "")
 }
 
-// BouncerWithoutStatements is Bouncer with a PgBouncer that knows nothing of
-// prepared statements, as none did before 1.21: one that was prepared in a
-// transaction may be unknown in the next.
+// BouncerWithoutStatements is Bouncer with a PgBouncer that does not support prepared
+// statements, as none did before 1.21: one that was prepared in a transaction may be
+// unknown in the next.
 func BouncerWithoutStatements(t testing.TB, database string) (url string) {
 	t.Helper()
 	program, err := findBouncer()
@@ -125,7 +125,7 @@ pool_mode = transaction
 `, behind.Hostname(), behind.Port(), port, setting)
 }
 
-// findBouncer finds PgBouncer, which Debian keeps off the PATH of users.
+// findBouncer finds PgBouncer, which Debian installs outside users' PATH.
 func findBouncer() (string, error) {
 	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} {
 		if path, err := exec.LookPath(name); err == nil {

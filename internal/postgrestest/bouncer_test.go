@@ -50,8 +50,8 @@ func connectPlainly(t *testing.T, url string) *pgx.Conn {
 	return connect(t, url+"&default_query_exec_mode=simple_protocol")
 }
 
-// beginOnTheSameConnection keeps in a transaction the connection that a client
-// has just been served by: the pool gives the one that was used last.
+// beginOnTheSameConnection holds the connection that has just served a client in a
+// transaction: the pool gives out the one that was used last.
 func beginOnTheSameConnection(t *testing.T, url, before string) {
 	t.Helper()
 	other := connectPlainly(t, url)

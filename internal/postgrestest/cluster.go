@@ -26,7 +26,7 @@ const (
 	immediate = syscall.SIGQUIT
 )
 
-// cluster is a PostgreSQL server with data of its own.
+// cluster is a PostgreSQL server with its own data.
 type cluster struct {
 	*process
 
@@ -64,8 +64,8 @@ func newCluster(settings []string) (_ *cluster, err error) {
 	return c, c.execute("create role " + owner + " login")
 }
 
-// findPrograms is the directory of PostgreSQL's programs, which Debian keeps off
-// the PATH.
+// findPrograms returns the directory of PostgreSQL's programs, which Debian installs
+// outside the PATH.
 func findPrograms() (string, error) {
 	if dir := os.Getenv("RINGBACK_POSTGRES_BIN"); dir != "" {
 		return filepath.Abs(dir)
@@ -87,14 +87,14 @@ func (c *cluster) initialise() error {
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
 
-// start starts the server and returns when it serves.
+// start starts the server and returns when it accepts connections.
 func (c *cluster) start() error {
 	args := []string{"-D", c.data(), "-k", c.dir, "-h", "127.0.0.1", "-p", fmt.Sprint(c.port)}
 	for _, s := range slices.Concat([]string{
 		"max_connections=300",
-		"shared_buffers=16MB",             // dropping a database looks through all of them
-		"max_wal_size=256MB",              // it may lie in memory
-		"dynamic_shared_memory_type=mmap", // in the directory, so that nothing is left of a server that is killed
+		"shared_buffers=16MB",             // dropping a database scans all of them
+		"max_wal_size=256MB",              // it may be in memory
+		"dynamic_shared_memory_type=mmap", // in the directory, so that a killed server leaves nothing behind
 	}, c.settings) {
 		args = append(args, "-c", s)
 	}

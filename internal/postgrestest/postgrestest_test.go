@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// hold makes of this program one that has a server, and waits to be killed.
+// hold turns this program into one that has a server, and waits to be killed.
 const hold = "POSTGRESTEST_HOLD"
 
 func TestMain(m *testing.M) {
@@ -150,7 +150,7 @@ func TestAServerGoesWhenItsProcessIsKilled(t *testing.T) {
 	}
 }
 
-// holdServer says where the server of this process is, and waits.
+// holdServer prints where the server of this process is, and waits.
 func holdServer(how string) {
 	c, err := shared()
 	if err == nil && how == "frozen" {

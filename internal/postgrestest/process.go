@@ -24,16 +24,16 @@ import (
 //go:embed guard.sh
 var guardScript string
 
-// process is a server program with a directory of its own, which it starts in
-// again and again. No goroutine waits for it: one that lives as long as the
-// process of the tests would be a leak to them.
+// process is a server program with its own directory, in which it is started again and
+// again. No goroutine waits for it: one that lives as long as the test process would look
+// like a leak.
 type process struct {
 	name   string
 	dir    string
-	owner  *syscall.Credential // nil: we ourselves
-	guard  *exec.Cmd           // removes all when orders closes
-	orders *os.File            // tells the guard the process's id
-	pid    int                 // 0 while it does not run
+	owner  *syscall.Credential // nil: the present user
+	guard  *exec.Cmd           // removes everything when orders closes
+	orders *os.File            // sends the guard the process's id
+	pid    int                 // 0 while it is not running
 }
 
 // newProcess makes the directory, and the guard that removes it.
@@ -57,8 +57,8 @@ func newProcess(name string) (*process, error) {
 	return p, nil
 }
 
-// serverUser is who runs servers that refuse root: the user postgres where we are
-// root, else nil, which is we ourselves.
+// serverUser returns the user for servers that refuse to run as root: postgres if we are
+// root, otherwise nil, which is the present user.
 func serverUser() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -78,8 +78,8 @@ func serverUser() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// roomyDir is where a server's files lie best: in memory, if it has room for
-// them (containers have 64 MiB of it), else where temporary files do.
+// roomyDir returns the best place for a server's files: in memory, if there is room for
+// them (containers have 64 MiB), otherwise where temporary files go.
 func roomyDir() string {
 	const memory = "/dev/shm"
 	var s unix.Statfs_t
@@ -115,7 +115,7 @@ func (p *process) startGuard() error {
 	p.orders = w
 	p.guard = exec.Command("/bin/sh", "-c", guardScript, "guard.sh", p.dir)
 	p.guard.Stdin = r
-	p.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // so that Ctrl-C does not end it before its time
+	p.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // so that Ctrl-C does not end it too early
 	if err := p.guard.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start the guard of %s: %w", p.name, err), w.Close())
 	}
@@ -167,7 +167,7 @@ func (p *process) log() string {
 	return string(log)
 }
 
-// await tries until try succeeds, or the process has ended.
+// await calls try until it succeeds, or the process has ended.
 func (p *process) await(try func(context.Context) error) error {
 	ctx, cancel := soon()
 	defer cancel()
@@ -189,10 +189,10 @@ func (p *process) await(try func(context.Context) error) error {
 	}
 }
 
-// pause is that between two looks at a process.
+// pause is the time between two checks of a process.
 const pause = 2 * time.Millisecond
 
-// ended finds out whether the process has ended.
+// ended reports whether the process has ended.
 func (p *process) ended() (bool, error) {
 	if p.pid == 0 {
 		return true, nil
@@ -240,7 +240,7 @@ func (p *process) kill() error {
 }
 
 func (p *process) freeze() error {
-	if err := p.signal(syscall.SIGSTOP, p.pid); err != nil { // first, so that no child is born meanwhile
+	if err := p.signal(syscall.SIGSTOP, p.pid); err != nil { // first, so that it starts no child meanwhile
 		return err
 	}
 	return p.signalAll(syscall.SIGSTOP)
@@ -257,7 +257,7 @@ func (p *process) signalAll(sig syscall.Signal) error {
 	return p.signal(sig, append(children, p.pid)...)
 }
 
-// signal signals some of the process's family; one that has just gone is no error.
+// signal signals some of the process's family; one that has just ended is no error.
 func (p *process) signal(sig syscall.Signal, pids ...int) error {
 	if p.pid == 0 {
 		return fmt.Errorf("%v to %s: it does not run", sig, p.name)
@@ -299,9 +299,9 @@ func (p *process) remove() error {
 	return errors.Join(err, p.orders.Close(), p.guard.Wait())
 }
 
-// freePort is a port that nobody listens on. It is not among those that the
-// system gives to clients: a client that knocks at a stopped server could be
-// given that server's own port, and keep it.
+// freePort returns a port that is not in use. It is not among those that the system assigns
+// to clients: a client that connects to a stopped server could be assigned that server's
+// own port, and keep it.
 func freePort() (int, error) {
 	for range 100 {
 		port := 20000 + rand.IntN(12000)

@@ -21,10 +21,10 @@ const (
 	Ports       Resource = "ports"  // local ports towards one address
 )
 
-// All are the resources.
+// All lists the resources.
 var All = []Resource{Descriptors, Memory, Ports}
 
-// Of returns what an error says this machine ran out of; "" if it says nothing of the kind.
+// Of returns which resource an error says this machine ran out of; "" if none.
 func Of(err error) Resource {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return of(errno, err)
@@ -49,7 +49,7 @@ func of(errno syscall.Errno, err error) Resource {
 	return ""
 }
 
-// ofLookUp reads the text of a failed look-up of a name: package net keeps no more of its
+// ofLookUp reads the text of a failed lookup of a name: package net keeps no more of its
 // cause.
 func ofLookUp(err *net.DNSError) Resource {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
@@ -60,10 +60,10 @@ func ofLookUp(err *net.DNSError) Resource {
 	return ""
 }
 
-// portsAreOut tells the two meanings of EADDRNOTAVAIL apart: all local ports towards an
-// address are taken, or this machine has no address of its own from which to reach it
-// (IPv6 is off, say), which no waiting changes. UDP has ports of its own, and connecting a
-// UDP socket sends nothing.
+// portsAreOut distinguishes the two meanings of EADDRNOTAVAIL: all local ports towards an
+// address are taken, or this machine has no address from which to reach it (for example
+// because IPv6 is off), which waiting does not change. UDP has ports of its own, and
+// connecting a UDP socket sends nothing.
 func portsAreOut(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Addr == nil {

@@ -44,7 +44,7 @@ func (a *act) play(h habit, m request) End {
 	}
 }
 
-// overloaded is what a provider says that is.
+// overloaded is the message of an overloaded provider.
 const overloaded = "Overloaded"
 
 // stream sends the answer as events, up to the habit's trouble.
@@ -74,7 +74,7 @@ func (a *act) stream(h habit, m request, said answer) End {
 	return Answered
 }
 
-// cause brings the trouble upon a stream.
+// cause applies the trouble to a stream.
 func (a *act) cause(t trouble) End {
 	switch t {
 	case breakOff:
@@ -121,7 +121,7 @@ func (a *act) whole(h habit, said answer) End {
 	return Answered
 }
 
-// send writes one event and lets the observer know of its text.
+// send writes one event and reports its text to the observer.
 func (a *act) send(e event, flush bool) bool {
 	name := ""
 	if e.name != "" {
@@ -146,7 +146,7 @@ func (a *act) said(text string) {
 	a.call.Words += len(strings.Fields(text))
 }
 
-// refuseBy answers with the error status of the habit.
+// refuseBy answers with the habit's error status.
 func (a *act) refuseBy(r refusal) End {
 	h := a.out.to.Header()
 	if r.retryAfter != "" {
@@ -177,7 +177,7 @@ func (a *act) write(s string) bool {
 	return err == nil
 }
 
-// failedWrite tells who broke the connection.
+// failedWrite returns which side broke the connection.
 func (a *act) failedWrite() End {
 	if a.out.broken {
 		return Broken

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// answer is what a model says to one prompt, in no protocol's words.
+// answer is a model's answer to one prompt, independent of the protocol.
 type answer struct {
-	id     string // a protocol puts its own beginning before it
+	id     string // each protocol adds its own prefix
 	model  string
 	blocks []block
 	input  int // tokens
 	output int // tokens; a word counts as one
-	words  int // of its text
+	words  int // in its text
 }
 
 // block is a part of an answer: in pieces, and whole.
@@ -33,8 +33,8 @@ const (
 	toolKind // pieces and whole are its input, JSON
 )
 
-// newAnswer makes the answer. The same model and prompt give the same one, so
-// that a stream can be compared with what a call without stream returns.
+// newAnswer makes the answer. The same model and prompt result in the same answer, so that
+// a stream can be compared with a call without streaming.
 func newAnswer(h habit, m request) answer {
 	a := answer{
 		id:    fingerprint(m.Model, m.prompt),
@@ -90,12 +90,12 @@ func (a *answer) useTool(name string, input ...string) {
 	a.output += len(input)
 }
 
-// usesTool tells why the answer ends.
+// usesTool reports whether the answer ends with the use of a tool.
 func (a *answer) usesTool() bool {
 	return slices.ContainsFunc(a.blocks, func(b block) bool { return b.kind == toolKind })
 }
 
-// all is the whole of the blocks of a kind, joined.
+// all returns all blocks of a kind, joined.
 func (a *answer) all(kind blockKind) string {
 	var all strings.Builder
 	for _, b := range a.blocks {

@@ -36,8 +36,8 @@ func checkChat(_ http.Header, m request) error {
 	return m.roles("developer", "system", "user", "assistant", "tool")
 }
 
-// completion is the answer as a whole, and each chunk of a stream. The order of
-// the fields is that of the real one.
+// completion is the answer as a whole, and each chunk of a stream. The order of the fields
+// is the real one.
 type completion struct {
 	ID          string      `json:"id"`
 	Object      string      `json:"object"`
@@ -83,7 +83,7 @@ type tokenCount struct {
 	Total      int `json:"total_tokens"`
 }
 
-// newChunk is an answer of which nothing is said yet.
+// newChunk returns an answer without content.
 func newChunk(a answer, object string) completion {
 	return completion{
 		ID: "chatcmpl-sim" + a.id, Object: object, Created: 1_764_000_000, Model: a.model,
@@ -103,7 +103,7 @@ func (a *answer) finishReason() *string {
 	return &reason
 }
 
-// newCompletion is the answer as a call without stream returns it.
+// newCompletion returns the answer of a call without streaming.
 func newCompletion(a answer) completion {
 	c := newChunk(a, "chat.completion")
 	m := &chatMessage{Role: "assistant", Content: a.all(textKind), Reasoning: a.all(thoughtKind)}
@@ -117,7 +117,7 @@ func newCompletion(a answer) completion {
 	return c
 }
 
-// chatEvents is the answer as a stream.
+// chatEvents returns the answer as a stream.
 func chatEvents(a answer, m request) iter.Seq[event] {
 	return func(yield func(event) bool) {
 		chunk := newChunk(a, "chat.completion.chunk")
@@ -156,7 +156,7 @@ func (b *block) chunks(say func(delta any, text string) bool) bool {
 	type calls struct {
 		ToolCalls []toolCall `json:"tool_calls"`
 	}
-	first := 0 // there is but one call
+	first := 0 // there is only one call
 	if b.kind == toolKind && !say(calls{[]toolCall{{Index: &first, ID: "call_sim_" + b.id, Type: "function", Function: called{Name: b.name}}}}, "") {
 		return false
 	}
@@ -177,7 +177,7 @@ func (b *block) chunks(say func(delta any, text string) bool) bool {
 	return true
 }
 
-// chatError is an error as the protocol shows it.
+// chatError returns an error in the protocol's form.
 func chatError(status int, message string) any {
 	type detail struct {
 		Message string  `json:"message"`

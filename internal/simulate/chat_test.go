@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// chat makes a call of chat completions as a good client does.
+// chat makes a call of chat completions, like a good client.
 func (s stage) chat(t *testing.T, model, prompt string, stream bool) *http.Response {
 	t.Helper()
 	body := map[string]any{"model": model, "stream": stream, "messages": []any{map[string]any{"role": "user", "content": prompt}}}
@@ -33,7 +33,7 @@ func bearer(key string) func(http.Header) {
 	}
 }
 
-// listenToChat reads a stream and puts the message together, by its own means.
+// listenToChat reads a stream and assembles the message, with its own code.
 func listenToChat(t *testing.T, body io.Reader) (completion map[string]any, last string, err error) {
 	t.Helper()
 	message := map[string]any{}

@@ -5,11 +5,11 @@ import (
 	"net/http"
 )
 
-// cutWriter lets so many bytes through and then breaks the connection off.
+// cutWriter lets that many bytes through and then breaks off the connection.
 type cutWriter struct {
 	to     http.ResponseWriter
 	left   int  // bytes until the cut; negative: never
-	broken bool // the handler has to abort
+	broken bool // the handler must abort
 }
 
 var errCut = errors.New("the connection is to break here")
@@ -27,7 +27,7 @@ func (c *cutWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// breakOff sends what is there and marks the connection as to be broken.
+// breakOff sends what is there and marks the connection as broken.
 func (c *cutWriter) breakOff() {
 	c.flush()
 	c.broken = true

@@ -7,27 +7,26 @@ import (
 
 // Delivery is one request that the receiver got.
 type Delivery struct {
-	Number int       // of all requests, from 1
+	Number int       // among all requests, from 1
 	ID     string    // webhook-id; "" if there is none
-	Try    int       // of this id, from 1
+	Try    int       // for this id, from 1
 	At     time.Time // when its body was read
 	Method string
 	Path   string
-	Header http.Header // not to be changed; nil with ReceiverConfig.Forget
-	Body   []byte      // not to be changed; nil with ReceiverConfig.Forget
+	Header http.Header // must not be modified; nil with ReceiverConfig.Forget
+	Body   []byte      // must not be modified; nil with ReceiverConfig.Forget
 
-	// What was found in the body; "" where it is not there.
+	// Read from the body; "" if missing.
 	JobID, Type, Status string
 
-	// SimpleErr is what is wrong with X-Webhook-Signature, StandardErr with the
-	// three headers of Standard Webhooks; nil if all is well or the receiver has
-	// no secret.
+	// SimpleErr is what is wrong with X-Webhook-Signature, StandardErr with the three
+	// headers of Standard Webhooks; nil if they are right or the receiver has no secret.
 	SimpleErr, StandardErr error
 
-	Answer Answer // that it gets
+	Answer Answer // that the receiver gives
 }
 
-// Verified tells whether both signatures are right.
+// Verified reports whether both signatures are right.
 func (d Delivery) Verified() bool { return d.SimpleErr == nil && d.StandardErr == nil }
 
 // Answer is how the receiver answers. The zero value is an empty 200, at once.
@@ -39,7 +38,7 @@ type Answer struct {
 	Fault  Fault
 }
 
-// Fault is what a receiver does wrong beside its status.
+// Fault is what a receiver does wrong besides its status.
 type Fault string
 
 // The faults of a receiver.
@@ -49,8 +48,8 @@ const (
 	Reset       Fault = "reset"        // the connection is reset (RST) instead of an answer
 	Close       Fault = "close"        // the connection is closed instead of an answer
 	DripHeader  Fault = "drip header"  // a byte of an endless header every Delay (10 ms), until the client leaves
-	DripBody    Fault = "drip body"    // status and headers at once, then a byte of the body every Delay (10 ms), without end
-	EndlessBody Fault = "endless body" // status and headers, then bytes as fast as they are taken
+	DripBody    Fault = "drip body"    // status and headers at once, then a byte of the body every Delay (10 ms), forever
+	EndlessBody Fault = "endless body" // status and headers, then bytes as fast as they are read
 	ShortBody   Fault = "short body"   // more Content-Length than bytes
-	Garbage     Fault = "garbage"      // bytes that are no HTTP
+	Garbage     Fault = "garbage"      // bytes that are not HTTP
 )

@@ -15,16 +15,16 @@ type dialect struct {
 	path      string // POST
 	requestID string // the header that names a call
 	key       func(http.Header) string
-	// check refuses what the real provider would, of an otherwise good request.
+	// check refuses what the real provider would, in an otherwise good request.
 	check func(http.Header, request) error
-	// events is an answer as a stream, whole without.
+	// events is the answer as a stream, whole without streaming.
 	events func(answer, request) iter.Seq[event]
 	whole  func(answer) any
 	// failure is the body of an error.
 	failure func(status int, message, requestID string) any
-	// errorEvent names the event of an error, "" if it has no name.
+	// errorEvent is the name of an error event, "" if it has no name.
 	errorEvent string
-	// overloaded is the status of a provider that is.
+	// overloaded is the status of an overloaded provider.
 	overloaded int
 	// broken is the beginning of an event.
 	broken string
@@ -32,8 +32,8 @@ type dialect struct {
 
 var dialects = []dialect{messages(), chat()}
 
-// dialectOf is the one that a path belongs to; what belongs to none is refused
-// in the words of the first.
+// dialectOf returns the dialect that a path belongs to; an unknown path is refused in the
+// first dialect.
 func dialectOf(path string) (spoken dialect, known bool) {
 	for _, d := range dialects {
 		if d.path == path {
@@ -50,18 +50,18 @@ type event struct {
 	text string
 }
 
-// encode is JSON as the provider writes it: without HTML escapes.
+// encode encodes JSON as the provider does: without HTML escapes.
 func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		panic(fmt.Sprintf("simulate: encode %T: %v", v, err)) // only our own types come here
+		panic(fmt.Sprintf("simulate: encode %T: %v", v, err)) // it is only called with our own types
 	}
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
-// fingerprint is short, and the same for the same parts.
+// fingerprint returns a short hash of the parts.
 func fingerprint(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -40,18 +40,18 @@ func (a Answer) begin(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.Header)
 	w.WriteHeader(a.Status)
 	if a.Body != "" {
-		_, _ = io.WriteString(w, a.Body) // a client that left is none of our business
+		_, _ = io.WriteString(w, a.Body) // a client that left does not matter
 	}
 	if a.Fault != NoFault {
 		_ = http.NewResponseController(w).Flush()
 	}
 }
 
-// spoil takes the connection from net/http and mistreats it.
+// spoil takes the connection over from net/http and mistreats it.
 func (a Answer) spoil(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2: breaking the stream comes nearest
+		panic(http.ErrAbortHandler) // HTTP/2: breaking the stream comes closest
 	}
 	defer conn.Close()
 	switch a.Fault {
@@ -70,7 +70,7 @@ func (a Answer) spoil(w http.ResponseWriter) {
 	}
 }
 
-// drip is the time between two bytes.
+// drip returns the time between two bytes.
 func (a Answer) drip() time.Duration {
 	if a.Delay > 0 {
 		return a.Delay
@@ -78,7 +78,7 @@ func (a Answer) drip() time.Duration {
 	return 10 * time.Millisecond
 }
 
-// flood writes without end, until the client leaves.
+// flood writes until the client leaves.
 func flood(w http.ResponseWriter, r *http.Request, what string, pace time.Duration) {
 	for wait(r, pace) {
 		if _, err := io.WriteString(w, what); err != nil {

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// journal is a list that one can wait on: for tests that wait for an event and
-// never for a time.
+// journal is a list that can be waited on: for tests that wait for an event instead of a
+// time.
 type journal[T any] struct {
 	mu      sync.Mutex
 	entries []T
 	changed chan struct{} // closed at the next change; nil: nobody waits
 }
 
-// write changes the entries and wakes those who wait.
+// write changes the entries and wakes the waiters.
 func (j *journal[T]) write(change func(entries []T) []T) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -32,8 +32,8 @@ func (j *journal[T]) read() []T {
 	return append([]T(nil), j.entries...)
 }
 
-// wait blocks until the entries satisfy enough, which is called with the lock
-// held, or until the context ends.
+// wait blocks until enough, which is called with the lock held, reports true for the
+// entries, or the context ends.
 func (j *journal[T]) wait(ctx context.Context, enough func(entries []T) bool) error {
 	for {
 		changed, ok := j.look(enough)

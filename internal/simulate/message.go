@@ -34,8 +34,7 @@ func checkMessages(h http.Header, m request) error {
 	return m.roles("user", "assistant")
 }
 
-// message is the provider's answer as a whole. The order of the fields is that
-// of the real one.
+// message is the provider's answer as a whole. The order of the fields is the real one.
 type message struct {
 	ID           string  `json:"id"`
 	Type         string  `json:"type"`
@@ -73,12 +72,12 @@ type toolBlock struct {
 	Input json.RawMessage `json:"input"`
 }
 
-// delta is a delta of a type with its one field.
+// delta returns a delta of a type with its one field.
 func delta(kind, field, value string) json.RawMessage {
 	return json.RawMessage(`{"type":"` + kind + `","` + field + `":` + string(encode(value)) + `}`)
 }
 
-// start is a block as it begins in a stream.
+// start returns the beginning of a block in a stream.
 func (b *block) start() any {
 	switch b.kind {
 	case thoughtKind:
@@ -89,7 +88,7 @@ func (b *block) start() any {
 	return textBlock{Type: "text"}
 }
 
-// end is a block as a call without stream returns it.
+// end returns a block in the answer to a call without streaming.
 func (b *block) end() any {
 	switch b.kind {
 	case thoughtKind:
@@ -102,8 +101,8 @@ func (b *block) end() any {
 
 func (b *block) signature() string { return "c2ltdWxhdGVk" + fingerprint(b.whole) }
 
-// deltas are the pieces of a block as the protocol sends them, each with the
-// text that the caller of the API would show.
+// deltas yields the pieces of a block as the protocol sends them, each with the text that a
+// user would see.
 func (b *block) deltas() iter.Seq2[json.RawMessage, string] {
 	return func(yield func(json.RawMessage, string) bool) {
 		if b.kind == toolKind && !yield(delta("input_json_delta", "partial_json", ""), "") {
@@ -129,7 +128,7 @@ func (b *block) deltas() iter.Seq2[json.RawMessage, string] {
 	}
 }
 
-// message is the answer as a call without stream returns it.
+// message returns the answer to a call without streaming.
 func (a *answer) message() message {
 	m := a.opening()
 	for _, b := range a.blocks {
@@ -148,7 +147,7 @@ func (a *answer) stopReason() string {
 	return "end_turn"
 }
 
-// opening is the message as a stream begins: nothing said yet.
+// opening returns the message at the beginning of a stream, without content.
 func (a *answer) opening() message {
 	return message{
 		ID: "msg_sim_" + a.id, Type: "message", Role: "assistant", Model: a.model, Content: []any{},
@@ -175,7 +174,7 @@ type stopDelta struct {
 	StopSequence *string `json:"stop_sequence"`
 }
 
-// events is the answer as a stream.
+// events returns the answer as a stream.
 func (a *answer) events() iter.Seq[event] {
 	return func(yield func(event) bool) {
 		send := func(d eventData, text string) bool {
@@ -198,8 +197,8 @@ func (a *answer) events() iter.Seq[event] {
 	}
 }
 
-// events sends the block's part of the stream; false means stop. A ping stands
-// behind the start of the first block, as with the real provider.
+// events sends the block's part of the stream; false means stop. A ping follows the start
+// of the first block, as with the real provider.
 func (b *block) events(index int, send func(eventData, string) bool) bool {
 	if !send(eventData{Type: "content_block_start", Index: &index, ContentBlock: b.start()}, "") {
 		return false
@@ -215,7 +214,7 @@ func (b *block) events(index int, send func(eventData, string) bool) bool {
 	return send(eventData{Type: "content_block_stop", Index: &index}, "")
 }
 
-// messageError is an error as the protocol shows it.
+// messageError returns an error in the protocol's form.
 func messageError(status int, message, requestID string) any {
 	type detail struct {
 		Type    string `json:"type"`

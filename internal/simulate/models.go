@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Models names the models for users, as `serve --simulate` shows them. The rest
-// of [NewProvider]'s list is for tests.
+// Models are the models for users, as shown by `serve --simulate`. The rest of
+// [NewProvider]'s list is for tests.
 var Models = []string{"sim/echo", "sim/slow", "sim/flaky-3", "sim/429", "sim/break-off"}
 
 // habit is how a model behaves.
 type habit struct {
-	refusal *refusal      // before any answer; nil: none
-	answer  answerKind    // what it says
+	refusal *refusal      // instead of an answer; nil: none
+	answer  answerKind    // the kind of answer
 	words   int           // of a generated text
 	pace    time.Duration // before each piece of the answer
 	first   time.Duration // before the first byte
 	trouble trouble
 	after   int // words of the answer before the trouble; -1: half of them
 	cut     int // bytes of the body after which the connection breaks; -1: never
-	times   int // calls for the same model and prompt that go wrong, then one goes well, then again; 0: all go wrong
+	times   int // calls for the same model and prompt that fail before one succeeds, again and again; 0: all fail
 }
 
 // refusal is an answer with an error status.
@@ -51,14 +51,13 @@ const (
 	breakOff            // the connection breaks
 	errorEvent          // an error event: overloaded
 	fallSilent          // not a byte more until the client leaves
-	stopShort           // a clean end where the stream's end is missing
-	turnGarbage         // bytes that are no event stream
+	stopShort           // a clean end without the stream's last events
+	turnGarbage         // bytes that are not an event stream
 	neverEnd            // words until the client leaves
 	neverAnswer         // not even a status until the client leaves
 )
 
-// model sets a habit up; n is the number at the end of the name, -1 if there is
-// none.
+// model sets up a habit; n is the number at the end of the name, -1 if there is none.
 type model struct {
 	number numberRule
 	set    func(h *habit, n int)
@@ -104,8 +103,8 @@ func inTrouble(t trouble) func(*habit, int) {
 
 var modelName = regexp.MustCompile(`^sim/(429|[a-z]+(?:-[a-z]+)*)(?:-(\d{1,9}))?(?:\?(.*))?$`)
 
-// habitOf reads a model's name. It returns false if there is no such model, and
-// an error for a knob that is wrong.
+// habitOf parses a model's name. It returns false if there is no such model, and an error
+// for an invalid knob.
 func habitOf(name string, pace time.Duration) (habit, bool, error) {
 	parts := modelName.FindStringSubmatch(name)
 	if parts == nil {
@@ -130,10 +129,10 @@ func habitOf(name string, pace time.Duration) (habit, bool, error) {
 	return h, true, h.turn(parts[3])
 }
 
-// goesWrong tells whether a call may end otherwise than well.
+// goesWrong reports whether a call may fail.
 func (h *habit) goesWrong() bool { return h.refusal != nil || h.trouble != noTrouble || h.cut >= 0 }
 
-// well is the habit of a call that goes well.
+// well returns the habit of a call that succeeds.
 func (h *habit) well() habit {
 	well := *h
 	well.refusal, well.trouble, well.cut = nil, noTrouble, -1
@@ -192,7 +191,7 @@ func (r *refusal) knob(name, value string) (err error) {
 	return err
 }
 
-// count reads a number that is bounded by what one test can want.
+// count parses a number, bounded by what a test can need.
 func count(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil {

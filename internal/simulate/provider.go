@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// ProviderConfig sets up a simulated provider. Its zero value is a provider that
-// takes any key.
+// ProviderConfig configures a simulated provider. The zero value is a provider that accepts
+// any key.
 type ProviderConfig struct {
-	// Key is the only API key that is not refused with 401; "" takes all.
+	// Key is the only API key that is not refused with 401; "" accepts all.
 	Key string
 
-	// Pace is the time between two words of sim/slow; 0 means 50 ms, so that
-	// its 80 words take 4 s.
+	// Pace is the time between two words of sim/slow; 0 means 50 ms, so that its 80 words
+	// take 4 s.
 	Pace time.Duration
 
-	// Observe is called when a call begins, with each piece of text that was
-	// sent, and when the call has ended; one after the other for each call, but
-	// at the same time for several. A call that it holds up is held up. nil:
-	// nobody looks. See [CallLog].
+	// Observe is called when a call begins, after each piece of text that is sent, and when
+	// the call has ended; in order for each call, but concurrently for several. The call
+	// waits until it returns. nil: nobody observes. See [CallLog].
 	Observe func(Call)
 }
 
@@ -38,12 +37,12 @@ type Provider struct {
 	tries map[string]int // by fingerprint of model and prompt: calls since the last answer
 }
 
-// maxTries bounds the memory for prompts that were refused and never came back.
+// maxTries bounds the memory for prompts that were refused and never tried again.
 const maxTries = 10_000
 
-// NewProvider makes a provider that speaks the Anthropic protocol at
-// POST /v1/messages and OpenAI's at POST /v1/chat/completions, with and without
-// stream, and has these models; what is not one of them is a 404.
+// NewProvider makes a provider that speaks the Anthropic protocol at POST /v1/messages and
+// OpenAI's at POST /v1/chat/completions, with and without streaming. It has these models;
+// any other is a 404.
 //
 //	sim/echo            the prompt's text (of the last message), at once
 //	sim/slow            80 words, one each Pace
@@ -55,7 +54,7 @@ const maxTries = 10_000
 //	sim/error-after-N   an error event, overloaded, after N words
 //	sim/silent[-N]      not a byte more after N words
 //	sim/short[-N]       a clean end after N words, without the stream's last events
-//	sim/garbage[-N]     bytes that are no event stream after N words
+//	sim/garbage[-N]     bytes that are not an event stream after N words
 //	sim/endless         words until the client leaves
 //	sim/mute            not even a status
 //	sim/think           thoughts before the text
@@ -63,20 +62,20 @@ const maxTries = 10_000
 //	sim/blocks          the prompt's text in three blocks, a word a piece, with
 //	                    thoughts before the first and a tool's use after the second
 //
-// N is 40 where none is given; with 0 the trouble comes right after the first
-// event. Without stream a broken answer is half of its JSON, sim/error-after is a
-// 529 (OpenAI: 503), and what would be silent or endless never answers.
+// N is 40 by default; with 0 the trouble follows the first event. Without streaming a
+// broken answer is half of its JSON, sim/error-after is a 529 (OpenAI: 503), and a model
+// that would be silent or endless never answers.
 //
-// Knobs stand behind the name as in a URL: sim/slow?words=200&pace=1ms.
+// Knobs follow the name as in a URL: sim/slow?words=200&pace=1ms.
 //
 //	words=N             length of the text (of sim/echo too)
 //	pace=DURATION       before each piece of the answer
 //	first=DURATION      before the first byte
 //	cut=N               the connection breaks after N bytes of the body
-//	times=N             how many calls are refused, or go wrong otherwise, before
-//	                    one goes well; 0: all
+//	times=N             how many calls are refused, or fail otherwise, before
+//	                    one succeeds; 0: all
 //	retry_after=VALUE   the header of a refusal
-//	location=URL        the same, of sim/status-3NN
+//	location=URL        the same, for sim/status-3NN
 func NewProvider(c ProviderConfig) *Provider {
 	p := &Provider{key: c.Key, pace: cmp.Or(c.Pace, 50*time.Millisecond), observe: c.Observe, tries: map[string]int{}}
 	if p.observe == nil {
@@ -133,8 +132,8 @@ func (a *act) begin(known bool, bodyErr error) End {
 	return a.play(h, m)
 }
 
-// goesWell tells whether this call for a prompt is the one that goes well, and which
-// try it is, from 1; 0 if they are not counted.
+// goesWell reports whether this call for a prompt succeeds, and which try it is, from 1; 0
+// if they are not counted.
 func (p *Provider) goesWell(h habit, m request) (try int, well bool) {
 	if h.times == 0 || !h.goesWrong() {
 		return 0, !h.goesWrong()
@@ -149,7 +148,7 @@ func (p *Provider) goesWell(h habit, m request) (try int, well bool) {
 		return try, true
 	}
 	if len(p.tries) >= maxTries {
-		for old := range p.tries { // any one: who has ten thousand is not counting
+		for old := range p.tries { // any one: a caller with ten thousand is not counting
 			delete(p.tries, old)
 			break
 		}

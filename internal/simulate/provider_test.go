@@ -34,7 +34,7 @@ func newStage(t *testing.T, c ProviderConfig) stage {
 	return s
 }
 
-// call makes a call as a good client does.
+// call makes a call, like a good client.
 func (s stage) call(t *testing.T, model, prompt string, stream bool) *http.Response {
 	t.Helper()
 	body := encode(map[string]any{
@@ -82,7 +82,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// told is what a stream said.
+// told is the content of a stream.
 type told struct {
 	names []string
 	text  string
@@ -90,7 +90,7 @@ type told struct {
 	m     map[string]any
 }
 
-// listen reads a stream and puts the message together, by its own means.
+// listen reads a stream and assembles the message, with its own code.
 func listen(t *testing.T, body io.Reader) (told, error) {
 	t.Helper()
 	var s told
@@ -436,7 +436,7 @@ func TestTroubles(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			s.call(t, "sim/echo", "first", false)
-			go func() { // the head of an answer may come late
+			go func() { // the head of an answer may take a while
 				if _, err := s.log.Wait(soon(t), func(c Call) bool { return c.Number == 2 && c.Words >= words }); err == nil {
 					leave()
 				}

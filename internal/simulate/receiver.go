@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// ReceiverConfig sets up a simulated receiver. Its zero value answers 200 and
-// verifies nothing.
+// ReceiverConfig configures a simulated receiver. The zero value answers 200 and verifies
+// nothing.
 type ReceiverConfig struct {
-	// Secret is the signing secret; "" means that signatures are not looked at.
+	// Secret is the signing secret; "" means that signatures are not checked.
 	Secret string
 
-	// Respond is the script of status codes for each webhook-id: the first try
-	// gets the first, and so on; when it is used up, the last. Empty means 200.
+	// Respond is the script of status codes for each webhook-id: the first try gets the
+	// first, and so on; once it is used up, the last. Empty means 200.
 	Respond []int
 
-	// Answer decides for each delivery instead of Respond. It is called for
-	// several deliveries at the same time.
+	// Answer, if set, decides for each delivery, instead of Respond. It may be called
+	// concurrently.
 	Answer func(Delivery) Answer
 
-	// Observe is called with each delivery before it is answered, for several
-	// at the same time. nil: nobody looks.
+	// Observe is called with each delivery before it is answered, possibly concurrently.
+	// nil: nobody observes.
 	Observe func(Delivery)
 
-	// Forget drops bodies and headers once they are checked: for a benchmark.
+	// Forget drops bodies and headers once they have been checked: for benchmarks.
 	Forget bool
 }
 
@@ -54,18 +54,18 @@ type known struct {
 	bodies map[form][sha256.Size]byte // the first of each form
 }
 
-// form is how much of an answer a body carries. One id may come in several forms.
+// form is how much of an answer a body carries. One id may arrive in several forms.
 type form struct{ result, response, partial bool }
 
 func formOf(body []byte) form {
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(body, &members) // a body that is none has no form
+	_ = json.Unmarshal(body, &members) // an invalid body has no form
 	has := func(name string) bool { return members[name] != nil }
 	return form{has("result"), has("response"), has("partial_result")}
 }
 
-// NewReceiver makes a receiver for any path. Its error names a secret that does
-// not decode.
+// NewReceiver makes a receiver for any path. It returns an error if the secret does not
+// decode.
 func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	r := &Receiver{config: c, ids: map[string]*known{}, ends: map[string]string{}}
 	if c.Secret != "" {
@@ -78,7 +78,7 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	return r, nil
 }
 
-// ServeHTTP takes one delivery.
+// ServeHTTP receives one delivery.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := readBody(w, req)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -100,13 +100,13 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	d.Answer.give(w, req)
 }
 
-// Deliveries returns what came so far, in the order in which it came.
+// Deliveries returns what has arrived so far, in order of arrival.
 func (r *Receiver) Deliveries() []Delivery {
 	return slices.SortedFunc(slices.Values(r.journal.read()), func(a, b Delivery) int { return cmp.Compare(a.Number, b.Number) })
 }
 
-// Wait blocks until n deliveries have come and returns all that have. The error
-// is the context's, and comes with those that have.
+// Wait blocks until n deliveries have arrived and returns all that have. The error is the
+// context's; then too it returns those that have arrived.
 func (r *Receiver) Wait(ctx context.Context, n int) ([]Delivery, error) {
 	err := r.journal.wait(ctx, func(all []Delivery) bool { return len(all) >= n })
 	return r.Deliveries(), err
@@ -125,16 +125,15 @@ func (r *Receiver) WaitFor(ctx context.Context, match func(Delivery) bool) (Deli
 	return found, err
 }
 
-// Violations lists what must never happen and did: an id that came with two
-// contents of one form, a job that ended twice, a signature that is wrong, an id that is
-// missing. A test demands that it is empty.
+// Violations lists what must never happen and did: an id with two contents in one form, a
+// job that ended twice, a wrong signature, a missing id. Tests require that it is empty.
 func (r *Receiver) Violations() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.violations)
 }
 
-// take checks a delivery and enters it in the books.
+// take checks a delivery and records it.
 func (r *Receiver) take(req *http.Request, body []byte) Delivery {
 	d := Delivery{
 		ID: req.Header.Get("webhook-id"), At: time.Now(), Method: req.Method, Path: req.URL.Path,
@@ -145,7 +144,7 @@ func (r *Receiver) take(req *http.Request, body []byte) Delivery {
 		Type   string `json:"type"`
 		Status string `json:"status"`
 	}
-	_ = json.Unmarshal(body, &job) // a body that is none has no job
+	_ = json.Unmarshal(body, &job) // an invalid body has no job
 	d.JobID, d.Type, d.Status = job.JobID, job.Type, job.Status
 	if r.verifier != nil {
 		d.SimpleErr = r.verifier.simple(d.Header, body)
@@ -193,7 +192,7 @@ func (r *Receiver) enter(d *Delivery) {
 	}
 }
 
-// note makes a delivery known to those who look.
+// note makes a delivery visible to observers and waiters.
 func (r *Receiver) note(d Delivery) {
 	kept := d
 	if r.config.Forget {
@@ -207,7 +206,7 @@ func (r *Receiver) note(d Delivery) {
 	}
 }
 
-// end tells whether an event is a job's last.
+// end reports whether an event is a job's last.
 func end(kind string) bool {
 	switch kind {
 	case "job.completed", "job.failed", "job.cancelled", "job.expired":

@@ -71,7 +71,7 @@ func sign(header http.Header, id, body, secret string) {
 	header.Set("webhook-signature", signature)
 }
 
-// status delivers and returns the status of the answer.
+// status delivers and returns the response's status.
 func (h house) status(t *testing.T, id, body, secret string) int {
 	t.Helper()
 	resp, err := h.deliver(t.Context(), id, body, secret)

@@ -12,7 +12,7 @@ import (
 
 const maxBody = 64 << 20
 
-// request is what the provider reads of a request; it ignores the rest.
+// request is the part of a request that the provider reads; it ignores the rest.
 type request struct {
 	Model         string `json:"model"`
 	MaxTokens     *int   `json:"max_tokens"`
@@ -29,7 +29,7 @@ type request struct {
 	prompt string // the text of the last message
 }
 
-// read reads a request and refuses what the real provider would.
+// read parses a request and refuses what the real provider would.
 func (d dialect) read(h http.Header, body []byte) (request, error) {
 	var m request
 	if ct, _, _ := mime.ParseMediaType(h.Get("Content-Type")); ct != "application/json" {
@@ -64,7 +64,7 @@ func (m request) roles(known ...string) error {
 	return nil
 }
 
-// textOf is the text of a message: a string, or the text blocks of a list.
+// textOf returns the text of a message: a string, or the text blocks of a list.
 func textOf(content json.RawMessage) (string, error) {
 	var text string
 	if json.Unmarshal(content, &text) == nil && text != "" {

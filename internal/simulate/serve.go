@@ -17,7 +17,7 @@ func Serve(l net.Listener, h http.Handler) (stop func()) {
 		_ = server.Serve(l) // always http.ErrServerClosed
 	}()
 	return func() {
-		_ = server.Close() // breaks what hangs on purpose
+		_ = server.Close() // breaks off whatever hangs on purpose
 		<-done
 	}
 }

@@ -15,7 +15,7 @@ const (
 	thought   = `The question is short, so the answer may be short too. `
 )
 
-// textFor is the generated answer to a prompt, so many words long.
+// textFor returns the generated answer to a prompt, with that many words.
 func textFor(prompt string, words int) string {
 	text := otherText
 	if strings.TrimSpace(prompt) == demoPrompt {
@@ -29,8 +29,8 @@ func textFor(prompt string, words int) string {
 	return strings.Join(to, " ")
 }
 
-// pieces cuts a text behind its spaces into at most so many pieces, 0 meaning
-// one for each word. Joined they are the text again, byte for byte.
+// pieces cuts a text after its spaces into at most that many pieces; 0 means one for each
+// word. Joined they are the text again, byte for byte.
 func pieces(text string, most int) iter.Seq[string] {
 	words := strings.SplitAfter(text, " ")
 	each := 1

@@ -11,15 +11,15 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// verifier checks both signatures with one secret, as two strangers would: the
-// simple one with crypto/hmac, the other with the official library.
+// verifier checks both signatures with one secret, each independently: the simple one with
+// crypto/hmac, the other with the official library.
 type verifier struct {
 	secret   string
 	standard *standardwebhooks.Webhook
 }
 
-// newVerifier takes a secret as Ringback has it: with whsec_ it is base64 for
-// Standard Webhooks, any other is used as its bytes.
+// newVerifier takes a secret in Ringback's form: after whsec_ it is base64 for Standard
+// Webhooks, any other is used as its bytes.
 func newVerifier(secret string) (*verifier, error) {
 	standard, err := standardwebhooks.NewWebhookRaw([]byte(secret))
 	if strings.HasPrefix(secret, "whsec_") {
@@ -31,7 +31,7 @@ func newVerifier(secret string) (*verifier, error) {
 	return &verifier{secret: secret, standard: standard}, nil
 }
 
-// simple checks X-Webhook-Signature: sha256=<hex>, over the body alone.
+// simple checks X-Webhook-Signature: sha256=<hex>, over only the body.
 func (v *verifier) simple(h http.Header, body []byte) error {
 	got, err := only(h, "X-Webhook-Signature")
 	if err != nil {
