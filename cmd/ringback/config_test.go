@@ -20,8 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// samples give for each setting a text other than its default, and what it
-// becomes.
+// samples has, for each setting, a text other than its default, and its parsed value.
 var samples = map[string]struct {
 	text string
 	get  func(config.Config) any
@@ -37,7 +36,7 @@ var samples = map[string]struct {
 	"advertise_url":        {"http://10.0.0.1:8080/", func(c config.Config) any { return c.AdvertiseURL }, "http://10.0.0.1:8080"},
 	"url":                  {"https://r.example.com/", func(c config.Config) any { return c.URL }, "https://r.example.com"},
 	"api_key":              {"k1", func(c config.Config) any { return c.APIKey }, "k1"},
-	// It ends in an equals sign, as such secrets do.
+	// It ends in an equals sign, like such secrets.
 	"webhook_secret": {"whsec_AAAAAAAAAAAAAAAAAAAAAA==", func(c config.Config) any { return c.Secrets[0].Reveal() }, "whsec_AAAAAAAAAAAAAAAAAAAAAA=="},
 	"default_model":  {"sim/echo", func(c config.Config) any { return c.DefaultModel }, "sim/echo"},
 	"allow_callback": {"127.0.0.0/8,fd00::/8", func(c config.Config) any { return c.AllowCallback },
@@ -53,7 +52,7 @@ var samples = map[string]struct {
 	"log_level":             {"debug", func(c config.Config) any { return c.LogLevel }, slog.LevelDebug},
 }
 
-// beside is what some settings need beside them.
+// beside is what some settings need besides.
 var beside = map[string][]string{
 	"database_url":        {"WEBHOOK_SECRET=s"},
 	"database_direct_url": {"WEBHOOK_SECRET=s", "RINGBACK_DATABASE_URL=postgres://h/d"},
@@ -201,7 +200,7 @@ func TestAnErrorNamesTheLayerAtFault(t *testing.T) {
 	}
 }
 
-// What looks like a URL, and is none, may hold a password all the same.
+// An invalid URL may still contain a password.
 func TestAURLOfADatabaseThatIsNoneIsNotShown(t *testing.T) {
 	for _, text := range []string{
 		"mysql://u:s3cret@h/d", "postgres://u:s3cret@/d", "postgres://u:s3cret/x@h/d", "postgres://u:%s3cret@h/d",
@@ -229,7 +228,7 @@ func TestOthersAreServedOnlyWithAKeyOrByWish(t *testing.T) {
 	}
 }
 
-// mustLoadFor loads as the commands do that read a setting.
+// mustLoadFor loads like the commands that read a setting.
 func mustLoadFor(t *testing.T, s config.Setting, args, env []string) config.Config {
 	t.Helper()
 	if !s.Remote {

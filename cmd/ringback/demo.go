@@ -57,7 +57,8 @@ for the server. Keys in the environment are not used.`,
 	return cmd
 }
 
-// environWithoutSettings is the environment without the variables that set up a server.
+// environWithoutSettings returns the environment without the variables that configure a
+// server.
 func environWithoutSettings() []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")

@@ -13,8 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-// On a terminal the demo shows the answer as it comes, and stays up until it is
-// told to end. Off one it is a script: testdata/demo.txtar.
+// On a terminal the demo shows the answer as it grows, and stays up until it is told to
+// end. Elsewhere it is a script: testdata/demo.txtar.
 func TestOnATerminalTheDemoStaysUpAndShowsWhatIsPlayed(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("ringback")

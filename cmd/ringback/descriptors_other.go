@@ -2,6 +2,6 @@
 
 package main
 
-// descriptorLimit is how many files and connections this process may have open: here
+// descriptorLimit returns how many files and connections this process may have open: here
 // there is no limit.
 func descriptorLimit() int64 { return 0 }

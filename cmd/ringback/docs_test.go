@@ -20,7 +20,7 @@ const (
 	commandLinePage   = "../../docs/cli.md"
 )
 
-// The tables of docs/configuration.md are those of the code; -update writes them.
+// The tables of docs/configuration.md are generated from the code; -update writes them.
 func TestTheConfigurationPageHasTheTablesOfTheCode(t *testing.T) {
 	holdTables(t, configurationPage, map[string]string{"settings": settingsTable(), "providers": providersTable(), "exit codes": exitCodesTable()})
 }
@@ -54,8 +54,8 @@ func TestTheCommandLinePageHasTheFlagsOfTheCode(t *testing.T) {
 	holdTables(t, commandLinePage, tables)
 }
 
-// holdTables compares the tables between the marks of a page with those of the
-// code, or writes them.
+// holdTables compares the tables between the marks of a page with the code's, or writes
+// them.
 func holdTables(t *testing.T, file string, tables map[string]string) {
 	t.Helper()
 	page, err := os.ReadFile(file)
@@ -81,8 +81,8 @@ func holdTables(t *testing.T, file string, tables map[string]string) {
 	}
 }
 
-// flagsTable lists the flags of a command: only some, or all but some; "" if that
-// leaves none.
+// flagsTable lists the flags of a command: only some, or all but some; "" if there are
+// none.
 func flagsTable(flags *pflag.FlagSet, only, without []string) string {
 	rows := flagsRows(flags, only, without)
 	if rows == "" {
@@ -151,12 +151,12 @@ func codesTable(codes []exit.Code) string {
 	return b.String()
 }
 
-// code sets a word as code, and a dash where there is none.
+// code formats a word as code; "" becomes a dash.
 func code(s string) string {
 	return cmp.Or(strings.ReplaceAll("`"+s+"`", "``", ""), "–")
 }
 
-// The example of the page is read by the real reader.
+// The page's example is read by the real reader.
 func TestTheExampleOfTheConfigurationPageWorks(t *testing.T) {
 	page, err := os.ReadFile(configurationPage)
 	if err != nil {
@@ -175,7 +175,7 @@ func TestTheExampleOfTheConfigurationPageWorks(t *testing.T) {
 	}
 }
 
-// Whoever comes from --help finds the same settings there.
+// The page has the same settings as --help.
 func TestTheHelpOfServeNamesEverySetting(t *testing.T) {
 	cmd, _, err := newRoot(new(bool)).Find([]string{"serve"})
 	if err != nil {

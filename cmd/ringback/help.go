@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/plain"
 )
 
-// usageTemplate has the order of a manual: how it is called, what it knows, and
-// at the end what one may copy.
+// usageTemplate has the order of a manual: the usage, the options, and at the end examples
+// to copy.
 const usageTemplate = `Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [FLAGS]{{else}}{{.UseLine}}{{end}}
 {{- if .HasAvailableSubCommands}}
@@ -41,7 +41,7 @@ Examples:
 Each command has its own manual: {{.CommandPath}} COMMAND --help{{end}}
 `
 
-// helpTemplate is cobra's without its guess at what is missing.
+// helpTemplate is cobra's, without its guess at what is missing.
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}{{end}}
 
 {{.UsageString}}`
@@ -55,7 +55,7 @@ func setHelp(root *cobra.Command) {
 	root.Annotations = map[string]string{exit.HelpTitle: exit.HelpText(exit.Codes)}
 }
 
-// setCompletion adds cobra's command, with a manual of our own.
+// setCompletion adds cobra's command, with our own manual.
 func setCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
@@ -72,7 +72,7 @@ jobs and dead letters, which it requests from the server.`
 	}
 }
 
-// flagsText lists flags, each with what it does below it.
+// flagsText lists flags, each with its description below it.
 func flagsText(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -96,13 +96,13 @@ func flagsText(flags *pflag.FlagSet) string {
 	return b.String()
 }
 
-// flagHelp is what a flag does, without the name of its value in front.
+// flagHelp returns the description of a flag, without the leading name of its value.
 func flagHelp(f *pflag.Flag) string {
 	meta, help := pflag.UnquoteUsage(f)
 	return strings.TrimSpace(strings.TrimPrefix(help, meta))
 }
 
-// flagError says what is wrong with a flag.
+// flagError returns what is wrong with a flag.
 func flagError(cmd *cobra.Command, err error) error {
 	return exit.Errorf(exit.Usage, "%w\nSee: %s --help", err, cmd.CommandPath())
 }

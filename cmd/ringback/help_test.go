@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// fragment begins what reads on from the value's name, which stands on another line.
+// fragment matches a description that continues the value's name, which is on another line.
 var fragment = regexp.MustCompile(`^(\W|of |that |to |with |which |for which|after which|under which|is |are |as )`)
 
 func TestTheHelpOfEachFlagIsAPhraseOfItsOwn(t *testing.T) {

@@ -72,8 +72,8 @@ stdout, everything else to stderr.`,
 	return cmd
 }
 
-// listenSecrets parses the secrets that the user gave. Without any it reads the secret of
-// the last time, or makes one and keeps it.
+// listenSecrets parses the secrets that the user gave. If there are none, it reads the
+// secret of the last run, or makes and stores one.
 func listenSecrets(given string) ([]ringback.Secret, error) {
 	if given != "" {
 		secrets, err := ringback.ParseSecrets(given)

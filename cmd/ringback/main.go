@@ -37,16 +37,16 @@ import (
 	"github.com/ringback/ringback/internal/exit"
 )
 
-// sameSignal is the time within which a second signal is taken for the first.
+// sameSignal is the time within which a second signal counts as the first.
 const sameSignal = 500 * time.Millisecond
 
 func main() { os.Exit(run()) }
 
 // run runs the command line and returns the exit code.
 func run() int {
-	// A first signal asks for an orderly end; then the signals have their own
-	// effect again, so that a second one ends the process at once. Not that very
-	// moment: timeout(1) and others send one to the process and one to its group.
+	// The first signal requests an orderly end; then the signals have their default effect
+	// again, so that a second one ends the process at once. But not immediately: timeout(1)
+	// and others send one to the process and one to its group.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
 	defer stop()
@@ -69,11 +69,10 @@ func run() int {
 	return f.Code
 }
 
-// trimmed is an error without the empty lines at its end.
+// trimmed returns an error without the empty lines at its end.
 func trimmed(err error) error { return errors.New(strings.TrimSpace(err.Error())) }
 
-// newRoot makes the command line. It sets ran when a command has been found and
-// begins.
+// newRoot makes the command line. It sets ran when a command has been found and begins.
 func newRoot(ran *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ringback COMMAND",
@@ -94,7 +93,7 @@ receiver dies in between.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			*ran = true
 			if plain, _ := cmd.Flags().GetBool("no-color"); plain {
-				return os.Setenv("NO_COLOR", "1") // for this program and what it starts
+				return os.Setenv("NO_COLOR", "1") // for this program and those that it starts
 			}
 			return nil
 		},

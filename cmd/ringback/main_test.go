@@ -28,7 +28,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/configuration.md anew")
 
-// leakChecked fails the package for a goroutine that is left.
+// leakChecked fails the package if a goroutine is left.
 type leakChecked struct{ *testing.M }
 
 func (m leakChecked) Run() int {
@@ -40,7 +40,7 @@ func (m leakChecked) Run() int {
 	return code
 }
 
-// TestMain puts the real program on the PATH of the tests, as ringback.
+// TestMain puts the real program on the tests' PATH, as ringback.
 func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){"ringback": main})
 }
@@ -55,10 +55,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// scriptTest is the name under which a script finds its test.
+// scriptTest is the key under which a script finds its test.
 type scriptTest struct{}
 
-// scriptCommands are what scripts can do besides.
+// scriptCommands are the additional commands of scripts.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"exits":    scriptExits,
 	"up":       scriptUp,
@@ -72,7 +72,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"database": scriptDatabase,
 }
 
-// scriptSetup gives a script two addresses that nobody listens on.
+// scriptSetup gives a script two unused addresses.
 func scriptSetup(env *testscript.Env) error {
 	for _, name := range []string{"ADDR", "ADDR2", "ADDR3"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -127,7 +127,7 @@ func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 
 var scriptClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// post URL STATUS BODY: posts JSON and wants that status.
+// post URL STATUS BODY: posts JSON and expects that status.
 func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: post URL STATUS BODY")
@@ -140,7 +140,7 @@ func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// webhook URL STATUS ID SECRET BODY: sends a signed webhook and wants that status.
+// webhook URL STATUS ID SECRET BODY: sends a signed webhook and expects that status.
 func scriptWebhook(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 5 {
 		ts.Fatalf("usage: webhook URL STATUS ID SECRET BODY")
@@ -166,7 +166,7 @@ func scriptNewer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(makeNewer(ts.MkAbs(args[0])))
 }
 
-// mode FILE MODE: wants a file to have that mode.
+// mode FILE MODE: expects a file to have that mode.
 func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mode FILE MODE")
@@ -200,8 +200,8 @@ func scriptFill(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
-// until PATTERN PROGRAM ARG...: runs a program again and again until it succeeds and
-// its stdout has a match.
+// until PATTERN PROGRAM ARG...: runs a program repeatedly until it succeeds and its stdout
+// matches.
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until PATTERN PROGRAM ARG...")

@@ -12,23 +12,22 @@ import (
 	"github.com/ringback/ringback/internal/memory"
 )
 
-// memoryParts is what bodies, answers and webhooks may take, given the root of the
+// memoryParts returns what bodies, answers and webhooks may take, given the root of the
 // file system; nothing if no limit is known.
 func memoryParts(root fs.FS) memory.Parts { return memory.Split(memoryLimit(root)) }
 
-// memoryLimit is what the process may take, in bytes; 0 if it cannot be told.
+// memoryLimit returns what the process may take, in bytes; 0 if unknown.
 func memoryLimit(root fs.FS) int64 {
-	limit := min(machineMemory(root), cgroupLimit(root), debug.SetMemoryLimit(-1)) // GOMEMLIMIT, not changed by this
+	limit := min(machineMemory(root), cgroupLimit(root), debug.SetMemoryLimit(-1)) // GOMEMLIMIT, which this does not change
 	if limit == math.MaxInt64 {
 		return 0
 	}
 	return limit
 }
 
-// limitCollector lets the collector work against a part of the memory limit, be it that of
-// the control group or GOMEMLIMIT. The rest is left for what is not Go's: the program
-// itself, the kernel's buffers for its connections, and SQLite's memory. stop restores the
-// old limit.
+// limitCollector gives the collector a part of the memory limit, either the control group's
+// or GOMEMLIMIT. The rest is left for what is not Go's: the program itself, the kernel's
+// buffers for its connections, and SQLite's memory. stop restores the old limit.
 func limitCollector(root fs.FS) (stop func()) {
 	limit := min(cgroupLimit(root), debug.SetMemoryLimit(-1))
 	if limit >= machineMemory(root) {
@@ -38,7 +37,7 @@ func limitCollector(root fs.FS) (stop func()) {
 	return func() { debug.SetMemoryLimit(before) }
 }
 
-// machineMemory is the size of the memory; MaxInt64 where /proc does not say it.
+// machineMemory returns the size of the memory; MaxInt64 if /proc does not have it.
 func machineMemory(root fs.FS) int64 {
 	text, err := fs.ReadFile(root, "proc/meminfo")
 	if err != nil {
@@ -54,14 +53,14 @@ func machineMemory(root fs.FS) int64 {
 	return math.MaxInt64
 }
 
-// cgroupLimit is the lowest limit of the process's control group and those above it,
-// of either version; MaxInt64 if there is none.
+// cgroupLimit returns the lowest limit of the process's control group and its ancestors, of
+// either version; MaxInt64 if there is none.
 func cgroupLimit(root fs.FS) int64 {
 	lowest := int64(math.MaxInt64)
 	for _, g := range ownGroups(root) {
 		for group := g.path; ; group = path.Dir(group) {
 			if text, err := fs.ReadFile(root, path.Join(g.mount, group, g.file)); err == nil {
-				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // else it is "max"
+				if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // otherwise it is "max"
 					lowest = min(lowest, n)
 				}
 			}
@@ -76,10 +75,10 @@ func cgroupLimit(root fs.FS) int64 {
 // controlGroup is the process's group in one hierarchy that limits memory.
 type controlGroup struct{ mount, path, file string }
 
-// ownGroups are the groups that /proc/self/cgroup names: a line 0::/path of version 2,
-// or 9:memory:/path of version 1, or both. A container often sees its own group at the
-// root of the mount though the line names it from outside; both are looked at, since
-// the way up ends at the root. Without /proc the roots alone are.
+// ownGroups returns the groups that /proc/self/cgroup names: a line 0::/path of version 2,
+// or 9:memory:/path of version 1, or both. A container often sees its own group at the root
+// of the mount although the line names it from outside; both are read, since the way up
+// ends at the root. Without /proc only the roots are.
 func ownGroups(root fs.FS) []controlGroup {
 	v2 := controlGroup{"sys/fs/cgroup", "/", "memory.max"}
 	v1 := controlGroup{"sys/fs/cgroup/memory", "/", "memory.limit_in_bytes"} // without a limit a number near MaxInt64

@@ -21,8 +21,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// ofRegistry are our metrics, each with its labels, as a registry describes them:
-// also those that have no series yet.
+// ofRegistry returns our metrics, each with its labels, as a registry describes them:
+// including those that have no series yet.
 func ofRegistry(t *testing.T, r *prometheus.Registry) map[string][]string {
 	t.Helper()
 	descriptions := make(chan *prometheus.Desc)
@@ -44,7 +44,7 @@ func ofRegistry(t *testing.T, r *prometheus.Registry) map[string][]string {
 	return all
 }
 
-// allMetrics are those of servers, as serve sets them up, with either store.
+// allMetrics returns those of servers, as serve sets them up, with either store.
 func allMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	all := ofRegistry(t, start(t, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--simulate"}, nil).metrics)
@@ -79,7 +79,7 @@ func TestTheOperationsPageHasEveryMetricWithItsLabels(t *testing.T) {
 	}
 }
 
-// After a job with a webhook that failed at first, the real server shows all that
+// After a job with a webhook that failed at first, the real server shows all metrics that
 // may have a series by then.
 func TestTheServerShowsItsMetrics(t *testing.T) {
 	receiver, url := receive(t, simulate.ReceiverConfig{Respond: []int{200}})
@@ -100,16 +100,16 @@ func TestTheServerShowsItsMetrics(t *testing.T) {
 			}
 		}
 	}
-	gather() // while the store can be read
+	gather() // while the store is readable
 	s.stop()
-	gather() // all that the server did is counted
+	gather() // everything that the server did has been counted
 	want := slices.Sorted(maps.Keys(ofRegistry(t, s.metrics)))
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(shown))); diff != "" {
 		t.Errorf("metrics of the code (-) and those with a series (+):\n%s", diff)
 	}
 }
 
-// Whoever scrapes can read it.
+// Scrapers must be able to read it.
 func TestTheMetricsAreInPrometheusTextFormat(t *testing.T) {
 	s := start(t, []string{"--addr", "127.0.0.1:0", "--data", t.TempDir(), "--simulate"}, nil)
 	resp, err := http.Get(s.url + "/metrics")
@@ -128,7 +128,7 @@ func TestTheMetricsAreInPrometheusTextFormat(t *testing.T) {
 	}
 }
 
-// A board or an alert on a metric that is not there stays silent for ever.
+// A board or an alert on a missing metric stays silent forever.
 func TestTheBoardAndTheAlertsNameMetricsAndLabelsThatExist(t *testing.T) {
 	have := allMetrics(t)
 	everywhere := []string{"instance", "le"}

@@ -63,7 +63,7 @@ const migrateVariables = `  RINGBACK_DATA           the data directory; goes aft
   RINGBACK_DATABASE_URL   the database; goes after --to
   RINGBACK_CONFIG         a file with the keys data and database_url; goes after --config`
 
-// migrateCodes are those that migrate may end with.
+// migrateCodes returns the exit codes of migrate.
 func migrateCodes() (codes []exit.Code) {
 	for _, e := range exit.Codes {
 		if e.Number <= exit.Locked || e.Number == exit.DataDir || e.Number == exit.Interrupted {
@@ -73,7 +73,7 @@ func migrateCodes() (codes []exit.Code) {
 	return codes
 }
 
-// loadMigration reads where from and where to.
+// loadMigration reads the source and the destination.
 func loadMigration(cmd *cobra.Command, from, to string) (config.Config, error) {
 	c, err := config.LoadOnly(cmd.Flags(), os.Environ(), "data", "database_url", "webhook_secret")
 	if err != nil {
@@ -93,7 +93,7 @@ func loadMigration(cmd *cobra.Command, from, to string) (config.Config, error) {
 	return c, nil
 }
 
-// step is how many jobs are carried over in one transaction.
+// step is how many jobs are copied in one transaction.
 const step = 1000
 
 // migration is one run of ringback migrate.
@@ -104,7 +104,7 @@ type migration struct {
 	source *sqlite.Store
 	target *postgres.Import
 	begin  time.Time
-	before store.Counts // what earlier runs have carried over
+	before store.Counts // what earlier runs have copied
 }
 
 func (m *migration) run(ctx context.Context) error {
@@ -157,7 +157,7 @@ func (m *migration) openSource(ctx context.Context) error {
 	return nil
 }
 
-// carry reads and writes at the same time, and shows how far it has come.
+// carry reads and writes concurrently, and shows its progress.
 func (m *migration) carry(ctx context.Context, has store.Counts) error {
 	bar := m.NewPartsBar("jobs")
 	defer bar.End()
@@ -180,7 +180,7 @@ func (m *migration) carry(ctx context.Context, has store.Counts) error {
 	return g.Wait()
 }
 
-// read hands on all jobs behind those that were carried over before.
+// read passes on all jobs after those that were copied before.
 func (m *migration) read(ctx context.Context, to chan<- []store.Record) error {
 	after := m.target.After()
 	for {
@@ -226,7 +226,7 @@ func (m *migration) finish(ctx context.Context, has store.Counts) error {
 	return nil
 }
 
-// summary says what each side has.
+// summary prints what each side has.
 func (m *migration) summary(has, stored store.Counts) error {
 	took := time.Since(m.begin)
 	carried := stored.Jobs - m.before.Jobs
@@ -262,7 +262,7 @@ func (m *migration) summary(has, stored store.Counts) error {
 	return nil
 }
 
-// stopped says how far a run has come that ended before its time, and what to do.
+// stopped returns how far a run has come that ended early, and what to do.
 func (m *migration) stopped(ctx context.Context, err error, has store.Counts) error {
 	far := "nothing was copied"
 	if m.target != nil {

@@ -34,7 +34,7 @@ import (
 type moody struct {
 	url  string
 	kind atomic.Bool // to all from now on
-	got  chan string // the ids of jobs, where it was kind
+	got  chan string // the ids of jobs that it was kind to
 }
 
 func newMoody(t *testing.T) *moody {
@@ -104,7 +104,7 @@ func submitTo(t *testing.T, c *client.Client, r ringback.Request, options ...cli
 	return accepted.JobID
 }
 
-// awaitJob waits until a job is as it should be.
+// awaitJob waits until a job is as wanted.
 func awaitJob(t *testing.T, c *client.Client, id, what string, is func(ringback.Job) bool) {
 	t.Helper()
 	waitUntil(t, "job "+id+" "+what, func() bool {
@@ -126,7 +126,7 @@ func hasWebhook(status ringback.DeliveryStatus, tries int) func(ringback.Job) bo
 	}
 }
 
-// gets are what GET says about some jobs, and about dead letters.
+// gets returns the responses to GET for some jobs, and for dead letters.
 func gets(t *testing.T, base string, jobs map[string]string) map[string]any {
 	t.Helper()
 	all := map[string]any{}
@@ -159,9 +159,9 @@ func getJSON(t *testing.T, url string) (v any) {
 	return v
 }
 
-// dropPassing drops what is not stored: the token of a URL carries a time, holds of
-// receivers' hosts are each process's own, and which of several refusals stands for a
-// hold of a model is known a moment later in the store than in memory.
+// dropPassing drops what is not stored: the token of a URL contains a time, holds of
+// receivers' hosts are each process's own, and which of several refusals represents a hold
+// of a model is known a moment later in the store than in memory.
 func dropPassing(v any) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -254,7 +254,7 @@ func TestAKilledServersJobsGoOnInPostgreSQL(t *testing.T) {
 		})
 		return node, log
 	}
-	node, log := up("--roles", "api") // which runs nothing
+	node, log := up("--roles", "api") // runs nothing
 	if diff := cmp.Diff(before, gets(t, "http://"+addr, stable)); diff != "" {
 		t.Errorf("what GET says (-before +after):\n%s", diff)
 	}
@@ -263,7 +263,7 @@ func TestAKilledServersJobsGoOnInPostgreSQL(t *testing.T) {
 	}
 	stop(t, node, log)
 
-	// And all that waited, was sent or ran goes on.
+	// And everything that was waiting, being sent or running continues.
 	receiver.kind.Store(true)
 	node, log = up()
 	receiver.await(t, soon, running, inFlight, stable["pending"])
@@ -272,14 +272,14 @@ func TestAKilledServersJobsGoOnInPostgreSQL(t *testing.T) {
 		t.Errorf("the ledger of the job that ran: %v, %+v", err, attempts)
 	}
 
-	// Once more it does nothing, also beside a server.
+	// A second run does nothing, even beside a server.
 	migrate()
 	awaitJob(t, c, running, "is still completed", hasStatus(ringback.Completed))
 	stop(t, node, log)
 }
 
-// filled makes a data directory with so many completed jobs, each with its webhook
-// delivered, and one that waits. It returns their ids in order.
+// filled makes a data directory with that many completed jobs, each with its webhook
+// delivered, and one that is waiting. It returns their ids in order.
 func filled(t *testing.T, n int) (dir string, ids []uuid.UUID) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
@@ -308,7 +308,7 @@ func filled(t *testing.T, n int) (dir string, ids []uuid.UUID) {
 	return dir, ids
 }
 
-// complete stores a job that is answered, and its webhook delivered; or that waits.
+// complete stores a completed job with its webhook delivered, or a waiting one.
 func complete(ctx context.Context, s *sqlite.Store, id uuid.UUID, waits bool) error {
 	const host = "https://app.example.com:443"
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -337,7 +337,7 @@ func complete(ctx context.Context, s *sqlite.Store, id uuid.UUID, waits bool) er
 	return err
 }
 
-// stateOf is what names a directory's jobs.
+// stateOf returns the name of a directory's state.
 func stateOf(t *testing.T, dir string) string {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Dir: dir})
@@ -362,7 +362,7 @@ func TestAMigrationThatIsKilledGoesOnWhereItWas(t *testing.T) {
 	}
 	begun.Close()
 
-	// A job of the second step stands in its way, in a transaction that is not over.
+	// A job of the second step is blocked by a transaction that is still open.
 	conn, err := pgx.Connect(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
@@ -396,7 +396,7 @@ func TestAMigrationThatIsKilledGoesOnWhereItWas(t *testing.T) {
 		return count(t, database, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'`) == 2
 	})
 	carried := count(t, database, `SELECT count(*) FROM ringback.jobs`)
-	if carried != step && carried != 2*step { // the server may commit what it has in full
+	if carried != step && carried != 2*step { // the server may commit completely what it has
 		t.Fatalf("after the kill there are %d jobs", carried)
 	}
 

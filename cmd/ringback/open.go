@@ -18,7 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/store/sqlite"
 )
 
-// openStore opens the store that the configuration names.
+// openStore opens the configured store.
 func openStore(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
 	if c.DatabaseURL == "" {
 		s, err := sqlite.Open(ctx, sqlite.Config{Dir: c.Data, Logger: log, Die: dieOf(log, c.Data), Metrics: metrics})
@@ -30,14 +30,14 @@ func openStore(ctx context.Context, c config.Config, log *slog.Logger, metrics p
 	return openPostgres(ctx, c, log, metrics)
 }
 
-// A database that is not there is waited for: it may be about to be started, or
-// restarted, and whoever supervises this process could do no better.
+// A database that is not reachable is waited for: it may be starting or restarting, and a
+// supervisor of this process could only do the same.
 const (
-	databasePause = time.Second // twice as long after each try, up to databaseRest
+	databasePause = time.Second // doubled after each try, up to databaseRest
 	databaseRest  = 10 * time.Second
 )
 
-// errStopped ends a start that was waiting when somebody stopped it.
+// errStopped ends a start that was stopped while it waited.
 var errStopped = errors.New("stopped before the database was there")
 
 func openPostgres(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (store.Store, error) {
@@ -62,7 +62,7 @@ func openPostgres(ctx context.Context, c config.Config, log *slog.Logger, metric
 	}
 }
 
-// explainDatabase says why a database cannot be used.
+// explainDatabase returns why a database cannot be used.
 func explainDatabase(err error, c config.Config) error {
 	if errors.Is(err, store.ErrTooNew) {
 		return exit.Errorf(exit.DataDir, "the database %s was migrated by a newer ringback and was not changed: %w; start that version", c.Place(), err)
@@ -70,8 +70,8 @@ func explainDatabase(err error, c config.Config) error {
 	return exit.Errorf(exit.DataDir, "the database %s cannot be used: %w; fix it, or correct its URL", c.Place(), err)
 }
 
-// warnOfData tells of jobs in the data directory, which nobody runs while jobs are
-// kept in a database.
+// warnOfData warns of jobs in the data directory, which nobody runs while jobs are kept in
+// a database.
 func warnOfData(c config.Config, log *slog.Logger) {
 	file := filepath.Join(c.Data, "ringback.db")
 	if _, err := os.Stat(file); err != nil || c.DatabaseURL == "" {
@@ -80,8 +80,7 @@ func warnOfData(c config.Config, log *slog.Logger) {
 	log.Warn("jobs are kept in the database, and the jobs in this data directory are not used; copy them with ringback migrate, then move the directory away", "data", c.Data)
 }
 
-// watchedDir is the directory whose free space matters: none where jobs are kept
-// elsewhere.
+// watchedDir returns the directory whose free space matters; "" if jobs are kept elsewhere.
 func watchedDir(c config.Config) string {
 	if c.DatabaseURL == "" {
 		return c.Data

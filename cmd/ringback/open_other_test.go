@@ -4,7 +4,7 @@ package main
 
 import "github.com/rogpeppe/go-internal/testscript"
 
-// scriptDatabase has nothing to give here: postgrestest is for Unix.
+// scriptDatabase skips the script: postgrestest is for Unix.
 func scriptDatabase(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Fatalf("tests of databases run on Unix")
 }

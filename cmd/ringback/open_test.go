@@ -31,15 +31,15 @@ func scriptDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], postgrestest.Database(ts.Value(scriptTest{}).(testing.TB)))
 }
 
-// password is the one that must be seen nowhere.
+// password must not appear anywhere.
 const password = "s3cret"
 
-// onDatabase are the variables of a node.
+// onDatabase returns a node's variables.
 func onDatabase(url string) []string {
 	return append(os.Environ(), "RINGBACK_DATABASE_URL="+url, "WEBHOOK_SECRET=whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 }
 
-// withPassword gives a database's URL a user and a password.
+// withPassword adds a user and a password to a database's URL.
 func withPassword(t *testing.T, database, user, password string) string {
 	t.Helper()
 	c, err := pgx.ParseConfig(database)
@@ -49,7 +49,7 @@ func withPassword(t *testing.T, database, user, password string) string {
 	return strings.Replace(database, "//"+c.User+"@", "//"+user+":"+password+"@", 1)
 }
 
-// as runs statements, each by itself.
+// as runs statements, one at a time.
 func as(t *testing.T, database string, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -64,7 +64,7 @@ func as(t *testing.T, database string, statements ...string) {
 	}
 }
 
-// wantPasswords has a server let nobody in without a password but its superuser.
+// wantPasswords makes a server demand a password from everybody but its superuser.
 func wantPasswords(t *testing.T, s *postgrestest.Server) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
@@ -115,7 +115,7 @@ func TestADatabaseThatWillNotDoEndsTheStartAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// nameOf is the name of a database.
+// nameOf returns the name of a database.
 func nameOf(t *testing.T, database string) string {
 	t.Helper()
 	c, err := pgx.ParseConfig(database)
@@ -174,7 +174,7 @@ func startNodeIn(t *testing.T, env []string, args ...string) (*exec.Cmd, *locked
 func TestADatabaseThatIsNotThereIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
-	database := withPassword(t, server.Database(), "ringback", password) // which nobody asks for
+	database := withPassword(t, server.Database(), "ringback", password) // the server does not ask for it
 	server.Stop()
 	addr := freeAddr(t)
 	node, log := startNode(t, database, "--addr", addr)
@@ -198,7 +198,7 @@ func TestADatabaseThatIsNotThereIsWaitedFor(t *testing.T) {
 	}
 }
 
-// stop ends a node by SIGTERM: it must end well, and never have shown its password.
+// stop ends a node by SIGTERM: it must end normally, and never have shown its password.
 func stop(t *testing.T, node *exec.Cmd, log *lockedBuffer) {
 	t.Helper()
 	node.Process.Signal(syscall.SIGTERM)

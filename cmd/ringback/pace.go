@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// paceProcessors lets one thread more run than there are processors, unless
-// GOMAXPROCS says how many: the store's writer waits for the disk most of the
-// time, in a system call for which Go keeps one of the places. stop gives it back.
+// paceProcessors lets one more thread run than there are processors, unless GOMAXPROCS is
+// set: the store's writer waits for the disk most of the time, in a system call for which
+// Go reserves a processor. stop undoes it.
 func paceProcessors() (stop func()) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return func() {}
@@ -19,24 +19,24 @@ func paceProcessors() (stop func()) {
 	return func() { runtime.GOMAXPROCS(before) }
 }
 
-// A collector paces the garbage collector by what is alive, unless GOGC says how
-// it is to be. Go's own pace, one collection each time that the heap has doubled,
-// suits neither end here: a server with 10 MB alive would collect 20 times a
-// second under load, for a third of its processor time; one that holds 10,000
-// answers in the making would keep as much garbage beside them.
+// A collector paces the garbage collector by the live memory, unless GOGC is set. Go's own
+// pace, one collection each time that the heap has doubled, suits neither end here: a
+// server with 10 MB alive would collect 20 times a second under load, for a third of its
+// processor time; one that holds 10,000 growing answers would keep as much garbage besides.
 type collector struct {
 	percent atomic.Int64
 	stopped atomic.Bool
 }
 
 const (
-	// leastGarbage is what may pile up between two collections in any case, in bytes.
+	// leastGarbage is how much garbage, in bytes, may always pile up between two
+	// collections.
 	leastGarbage = 64 << 20
-	// leastPercent is what may pile up beside much that is alive.
+	// leastPercent is how much may pile up when much memory is alive.
 	leastPercent = 25
 )
 
-// paceCollector begins it; stop gives Go's own pace back.
+// paceCollector starts it; stop restores Go's own pace.
 func paceCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -49,8 +49,8 @@ func paceCollector() (stop func()) {
 	}
 }
 
-// pace sets the percentage, and comes again after each collection: that is when
-// an object that nobody has is cleaned up.
+// pace sets the percentage, and runs again after each collection: that is when an
+// unreachable object is cleaned up.
 func (c *collector) pace() {
 	if c.stopped.Load() {
 		return
@@ -61,16 +61,15 @@ func (c *collector) pace() {
 	runtime.AddCleanup(&struct{ _ [32]byte }{}, (*collector).pace, c)
 }
 
-// aliveBytes is what the last collection found alive, in bytes.
+// aliveBytes returns what the last collection found alive, in bytes.
 func aliveBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// gcPercent is how much garbage, as a percentage of what is alive, makes a
-// collection worth its time. It moves in steps of an eighth, so that it is not
-// set anew each time.
+// gcPercent returns how much garbage, as a percentage of what is alive, makes a collection
+// worthwhile. It moves in steps of an eighth, so that it is not set anew each time.
 func gcPercent(alive uint64) int {
 	percent := int(leastGarbage * 100 / max(alive, 4<<20))
 	for step := 1600; step > leastPercent; step = step * 7 / 8 {

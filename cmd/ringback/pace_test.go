@@ -21,7 +21,7 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 	} {
 		got := int(c.alive) * gcPercent(c.alive<<20) / 100
 		if c.alive == 0 {
-			got = 4 * gcPercent(0) / 100 // Go's least heap
+			got = 4 * gcPercent(0) / 100 // Go's minimum heap
 		}
 		if got < c.least || got > c.most {
 			t.Errorf("%d MiB alive: %d MiB of garbage, want %d to %d", c.alive, got, c.least, c.most)
@@ -30,7 +30,7 @@ func TestGarbageIsBoundedByWhatIsAlive(t *testing.T) {
 }
 
 // The pace follows what is alive, collection by collection. (Not parallel: it is
-// the process' own.)
+// process-wide.)
 func TestThePaceFollowsWhatIsAlive(t *testing.T) {
 	stop := paceCollector()
 	defer stop()

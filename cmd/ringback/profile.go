@@ -5,13 +5,13 @@ package main
 import (
 	"log"
 	"net/http"
-	_ "net/http/pprof" //nolint:gosec // only in builds with this tag, on an address that whoever measures has named
+	_ "net/http/pprof" //nolint:gosec // only in builds with this tag, on an address that the user has named
 	"os"
 	"runtime"
 )
 
-// A build with -tags profile serves net/http/pprof on PROFILE_ADDR, for whoever
-// looks for what takes the time; `bench --profile` does. No release has it.
+// A build with -tags profile serves net/http/pprof on PROFILE_ADDR, for performance
+// analysis; `bench --profile` uses it. No release has it.
 func init() {
 	addr := os.Getenv("PROFILE_ADDR")
 	if addr == "" {

@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/provider"
 )
 
-// warnOfRetired logs a warning for each model in the configuration whose maker has
-// announced its end.
+// warnOfRetired logs a warning for each model in the configuration whose end its maker has
+// announced.
 func warnOfRetired(c config.Config, log *slog.Logger) {
 	warn := func(setting, model string) {
 		r, known := provider.RetirementOf(model)

@@ -60,7 +60,7 @@ type secretJSON struct {
 
 func revealed(s ringback.Secret) secretJSON { return secretJSON{s.Reveal(), s.Whsec()} }
 
-// printSecret prints the newest secret alone on out, so that a script can take it.
+// printSecret prints only the newest secret on out, so that a script can use it.
 func printSecret(c config.Config, asJSON bool, out, talk io.Writer) error {
 	secrets, origin, err := knownSecrets(c)
 	if err != nil {
@@ -77,7 +77,7 @@ func printSecret(c config.Config, asJSON bool, out, talk io.Writer) error {
 		for _, s := range older {
 			object.Older = append(object.Older, revealed(s))
 		}
-		return json.NewEncoder(out).Encode(object) //nolint:gosec // to print it is what this command is for
+		return json.NewEncoder(out).Encode(object) //nolint:gosec // printing it is the purpose of this command
 	}
 	if _, err := fmt.Fprintln(out, newest.Reveal()); err != nil {
 		return err
@@ -93,8 +93,8 @@ func printSecret(c config.Config, asJSON bool, out, talk io.Writer) error {
 	return err
 }
 
-// knownSecrets are the secrets that serve would use, and where they come from. It
-// makes none.
+// knownSecrets returns the secrets that serve would use, and where they come from. It makes
+// none.
 func knownSecrets(c config.Config) ([]ringback.Secret, string, error) {
 	if len(c.Secrets) > 0 {
 		return c.Secrets, "configuration", nil

@@ -11,10 +11,10 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// secretFile is where serve keeps a secret that it made, in the data directory.
+// secretFile is where serve stores a secret that it made, in the data directory.
 const secretFile = "webhook-secret"
 
-// keepSecrets reads the secrets in a file and makes one where there is no file.
+// keepSecrets reads the secrets in a file and makes one if there is no file.
 func keepSecrets(file string) ([]ringback.Secret, error) {
 	secrets, err := readSecrets(file)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -24,7 +24,7 @@ func keepSecrets(file string) ([]ringback.Secret, error) {
 	return []ringback.Secret{s}, writeSecret(file, s)
 }
 
-// readSecrets reads the one line of a file, which is written as WEBHOOK_SECRET is.
+// readSecrets reads the one line of a file, which has the form of WEBHOOK_SECRET.
 func readSecrets(file string) ([]ringback.Secret, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -37,8 +37,8 @@ func readSecrets(file string) ([]ringback.Secret, error) {
 	return secrets, nil
 }
 
-// writeSecret writes the file whole or not at all: a crash leaves no half secret
-// under its name, and after success it survives one.
+// writeSecret writes the file whole or not at all: a crash leaves no half secret under its
+// name, and after success the file survives a crash.
 func writeSecret(file string, s ringback.Secret) (err error) {
 	dir := filepath.Dir(file)
 	defer func() {
@@ -50,7 +50,7 @@ func writeSecret(file string, s ringback.Secret) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // it is gone when all went well
+	defer os.Remove(tmp.Name()) // fails if everything went well
 	_, err = tmp.WriteString(s.Reveal() + "\n")
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err

@@ -88,7 +88,7 @@ nothing. Configure more providers, and routes to them, in the file.`,
 	return cmd
 }
 
-// serveVariables is the section on what has no flag.
+// serveVariables is the section about settings without a flag.
 func serveVariables() string {
 	var b strings.Builder
 	b.WriteString("  A flag overrides its variable, and a variable overrides the file, where the key is\n" +
@@ -104,22 +104,21 @@ func serveVariables() string {
 	return b.String()
 }
 
-// msgUp is the one log line that others wait for: the demo does.
+// msgUp is the one log line that others, such as the demo, wait for.
 const msgUp = "server is up"
 
-// serve runs a server until ctx is done and everything has stopped. It opens the
-// parts in the order in which they need each other, those first that only read
-// the configuration, so that nothing is changed by a start that cannot succeed;
-// it closes them in the reverse. When it is up it calls up with its URL. A
-// *exit.Error says what the operator can do.
+// serve runs a server until ctx is done and everything has stopped. It opens the parts in
+// the order in which they need each other, first those that only read the configuration, so
+// that a start that cannot succeed changes nothing; it closes them in reverse. Once it is
+// up it calls up with its URL. An *exit.Error says what the operator can do.
 func serve(ctx context.Context, c config.Config, log *slog.Logger, metrics *prometheus.Registry, up func(url string)) (err error) {
 	defer paceProcessors()()
 	parts := memoryParts(os.DirFS("/"))
 	connections := connectionLimit(os.DirFS("/"), c)
 	defer paceCollector()()
 	defer limitCollector(os.DirFS("/"))()
-	// The system's roots are read once, at the first TLS handshake. If no descriptor is left
-	// for them then, no certificate is trusted until the next start.
+	// The system's roots are read once, at the first TLS handshake. If no descriptor were
+	// left for them then, no certificate would be trusted until the next start.
 	_, _ = x509.SystemCertPool()
 	providers, closeProviders, err := openProviders(c)
 	if err != nil {
@@ -144,13 +143,13 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, metrics *prom
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	defer listener.Close() // the API has closed it, unless something failed before
+	defer listener.Close() // the API has already closed it, unless something failed before
 	secrets, err := signingSecrets(ctx, c, store, log)
 	if err != nil {
 		return err
 	}
 	if c.Simulate && len(c.Providers) == 0 {
-		// Nobody else answers those who name no model.
+		// No other provider answers requests that name no model.
 		c.DefaultModel = cmp.Or(c.DefaultModel, config.SimulatedModel)
 	}
 	tracer, closeTraces, err := openTraces(ctx, c, log)
@@ -162,7 +161,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, metrics *prom
 		Store: store, Providers: providers, Routes: c.Routes, DefaultModel: c.DefaultModel, ProviderHeaders: c.AllowHeaders,
 		Guard: guard, Sender: sender, Secrets: secrets, PublicURL: c.PublicURL, URL: advertised(c, listener.Addr()),
 		Concurrency: c.Concurrency, MaxQueued: c.MaxQueued, Memory: parts, DataDir: watchedDir(c),
-		DrainTimeout: max(c.DrainTimeout, time.Millisecond), // 0 would be the node's default
+		DrainTimeout: max(c.DrainTimeout, time.Millisecond), // 0 would mean the node's default
 		Logger:       log, Metrics: metrics, Tracer: tracer,
 		Roles: c.Roles, Machine: hostname(), Version: buildVersion().Version,
 	})
@@ -187,7 +186,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, metrics *prom
 	return runUntil(ctx, n, server, listener, log, c.DrainTimeout)
 }
 
-// hostname is this machine's name in the network; "" where it has none.
+// hostname returns this machine's name in the network; "" if it has none.
 func hostname() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -196,9 +195,9 @@ func hostname() string {
 	return name
 }
 
-// listenAndOpen opens the door and the store. A directory is left alone by a start
-// whose address is in use. A database may have to be waited for, and nobody is to
-// knock meanwhile.
+// listenAndOpen opens the listener and the store. A start whose address is in use leaves a
+// directory alone. A database may have to be waited for, and meanwhile nobody should
+// connect.
 func listenAndOpen(ctx context.Context, c config.Config, log *slog.Logger, metrics prometheus.Registerer) (l net.Listener, s store.Store, err error) {
 	listen := func() (err error) {
 		if l, err = net.Listen("tcp", c.Addr); err != nil {
@@ -235,8 +234,8 @@ func build() telemetry.Build {
 	return telemetry.Build{Version: v.Version, Revision: v.Revision, Go: v.Go}
 }
 
-// runUntil runs node and API until ctx is done. The API goes on while the node
-// drains: who waits for a running job still gets it, and who comes hears 503.
+// runUntil runs node and API until ctx is done. The API keeps running while the node
+// drains: a client that waits for a running job still gets it, and new requests get a 503.
 func runUntil(ctx context.Context, n *node.Node, server *api.Server, l net.Listener, log *slog.Logger, patience time.Duration) error {
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNode()
@@ -262,8 +261,8 @@ func runUntil(ctx context.Context, n *node.Node, server *api.Server, l net.Liste
 	return err
 }
 
-// dieOf ends the process when the disk cannot be trusted any more: what was not
-// committed was not promised, and a restart reads what is really there.
+// dieOf ends the process when the disk cannot be trusted anymore: nothing uncommitted was
+// promised, and a restart reads what is really there.
 func dieOf(log *slog.Logger, dir string) func(error) {
 	return func(err error) {
 		log.Error("the data directory can no longer be trusted, so the server stops now; check the disk, restore the files that were moved, and start it again", "data", dir, "err", err)
@@ -271,8 +270,8 @@ func dieOf(log *slog.Logger, dir string) func(error) {
 	}
 }
 
-// signingSecrets are the operator's, or those in the data directory. Where there are
-// jobs none is made: their receivers know another one, and would refuse all that comes.
+// signingSecrets returns the operator's, or those in the data directory. If there are jobs
+// it makes none: their receivers know another one, and would refuse everything.
 func signingSecrets(ctx context.Context, c config.Config, jobs store.Store, log *slog.Logger) ([]ringback.Secret, error) {
 	if len(c.Secrets) > 0 {
 		return c.Secrets, nil
@@ -302,7 +301,7 @@ func signingSecrets(ctx context.Context, c config.Config, jobs store.Store, log 
 	return []ringback.Secret{secret}, nil
 }
 
-// openProviders makes the clients of all providers, the simulated one among them.
+// openProviders makes the clients of all providers, including the simulated one.
 func openProviders(c config.Config) (map[string]node.Provider, func(), error) {
 	providers := map[string]node.Provider{}
 	closers := []func(){}

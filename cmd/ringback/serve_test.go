@@ -29,7 +29,7 @@ type started struct {
 	client *client.Client
 	stop   func() // returns when it has stopped, and fails the test if that went wrong
 	log    *lockedBuffer
-	// metrics are gathered also when it has stopped.
+	// metrics can be gathered even after it has stopped.
 	metrics *prometheus.Registry
 }
 
@@ -214,7 +214,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Wait() }()
 	for {
-		p.Process.Signal(syscall.SIGTERM) // the second of the first half second is not a second
+		p.Process.Signal(syscall.SIGTERM) // a second signal within the first half second does not count
 		select {
 		case err := <-ended:
 			exit, ok := errors.AsType[*exec.ExitError](err)
@@ -260,7 +260,7 @@ func receive(t *testing.T, c simulate.ReceiverConfig) (*simulate.Receiver, strin
 	return r, server.URL + "/hook"
 }
 
-// webhooks waits until so many have come.
+// webhooks waits until that many have arrived.
 func webhooks(t *testing.T, r *simulate.Receiver, n int) []simulate.Delivery {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -29,11 +29,11 @@ func explainListen(err error, addr, data string) error {
 	return address.Explain(err, addr)
 }
 
-// inUse says whether a process holds a data directory. It makes nothing.
+// inUse reports whether a process holds a data directory. It creates nothing.
 func inUse(dir string) bool {
 	file := filepath.Join(dir, "lock")
 	if _, err := os.Stat(file); err != nil {
-		return false // and the try below would make it
+		return false // and trying would create it
 	}
 	lock := flock.New(file)
 	held, err := lock.TryLock()
@@ -43,8 +43,8 @@ func inUse(dir string) bool {
 	return err == nil && !held
 }
 
-// The primary result codes of SQLite (https://sqlite.org/rescode.html) that say
-// something to an operator.
+// The primary result codes of SQLite (https://sqlite.org/rescode.html) that are meaningful
+// to an operator.
 const (
 	sqliteReadOnly = 8
 	sqliteCorrupt  = 11
@@ -53,7 +53,7 @@ const (
 	sqliteNotADB   = 26
 )
 
-// explainStore says why a data directory cannot be used.
+// explainStore returns why a data directory cannot be used.
 func explainStore(err error, dir string) error {
 	code := sqliteCode(err)
 	switch {
@@ -76,7 +76,7 @@ func explainStore(err error, dir string) error {
 	}
 }
 
-// sqliteCode is the primary result code in an error of SQLite, 0 if there is none.
+// sqliteCode returns the primary result code in an error of SQLite, 0 if there is none.
 func sqliteCode(err error) int {
 	type coded interface {
 		error
@@ -88,7 +88,7 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// advertised is where other nodes reach this one's API; "" where there are none.
+// advertised returns where other nodes reach this one's API; "" if there are none.
 func advertised(c config.Config, addr net.Addr) string {
 	if c.DatabaseURL == "" || c.AdvertiseURL != "" {
 		return c.AdvertiseURL
@@ -100,8 +100,8 @@ func advertised(c config.Config, addr net.Addr) string {
 	return fmt.Sprintf("http://%s", netip.AddrPortFrom(towards(c.DatabaseURL), a.Port()))
 }
 
-// towards is this machine's address on the way to a database: other nodes reach the
-// database too, and so most likely this one. Nothing is sent.
+// towards returns this machine's address on the way to a database: other nodes reach the
+// database too, and so most likely this address. It sends nothing.
 func towards(database string) netip.Addr {
 	here := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	db, err := pgx.ParseConfig(database)
@@ -109,7 +109,7 @@ func towards(database string) netip.Addr {
 		return here
 	}
 	conn, err := net.Dial("udp", net.JoinHostPort(db.Host, strconv.Itoa(int(db.Port))))
-	if err != nil { // a socket in the file system, say
+	if err != nil { // for example, a socket in the file system
 		return here
 	}
 	defer conn.Close()

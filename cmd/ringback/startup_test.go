@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// codedError stands for an error of SQLite.
+// codedError is like an error of SQLite.
 type codedError int
 
 func (e codedError) Error() string { return fmt.Sprintf("sqlite says %d", int(e)) }

@@ -13,15 +13,15 @@ import (
 	"github.com/ringback/ringback/internal/exit"
 )
 
-// The real thing: a process that may not write what it is given. Root may write
-// everything, so for root another user runs the program.
+// The real thing: a process without write permission. Root may write everything, so for
+// root another user runs the program.
 func TestADirectoryThatMayNotBeWrittenIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	closed := filepath.Join(dir, "closed")
 	if err := os.Mkdir(closed, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{dir, filepath.Dir(dir)} { // the test's own: else another user cannot get there
+	for _, d := range []string{dir, filepath.Dir(dir)} { // the test's own: otherwise another user cannot get there
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func TestADirectoryThatMayNotBeWrittenIsNamed(t *testing.T) {
 	}
 }
 
-// asNobody is a call of the real program by a user who is not root.
+// asNobody returns a call of the real program by a user who is not root.
 func asNobody(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
@@ -47,7 +47,7 @@ func asNobody(t *testing.T, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(program, args...)
 	if os.Getuid() == 0 {
-		// Another user need not have the way to our program; it may run it all the same.
+		// Another user may not be able to reach our program's path, but may run it anyway.
 		cmd.Path = "/proc/self/exe"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}

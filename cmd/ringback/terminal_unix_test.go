@@ -20,15 +20,15 @@ import (
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-// What surrounds the live line below a text, and what takes it away.
+// What surrounds the live line below a text, and what removes it.
 const (
 	belowBegin = "\x1bD\x1b[A\x1b7\x1bD\r\x1b[K"
 	belowEnd   = "\x1b8"
 	belowClear = "\x1b[J"
 )
 
-// onTerminal runs the real program with a terminal of 120 columns, types input into
-// it, and returns what stood on the screen, with the exit code.
+// onTerminal runs the real program on a terminal of 120 columns, types input into it, and
+// returns what was on the screen, with the exit code.
 func onTerminal(t *testing.T, url, input string, env []string, args ...string) (screen string, code int) {
 	t.Helper()
 	program, err := exec.LookPath("ringback")
@@ -46,7 +46,7 @@ func onTerminal(t *testing.T, url, input string, env []string, args ...string) (
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(tty)
-	if err != nil && !errors.Is(err, syscall.EIO) { // which is how a terminal ends whose program has
+	if err != nil && !errors.Is(err, syscall.EIO) { // the end of a terminal whose program has ended
 		t.Fatal(err)
 	}
 	err = cmd.Wait()
@@ -111,7 +111,7 @@ func TestWhatStrangersWroteDoesNotSteerTheTerminal(t *testing.T) {
 	if !strings.Contains(screen, "answer: "+tame) || strings.Contains(screen, "\x1b") {
 		t.Errorf("a job: %q", screen)
 	}
-	// A program gets the bytes as they are.
+	// A program gets the bytes unchanged.
 	cmd := exec.CommandContext(t.Context(), "ringback", "jobs", "show", "--result", id)
 	cmd.Env = append(os.Environ(), "RINGBACK_URL="+s.url)
 	if out, err := cmd.Output(); err != nil || string(out) != evil+"\n" {
@@ -174,8 +174,8 @@ func TestOnATerminalAPromptIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// On a terminal the line of tokens and time stands below the text that grows, and
-// leaves nothing behind.
+// On a terminal the line of tokens and time is below the growing text, and leaves nothing
+// behind.
 func TestOnATerminalAnAnswerGrowsAboveItsLine(t *testing.T) {
 	s := startSimulated(t)
 	args := []string{"submit", "--stream", "--model", "sim/slow?words=60&pace=20ms", "Hello"}

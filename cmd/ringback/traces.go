@@ -13,11 +13,11 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// tracesGrace is what is given to the collector at the end to take what is left.
+// tracesGrace is how long the collector has at the end to accept what is left.
 const tracesGrace = 5 * time.Second
 
-// openTraces gives a tracer, nil where there are to be no traces, and the function
-// that sends what is left.
+// openTraces returns a tracer, nil if there are no traces, and the function that sends what
+// is left.
 func openTraces(ctx context.Context, c config.Config, log *slog.Logger) (trace.Tracer, func(), error) {
 	if !c.Traces {
 		return nil, func() {}, nil

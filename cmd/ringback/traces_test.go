@@ -30,7 +30,7 @@ func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SDK_DISABLED": "false"}, want: true},
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_EXPORTER": "none"}},
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, want: true},
-		{env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}}, // no traces are wanted
+		{env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}}, // no traces are requested
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, fault: `OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" is not supported; set it to http/protobuf`},
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_EXPORTER": "zipkin"}, fault: `OTEL_TRACES_EXPORTER: "zipkin" is not supported; set it to otlp`},
 		{env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, fault: "OTEL_EXPORTER_OTLP_ENDPOINT: is not the address of a collector"},
@@ -42,7 +42,7 @@ func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
 	}
 }
 
-// sink notes what is sent to a collector.
+// sink records what is sent to a collector.
 type sink struct {
 	mu   sync.Mutex
 	sent bytes.Buffer
@@ -57,7 +57,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-// run lets a server answer one job, with more in its environment.
+// run lets a server answer one job, with additional environment variables.
 func (s *sink) run(t *testing.T, env map[string]string) (sent string, log string) {
 	t.Helper()
 	var list []string

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is what the binary knows of itself.
+// version is what the binary knows about itself.
 type version struct {
 	Version  string `json:"version"`            // 1.2.3, or dev
-	Revision string `json:"revision,omitempty"` // of the source; + where that was changed
+	Revision string `json:"revision,omitempty"` // of the source; + if it was changed
 	Time     string `json:"time,omitempty"`     // of the revision
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -46,7 +46,7 @@ func buildVersion() version {
 	return v
 }
 
-// String is one line for people.
+// String returns one line for people.
 func (v version) String() string {
 	s := "ringback " + v.Version
 	if v.Revision != "" {
@@ -55,7 +55,7 @@ func (v version) String() string {
 	return s + " " + v.Go + " " + v.Platform
 }
 
-// userAgent names this program in its calls.
+// userAgent identifies this program in its calls.
 func userAgent() string { return "Ringback/" + buildVersion().Version }
 
 func newVersion() *cobra.Command {

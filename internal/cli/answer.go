@@ -29,10 +29,10 @@ import (
 
 // showing is how to show an answer.
 type showing struct {
-	limit    time.Duration // for which to wait; 0: for as long as it takes
+	limit    time.Duration // how long to wait; 0: as long as it takes
 	events   bool          // on stdout, instead of the text
 	thinking bool          // on stderr
-	leaving  string        // what becomes of the job when we leave
+	leaving  string        // what happens to the job when we leave
 }
 
 // What happens to a job when we leave, as far as we know.
@@ -50,15 +50,15 @@ type answer struct {
 	id      string
 	live    *terminal.Progress
 	begin   time.Time
-	stood   string // what was said last of how the job stands
+	stood   string // the status that was printed last
 	missed  int    // connections that were lost since the last event
 	runs    bool
 	attempt int64
 	model   string
-	bytes   int // of what came of this attempt, of all kinds
+	bytes   int // received of this attempt, of all kinds
 
-	shown     strings.Builder // the text of this attempt that stands on stdout
-	torn      bool            // there, too, stands that of an attempt before
+	shown     strings.Builder // the text of this attempt that is on stdout
+	torn      bool            // stdout also has the text of an earlier attempt
 	column    int             // of a terminal's line in which the next character goes
 	openText  bool            // the last line on stdout has no end yet
 	openThink bool            // nor that of the thoughts
@@ -136,7 +136,7 @@ func (a *answer) read(ctx context.Context, to chan<- heard) {
 func (a *answer) take(ctx context.Context, h heard) error {
 	switch {
 	case h.interrupted:
-		if a.missed++; a.missed == 2 { // one that is made good at once is not worth a word
+		if a.missed++; a.missed == 2 { // one that is repaired at once is not worth mentioning
 			a.live.Clear()
 			a.Sayf("%v\nretrying", a.explain(ctx, h.err))
 		}
@@ -181,7 +181,7 @@ func (a *answer) beginAnew(e ringback.StreamEvent) error {
 		}
 		a.shown.Reset()
 		a.torn = true
-		// Also with --quiet: without it one would take the text for the answer.
+		// Even with --quiet: otherwise the text would be taken for the answer.
 		fmt.Fprintf(a.Talk, "the text above is void: the attempt broke off; attempt %d starts the answer over\n", e.Attempt)
 	} else if !first && e.Type == ringback.EventRetrying {
 		a.turn(fmt.Sprintf("the attempt broke off; attempt %d comes next", e.Attempt))
@@ -206,7 +206,7 @@ func (a *answer) piece(d ringback.Delta) error {
 		a.live.Clear()
 		fmt.Fprint(a.Talk, terminal.Painter(a.TalkTo.Color).Dim(a.tame(d.Text, a.TalkTo)))
 		a.openThink = !strings.HasSuffix(d.Text, "\n")
-		return nil // the line would stand in the midst of them
+		return nil // the line would be in the middle of them
 	}
 	if a.live.Live {
 		a.showLine(time.Now())

@@ -14,8 +14,8 @@ import (
 
 // outcomes counts what happened to dead deliveries that were sent again.
 type outcomes struct {
-	waiting int // are still to be sent
-	failed  int // are dead as before, after the try that was asked for
+	waiting int // still to be sent
+	failed  int // dead as before, after the requested try
 	example ringback.Delivery
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/exit"
 )
 
-// action is the action on all that match the flags, if there are no ids.
+// action returns the action on all that match the flags, if there are no ids.
 func (f *deadFilter) action(ids []string, all bool, now time.Time) (ringback.DeadAction, error) {
 	filter, err := f.read(now)
 	a := ringback.DeadAction{DeadFilter: filter, All: all}
@@ -40,9 +40,9 @@ type deadVerb struct {
 	jobs          string // what was done to jobs
 	deliveries    string // and to deliveries
 	whySkipped    string
-	afterJobs     string // the command that shows what has become of them
+	afterJobs     string // the command that shows what happened to them
 	afterDelivery string
-	// outcome waits for what becomes of what was done; nil where there is nothing to wait for.
+	// outcome waits for the result of what was done; nil if there is nothing to wait for.
 	outcome func(s *session, ctx context.Context, f ringback.DeadFilter, done int) error
 }
 
@@ -77,8 +77,8 @@ const part = 200
 // partPatience limits one call. The server stops by itself after 20 s.
 const partPatience = time.Minute
 
-// inParts does something to all dead letters that match, in parts, with a bar. If ctx ends,
-// it finishes the current part, so that the user knows how far it got.
+// inParts applies the action to all dead letters that match, in parts, with a bar. If ctx
+// ends, it finishes the current part, so that the user knows how far it got.
 func (s *session) inParts(ctx context.Context, a ringback.DeadAction, v deadVerb) error {
 	a.Limit = new(part)
 	var sum ringback.DeadDone

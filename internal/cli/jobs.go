@@ -24,8 +24,8 @@ command fixes it.`,
 	}, newJobsList(), newJobsShow(), newJobsWatch(), newJobsCancel(), newJobsRetry(), newJobsRedeliver(), newJobsErase())
 }
 
-// each does something to each id, also after one has failed. The error has the code of the
-// first failure and says how many failed.
+// each calls do for each id, even after one has failed. The error has the code of the first
+// failure and says how many failed.
 func (s *session) each(ctx context.Context, ids []string, do func(ctx context.Context, id string) error) error {
 	if len(ids) == 1 {
 		return do(ctx, ids[0])

@@ -78,8 +78,8 @@ type watcher struct {
 	*session
 
 	delivered bool              // until their webhook has ended, too
-	last      map[string]string // how each job stood when it was looked at last
-	away      bool              // the server did not answer at the last look
+	last      map[string]string // the status of each job at the last poll
+	away      bool              // the server did not answer the last poll
 }
 
 // named follows some jobs until all have ended.

@@ -117,7 +117,7 @@ func merged(old, value any, now time.Time) any {
 	case map[string]json.RawMessage:
 		whole := map[string]json.RawMessage{}
 		if raw, ok := old.(json.RawMessage); ok {
-			_ = json.Unmarshal(raw, &whole) // what is no object is replaced
+			_ = json.Unmarshal(raw, &whole) // anything but an object is replaced
 		}
 		maps.Copy(whole, v)
 		return whole

@@ -36,7 +36,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// Config is what the operator set, and the defaults of the rest.
+// Config has what the operator set, and the defaults of the rest.
 type Config struct {
 	Addr string
 	Data string

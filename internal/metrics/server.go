@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Readers has what is counted of those who watch jobs through the API.
+// Readers has the metrics of clients that watch jobs through the API.
 type Readers struct {
 	Now *prometheus.GaugeVec   // transport
 	Cut *prometheus.CounterVec // transport
@@ -15,8 +15,8 @@ type Readers struct {
 func NewReaders(r prometheus.Registerer, transports ...string) Readers {
 	f := factory{promauto.With(r)}
 	m := Readers{
-		Now: f.NewGaugeVec(prometheus.GaugeOpts{Name: "ringback_stream_readers", Help: "Readers that watch jobs now."}, []string{"transport"}),
-		Cut: f.counters("ringback_stream_readers_cut_total", "Readers that were cut off since they did not take their events in time.", "transport"),
+		Now: f.NewGaugeVec(prometheus.GaugeOpts{Name: "ringback_stream_readers", Help: "Readers that are watching jobs."}, []string{"transport"}),
+		Cut: f.counters("ringback_stream_readers_cut_total", "Readers that were cut off because they did not read their events in time.", "transport"),
 	}
 	for _, t := range transports {
 		m.Now.WithLabelValues(t)
@@ -25,7 +25,7 @@ func NewReaders(r prometheus.Registerer, transports ...string) Readers {
 	return m
 }
 
-// Listener has what is counted of a listener.
+// Listener has the metrics of a listener.
 type Listener struct {
 	Open    prometheus.Gauge
 	Evicted prometheus.Counter
@@ -36,7 +36,7 @@ type Listener struct {
 func NewListener(r prometheus.Registerer) *Listener {
 	f := factory{promauto.With(r)}
 	return &Listener{
-		Open:    f.NewGauge(prometheus.GaugeOpts{Name: "ringback_connections", Help: "Connections of clients that are open now."}),
+		Open:    f.NewGauge(prometheus.GaugeOpts{Name: "ringback_connections", Help: "Open connections of clients."}),
 		Evicted: f.counter("ringback_connections_evicted_total", "Connections that were closed to make room for others."),
 		Failed:  f.counters("ringback_accept_errors_total", "Connections that could not be accepted at first.", "reason"),
 	}
