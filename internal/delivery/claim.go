@@ -52,11 +52,15 @@ func (d *Dispatcher) ClaimNow(j store.Job, made *store.NewDelivery, body []byte)
 	}
 }
 
-// GiveUp gives back what a settle that failed had claimed. A nil claim is none.
+// GiveUp gives a claim back that is not used. It may be called on a nil claim.
 func (c *Claim) GiveUp() {
-	if c == nil {
-		return
+	if c != nil {
+		c.release()
 	}
+}
+
+// release gives back everything that a claim holds.
+func (c *Claim) release() {
 	d := c.dispatcher
 	d.inflight.leave(c.delivery.Ref())
 	c.held.Release()
@@ -78,7 +82,7 @@ func (c *Claim) Send() {
 // start makes one try. Its goroutine owns the permit.
 func (d *Dispatcher) start(c *Claim) {
 	d.cfg.Group.Go(func() error {
-		defer c.GiveUp() // what is left of it
+		defer c.release()
 		about := []any{"delivery_id", c.delivery.ID, "job_id", c.delivery.JobID}
 		if err := d.cfg.Supervisor.Guarded("send a webhook", func() error { d.try(c); return nil }, about...); err != nil {
 			_ = d.cfg.Supervisor.Guarded(supervise.StepSettle, func() error { d.settle(c.delivery, d.broken(c)); return nil }, about...)

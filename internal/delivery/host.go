@@ -51,7 +51,7 @@ func (h *host) stalled() bool {
 	return held || h.out == 0
 }
 
-// resize gives the host a slot more or less, by how a try went.
+// resize adds or takes away a slot of the host, by how a try went.
 func (h *host) resize(took time.Duration, ok, mayGrow bool) {
 	if h.took == 0 {
 		h.took = took

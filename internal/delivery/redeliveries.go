@@ -20,7 +20,7 @@ const (
 // redeliveries is what is known of redeliveries that wait. They go before everything else
 // that waits for their hosts, and do not wait for the end of a hold.
 type redeliveries struct {
-	some   atomic.Bool // some wait, as far as this node knows
+	some   atomic.Bool // this node knows of some that wait
 	looked time.Time   // the loop that claims owns it
 }
 

@@ -23,8 +23,8 @@ const (
 )
 
 // scheduler decides who may send webhooks. It has a gate for each (project, host), and 256
-// tries in flight in all, of which hosts that are new or whose last try failed share at
-// most half.
+// tries in flight in all; hosts that are new, or whose last try failed, share at most half of
+// them.
 type scheduler struct {
 	gate limit.Config
 

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// receiving is a host with tries out, each of which takes the same time.
+// receiving is a host with tries out that all take the same time.
 type receiving struct {
 	sends scheduler
 	host  store.Host
@@ -22,7 +22,7 @@ func newReceiving() *receiving {
 	return r
 }
 
-// come claims so many deliveries: some are tried, the others stand in the queue.
+// come claims n deliveries: some are tried, the others are queued.
 func (r *receiving) come(n int) {
 	for range n {
 		p := r.sends.take(r.host)
@@ -48,7 +48,7 @@ func (r *receiving) answer(v limit.Verdict, took time.Duration) {
 	r.most = max(r.most, len(r.out))
 }
 
-// busy answers so many tries, while more stand in the queue than there is room for.
+// busy answers n tries, while more are queued than there is room for.
 func (r *receiving) busy(answers int, took time.Duration) {
 	for range answers {
 		r.come(100)
@@ -56,8 +56,7 @@ func (r *receiving) busy(answers int, took time.Duration) {
 	}
 }
 
-// A host has 8 slots, and more only while it answers quickly and more stand in the queue
-// for it.
+// A host has 8 slots, and more only while it answers quickly and more are queued for it.
 func TestAQuickHostGetsMoreSlots(t *testing.T) {
 	r := newReceiving()
 	r.busy(8, 20*time.Millisecond)

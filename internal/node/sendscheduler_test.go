@@ -14,8 +14,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// busy is a receiver that answers at once, then keeps all that come until it is
-// told to let them go.
+// busy is a receiver that answers at once, and later keeps all that come until it may let
+// them go.
 type busy struct {
 	inside visitors
 	shut   atomic.Bool
@@ -46,7 +46,7 @@ func (b *busy) answer(simulate.Delivery) simulate.Answer {
 }
 
 // startBusy proves the host, shuts it, and sends so many jobs that 8 are being
-// tried and the others stand in the queue. However long the first try took, the host counts
+// tried and the others are queued. However long the first try took, the host counts
 // as one that answers quickly.
 func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	b = newBusy(t)
@@ -58,7 +58,7 @@ func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	for i := range jobs {
 		ids = append(ids, w.ask("sim/echo", fmt.Sprint("to a busy host ", i)).ID)
 	}
-	w.eventually("a line behind 8", func() bool {
+	w.eventually("a queue behind 8", func() bool {
 		now, _ := b.inside.there()
 		return now == 8 && w.node.Queued() == jobs-8
 	})
@@ -75,13 +75,13 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 		}
 	}
 	if left := w.node.Queued(); left != 0 {
-		t.Errorf("%d still stand in line", left)
+		t.Errorf("%d are still queued", left)
 	}
 	for _, id := range ids {
 		stored, _, err := w.store.JobDeliveries(t.Context(), "default", uuid.MustParse(id))
 		must(t, err)
 		if fence := stored[0].Fence; fence > 2 { // claimed on insert, and settled
-			t.Errorf("fence %d, want 2: the line was dissolved, though its host took everything", fence)
+			t.Errorf("fence %d, want 2: the queue was flushed, though its host took everything", fence)
 		}
 	}
 }
@@ -105,13 +105,13 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	for i := range jobs {
 		ids = append(ids, w.ask("sim/echo", fmt.Sprint("to a slow host ", i)).ID)
 	}
-	w.eventually("what no line takes, in the store", func() bool {
+	w.eventually("what no queue takes, in the store", func() bool {
 		waiting, err := w.store.Waiting(t.Context())
 		must(t, err)
 		return waiting.Deliveries >= jobs-8-most
 	})
-	if line := w.node.Queued(); line > most {
-		t.Errorf("%d stand in line, want at most %d", line, most)
+	if queued := w.node.Queued(); queued > most {
+		t.Errorf("%d are queued, want at most %d", queued, most)
 	}
 	close(b.letGo)
 	for _, id := range ids {
@@ -119,17 +119,17 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	}
 }
 
-// What stands in the queue for a host that turns the others away goes back to the
+// What is queued for a host that turns the others away goes back to the
 // store, and has lost nothing: no try, and not the wish to be sent once more.
 func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)
 	_, err := w.node.Redeliver(t.Context(), "default", ids[0], ringback.Redelivery{})
 	must(t, err)
-	w.eventually("the redelivery in line", func() bool { return w.node.Queued() == 20-8+1 })
+	w.eventually("the redelivery in the queue", func() bool { return w.node.Queued() == 20-8+1 })
 	b.refuse.Store(8)
 	close(b.letGo)
-	w.eventually("an empty line", func() bool { return w.node.Queued() == 0 })
+	w.eventually("an empty queue", func() bool { return w.node.Queued() == 0 })
 	refused := 0
 	for _, id := range ids[1:] {
 		d := w.settledDelivery(id)
