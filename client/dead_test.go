@@ -170,10 +170,14 @@ func TestDeadJobsAreListedReplayedAndPurgedPartByPart(t *testing.T) {
 // eventually polls until the condition holds, for at most 20 s.
 func eventually(t *testing.T, what string, come func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !come(); {
-		if time.Now().After(deadline) {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !come() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("in 20 s it did not come that %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -76,6 +76,7 @@ type chaos struct {
 	servers  []*server // all that ever ran
 	hits     []*hit
 	outages  []outage
+	away     *outage // PostgreSQL is, until its end; nil: it runs
 }
 
 // condition is how a node is.
@@ -150,13 +151,19 @@ func (c *chaos) suffer(p plan) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for now := began; ; now = <-tick.C {
+		if c.away != nil {
+			if now.After(c.away.to) {
+				c.startPostgres()
+			}
+			continue
+		}
 		c.heal(now)
 		over, restarts := now.Sub(began) >= p.lasts, p.restarts[len(c.outages):]
 		switch {
 		case over && len(restarts) == 0 && c.allWell():
 			return
 		case len(restarts) > 0 && now.Sub(began) >= restarts[0] && c.allWell():
-			c.restartPostgres()
+			c.stopPostgres()
 		case !over && now.After(next) && c.hitOne(now, p):
 			next = now.Add(2*time.Second + rand.N(3*time.Second))
 		}
@@ -234,18 +241,25 @@ func (c *chaos) hit(victim *place, p plan) {
 	c.hits = append(c.hits, h)
 }
 
-func (c *chaos) restartPostgres() {
+// stopPostgres ends PostgreSQL for up to a second.
+func (c *chaos) stopPostgres() {
 	c.t.Helper()
-	from := time.Now()
+	c.away = &outage{from: time.Now()}
 	if len(c.outages)%2 == 0 {
 		c.postgres.Kill()
 	} else {
 		c.postgres.Stop()
 	}
-	time.Sleep(rand.N(time.Second))
+	c.away.to = time.Now().Add(rand.N(time.Second))
+}
+
+// startPostgres starts PostgreSQL again.
+func (c *chaos) startPostgres() {
+	c.t.Helper()
 	c.postgres.Start()
 	now := time.Now()
-	c.outages = append(c.outages, outage{from, now})
+	c.outages = append(c.outages, outage{c.away.from, now})
+	c.away = nil
 	for _, s := range c.state {
 		s.peace = now.Add(afterOutage)
 	}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,8 +26,9 @@ func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
 	s := w.start()
 	var ids []string
 	w.delivered(w.submit(ringback.Request{Prompt: "opens the connection that this test submits by", Model: "sim/echo"}))
+	sockets := s.sockets()
 	w.hangUp() // the next call and the next webhook need new ones
-	time.Sleep(200 * time.Millisecond)
+	eventually(t, "the server has closed the connections to provider and receiver", func() bool { return s.sockets() <= sockets-2 })
 	ids = append(ids, w.submit(ringback.Request{Prompt: held, Model: "sim/echo"}))
 	w.call(func(c simulate.Call) bool { return c.Prompt == held })
 
@@ -39,7 +39,8 @@ func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
 	s.says("this machine has run short")
 	halfway.lift() // its webhook finds no descriptor, either
 	w.ended(ids[0])
-	time.Sleep(3 * time.Second) // several pauses long: what is tried meanwhile must cost nothing
+	tried := w.measures(t)[shortOfDescriptors]
+	eventually(t, "what waits has been tried again", func() bool { return w.measures(t)[shortOfDescriptors] > tried+jobs })
 	select {
 	case <-s.dead:
 		t.Fatal("the server has ended")
@@ -77,6 +78,23 @@ func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
 func (s *server) lines(text string) (n int) {
 	for _, line := range s.tail(1 << 20) {
 		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// shortOfDescriptors counts the calls and webhooks that found no descriptor.
+const shortOfDescriptors = `ringback_shortages_total{resource="descriptors"}`
+
+// sockets returns how many sockets the server has open.
+func (s *server) sockets() (n int) {
+	s.t.Helper()
+	dir := filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "fd")
+	open, err := os.ReadDir(dir)
+	must(s.t, err)
+	for _, fd := range open {
+		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && strings.HasPrefix(to, "socket:") {
 			n++
 		}
 	}

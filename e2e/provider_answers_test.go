@@ -158,8 +158,7 @@ func (a *providerAnswer) send(ctx context.Context, c net.Conn) {
 	a.calls.Add(1)
 	for _, piece := range a.HTTP {
 		if piece.reset {
-			// What was sent must have been read: it is what the test is about.
-			time.Sleep(100 * time.Millisecond)
+			awaitReceived(ctx, c) // it is what the test is about
 			_ = c.(*net.TCPConn).SetLinger(0)
 			return
 		}

@@ -85,7 +85,7 @@ func longJobs(t *testing.T, jobs int, stream bool) (w *world, s *server, ids []s
 	for range jobs {
 		_, _, answer := w.post(t, "/api/generate", fmt.Sprintf(`{"model":"sim/long","prompt":"x","events":[],"stream":%v}`, stream))
 		id := field(t, answer, "job_id")
-		for status := ""; status != "completed"; {
+		eventually(t, "a long answer is complete", func() bool {
 			resp, err := w.http.Get("http://127.0.0.1/api/jobs?limit=100")
 			must(t, err)
 			_, _, list := read(t, resp)
@@ -98,11 +98,11 @@ func longJobs(t *testing.T, jobs int, stream bool) (w *world, s *server, ids []s
 			must(t, json.Unmarshal(list, &page))
 			for _, j := range page.Data {
 				if j.JobID == id {
-					status = j.Status
+					return j.Status == "completed"
 				}
 			}
-			time.Sleep(50 * time.Millisecond)
-		}
+			return false
+		})
 		ids = append(ids, id)
 	}
 	s.kill()
@@ -175,7 +175,7 @@ func (w *world) readWhole(t *testing.T, id string) {
 			t.Errorf("a 503 says not when to come again: %v", bad)
 			return
 		}
-		time.Sleep(time.Duration(again) * time.Second)
+		sleep(t.Context(), time.Duration(again)*time.Second) // as it was told to
 	}
 	if err != nil {
 		t.Error(err)
@@ -246,7 +246,7 @@ func TestManySlowReadersOfEventsFitIntoASmallMemory(t *testing.T) {
 		must(t, err)
 		if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
 			_ = resp.Body.Close()
-			time.Sleep(time.Second)
+			sleep(t.Context(), time.Second) // as it was told to, or less
 			continue
 		}
 		_, _, text := read(t, resp)
@@ -280,10 +280,12 @@ func (w *world) readSlowly(t *testing.T, ctx context.Context, id, transport stri
 	} else {
 		_, _ = fmt.Fprintf(conn, "GET /api/jobs/%s/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", id)
 	}
+	pace := time.NewTicker(100 * time.Millisecond)
+	defer pace.Stop()
 	for ctx.Err() == nil {
 		if _, err := io.CopyN(io.Discard, in, 64<<10); err != nil {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-pace.C
 	}
 }

@@ -222,12 +222,20 @@ func (s *server) cpu(t *testing.T) time.Duration {
 // settled waits until the server has nothing to do: its processor time stands still.
 func (s *server) settled(t *testing.T) {
 	t.Helper()
-	for until, last := time.Now().Add(patience), time.Duration(-1); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+	deadline := time.After(patience)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for last := s.cpu(t); ; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Error("the server does not come to rest")
+			return
+		}
 		now := s.cpu(t)
 		if now-last < 20*time.Millisecond {
 			return
 		}
 		last = now
 	}
-	t.Error("the server does not come to rest")
 }

@@ -108,6 +108,8 @@ func flood(ctx context.Context, addr string, connections int, perSecond int, see
 func (w *world) honest(ctx context.Context, i int, until time.Time) (took []time.Duration, err error) {
 	body := []byte(fmt.Sprintf(`{"prompt":%q,"model":"sim/echo","callback_url":%q}`, strings.Repeat("x", 2000), w.callback))
 	h := w.http
+	pace := time.NewTicker(100 * time.Millisecond)
+	defer pace.Stop()
 	for n := 0; time.Now().Before(until); n++ {
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1/api/generate", bytes.NewReader(body))
 		if err != nil {
@@ -127,7 +129,7 @@ func (w *world) honest(ctx context.Context, i int, until time.Time) (took []time
 		if resp.StatusCode != http.StatusAccepted {
 			return took, fmt.Errorf("caller %d, request %d: got %s %s", i, n, resp.Status, text)
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-pace.C
 	}
 	return took, nil
 }

@@ -5,7 +5,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/ringback/ringback"
 )
@@ -30,9 +29,10 @@ func TestWebhooksThatHaveNotArrivedAreListedWithTheReason(t *testing.T) {
 		accepted := w.do("POST", "/api/generate", `{"prompt":"Hi","model":"sim/echo","callback_url":"`+receiver.URL+path+`"}`)
 		id := read[ringback.Accepted](t, accepted).JobID
 		jobs[path] = id
-		for job := w.end(id); job.Webhook == nil || job.Webhook.Tries == 0 || job.Webhook.Status != status; job = w.end(id) {
-			time.Sleep(10 * time.Millisecond)
-		}
+		w.eventually("the webhook to "+path+" is "+string(status), func() bool {
+			job := w.end(id)
+			return job.Webhook != nil && job.Webhook.Tries > 0 && job.Webhook.Status == status
+		})
 	}
 	jobs["none"] = w.submit(`"prompt":"Hi","model":"sim/echo","events":[]`)
 	w.end(jobs["none"])

@@ -50,13 +50,7 @@ func TestANodeThatOnlyWorksServesOnlyThoseWhoWatchIt(t *testing.T) {
 // eventuallyReady waits until the node's start is over.
 func (w *world) eventuallyReady() {
 	w.t.Helper()
-	for range 1000 {
-		if w.do("GET", "/readyz", "").StatusCode == http.StatusOK {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	w.t.Fatal("the node is not ready")
+	w.eventually("the node is ready", func() bool { return w.do("GET", "/readyz", "").StatusCode == http.StatusOK })
 }
 
 // goneStore is a store whose database can't be reached, or goes away while it commits.

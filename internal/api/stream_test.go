@@ -325,13 +325,7 @@ func TestReadersAreBounded(t *testing.T) {
 // metric waits for a line of the metrics.
 func (w *world) metric(line string) {
 	w.t.Helper()
-	var got answer
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if got = w.do("GET", "/metrics", ""); strings.Contains(got.body, "\n"+line+"\n") {
-			return
-		}
-	}
-	w.t.Fatalf("there is no %s in\n%s", line, got.body)
+	w.eventually("the metrics have "+line, func() bool { return strings.Contains(w.do("GET", "/metrics", "").body, "\n"+line+"\n") })
 }
 
 // manyEvents are more than a connection holds that nobody reads.

@@ -261,10 +261,10 @@ func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
 		}
 	}
 	var job ringback.Job
-	for !job.Status.Terminal() { // who waits for it would be one who has not left
-		time.Sleep(50 * time.Millisecond)
+	w.eventually("the job ends", func() bool { // a call that waits for it would be a reader that has not left
 		job = read[ringback.Job](t, w.do("GET", "/api/jobs/"+id, ""))
-	}
+		return job.Status.Terminal()
+	})
 	if job.Status != ringback.Completed {
 		t.Errorf("the job is %s", job.Status)
 	}

@@ -69,15 +69,9 @@ func TestAJobIsCancelledWhenThoseWhoWaitForItLeave(t *testing.T) {
 	leave("GET", got.StatusURL+"?wait=60", "")
 	answered := read[ringback.Accepted](t, w.do("POST", "/api/generate", body+`answered"}}`, "Prefer", "wait=1"))
 
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		page := read[ringback.Page[ringback.Job]](t, w.do("GET", "/api/jobs?status=cancelled", ""))
-		if len(page.Data) == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("cancelled are %+v", page.Data)
-		}
-	}
+	w.eventually("both are cancelled", func() bool {
+		return len(read[ringback.Page[ringback.Job]](t, w.do("GET", "/api/jobs?status=cancelled", "")).Data) == 2
+	})
 	if job := read[ringback.Job](t, w.do("GET", answered.StatusURL, "")); job.Status.Terminal() {
 		t.Errorf("the job whose wait was answered is %s", job.Status)
 	}

@@ -219,3 +219,18 @@ func (w *world) refused(a answer, status int, want ringback.Error) {
 		w.t.Errorf("%s %s: got %d %+v, want %d %+v", a.Request.Method, a.Request.URL.Path, a.StatusCode, got, status, want)
 	}
 }
+
+// eventually asks again and again until something has come that nobody is told of.
+func (w *world) eventually(what string, come func() bool) {
+	w.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !come() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
+}

@@ -114,6 +114,21 @@ func (s *server) metric(name, label string) float64 {
 	return 0
 }
 
+// eventually asks again and again until something has come that nobody is told of.
+func (s *server) eventually(what string, come func() bool) {
+	s.t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !come() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			s.t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
 func (s *server) dial() *client {
 	s.t.Helper()
 	c, err := net.Dial("tcp", s.addr)
@@ -224,9 +239,7 @@ func TestStrangersGiveWayToEverybodyElse(t *testing.T) {
 	known.ask(get("/key"))
 	busy := s.dial()
 	_, _ = io.WriteString(busy, get("/busy"))
-	for s.served.Load() < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	s.eventually("a busy request", func() bool { return s.served.Load() >= 2 })
 	for range 50 { // strangers that send half a head, nothing, or a request without a key
 		half := s.dial()
 		_, _ = io.WriteString(half, "GET / HT")

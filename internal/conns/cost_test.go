@@ -35,9 +35,7 @@ func TestAConnectionTakesNoMoreThanItsCost(t *testing.T) { // not parallel: it m
 				must(t, err)
 				opened[i] = c
 			}
-			for s.metric("ringback_connections", "") < most {
-				time.Sleep(time.Millisecond)
-			}
+			s.eventually("all connections", func() bool { return s.metric("ringback_connections", "") >= most })
 			time.Sleep(300 * time.Millisecond) // nothing shows from outside that half a head was read
 			each := (inUse() - before) / most
 			t.Logf("%d bytes a connection, with its other end", each)

@@ -50,16 +50,32 @@ type link struct {
 	// deliveries.
 	lose, loseDeliveries atomic.Int64
 	asked                atomic.Int64 // calls of Join and Renew
+
+	mu      sync.Mutex
+	refused map[string]int // calls while nothing went through, by their names
 }
 
 func (c *cluster) link(s store.Store) *link { return &link{Store: s, cluster: c} }
 
 // check fails while nothing goes through.
-func (l *link) check() error {
+func (l *link) check(call string) error {
 	if l.down.Load() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.refused == nil {
+			l.refused = map[string]int{}
+		}
+		l.refused[call]++
 		return fmt.Errorf("dial: %w", store.ErrUnavailable)
 	}
 	return nil
+}
+
+// refusals returns how many calls of a name failed since nothing went through.
+func (l *link) refusals(call string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused[call]
 }
 
 // signal tells all others.
@@ -84,7 +100,7 @@ func (l *link) Watch(f func(store.Signal)) {
 
 func (l *link) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 	l.asked.Add(1)
-	if err := l.check(); err != nil {
+	if err := l.check("Join"); err != nil {
 		return store.Lease{}, err
 	}
 	lease, err := l.Store.Join(ctx, n)
@@ -94,7 +110,10 @@ func (l *link) Join(ctx context.Context, n store.Node) (store.Lease, error) {
 
 func (l *link) Renew(ctx context.Context, id string) (store.Lease, error) {
 	l.asked.Add(1)
-	if l.down.Load() || l.deaf.Load() {
+	if err := l.check("Renew"); err != nil {
+		return store.Lease{}, err
+	}
+	if l.deaf.Load() {
 		return store.Lease{}, fmt.Errorf("dial: %w", store.ErrUnavailable)
 	}
 	lease, err := l.Store.Renew(ctx, id)
@@ -115,7 +134,7 @@ func (c *cluster) lengthen(id string, lease store.Lease, err error) (store.Lease
 }
 
 func (l *link) Leave(ctx context.Context, id string) error {
-	if err := l.check(); err != nil {
+	if err := l.check("Leave"); err != nil {
 		return err
 	}
 	err := l.Store.Leave(ctx, id)
@@ -155,7 +174,7 @@ func (c *cluster) takeOver() (over []string) {
 
 // mayClaim refuses whose lease has run out.
 func (l *link) mayClaim(id string) error {
-	if err := l.check(); err != nil {
+	if err := l.check("mayClaim"); err != nil {
 		return err
 	}
 	l.cluster.mu.Lock()
@@ -167,14 +186,14 @@ func (l *link) mayClaim(id string) error {
 }
 
 func (l *link) Held(ctx context.Context, id string) (store.Held, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Held"); err != nil {
 		return store.Held{}, err
 	}
 	return l.Store.Held(ctx, id)
 }
 
 func (l *link) Submit(ctx context.Context, n store.NewJob) (store.Job, bool, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Submit"); err != nil {
 		return store.Job{}, false, err
 	}
 	if n.Job.Node != "" {
@@ -209,7 +228,7 @@ func (l *link) Claim(ctx context.Context, c store.ClaimJobs) ([]store.Job, error
 }
 
 func (l *link) Settle(ctx context.Context, ref store.Ref, d store.Decide) (store.Job, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Settle"); err != nil {
 		return store.Job{}, err
 	}
 	j, err := l.Store.Settle(ctx, ref, d)
@@ -220,7 +239,7 @@ func (l *link) Settle(ctx context.Context, ref store.Ref, d store.Decide) (store
 }
 
 func (l *link) Cancel(ctx context.Context, project string, id uuid.UUID, d store.Decide) (store.Job, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Cancel"); err != nil {
 		return store.Job{}, err
 	}
 	j, err := l.Store.Cancel(ctx, project, id, d)
@@ -240,49 +259,49 @@ func (l *link) ClaimDeliveries(ctx context.Context, c store.ClaimHosts) ([]store
 }
 
 func (l *link) SettleDelivery(ctx context.Context, ref store.Ref, e store.TryEnd) (store.Delivery, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("SettleDelivery"); err != nil {
 		return store.Delivery{}, err
 	}
 	return l.Store.SettleDelivery(ctx, ref, e)
 }
 
 func (l *link) Expire(ctx context.Context, now time.Time, limit int, d store.Decide) ([]store.Job, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Expire"); err != nil {
 		return nil, err
 	}
 	return l.Store.Expire(ctx, now, limit, d)
 }
 
 func (l *link) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("DueJobs"); err != nil {
 		return store.DueJobs{}, err
 	}
 	return l.Store.DueJobs(ctx, now)
 }
 
 func (l *link) DueDeliveries(ctx context.Context, now time.Time) (store.DueDeliveries, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("DueDeliveries"); err != nil {
 		return store.DueDeliveries{}, err
 	}
 	return l.Store.DueDeliveries(ctx, now)
 }
 
 func (l *link) Queued(ctx context.Context) (int, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Queued"); err != nil {
 		return 0, err
 	}
 	return l.Store.Queued(ctx)
 }
 
 func (l *link) Job(ctx context.Context, project string, id uuid.UUID, p store.Parts) (store.Job, store.Content, error) {
-	if err := l.check(); err != nil {
+	if err := l.check("Job"); err != nil {
 		return store.Job{}, store.Content{}, err
 	}
 	return l.Store.Job(ctx, project, id, p)
 }
 
 func (l *link) PutHold(ctx context.Context, h store.Hold) error {
-	if err := l.check(); err != nil {
+	if err := l.check("PutHold"); err != nil {
 		return err
 	}
 	err := l.Store.PutHold(ctx, h)
@@ -291,7 +310,7 @@ func (l *link) PutHold(ctx context.Context, h store.Hold) error {
 }
 
 func (l *link) DropHold(ctx context.Context, t store.Target) error {
-	if err := l.check(); err != nil {
+	if err := l.check("DropHold"); err != nil {
 		return err
 	}
 	err := l.Store.DropHold(ctx, t)

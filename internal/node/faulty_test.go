@@ -70,7 +70,13 @@ func (s *slowSweep) Sweep(ctx context.Context, by string, now time.Time, limit i
 // watchedStore is a store that counts how often it is asked what waits.
 type watchedStore struct {
 	store.Store
-	looks atomic.Int64
+	looks        atomic.Int64
+	redeliveries atomic.Int64 // looks for redeliveries that were asked for
+}
+
+func (s *watchedStore) Redeliveries(ctx context.Context, now time.Time, limit int) ([]store.DueRedelivery, error) {
+	s.redeliveries.Add(1)
+	return s.Store.Redeliveries(ctx, now, limit)
 }
 
 func (s *watchedStore) DueJobs(ctx context.Context, now time.Time) (store.DueJobs, error) {

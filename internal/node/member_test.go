@@ -294,18 +294,19 @@ func TestNothingIsLostHoweverOftenNodesAreLost(t *testing.T) {
 	var clients sync.WaitGroup
 	for i, w := range []*world{a, b, a, b} {
 		clients.Go(func() {
+			pace := time.NewTicker(5 * time.Millisecond)
+			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
+				<-pace.C
 				model := []string{"sim/echo", "sim/slow?words=5&pace=20ms", "sim/flaky-1"}[(i+n)%3]
 				j, err := w.try(ringback.Request{Model: model, Prompt: "survives", MaxAttempts: new(20)})
 				if err != nil {
 					fault(t, err, ringback.Unavailable)
-					time.Sleep(20 * time.Millisecond)
 					continue
 				}
 				mu.Lock()
 				accepted = append(accepted, j.ID)
 				mu.Unlock()
-				time.Sleep(5 * time.Millisecond)
 			}
 		})
 	}

@@ -58,7 +58,9 @@ func labels(m *dto.Metric) string {
 // wantValues waits until the series are as wanted; others may be there.
 func (w *world) wantValues(r *prometheus.Registry, want map[string]float64) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		got := values(w.t, r)
 		wrong := slices.DeleteFunc(slices.Sorted(maps.Keys(want)), func(series string) bool {
@@ -68,13 +70,14 @@ func (w *world) wantValues(r *prometheus.Registry, want map[string]float64) {
 		if len(wrong) == 0 {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			for _, series := range wrong {
 				w.t.Errorf("%s: got %v, want %v", series, got[series], want[series])
 			}
 			w.t.Fatalf("all series: %v", got)
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 

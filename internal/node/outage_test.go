@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/node"
@@ -52,7 +51,9 @@ func TestAnOutageIsOneLineWhenItBeginsAndOneWhenItIsOver(t *testing.T) {
 	way.down.Store(true)
 	close(answer)
 	w.eventually("the end of the lease", func() bool { return !w.node.Leased() })
-	time.Sleep(2500 * time.Millisecond) // long enough for each loop to fail more than once
+	w.eventually("each loop to fail more than once", func() bool {
+		return way.refusals("Expire") > 2 && way.refusals("Renew") > 2 && way.refusals("Settle") > 2*len(running)
+	})
 	way.down.Store(false)
 	for _, j := range running {
 		w.end(j.ID)

@@ -81,8 +81,11 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	t.Parallel()
 	const jobs = 30
 	var well atomic.Bool
+	var watched *watchedStore
 	w := start(t, setup{
 		node: func(c *node.Config) {
+			watched = &watchedStore{Store: c.Store}
+			c.Store = watched
 			c.Schedule = webhook.NewSchedule(webhook.ScheduleConfig{Steps: []time.Duration{}}) // the first failure is the last
 			c.HostGate = limit.Config{BreakAfter: jobs, HoldMin: time.Hour, HoldMax: time.Hour}
 		},
@@ -117,7 +120,8 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	}
 	replay()
 	w.eventually("a probe", func() bool { return sent() > 0 })
-	time.Sleep(300 * time.Millisecond) // in which a storm would come
+	looks := watched.redeliveries.Load()
+	w.eventually("further looks, in which a storm would come", func() bool { return watched.redeliveries.Load() > looks+3 })
 	if n := sent(); n > 5 {
 		t.Errorf("%d of %d were sent to a host that is held, want a probe", n, jobs)
 	}

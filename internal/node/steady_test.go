@@ -89,13 +89,15 @@ func TestOneBlockedPromptDelaysNoGoodJob(t *testing.T) {
 				w := start(t, s)
 				var good []ringback.Job
 				var blocked ringback.Job
+				pace := time.NewTicker(20 * time.Millisecond)
+				defer pace.Stop()
 				for n := range 50 {
 					if n == blockedAt {
 						blocked = w.ask(model, "blocked")
 						w.eventually("its refusal", func() bool { return wall.refused() > 0 })
 					}
 					good = append(good, w.ask(model, "good"))
-					time.Sleep(20 * time.Millisecond) // as they come
+					<-pace.C // as they come
 				}
 				for _, j := range good {
 					got := w.end(j.ID)
@@ -163,10 +165,12 @@ func TestOneRefusalAmongManyJobsCostsAboutASecond(t *testing.T) {
 				return 0
 			}}
 			w := start(t, setup{node: realPauses, upstream: once.before})
+			pace := time.NewTicker(10 * time.Millisecond)
+			defer pace.Stop()
 			var ids []string
 			for range jobs {
 				ids = append(ids, w.ask("sim/echo", "steady").ID)
-				time.Sleep(10 * time.Millisecond) // as they come
+				<-pace.C // as they come
 			}
 			var spans []time.Duration
 			for _, id := range ids {
@@ -201,10 +205,12 @@ func TestARevokedKeyIsCalledSeldomWhileJobsWait(t *testing.T) {
 	w := start(t, setup{node: realPauses, upstream: wall.before})
 	w.end(w.ask("sim/echo", "before").ID)
 	revoked.Store(true)
+	pace := time.NewTicker(10 * time.Millisecond)
+	defer pace.Stop()
 	var ids []string
 	for range 100 {
 		ids = append(ids, w.ask("sim/echo", "waits").ID)
-		time.Sleep(10 * time.Millisecond)
+		<-pace.C
 	}
 	w.eventually("the hold", func() bool { return len(w.node.Holds()) == 1 })
 	held := w.node.Holds()[0]

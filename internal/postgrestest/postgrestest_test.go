@@ -168,12 +168,17 @@ func holdServer(how string) {
 // mustBeGone waits until nothing is left of a server.
 func mustBeGone(t *testing.T, dir, url string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		_, err := os.Stat(dir)
 		if errors.Is(err, os.ErrNotExist) {
 			break
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("%s is still there (%v)", dir, err)
 		}
 	}

@@ -44,17 +44,21 @@ func TestARowThatAnotherProgramLocksKeepsNobodyElseWaitingForLong(t *testing.T) 
 
 	settled := make(chan error, 1)
 	go func() { // like a node
+		pause := time.NewTicker(200 * time.Millisecond)
+		defer pause.Stop()
 		for {
 			_, err := s.Settle(context.Background(), locked.Ref(), answered(now()))
 			if !errors.Is(err, store.ErrBusy) {
 				settled <- err
 				return
 			}
-			time.Sleep(200 * time.Millisecond)
+			<-pause.C
 		}
 	}()
 	slow, slowest := 0, time.Duration(0)
-	for began := time.Now(); time.Since(began) < 4*time.Second; time.Sleep(10 * time.Millisecond) {
+	pace := time.NewTicker(10 * time.Millisecond)
+	defer pace.Stop()
+	for began := time.Now(); time.Since(began) < 4*time.Second; <-pace.C {
 		asked := time.Now()
 		submit(t, s, "")
 		took := time.Since(asked)

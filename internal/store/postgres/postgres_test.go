@@ -343,6 +343,8 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 		t.Errorf("Job while it is away: got %v, want ErrUnavailable", err)
 	}
 	server.Start()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		_, err := s.Settle(t.Context(), running.Ref(), answered(now()))
 		if err == nil {
@@ -351,7 +353,7 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 		if !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("Settle: got %v, want ErrUnavailable or success", err)
 		}
-		time.Sleep(10 * time.Millisecond) // until the store asks the server again
+		<-tick.C // until the store asks the server again
 	}
 	if _, err := s.Renew(t.Context(), "a"); err != nil {
 		t.Errorf("Renew when it is back: %v", err)
@@ -399,8 +401,10 @@ func TestAServerThatHangsIsNotWaitedForByAll(t *testing.T) {
 			t.Errorf("the first Submit: got %v, want success when it is back, or ErrUnknown", err)
 		}
 	})
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for !s.writer.hangs() {
-		time.Sleep(10 * time.Millisecond) // the bound is one of time
+		<-tick.C // the bound is one of time
 	}
 	began := time.Now()
 	if _, _, err := s.Submit(t.Context(), newJob(t, "")); !errors.Is(err, store.ErrUnavailable) {
@@ -474,6 +478,8 @@ func TestAFrozenClaimDoesNotKeepALeaseForLong(t *testing.T) {
 	}
 	expire(t, url, "a")
 	began := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		swept, err := b.Sweep(t.Context(), "b", now(), 10, answered(now()))
 		if err != nil {
@@ -482,7 +488,7 @@ func TestAFrozenClaimDoesNotKeepALeaseForLong(t *testing.T) {
 		if len(swept.Nodes) == 1 {
 			break
 		}
-		time.Sleep(50 * time.Millisecond) // the server ends the transaction by its own clock
+		<-tick.C // the server ends the transaction by its own clock
 	}
 	if took := time.Since(began); took > 6*time.Second {
 		t.Errorf("the lease was taken away after %s, want 4 s and a bit", took)
