@@ -18,35 +18,35 @@ import (
 )
 
 const (
-	// judges is how long a node must have been left in peace until it may take away
-	// the leases of others: a lease's 8 s, and a little for its start.
+	// judges is how long a node must have been left alone before it may take away the
+	// leases of others: a lease's 8 s, and a little for its start.
 	judges = 10 * time.Second
-	// within is how long it may take until the job of a node that was killed runs
-	// elsewhere: promise P6.
+	// within is how long it may take until the job of a killed node runs elsewhere: promise
+	// P6.
 	within = 10 * time.Second
-	// afterOutage is how long a node may leave PostgreSQL alone after it was away.
+	// afterOutage is how long a node may leave PostgreSQL alone after an outage.
 	afterOutage = 5 * time.Second
 )
 
-// plan is what a cluster is made to go through.
+// plan is what a cluster has to go through.
 type plan struct {
 	lasts    time.Duration
 	freezes  time.Duration   // the longest; every third victim is frozen, the others are killed. 0: all are
-	restarts []time.Duration // when PostgreSQL is restarted: by kill -9 and in order, by turns
+	restarts []time.Duration // when PostgreSQL is restarted: by kill -9 and in order, alternately
 }
 
-// Three nodes on one PostgreSQL, under load. Again and again a random one is killed
-// (kill -9), or frozen (SIGSTOP) for longer than its lease lasts, PostgreSQL is
-// killed and restarted in between. Every accepted job ends exactly once, all who look
-// see the same end, its webhook arrives at least once, the ledger explains every
-// call of the provider; what ran on a node that was killed runs elsewhere within 10 s;
-// and what a node that was frozen would do when it wakes up is refused.
+// Three nodes on one PostgreSQL, under load. Again and again a random one is killed (kill
+// -9), or frozen (SIGSTOP) for longer than its lease lasts; PostgreSQL is killed and
+// restarted in between. Every accepted job ends exactly once, all clients see the same end,
+// its webhook arrives at least once, and the ledger explains every call of the provider;
+// what ran on a killed node runs elsewhere within 10 s; and what a frozen node would do
+// when it wakes up is refused.
 //
-// Only a node that has been left in peace for a lease's time may take away the leases
-// of others. So one of those is spared for a while when another is hit, a different
-// one each time.
+// Only a node that has been left alone for a lease's time may take away the leases of
+// others. So one of those is spared for a while when another is hit, a different one each
+// time.
 func TestAClusterLosesNothing(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	p := plan{lasts: 30 * time.Second, freezes: 12 * time.Second, restarts: []time.Duration{time.Second, 26 * time.Second}}
 	if long {
 		p = plan{lasts: 4 * time.Minute, freezes: 15 * time.Second, restarts: []time.Duration{80 * time.Second, 160 * time.Second}}
@@ -57,7 +57,7 @@ func TestAClusterLosesNothing(t *testing.T) {
 
 // The same through PgBouncer, which pools connections by transaction.
 func TestAClusterBehindPgBouncerLosesNothing(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	p := plan{lasts: 17 * time.Second}
 	if long {
 		p = plan{lasts: time.Minute, freezes: 15 * time.Second}
@@ -79,12 +79,12 @@ type chaos struct {
 	away     *outage // PostgreSQL is, until its end; nil: it runs
 }
 
-// condition is how a node is.
+// condition is the state of a node.
 type condition struct {
 	up     bool
-	until  time.Time // when it is started again, or goes on
-	peace  time.Time // since when it has been left in peace
-	spared time.Time // until when it is
+	until  time.Time // when it is started again, or continues
+	peace  time.Time // since when it has been left alone
+	spared time.Time // until when it is left alone
 	frozen *hit      // nil: it is not
 }
 
@@ -115,7 +115,7 @@ func newChaos(t *testing.T, pg *postgrestest.Server, database string, flags ...s
 	return c
 }
 
-// goThrough goes through a plan, under load, and wants nothing to be lost.
+// goThrough goes through a plan, under load, and checks that nothing is lost.
 func (c *chaos) goThrough(p plan) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), p.lasts+15*time.Minute)
@@ -143,7 +143,7 @@ func (c *chaos) startNode(n *place) {
 	*c.state[n] = condition{up: true, peace: time.Now()}
 }
 
-// suffer hits one node after the other until the plan's time is over and all run.
+// suffer hits one node after another until the plan's time is over and all run.
 func (c *chaos) suffer(p plan) {
 	c.t.Helper()
 	began := time.Now()
@@ -179,7 +179,7 @@ func (c *chaos) allWell() bool {
 	return true
 }
 
-// heal starts again, and lets go on, those whose time has come.
+// heal restarts or resumes the nodes whose time has come.
 func (c *chaos) heal(now time.Time) {
 	c.t.Helper()
 	for _, n := range c.nodes {
@@ -195,7 +195,7 @@ func (c *chaos) heal(now time.Time) {
 		case s.up || now.Before(s.until):
 		case s.frozen != nil:
 			n.server.signal(syscall.SIGCONT)
-			// It is left alone for long enough to say what it finds.
+			// It is left alone for long enough to report what it finds.
 			*s = condition{up: true, peace: now, spared: now.Add(3 * time.Second)}
 		default:
 			c.startNode(n)
@@ -203,7 +203,7 @@ func (c *chaos) heal(now time.Time) {
 	}
 }
 
-// hitOne hits a random node, if there is another one that may judge that it is dead.
+// hitOne hits a random node, if there is another one that may declare it dead.
 func (c *chaos) hitOne(now time.Time, p plan) bool {
 	order := rand.Perm(len(c.nodes))
 	for _, v := range order {
@@ -265,7 +265,7 @@ func (c *chaos) startPostgres() {
 	}
 }
 
-// disturbed tells whether PostgreSQL was away in a time.
+// disturbed reports whether PostgreSQL was down at any time in between.
 func (c *chaos) disturbed(from, to time.Time) bool {
 	return slices.ContainsFunc(c.outages, func(o outage) bool { return o.from.Before(to) && from.Before(o.to.Add(afterOutage)) })
 }
@@ -273,16 +273,16 @@ func (c *chaos) disturbed(from, to time.Time) bool {
 // recovery is how long it took until jobs ran again.
 type recovery struct {
 	killed, frozen []time.Duration // after what happened to their node
-	disturbed      int             // while PostgreSQL was away, too
+	disturbed      int             // while PostgreSQL was down, too
 	suspects       int             // that had to wait for each other
 }
 
-// suspect is the how manieth attempt without an outcome makes a job one that is
-// started last, and alone.
+// suspect is the number of attempts without an outcome after which a job is started last,
+// and alone.
 const suspect = 3
 
-// wantRecovery wants each job that ran on a node when that was killed to run
-// elsewhere in time, by its ledger.
+// wantRecovery checks by its ledger that each job that ran on a killed node ran elsewhere
+// in time.
 func (c *chaos) wantRecovery(ledgers map[string][]ringback.Attempt) (r recovery) {
 	c.t.Helper()
 	for id, ledger := range ledgers {
@@ -318,7 +318,7 @@ func (c *chaos) wantRecovery(ledgers map[string][]ringback.Attempt) (r recovery)
 	return r
 }
 
-// hitOf is what ended an attempt; nil if that is not known.
+// hitOf returns what ended an attempt; nil if that is not known.
 func (c *chaos) hitOf(a ringback.Attempt) *hit {
 	for _, h := range c.hits {
 		if h.id == a.Node && !a.StartedAt.After(h.at) {
@@ -328,14 +328,14 @@ func (c *chaos) hitOf(a ringback.Attempt) *hit {
 	return nil
 }
 
-// zombies are what nodes said that woke up after their leases were taken away.
+// zombies are what nodes reported that woke up after their leases were taken away.
 type zombies struct {
 	swept int // that said so
 	late  int // ends of attempts and of tries that were refused
 }
 
-// wantZombiesRefused wants each node that was swept while it was frozen to have said
-// so when it woke up.
+// wantZombiesRefused checks that each node that was swept while it was frozen reported that
+// when it woke up.
 func (c *chaos) wantZombiesRefused() (z zombies) {
 	c.t.Helper()
 	for _, h := range c.hits {
@@ -356,13 +356,13 @@ func (c *chaos) wantZombiesRefused() (z zombies) {
 	return z
 }
 
-// sweptOne tells whether any node says that it has swept that one.
+// sweptOne reports whether any node reports that it has swept that one.
 func (c *chaos) sweptOne(id string) bool {
 	return slices.ContainsFunc(c.servers, func(s *server) bool { return s.counts(`"swept":"`+id+`"`) > 0 })
 }
 
-// wantCleanLogs wants no node to have said that somebody must act, but for one that
-// was swept.
+// wantCleanLogs checks that no node asked for the operator's attention, except one that was
+// swept.
 func (c *chaos) wantCleanLogs() {
 	c.t.Helper()
 	for _, s := range c.servers {
@@ -375,7 +375,7 @@ func (c *chaos) wantCleanLogs() {
 	}
 }
 
-// tell tells what the cluster went through.
+// tell reports what the cluster went through.
 func (c *chaos) tell(p plan, ledgers map[string][]ringback.Attempt, r recovery, z zombies) {
 	kills, freezes, uncertain, ends := 0, 0, 0, map[ringback.Status]int{}
 	for _, h := range c.hits {

@@ -21,9 +21,9 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// wrongProgram is the server with another time.Now: by so many seconds as the
-// variable CLOCK_WRONG_BY says it is ahead of the machine's clock. Nothing that is
-// preloaded would do that: Go asks the kernel without the C library.
+// wrongProgram is the server with another time.Now, which is ahead of the machine's clock
+// by as many seconds as the variable CLOCK_WRONG_BY says. Preloading a library would not
+// work: Go asks the kernel without the C library.
 var wrongProgram = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -61,8 +61,8 @@ var wrongBy = func() int64 {
 	return build("ringback-wrong", "../cmd/ringback", []string{"CGO_ENABLED=0"}, "-overlay", overlay)
 })
 
-// Of three nodes one has a clock that is right, one is an hour ahead, one behind.
-// Nobody can tell by what they do: all times are those of the database.
+// Of three nodes one has a correct clock, one is an hour ahead, one behind. Their behaviour
+// does not show it: all times are the database's.
 func TestAClockThatIsAnHourWrongDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	binary, err := wrongProgram()
@@ -90,7 +90,7 @@ func TestAClockThatIsAnHourWrongDoesNoHarm(t *testing.T) {
 	}
 }
 
-// clock is by how much a server's clock is ahead, as its log shows it.
+// clock returns how far a server's clock is ahead, by its log.
 func (s *server) clock() time.Duration {
 	s.t.Helper()
 	var record struct{ Time time.Time }
@@ -98,7 +98,7 @@ func (s *server) clock() time.Duration {
 	return time.Until(record.Time)
 }
 
-// wantFreshLeases wants a node to know of so many, all with leases that run out
+// wantFreshLeases checks that a node knows that many nodes, all with leases that run out
 // within a lease's time.
 func (p *place) wantFreshLeases(alive int) {
 	p.t.Helper()
@@ -114,8 +114,8 @@ func (p *place) wantFreshLeases(alive int) {
 	}
 }
 
-// ask has jobs of several kinds done, so many rounds of them at each node, and wants
-// their times to be those that a client would take.
+// ask has jobs of several kinds done, that many rounds of them at each node, and checks
+// that their times are those that a client would measure.
 func (c *cluster) ask(rounds int) {
 	c.t.Helper()
 	soon := time.Now().Add(4 * time.Second)
@@ -127,7 +127,7 @@ func (c *cluster) ask(rounds int) {
 				{Model: "sim/echo"},
 				{Model: "sim/echo", RunAt: &ringback.Time{Time: soon}},
 				{Model: "sim/echo", ExpiresAt: &ringback.Time{Time: soon.Add(time.Minute)}},
-				{Model: fmt.Sprintf("sim/flaky-1?words=%d", 1+i+len(c.nodes)*round)}, // each its own, so that no breaker holds it up
+				{Model: fmt.Sprintf("sim/flaky-1?words=%d", 1+i+len(c.nodes)*round)}, // each its own, so that no breaker delays it
 			} {
 				r.Prompt = fmt.Sprintf("round %d, kind %d, at %s", round, kind, n.name)
 				now := time.Now()
@@ -155,8 +155,8 @@ func (c *cluster) ask(rounds int) {
 	}
 }
 
-// wantHonestTimestamps wants all webhooks to name the time at which they came:
-// receivers refuse those of another time, since somebody may repeat them.
+// wantHonestTimestamps checks that all webhooks name the time at which they arrived:
+// receivers refuse those of another time, which might be replayed.
 func (c *cluster) wantHonestTimestamps() {
 	c.t.Helper()
 	for _, d := range c.receiver.Deliveries() {
@@ -168,7 +168,7 @@ func (c *cluster) wantHonestTimestamps() {
 	}
 }
 
-// wantRescue kills a node, and wants what ran there to run elsewhere as soon as always.
+// wantRescue kills a node, and checks that what ran there runs elsewhere as soon as usual.
 func (c *cluster) wantRescue(dies *place) {
 	c.t.Helper()
 	var ids []string
@@ -180,7 +180,7 @@ func (c *cluster) wantRescue(dies *place) {
 	lost := dies.ids()
 	dies.server.kill()
 	killed := time.Now()
-	c.leadTo(c.nodes[1].address()) // the cluster's own door may be that of the one who died
+	c.leadTo(c.nodes[1].address()) // the cluster's own door may be the dead node's
 	var rescued []time.Duration
 	for _, id := range ids {
 		c.delivered(id)

@@ -19,16 +19,16 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// cluster is a world of several nodes. Each has a place of its own, with a door that
-// leads to the process that runs there now.
+// cluster is a world of several nodes. Each has a place, with a door that leads to the
+// process that is running there.
 type cluster struct {
 	*world
 
 	nodes []*place
 }
 
-// place is where a node runs. Its server is another one after each start; it is nil
-// before the first.
+// place is where a node runs. Each start replaces its server, which is nil before the
+// first.
 type place struct {
 	*world
 
@@ -37,8 +37,8 @@ type place struct {
 	server *server
 }
 
-// newCluster is a world with so many places for nodes that keep their jobs in one
-// database. None runs yet. The cluster's own door leads to the first.
+// newCluster makes a world with places for that many nodes, which keep their jobs in one
+// database. None is running yet. The cluster's own door leads to the first.
 func newCluster(t *testing.T, s setup, database string, places int, flags ...string) *cluster {
 	t.Helper()
 	w := newWorld(t, s)
@@ -61,13 +61,13 @@ func (p *place) open(args ...string) {
 	p.again()
 }
 
-// again starts the node of a place as it was started before.
+// again restarts the node of a place with the same arguments.
 func (p *place) again() {
 	p.t.Helper()
 	p.server = p.start(p.args...)
 }
 
-// ids are those under which the node's present process has been, oldest first.
+// ids returns the ids that the node's present process has had, oldest first.
 func (p *place) ids() []string { return p.server.nodeIDs() }
 
 func (s *server) nodeIDs() (ids []string) {
@@ -80,7 +80,7 @@ func (s *server) nodeIDs() (ids []string) {
 	return ids
 }
 
-// counts are the lines of a server's log that hold text.
+// counts returns the number of lines in a server's log that contain text.
 func (s *server) counts(text string) (n int) {
 	for _, line := range s.tail(1 << 20) {
 		if strings.Contains(line, text) {
@@ -90,7 +90,7 @@ func (s *server) counts(text string) (n int) {
 	return n
 }
 
-// quantile is the duration below which that share of all lies. It sorts them.
+// quantile returns the duration that q of all do not exceed. It sorts them.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -99,10 +99,10 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[min(len(all)-1, int(q*float64(len(all))))]
 }
 
-// One node takes requests, another works. What is submitted at the one is begun by
-// the other in milliseconds, since a notification and no clock wakes it.
+// One node takes requests, another works. What is submitted to the one begins at the other
+// within milliseconds, since a notification wakes it, not a clock.
 func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	const jobs = 100
 	halfway := newBarrier(10, "in the middle")
 	c := newCluster(t, setup{barrier: halfway}, postgrestest.Database(t), 2)
@@ -168,7 +168,7 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 	worker.server.terminate(syscall.SIGTERM)
 }
 
-// status is that of a GET.
+// status returns the status of a GET.
 func (w *world) status(path string) int {
 	w.t.Helper()
 	resp, err := w.http.Get("http://127.0.0.1" + path)
@@ -177,7 +177,7 @@ func (w *world) status(path string) int {
 	return resp.StatusCode
 }
 
-// webhooksSent is how many webhooks a node has brought to their receiver.
+// webhooksSent returns how many webhooks a node has delivered.
 func (w *world) webhooksSent() (n float64) {
 	w.t.Helper()
 	resp, err := w.http.Get("http://127.0.0.1/metrics")

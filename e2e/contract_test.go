@@ -18,8 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The simple contract, as clients and receivers have it that know nothing else
-// of Ringback.
+// The simple contract, for clients and receivers that know nothing else about Ringback.
 
 func TestARequestWithoutPromptOrCallbackURLIsRefusedInThoseWords(t *testing.T) {
 	t.Parallel()
@@ -72,9 +71,9 @@ func TestAnAcceptedRequestIsAnsweredWithItsJob(t *testing.T) {
 	}
 }
 
-// A provider says what stands in the golden bodies, and the webhooks are these
-// bodies again: the same keys in the same order, and byte for byte what came from
-// the provider and from the caller.
+// The provider's messages are those in the golden bodies, and the webhooks must be these
+// bodies again: the same keys in the same order, and byte for byte what came from the
+// provider and from the caller.
 func TestWebhooksAreTheGoldenBodies(t *testing.T) {
 	t.Parallel()
 	golden := goldenBodies(t)
@@ -98,8 +97,8 @@ func TestWebhooksAreTheGoldenBodies(t *testing.T) {
 	}
 }
 
-// Receivers as web teams have them, processes of their own, verify and read what
-// the server sends, in its very bytes and headers.
+// Receivers like those of web teams, as separate processes, verify and read what the server
+// sends, in its very bytes and headers.
 func TestPlainReceiversReadWhatTheServerSends(t *testing.T) {
 	t.Parallel()
 	golden := goldenBodies(t)
@@ -108,7 +107,7 @@ func TestPlainReceiversReadWhatTheServerSends(t *testing.T) {
 			t.Run(script, func(t *testing.T) {
 				t.Parallel()
 				r := startReceiver(t, nodeCommand(t, besideModules(t, script)), secret)
-				var read sync.Map // job id → what the receiver answered
+				var read sync.Map // job id → the receiver's answer
 				w := newWorld(t, setup{provider: goldenProvider(golden), receiver: simulate.ReceiverConfig{
 					Secret: secret,
 					Answer: func(d simulate.Delivery) simulate.Answer {
@@ -126,7 +125,7 @@ func TestPlainReceiversReadWhatTheServerSends(t *testing.T) {
 						t.Errorf("%s: what the receiver read (-want +got):\n%s", name, diff)
 					}
 				}
-				w.firstTry(t, w.again(t, "unicode", golden["unicode"], r.url)) // and with nobody in between
+				w.firstTry(t, w.again(t, "unicode", golden["unicode"], r.url)) // with nothing in between
 			})
 		}
 	}
@@ -153,7 +152,7 @@ func TestExampleReceiversTakeWhatTheServerSends(t *testing.T) {
 	}
 }
 
-// firstTry wants a job's webhook to be delivered on its first try.
+// firstTry checks that a job's webhook is delivered on its first try.
 func (w *world) firstTry(t *testing.T, id string) ringback.Job {
 	t.Helper()
 	job := w.delivered(id)
@@ -163,7 +162,7 @@ func (w *world) firstTry(t *testing.T, id string) ringback.Job {
 	return job
 }
 
-// whatTheyRead is what plain receivers read of a job, in the form of JSON.
+// whatTheyRead returns what plain receivers read of a job, as JSON.
 func whatTheyRead(t *testing.T, job ringback.Job) map[string]any {
 	t.Helper()
 	read := map[string]any{"job_id": job.ID, "status": job.Status, "error": job.Error}
@@ -186,13 +185,13 @@ func fields(t *testing.T, object []byte) map[string]any {
 	return all
 }
 
-// again submits the job of a golden body anew and gives its id.
+// again submits the job of a golden body anew and returns its id.
 func (w *world) again(t *testing.T, name string, golden []byte, callback string) string {
 	t.Helper()
 	r := ringback.Request{
 		Prompt: name, Model: "claude-sonnet-4-5", CallbackURL: callback, MaxAttempts: new(1), Metadata: json.RawMessage(gjson.GetBytes(golden, "metadata").Raw),
 	}
-	var ahead string // of a job that is to be cancelled while it waits
+	var ahead string // of a job that will be cancelled while it waits
 	if name == "cancelled" {
 		ahead = w.submit(ringback.Request{Prompt: "silence", Events: &[]ringback.EventType{}, Model: "claude-silent"})
 	}
@@ -208,9 +207,9 @@ func (w *world) again(t *testing.T, name string, golden []byte, callback string)
 	return accepted.JobID
 }
 
-// goldenProvider answers the name of a golden body with the message in it, as a
-// stream; where there is none, with an overload in the middle of an answer. To
-// anything else it says nothing.
+// goldenProvider answers the name of a golden body with the message in it, as a stream; if
+// there is none, with an overload in the middle of an answer. It does not answer anything
+// else.
 func goldenProvider(golden map[string][]byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request, err := io.ReadAll(r.Body)
@@ -236,7 +235,7 @@ func goldenProvider(golden map[string][]byte) http.Handler {
 	})
 }
 
-// streamed are the events that a message comes in.
+// streamed returns the events of a message.
 func streamed(message gjson.Result) []string {
 	head := message.Raw
 	for path, value := range map[string]string{"content": "[]", "stop_reason": "null"} {
@@ -269,7 +268,7 @@ func streamed(message gjson.Result) []string {
 		`{"type":"message_stop"}`)
 }
 
-// keys are the keys of a JSON value in their order, with those of the objects in it.
+// keys returns the keys of a JSON value in their order, with those of the objects in it.
 func keys(value gjson.Result) []string {
 	var all []string
 	value.ForEach(func(key, child gjson.Result) bool {

@@ -21,8 +21,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// crowd is 50 lanes: one has nine of ten jobs, one is held for the whole run,
-// the others are quiet. Of ten receivers two are dead and one is slow.
+// crowd is 50 lanes: one has nine of ten jobs, one is held for the whole run, the others
+// are quiet. Of ten receivers two are dead and one is slow.
 type crowd struct {
 	*world
 	healthy []string // callback URLs; the quiet lanes' go there
@@ -30,18 +30,18 @@ type crowd struct {
 
 	mu       sync.Mutex
 	arrivals map[string]time.Time // job → its first webhook
-	arrived  chan struct{}        // closed and made anew at each
+	arrived  chan struct{}        // closed and replaced at each
 }
 
 const (
 	quietLanes = 48
 	heldModel  = "sim/status-429?retry_after=3600"
-	// calmAnswer is how long the provider takes for the fastest lane: what a job
-	// costs beside it is small against it, as with a real provider.
+	// calmAnswer is how long the provider takes for the fastest lane: compared with it, the
+	// overhead of a job is small, as with a real provider.
 	calmAnswer = 200 * time.Millisecond
 )
 
-// crowdModel is the model of a lane: 0 has the crowd, the others are quiet.
+// crowdModel returns the model of a lane: 0 has the crowd, the others are quiet.
 func crowdModel(lane int) string {
 	return fmt.Sprintf("sim/echo?first=%dms", calmAnswer.Milliseconds()+int64(lane))
 }
@@ -58,7 +58,7 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// nameLanes has the configuration name each model, so that each is a lane.
+// nameLanes names each model in the configuration, so that each is a lane.
 func (c *crowd) nameLanes(t *testing.T) {
 	t.Helper()
 	config, err := os.ReadFile(c.config)
@@ -73,7 +73,7 @@ func (c *crowd) nameLanes(t *testing.T) {
 	must(t, os.WriteFile(c.config, []byte(b.String()), 0o600))
 }
 
-// receive starts a receiver that notes when each job's webhook came.
+// receive starts a receiver that records when each job's webhook arrived.
 func (c *crowd) receive(t *testing.T, delay time.Duration) string {
 	t.Helper()
 	hooks := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func (c *crowd) receive(t *testing.T, delay time.Duration) string {
 	return hooks.URL + "/hook"
 }
 
-// hangingReceiver takes connections and never says a word.
+// hangingReceiver accepts connections and never sends anything.
 func hangingReceiver(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -124,13 +124,13 @@ func hangingReceiver(t *testing.T) string {
 	return "http://" + l.Addr().String() + "/hang"
 }
 
-// ask submits a job whose webhook is noted under name.
+// ask submits a job whose webhook is recorded under name.
 func (c *crowd) ask(ctx context.Context, name, model, callback string) (string, error) {
 	accepted, err := c.api.Submit(ctx, ringback.Request{Prompt: name, Model: model, CallbackURL: callback + "?job=" + name, WebhookBody: ringback.WebhookThin})
 	return accepted.JobID, err
 }
 
-// wait waits for the webhook of a job and tells when it came.
+// wait waits for the webhook of a job and returns when it arrived.
 func (c *crowd) wait(ctx context.Context, name string) (time.Time, error) {
 	for {
 		c.mu.Lock()
@@ -148,8 +148,8 @@ func (c *crowd) wait(ctx context.Context, name string) (time.Time, error) {
 	}
 }
 
-// quiet sends n jobs, evenly, to the quiet lanes, and gives the time from each
-// submission to its webhook, the shortest first.
+// quiet sends n jobs, evenly, to the quiet lanes, and returns the time from each submission
+// to its webhook, the shortest first.
 func (c *crowd) quiet(phase string, n int, every time.Duration) []time.Duration {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Duration(n)*every+patience)
@@ -190,14 +190,14 @@ func (c *crowd) fill(n int, model string) {
 	must(c.t, g.Wait())
 }
 
-// none wants no job of a model in a state.
+// none reports whether no job of a model is in a state.
 func (c *crowd) none(model string, status ringback.Status) bool {
 	page, err := c.api.List(c.t.Context(), client.Query{Model: model, Status: status, Limit: 1})
 	must(c.t, err)
 	return len(page.Data) == 0 && page.NextCursor == nil
 }
 
-// empties waits until no job of a model waits or runs any more.
+// empties waits until no job of a model is waiting or running anymore.
 func (c *crowd) empties(model string, limit time.Duration) {
 	c.t.Helper()
 	over := time.After(limit)

@@ -15,8 +15,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The server's descriptors are used up, all but those that it has: each call and each
-// webhook that needs a new one can't be made. That is nobody's failure but the server's.
+// The server's descriptors are used up, except those that it has: no call and no webhook
+// that needs a new one can be made. That counts against nobody but the server.
 func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
 	t.Parallel()
 	const jobs = 20
@@ -74,7 +74,7 @@ func TestWhenDescriptorsRunOutNoJobAndNoWebhookLosesATry(t *testing.T) {
 	}
 }
 
-// lines counts those of the log that hold text.
+// lines counts the lines of the log that contain text.
 func (s *server) lines(text string) (n int) {
 	for _, line := range s.tail(1 << 20) {
 		if strings.Contains(line, text) {

@@ -15,30 +15,29 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// disk is where a data directory lies. fill leaves no space on it, empty gives
-// all back.
+// disk is where a data directory is. fill leaves no space on it, empty frees it again.
 type disk struct {
 	fill, empty func()
-	// full tells that a write fails then. Else the server only reads that nothing
-	// is free.
+	// full means that writes then fail. Otherwise the server only reads that nothing is
+	// free.
 	full bool
 }
 
-// newDisk makes a disk for the world's data directory: a file system of its own
-// where this user may mount one, shrunk to make it full. Elsewhere the directory
-// is named by a link that is led to where no space is free: the server, which
-// keeps its files open, then hears from the system that the disk is full.
+// newDisk makes a disk for the world's data directory: a separate file system if this user
+// may mount one, shrunk to make it full. Otherwise the directory is named by a link that is
+// redirected to where no space is free: the server keeps its files open, and the system
+// then tells it that the disk is full.
 func newDisk(t *testing.T, w *world) disk {
 	t.Helper()
 	mounted := t.TempDir()
 	if exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=1g", "ringback-e2e", mounted).Run() == nil {
-		t.Cleanup(func() { _ = exec.Command("umount", "-l", mounted).Run() }) // TempDir's end would tell
+		t.Cleanup(func() { _ = exec.Command("umount", "-l", mounted).Run() }) // otherwise TempDir's cleanup would fail
 		w.dir = filepath.Join(mounted, "data")
 		resize := func(size string) error {
 			return exec.CommandContext(t.Context(), "mount", "-o", "remount,size="+size, mounted).Run()
 		}
 		return disk{
-			// A size of 0 would be no bound, one below what is used is refused: more
+			// A size of 0 would mean no bound, and one below the used size is refused: more
 			// may be written meanwhile.
 			fill: func() {
 				t.Helper()
@@ -67,8 +66,8 @@ func newDisk(t *testing.T, w *world) disk {
 	return disk{fill: lead(withoutSpace(t)), empty: lead(target)}
 }
 
-// withoutSpace is a file system that never has space: that of the devices or of
-// the processes.
+// withoutSpace returns a file system that never has space: that of the devices or of the
+// processes.
 func withoutSpace(t *testing.T) string {
 	t.Helper()
 	for _, dir := range []string{"/proc", "/dev"} {
@@ -80,8 +79,8 @@ func withoutSpace(t *testing.T) string {
 	return ""
 }
 
-// A full disk: submissions hear 503 and when to come again, the answer that
-// comes meanwhile is not lost, and all goes on when there is space again.
+// A full disk: submissions get a 503 and when to retry, an answer that arrives meanwhile is
+// not lost, and everything continues when there is space again.
 func TestAFullDiskRefusesAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	halfway := newBarrier(10)

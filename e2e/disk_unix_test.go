@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usedBytes is what lies on a file system.
+// usedBytes returns how much of a file system is used.
 func usedBytes(t *testing.T, dir string) uint64 {
 	t.Helper()
 	var s unix.Statfs_t
@@ -16,7 +16,7 @@ func usedBytes(t *testing.T, dir string) uint64 {
 	return (s.Blocks - s.Bfree) * uint64(s.Bsize)
 }
 
-// freeBytes is what this user may still write there.
+// freeBytes returns how much this user may still write there.
 func freeBytes(dir string) (uint64, error) {
 	var s unix.Statfs_t
 	err := unix.Statfs(dir, &s)

@@ -18,7 +18,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// slowly is a request whose answer has many words.
+// slowly returns a request whose answer has many words.
 func slowly(prompt string) ringback.Request {
 	return ringback.Request{Prompt: prompt, Model: "sim/slow?words=20&pace=1ms"}
 }
@@ -32,7 +32,7 @@ func TestSIGTERMLetsRunningCallsEnd(t *testing.T) {
 	id := w.submit(slowly("in the middle"))
 	w.call(func(c simulate.Call) bool { return c.Words >= 10 })
 	waiter := w.waitFor(id)
-	ahead, err := net.Dial("tcp", w.address()) // as clients do that want to be quick when they have something to say
+	ahead, err := net.Dial("tcp", w.address()) // like clients that open connections ahead of need
 	must(t, err)
 	defer ahead.Close()
 
@@ -64,7 +64,7 @@ func TestSIGTERMLetsRunningCallsEnd(t *testing.T) {
 	}
 }
 
-// wantUnavailable wants a submission to hear 503, and when to come again.
+// wantUnavailable checks that a submission gets a 503, and when to retry.
 func wantUnavailable(t *testing.T, w *world, request string) {
 	t.Helper()
 	status, header, body := w.post(t, "/api/generate", request)
@@ -79,7 +79,7 @@ type waited struct {
 	err error
 }
 
-// wantAnswer wants who waited for a job to have it, in one of these states.
+// wantAnswer checks that the client that waited for a job got it, in one of these states.
 func wantAnswer(t *testing.T, waiter <-chan waited, id string, states ...ringback.Status) {
 	t.Helper()
 	switch answer := <-waiter; {
@@ -90,8 +90,8 @@ func wantAnswer(t *testing.T, waiter <-chan waited, id string, states ...ringbac
 	}
 }
 
-// waitFor asks for the end of a job as a client does that waits. It returns
-// when the request is on its way.
+// waitFor waits for the end of a job, like a client. It returns once the request is in
+// progress.
 func (w *world) waitFor(id string) <-chan waited {
 	w.t.Helper()
 	sent := make(chan struct{})
@@ -117,8 +117,8 @@ func (w *world) waitFor(id string) <-chan waited {
 	return got
 }
 
-// What the drain's time does not suffice for is neither lost nor failed: calls
-// in the middle of an answer are uncertain and repeated, webhooks come again.
+// What does not finish within the drain's time is neither lost nor failed: calls in the
+// middle of an answer are uncertain and repeated, webhooks are sent again.
 func TestWhatOutlastsTheDrainGoesOnAfterTheRestart(t *testing.T) {
 	t.Parallel()
 	prompts := []string{"the first", "the second", "the third"}
@@ -187,8 +187,8 @@ func TestASecondSIGTERMEndsTheServerAtOnce(t *testing.T) {
 	}
 }
 
-// retryUntil sends a signal again and again: very soon after the first one, a
-// second may still be the same to the server.
+// retryUntil sends a signal repeatedly: very soon after the first one, the server may treat
+// a second as the same.
 func retryUntil(t *testing.T, s *server, sig os.Signal) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -22,12 +22,12 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// What an operator may get wrong, and what may have broken: a start that cannot
-// succeed ends with its documented code and one sentence that says what to do,
-// and leaves the data directory as it was, byte for byte.
+// What an operator may get wrong, and what may be broken: a start that cannot succeed ends
+// with its documented code and one sentence that says what to do, and leaves the data
+// directory as it was, byte for byte.
 
-// fault is one such start. break makes it so, given a directory with jobs in
-// it, and returns how the server is to be started.
+// fault is one such start. break causes it, given a directory with jobs in it, and returns
+// how to start the server.
 type fault struct {
 	name   string
 	code   int
@@ -35,7 +35,7 @@ type fault struct {
 	damage func(t *testing.T, dir string) start
 }
 
-// start is how a server is to be started; what is empty is as it should be.
+// start is how to start a server; empty fields mean the normal way.
 type start struct {
 	env  []string
 	args []string
@@ -148,8 +148,8 @@ func wantRefusal(t *testing.T, got refusal, code int, says string) {
 	}
 }
 
-// used makes a data directory with jobs in it, as a server leaves it that was
-// stopped in order.
+// used makes a data directory with jobs in it, as a server leaves it that was stopped in
+// order.
 func used(t *testing.T) string {
 	t.Helper()
 	w := newWorld(t, setup{})
@@ -163,7 +163,7 @@ func used(t *testing.T) string {
 	return w.dir
 }
 
-// contents is what lies in a directory: mode, size and hash by path.
+// contents returns what is in a directory: mode, size and hash by path.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -186,7 +186,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// overwrite puts garbage over so many bytes of a file, at most to its end.
+// overwrite overwrites that many bytes of a file with garbage, at most to its end.
 func overwrite(t *testing.T, dir, name string, from, n int) {
 	t.Helper()
 	file := filepath.Join(dir, name)
@@ -205,7 +205,7 @@ func write(t *testing.T, name, text string) string {
 	return file
 }
 
-// Another process on the same directory is told so, and the first goes on.
+// A second process on the same directory gets an error, and the first continues.
 func TestASecondProcessOnTheSameDirectoryIsToldSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{})
@@ -225,8 +225,8 @@ func TestASecondProcessOnTheSameDirectoryIsToldSo(t *testing.T) {
 	}
 }
 
-// Garbage in the write-ahead log, which a crash of the machine may leave: what
-// was committed before it is there.
+// A crash of the machine may leave garbage in the write-ahead log: what was committed
+// before it is there.
 func TestGarbageInTheLogLosesNothingBeforeIt(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, w *world){
@@ -262,8 +262,8 @@ func TestGarbageInTheLogLosesNothingBeforeIt(t *testing.T) {
 	}
 }
 
-// A callback that would reach into the operator's network is refused when it is
-// submitted, with the way to allow it.
+// A callback into the operator's network is refused when it is submitted, with the way to
+// allow it.
 func TestAWrongCallbackIsRefusedWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{})

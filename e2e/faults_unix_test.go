@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// nobody is a user without rights, for tests that root runs: to root no
-// directory is read-only.
+// nobody is a user without privileges, for tests that root runs: for root no directory is
+// read-only.
 const nobody = 65534
 
-// asNobody runs a command without root's rights.
+// asNobody makes a command run without root's privileges.
 func asNobody(cmd *exec.Cmd) {
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -66,7 +66,7 @@ func TestADirectoryThatMayNotBeWrittenIsNamed(t *testing.T) {
 	}
 }
 
-// give makes a directory that of the user who will run the server.
+// give makes the user who will run the server the owner of a directory.
 func give(t *testing.T, dir string, mode, files os.FileMode) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -83,7 +83,7 @@ func give(t *testing.T, dir string, mode, files os.FileMode) {
 	}
 }
 
-// listing is contents, with the directory opened for it if need be.
+// listing is contents; it makes the directory accessible if necessary.
 func listing(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	info, err := os.Stat(dir)

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// footprint is what a process takes of the machine.
+// footprint is what a process uses of the machine.
 type footprint struct {
 	descriptors int
 	threads     int
 	memory      int // MiB of its own that are in RAM
-	heap        int // MiB that the last collection of garbage found in use, with gcTrace
+	heap        int // MiB that the last garbage collection found in use, with gcTrace
 	cpu         time.Duration
 }
 
@@ -23,15 +23,15 @@ func (f footprint) String() string {
 	return fmt.Sprintf("%d descriptors, %d threads, %d MiB of heap in use, %d MiB in RAM, %s of CPU", f.descriptors, f.threads, f.heap, f.memory, f.cpu)
 }
 
-// gcTrace has a server tell of each collection, and collect often, so that what
-// is garbage is soon known to be. What it has in RAM says little: memory that is
-// free again goes back to the system later.
+// gcTrace makes a server report each garbage collection, and collect often, so that garbage
+// is soon recognized. What it has in RAM says little: freed memory is returned to the
+// system later.
 var gcTrace = []string{"GODEBUG=gctrace=1", "GOGC=50"}
 
-// gcLine is such a line; its last number is what was in use.
+// gcLine matches such a line; its last number is what was in use.
 var gcLine = regexp.MustCompile(`^gc \d+ @.* \d+->\d+->(\d+) MB`)
 
-// footprint asks the kernel, which tells it under /proc: Linux's does.
+// footprint reads the kernel's figures in /proc, which Linux has.
 func (s *server) footprint(t *testing.T) (f footprint) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
@@ -67,12 +67,12 @@ func (s *server) heap() int {
 	return 0
 }
 
-// cpuTime is what a process has used, in user mode and in the kernel.
+// cpuTime returns the time that a process has used, in user mode and in the kernel.
 func cpuTime(t *testing.T, dir string) (sum time.Duration) {
 	t.Helper()
 	stat, err := os.ReadFile(dir + "stat")
 	must(t, err)
-	_, rest, _ := strings.Cut(string(stat), ") ") // behind the name, which may hold anything
+	_, rest, _ := strings.Cut(string(stat), ") ") // after the name, which may contain anything
 	for _, ticks := range strings.Fields(rest)[11:13] {
 		n, err := strconv.Atoi(ticks)
 		must(t, err)

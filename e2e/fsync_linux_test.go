@@ -16,16 +16,16 @@ import (
 	"github.com/ringback/ringback/internal/store/sqlite"
 )
 
-// A 202 means that its job is on stable storage. No kill can show that: what a
-// process has written outlives it without any fsync. So strace notes each write,
-// each fsync and each 202 of the real program in their order, and of that a disk is
-// made as a power loss would leave it just before a 202 is sent: with what an fsync
-// covered that was over by then, and nothing else. The job must be there.
+// A 202 means that its job is on stable storage. No kill can show that: what a process has
+// written outlives it without any fsync. So strace records each write, fsync and 202 of the
+// real program in order. From that the test makes a disk as a power loss would leave it
+// just before a 202 is sent: with what was covered by an fsync that was over by then, and
+// nothing else. The job must be there.
 func TestA202IsSentWhenAPowerLossWouldKeepItsJob(t *testing.T) {
 	t.Parallel()
 	const alone, together, callers = 16, 256, 64
-	w := newWorld(t, setup{barrier: newBarrier(0)})    // no call is answered: jobs are accepted, and that is all
-	w.dir = filepath.Join(w.dir, "and", "more", "new") // directories whose names are to be kept as well
+	w := newWorld(t, setup{barrier: newBarrier(0)})    // no call is answered: jobs are only accepted
+	w.dir = filepath.Join(w.dir, "and", "more", "new") // directories whose names must be durable as well
 	trace := filepath.Join(t.TempDir(), "trace")
 	w.command = slices.Concat(strace(t, trace), w.command)
 	s := w.start("--concurrency", "1")
@@ -60,7 +60,7 @@ func TestA202IsSentWhenAPowerLossWouldKeepItsJob(t *testing.T) {
 	}
 }
 
-// submitAtOnce submits n jobs, so many at a time.
+// submitAtOnce submits n jobs, that many at a time.
 func (w *world) submitAtOnce(n, callers int) []string {
 	w.t.Helper()
 	ids := make([]string, n)
@@ -77,7 +77,8 @@ func (w *world) submitAtOnce(n, callers int) []string {
 	return ids
 }
 
-// storage is what is stable at a moment of a trace: a power loss would leave it.
+// storage is what is on stable storage at a moment of a trace: what a power loss would
+// leave.
 type storage struct {
 	dir      string            // the data directory
 	inodes   map[string]*inode // by path; those that the trace has changed
@@ -89,7 +90,7 @@ type storage struct {
 // inode is a file or a directory.
 type inode struct {
 	changes []change
-	kept    int  // so many changes, the first ones, are on stable storage
+	kept    int  // the first changes, which are on stable storage
 	isNew   bool // the trace shows how it got its name
 }
 
@@ -107,9 +108,9 @@ func (s *storage) inode(path string) *inode {
 	return s.inodes[path]
 }
 
-// take changes the storage as a call does, which is heard of when it begins and when
-// it has ended. A write counts from its end, an fsync covers what had ended when
-// it began, and a 202 counts from its beginning.
+// take applies a call to the storage, at its beginning and at its end. A write counts from
+// its end, an fsync covers what had ended when it began, and a 202 counts from its
+// beginning.
 func (s *storage) take(t *testing.T, c *call) {
 	t.Helper()
 	ended := c.result != ""
@@ -137,7 +138,7 @@ func (s *storage) take(t *testing.T, c *call) {
 
 var jobID = regexp.MustCompile(`"job_id":"([^"]+)"`)
 
-// answer notes the job of a 202.
+// answer records the job of a 202.
 func (s *storage) answer(t *testing.T, c *call) {
 	t.Helper()
 	text := unhex(t, c.args[1])
@@ -152,7 +153,7 @@ func (s *storage) answer(t *testing.T, c *call) {
 	s.unseen = append(s.unseen, id[1])
 }
 
-// name notes a new name; of a file the first write does, which comes after.
+// name records a new name; for a file the first write does so, which comes later.
 func (s *storage) name(path string) {
 	if i := s.inode(path); !i.isNew {
 		i.isNew = true
@@ -186,8 +187,8 @@ func (s *storage) sync(t *testing.T, c *call) {
 
 func (s *storage) log() string { return filepath.Join(s.dir, "ringback.db-wal") }
 
-// wantAnswered has the power fail, and looks for the jobs that were answered since
-// the last time.
+// wantAnswered simulates a power loss, and looks for the jobs that were answered since the
+// last time.
 func (s *storage) wantAnswered(t *testing.T) {
 	t.Helper()
 	if len(s.unseen) == 0 {
@@ -210,8 +211,8 @@ func (s *storage) wantAnswered(t *testing.T) {
 	s.unseen = nil
 }
 
-// named tells whether a path would be found after a power loss: its name is kept,
-// and that of each directory above it which is new.
+// named reports whether a path would be found after a power loss: its name is durable, and
+// that of each new directory above it.
 func (s *storage) named(path string) bool {
 	for ; s.inode(path).isNew; path = filepath.Dir(path) {
 		dir := s.inode(filepath.Dir(path))
@@ -222,7 +223,7 @@ func (s *storage) named(path string) bool {
 	return true
 }
 
-// content is what a power loss would leave of a file.
+// content returns what a power loss would leave of a file.
 func (i *inode) content() []byte {
 	var content []byte
 	for _, c := range i.changes[:i.kept] {

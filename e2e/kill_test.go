@@ -20,17 +20,17 @@ import (
 
 const (
 	submitters = 16
-	// underway is how many jobs are between their acceptance and their webhook
-	// at most: a load that can go on for any time.
+	// underway is the largest number of jobs between their acceptance and their webhook: a
+	// load that can go on indefinitely.
 	underway = 160
-	// killWithin bounds how many events of the provider and the receiver lie
-	// between the moment that a server is up and its kill.
+	// killWithin bounds how many events of the provider and the receiver there are between
+	// the moment that a server is up and its kill.
 	killWithin = 3000
 )
 
-// Kills in a loop, under load: every accepted job ends exactly once, its webhook
-// arrives at least once, always with the same id and bytes; and the provider is
-// called again only for what the ledger says.
+// Kills in a loop, under load: every accepted job ends exactly once, its webhook arrives at
+// least once, always with the same id and bytes; and the provider is called again only for
+// what the ledger explains.
 func TestNothingIsLostByKills(t *testing.T) {
 	t.Parallel()
 	enough := func(kills int) bool { return kills >= 8 }
@@ -59,12 +59,12 @@ func TestNothingIsLostByKills(t *testing.T) {
 // load is a world under load.
 type load struct {
 	*world
-	done  chan struct{} // closed when no more is to be submitted
+	done  chan struct{} // closed when nothing more should be submitted
 	slots chan struct{} // holds one for each job under way
 
 	mu     sync.Mutex
 	jobs   map[string]ringback.Request // by the id that was accepted
-	seen   map[string]bool             // ids of jobs of which a webhook has come
+	seen   map[string]bool             // ids of jobs for which a webhook has arrived
 	events int                         // of provider and receiver
 	moved  chan struct{}               // closed at the next event
 }
@@ -96,7 +96,7 @@ func nowAndThen500(d simulate.Delivery) simulate.Answer {
 	return simulate.Answer{}
 }
 
-// event counts what has happened. The first webhook of a job lets another one in.
+// event counts what has happened. A job's first webhook lets another one in.
 func (l *load) event(job string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *load) event(job string) {
 		l.seen[job] = true
 		select {
 		case <-l.slots:
-		default: // of a job that nobody submitted: the end tells
+		default: // of a job that nobody submitted: the final checks report it
 		}
 	}
 	l.events++
@@ -132,8 +132,8 @@ func (l *load) await(ctx context.Context, n int) error {
 	}
 }
 
-// killUntil kills the server at a random event and starts it again, until it is
-// enough. The last one lives.
+// killUntil kills the server at a random event and restarts it, until enough reports true.
+// The last server stays alive.
 func (l *load) killUntil(ctx context.Context, enough func(kills int) bool) (kills int) {
 	l.t.Helper()
 	s := l.start()
@@ -149,13 +149,13 @@ func (l *load) killUntil(ctx context.Context, enough func(kills int) bool) (kill
 	return kills
 }
 
-// request is the nth of a submitter: mostly a short answer, some long, some from
-// a model that fails the first time, one that the provider refuses for good.
-// Those that fail have a model each, so that no breaker holds them up.
+// request returns the nth of a submitter: mostly a short answer, some long, some from a
+// model that fails the first time, one that the provider refuses for good. Those that fail
+// have a model each, so that no breaker delays them.
 func request(submitter, n int, callback string) ringback.Request {
 	r := ringback.Request{
 		Prompt: fmt.Sprintf("request %d of submitter %d", n, submitter), CallbackURL: callback,
-		Model: "sim/echo", MaxAttempts: new(20), // of which a kill costs none
+		Model: "sim/echo", MaxAttempts: new(20), // a kill costs none of them
 	}
 	switch n % 8 {
 	case 1, 3, 5:
@@ -170,8 +170,8 @@ func request(submitter, n int, callback string) ringback.Request {
 	return r
 }
 
-// submitUntilDone submits, each request exactly once: again and again under the
-// same key until it is accepted.
+// submitUntilDone submits each request exactly once: repeatedly under the same key until it
+// is accepted.
 func (l *load) submitUntilDone(ctx context.Context, submitter int) error {
 	for n := 0; ; n++ {
 		select {
@@ -211,14 +211,14 @@ func (l *load) submitOnce(ctx context.Context, r ringback.Request) (string, erro
 	}
 }
 
-// accepted are the requests that got a 202, by job id.
+// accepted returns the requests that got a 202, by job id.
 func (l *load) accepted() map[string]ringback.Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.jobs
 }
 
-// each does something for all jobs, a few at a time.
+// each calls do for all jobs, a few at a time.
 func each(t *testing.T, jobs map[string]ringback.Request, do func(id string, r ringback.Request) error) {
 	t.Helper()
 	var g errgroup.Group
@@ -229,8 +229,8 @@ func each(t *testing.T, jobs map[string]ringback.Request, do func(id string, r r
 	must(t, g.Wait())
 }
 
-// wantAllEnded wants every job to have ended as its request must, and its
-// webhook to be delivered.
+// wantAllEnded checks that every job ends as its request must, and that its webhook is
+// delivered.
 func (l *load) wantAllEnded(jobs map[string]ringback.Request) {
 	l.t.Helper()
 	each(l.t, jobs, func(id string, r ringback.Request) error {
@@ -263,8 +263,8 @@ func (l *load) wantAllEnded(jobs map[string]ringback.Request) {
 	}
 }
 
-// wantNoOthers wants no other job to be there than those that were accepted: a
-// submission that was repeated made no second one.
+// wantNoOthers checks that there are no other jobs than those accepted: a repeated
+// submission made no second one.
 func (l *load) wantNoOthers(jobs map[string]ringback.Request) {
 	l.t.Helper()
 	listed := 0
@@ -289,8 +289,8 @@ func (l *load) wantNoOthers(jobs map[string]ringback.Request) {
 	}
 }
 
-// wantLedgers wants each call of the provider to stand in its job's ledger, and
-// the ledger to explain each further one.
+// wantLedgers checks that each call of the provider is in its job's ledger, and that the
+// ledger explains each further one.
 func (l *load) wantLedgers(jobs map[string]ringback.Request) {
 	l.t.Helper()
 	calls := map[string]int{} // by prompt
@@ -309,8 +309,8 @@ func (l *load) wantLedgers(jobs map[string]ringback.Request) {
 	})
 }
 
-// checkLedger says what is wrong with the ledger of a job that has ended, for
-// which the provider was called so often.
+// checkLedger returns what is wrong with the ledger of a job that has ended, and for which
+// the provider was called that often.
 func checkLedger(ledger []ringback.Attempt, calls int) string {
 	count := map[ringback.AttemptOutcome]int{}
 	for i, a := range ledger {

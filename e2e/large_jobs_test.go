@@ -18,12 +18,11 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Sixteen honest callers with prompts of 31 MiB at a server in 1 GiB: what does not fit
-// is refused with a 503 that says when to come again, the server keeps to its memory,
-// and gets at least half as much done as for one caller alone. All that is accepted is
-// answered.
+// Sixteen honest callers with prompts of 31 MiB at a server in 1 GiB: what does not fit is
+// refused with a 503 that says when to retry, the server keeps to its memory, and gets at
+// least half as much done as for a single caller. Everything accepted is answered.
 func TestHonestLargeJobsAreServedWithinTheMemory(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	phase := 8 * time.Second
 	if long {
 		phase = time.Minute
@@ -55,8 +54,8 @@ func TestHonestLargeJobsAreServedWithinTheMemory(t *testing.T) {
 	s.terminate(syscall.SIGTERM)
 }
 
-// halfAsGood fails the test for a job that went wrong. Its error says that 16 callers get
-// less done than half of what one does.
+// halfAsGood fails the test if a job went wrong. Its error means that 16 callers get less
+// done than half of what one does.
 func halfAsGood(t *testing.T, w *world, phase time.Duration) error {
 	t.Helper()
 	alone := largeCallers(t, w, 1, phase)
@@ -71,7 +70,7 @@ func halfAsGood(t *testing.T, w *world, phase time.Duration) error {
 	return nil
 }
 
-// goodput is what became of the large jobs of some callers.
+// goodput is the outcome of some callers' large jobs.
 type goodput struct {
 	mu       sync.Mutex
 	accepted []string
@@ -116,7 +115,7 @@ func largeCallers(t *testing.T, w *world, callers int, d time.Duration) *goodput
 	return o
 }
 
-// submit submits one job, and returns for how long to wait before the next.
+// submit submits one job, and returns how long to wait before the next.
 func (o *goodput) submit(ctx context.Context, w *world) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -131,7 +130,7 @@ func (o *goodput) submit(ctx context.Context, w *world) time.Duration {
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(resp.Body)
-	after, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // what is none is 0
+	after, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0 if there is none
 	switch {
 	case resp.StatusCode == http.StatusAccepted:
 		return o.note(gjson.GetBytes(answer, "job_id").Str, "", 0)

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// A memoryLimit holds one server: a control group of its own where this user may make
-// one, so that the kernel kills what takes more; else GOMEMLIMIT, as an operator sets
+// A memoryLimit limits one server: by a control group if this user may make one, so that
+// the kernel kills a server that takes more; otherwise by GOMEMLIMIT, as an operator sets
 // it, and the watch alone.
 type memoryLimit struct {
 	bytes int64
 	group string   // the directory of the control group; "": there is none
-	enter []string // the command that enters it and becomes the one behind it
+	enter []string // the command that enters it and becomes the one after it
 	env   []string
 }
 
@@ -42,12 +42,12 @@ func newMemoryLimit(t *testing.T, bytes int64) *memoryLimit {
 		}
 		_ = os.Remove(group)
 	}
-	l.env = []string{fmt.Sprintf("GOMEMLIMIT=%d", bytes/10*9)} // it does not count all that the process takes
+	l.env = []string{fmt.Sprintf("GOMEMLIMIT=%d", bytes/10*9)} // it does not count everything that the process takes
 	return l
 }
 
-// writeExisting writes to a file that must be there: in what is no control group, though
-// a directory may be made in it, none is.
+// writeExisting writes to a file that must exist: outside control groups there is none,
+// even if the directory can be made.
 func writeExisting(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -60,12 +60,12 @@ func writeExisting(path, text string) error {
 // around returns the command that starts command within the limit.
 func (l *memoryLimit) around(command []string) []string { return slices.Concat(l.enter, command) }
 
-// A memoryWatch reads what a server has in RAM ten times a second, and kills it when
-// that is more than its limit.
+// A memoryWatch reads what a server has in RAM ten times a second, and kills the server if
+// that exceeds its limit.
 type memoryWatch struct {
 	limit  *memoryLimit
 	server *server
-	busy   func() string // what goes on
+	busy   func() string // what is going on
 
 	mu       sync.Mutex
 	peak     int64
@@ -73,7 +73,7 @@ type memoryWatch struct {
 	exceeded bool
 }
 
-// watch begins to watch; stop ends it, and comes before the end of the test.
+// watch starts watching; stop ends it, and must be called before the end of the test.
 func (l *memoryLimit) watch(s *server, busy func() string) (w *memoryWatch, stop func()) {
 	w = &memoryWatch{limit: l, server: s, busy: busy}
 	end, over := make(chan struct{}), make(chan struct{})
@@ -106,8 +106,8 @@ func (w *memoryWatch) look() {
 	}
 }
 
-// complaint says that the limit was broken, or that the server has died of anything
-// else; "" if neither is so.
+// complaint says that the limit was exceeded, or that the server has died of something
+// else; "" if neither.
 func (w *memoryWatch) complaint() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +123,7 @@ func (w *memoryWatch) complaint() string {
 	}
 }
 
-// figures is a line for the report.
+// figures returns a line for the report.
 func (w *memoryWatch) figures() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -139,8 +139,7 @@ func (w *memoryWatch) figures() string {
 	return line + "; at the peak went on: " + w.during
 }
 
-// statusBytes reads one size of a process that the kernel tells under /proc; 0 if the
-// process has ended.
+// statusBytes reads one size of a process in /proc; 0 if the process has ended.
 func statusBytes(pid int, name string) int64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {

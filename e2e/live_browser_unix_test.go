@@ -18,9 +18,9 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// pages are two of a web team's, of an origin of its own. Each shows an answer while it
-// is written. An EventSource connects again by itself; with a WebSocket the page does
-// so. Neither page knows a key: the URL that it watches has a token.
+// pages are two pages of a web team, from their own origin. Each shows an answer while it
+// is written. An EventSource reconnects by itself; with a WebSocket the page does. Neither
+// page knows a key: the URL that it watches has a token.
 var pages = template.Must(template.New("").Parse(`<!doctype html><meta charset="utf-8"><title>watch</title><p id="answer"></p>
 <script>
 const answer = document.getElementById('answer');
@@ -69,7 +69,7 @@ for (const type of ['job.queued', 'job.started', 'job.delta', 'job.retrying', ..
 {{end}}
 </script>`))
 
-// tab is a page that is being looked at.
+// tab is a page that is open.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -86,7 +86,7 @@ func openTab(chromium context.Context, t *testing.T, url string) *tab {
 	return &tab{t, ctx}
 }
 
-// asked is what a script gives.
+// asked returns the result of a script.
 func asked[T any](p *tab, script string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -98,9 +98,9 @@ func asked[T any](p *tab, script string) T {
 
 func (p *tab) text() string { return asked[string](p, `document.getElementById('answer').textContent`) }
 
-// Two pages in a real browser, of another origin than the server's, one with EventSource
-// and one with WebSocket, show the answer as it grows, survive that the server is killed,
-// and end with the right one.
+// Two pages in a real browser, from another origin than the server's, one with EventSource
+// and one with WebSocket, show the growing answer, survive a kill of the server, and end
+// with the right answer.
 func TestPagesInABrowserShowTheAnswerAsItGrows(t *testing.T) {
 	t.Parallel()
 	browser := chromiumtest.Start(t)

@@ -16,11 +16,11 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// letters are words in which bytes, runes and what people see as one letter differ.
+// letters are words in which bytes, runes and visible characters differ.
 var letters = strings.Fields(`Ein größerer Versuch: naïve façade, Żółć w łóżku, 日本語 テキスト, 한국어, עברית, العربية,
 	👩‍👩‍👧‍👦 👍🏽 e̗̰̽ ﬁn "quoted" <b>&amp;</b> \u0041 back\slash 𝄞 data: id: ` + "a\u2028b c\u00a0d tab\there\u0085 \ufeffbom")
 
-// utterance is a prompt of so many words, which models repeat.
+// utterance returns a prompt of that many words, which models repeat.
 func utterance(name string, words int) string {
 	all := []string{name}
 	for range words {
@@ -29,11 +29,11 @@ func utterance(name string, words int) string {
 	return strings.Join(all, " ")
 }
 
-// live is the nth of many requests whose answers are watched while they are written:
-// of one or of several blocks; of each ten two break off and are tried again.
+// live returns the nth of many requests whose answers are watched while they are written:
+// with one or several blocks; two of each ten break off and are tried again.
 func live(n int) ringback.Request {
 	r := ringback.Request{Stream: true, Prompt: utterance(fmt.Sprint("stream ", n), 50+rand.IntN(50)), Events: &[]ringback.EventType{}}
-	// A model of its own, so that no breaker holds it up.
+	// Its own model, so that no breaker delays it.
 	own := fmt.Sprintf("first=%dus&pace=5ms", 1+n)
 	switch n % 10 {
 	case 3:
@@ -48,23 +48,23 @@ func live(n int) ringback.Request {
 	return r
 }
 
-// cutAnywhere cuts the first so many connections, wherever that may be.
+// cutAnywhere cuts that many first connections at any place.
 func cutAnywhere(most int) func(int, net.Conn) net.Conn {
 	return func(connection int, c net.Conn) net.Conn {
 		switch {
 		case connection >= most:
 			return c
 		case rand.IntN(4) == 0:
-			return cutAfter(c, 1+rand.IntN(400)) // in the middle of the headers, often
+			return cutAfter(c, 1+rand.IntN(400)) // often in the middle of the headers
 		default:
 			return cutAfter(c, 1+rand.IntN(20_000))
 		}
 	}
 }
 
-// Each job has readers that are cut off at random, and go on over another transport,
-// and some who come late. All come to the very answer that is stored, and to the same
-// events, each once and in order.
+// Each job has readers that are cut off at random and continue over another transport, and
+// some that come late. All get exactly the answer that is stored, and the same events, each
+// once and in order.
 func TestCutReadersComeToTheStoredAnswer(t *testing.T) {
 	t.Parallel()
 	jobs := 150
@@ -118,7 +118,7 @@ func TestCutReadersComeToTheStoredAnswer(t *testing.T) {
 	}
 }
 
-// watched has several viewers watch a job, one behind the other's end.
+// watched has several viewers watch a job, one after another's end.
 func (w *world) watched(ctx context.Context, job string) ([]*viewer, error) {
 	viewers := []*viewer{
 		{over: transports, wrap: cutAnywhere(12)},
@@ -141,8 +141,8 @@ func (w *world) watched(ctx context.Context, job string) ([]*viewer, error) {
 	return viewers, late.watch(ctx)
 }
 
-// The server is killed again and again under its readers, and started again on what it
-// left. They connect again, and come to the right answer.
+// The server is killed repeatedly under its readers, and restarted on what it left. They
+// reconnect, and get the right answer.
 func TestReadersOutliveKillsOfTheServer(t *testing.T) {
 	t.Parallel()
 	rounds := 1
@@ -154,8 +154,7 @@ func TestReadersOutliveKillsOfTheServer(t *testing.T) {
 	w.ready()
 	told := 0
 	for range rounds {
-		// Of more kills than two it would be the job that is suspected: such ones run one
-		// at a time.
+		// After more than two kills the job would be suspect: such jobs run one at a time.
 		told += w.killedUnder(t, &s, 40, 2)
 	}
 	t.Logf("%d kills, of which readers were told %d times", 2*rounds, told)
@@ -164,8 +163,8 @@ func TestReadersOutliveKillsOfTheServer(t *testing.T) {
 	}
 }
 
-// killedUnder has so many jobs watched, by three each, and kills the server so often
-// meanwhile. It returns how many readers were told of another attempt.
+// killedUnder has that many jobs watched, by three viewers each, and kills the server that
+// often meanwhile. It returns how many readers saw another attempt.
 func (w *world) killedUnder(t *testing.T, s **server, jobs, kills int) (told int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

@@ -21,29 +21,29 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// cancelWithin is by when a cancellation has to show at all readers, on a machine that
-// has nothing else to do; busyFactor what is allowed to one that has.
+// cancelWithin is how soon a cancellation must show at all readers, on an otherwise idle
+// machine; busyFactor is the allowance for a busy one.
 const (
 	cancelWithin = 100 * time.Millisecond
 	busyFactor   = 20
 )
 
-// in is the world of a test within one.
+// in returns the world for a subtest.
 func (w *world) in(t *testing.T) *world {
 	within := *w
 	within.t = t
 	return &within
 }
 
-// leaves waits until the provider sees that the connection of its nth call for a
-// prompt is closed.
+// leaves waits until the provider sees that the connection of its nth call for a prompt is
+// closed.
 func (w *world) leaves(prompt string) {
 	w.t.Helper()
 	w.call(func(c simulate.Call) bool { return c.Prompt == prompt && c.End == simulate.ClientLeft })
 }
 
-// A cancellation shows at all readers, at any node, at once; the provider's connection
-// is closed; and what they had read stays, with what it costs.
+// A cancellation shows at all readers, at any node, at once; the provider's connection is
+// closed; and what they had read stays, with its cost.
 func TestCancelShowsAtAllReaders(t *testing.T) {
 	t.Run("at one node", func(t *testing.T) {
 		w := newWorld(t, setup{})
@@ -61,7 +61,7 @@ func TestCancelShowsAtAllReaders(t *testing.T) {
 	})
 }
 
-// cancelsUnder cancels some jobs, one after the other, under readers at two doors.
+// cancelsUnder cancels some jobs, one after another, under readers at two doors.
 func (w *world) cancelsUnder(t *testing.T, here, there *door) {
 	t.Helper()
 	const jobs = 8
@@ -128,8 +128,8 @@ func (w *world) cancelsUnder(t *testing.T, here, there *door) {
 	}
 }
 
-// A job that is to be cancelled when nobody wants it any more is, five seconds after
-// the last one left; whoever comes back before that keeps it.
+// A job with on_disconnect=cancel is cancelled five seconds after its last reader left; a
+// reader that comes back before that keeps it.
 func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, setup{}, postgrestest.Database(t), 3)
@@ -150,7 +150,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		must(t, err)
 		return accepted.JobID
 	}
-	// glance watches until some events have come, and leaves.
+	// glance watches until some events have arrived, and leaves.
 	glance := func(t *testing.T, d *door, job string, over transport, events int) {
 		t.Helper()
 		ctx, leave := context.WithCancel(t.Context())
@@ -165,7 +165,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 			t.Errorf("the job ended while it was watched: %v", err)
 		}
 	}
-	// look does so when some pieces have come.
+	// look does so when some pieces have arrived.
 	look := func(t *testing.T, d *door, job string, over transport) {
 		t.Helper()
 		glance(t, d, job, over, 11)
@@ -198,7 +198,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		})
 	}
 
-	// waitAndLeave leaves once the provider has been asked and has said so many words.
+	// waitAndLeave leaves once the provider has been called and has sent that many words.
 	waitAndLeave := func(t *testing.T, d *door, words int) {
 		t.Helper()
 		r := request(t, endless)
@@ -287,7 +287,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		glance(t, other, left, sseByHeader, 1)
 		glance(t, one, watched, sseByHeader, 1)
 		glance(t, one, left, sseByHeader, 1)
-		eventually(t, "the cancel of the job that nobody watches", func() bool { // who waited for it would watch it
+		eventually(t, "the cancel of the job that nobody watches", func() bool { // a client waiting for it would watch it
 			job, err := runs.api.Get(t.Context(), left)
 			must(t, err)
 			return job.Status == ringback.Cancelled

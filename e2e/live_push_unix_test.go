@@ -19,18 +19,19 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// listener is a server to which a job's events are pushed, by a POST that is held open
-// or over a WebSocket. It keeps them as a viewer does.
+// listener is a server that a job's events are pushed to, by a POST that is held open or
+// over a WebSocket. It keeps them like a viewer.
 type listener struct {
 	t   *testing.T
 	url string
-	// breakAfter so many events it breaks the first request off; 0: it does not.
+	// breakAfter is the number of events after which it breaks off the first request; 0: it
+	// does not.
 	breakAfter int
 
 	mu      sync.Mutex
 	seen    viewer
 	resumed []string      // Last-Event-ID of each request
-	ended   chan struct{} // closed behind the event that ends the job
+	ended   chan struct{} // closed after the event that ends the job
 }
 
 func newListener(t *testing.T) *listener {
@@ -60,7 +61,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		if l.take(e.Data) { // to panic would have net/http read on, up to the body's end
+		if l.take(e.Data) { // a panic would make net/http read on, up to the body's end
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				l.t.Error(err)
@@ -91,7 +92,7 @@ func (l *listener) overWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take keeps an event, and tells whether to break off.
+// take keeps an event, and reports whether to break off.
 func (l *listener) take(data []byte) (breakOff bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +106,7 @@ func (l *listener) take(data []byte) (breakOff bool) {
 	return len(l.resumed) == 1 && len(l.seen.events) == l.breakAfter
 }
 
-// end waits for the end of the stream, and gives what was seen of it.
+// end waits for the end of the stream, and returns what was seen of it.
 func (l *listener) end(t *testing.T) *viewer {
 	t.Helper()
 	select {
@@ -121,8 +122,8 @@ func (l *listener) end(t *testing.T) *viewer {
 }
 
 // What happens to a job is pushed to its stream_to, by POST or WebSocket, and to its
-// receiver as webhooks of its progress; and behind all of it comes the webhook of its
-// end, which is the only one that is sure.
+// receiver as webhooks of its progress. The webhook of its end, the only guaranteed one,
+// comes last.
 func TestEventsArePushed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{receiver: simulate.ReceiverConfig{}})

@@ -20,7 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// measures are what /metrics shows, by name and labels as they stand there.
+// measures returns what /metrics shows, by name and labels as written there.
 func (d *door) measures(t *testing.T) map[string]float64 {
 	t.Helper()
 	resp, err := d.http.Get("http://127.0.0.1/metrics")
@@ -43,15 +43,15 @@ const (
 	webSocketCut     = `ringback_stream_readers_cut_total{transport="websocket"}`
 )
 
-// readers is how many watch jobs at a server now.
+// readers returns how many readers are watching jobs at a server.
 func (d *door) readers(t *testing.T) int {
 	t.Helper()
 	m := d.measures(t)
 	return int(m[sseReaders] + m[webSocketReaders])
 }
 
-// stallConn is a connection of which nothing is read any more when so many bytes have
-// come, until it goes on.
+// stallConn is a connection from which nothing more is read after that many bytes, until it
+// continues.
 type stallConn struct {
 	net.Conn
 
@@ -66,7 +66,7 @@ func stall(bytes int, goOn <-chan struct{}) func(int, net.Conn) net.Conn {
 			return c
 		}
 		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(4 << 10) // the less the system takes, the sooner it shows
+			_ = tcp.SetReadBuffer(4 << 10) // the smaller the system's buffer, the sooner it shows
 		}
 		return &stallConn{c, bytes, goOn}
 	}
@@ -81,8 +81,8 @@ func (c *stallConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Two readers that read no more cost nobody anything: not the job, and not the others
-// who watch it. They are cut off, told where to go on, and come to the right answer.
+// Two readers that stop reading cost others nothing: not the job, and not its other
+// readers. They are cut off, told where to continue, and get the right answer.
 func TestReadersThatReadNoMoreCostOnlyThemselves(t *testing.T) {
 	t.Parallel()
 	prompt := utterance("a flood", 60_000)
@@ -117,7 +117,7 @@ func TestReadersThatReadNoMoreCostOnlyThemselves(t *testing.T) {
 			took, m[sseReaders], m[webSocketReaders], m[sseCut]+m[webSocketCut])
 	}
 	eventually(t, "the slow reader over SSE is cut off", func() bool { return w.measures(t)[sseCut] == 1 })
-	time.Sleep(time.Second) // the one over WebSocket has its last chance then to hear why
+	time.Sleep(time.Second) // the last chance for the one over WebSocket to read why
 	close(goOn)
 	must(t, theSlow.Wait())
 	t.Logf("%s of the last attempt, with two readers that read nothing; they were cut off with: %v; %v", took, slow[0].losses, slow[1].losses)
@@ -134,8 +134,8 @@ func TestReadersThatReadNoMoreCostOnlyThemselves(t *testing.T) {
 	eventually(t, "nobody watches", func() bool { return w.readers(t) == 0 })
 }
 
-// crowded opens so many raw connections that watch a job, half of them WebSockets, and
-// returns when all have their answer.
+// crowded opens that many raw connections that watch a job, half of them WebSockets, and
+// returns when all have their response.
 func (d *door) crowded(t *testing.T, n int, job string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
@@ -159,8 +159,7 @@ func (d *door) crowded(t *testing.T, n int, job string) []net.Conn {
 	return conns
 }
 
-// openRaw watches a job over a bare connection, of which nothing but the head of the
-// answer is read.
+// openRaw watches a job over a bare connection, reading only the head of the response.
 func (d *door) openRaw(job string, webSocket bool) (net.Conn, int, error) {
 	path, header := "stream", ""
 	if webSocket {
@@ -192,7 +191,7 @@ func vanish(conns []net.Conn) {
 	all.Wait()
 }
 
-// footing is what a server takes when nobody watches.
+// footing is what a server uses when nobody watches.
 type footing struct{ goroutines, descriptors, heap, resident int }
 
 func (f footing) String() string {
@@ -205,7 +204,7 @@ func (w *world) footing(s *server) footing {
 	return footing{int(m["go_goroutines"]), int(m["process_open_fds"]), s.heap(), int(m["process_resident_memory_bytes"]) >> 20}
 }
 
-// calm waits until a server takes no more than it did: a few connections and their
+// calm waits until a server uses no more than before: a few connections with their
 // goroutines, and some heap, come and go.
 func (w *world) calm(s *server, was footing) footing {
 	w.t.Helper()
@@ -222,7 +221,7 @@ func (w *world) calm(s *server, was footing) footing {
 	return is
 }
 
-// Thousands of readers vanish at once, and nothing of them is left; a reader who stays,
+// Thousands of readers vanish at once without leaving anything behind; a reader that stays,
 // and the job, do not notice.
 func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 	t.Parallel()
@@ -238,14 +237,14 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 	stays := &viewer{door: w.door, job: id, over: []transport{sseByHeader}}
 	var staying errgroup.Group
 	staying.Go(func() error { return stays.watch(t.Context()) })
-	vanish(w.crowded(t, 50, id)) // whatever is made once is made
+	vanish(w.crowded(t, 50, id)) // one-time allocations are done now
 	eventually(t, "one reader", func() bool { return w.readers(t) == 1 })
 
 	was := w.footing(s)
 	var during, after []footing
 	for range 3 {
 		crowd := w.crowded(t, n, id)
-		// Of the WebSockets some may have been given up already: they answer no ping.
+		// Some of the WebSockets may already have been given up: they answer no ping.
 		if got := int(w.measures(t)[sseReaders]); got != n/2+1 {
 			t.Errorf("%d readers over SSE are there, want %d", got, n/2+1)
 		}
@@ -255,7 +254,7 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 		after = append(after, w.calm(s, was))
 	}
 	t.Logf("before: %s; with %d readers: %v; behind them: %v", was, n, during, after)
-	// What is free again goes back to the system by and by.
+	// Freed memory is returned to the system gradually.
 	if most, last := during[0].resident, after[2].resident; last > most*5/4 {
 		t.Errorf("%d MiB were resident with the first crowd, %d MiB behind the third: it grows", most, last)
 	}
@@ -269,7 +268,7 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 	}
 }
 
-// A storm of readers on a job that has ended: all get it, and nothing of them is left.
+// A storm of readers on a job that has ended: all get it, without leaving anything behind.
 func TestAStormOfReadersOnAFinishedJob(t *testing.T) {
 	t.Parallel()
 	n := 1000

@@ -17,7 +17,7 @@ import (
 )
 
 // A reader may be at any node. When the one that runs the job is killed, the reader's
-// connection stays, and goes on with the next attempt.
+// connection stays open, and continues with the next attempt.
 func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	t.Parallel()
 	halfway := newBarrier(10, "half of it")
@@ -70,8 +70,8 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	late.wantEnd(t, job)
 }
 
-// A node that is frozen while it runs a job is a zombie when it wakes: another one has
-// made the next attempt, which readers elsewhere have gone on with by themselves.
+// A node that is frozen while it runs a job is a zombie when it wakes up: another one has
+// made the next attempt, with which readers elsewhere have continued by themselves.
 func TestReadersOutliveANodeThatIsFrozen(t *testing.T) {
 	t.Parallel()
 	const prompt = "half of it, and frozen"

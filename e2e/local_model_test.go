@@ -16,8 +16,8 @@ import (
 
 const localModel = "../examples/local-model"
 
-// fakePython stands in for the python of the recipe's .venv: it installs nothing,
-// and its model is the test's.
+// fakePython replaces the python of the recipe's .venv: it installs nothing, and its model
+// is the test's.
 const fakePython = `#!/bin/sh
 case "$1 $2" in
 "-m pip") ;;
@@ -26,7 +26,7 @@ serve_model.py*) echo "$MODEL_URL" && exec sleep 600 ;;
 esac
 `
 
-// The recipe as it stands, but for the model: what it installs takes minutes.
+// The recipe unchanged, except for the model: what it installs takes minutes.
 func TestTheRecipeOfALocalModelRuns(t *testing.T) {
 	t.Parallel()
 	var asked []byte
@@ -60,8 +60,8 @@ func TestTheRecipeOfALocalModelRuns(t *testing.T) {
 	}
 }
 
-// What runs only with the real model is Python at least, and the README knows
-// each file.
+// What only runs with the real model is at least valid Python, and the README names each
+// file.
 func TestTheRecipeOfALocalModelIsWhole(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(localModel + "/README.md")

@@ -1,7 +1,6 @@
-// Package e2e_test looks at Ringback from outside: programs as processes of their
-// own, HTTP over loopback. Of the inside it uses the simulated provider and
-// receiver, and the store: to make a data directory of a million rows, and to look
-// into what a power loss would leave.
+// Package e2e_test tests Ringback from outside: programs as separate processes, HTTP over
+// loopback. From the inside it uses the simulated provider and receiver, and the store: to
+// make a data directory of a million rows, and to inspect what a power loss would leave.
 //
 //	server_test.go     the real program: built, started, killed, started again
 //	world_test.go      what is around it: a provider, a receiver, clients
@@ -43,11 +42,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// scratch holds what several tests share: the programs that they build. Any
-// user may enter it.
+// scratch holds what several tests share: the programs that they build. Any user may enter
+// it.
 var scratch string
 
-// long asks for the tests that take minutes.
+// long enables the tests that take minutes.
 var long = os.Getenv("RINGBACK_LONG") != ""
 
 func TestMain(m *testing.M) {

@@ -18,7 +18,7 @@ import (
 
 // The two tests here measure, so that no other runs beside them.
 
-// many is how many jobs a data directory is filled with.
+// many returns how many jobs a data directory is filled with.
 func many() int {
 	if long {
 		return 1_000_000
@@ -43,8 +43,7 @@ func (w *world) fill(n int, state string) {
 	w.t.Logf("%d %s jobs stored in %s", n, state, time.Since(start).Round(time.Millisecond))
 }
 
-// A start on a million waiting jobs takes seconds and bounded memory, and they
-// run.
+// A start on a million waiting jobs takes seconds and bounded memory, and they run.
 func TestAStartOnVeryManyWaitingJobsIsQuickAndSmall(t *testing.T) {
 	closed := newBarrier(0) // calls begin, and are not answered
 	w := newWorld(t, setup{barrier: closed})
@@ -105,9 +104,9 @@ func kib(t *testing.T, s string) int64 {
 	return n << 10
 }
 
-// A claim and a submission cost the same beside a million ended jobs as beside
-// none. Measured in turn, since the machine's speed changes; twice the time is
-// still the same, a scan of the table is not.
+// A claim and a submission cost the same beside a million ended jobs as beside none. They
+// are measured alternately, since the machine's speed changes; twice the time still counts
+// as the same, a scan of the table does not.
 func TestEndedJobsCostTheOthersNothing(t *testing.T) {
 	const rounds, batch = 15, 30
 	empty, full := newWorld(t, setup{}), newWorld(t, setup{})
@@ -131,8 +130,8 @@ func TestEndedJobsCostTheOthersNothing(t *testing.T) {
 	}
 }
 
-// run submits jobs one after the other and returns how long it took until the
-// last webhook had come.
+// run submits jobs one after another and returns how long it took until the last webhook
+// arrived.
 func (w *world) run(name string, jobs int) time.Duration {
 	w.t.Helper()
 	before := len(w.receiver.Deliveries())

@@ -14,15 +14,15 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// What is written to a file whose name is gone is synced, and is not there after a
-// restart. So no submission is accepted from then on, the process ends with code 6 and
-// says why, and, where the files are still somewhere, nothing accepted is lost.
+// A write to a file whose name is gone is synced, and is gone after a restart. So no
+// submission is accepted from then on, the process ends with code 6 and says why, and, if
+// the files still exist somewhere, nothing accepted is lost.
 func TestAMovedDataDirectoryEndsTheServerBeforeItAcceptsMore(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		file   string // "" is the directory
-		remove bool   // it is not moved but removed
+		remove bool   // it is removed instead of moved
 	}{
 		{"the directory is moved", "", false},
 		{"the directory is removed", "", true},
@@ -68,8 +68,8 @@ func TestAMovedDataDirectoryEndsTheServerBeforeItAcceptsMore(t *testing.T) {
 	}
 }
 
-// acceptedFrom submits from several callers until the server is dead, or has accepted
-// what it must not, and returns that.
+// acceptedFrom submits from several callers until the server is dead, or has accepted what
+// it must not, and returns that.
 func acceptedFrom(w *world, s *server) (accepted []string) {
 	answers := make(chan string, 4)
 	var all sync.WaitGroup

@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// newOpenAIWorld is a world whose provider is openai, and speaks its protocol.
+// newOpenAIWorld makes a world whose provider is openai, and speaks its protocol.
 func newOpenAIWorld(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, setup{})

@@ -23,7 +23,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// absence is a way in which a database is away.
+// absence is a way in which a database is down.
 type absence struct {
 	name       string
 	goes, back func(*postgrestest.Server)
@@ -39,10 +39,10 @@ var absences = []absence{
 // recovers is how long after PostgreSQL is back the nodes may need to be ready.
 const recovers = 8 * time.Second
 
-// PostgreSQL is away for a minute (ten seconds in the short form) while calls of the
-// provider run. Clients hear 503 and when to come again, /readyz says why; the calls
-// go on and are settled when it is back, so that no answer is paid for twice. Nobody
-// storms the server that comes back, nobody fills the log.
+// PostgreSQL is down for a minute (ten seconds in the short form) while calls of the
+// provider are running. Clients get a 503 and when to retry, /readyz says why; the calls
+// continue and are settled when it is back, so that no answer is paid for twice. The
+// returning server is not stormed, and the log is not flooded.
 func TestPostgreSQLAwayForAMinute(t *testing.T) {
 	t.Parallel()
 	lasts := 10 * time.Second
@@ -115,7 +115,7 @@ func TestPostgreSQLAwayForAMinute(t *testing.T) {
 	}
 }
 
-// wantUnreadyFor waits until a node is unready and names the check that fails.
+// wantUnreadyFor waits until a node is unready and names the failing check.
 func (p *place) wantUnreadyFor(check string) {
 	p.t.Helper()
 	eventually(p.t, "unready for its "+check, func() bool {
@@ -128,8 +128,8 @@ func (p *place) wantUnreadyFor(check string) {
 	})
 }
 
-// askUntil asks all nodes for all sorts of things until then. All must be refused
-// with 503, and a time to come again. It returns how long that took at most.
+// askUntil sends all kinds of requests to all nodes until then. All must be refused with
+// 503, and a time to retry. It returns how long that took at most.
 func (c *cluster) askUntil(until time.Time, ids []string) (slowest time.Duration) {
 	c.t.Helper()
 	var mu sync.Mutex
@@ -164,7 +164,7 @@ func (c *cluster) askUntil(until time.Time, ids []string) (slowest time.Duration
 	return slowest
 }
 
-// refusal says what is wrong with an answer that must be 503.
+// refusal returns what is wrong with a response that must be a 503.
 func (p *place) refusal(method, path, body string) string {
 	req, err := http.NewRequestWithContext(p.t.Context(), method, "http://127.0.0.1"+path, strings.NewReader(body))
 	if err != nil {
@@ -189,7 +189,7 @@ func (p *place) refusal(method, path, body string) string {
 	return ""
 }
 
-// wantPaidOnce wants a job to be completed and delivered by its one attempt.
+// wantPaidOnce checks that a job is completed and delivered by its one attempt.
 func (c *cluster) wantPaidOnce(id string) {
 	c.t.Helper()
 	if job := c.delivered(id); job.Status != ringback.Completed {
@@ -200,8 +200,8 @@ func (c *cluster) wantPaidOnce(id string) {
 	}
 }
 
-// wantFewLines wants a node to have told of an outage with one line when it began, one
-// when it was over, and two more for those that had to be refused.
+// wantFewLines checks that a node logged an outage with one line when it began, one when it
+// was over, and two more about requests that had to be refused.
 func (p *place) wantFewLines(from time.Time) {
 	p.t.Helper()
 	p.server.says("the database is reached again")
@@ -230,7 +230,7 @@ func (p *place) wantFewLines(from time.Time) {
 	}
 }
 
-// tap is a way to a server that counts those who come.
+// tap is a proxy to a server that counts connections.
 type tap struct {
 	url   string // of the database, through it
 	to    string
@@ -273,7 +273,7 @@ func (w *tap) pass(conn net.Conn) {
 	defer conn.Close()
 	server, err := net.Dial("tcp", w.to)
 	if err != nil {
-		return // which to the client is the end of the connection
+		return // which the client sees as the end of the connection
 	}
 	defer server.Close()
 	if !w.keep(conn, server) {

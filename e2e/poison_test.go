@@ -16,8 +16,8 @@ import (
 	_ "github.com/ringback/ringback/internal/store/sqlite" // for its driver
 )
 
-// poisonLimit bounds the server that meets the poison, in MiB; what it has in RAM may be
-// more by the program itself and by what SQLite takes beside Go.
+// poisonLimit bounds the memory, in MiB, of the server that meets the poison; what it has
+// in RAM may be more by the program itself and by what SQLite takes outside Go.
 const poisonLimit, poisonPeak = 128, 224
 
 // An older version stored whatever a caller put into events, and whatever a provider put
@@ -67,8 +67,8 @@ func TestAServerSurvivesTheStoredJobsThatItCannotRead(t *testing.T) {
 	}
 }
 
-// poison writes into the tables of a server that is dead: into the options of jobs, half of
-// which run, and into what a provider said of others.
+// poison writes into the tables of a dead server: into the options of jobs, half of which
+// are running, and into what a provider said about others.
 func (w *world) poison(poisoned, paid []string, innocent string) {
 	w.t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(w.dir, "ringback.db"))
@@ -99,7 +99,7 @@ func (w *world) poison(poisoned, paid []string, innocent string) {
 	}
 }
 
-// peak is the most that the process ever had in RAM, in MiB.
+// peak returns the most that the process ever had in RAM, in MiB.
 func (s *server) peak() int {
 	s.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))

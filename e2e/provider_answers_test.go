@@ -23,12 +23,12 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// What real servers answer, byte for byte, and what is right for each. Those of the
-// first file come from public reports; the others have more of the same kinds: of what
-// an answer means, and of how it is read.
+// What real servers answer, byte for byte, and the right result for each. Those of the
+// first file come from public reports; the others have more of the same kinds: about the
+// meaning of an answer, and about how it is read.
 var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl", "testdata/provider-answers-read.jsonl", "testdata/provider-answers-odd.jsonl"}
 
-// providerAnswer is a line of such a file: what a server says to each call.
+// providerAnswer is a line of such a file: a server's answer to each call.
 type providerAnswer struct {
 	Name     string
 	Protocol string
@@ -39,10 +39,10 @@ type providerAnswer struct {
 	calls atomic.Int64
 }
 
-// answerExpected is what must become of the job.
+// answerExpected is the expected result for the job.
 type answerExpected struct {
 	Status string      // completed or failed; hold-model or hold-key: it waits, at no cost
-	Text   string      // of the answer; not looked at where it is empty
+	Text   string      // of the answer; not checked if empty
 	Tools  [][2]string // the names of the tools that it calls, and their input
 	Clean  bool        // the response has the protocol's members and no others
 	Says   string      // part of the job's error
@@ -111,8 +111,8 @@ func loadAnswers(t *testing.T) []*providerAnswer {
 	return answers
 }
 
-// providersOf makes each answer a provider with a model of its own, since a hold
-// of one must not touch the others.
+// providersOf makes each answer a provider with its own model, since a hold of one must not
+// affect the others.
 func providersOf(answers []*providerAnswer, url string) string {
 	var providers, routes strings.Builder
 	for _, a := range answers {
@@ -122,7 +122,7 @@ func providersOf(answers []*providerAnswer, url string) string {
 	return "providers:\n" + providers.String() + "routes:\n" + routes.String()
 }
 
-// answerAsRecorded is a server that sends the answer whose name the path begins with.
+// answerAsRecorded starts a server that sends the answer whose name the path begins with.
 func answerAsRecorded(t *testing.T, answers []*providerAnswer) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +184,7 @@ func (a *providerAnswer) submit(t *testing.T, w *world) {
 	a.job = accepted.JobID
 }
 
-// check checks what becomes of the job.
+// check checks the job's result.
 func (a *providerAnswer) check(t *testing.T, w *world) {
 	switch a.Expect.Status {
 	case "completed", "failed":
@@ -228,8 +228,8 @@ func (a *providerAnswer) checkEnd(t *testing.T, w *world) {
 	}
 }
 
-// checkHold waits until the job waits for its model, or for the key, without
-// having paid with an attempt.
+// checkHold waits until the job waits for its model, or for the key, without an attempt
+// that counts.
 func (a *providerAnswer) checkHold(t *testing.T, w *world) {
 	eventually(t, "the first attempt ends", func() bool {
 		attempts, err := w.api.Attempts(t.Context(), a.job)
@@ -252,7 +252,7 @@ func (a *providerAnswer) checkHold(t *testing.T, w *world) {
 	}
 }
 
-// toolsOf are the tools that a message of either protocol calls.
+// toolsOf returns the tools that a message of either protocol calls.
 func toolsOf(message []byte) (tools [][2]string) {
 	for _, call := range gjson.GetBytes(message, "choices.0.message.tool_calls").Array() {
 		tools = append(tools, [2]string{call.Get("function.name").Str, call.Get("function.arguments").Str})

@@ -24,14 +24,14 @@ import (
 )
 
 const (
-	// readsLimit is the memory of a server whose large answers are read by many.
+	// readsLimit is the memory of a server whose large answers have many readers.
 	readsLimit = 512 << 20
 	// longAnswer is how long their answers are, in bytes.
 	longAnswer = 30 << 20
 )
 
-// longProvider streams answers that do not compress well, in pieces that are as large
-// as the prompt says.
+// longProvider streams answers that do not compress well, in pieces as large as the prompt
+// says.
 type longProvider struct{}
 
 func (longProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (longProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	event("message_stop", `{"type":"message_stop"}`)
 }
 
-// rss is what a process has in RAM, and the most that it ever had, in MiB.
+// rss returns what a process has in RAM, and the most that it ever had, in MiB.
 func (s *server) rss() (now, peak int) {
 	s.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
@@ -70,13 +70,13 @@ func (s *server) rss() (now, peak int) {
 	return now >> 10, peak >> 10
 }
 
-// forgetPeak has the kernel count the peak anew.
+// forgetPeak makes the kernel reset the peak.
 func (s *server) forgetPeak() {
 	s.t.Helper()
 	must(s.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.cmd.Process.Pid), []byte("5"), 0))
 }
 
-// longJobs starts a server, has some long answers made, and starts it anew: nothing of
+// longJobs starts a server, has some long answers made, and restarts it, so that nothing of
 // them is in its memory.
 func longJobs(t *testing.T, jobs int, stream bool) (w *world, s *server, ids []string) {
 	t.Helper()
@@ -118,7 +118,7 @@ func field(t *testing.T, object []byte, name string) string {
 	return text
 }
 
-// below wants the server to have stayed below its limit.
+// below checks that the server stayed below its limit.
 func (s *server) below(limit int, what string) {
 	s.t.Helper()
 	now, peak := s.rss()
@@ -135,7 +135,7 @@ func TestManyReadersOfOneLongAnswerFitIntoASmallMemory(t *testing.T) {
 	w.readWhole(t, ids[0])
 	_, peak := s.rss()
 	t.Logf("one reader: from %d to at most %d MiB", before, peak)
-	const pages = 16 // MiB of the file that a connection to the database keeps
+	const pages = 16 // MiB of the file that a connection to the database caches
 	if extra := peak - before - pages; extra > 3*longAnswer>>20 {
 		t.Errorf("one reader of %d MiB took %d MiB, want at most three times as much", longAnswer>>20, extra)
 	}
@@ -165,7 +165,7 @@ func TestManyReadersOfManyLongAnswersFitIntoASmallMemory(t *testing.T) {
 	s.below(readsLimit, "12 readers of 3 answers")
 }
 
-// readWhole reads a long job, and comes again when it is told to.
+// readWhole reads a long job, retrying when it is told to.
 func (w *world) readWhole(t *testing.T, id string) {
 	resp, err := w.http.Get("http://127.0.0.1/api/jobs/" + id)
 	for ; err == nil && resp.StatusCode == http.StatusServiceUnavailable; resp, err = w.http.Get("http://127.0.0.1/api/jobs/" + id) {
@@ -240,7 +240,7 @@ func TestManySlowReadersOfEventsFitIntoASmallMemory(t *testing.T) {
 		leave()
 		s.below(readsLimit, "32 slow readers by "+transport)
 	}
-	// One that is not slow gets all of it, once the others have left.
+	// A reader that is not slow gets all of it, once the others have left.
 	for {
 		resp, err := w.http.Get("http://127.0.0.1/api/jobs/" + ids[0] + "/stream")
 		must(t, err)
@@ -258,7 +258,7 @@ func TestManySlowReadersOfEventsFitIntoASmallMemory(t *testing.T) {
 	s.below(readsLimit, "one reader to the end")
 }
 
-// readSlowly takes 64 KiB of a job's events each 100 ms, until ctx ends.
+// readSlowly reads 64 KiB of a job's events each 100 ms, until ctx ends.
 func (w *world) readSlowly(t *testing.T, ctx context.Context, id, transport string) {
 	conn, err := net.Dial("tcp", w.address())
 	if err != nil {

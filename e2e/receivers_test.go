@@ -25,7 +25,7 @@ const (
 	plainSecret = "ein schlichtes Geheimnis: größer als 16 Bytes"
 )
 
-// exampleReceivers are the three, each as the command that its README names.
+// exampleReceivers are the three, each as the command in its README.
 var exampleReceivers = []struct {
 	name    string
 	command func(*testing.T) *exec.Cmd
@@ -76,7 +76,7 @@ func acceptsOnce(t *testing.T, r *receiver, secret ringback.Secret) {
 			t.Fatalf("golden body %s: %v", name, err)
 		}
 		want = append(want, job)
-		for range 2 { // the second try of a delivery differs in its timestamp only
+		for range 2 { // the second try of a delivery differs only in its timestamp
 			if got := r.post(t, ringback.Sign(secret, "dlv_"+name, time.Now(), body), body); got.status/100 != 2 {
 				t.Errorf("%s: got %d %s, want 2xx", name, got.status, got.body)
 			}
@@ -143,8 +143,8 @@ func TestReceiversRefuseToStartWithoutASecret(t *testing.T) {
 	}
 }
 
-// The official libraries of the receivers verify a webhook of a known secret, id
-// and time with two signatures, each by either key alone, and sign the same.
+// The receivers' official libraries verify a webhook with a known secret, id and time and
+// two signatures, each by either key alone, and sign the same.
 func TestOfficialLibrariesAgreeBothWays(t *testing.T) {
 	secrets := []string{whsecSecret, "whsec_8O/u7ezr6uno5+bl5OPi4eDf3t3c29rZ"}
 	const (
@@ -188,7 +188,7 @@ func TestOfficialLibrariesAgreeBothWays(t *testing.T) {
 	}
 }
 
-// receiver is a program that runs as a process of its own and receives webhooks.
+// receiver is a program that runs as a separate process and receives webhooks.
 type receiver struct {
 	url    string
 	stdout *bufio.Scanner
@@ -203,8 +203,8 @@ type accepted struct {
 
 var listening = regexp.MustCompile(`listening on (http://127\.0\.0\.1:\d+/\S+)`)
 
-// startReceiver starts cmd on a free port and waits until it says where it
-// listens. It is killed when the test ends.
+// startReceiver starts cmd on a free port and waits until it prints where it listens. It is
+// killed when the test ends.
 func startReceiver(t *testing.T, cmd *exec.Cmd, secret string) *receiver {
 	t.Helper()
 	cmd.Env = append(os.Environ(), "WEBHOOK_SECRET="+secret, "PORT=0")
@@ -332,8 +332,8 @@ func goCommand(t *testing.T, dir string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), binary)
 }
 
-// need ends the test if the file is missing, with the way out. It opens the file,
-// so that go test does not take a cached result after it has changed.
+// need ends the test if the file is missing, saying how to get it. It opens the file, so
+// that go test does not reuse a cached result after it has changed.
 func need(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -366,7 +366,7 @@ func besideModules(t *testing.T, script string) string {
 	return copied
 }
 
-// goldenBodies are webhooks as Ringback sends them, by name.
+// goldenBodies returns webhooks as Ringback sends them, by name.
 func goldenBodies(t *testing.T) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/seed/*.json")
@@ -384,7 +384,7 @@ func goldenBodies(t *testing.T) map[string][]byte {
 	return bodies
 }
 
-// mebibyte is a webhook with a long answer of what parsers stumble over.
+// mebibyte returns a webhook with a long answer full of what parsers stumble over.
 func mebibyte(t *testing.T) []byte {
 	t.Helper()
 	const awkward = "Grüße 👋 <b>&amp;</b> \u2028 \"\\ "

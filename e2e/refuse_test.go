@@ -12,15 +12,15 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// rush is clients that submit as fast as they can, and what they heard.
+// rush is clients that submit as fast as they can, and the responses.
 type rush struct {
 	mu       sync.Mutex
 	accepted []string
 	refused  map[string]int // sentence → how often
 }
 
-// submitAll submits requests at the same time. A refusal must be a 503 with a
-// time to come again; anything else ends the test.
+// submitAll submits requests concurrently. A refusal must be a 503 with a time to retry;
+// anything else ends the test.
 func (w *world) submitAll(n int, request func(i int) ringback.Request) *rush {
 	w.t.Helper()
 	l := &rush{refused: map[string]int{}}
@@ -49,7 +49,7 @@ func (w *world) submitAll(n int, request func(i int) ringback.Request) *rush {
 	return l
 }
 
-// allDelivered wants each job that was accepted to have its answer delivered.
+// allDelivered checks that the answer of each accepted job is delivered.
 func (w *world) allDelivered(l *rush) {
 	w.t.Helper()
 	for _, id := range l.accepted {
@@ -59,7 +59,7 @@ func (w *world) allDelivered(l *rush) {
 	}
 }
 
-// wantSome wants some to have been accepted, and others refused in these words.
+// wantSome checks that some were accepted, and others refused in these words.
 func (l *rush) wantSome(t *testing.T, sentence string) {
 	t.Helper()
 	n := 0
@@ -88,7 +88,7 @@ func TestUnderLoadAFullQueueIsHeardAtTheDoorAlone(t *testing.T) {
 
 func TestUnderLoadFullMemoryIsHeardAtTheDoorAlone(t *testing.T) {
 	w := newWorld(t, setup{})
-	w.env = append(w.env, "GOMEMLIMIT=64MiB") // of which bodies and answers may take a quarter
+	w.env = append(w.env, "GOMEMLIMIT=64MiB") // a quarter of it for bodies and answers
 	w.start()
 	w.ready()
 	large := strings.Repeat("all work and no play ", 4<<20/21)
@@ -107,7 +107,7 @@ func TestUnderLoadAFullDiskIsHeardAtTheDoorAlone(t *testing.T) {
 	request := func(i int) ringback.Request {
 		return ringback.Request{Prompt: fmt.Sprint("job ", i), Model: "sim/echo?first=20ms"}
 	}
-	before := w.submitAll(200, request) // of which many wait or run when the disk is full
+	before := w.submitAll(200, request) // many of them are waiting or running when the disk is full
 	disk.fill()
 	during := w.submitAll(200, request)
 	if len(during.refused) == 0 {

@@ -17,10 +17,10 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// Nodes are stopped in order and started again, one by one, under load, as an upgrade
-// does it. No client hears anything but 503 with a time to come again, and that from
-// the node that goes only; no attempt is cut off that could end within the drain's
-// time; nothing is lost.
+// Nodes are stopped in order and restarted, one by one, under load, as in an upgrade.
+// Clients get nothing unusual except a 503 with a time to retry, and only from the node
+// that is leaving; no attempt is cut off that could end within the drain's time; nothing is
+// lost.
 func TestARollingRestartIsNotNoticed(t *testing.T) {
 	t.Parallel()
 	rounds := 1
@@ -30,7 +30,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	var l *traffic
-	var underWay atomic.Int64 // calls so far that have come to their first word
+	var underWay atomic.Int64 // calls so far that have reached their first word
 	count := func(c simulate.Call) {
 		if c.Words == 1 {
 			underWay.Add(1)
@@ -78,7 +78,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 		rounds*len(c.nodes), len(l.orders), len(c.calls.Calls()), cut, watch.answers.Load(), watch.refused.Load(), watch.silent.Load())
 }
 
-// watchman sees all answers of the nodes, and knows which one goes.
+// watchman sees all responses of the nodes, and knows which one is leaving.
 type watchman struct {
 	t                        *testing.T
 	answers, refused, silent atomic.Int64
@@ -98,14 +98,14 @@ func (w *watchman) going(p *place, goes bool) {
 	w.goes[p], w.since[p] = goes, time.Now()
 }
 
-// went tells whether a node went, or was away, at any time since then.
+// went reports whether a node was leaving, or away, at any time since then.
 func (w *watchman) went(p *place, since time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.goes[p] || w.since[p].After(since)
 }
 
-// watched is the way to a node, under the watchman's eyes.
+// watched is the client of a node, observed by the watchman.
 type watched struct {
 	*http.Transport
 
@@ -117,7 +117,7 @@ func (w *watchman) over(p *place) http.RoundTripper {
 	return &watched{p.http.Transport.(*http.Transport), w, p}
 }
 
-// RoundTrip wants a node that stays to answer, and not with a 5xx.
+// RoundTrip checks that a node that stays answers, and not with a 5xx.
 func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := time.Now()
 	resp, err := w.Transport.RoundTrip(r)

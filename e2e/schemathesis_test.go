@@ -15,13 +15,13 @@ import (
 
 const schemathesis = "testdata/schemathesis"
 
-// A WebSocket is left out: OpenAPI describes the request that asks for one, and not
-// that it needs the headers of an upgrade.
+// A WebSocket is left out: OpenAPI describes the request that asks for one, but not that it
+// needs the headers of an upgrade.
 const aWebSocket = "/api/jobs/{id}/ws"
 
-// It generates requests from /openapi.json, valid and invalid ones, and compares each
-// answer with what the document says. Two warnings of it are about data, not about the
-// API: it cannot know which ids there are.
+// Schemathesis generates requests from /openapi.json, valid and invalid ones, and compares
+// each response with the document. Two of its warnings are about data, not about the API:
+// it cannot know which ids exist.
 func TestTheDescriptionOfTheAPIIsTrueOfTheRealServer(t *testing.T) {
 	t.Parallel()
 	python, err := filepath.Abs(schemathesis + "/.venv/bin/python")
@@ -38,7 +38,7 @@ func TestTheDescriptionOfTheAPIIsTrueOfTheRealServer(t *testing.T) {
 	w.env = append(w.env, "RINGBACK_API_KEY=key-of-schemathesis")
 	s := w.start("--simulate")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it takes 20 s on a machine that does nothing else
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it takes 20 s on an idle machine
 	defer cancel()
 	dir, err := filepath.Abs(schemathesis)
 	must(t, err)

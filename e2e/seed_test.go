@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// plainReceivers are receivers as many web teams have them: Express with its JSON
-// parser, and an HMAC by hand, of the bytes or of the body stringified again.
+// plainReceivers are like those of many web teams: Express with its JSON parser, and an
+// HMAC by hand, of the bytes or of the body stringified again.
 var plainReceivers = []string{"testdata/seed/raw-body.mjs", "testdata/seed/stringify.mjs"}
 
 func TestPlainReceiversVerifyAndReadWhatWeSend(t *testing.T) {
@@ -30,8 +30,8 @@ func TestPlainReceiversVerifyAndReadWhatWeSend(t *testing.T) {
 	}
 }
 
-// readsGolden delivers a golden body. The receiver answers with the fields that
-// it read; each must be the very bytes that the body holds.
+// readsGolden delivers a golden body. The receiver answers with the fields that it read;
+// each must be exactly the bytes in the body.
 func readsGolden(t *testing.T, r *receiver, secret ringback.Secret, name string, body []byte) {
 	t.Helper()
 	var sent map[string]json.RawMessage

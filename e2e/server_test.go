@@ -42,11 +42,11 @@ func build(name, pkg string, env []string, flags ...string) (string, error) {
 	return path, nil
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for something that must come.
 const patience = 60 * time.Second
 
-// door is the way to a server that is started anew now and then, at another
-// port each time: its clients dial where the server is now.
+// door is the way to a server that is restarted from time to time, each time on another
+// port: its clients dial where the server is now.
 type door struct {
 	http *http.Client
 	api  *client.Client
@@ -85,7 +85,7 @@ func (d *door) leadTo(addr string) {
 	d.addr = addr
 }
 
-// url is where the server is now, for programs that know nothing of doors.
+// url returns where the server is now, for programs that know nothing of doors.
 func (d *door) url() string { return "http://" + d.address() }
 
 // post posts JSON text.
@@ -114,12 +114,11 @@ type server struct {
 
 	mu      sync.Mutex
 	log     []string // the lines of its stderr
-	lastGC  string   // the last one that tells of a collection of garbage; these are not in log
+	lastGC  string   // the last one about a garbage collection; these are not in log
 	changed chan struct{}
 }
 
-// launch starts a server that may or may not come up. It is killed at the end
-// of the test.
+// launch starts a server that may or may not come up. It is killed at the end of the test.
 func launch(t *testing.T, command, env []string, args ...string) *server {
 	t.Helper()
 	command = slices.Concat(command, []string{"serve"}, args)
@@ -133,7 +132,7 @@ func launch(t *testing.T, command, env []string, args ...string) *server {
 	go func() {
 		defer close(s.dead)
 		s.follow(stderr)
-		_ = s.cmd.Wait() // ProcessState tells
+		_ = s.cmd.Wait() // ProcessState has the result
 	}()
 	t.Cleanup(func() {
 		s.kill()
@@ -144,7 +143,7 @@ func launch(t *testing.T, command, env []string, args ...string) *server {
 	return s
 }
 
-// cleanEnviron is the environment without what would set up a server.
+// cleanEnviron returns the environment without what would configure a server.
 func cleanEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		for _, prefix := range []string{"RINGBACK_", "EZAI_", "ANTHROPIC_", "OPENAI_", "WEBHOOK_SECRET="} {
@@ -185,7 +184,7 @@ func (s *server) tail(n int) []string {
 	return slices.Clone(s.log[max(0, len(s.log)-n):])
 }
 
-// says waits until a line of the log holds text.
+// says waits until a line of the log contains text.
 func (s *server) says(text string) {
 	s.t.Helper()
 	deadline := time.After(patience)
@@ -204,16 +203,16 @@ func (s *server) says(text string) {
 	}
 }
 
-// signal sends a signal; a process that has ended takes none.
+// signal sends a signal; it is ignored if the process has ended.
 func (s *server) signal(sig os.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-// kill ends the process as kill -9 does, and returns when it is dead.
+// kill ends the process like kill -9, and returns when it is dead.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.dead
 }
 
-// ends waits for the end of the process and gives its exit code, -1 after a signal.
+// ends waits for the end of the process and returns its exit code, -1 after a signal.
 func (s *server) ends() int {
 	s.t.Helper()
 	select {
@@ -224,7 +223,7 @@ func (s *server) ends() int {
 	return s.cmd.ProcessState.ExitCode()
 }
 
-// terminate has the server stop in order.
+// terminate makes the server stop in order.
 func (s *server) terminate(sig os.Signal) {
 	s.t.Helper()
 	s.signal(sig)
@@ -233,7 +232,7 @@ func (s *server) terminate(sig os.Signal) {
 	}
 }
 
-// refusal is how a server ended that did not come up.
+// refusal is how a server that did not come up ended.
 type refusal struct {
 	code   int
 	stderr string
@@ -249,7 +248,7 @@ func startFails(t *testing.T, env []string, args ...string) refusal {
 	return refusal{code, strings.Join(s.tail(1<<20), "\n")}
 }
 
-// must ends the test for an error that has nothing to do with its promise.
+// must ends the test for an error that is unrelated to its promise.
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -257,7 +256,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually asks again and again, for what no event tells.
+// eventually polls for what no event reports.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -272,5 +271,5 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// compact is JSON as one line, for messages.
+// compact returns JSON as one line, for messages.
 func compact(body []byte) string { return string(bytes.TrimSpace(body)) }

@@ -28,11 +28,11 @@ const (
 
 // One request of any shape takes at most six times its size of memory, and a second of
 // processor time for each 8 MiB, until it is answered and its job has run. The seeds are
-// the shapes that were worst; random mixtures of them look for worse ones.
+// the worst known shapes; random mixtures of them look for worse ones.
 func TestARequestOfAnyShapeTakesLittleMemoryAndTime(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	w := newWorld(t, setup{})
-	// The collector leaves little garbage: what is measured is what is alive.
+	// The collector leaves little garbage, so that what is measured is alive.
 	w.env = append(w.env, "GOGC=15")
 	s := w.start()
 	w.ready()
@@ -58,8 +58,8 @@ func TestARequestOfAnyShapeTakesLittleMemoryAndTime(t *testing.T) {
 	}
 }
 
-// costs sends a body with an idempotency key, which has it walked once more, and checks
-// what it takes beside the memory that the server had before all.
+// costs sends a body with an idempotency key, which makes the server walk it once more, and
+// checks what it takes beyond the memory that the server had before.
 func costs(t *testing.T, w *world, s *server, before int64, name string, body []byte) (cheap bool) {
 	t.Helper()
 	began := s.cpu(t)
@@ -90,15 +90,15 @@ func costs(t *testing.T, w *world, s *server, before int64, name string, body []
 	return cheap
 }
 
-// whole makes a request of the members of one.
+// whole makes a request from some members.
 func whole(members string) []byte { return []byte(`{"events":[],"model":"sim/echo",` + members + `}`) }
 
-// fill repeats a piece until it is about size bytes, and cuts its last comma.
+// fill repeats a piece up to about size bytes, and removes the last comma.
 func fill(size int, piece string) string {
 	return strings.TrimSuffix(strings.Repeat(piece, max(1, size/len(piece))), ",")
 }
 
-// names are different short names with a value each.
+// names returns different short names with a value each.
 func names(n int, value string) string {
 	var b strings.Builder
 	for i := range n {
@@ -148,7 +148,7 @@ var shapes = map[string]func(size int) string{
 	"never closed":  func(n int) string { return `"prompt":"x","params":[` + fill(n, `{"a":`) },
 }
 
-// mixture is a request whose parts are random values.
+// mixture returns a request whose parts are random values.
 func mixture(random *rand.Rand, size int) []byte {
 	body := bytes.NewBuffer(make([]byte, 0, size+size/8))
 	body.WriteString(`{"events":[],"model":"sim/echo","messages":[{"role":"user","content":"x"},{"a":`)
@@ -207,19 +207,19 @@ func (s *server) statusOf(t *testing.T, name string) int64 {
 	return 0
 }
 
-// resetPeak makes VmHWM begin anew.
+// resetPeak resets VmHWM.
 func (s *server) resetPeak(t *testing.T) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "clear_refs"), []byte("5"), 0))
 }
 
-// cpu is the processor time that the server has taken.
+// cpu returns the processor time that the server has taken.
 func (s *server) cpu(t *testing.T) time.Duration {
 	t.Helper()
 	return cpuTime(t, fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid))
 }
 
-// settled waits until the server has nothing to do: its processor time stands still.
+// settled waits until the server is idle: its processor time does not increase.
 func (s *server) settled(t *testing.T) {
 	t.Helper()
 	deadline := time.After(patience)

@@ -21,11 +21,10 @@ import (
 
 // The attackers at the door: strangers, who have no key, and callers, who have one.
 
-// A shape is the text of a body of any size: head, then unit again and again, then
-// tail.
+// A shape is the text of a body of any size: head, then unit repeatedly, then tail.
 type shape struct{ name, head, unit, tail string }
 
-// siegeJob begins the body of a job that causes no webhook.
+// siegeJob is the beginning of the body of a job without webhooks.
 const siegeJob = `{"model":"sim/good","max_attempts":1,"max_wait_seconds":10,"result_ttl_seconds":60,`
 
 const noWebhook = siegeJob + `"events":[],`
@@ -58,7 +57,7 @@ const (
 	mostOfABody = 32 << 20
 )
 
-// body returns a body of at most size bytes, and how many.
+// body returns a body of at most size bytes, and its size.
 func (s shape) body(size int) (io.Reader, int64) {
 	units := max(0, size-len(s.head)-len(s.tail)) / len(s.unit)
 	return io.MultiReader(strings.NewReader(s.head), &repeated{unit: s.unit, left: units * len(s.unit)}, strings.NewReader(s.tail)),
@@ -69,7 +68,7 @@ func (s shape) body(size int) (io.Reader, int64) {
 type repeated struct {
 	unit string
 	left int
-	text string // units, as many as are read at once; "" before the first read
+	text string // as many units as are read at once; "" before the first read
 }
 
 var repetitions sync.Map // unit → its text
@@ -82,14 +81,14 @@ func (r *repeated) Read(p []byte) (int, error) {
 		text, _ := repetitions.LoadOrStore(r.unit, strings.Repeat(r.unit, 1+unitsAtOnce/len(r.unit)))
 		r.text = text.(string)
 	}
-	// left is what is missing of whole units: it says where in the unit we are.
+	// left is what is missing of whole units, which gives the position in the unit.
 	at := (len(r.unit) - r.left%len(r.unit)) % len(r.unit)
 	n := copy(p[:min(len(p), r.left)], r.text[at:])
 	r.left -= n
 	return n, nil
 }
 
-// manyNames is a body of 32 MiB with millions of names that all differ, under a field.
+// manyNames is a body of 32 MiB with millions of different names, under a field.
 var manyNames = sync.OnceValue(func() []byte {
 	text := append(make([]byte, 0, mostOfABody), noWebhook+`"prompt":"a","params":{"x":0`...)
 	for i := int64(0); len(text) < mostOfABody-32; i++ {
@@ -111,7 +110,7 @@ var noise = sync.OnceValue(func() []byte {
 	return text
 })
 
-// postSiege posts a body with the key and returns what came of it.
+// postSiege posts a body with the key and returns the result.
 func postSiege(ctx context.Context, g *target, path string, body io.Reader, length int64) string {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1"+path, body)
 	if err != nil {
@@ -133,7 +132,7 @@ func waitSiege(ctx context.Context, g *target, body string) string {
 	return doSiege(g, req)
 }
 
-// siegeHTTP dials anew for each request: a connection of an attacker is not kept.
+// siegeHTTP dials for each request: attackers' connections are not kept.
 func siegeHTTP(g *target) *http.Client {
 	once := g.http.Transport.(*http.Transport).Clone()
 	once.DisableKeepAlives = true
@@ -177,7 +176,7 @@ func failed(err error) string {
 	}
 }
 
-// callers have the key.
+// callerAttacks are by callers with the key.
 func callerAttacks() []attack {
 	all := []attack{
 		{"caller: params of 3,000,000 names", 2, 12 * time.Second, func(ctx context.Context, g *target, _ *mathrand.Rand) string {
@@ -208,7 +207,7 @@ func callerAttacks() []attack {
 	return all
 }
 
-// anyBody posts a body of any shape and size, whole or not, quick or slow.
+// anyBody posts a body of any shape and size, complete or not, fast or slow.
 func anyBody(ctx context.Context, g *target, r *mathrand.Rand) string {
 	s := bodies[r.IntN(len(bodies))]
 	body, length := s.body(1 << (10 + r.IntN(16)))
@@ -225,7 +224,7 @@ func anyBody(ctx context.Context, g *target, r *mathrand.Rand) string {
 	return postSiege(ctx, g, "/api/generate", body, length)
 }
 
-// until reads as nothing until it is closed, and then as a failure.
+// until blocks reads until it is closed, and then fails.
 type until <-chan struct{}
 
 func (u until) Read([]byte) (int, error) {
@@ -233,7 +232,7 @@ func (u until) Read([]byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// inPieces reads a piece at a time.
+// inPieces reads one piece at a time.
 type inPieces struct {
 	io.Reader
 	piece int
@@ -245,7 +244,8 @@ func (s *inPieces) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(len(p), s.piece)])
 }
 
-// strangers have no key. What they do is written to the connection as it is.
+// strangerAttacks are by callers without a key. What they send is written to the connection
+// as it is.
 func strangerAttacks() []attack {
 	head := "GET /api/jobs HTTP/1.1\r\nHost: localhost\r\n"
 	post := "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -265,8 +265,8 @@ func strangerAttacks() []attack {
 	}
 }
 
-// raw sends a text, then a piece every 100 ms, and reads at most the beginning of an
-// answer, when it leaves.
+// raw sends a text, then a piece every 100 ms, and reads at most the beginning of an answer
+// before it leaves.
 func raw(text, piece string, stay time.Duration) func(context.Context, *target, *mathrand.Rand) string {
 	return func(ctx context.Context, g *target, _ *mathrand.Rand) string {
 		ctx, cancel := context.WithTimeout(ctx, stay)

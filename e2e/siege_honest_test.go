@@ -35,14 +35,14 @@ type honest struct {
 	mu        sync.Mutex
 	count     int
 	delivered map[string]string        // job → what its webhook said
-	waiting   map[string]chan struct{} // job → closed when its webhook comes
+	waiting   map[string]chan struct{} // job → closed when its webhook arrives
 }
 
 func newHonest(callers int, note func(job string)) *honest {
 	return &honest{callers: callers, note: note, delivered: map[string]string{}, waiting: map[string]chan struct{}{}}
 }
 
-// receive takes a webhook, of anybody's job.
+// receive handles a webhook, of anybody's job.
 func (h *honest) receive(d simulate.Delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +52,7 @@ func (h *honest) receive(d simulate.Delivery) {
 	}
 }
 
-// moveIn starts a server in a world of theirs, behind a key.
+// moveIn starts a server in their world, with a key.
 func (h *honest) moveIn(w *world) *server {
 	w.t.Helper()
 	w.env = append(w.env, "RINGBACK_API_KEY="+siegeKey)
@@ -65,7 +65,7 @@ func (h *honest) moveIn(w *world) *server {
 	return s
 }
 
-// arrival is for who holds the lock.
+// arrival must be called with the lock held.
 func (h *honest) arrival(job string) chan struct{} {
 	if h.waiting[job] == nil {
 		h.waiting[job] = make(chan struct{})
@@ -73,7 +73,7 @@ func (h *honest) arrival(job string) chan struct{} {
 	return h.waiting[job]
 }
 
-// outcome is what became of the honest jobs of some seconds.
+// outcome is the outcome of the honest jobs of some seconds.
 type outcome struct {
 	mu       sync.Mutex
 	jobs     int
@@ -90,7 +90,7 @@ func (o *outcome) share() float64 {
 	return 1 - float64(failed)/float64(max(1, o.jobs))
 }
 
-// slowest is how long the slowest hundredth took at least to be accepted.
+// slowest returns how long the slowest hundredth took at least to be accepted.
 func (o *outcome) slowest() time.Duration { return inOrder(o.accepted, 0.99) }
 
 func (o *outcome) String() string {
@@ -106,8 +106,8 @@ func inOrder(took []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// live has the callers submit for so long, or until the server dies, and waits for all
-// that comes of it.
+// live makes the callers submit for that long, or until the server dies, and waits for all
+// results.
 func (h *honest) live(ctx context.Context, d time.Duration) *outcome {
 	o := &outcome{failures: map[string]int{}}
 	ctx, cancel := context.WithTimeout(ctx, d+honestPatience)
@@ -210,8 +210,8 @@ func (h *honest) watch(ctx context.Context, job, mark string) error {
 	return errors.New("the stream ended before the job")
 }
 
-// allEnd cancels what still waits or runs, and fails the test for a job that was
-// accepted and does not end.
+// allEnd cancels what is still waiting or running, and fails the test if an accepted job
+// does not end.
 func (g *target) allEnd(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -228,7 +228,7 @@ func (g *target) allEnd(t *testing.T) {
 				_, _ = g.honest.api.Cancel(ctx, job.ID) // what has ended meanwhile is a conflict
 			}
 			if err != nil {
-				alive++ // it is not known
+				alive++ // unknown
 			}
 		}
 		if alive == 0 {

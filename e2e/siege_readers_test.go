@@ -17,9 +17,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// The readers of the siege. What they ask for is large, and most take their time.
+// The readers of the siege. What they request is large, and most take their time.
 
-// readSiege reads a path at so many bytes every 50 ms; 0: as quickly as it comes.
+// readSiege reads a path at that many bytes every 50 ms; 0: as fast as it arrives.
 func readSiege(path func(g *target) string, key bool, piece int) func(context.Context, *target, *rand.Rand) string {
 	return func(ctx context.Context, g *target, _ *rand.Rand) string {
 		text := "GET " + path(g) + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -51,7 +51,7 @@ func readSiege(path func(g *target) string, key bool, piece int) func(context.Co
 	}
 }
 
-// drain says how it ended.
+// drain returns how it ended.
 func drain(ctx context.Context, in io.Reader, piece int) string {
 	buffer := make([]byte, cmp.Or(piece, 64<<10))
 	for {
@@ -124,7 +124,7 @@ func watchSlowly(ctx context.Context, g *target, _ *rand.Rand) string {
 	}
 }
 
-// anyJob is one of those that were accepted.
+// anyJob returns one of the accepted jobs.
 func (b *logbook) anyJob(r *rand.Rand) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -23,13 +23,13 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// The providers and receivers of the siege. They read no more of a request than they
-// need, and write what is prepared: a provider that costs the machine more than the
-// server would hide what the server costs.
+// The providers and receivers of the siege. They read no more of a request than necessary,
+// and write prepared texts: a provider that cost the machine more than the server would
+// hide what the server costs.
 
 var modelOf = regexp.MustCompile(`"model":"([^"]*)"`)
 
-// called reads a request's model and, of a small one, its whole body.
+// called reads a request's model and, if it is small, its whole body.
 func called(r *http.Request) (model string, body []byte) {
 	in := bufio.NewReaderSize(r.Body, 64<<10)
 	body, _ = in.Peek(64 << 10)
@@ -41,8 +41,8 @@ func called(r *http.Request) (model string, body []byte) {
 	return model, body
 }
 
-// goodAnswers is the provider that means well: sim/good gives the beginning of the
-// prompt back, sim/30 is an answer of 30 MiB, sim/2 one of 2.
+// goodAnswers is the honest provider: sim/good returns the beginning of the prompt, sim/30
+// an answer of 30 MiB, sim/2 one of 2.
 func goodAnswers() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		model, body := called(r)
@@ -58,7 +58,7 @@ func goodAnswers() http.Handler {
 const endOfAnswer = `data: {"type":"content_block_stop","index":0}` + "\n\n" +
 	`data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}` + "\n\n" + lastEvent
 
-// stream writes head, then piece for so many bytes, then tail.
+// stream writes head, then piece for that many bytes, then tail.
 func stream(w http.ResponseWriter, head, piece string, size int, tail string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	pourOut(w, head, piece, size, tail)
@@ -84,7 +84,7 @@ const mib = 1 << 20
 
 var filler = strings.Repeat("k", 64<<10)
 
-// withIn is a stream in which text with a hole, %, is an event of which the hole has so
+// withIn returns a stream in which text with a hole, %, is an event whose hole has that
 // many bytes.
 func withIn(event, piece string, size int, rest string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -150,7 +150,7 @@ var badAnswers = []badAnswer{
 	{"silence", dripping("", "", time.Hour)},
 }
 
-// dripping writes a piece now and then until the server leaves.
+// dripping writes a piece from time to time until the server leaves.
 func dripping(head, piece string, pause time.Duration) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -197,7 +197,7 @@ func providerAttacks() (all []attack) {
 	return all
 }
 
-// hostileHooks are the URLs of receivers that mean ill, by how.
+// hostileHooks are the URLs of hostile receivers, by kind.
 type hostileHooks map[string][]string
 
 func (h hostileHooks) any(r *rand.Rand) string {
@@ -286,7 +286,7 @@ func hostileHook(t *testing.T, take func(context.Context, net.Conn)) (url string
 	return "http://" + l.Addr().String() + "/hook", shut
 }
 
-// receivers have webhooks of megabytes sent to them.
+// receiverAttacks send receivers webhooks of megabytes.
 func receiverAttacks() (all []attack) {
 	for _, kind := range hookKinds {
 		all = append(all, attack{"receiver: " + kind.name, 1, 2 * time.Second, func(ctx context.Context, g *target, r *rand.Rand) string {

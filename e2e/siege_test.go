@@ -22,29 +22,29 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The siege: a server in 512 MiB is attacked from all sides at once, by strangers,
-// callers, providers, receivers and readers, while 20 honest callers submit small jobs
-// and watch some of them. Then
+// The siege: a server in 512 MiB is attacked from all sides at once, by strangers, callers,
+// providers, receivers and readers, while 20 honest callers submit small jobs and watch
+// some of them. Then
 //
 //   - the server never had more than its limit in RAM, and was never restarted;
 //   - at least 999 of 1,000 honest jobs were accepted, answered, watched, read and
 //     delivered, and 99 of 100 were accepted within a quarter of a second;
 //   - every job that was accepted from anybody ends.
 //
-// The attackers send what is prepared, few at a time: it is the server that is
-// measured here and not the machine. RINGBACK_SIEGE=REGEXP lays siege with the attacks
-// of that name alone, RINGBACK_SIEGE_FOR=30s for so long.
+// The attackers send prepared texts, few at a time: the test measures the server and not
+// the machine. RINGBACK_SIEGE=REGEXP selects attacks by name, RINGBACK_SIEGE_FOR=30s sets
+// the duration.
 const (
 	siegeSeed   = 16
 	siegeMemory = 512 << 20
 	siegeKey    = "a-key-that-the-honest-have-and-attackers-too"
-	// honestShare of the honest jobs go well.
+	// honestShare is the share of honest jobs that must succeed.
 	honestShare = 0.999
-	// promptly is what the slowest hundredth of honest submissions may take. Where the
-	// machine has so much other work that even a twin, a server whom nobody attacks,
-	// takes long in the same seconds, three times as much as the twin takes. The short form
-	// runs on machines of every kind, right after all other tests, and only notices what is
-	// out of all proportion.
+	// promptly is what the slowest hundredth of honest submissions may take. If the machine
+	// has so much other work that even a twin, a server that nobody attacks, takes long in
+	// the same seconds, three times as much as the twin takes. The short form runs on
+	// machines of every kind, right after all other tests, and only notices what is out of
+	// all proportion.
 	promptly      = 250 * time.Millisecond
 	promptlyShort = time.Second
 	twinCallers   = 4
@@ -64,7 +64,7 @@ func siegeLasts(t *testing.T) time.Duration {
 }
 
 func TestSiege(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	g := newTarget(t)
 	attacks := chosenAttacks(t, os.Getenv("RINGBACK_SIEGE"))
 	t.Logf("seed %d, %d attacks for %s", siegeSeed, len(attacks), siegeLasts(t))
@@ -119,7 +119,7 @@ func TestSiege(t *testing.T) {
 	g.server.terminate(syscall.SIGTERM)
 }
 
-// target is the server under siege, and all around it.
+// target is the server under siege, with its surroundings.
 type target struct {
 	*world
 	limit  *memoryLimit
@@ -163,7 +163,7 @@ func newTarget(t *testing.T) *target {
 	return g
 }
 
-// processor is the time on it that server and test have used, and what was possible.
+// processor is the processor time that server and test have used, and what was possible.
 type processor struct {
 	server, test time.Duration
 	at           time.Time
@@ -186,7 +186,7 @@ func (p processor) since(before processor) string {
 		100*(p.server-before.server).Seconds()/wall.Seconds(), 100*(p.test-before.test).Seconds()/wall.Seconds())
 }
 
-// newTwin is a server of the same kind, and few honest callers of it.
+// newTwin starts a server of the same kind, with a few honest callers.
 func newTwin(t *testing.T) *honest {
 	t.Helper()
 	h := newHonest(twinCallers, func(string) {})
@@ -194,8 +194,8 @@ func newTwin(t *testing.T) *honest {
 	return h
 }
 
-// An attack is something that its workers do again and again, with a pause between,
-// which bounds its rate. act returns what came of it, in a word or two.
+// An attack is something that its workers do repeatedly, with a pause in between, which
+// bounds its rate. act returns the result, in a word or two.
 type attack struct {
 	name    string
 	workers int
@@ -203,10 +203,10 @@ type attack struct {
 	act     func(ctx context.Context, g *target, r *rand.Rand) string
 }
 
-// longestAct bounds what is done once.
+// longestAct bounds a single act.
 const longestAct = 20 * time.Second
 
-// chosenAttacks are those whose names match, or all.
+// chosenAttacks returns those whose names match, or all.
 func chosenAttacks(t *testing.T, names string) []attack {
 	t.Helper()
 	match, err := regexp.Compile(names)
@@ -235,7 +235,7 @@ func (g *target) attack(ctx context.Context, a attack, worker int) {
 	}
 }
 
-// A logbook counts what came of the attacks, and keeps the jobs that were accepted.
+// A logbook counts the results of the attacks, and keeps the accepted jobs.
 type logbook struct {
 	mu     sync.Mutex
 	counts map[string]map[string]int
@@ -271,7 +271,7 @@ func (b *logbook) accepted(job string) {
 	b.jobs = append(b.jobs, job)
 }
 
-// count is how often something came of any attack.
+// count returns how often any attack had a result.
 func (b *logbook) count(what string) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -281,7 +281,7 @@ func (b *logbook) count(what string) (n int) {
 	return n
 }
 
-// busy names what goes on, and how often.
+// busy names what is going on, and how often.
 func (b *logbook) busy() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

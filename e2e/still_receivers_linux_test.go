@@ -14,9 +14,9 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// Receivers that read nothing hold as many bodies of 2 MiB as there is room for. That
-// must not close the door to anybody, nor stop claims, nor take more memory than there
-// is: webhooks have a budget of their own.
+// Receivers that read nothing hold as many bodies of 2 MiB as there is room for. That must
+// not shut anybody out, nor stop claims, nor take more memory than there is: webhooks have
+// their own budget.
 func TestReceiversThatReadNothingCloseNoDoor(t *testing.T) {
 	// Not parallel: it takes memory.
 	const limit, webhooks, innocents = 256 << 20, 116, 100
@@ -78,8 +78,8 @@ func answersOfSize(sizes map[string]int) http.Handler {
 	})
 }
 
-// stillReceivers are the URLs of receivers that accept connections and read nothing,
-// each on a host of its own.
+// stillReceivers returns the URLs of receivers that accept connections and read nothing,
+// each on its own host.
 func stillReceivers(t *testing.T, n int) (urls []string) {
 	t.Helper()
 	for i := range n {

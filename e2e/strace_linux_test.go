@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// strace is the command that runs another one, and writes into a file how it
-// writes, syncs and makes directories. With -D the process that was started is the
-// other program, as without strace: it takes the signals.
+// strace returns the command that runs another one, and writes its writes, syncs and new
+// directories to a file. With -D the process that was started is the other program, as
+// without strace: it receives the signals.
 func strace(t *testing.T, file string) []string {
 	t.Helper()
 	path, err := exec.LookPath("strace")
@@ -38,9 +38,9 @@ type call struct {
 	covers int    // see storage.take
 }
 
-// straced gives the calls of a trace as they were seen: each twice, when it begins
-// and when it has ended. strace lets no thread go on before it has written that
-// down, so what one thread does because of another one stands behind it.
+// straced yields the calls of a trace as they were seen: each twice, when it begins and
+// when it has ended. strace lets no thread continue before it has written that down, so
+// what one thread does because of another comes after it.
 func straced(t *testing.T, file string) iter.Seq[*call] {
 	t.Helper()
 	f, err := os.Open(file)

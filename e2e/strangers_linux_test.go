@@ -24,14 +24,14 @@ import (
 
 const apiKey = "the-key-of-the-honest"
 
-// locked is a world whose server wants a key, with this much memory.
+// locked makes a world whose server requires a key, with this much memory.
 func locked(t *testing.T, memory string) *world {
 	w := newWorld(t, setup{provider: simulate.NewProvider(simulate.ProviderConfig{})})
 	w.env = append(w.env, "RINGBACK_API_KEY="+apiKey, "GOMEMLIMIT="+memory)
 	return w
 }
 
-// A stranger is what somebody without a key does with a connection until it ends.
+// A stranger is what a client without a key does with a connection until it ends.
 type stranger struct {
 	name string
 	do   func(c net.Conn)
@@ -49,7 +49,7 @@ func drips(name, begin, drop string) stranger {
 	}}
 }
 
-// deaf asks and reads nothing.
+// deaf sends a request and reads nothing.
 func deaf(name, text string) stranger {
 	return stranger{name, func(c net.Conn) {
 		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -72,8 +72,8 @@ var strangers = []stranger{
 	deaf("an unread document", getOf("/openapi.json", localHost)),
 }
 
-// flood keeps so many connections of strangers open until ctx ends, and opens at
-// most so many a second.
+// flood keeps that many connections of strangers open until ctx ends, and opens at most
+// perSecond a second.
 func flood(ctx context.Context, addr string, connections int, perSecond int, seen *atomic.Int64) error {
 	var g errgroup.Group
 	places := make(chan struct{}, connections)
@@ -104,7 +104,7 @@ func flood(ctx context.Context, addr string, connections int, perSecond int, see
 	return g.Wait()
 }
 
-// honest submits jobs of 2 KB for so long, and returns how long each 202 took.
+// honest submits jobs of 2 KB until then, and returns how long each 202 took.
 func (w *world) honest(ctx context.Context, i int, until time.Time) (took []time.Duration, err error) {
 	body := []byte(fmt.Sprintf(`{"prompt":%q,"model":"sim/echo","callback_url":%q}`, strings.Repeat("x", 2000), w.callback))
 	h := w.http
@@ -117,7 +117,7 @@ func (w *world) honest(ctx context.Context, i int, until time.Time) (took []time
 		}
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Api-Key", apiKey)
-		r.Close = n%10 == i%10 // now and then over a new connection
+		r.Close = n%10 == i%10 // from time to time over a new connection
 		begun := time.Now()
 		resp, err := h.Do(r)
 		if err != nil {
@@ -134,7 +134,7 @@ func (w *world) honest(ctx context.Context, i int, until time.Time) (took []time
 	return took, nil
 }
 
-// callers are twenty of the honest.
+// callers runs twenty honest callers.
 func (w *world) callers(lasts time.Duration) (all []time.Duration, err error) {
 	var mu sync.Mutex
 	var g errgroup.Group
@@ -196,8 +196,8 @@ func TestConnectionsLeaveDescriptorsForTheServer(t *testing.T) {
 	}
 }
 
-// When there is suddenly no descriptor any more, idle connections are closed, and
-// the server says it, once, and in its metrics.
+// When there is suddenly no descriptor left, idle connections are closed, and the server
+// says so, once, and in its metrics.
 func TestAServerThatRunsOutOfDescriptorsStaysAlive(t *testing.T) {
 	w := locked(t, "512MiB")
 	s := w.start()

@@ -20,7 +20,7 @@ import (
 
 const clients = "../examples/submit/"
 
-// exampleClients are the three, each as the command that their README names.
+// exampleClients are the three, each as the command in their README.
 var exampleClients = []struct {
 	name    string
 	command []string
@@ -70,8 +70,8 @@ func TestExampleClientsSubmitAJob(t *testing.T) {
 	}
 }
 
-// busyProxy stands before a server and refuses the first request, as a server
-// does that is being restarted.
+// busyProxy is in front of a server and refuses the first request, like a server that is
+// restarting.
 type busyProxy struct {
 	url      string
 	mu       sync.Mutex
@@ -104,7 +104,7 @@ func newBusyProxy(t *testing.T, server string) *busyProxy {
 	return p
 }
 
-// note writes a request down and says the how manieth it is.
+// note records a request and returns its number.
 func (p *busyProxy) note(r *http.Request) int {
 	body, _ := io.ReadAll(r.Body) // what is cut off differs from the next
 	r.Body = io.NopCloser(bytes.NewReader(body))

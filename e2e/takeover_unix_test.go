@@ -19,18 +19,18 @@ import (
 
 const (
 	takeoverSlots = 10
-	// takeoverCall is how long a call of the provider takes: longer than the lease, so
-	// that no slot becomes free by itself in time.
+	// takeoverCall is how long a call of the provider takes: longer than the lease, so that
+	// no slot becomes free by itself in time.
 	takeoverCall = 12 * time.Second
-	// takeoverLoad is how many loops take processor time beside the nodes.
+	// takeoverLoad is how many loops take processor time in addition to the nodes.
 	takeoverLoad = 8
 )
 
-// Of three nodes that are full, with jobs that wait, one is killed. All that it had begun
-// runs elsewhere within 10 s, although no slot becomes free and others waited before; and
-// no living node loses its lease, however busy the machine is.
+// One of three full nodes, with waiting jobs, is killed. Everything that it had begun runs
+// elsewhere within 10 s, although no slot becomes free and others waited before; and no
+// living node loses its lease, however busy the machine is.
 func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	kills := 1
 	if long {
 		kills = 50
@@ -91,7 +91,7 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 	}
 }
 
-// patiently waits until each node has renewed for so long that it may judge others.
+// patiently waits until each node has renewed for long enough to evict others.
 func (c *cluster) patiently() {
 	c.t.Helper()
 	eventually(c.t, "nodes that may judge", func() bool {
@@ -102,7 +102,7 @@ func (c *cluster) patiently() {
 	})
 }
 
-// list is the jobs in a state, at most 100.
+// list returns the jobs in a state, at most 100.
 func (p *place) list(status ringback.Status) []ringback.Job {
 	p.t.Helper()
 	page, err := p.api.List(p.t.Context(), client.Query{Status: status, Limit: 100})
@@ -110,7 +110,7 @@ func (p *place) list(status ringback.Status) []ringback.Job {
 	return page.Data
 }
 
-// runningOn are the jobs that a process runs, given its ids.
+// runningOn returns the jobs that a process runs, given its ids.
 func (p *place) runningOn(ids []string) (jobs []string) {
 	p.t.Helper()
 	for _, job := range p.list(ringback.Running) {
@@ -140,7 +140,7 @@ func (c *callTimes) observe(call simulate.Call) {
 	}
 }
 
-// after is how long after a time the first call for a prompt began.
+// after returns how long after a time the first call for a prompt began.
 func (c *callTimes) after(prompt string, since time.Time) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

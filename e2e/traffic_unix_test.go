@@ -19,36 +19,36 @@ import (
 
 const (
 	travellers = 24
-	// abroad is how many jobs are between their acceptance and their end at most.
+	// abroad is the largest number of jobs between their acceptance and their end.
 	abroad = 128
 	// travelPause is the mean time between a traveller's jobs: a load that leaves the
-	// machine air for its faults to be those that the test makes.
+	// machine room, so that its faults are those that the test makes.
 	travelPause = 200 * time.Millisecond
 	// answerWithin is how long a client gives a node before it asks another.
 	answerWithin = 2 * time.Second
 )
 
-// traffic is a load on all nodes of a cluster at once: each request goes to any of
-// them, and to another one while there is no answer.
+// traffic is a load on all nodes of a cluster at once: each request goes to any of them,
+// and to another one while there is no answer.
 type traffic struct {
 	*cluster
 
-	done  chan struct{} // closed when no more is to be submitted
+	done  chan struct{} // closed when nothing more should be submitted
 	slots chan struct{} // holds one for each job under way
 
 	mu     sync.Mutex
 	orders map[string]*order          // by the id that was accepted
-	called map[string]ringback.Status // what the first webhook of a job's end said
+	called map[string]ringback.Status // the status in the first webhook of a job's end
 	faults int                        // answers of 503, and connections that broke
 }
 
-// order is what was asked for.
+// order is what was requested.
 type order struct {
 	ringback.Request
 
-	looksAfter bool            // no webhook is wanted: its client asks until it has ended
-	cancelled  bool            // its client wants it no more
-	seen       ringback.Status // how it had ended when its client saw it first; "" if that did not look
+	looksAfter bool            // without a webhook: its client polls until it has ended
+	cancelled  bool            // its client no longer wants it
+	seen       ringback.Status // its final status as first seen by its client; "" if that did not look
 	end        ringback.Job
 }
 
@@ -59,7 +59,7 @@ func newTraffic(c *cluster) *traffic {
 	}
 }
 
-// hear notes a webhook. The first of a job lets another one in.
+// hear records a webhook. A job's first one lets another job in.
 func (l *traffic) hear(d simulate.Delivery) {
 	l.mu.Lock()
 	_, known := l.called[d.JobID]
@@ -72,11 +72,11 @@ func (l *traffic) hear(d simulate.Delivery) {
 	}
 }
 
-// orderOf is the nth of a traveller.
+// orderOf returns a traveller's nth order.
 func orderOf(traveller, n int, callback string) *order {
 	o := &order{Request: ringback.Request{
 		Prompt: fmt.Sprintf("order %d of traveller %d", n, traveller), CallbackURL: callback,
-		Model: "sim/slow?words=30&pace=50ms", MaxAttempts: new(20), // of which a kill costs none
+		Model: "sim/slow?words=30&pace=50ms", MaxAttempts: new(20), // a kill costs none of them
 	}}
 	switch n % 10 {
 	case 0:
@@ -84,7 +84,7 @@ func orderOf(traveller, n int, callback string) *order {
 	case 1:
 		o.Priority = new(rand.IntN(10))
 	case 2:
-		if n%20 == 2 { // a model of its own, so that no breaker holds it up
+		if n%20 == 2 { // its own model, so that no breaker delays it
 			o.Model = fmt.Sprintf("sim/flaky-1?first=%dus", 1+traveller+travellers*n)
 		}
 	case 3:
@@ -106,8 +106,8 @@ func orderOf(traveller, n int, callback string) *order {
 	return o
 }
 
-// travel submits until it is told to stop, each order exactly once: again and again
-// under the same key, at any node, until it is accepted.
+// travel submits until it is told to stop, each order exactly once: repeatedly under the
+// same key, at any node, until it is accepted.
 func (l *traffic) travel(ctx context.Context, traveller int) error {
 	var jobs errgroup.Group
 	for n := 0; ; n++ {
@@ -170,8 +170,8 @@ func (l *traffic) attend(ctx context.Context, id string, o *order) error {
 	return nil
 }
 
-// retryUntil asks one node after the other until one answers. What a node may not
-// answer, such as that there is no such job, ends it.
+// retryUntil asks one node after another until one answers. A response that a node must not
+// give, such as that there is no such job, ends it.
 func (l *traffic) retryUntil(ctx context.Context, ask func(context.Context, *client.Client) error) error {
 	for {
 		once, cancel := context.WithTimeout(ctx, answerWithin)
@@ -190,7 +190,7 @@ func (l *traffic) retryUntil(ctx context.Context, ask func(context.Context, *cli
 	}
 }
 
-// pause is one of this length on average, or up to the end of ctx.
+// pause sleeps for that long on average, or until ctx ends.
 func pause(ctx context.Context, mean time.Duration) {
 	select {
 	case <-time.After(mean/2 + rand.N(mean)):
@@ -198,8 +198,8 @@ func pause(ctx context.Context, mean time.Duration) {
 	}
 }
 
-// begin begins the traffic. The function that it returns ends it, and returns when
-// all that were to be looked after have ended.
+// begin begins the traffic. stop ends it, and returns when all orders that clients look
+// after have ended.
 func (l *traffic) begin(ctx context.Context) (stop func() error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for n := range travellers {
@@ -211,8 +211,8 @@ func (l *traffic) begin(ctx context.Context) (stop func() error) {
 	}
 }
 
-// wantEnds wants every accepted order to have ended once, as it must, the same for
-// all who look; and returns the ledgers, each of which explains the provider's calls.
+// wantEnds checks that every accepted order ends once, as it must, the same for all
+// clients. It returns the ledgers, each of which explains the provider's calls.
 func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	l.t.Helper()
 	l.forEach(func(id string, o *order) error {
@@ -247,7 +247,7 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	return ledgers
 }
 
-// forEach does something for all orders, a few at a time.
+// forEach calls do for all orders, a few at a time.
 func (l *traffic) forEach(do func(id string, o *order) error) {
 	l.t.Helper()
 	var g errgroup.Group
@@ -273,7 +273,7 @@ func (l *traffic) awaitEnd(id string, o *order) (ringback.Job, error) {
 	return l.api.Wait(ctx, id)
 }
 
-// judge says what is wrong with the end of an order.
+// judge returns what is wrong with the end of an order.
 func (l *traffic) judge(id string, o *order, ledger []ringback.Attempt, calls int) string {
 	l.mu.Lock()
 	called := l.called[id]
@@ -304,7 +304,7 @@ func (o *order) mayEnd(s ringback.Status) bool {
 	}
 }
 
-// wantNoOtherOrders wants no other job to be there than those that were accepted.
+// wantNoOtherOrders checks that there are no other jobs than those accepted.
 func (l *traffic) wantNoOtherOrders() {
 	l.t.Helper()
 	listed := 0

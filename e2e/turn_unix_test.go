@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// What a kill, or a drain, interrupts goes on before what waited already: its callers
-// have waited longest.
+// What a kill or a drain interrupted continues before jobs that were already waiting: its
+// callers have waited longest.
 func TestWhatWasInterruptedRunsBeforeWhatCameLater(t *testing.T) {
 	t.Parallel()
 	const slots = 20
@@ -42,7 +42,8 @@ func TestWhatWasInterruptedRunsBeforeWhatCameLater(t *testing.T) {
 	}
 }
 
-// callsOfProvider waits for n calls, and gives their prompts in the order in which they began.
+// callsOfProvider waits for n calls, and returns their prompts in the order in which they
+// began.
 func (w *world) callsOfProvider(n int) (prompts []string) {
 	w.t.Helper()
 	eventually(w.t, fmt.Sprint(n, " calls"), func() bool { return len(w.calls.Calls()) >= n })

@@ -25,16 +25,17 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// viewer watches a job up to its end, over one connection after the other. Each may
-// be cut, and each may be of another kind.
+// viewer watches a job up to its end, over one connection after another. Each may be cut,
+// and each may be of another kind.
 type viewer struct {
 	door *door
 	job  string
-	// over are the transports, one of which is taken at random for each connection.
+	// over are the transports, one of which is chosen at random for each connection.
 	over []transport
-	// wrap gives what a connection is replaced by, the first being 0. nil: none is.
+	// wrap returns the replacement for a connection, the first being 0. nil: none is
+	// replaced.
 	wrap func(connection int, c net.Conn) net.Conn
-	// see is called with each event. nil: nobody looks.
+	// see is called with each event. nil: not called.
 	see func(ringback.StreamEvent)
 
 	events      []ringback.StreamEvent
@@ -42,7 +43,7 @@ type viewer struct {
 	losses      []error // why connections ended before the job did
 }
 
-// A transport watches over one connection, on behind what the viewer has seen, and
+// A transport watches over one connection, continuing after what the viewer has seen, and
 // returns nil at the job's end.
 type transport struct {
 	name  string
@@ -59,16 +60,16 @@ var (
 	webSocket = transport{"WebSocket", func(ctx context.Context, v *viewer, c *http.Client) error {
 		return v.overWebSocket(ctx, c)
 	}}
-	// goClient goes on by itself, over as many connections as it takes.
+	// goClient reconnects by itself, as often as necessary.
 	goClient = transport{"the Go client", func(ctx context.Context, v *viewer, c *http.Client) error {
 		return v.byClient(ctx, c)
 	}}
 )
 
-// transports are those that go on behind what was seen over another one.
+// transports are those that continue after what was seen over another one.
 var transports = []transport{sseByHeader, sseByURL, webSocket}
 
-// watch watches to the job's end, over as many connections as that takes.
+// watch watches to the job's end, over as many connections as necessary.
 func (v *viewer) watch(ctx context.Context) error {
 	for {
 		err := v.watchOnce(ctx)
@@ -114,7 +115,7 @@ func (v *viewer) client() *http.Client {
 	}}
 }
 
-// last is the id of the event that was seen last.
+// last returns the id of the last event that was seen.
 func (v *viewer) last() string {
 	if len(v.events) == 0 {
 		return ""
@@ -125,10 +126,10 @@ func (v *viewer) last() string {
 // mostEvent bounds an event in bytes.
 const mostEvent = 64 << 20
 
-// errUnended is what another connection may mend.
+// errUnended is an error that another connection may fix.
 var errUnended = errors.New("the stream ended before the job")
 
-// errWrong is what another connection would not mend.
+// errWrong is an error that another connection would not fix.
 var errWrong = errors.New("what came is wrong")
 
 func (v *viewer) overSSE(ctx context.Context, c *http.Client, query string, header http.Header) error {
@@ -144,7 +145,7 @@ func (v *viewer) overSSE(ctx context.Context, c *http.Client, query string, head
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNoContent && len(v.events) > 0 && v.events[len(v.events)-1].Job != nil:
-		return nil // it was cut behind the end
+		return nil // it was cut after the end
 	case resp.StatusCode >= 500:
 		return errors.New(resp.Status)
 	case resp.StatusCode != http.StatusOK:
@@ -210,7 +211,7 @@ func (v *viewer) byClient(ctx context.Context, c *http.Client) error {
 	return nil
 }
 
-// take takes an event.
+// take handles an event.
 func (v *viewer) take(data []byte) (ringback.StreamEvent, error) {
 	var e ringback.StreamEvent
 	if err := json.Unmarshal(data, &e); err != nil {
@@ -227,7 +228,7 @@ func (v *viewer) keep(e ringback.StreamEvent) {
 	}
 }
 
-// said is what a job's events say: the blocks of the last attempt, in their order.
+// said returns the content of a job's events: the blocks of the last attempt, in order.
 func said(events []ringback.StreamEvent, kind ringback.DeltaKind) string {
 	var attempt int64
 	blocks := map[int]*strings.Builder{}
@@ -251,8 +252,8 @@ func said(events []ringback.StreamEvent, kind ringback.DeltaKind) string {
 	return all.String()
 }
 
-// wantEnd wants the viewer to have seen each event once, in order, and to have come to
-// what is stored.
+// wantEnd checks that the viewer has seen each event once, in order, and has got what is
+// stored.
 func (v *viewer) wantEnd(t *testing.T, want ringback.Job) {
 	t.Helper()
 	if len(v.events) == 0 {
@@ -290,8 +291,7 @@ func (v *viewer) wantEnd(t *testing.T, want ringback.Job) {
 	}
 }
 
-// wantSame wants two viewers to have seen the same events, in all but what says when
-// somebody looked.
+// wantSame checks that two viewers have seen the same events, except for when they looked.
 func (v *viewer) wantSame(t *testing.T, other *viewer) {
 	t.Helper()
 	type seen struct {
@@ -324,8 +324,8 @@ func (v *viewer) wantSame(t *testing.T, other *viewer) {
 
 var errCut = errors.New("the connection was cut")
 
-// cutConn is a connection that breaks when so many bytes have come, whatever they are
-// in the middle of.
+// cutConn is a connection that breaks after that many bytes, even in the middle of
+// something.
 type cutConn struct {
 	net.Conn
 
@@ -342,7 +342,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p[:min(int64(len(p)), c.left.Load())])
 	if c.left.Add(int64(-n)) == 0 && err == nil {
 		if tcp, ok := c.Conn.(*net.TCPConn); ok && rand.IntN(2) == 0 {
-			_ = tcp.SetLinger(0) // the other side hears of it by a reset
+			_ = tcp.SetLinger(0) // the other side gets a reset
 		}
 		c.Close()
 		err = errCut

@@ -17,8 +17,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// world is what a server lives in: a provider and a receiver, which outlive it,
-// a data directory, and clients that find it wherever it is.
+// world is a server's environment: a provider and a receiver, which outlive it, a data
+// directory, and clients that find it wherever it is.
 type world struct {
 	t        *testing.T
 	calls    *simulate.CallLog
@@ -34,17 +34,16 @@ type world struct {
 	*door
 }
 
-// setup says what is special about a world; the zero value is a world in which
-// everything goes well.
+// setup says what is special about a world; in the zero value everything works.
 type setup struct {
 	receiver simulate.ReceiverConfig
-	// observe sees each call of the provider as it goes on.
+	// observe sees each call of the provider as it proceeds.
 	observe func(simulate.Call)
 	barrier *barrier // nil: none
-	// provider takes the simulated provider's place.
+	// provider replaces the simulated provider.
 	provider http.Handler
 	enemy    string // the base URL of a second provider, for enemy/*; "": there is none
-	racing   bool   // the server has the race detector in it
+	racing   bool   // the server has the race detector
 }
 
 func newWorld(t *testing.T, s setup) *world {
@@ -79,7 +78,7 @@ func newWorld(t *testing.T, s setup) *world {
 	must(t, err)
 	hooks := httptest.NewServer(w.receiver)
 	t.Cleanup(func() {
-		hooks.CloseClientConnections() // of those who hang on purpose
+		hooks.CloseClientConnections() // of those that hang on purpose
 		hooks.Close()
 		for _, violation := range w.receiver.Violations() {
 			t.Errorf("the receiver saw: %s", violation)
@@ -117,13 +116,13 @@ func (w *world) start(args ...string) *server {
 	return s
 }
 
-// ready waits until the server takes jobs.
+// ready waits until the server accepts jobs.
 func (w *world) ready() {
 	w.t.Helper()
 	eventually(w.t, "ready", func() bool { return w.readiness() == http.StatusOK })
 }
 
-// readiness is the status of /readyz; 0 if nobody answers.
+// readiness returns the status of /readyz; 0 if there is no answer.
 func (w *world) readiness() int {
 	resp, err := w.http.Get("http://127.0.0.1/readyz")
 	if err != nil {
@@ -133,7 +132,7 @@ func (w *world) readiness() int {
 	return resp.StatusCode
 }
 
-// submit hands a request to the server, for the world's receiver.
+// submit submits a request, with the world's receiver.
 func (w *world) submit(r ringback.Request) string {
 	w.t.Helper()
 	if r.CallbackURL == "" {
