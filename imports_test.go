@@ -87,7 +87,21 @@ var mayImport = map[string][]string{
 	"internal/demo":      {".", "client", "internal/simulate", "internal/backoff", "internal/address", "internal/plain", "internal/terminal", "internal/exit"},
 	"internal/listen":    {".", "internal/address", "internal/plain", "internal/terminal", "internal/exit"},
 	"internal/config":    {".", "client", "internal/api", "internal/intake", "internal/node", "internal/protocol", "internal/provider", "internal/address", "internal/exit"},
-	"internal/cli":       {".", "client", "internal/config", "internal/backoff", "internal/why", "internal/plain", "internal/terminal", "internal/exit"},
+	"internal/cli": {
+		".", "internal/cli/submit", "internal/cli/jobs", "internal/cli/deliveries", "internal/cli/dead", "internal/cli/remote",
+		"internal/plain", "internal/terminal",
+	},
+	"internal/cli/dead": {
+		".", "client", "internal/cli/jobs", "internal/cli/remote", "internal/backoff", "internal/why", "internal/plain", "internal/terminal", "internal/exit",
+	},
+	"internal/cli/deliveries": {".", "client", "internal/cli/jobs", "internal/cli/remote", "internal/plain", "internal/terminal", "internal/exit"},
+	"internal/cli/jobs": {
+		".", "client", "internal/cli/answer", "internal/cli/remote", "internal/config", "internal/backoff", "internal/why", "internal/plain", "internal/terminal",
+		"internal/exit",
+	},
+	"internal/cli/submit": {".", "client", "internal/cli/answer", "internal/cli/remote", "internal/backoff", "internal/plain", "internal/terminal", "internal/exit"},
+	"internal/cli/answer": {".", "client", "internal/cli/remote", "internal/why", "internal/plain", "internal/terminal", "internal/exit"},
+	"internal/cli/remote": {".", "client", "internal/config", "internal/plain", "internal/terminal", "internal/exit"},
 	"cmd/ringback": {
 		".", "internal/cli", "internal/demo", "internal/listen", "internal/config", "internal/address", "internal/plain", "internal/terminal", "internal/exit",
 		"internal/api", "internal/conns", "internal/intake", "internal/node", "internal/provider", "internal/webhook", "internal/memory",

@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/cli"
 	"github.com/ringback/ringback/internal/config"
 	"github.com/ringback/ringback/internal/exit"
 	"github.com/ringback/ringback/internal/listen"
+	"github.com/ringback/ringback/internal/terminal"
 )
 
 func newListen() *cobra.Command {
@@ -68,7 +68,7 @@ stdout, everything else to stderr.`,
 	cmd.Flags().StringVar(&c.ForwardTo, "forward-to", "", "`URL` forward what verifies to this URL")
 	cmd.Flags().StringSliceVar(&c.Events, "events", nil, "`TYPES` show only these, such as job.completed,job.failed; others get a 200")
 	cmd.Flags().BoolVar(&c.JSON, "json", false, "print one JSON object per line")
-	cli.CompleteWords(cmd, map[string][]string{"events": listen.Events()})
+	terminal.CompleteWords(cmd, map[string][]string{"events": listen.Events()})
 	return cmd
 }
 

@@ -98,7 +98,8 @@ receiver dies in between.`,
 			return nil
 		},
 	}
-	root.AddCommand(newServe(), newDemo(), cli.NewSubmit(), cli.NewJobs(), cli.NewDeliveries(), cli.NewDead(), cli.NewNodes(), newListen(), newMigrate(), newSecret(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newListen(), newMigrate(), newSecret(), newVersion())
+	root.AddCommand(cli.Commands()...)
 	root.PersistentFlags().Bool("no-color", false, "no colours, like NO_COLOR in the environment")
 	setHelp(root)
 	root.SetFlagErrorFunc(flagError)

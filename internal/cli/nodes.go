@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/cli/remote"
 	"github.com/ringback/ringback/internal/plain"
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-func NewNodes() *cobra.Command {
-	return remote(&cobra.Command{
+func newNodes() *cobra.Command {
+	return remote.Command(&cobra.Command{
 		Use:   "nodes [FLAGS]",
 		Short: "List the live servers that share the jobs",
 		Long: `List the live nodes, oldest first: the servers that share a database with the one that
@@ -24,16 +25,16 @@ responds, or only that one. A node is live as long as its lease, which it renews
   ringback nodes --json | jq -r 'select(.roles | index("worker")) | .machine'`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-	}, func(ctx context.Context, s *session, _ []string) error {
+	}, func(ctx context.Context, s *remote.Session, _ []string) error {
 		nodes, err := s.Nodes(ctx)
 		if err != nil {
 			return err
 		}
-		return s.showNodes(nodes)
+		return showNodes(s, nodes)
 	})
 }
 
-func (s *session) showNodes(nodes []ringback.Node) error {
+func showNodes(s *remote.Session, nodes []ringback.Node) error {
 	t := &terminal.Table{Title: []string{"NODE", "MACHINE", "ROLES", "VERSION", "URL", "SINCE", "LEASE", "ANSWERED"}}
 	now := time.Now()
 	for _, n := range nodes {

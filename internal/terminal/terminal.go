@@ -1,9 +1,10 @@
 // Package terminal prints what a command has found out: as text for people, with colours
 // and live lines on a terminal, or as JSON for programs.
 //
-//	terminal.go  what is known of an output, and colours
+//	terminal.go  what is known of an output or an input, and colours
 //	output.go    where a command prints: data, and talk about it; tables
 //	progress.go  how a long operation is going
+//	complete.go  values of flags that the shell completes
 package terminal
 
 import (
@@ -63,3 +64,9 @@ func isFile(w io.Writer) bool {
 
 // ClearLine erases the line that the cursor is on.
 const ClearLine = "\r\x1b[K"
+
+// Interactive reports whether input comes from a terminal, where a person can be asked.
+func Interactive(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
