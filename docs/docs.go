@@ -1,5 +1,5 @@
-// Package docs carries those documents into the program that it shows itself:
-// what /openapi.json says of the API in words is said here, once.
+// Package docs embeds the documents that the program itself shows: the descriptions in
+// /openapi.json are written here, once.
 package docs
 
 import _ "embed"

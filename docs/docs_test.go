@@ -1,5 +1,5 @@
-// Package docs_test holds what the documents say to what the code does: links
-// lead somewhere, routes and fields are those of the code, examples are valid.
+// Package docs_test checks the documents against the code: links lead somewhere, routes and
+// fields are those of the code, examples are valid.
 package docs_test
 
 import (
@@ -77,7 +77,7 @@ func TestTheAPIDocumentHasEachQueryParameter(t *testing.T) {
 	}
 }
 
-// tables say which table of docs/api.md lists the fields of which struct.
+// tables maps tables of docs/api.md to the structs whose fields they list.
 var tables = []struct {
 	heading string
 	of      reflect.Type
@@ -130,9 +130,8 @@ func TestTheOperationsDocumentHasTheExitCodesOfTheCode(t *testing.T) {
 	}
 }
 
-// Each promise links to tests. The text of such a link is the name of a test, its
-// sentence, or the first comment of a script, and occurs in the file that the link
-// leads to.
+// Each promise links to tests. The text of such a link is the name of a test, its sentence,
+// or the first comment of a script, and occurs in the file that the link leads to.
 func TestEachPromiseNamesATestThatExists(t *testing.T) {
 	t.Parallel()
 	const page = "docs/promises.md"
@@ -207,7 +206,7 @@ func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
 	}
 }
 
-// examples are what the second word behind ```json may be.
+// examples are the possible second words after ```json.
 var examples = map[string]func() any{
 	"request":    func() any { return new(ringback.Request) },
 	"accepted":   func() any { return new(ringback.Accepted) },
@@ -285,7 +284,7 @@ func TestEveryCurlAsksForARouteThatExists(t *testing.T) {
 	}
 }
 
-// documents are all Markdown files of ours, by their paths from the root.
+// documents returns all of our Markdown files, by their paths from the root.
 func documents(t *testing.T) []string {
 	t.Helper()
 	var docs []string

@@ -34,7 +34,7 @@ func fences(doc string) []fence {
 	return all
 }
 
-// prose is a document without its blocks of code.
+// prose returns a document without its blocks of code.
 func prose(doc string) string {
 	var out strings.Builder
 	inside := false
@@ -65,7 +65,7 @@ func links(text string) []string {
 
 var headingLine = regexp.MustCompile(`(?m)^(#+) (.+)$`)
 
-// anchors are the names that headings have in links.
+// anchors returns the names that headings have in links.
 func anchors(doc string) []string {
 	var all []string
 	for _, m := range headingLine.FindAllStringSubmatch(prose(doc), -1) {
@@ -82,7 +82,7 @@ func anchors(doc string) []string {
 	return all
 }
 
-// section is what stands under a heading, up to the next heading of any level.
+// section returns the text under a heading, up to the next heading of any level.
 func section(t *testing.T, doc, heading string) string {
 	t.Helper()
 	text := prose(read(t, doc))
@@ -103,8 +103,8 @@ func section(t *testing.T, doc, heading string) string {
 
 var backticked = regexp.MustCompile("`([^`]+)`")
 
-// firstColumn gives what stands in backticks in the first column of the tables
-// whose first column has that title.
+// firstColumn returns the text in backticks in the first column of the tables whose first
+// column has that title.
 func firstColumn(section, title string) []string {
 	var words []string
 	inside := false
@@ -150,7 +150,7 @@ func curls(code string) []curl {
 		c := curl{line: strings.TrimSpace(line), method: "GET"}
 		if m := curlBody.FindStringSubmatch(line); m != nil {
 			c.method, c.body = "POST", m[1]
-			line = strings.Replace(line, m[0], "", 1) // it holds URLs too
+			line = strings.Replace(line, m[0], "", 1) // it contains URLs too
 		}
 		if m := curlMethod.FindStringSubmatch(line); m != nil {
 			c.method = m[1]
@@ -163,7 +163,7 @@ func curls(code string) []curl {
 	return all
 }
 
-// commands cuts code into lines; a quote that is open goes on over several.
+// commands cuts code into lines; an open quote continues over several.
 func commands(code string) []string {
 	var all []string
 	for line := range strings.Lines(code) {

@@ -58,8 +58,8 @@ func routes(t *testing.T) []route {
 	return all
 }
 
-// texts are the strings of an expression: a literal, a list of literals, or a
-// variable that holds one.
+// texts returns the strings of an expression: a literal, a list of literals, or a variable
+// that holds one.
 func texts(e ast.Expr, lists map[string][]string) []string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

@@ -101,8 +101,8 @@ func (s *server) sockets() (n int) {
 	return n
 }
 
-// takeDescriptors leaves a process only the descriptors that it has, until they are
-// given back.
+// takeDescriptors leaves a process only the descriptors that it has, until restore is
+// called.
 func takeDescriptors(t *testing.T, pid int) (restore func()) {
 	t.Helper()
 	var before unix.Rlimit

@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The enemies at the door of the API. Those who ask for something are answered
-// at once, and told what is wrong; those who only cost time are cut off.
+// The enemies at the door of the API. Those that send a request get an answer at once that
+// says what is wrong; those that only cost time are cut off.
 
-// shot is a request that no client sends who means well, byte for byte.
+// shot is a request that no honest client sends, byte for byte.
 type shot struct {
 	name    string
 	request string
@@ -28,7 +28,7 @@ type shot struct {
 	says    string // part of the answer
 }
 
-// post is a request with a JSON body.
+// postOf returns a request with a JSON body.
 func postOf(body string, headers ...string) string {
 	return "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + strings.Join(headers, "") +
 		fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)) + body
@@ -40,13 +40,13 @@ func getOf(target string, headers ...string) string {
 
 const localHost = "Host: localhost\r\n"
 
-// withHeader is a request whose callback_headers hold one header, as JSON.
+// withHeader returns a request whose callback_headers contain one header, as JSON.
 func withHeader(name, value string) string {
 	return postOf(`{"prompt":"Hi","model":"sim/echo","callback_url":"http://127.0.0.1:9999/","callback_headers":{"` + name + `":"` + value + `"}}`)
 }
 
 var shots = []shot{
-	// What is too much.
+	// Too much.
 	{"40 MiB that are announced", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Type: application/json\r\nContent-Length: 41943040\r\n\r\n", 413, "the body is larger than 33554432 bytes"},
 	{"a length beyond all numbers", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Type: application/json\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, "Bad Request"},
 	{"a header of 100 KiB", getOf("/healthz", localHost, "X-Long: "+strings.Repeat("x", 100<<10)+"\r\n"), 431, "headers are too large"},
@@ -59,14 +59,14 @@ var shots = []shot{
 	{"objects 100,000 deep", postOf(`{"params":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `}`), 400, "stand more than 100 deep in each other"},
 	{"eleven callback headers", postOf(`{"prompt":"Hi","model":"sim/echo","callback_url":"http://127.0.0.1:9999/","callback_headers":{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":"","k":""}}`), 400, "callback_headers must have at most 10 names"},
 
-	// What is no text.
+	// Not text.
 	{"bytes that are not UTF-8", postOf("{\"prompt\":\"\xff\xfe\"}"), 400, "this byte is not UTF-8"},
 	{"half of a character", postOf(`{"prompt":"\ud800"}`), 400, "half of a character"},
 	{"a body in gzip", postOf(bomb(64), "Content-Encoding: gzip\r\n"), 415, "send the body uncompressed"},
 	{"a form", strings.Replace(postOf("prompt=Hi"), "application/json", "application/x-www-form-urlencoded", 1), 415, "send JSON"},
 	{"a name that is given twice", postOf(`{"prompt":"a","prompt":"b"}`), 400, "prompt is given twice"},
 
-	// What would reach the receiver's headers.
+	// Attempts to reach the receiver's headers.
 	{"a line break in a callback header", withHeader("X-A", `1\r\nX-Admin: yes`), 400, "must hold no control characters"},
 	{"a line break in its name", withHeader(`X-A\r\nX-Admin`, "yes"), 400, "is not a valid header name"},
 	{"a callback header of the connection", withHeader("Connection", "X-Webhook-Signature"), 400, "Connection: it is reserved"},
@@ -76,7 +76,7 @@ var shots = []shot{
 	{"a callback to a cloud's metadata", postOf(`{"prompt":"Hi","callback_url":"http://169.254.169.254/latest/meta-data/"}`), 400, "169.254.169.254"},
 	{"a callback to it in disguise", postOf(`{"prompt":"Hi","callback_url":"http://2852039166/latest/"}`), 400, "callback_url"},
 
-	// Framing that two servers read differently.
+	// Framing that two servers might read differently.
 	{"two lengths", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400, "Bad Request"},
 	{"a length with a sign", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Length: +5\r\n\r\nhello", 400, "Bad Request"},
 	{"a coding that is none", "POST /api/generate HTTP/1.1\r\n" + localHost + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, "Unsupported transfer encoding"},
@@ -87,7 +87,7 @@ var shots = []shot{
 	{"a chunk that is longer than its length", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}}}\r\n0\r\n\r\n", 400, "the body ended early"},
 	{"a chunk beyond all numbers", "POST /api/generate HTTP/1.1\r\n" + localHost + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400, "the body ended early"},
 
-	// Words that are not ours.
+	// Unknown protocols and methods.
 	{"no HTTP", "SSH-2.0-OpenSSH_9.9\r\n\r\n", 400, "Bad Request"},
 	{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "Bad Request"},
 	{"HTTP/2 by prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 421, "localhost only"},
@@ -101,7 +101,7 @@ var shots = []shot{
 	{"a path that climbs", getOf("/api/jobs/../../etc/passwd", localHost), 404, "there is nothing at this path"},
 	{"a path with a zero byte", getOf("/api/jobs/%00", localHost), 404, "not_found"},
 
-	// Hosts that are not this one.
+	// Wrong hosts.
 	{"another host", getOf("/api/jobs", "Host: evil.example\r\n"), 421, "localhost only"},
 	{"another host in the target", getOf("http://evil.example/api/jobs", localHost), 421, "localhost only"},
 	{"a host that begins like this one", getOf("/api/jobs", "Host: 127.0.0.1.evil.example\r\n"), 421, "localhost only"},
@@ -112,14 +112,14 @@ var shots = []shot{
 	{"a webhook of our own", postOf("{}", "User-Agent: Ringback/1\r\nWebhook-Id: x\r\n"), 508, "this is a webhook of Ringback sent to Ringback"},
 }
 
-// fire sends a shot and says what is wrong with its answer.
+// fire sends a shot and returns what is wrong with the answer.
 func (s shot) fire(ctx context.Context, addr string) error {
 	c, err := dial(ctx, addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	go func() { _, _ = io.WriteString(c, s.request) }() // the answer may come before it has all gone
+	go func() { _, _ = io.WriteString(c, s.request) }() // the answer may arrive before everything has been sent
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return fmt.Errorf("%s: no answer: %w", s.name, err)
@@ -151,9 +151,8 @@ func shoot(ctx context.Context, addr string) error {
 	}
 }
 
-// siege is what only costs time, on many connections at once. It gives up when
-// ctx ends, which is no error; where the server ends it before, the answer must
-// be right.
+// siege only costs time, on many connections at once. It gives up when ctx ends, which is
+// no error; if the server ends it before, the answer must be right.
 type siege struct {
 	name  string
 	conns int
@@ -197,7 +196,7 @@ var sieges = []siege{
 	}},
 }
 
-// unread asks for a large job, again and again, and reads next to nothing of it.
+// unread requests a large job again and again, and reads next to nothing of it.
 func unread(job string) siege {
 	return siege{"an answer that nobody reads", 5, func(ctx context.Context, c net.Conn) error {
 		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -213,7 +212,7 @@ func unread(job string) siege {
 	}}
 }
 
-// against lays the siege, again and again where the server ends it.
+// against lays the siege, again whenever the server ends it.
 func (s siege) against(ctx context.Context, addr string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range s.conns {
@@ -234,8 +233,8 @@ func (s siege) against(ctx context.Context, addr string) error {
 	return g.Wait()
 }
 
-// cutOff sends first and then a piece now and then, until the server ends it,
-// with an answer or without one (status 0), or ctx ends.
+// cutOff sends first and then a piece from time to time, until the server ends it, with an
+// answer or without one (status 0), or ctx ends.
 func cutOff(ctx context.Context, c net.Conn, status int, says, first, piece string) error {
 	go func() {
 		if _, err := io.WriteString(c, first); err == nil {
@@ -253,7 +252,7 @@ func cutOff(ctx context.Context, c net.Conn, status int, says, first, piece stri
 	return nil
 }
 
-// answered reads one answer. If ctx ends before it has come, that is no error.
+// answered reads one answer. It is no error if ctx ends before it has arrived.
 func answered(ctx context.Context, c net.Conn, status int, says string) error {
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err == nil {
@@ -269,7 +268,7 @@ func answered(ctx context.Context, c net.Conn, status int, says string) error {
 	return err
 }
 
-// drip writes a piece now and then until the other side is gone.
+// drip writes a piece from time to time until the other side is gone.
 func drip(c net.Conn, piece string, pause time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -281,21 +280,21 @@ func drip(c net.Conn, piece string, pause time.Duration) {
 	}
 }
 
-// pour writes 8 MiB a second at most until the other side is gone: more would
-// cost the neighbours the processor, on this side of the door.
+// pour writes at most 8 MiB a second until the other side is gone: more would cost the
+// neighbours the processor, on this side of the door.
 func pour(c net.Conn, first, piece string) {
 	if _, err := io.WriteString(c, first); err == nil {
 		drip(c, piece, time.Duration(len(piece))*time.Second/(8<<20))
 	}
 }
 
-// over tells whether err is but the end of ctx, which net may tell a moment
-// before ctx does.
+// over reports whether err is only the end of ctx, which net may report a moment before ctx
+// does.
 func over(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
 }
 
-// sleep tells whether the time passed before ctx ended.
+// sleep reports whether the time passed before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -314,7 +313,7 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	return c, err
 }
 
-// bomb is so many MiB of nothing, folded by gzip to a thousandth.
+// bomb returns that many MiB of nothing, compressed by gzip to a thousandth.
 func bomb(size int) string {
 	var b strings.Builder
 	z := gzip.NewWriter(&b)

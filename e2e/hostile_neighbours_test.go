@@ -17,8 +17,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// neighbours mean well. They submit jobs at a steady pace, whatever became of
-// those before, and take the time from each submission to its webhook.
+// neighbours are honest. They submit jobs at a steady pace, regardless of earlier ones, and
+// measure the time from each submission to its webhook.
 type neighbours struct {
 	keeping, fresh *client.Client // with connections that are kept, and with a new one for each request
 	callback       string
@@ -31,12 +31,12 @@ type neighbours struct {
 // errand is one job of a neighbour's.
 type errand struct {
 	sent  time.Time
-	took  time.Duration // to its webhook; 0: that has not come
-	comes int           // how often its webhook came
+	took  time.Duration // to its webhook; 0: it has not arrived
+	comes int           // how often its webhook arrived
 	wrong string        // what is wrong with it
 }
 
-// moveIn gives the neighbours their ways to a world.
+// moveIn connects the neighbours to a world.
 func (n *neighbours) moveIn(w *world) error {
 	once := w.http.Transport.(*http.Transport).Clone()
 	once.DisableKeepAlives = true
@@ -49,13 +49,13 @@ func (n *neighbours) moveIn(w *world) error {
 // pace is the time between two submissions: 25 a second.
 const pace = 40 * time.Millisecond
 
-// receive takes a webhook.
+// receive handles a webhook.
 func (n *neighbours) receive(d simulate.Delivery) {
 	now := time.Now()
 	result := gjson.GetBytes(d.Body, "result").Str
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := n.jobs[result] // the model gives the prompt back
+	e := n.jobs[result] // the model returns the prompt
 	if e == nil {
 		return // a job of an enemy's
 	}
@@ -67,8 +67,8 @@ func (n *neighbours) receive(d simulate.Delivery) {
 	}
 }
 
-// live has the neighbours submit for so long, waits for all that comes of it,
-// and gives the times from submission to webhook.
+// live has the neighbours submit for that long, waits for all results, and returns the
+// times from submission to webhook.
 func (n *neighbours) live(ctx context.Context, d time.Duration) ([]time.Duration, error) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -129,7 +129,7 @@ func (n *neighbours) all(prompts []string) bool {
 	return !slices.ContainsFunc(prompts, func(p string) bool { return n.jobs[p].comes == 0 })
 }
 
-// complaints are what is wrong with the neighbours' webhooks.
+// complaints returns what is wrong with the neighbours' webhooks.
 func (n *neighbours) complaints() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -141,7 +141,7 @@ func (n *neighbours) complaints() (all []string) {
 	return all
 }
 
-// p99 is the time within which 99 of 100 are.
+// p99 returns the time that 99 of 100 do not exceed.
 func p99(took []time.Duration) time.Duration {
 	slices.Sort(took)
 	return took[int(math.Ceil(0.99*float64(len(took))))-1]

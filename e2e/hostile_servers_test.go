@@ -20,11 +20,11 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The enemies that the server calls: providers and receivers. Each answers as no
-// HTTP server would, and has a job that shows what became of the call.
+// The enemies that the server calls: providers and receivers. Each answers as no HTTP
+// server would, and has a job that shows the result of the call.
 
-// retort is how an enemy answers a request that has been read; the connection
-// is closed when it returns.
+// retort is an enemy's answer to a request that has been read; the connection is closed
+// when it returns.
 type retort func(c net.Conn)
 
 // say sends a text.
@@ -32,7 +32,7 @@ func say(text string) retort {
 	return func(c net.Conn) { _, _ = io.WriteString(c, text) }
 }
 
-// forever sends a text, and then a piece every so often until the server leaves.
+// forever sends a text, and then a piece at intervals until the server leaves.
 func forever(text, piece string, pause time.Duration) retort {
 	return func(c net.Conn) {
 		if _, err := io.WriteString(c, text); err == nil {
@@ -49,8 +49,8 @@ func mute(text string) retort {
 	}
 }
 
-// enemyServer reads one request of each connection and answers as choose says,
-// until it is shut.
+// enemyServer reads one request from each connection and answers as choose says, until it
+// is shut.
 func enemyServer(t *testing.T, choose func(body []byte) retort) (url string, shut func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -87,7 +87,7 @@ func enemyServer(t *testing.T, choose func(body []byte) retort) (url string, shu
 
 const metadataURL = "http://169.254.169.254/latest/meta-data/iam/"
 
-// What a stream begins with, and a piece of its text.
+// The beginning of a stream, and a piece of its text.
 const (
 	streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 	firstEvent = `data: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"enemy","content":[],"usage":{"input_tokens":1,"output_tokens":1}}}` + "\n\n" +
@@ -99,12 +99,13 @@ func textEvent(text string) string {
 	return `data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"` + text + `"}}` + "\n\n"
 }
 
-// inputEvent is a piece of what is no text: it is not kept when the answer fails.
+// inputEvent returns a piece of something other than text, which is not kept when the
+// answer fails.
 func inputEvent(text string) string {
 	return `data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"` + text + `"}}` + "\n\n"
 }
 
-// liar is a provider that must cost its own job only.
+// liar is a provider that must only cost its own job.
 type liar struct {
 	name    string
 	answer  retort
@@ -144,8 +145,8 @@ var liars = []liar{
 	{"a length that is negative", say("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), 0, ringback.CodeProviderError, "broke before it answered", false},
 }
 
-// hostileProvider answers each call as the liar does whose number the model has:
-// enemy/7. All others, enemy/mute-…, hear nothing.
+// hostileProvider answers each call with the liar whose number the model has: enemy/7. All
+// others, enemy/mute-…, get no answer.
 func hostileProvider(t *testing.T) (url string, shut func()) {
 	t.Helper()
 	return enemyServer(t, func(body []byte) retort {
@@ -157,7 +158,7 @@ func hostileProvider(t *testing.T) (url string, shut func()) {
 	})
 }
 
-// ask has the n-th liar asked, and says what is wrong with what becomes of it.
+// ask submits a job to the n-th liar, and returns what is wrong with the result.
 func (l liar) ask(ctx context.Context, w *world, n int) error {
 	one, timeout := 1, l.timeout
 	if timeout == 0 {
@@ -180,13 +181,13 @@ func (l liar) ask(ctx context.Context, w *world, n int) error {
 	return err
 }
 
-// boor is a receiver that must cost its own webhooks only.
+// boor is a receiver that must only cost its own webhooks.
 type boor struct {
 	name   string
 	answer retort
 	status ringback.DeliveryStatus
 	class  string // of the first try's error
-	code   int    // that it had for an answer
+	code   int    // of its answer
 }
 
 const gone = "HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -213,8 +214,7 @@ var boors = []boor{
 	{"too large", say("HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), ringback.DeliveryDead, "status", 413},
 }
 
-// take has a webhook sent to the boor at url, and says what is wrong with what
-// becomes of it.
+// take has a webhook sent to the boor at url, and returns what is wrong with the result.
 func (b boor) take(ctx context.Context, w *world, url string) error {
 	accepted, err := w.api.Submit(ctx, ringback.Request{Prompt: b.name, Model: "sim/echo", CallbackURL: url + "/hook"})
 	if err != nil {
@@ -229,7 +229,7 @@ func (b boor) take(ctx context.Context, w *world, url string) error {
 	}
 	try := d.Tries[0]
 	wrong := try.Error != b.class || try.StatusCode != b.code
-	if len(d.Tries) == 1 { // else what is pending may have been tried again by now
+	if len(d.Tries) == 1 { // otherwise a pending one may have been tried again by now
 		wrong = wrong || d.Status != b.status
 	}
 	if next := time.Until(d.NextTryAt.Time); wrong || next > 2*time.Hour {
@@ -252,15 +252,14 @@ func firstTry(ctx context.Context, w *world, id string) (ringback.Delivery, erro
 	return ringback.Delivery{}, fmt.Errorf("no try of its webhook is over: %w", ctx.Err())
 }
 
-// busy tells whether the server has said so.
+// busy reports whether the server said that it is busy.
 func busy(err error) bool {
 	e, ok := errors.AsType[*ringback.Error](err)
 	return ok && e.Code == ringback.Unavailable
 }
 
-// occupy has as many calls and webhooks hang as the server gives strangers room
-// for, and more, on 20 hosts. It takes its time: a server that has much to do is
-// another matter.
+// occupy makes as many calls and webhooks hang as the server has room for strangers', and
+// more, on 20 hosts. It takes its time: a busy server is another matter.
 func occupy(ctx context.Context, w *world, hosts []string) error {
 	one, minute := 1, 60
 	for n := 0; sleep(ctx, 50*time.Millisecond); n++ {

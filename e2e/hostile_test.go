@@ -14,30 +14,29 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// A hostile day: everybody who can reach the server, or is reached by it, means
-// ill, all at once, while neighbours go about their business. Then
+// A hostile day: everybody who can reach the server, or is reached by it, is hostile, all
+// at once, while neighbours go about their business. Then
 //
-//   - every enemy has met a clear error, a dead letter or a delivery that is
-//     tried again, and no other answer;
+//   - every enemy has got a clear error, a dead letter or a delivery that is tried again,
+//     and no other answer;
 //   - every job of a neighbour's is completed and delivered, once;
-//   - it took the neighbours' slowest hundredth at most twice as long as in calm;
-//   - the server has given back what the enemies made it take.
+//   - the neighbours' slowest hundredth took at most twice as long as in calm;
+//   - the server has released what the enemies made it take.
 //
-// Calm is what the neighbours of a twin see, a server whom nobody attacks, in the
-// same seconds: the machine may have other work, and gives both the same share of
-// what is left. So that an attack cannot pass by slowing down both, it may cost
-// the server only so much more of the processor than the twin uses.
+// Calm is what the neighbours of a twin see, a server that nobody attacks, in the same
+// seconds: the machine may have other work, and gives both the same share of what is left.
+// So that an attack cannot pass by slowing down both, it may cost the server only so much
+// more of the processor than the twin uses.
 //
-// A DNS that changes its mind stands in internal/webhook, which has a seam for a
-// resolver; the real server asks the system's.
+// A DNS that changes its answers is tested in internal/webhook, which can replace the
+// resolver; the real server uses the system's.
 
 const (
-	// slack is what the slowest hundredth may take beyond twice the calm value: on
-	// two cores, the collections of garbage and the scheduler's turns of three
-	// programs are worth as much.
+	// slack is what the slowest hundredth may take beyond twice the calm value: on two
+	// cores, the garbage collections and the scheduling of three programs cost as much.
 	slack = 100 * time.Millisecond
-	// attacks is how often a limit of time may be broken before it counts, since
-	// the machine can favour one of two servers for some seconds.
+	// attacks is how often a time limit may be exceeded before it counts, since the machine
+	// can favour one of two servers for some seconds.
 	attacks = 3
 	// dearest is how many times the twin's processor time the attacked one may use.
 	dearest = 6
@@ -46,9 +45,9 @@ const (
 	littleHeap     = 24 // MiB
 )
 
-// attackLasts is longer than all time-outs that are to be seen: of headers and
-// of webhooks (10 s), and in the long form of bodies (30 s) and of an idle
-// stream or connection (2 min).
+// attackLasts is longer than all time-outs that must be seen: of headers and of webhooks
+// (10 s), and in the long form of bodies (30 s) and of an idle stream or connection (2
+// min).
 func attackLasts() time.Duration {
 	if long {
 		return 150 * time.Second
@@ -57,7 +56,7 @@ func attackLasts() time.Duration {
 }
 
 func TestAHostileDayCostsNobodyButItsEnemies(t *testing.T) {
-	// Not parallel: it takes times.
+	// Not parallel: it measures times.
 	d := newDay(t)
 	before := d.calmDown()
 	t.Logf("before: %s", before)
@@ -79,8 +78,8 @@ func TestAHostileDayCostsNobodyButItsEnemies(t *testing.T) {
 	d.server.terminate(syscall.SIGTERM)
 }
 
-// day is a server with its neighbours, an enemy for a provider and a job whose
-// answer is large, and its twin with neighbours alone.
+// day is a server with its neighbours, an enemy for a provider and a job with a large
+// answer, and its twin with only neighbours.
 type day struct {
 	*world
 	server       *server
@@ -101,15 +100,15 @@ func newDay(t *testing.T) *day {
 	_, d.twin = inhabited(t, d.far, "")
 	d.large = d.submit(ringback.Request{Prompt: strings.Repeat("large ", 200_000), Model: "sim/echo"})
 	d.delivered(d.large)
-	for _, n := range []*neighbours{d.near, d.far} { // the first jobs find nothing warm
+	for _, n := range []*neighbours{d.near, d.far} { // the first jobs warm up the server
 		_, err := n.live(t.Context(), time.Second)
 		must(t, err)
 	}
 	return d
 }
 
-// inhabited is a world with neighbours, and its server: as it is released. With the
-// race detector in it the neighbours wait for seconds; why was not profiled.
+// inhabited returns a world with neighbours, and its server, in its release build. With the
+// race detector the neighbours wait for seconds; why was not profiled.
 func inhabited(t *testing.T, n *neighbours, enemy string) (*world, *server) {
 	t.Helper()
 	w := newWorld(t, setup{enemy: enemy, receiver: simulate.ReceiverConfig{Observe: n.receive}})
@@ -120,9 +119,9 @@ func inhabited(t *testing.T, n *neighbours, enemy string) (*world, *server) {
 	return w, s
 }
 
-// attack has all enemies attack at once, while the neighbours go on. It fails
-// the test if one of the enemies met what it should not; its error says that the
-// neighbours, or the server, were slow.
+// attack has all enemies attack at once, while the neighbours continue. It fails the test
+// if an enemy got what it should not; its error means that the neighbours, or the server,
+// were slow.
 func (d *day) attack() error {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), attackLasts())
@@ -151,15 +150,15 @@ func (d *day) attack() error {
 	return nil
 }
 
-// calmDown ends what connections are idle, and gives what the server then takes.
+// calmDown closes idle connections, and returns what the server then uses.
 func (d *day) calmDown() footprint {
 	d.http.CloseIdleConnections()
 	d.hangUp()
 	return d.server.footprint(d.t)
 }
 
-// gaveBack waits until the server takes as little as before, but for a few
-// descriptors and a little of the heap. A few jobs have it collect its garbage.
+// gaveBack waits until the server uses as little as before, except for a few descriptors
+// and a little of the heap. A few jobs make it collect its garbage.
 func (d *day) gaveBack(before footprint) {
 	d.t.Helper()
 	var now footprint
@@ -175,11 +174,10 @@ func (d *day) gaveBack(before footprint) {
 	d.t.Errorf("after the attack the server takes %s, before it %s", now, before)
 }
 
-// enemies are all that mean ill, in one attack: a receiver that was bad once is
-// held at arm's length in the next.
+// enemies are all attackers of one attack: a receiver that failed once is held in the next.
 type enemies struct {
-	boors []string // the URLs of receivers, as they stand in boors
-	hosts []string // and of some that hear and say nothing
+	boors []string // the URLs of receivers, in the order of boors
+	hosts []string // and of some that read and do not answer
 	large string   // a job whose answer is large
 	shut  []func()
 }
@@ -201,15 +199,15 @@ func newEnemies(t *testing.T, large string) *enemies {
 	return e
 }
 
-// leave ends all servers of the enemies.
+// leave ends all of the enemies' servers.
 func (e *enemies) leave() {
 	for _, shut := range e.shut {
 		shut()
 	}
 }
 
-// attack lasts until ctx ends and all has had its consequences. The error says
-// who met what it should not.
+// attack lasts until ctx ends and all results are there. The error says which enemy got
+// what it should not.
 func (e *enemies) attack(ctx context.Context, w *world) error {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), attackLasts()+patience)
 	defer cancel()

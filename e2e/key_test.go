@@ -57,7 +57,7 @@ func TestAKeyThatIsRefusedFailsNoJob(t *testing.T) {
 			return err
 		})
 		if i == jobs/3 {
-			p.accepts.Store(new("another-key")) // in the middle of it all
+			p.accepts.Store(new("another-key")) // in the middle of everything
 			operator.Go(func() error { return w.seesARefusedKey(t.Context(), time.Now()) })
 		}
 	}
@@ -88,8 +88,8 @@ func TestAKeyThatIsRefusedFailsNoJob(t *testing.T) {
 	}
 }
 
-// seesARefusedKey waits until /readyz says that the key is held. The error tells
-// that it took longer than a second from when the key was revoked.
+// seesARefusedKey waits until /readyz says that the key is held. It returns an error if
+// that took longer than a second from when the key was revoked.
 func (w *world) seesARefusedKey(ctx context.Context, revoked time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

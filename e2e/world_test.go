@@ -153,7 +153,7 @@ func (w *world) ended(id string) ringback.Job {
 	return job
 }
 
-// delivered waits until a job's webhook is delivered and known to be.
+// delivered waits until a job's webhook is recorded as delivered.
 func (w *world) delivered(id string) ringback.Job {
 	w.t.Helper()
 	job, err := w.deliveredWithin(id)
@@ -161,13 +161,13 @@ func (w *world) delivered(id string) ringback.Job {
 	return job
 }
 
-// deliveredWithin is delivered for any goroutine. It may take a job that was
-// refused twice a minute.
+// deliveredWithin is delivered for any goroutine. It may take minutes for a job that was
+// refused twice.
 func (w *world) deliveredWithin(id string) (ringback.Job, error) {
 	limit := 2 * patience
 	if long {
-		// A flaky model fails anew after each answer that a kill cut off, and the
-		// pause before the next attempt doubles each time: minutes, after many kills.
+		// A flaky model fails again after each answer that a kill cut off, and the pause
+		// before the next attempt doubles each time: minutes, after many kills.
 		limit = 15 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
@@ -215,7 +215,7 @@ func (w *world) call(match func(simulate.Call) bool) simulate.Call {
 	return c
 }
 
-// outcomes are those of a job's ledger, oldest first.
+// outcomes returns those of a job's ledger, oldest first.
 func (w *world) outcomes(id string) []ringback.AttemptOutcome {
 	w.t.Helper()
 	attempts, err := w.api.Attempts(w.t.Context(), id)
@@ -227,11 +227,11 @@ func (w *world) outcomes(id string) []ringback.AttemptOutcome {
 	return outcomes
 }
 
-// barrier holds up calls of the provider until it is lifted, which it is at the
-// end of the test at the latest.
+// barrier holds back calls of the provider until it is lifted, at the end of the test at
+// the latest.
 type barrier struct {
-	words   int      // calls get so far
-	prompts []string // of these alone; nil: all calls
+	words   int      // calls get this far
+	prompts []string // only for these; nil: all calls
 	lifted  chan struct{}
 	lift    func()
 }

@@ -1,4 +1,5 @@
-// Package check checks what the API is asked for, and keeps the first fault that it finds.
+// Package check checks the parameters of API requests, and keeps the first fault that it
+// finds.
 //
 // check.go checks fields, ranges.go has the bounds of numbers.
 package check
@@ -43,7 +44,7 @@ func (c *Checks) Number(field string, n *int) int {
 	return *n
 }
 
-// ID checks an id. what says what it is the id of.
+// ID checks an id. what names its kind.
 func (c *Checks) ID(field, text, what string) uuid.UUID {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 {

@@ -5,11 +5,10 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// A Range is what a number of a request may be, and its value if it is not
-// given.
+// A Range has the bounds of a number in a request, and its default.
 type Range struct{ Least, Most, Default int }
 
-// Ranges are those of all numbers of requests, by their names in JSON.
+// Ranges are those of all numbers in requests, by their names in JSON.
 var Ranges = map[string]Range{
 	"max_tokens":         {1, 10_000_000, protocol.DefaultMaxTokens},
 	"timeout_seconds":    {1, 3600, 600},
@@ -17,5 +16,5 @@ var Ranges = map[string]Range{
 	"max_wait_seconds":   {1, 7 * 24 * 3600, 3600},
 	"result_ttl_seconds": {60, 30 * 24 * 3600, 24 * 3600},
 	"priority":           {0, store.MaxPriority, 0},
-	"limit":              {1, 10_000, 10_000}, // of dead letters that one call deals with
+	"limit":              {1, 10_000, 10_000}, // of dead letters that one call handles
 }

@@ -1,5 +1,4 @@
-// Package joblog logs the events in the life of a job. They are for those who look for
-// them: at level debug.
+// Package joblog logs the events in the life of a job, at level debug.
 package joblog
 
 import (
@@ -22,5 +21,5 @@ func Record(log *slog.Logger, msg string, j *store.Job, attrs ...slog.Attr) {
 	if id := telemetry.TraceID(j.Options.TraceParent); id != "" {
 		all = append(all, slog.String("trace_id", id))
 	}
-	log.LogAttrs(ctx, slog.LevelDebug, msg, append(all, attrs...)...) //nolint:sloglint // its callers give constants
+	log.LogAttrs(ctx, slog.LevelDebug, msg, append(all, attrs...)...) //nolint:sloglint // its callers pass constants
 }

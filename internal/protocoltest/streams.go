@@ -11,7 +11,7 @@ import (
 
 // Streams draw streams of answers, by the name of their protocol: with text, thoughts and
 // their signatures, tool calls, citations, the results of a provider's own tools, refusals,
-// and blocks that nobody knows.
+// and unknown blocks.
 var Streams = map[string]func(*rapid.T) string{"anthropic": anthropicStream, "openai": openaiStream}
 
 // js returns a value as JSON.

@@ -1,5 +1,5 @@
-// Package refusal has the errors that users get where something can't be done for now, or
-// is not there.
+// Package refusal has the errors that users get if something can't be done for now, or does
+// not exist.
 //
 //	refusal.go  refuses submissions, counts them, and logs when that begins and ends
 //	errors.go   the errors of a store or of memory that can't take anything now

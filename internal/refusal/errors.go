@@ -7,8 +7,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Unavailable is the user's error where the store can't take or find anything for
-// now; nil for any other error.
+// Unavailable returns the user's error if the store can't take or find anything for now;
+// nil for any other error.
 func Unavailable(err error) *ringback.Error {
 	const again = 5
 	switch {
@@ -27,7 +27,7 @@ func Unavailable(err error) *ringback.Error {
 	return nil
 }
 
-// Read is the user's error of a read for which there is no room.
+// Read returns the user's error of a read for which there is no room.
 func Read() *ringback.Error {
 	return &ringback.Error{
 		Code: ringback.Unavailable, RetryAfterSeconds: 2,

@@ -20,17 +20,17 @@ func JobID(id string) (uuid.UUID, error) {
 	return job, nil
 }
 
-// NoJob is the user's error where no job has an id.
+// NoJob returns the user's error for an id that no job has.
 func NoJob(id string) error {
 	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no job %q", shortened(id))}
 }
 
-// NoDelivery is the user's error where no delivery has an id.
+// NoDelivery returns the user's error for an id that no delivery has.
 func NoDelivery(id string) error {
 	return &ringback.Error{Code: ringback.NotFound, Message: fmt.Sprintf("there is no delivery %q", shortened(id))}
 }
 
-// shortened returns the beginning of what a stranger calls an id.
+// shortened returns the beginning of what a caller calls an id.
 func shortened(id string) string {
 	if len(id) > 64 {
 		id = id[:64] + "…"
@@ -46,8 +46,8 @@ func OfJob(id string, err error) error {
 	return err
 }
 
-// Gone is the user's error where a job's content was deleted, and its row is kept for a
-// time of rows: it says when and why.
+// Gone returns the user's error for a job whose content has been deleted, and whose row is
+// kept for rows longer: it says when and why.
 func Gone(id string, j store.Job, rows time.Duration) error {
 	return &ringback.Error{Code: ringback.Gone, Message: fmt.Sprintf(
 		"job %s ended as %s at %s; its content was deleted at %s",

@@ -35,8 +35,8 @@ type Refuser struct {
 	spells   supervise.Spells
 }
 
-// New returns a refuser that counts in rejected, by the reason. disk takes note of writes
-// that failed because it is full.
+// New returns a refuser that counts in rejected, by reason. disk is told of writes that
+// failed because it is full.
 func New(log *slog.Logger, rejected *prometheus.CounterVec, disk *supervise.Disk) *Refuser {
 	for _, reason := range []Reason{Disk, Queue, Memory, Stopping, Database, Role} {
 		rejected.WithLabelValues(string(reason)) // begins at 0, so that the first one is a rise
@@ -53,7 +53,7 @@ func (r *Refuser) Refuse(reason Reason, message string, seconds int) *ringback.E
 	return &ringback.Error{Code: ringback.Unavailable, Message: message, RetryAfterSeconds: seconds}
 }
 
-// Body is the user's error where the memory for bodies of requests has no room.
+// Body returns the user's error if there is no memory for the bodies of requests.
 func (r *Refuser) Body() *ringback.Error {
 	return r.Refuse(Memory, "the server is reading as much as its memory allows; try again in a moment", 2)
 }
@@ -81,8 +81,8 @@ func (r *Refuser) Record(now time.Time) {
 	}
 }
 
-// Count counts a submission that was refused for what it says, or because of a
-// fault of ours; those that there is no room for are counted by Refuse.
+// Count counts a submission that was refused for its content, or because of a fault of
+// ours; Refuse counts those that there is no room for.
 func (r *Refuser) Count(err error) {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return

@@ -16,7 +16,7 @@ const (
 	longPass = 20 * time.Millisecond
 )
 
-// Dispatch calls work at each wake, and when the time is there that work last returned.
+// Dispatch calls work at each wake, and at the time that work last returned.
 func (s *Supervisor) Dispatch(ctx context.Context, step string, wake <-chan struct{}, work func(context.Context, time.Time) (time.Time, error)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -56,19 +56,19 @@ func (s *Supervisor) unclaimed(ctx context.Context, step string, err error) bool
 	return err != nil
 }
 
-// loggedElsewhere reports whether nothing is to be logged about a step of a loop that
-// ended with err. It takes note of what err says about the store and the lease.
+// loggedElsewhere reports whether nothing should be logged about a step of a loop that
+// ended with err. It notes what err says about the store and the lease.
 func (s *Supervisor) loggedElsewhere(ctx context.Context, step string, err error) bool {
 	return ctx.Err() != nil || s.OutOfReach(step, err) || s.isHeld(step, err) || s.cfg.NoLease(err) || errors.Is(err, ErrPanic)
 }
 
-// KeepHouse runs a step of a loop that goes on even if the step fails.
+// KeepHouse runs a step of a loop that continues even if the step fails.
 func (s *Supervisor) KeepHouse(ctx context.Context, step string, do func() error) {
 	s.LogLoopError(ctx, step, s.Guarded(step, do))
 }
 
-// LogLoopError logs the error of a loop, which goes on. What a full disk, a store out of
-// reach, a lost lease or the end of the process causes is logged elsewhere.
+// LogLoopError logs the error of a loop, which continues. Errors caused by a full disk, a
+// store out of reach, a lost lease or the end of the process are logged elsewhere.
 func (s *Supervisor) LogLoopError(ctx context.Context, step string, err error) {
 	if s.loggedElsewhere(ctx, step, err) {
 		return
@@ -78,8 +78,8 @@ func (s *Supervisor) LogLoopError(ctx context.Context, step string, err error) {
 	}
 }
 
-// RetryUntil repeats a step of the start until it succeeds, as long as it fails because
-// the store can't be reached: a process that ends then is only started again.
+// RetryUntil repeats a step of the start until it succeeds, as long as it fails because the
+// store can't be reached: a process that ended then would only be started again.
 func (s *Supervisor) RetryUntil(ctx context.Context, step string, do func() error) error {
 	const first, most = 250 * time.Millisecond, 4 * time.Second
 	for pause := first; ; pause = min(2*pause, most) {

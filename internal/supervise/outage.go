@@ -16,8 +16,8 @@ type outage struct {
 	failing map[string]bool // the steps whose last run failed
 }
 
-// note notes how a step went. It returns whether an outage begins with it, and how long the
-// one took that ends with it.
+// note records how a step went. It returns whether an outage begins with it, and the
+// duration of the outage that ends with it.
 func (o *outage) note(step string, failed bool) (begins bool, over time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -34,7 +34,7 @@ func (o *outage) note(step string, failed bool) (begins bool, over time.Duration
 	return begins, over
 }
 
-// end ends an outage, and returns how long it took.
+// end ends an outage, and returns its duration.
 func (o *outage) end() (over time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -45,8 +45,8 @@ func (o *outage) end() (over time.Duration) {
 	return over
 }
 
-// OutOfReach reports whether a step of a loop failed because the store can't be reached.
-// It is logged here, once; the loop goes on trying.
+// OutOfReach reports whether a step of a loop failed because the store can't be reached. It
+// is logged here, once; the loop keeps trying.
 func (s *Supervisor) OutOfReach(step string, err error) bool {
 	failed := errors.Is(err, store.ErrUnavailable)
 	begins, over := s.outage.note(step, failed)
@@ -70,11 +70,11 @@ func (s *Supervisor) logReached(over time.Duration) {
 // heldDatabase is a spell in which another program holds the database.
 type heldDatabase struct{ since atomic.Int64 } // milliseconds since 1970; 0: it is not held
 
-// StepExpire is the step that finds out whether the database is held no more: it writes
-// each second, and waits for no row that another program has locked.
+// StepExpire is the step that finds out when the database is no longer held: it writes each
+// second, and waits for no row that another program has locked.
 const StepExpire = "expire jobs"
 
-// HeldSince returns since when another program holds the database; the zero time if none
+// HeldSince returns since when another program has held the database; the zero time if none
 // does.
 func (s *Supervisor) HeldSince() time.Time {
 	if since := s.held.since.Load(); since > 0 {
@@ -84,7 +84,7 @@ func (s *Supervisor) HeldSince() time.Time {
 }
 
 // isHeld reports whether a step of a loop failed because another program holds the
-// database. It is logged here, once; the loop goes on trying.
+// database. It is logged here, once; the loop keeps trying.
 func (s *Supervisor) isHeld(step string, err error) bool {
 	if err == nil && step == StepExpire {
 		if since := s.held.since.Swap(0); since > 0 {

@@ -11,7 +11,7 @@ import (
 // ErrPanic is the error of a step that panicked. It has been logged.
 var ErrPanic = errors.New("panic")
 
-// Guarded runs a step. A panic ends that step alone: it is logged with its stack, counted
+// Guarded runs a step. A panic ends only that step: it is logged with its stack, counted
 // and returned as an error.
 func (s *Supervisor) Guarded(step string, do func() error, attrs ...any) (err error) {
 	defer func() {
@@ -22,8 +22,8 @@ func (s *Supervisor) Guarded(step string, do func() error, attrs ...any) (err er
 	return do()
 }
 
-// Panicked logs and counts a panic that was recovered. It is called by the deferred
-// function that did so, while the stack is still there.
+// Panicked logs and counts a recovered panic. The deferred function that recovered it must
+// call it, while the stack is still there.
 func (s *Supervisor) Panicked(step string, v any, attrs ...any) error {
 	s.cfg.Panics.Inc()
 	s.log.Error("panic", append([]any{"step", step, "panic", fmt.Sprint(v), "stack", string(debug.Stack())}, attrs...)...)

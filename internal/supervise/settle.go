@@ -8,21 +8,21 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// StepSettle is a settle as a step that may fail.
+// StepSettle is the name of a settle as a step that may fail.
 const StepSettle = "settle"
 
 const (
-	// SettleTries is after how many tries an outcome counts as one that can't be
-	// stored, unless it is the store that can't take anything now.
+	// SettleTries is the number of tries after which an outcome counts as one that can't be
+	// stored, unless the store can't take anything now.
 	SettleTries = 5
 	// settlePause is the time between two tries of a settle that failed.
 	settlePause = time.Second
 	// settlePatience bounds the pause of a settle that waits for a lock of another program:
-	// to ask for it keeps others waiting.
+	// requesting the lock keeps others waiting.
 	settlePatience = 4 * time.Second
 )
 
-// SettlePause returns the pause after so many tries of a settle that failed.
+// SettlePause returns the pause after that many tries of a settle that failed.
 func SettlePause(tries int, err error) time.Duration {
 	if !errors.Is(err, store.ErrBusy) {
 		return backoff.Jitter(settlePause, backoff.Half)

@@ -8,11 +8,11 @@ import (
 	"github.com/ringback/ringback/internal/shortage"
 )
 
-// shortPause is how long nothing is begun after a call failed because descriptors or
-// memory ran out: what runs will give some back.
+// shortPause is how long nothing is begun after a call failed because descriptors or memory
+// ran out: running calls will free some.
 const shortPause = time.Second
 
-// NoteShortage notes that a call could not begin because this machine has run short, and
+// NoteShortage records that a call could not begin because this machine has run short, and
 // logs it once per spell.
 func (s *Supervisor) NoteShortage(err error) {
 	what := cmp.Or(shortage.Of(err), shortage.Descriptors)
@@ -21,7 +21,7 @@ func (s *Supervisor) NoteShortage(err error) {
 	if s.shortages.Note(string(what), now) {
 		s.log.Error("this machine has run short: calls and webhooks wait, and none of them loses a try by it", "resource", what, "err", err)
 	}
-	if what != shortage.Ports { // those towards one address; others are not concerned
+	if what != shortage.Ports { // those towards one address; others are not affected
 		s.shortUntil.Store(now.Add(shortPause).UnixMilli())
 	}
 }

@@ -8,14 +8,14 @@ import (
 // quiet is how long something must not have happened until its spell counts as over.
 const quiet = 10 * time.Second
 
-// Spells are what happens often for a while, by the reason: it is logged when a spell
-// begins and when it is over, not each time. The zero value is ready.
+// Spells are things that happen often for a while, by reason: they are logged when a spell
+// begins and when it is over, not each time. The zero value is ready for use.
 type Spells struct {
 	mu       sync.Mutex
 	byReason map[string]*Spell
 }
 
-// Spell is a time in which something happened for one reason, again and again.
+// Spell is a period in which something happened repeatedly for one reason.
 type Spell struct {
 	Reason string
 	Count  int
@@ -26,7 +26,7 @@ type Spell struct {
 // Took returns how long the spell lasted.
 func (s *Spell) Took() time.Duration { return s.last.Sub(s.began) }
 
-// Note counts once more, and reports whether a spell begins with it.
+// Note counts once more, and reports whether a spell begins.
 func (all *Spells) Note(reason string, now time.Time) (begins bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

@@ -34,7 +34,7 @@ type Config struct {
 	Disk   *Disk
 	// Panics counts panics.
 	Panics prometheus.Counter
-	// Shortages counts what could not begin, by the resource.
+	// Shortages counts what could not begin, by resource.
 	Shortages *prometheus.CounterVec
 	// RetryDelay is the pause before something that could not begin is due again.
 	RetryDelay time.Duration
@@ -52,7 +52,7 @@ type Supervisor struct {
 	held   heldDatabase
 
 	shortages  Spells
-	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun for that reason
+	shortUntil atomic.Int64 // milliseconds since 1970: until then nothing is begun
 }
 
 // New returns a supervisor.

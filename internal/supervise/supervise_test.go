@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errLease = errors.New("no lease")
 
-// supervised is a supervisor with its log.
+// supervised returns a supervisor with its log.
 func supervised() (*Supervisor, *bytes.Buffer) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))

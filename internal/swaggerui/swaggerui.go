@@ -1,10 +1,9 @@
-// Package swaggerui is the page that shows an OpenAPI document in a browser:
-// Swagger UI as its makers publish it, in vendored/ (VENDOR.md says which), and
-// around it a page, a script and a style sheet of ours.
+// Package swaggerui is the page that shows an OpenAPI document in a browser: Swagger UI as
+// its makers publish it, in vendored/ (VENDOR.md says which version), with our own page,
+// script and style sheet around it.
 //
-// The page asks for its files at docs/ and for the document at openapi.json,
-// seen from where it is itself, and for nothing else: it works without a
-// network, and under [Policy].
+// The page loads its files from docs/ and the document from openapi.json, both relative to
+// its own location, and nothing else: it works without a network, and under [Policy].
 package swaggerui
 
 import _ "embed"
@@ -13,7 +12,7 @@ import _ "embed"
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// A File is served as it is, with Content-Encoding gzip if it is Gzipped.
+// A File is served unchanged, with Content-Encoding gzip if it is Gzipped.
 type File struct {
 	ContentType string
 	Bytes       []byte
@@ -29,7 +28,7 @@ const (
 	css  = "text/css; charset=utf-8"
 )
 
-// Files are all files of the page, by their names.
+// Files are all files of the page, by name.
 var Files = map[string]File{
 	Page:                   {html, page, false},
 	"page.js":              {js, script, false},

@@ -203,8 +203,8 @@ func NoAnswer(job ringback.Job) string {
 	return text
 }
 
-// End returns what came of a job that has ended: the model and the tokens of its answer, or
-// the error.
+// End returns the result of a job that has ended: the model and the tokens of its answer,
+// or the error.
 func End(job ringback.Job) string {
 	switch {
 	case job.Status == ringback.Completed:

@@ -74,7 +74,7 @@ func attempt(a ringback.Attempt, now time.Time) string {
 	}
 	text := fmt.Sprintf("%s after %s", a.Outcome, plain.Span(a.EndedAt.Sub(a.StartedAt.Time)))
 	if a.Error != "" {
-		text += " · " + a.Error // which names the status, if there was one
+		text += " · " + a.Error // which includes the status, if there was one
 	}
 	return text
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// A stranger reads in one place why a job has not arrived, and what to type.
+// A user reads in one place why a job has not arrived, and what to type.
 func TestEveryReasonHasAWordAndARemedy(t *testing.T) {
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	in := func(d time.Duration) ringback.Time { return ringback.Time{Time: now.Add(d)} }
