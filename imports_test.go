@@ -65,7 +65,11 @@ var mayImport = map[string][]string{
 	},
 	"internal/check":   {".", "internal/protocol", "internal/store"},
 	"internal/refusal": {".", "internal/store", "internal/supervise"},
-	"internal/joblog":  {"internal/store", "internal/telemetry"},
+	"internal/dispatch": {
+		".", "internal/backoff", "internal/clock", "internal/joblog", "internal/limit", "internal/memory", "internal/metrics",
+		"internal/outcome", "internal/protocol", "internal/provider", "internal/store", "internal/supervise", "internal/telemetry",
+	},
+	"internal/joblog": {"internal/store", "internal/telemetry"},
 	"internal/delivery": {
 		".", "internal/backoff", "internal/check", "internal/clock", "internal/joblog", "internal/limit", "internal/memory", "internal/metrics",
 		"internal/protocol", "internal/refusal", "internal/store", "internal/supervise", "internal/telemetry", "internal/webhook",
@@ -74,7 +78,7 @@ var mayImport = map[string][]string{
 		".", "internal/outcome", "internal/protocol", "internal/provider", "internal/webhook", "internal/limit", "internal/live", "internal/store",
 		"internal/memory", "internal/telemetry", "internal/shortage", "internal/longjson", "internal/backoff", "internal/clock", "internal/cluster",
 		"internal/supervise", "internal/metrics", "internal/intake",
-		"internal/check", "internal/refusal", "internal/reading", "internal/delivery", "internal/joblog",
+		"internal/check", "internal/refusal", "internal/reading", "internal/delivery", "internal/dispatch",
 	},
 	"internal/openapi":   {".", "docs", "internal/check", "internal/node"},
 	"internal/swaggerui": {},

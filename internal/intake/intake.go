@@ -31,7 +31,7 @@ type Store interface {
 }
 
 // Put stores a new job. It reports whether another one is there instead.
-type Put func(ctx context.Context, j store.NewJob) (stored store.Job, replayed bool, err error)
+type Put = func(ctx context.Context, j store.NewJob) (stored store.Job, replayed bool, err error)
 
 // Config configures intake. All fields are required, except where it says otherwise.
 type Config struct {

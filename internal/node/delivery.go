@@ -3,6 +3,7 @@ package node
 import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/delivery"
+	"github.com/ringback/ringback/internal/dispatch"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -27,7 +28,7 @@ func (n *Node) initDelivery() {
 
 // notifyReceiver begins to send webhooks about an attempt that runs. w is nil if it has no
 // events.
-func (n *Node) notifyReceiver(j *store.Job, w *live.Writer, s session) (quiet func()) {
+func (n *Node) notifyReceiver(j *store.Job, w *live.Writer, s dispatch.Session) (quiet func()) {
 	if w == nil {
 		return func() {}
 	}

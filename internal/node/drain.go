@@ -6,8 +6,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback/internal/cluster"
-	"github.com/ringback/ringback/internal/outcome"
-	"github.com/ringback/ringback/internal/store"
+	"github.com/ringback/ringback/internal/dispatch"
 )
 
 // recover takes back what a process that died left behind. Where the store is of one
@@ -23,7 +22,7 @@ func (n *Node) recover(ctx context.Context) error {
 		if err := n.holds.Restore(ctx); err != nil {
 			return err
 		}
-		if err := n.hasten(ctx); err != nil {
+		if err := n.jobs.Hasten(ctx); err != nil {
 			return err
 		}
 		w, err := n.store.Waiting(ctx)
@@ -51,7 +50,7 @@ func (n *Node) drain() error {
 	case <-timer.C:
 		n.log.Warn("drain timeout: running calls are broken off", "drain_timeout", n.cfg.DrainTimeout)
 	}
-	n.endCalls(errDrain)
+	n.endCalls(dispatch.ErrDrain)
 	<-ended
 	n.watching.Close()
 	n.cfg.Sender.Close()
@@ -98,27 +97,12 @@ func (n *Node) freeHeld(ctx context.Context, l *cluster.Session) (jobs, webhooks
 	if err != nil {
 		return 0, 0, fmt.Errorf("list what is held: %w", err)
 	}
-	now := n.clock.Stamped()
-	seen := decisions{}
-	freed, err := n.store.Release(ctx, l.ID(), held.Jobs, seen.of(n.supervisor.Careful(n.outbox.Concluding(func(j store.Job) store.Outcome {
-		res, ok := n.inflight.stopped[j.Ref()]
-		if !ok { // its claim was committed, and never heard of here: it was not begun
-			res = outcome.Stopped(outcome.Drained, nil)
-		}
-		return n.policy.Decide(j, res, now)
-	}))))
-	if err != nil {
-		return 0, 0, fmt.Errorf("free jobs: %w", err)
+	if jobs, err = n.jobs.FreeDrained(ctx, l.ID(), held.Jobs); err != nil {
+		return 0, 0, err
 	}
-	n.recordMoves(seen, freed...)
-	for _, j := range freed {
-		if j.Status.Terminal() {
-			n.hub.Publish(j.ID)
-		}
-	}
-	webhooks, err = n.store.ReleaseDeliveries(ctx, l.ID(), held.Deliveries, now)
+	webhooks, err = n.store.ReleaseDeliveries(ctx, l.ID(), held.Deliveries, n.clock.Stamped())
 	if err != nil {
 		return 0, 0, fmt.Errorf("free webhooks: %w", err)
 	}
-	return len(freed), webhooks, nil
+	return jobs, webhooks, nil
 }

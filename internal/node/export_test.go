@@ -13,18 +13,13 @@ import (
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/supervise"
 )
 
 // Careful is a Decide as the node gives it to the store.
 func (n *Node) Careful(d store.Decide) store.Decide { return n.supervisor.Careful(d) }
 
 // Remembered is how many attempts the node still knows: none when all are settled.
-func (n *Node) Remembered() int {
-	n.inflight.mu.Lock()
-	defer n.inflight.mu.Unlock()
-	return len(n.inflight.attempts) + len(n.inflight.cancelled)
-}
+func (n *Node) Remembered() int { return n.jobs.Inflight().Remembered() }
 
 // Job gives a whole job, as OpenJob does.
 func (n *Node) Job(ctx context.Context, project, id string, includeRequest bool) (ringback.Job, error) {
@@ -66,22 +61,11 @@ func (n *Node) MemoryUsed() int64 {
 func (n *Node) FillAnswers() (release func()) {
 	g := n.memory.Answers.Grant()
 	g.Force(n.memory.Answers.Size())
-	return func() { g.Release(); supervise.Wake(n.wakeJobs) }
+	return func() { g.Release(); n.jobs.Wake() }
 }
 
 // TellRefusals tells what is over at a time.
 func (n *Node) RecordRefusals(now time.Time) { n.refuser.Record(now) }
-
-// TraceNothing gives a function that goes through the hooks of a job's life.
-func (n *Node) TraceNothing(ctx context.Context) func() {
-	j := &store.Job{}
-	return func() {
-		a := n.traceAttempt(j)
-		a.call(j, nil)
-		a.called(nil, nil, time.Time{})
-		a.end(nil)
-	}
-}
 
 // Queued is how many deliveries are claimed ahead.
 func (n *Node) Queued() int { return n.deliveries.Queued() }

@@ -8,7 +8,6 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
-	"github.com/ringback/ringback/internal/supervise"
 )
 
 // Stream has the events of a job for one reader.
@@ -38,7 +37,7 @@ func (n *Node) initLive() {
 	n.pusher = live.NewPusher(live.PusherConfig{
 		Watching: n.watching, Sender: n.cfg.Sender, Secrets: n.cfg.Secrets, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Metrics: n.metrics.Pushes, Memory: n.memory.Webhooks, Calls: n.calls, Group: n.group,
-		OnHold: n.deliveries.OnHold, InFlight: n.inflight.has,
+		OnHold: n.deliveries.OnHold, InFlight: n.jobs.Inflight().Has,
 		OpenEnd: func(ctx context.Context, project string, job uuid.UUID) (live.LongText, error) {
 			o, err := n.OpenEnd(ctx, project, job)
 			if err != nil {
@@ -75,7 +74,7 @@ func (n *Node) Opens(job, token string) bool { return n.tokens.Opens(job, token)
 // twice or never: each loop looks from time to time without one.
 func (n *Node) onSignal(s store.Signal) {
 	for signal, wake := range map[store.Signal]func(){
-		store.SignalJobs:       func() { supervise.Wake(n.wakeJobs) },
+		store.SignalJobs:       n.jobs.Wake,
 		store.SignalDeliveries: n.deliveries.Wake,
 		store.SignalEnded:      n.watching.WakeEnds,
 		store.SignalCancel:     n.reconciler.Wake,

@@ -4,35 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/metrics"
-	"github.com/ringback/ringback/internal/store"
 )
-
-// countAttempt counts an attempt that began as j says.
-func countAttempt(m *metrics.Dispatch, j *store.Job, model string, a *ringback.Attempt, at time.Time) {
-	m.Attempts.WithLabelValues(j.Provider, model, string(a.Outcome)).Inc()
-	if a.Outcome != ringback.AttemptUncertain { // of which nobody knows when it ended
-		m.Attempt.WithLabelValues(j.Provider, model).Observe(at.Sub(j.StartedAt).Seconds())
-	}
-	if !a.FirstTokenAt.IsZero() {
-		m.FirstToken.WithLabelValues(j.Provider, model).Observe(max(0, a.FirstTokenAt.Sub(j.StartedAt).Seconds()))
-	}
-	for _, kind := range []string{"input", "output"} {
-		if n := gjson.GetBytes(a.Usage, kind+"_tokens").Float(); n > 0 {
-			m.Tokens.WithLabelValues(j.Provider, model, kind).Add(n)
-		}
-	}
-}
-
-// modelLabel is a job's model as a label, of which there is a bounded number.
-func (n *Node) modelLabel(l store.Lane) string { return n.names.name(l.Model) }
-
-// anyModel stands for all models of a provider: its key is held back.
-const anyModel = "*"
 
 // readGauges sets the gauges. What can't be read is left out.
 func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
@@ -49,7 +23,7 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 		set(metrics.Memory, float64(b.Used()), name)
 		set(metrics.MemoryLimit, float64(b.Size()), name)
 	}
-	set(metrics.Jobs, float64(n.inflight.count()), string(ringback.Running))
+	set(metrics.Jobs, float64(n.jobs.Inflight().Count()), string(ringback.Running))
 	if queued, err := n.store.Queued(ctx); err == nil {
 		set(metrics.Jobs, float64(queued), string(ringback.Queued))
 	}
@@ -64,9 +38,9 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 		set(metrics.DeadLetters, float64(dead.Jobs), "job")
 		set(metrics.DeadLetters, float64(dead.Deliveries), "delivery")
 	}
-	for t, count := range n.jobs.heldBack() {
-		set(metrics.HeldBack, float64(count), t.provider, t.model)
-	}
+	n.jobs.HeldBack(func(provider, model string, holds int) {
+		set(metrics.HeldBack, float64(holds), provider, model)
+	})
 	for class, count := range n.deliveries.HeldByClass() {
 		set(metrics.BreakerOpen, float64(count), class)
 	}
@@ -96,27 +70,4 @@ func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error)
 		}
 	}
 	return now.Sub(first), nil
-}
-
-// heldBack counts the holds that stand, by provider and by the label of the model.
-// Keys, and models that are called, count 0 when they are not. A key counts too while
-// every call since the last answer was refused.
-func (s *callScheduler) heldBack() map[target]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held := map[target]int{}
-	for provider, g := range s.keys {
-		held[target{provider, anyModel}] = max(isHeld(g), min(1, len(s.records[provider].refused)))
-	}
-	for t, g := range s.gates {
-		held[target{t.provider, s.names.name(t.model)}] += isHeld(g)
-	}
-	return held
-}
-
-func isHeld(g *limit.Gate) int {
-	if _, _, held := g.Held(); held {
-		return 1
-	}
-	return 0
 }

@@ -1,27 +1,20 @@
 // Package node is the heart: a job's life, from the door to the receiver.
 //
 //	intake.go    ties the node to package intake, which takes requests
-//	insert.go    stores a new job: queued, or claimed on insert
 //	policy.go    what the node decides by
-//	dispatch.go  gives free slots to waiting jobs, fairly among lanes
-//	generate.go  one attempt: calls the provider and settles what became of it
-//	settle.go    stores what becomes of a job (package outcome), and passes it on
+//	dispatch.go  ties the node to package dispatch, which runs jobs
 //	delivery.go  ties the node to package delivery, which renders and sends webhooks
-//	cancel.go    ends a job that nobody wants any more
+//	cancel.go    cancels a job
 //	hold.go      the holds as the API shows them
-//	expire.go    ends what waited too long; looks after disk and counters
+//	expire.go    ends what waited too long, and checks disk and counters
 //	prune.go     deletes what has been kept long enough
 //	cluster.go   ties the node to package cluster: membership, sweeps, shared holds
-//	part.go      this node's part of the limits of providers
 //	live.go      ties the node to package live: logs, streams, what is pushed of them
 //	drain.go     starts, and stops: lets running calls end, then frees the rest
 //	reading.go   ties the node to package reading: what the API reads and lists
-//	waitreason.go  why a job waits
-//	callscheduler.go  who may call a provider now
 //	roles.go     what this node does
-//	panic.go     ends a job that can't be decided about
-//	record.go    the log of all this, with record_holds.go and nodehandler.go;
-//	metrics.go counts it, trace.go traces it
+//	nodehandler.go  adds the node's id to what is logged
+//	metrics.go   what is measured of the node
 //
 // A node knows policy: how many, how often, how long. It does not know what becomes of a
 // job (package outcome), SQL (package store), what a provider's stream means (package
@@ -42,12 +35,6 @@
 //
 // What the two sides think may differ: a claim was committed and its answer lost, or
 // a job was taken away unnoticed. Every ten seconds they are compared.
-//
-// # Slots
-//
-// Whoever starts a call holds a permit: one of Config.Concurrency slots, and a
-// pass of the gates of its (provider, model) and of its provider's key. Tickets
-// are taken before the claim and given back after the settle.
 package node
 
 import (
@@ -68,12 +55,12 @@ import (
 	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/cluster"
 	"github.com/ringback/ringback/internal/delivery"
+	"github.com/ringback/ringback/internal/dispatch"
 	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/metrics"
-	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/refusal"
@@ -144,15 +131,6 @@ type Config struct {
 	Tracer trace.Tracer
 }
 
-// Provider is a provider that is set up.
-type Provider struct {
-	Client *provider.Client
-	// Concurrency bounds the calls at once, 0: only Config.Concurrency does.
-	Concurrency int
-	// RequestsPerMinute bounds the calls that start; 0 means no bound.
-	RequestsPerMinute int
-}
-
 // The sizes that are not the operator's to choose.
 const (
 	maxUncertain = 10 // attempts of a job that may end uncertain
@@ -184,21 +162,13 @@ type Node struct {
 	holds      *cluster.Holds
 
 	memory memory.Budgets
-	policy outcome.Policy
 
+	jobs       *dispatch.Dispatcher
 	outbox     *delivery.Outbox
 	deliveries *delivery.Dispatcher
 	*delivery.Redeliverer
 
-	names    modelNames
-	jobs     callScheduler
-	inflight inflight // attempts
-
-	// When the claim under way was asked for; nil: there is none.
-	claiming atomic.Pointer[time.Time]
-
 	metrics *metrics.Node
-	holdLog limit.HoldLog[target]
 
 	// admission is held for reading by each submit, and taken by the drain: what
 	// was admitted has its goroutine before the drain waits for all of them.
@@ -209,20 +179,11 @@ type Node struct {
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
-	// It has capacity 1: something may be claimed.
-	wakeJobs chan struct{}
-
 	// calls governs provider calls and sends: ended with errDrain when the
 	// drain's time is over.
 	calls    context.Context
 	endCalls context.CancelCauseFunc
 }
-
-// errDrain ends calls that outlast the drain.
-var errDrain = errors.New("the node is stopping")
-
-// errCancelled ends the call of a job that was cancelled.
-var errCancelled = errors.New("the job was cancelled")
 
 // New makes a node. Its id is new at each start.
 func New(cfg Config) (*Node, error) {
@@ -249,29 +210,25 @@ func New(cfg Config) (*Node, error) {
 		cfg.Schedule = webhook.NewSchedule(webhook.ScheduleConfig{})
 	}
 	n := &Node{
-		cfg:      cfg,
-		clock:    new(clock.Clock),
-		store:    cfg.Store,
-		memory:   memory.NewBudgets(cfg.Memory, cfg.Concurrency),
-		group:    new(errgroup.Group),
-		wakeJobs: make(chan struct{}, 1),
+		cfg:    cfg,
+		clock:  new(clock.Clock),
+		store:  cfg.Store,
+		memory: memory.NewBudgets(cfg.Memory, cfg.Concurrency),
+		group:  new(errgroup.Group),
 	}
 	n.tokens = live.NewTokens(live.TokensConfig{SigningKey: cfg.Store.SigningKey, Clock: n.clock, PublicURL: cfg.PublicURL})
-	n.policy = n.newPolicy()
 	n.calls, n.endCalls = context.WithCancelCause(context.Background())
 	n.nodeHandler = newNodeHandler(cfg.Logger.Handler(), "")
 	n.log = slog.New(n.nodeHandler)
 	n.metrics = metrics.NewNode(cfg.Metrics)
 	n.initSupervisor()
 	n.initDelivery()
+	n.initDispatch()
 	n.initIntake()
 	if err := n.initCluster(); err != nil {
 		return nil, err
 	}
 	n.initLive()
-	n.names.init(cfg)
-	n.jobs.init(cfg, &n.names)
-	n.inflight.init()
 	n.initReading()
 	if cfg.Metrics != nil {
 		if err := cfg.Metrics.Register(metrics.ReadGauges(n.readGauges)); err != nil {
@@ -285,7 +242,7 @@ func New(cfg Config) (*Node, error) {
 // initSupervisor makes what keeps the node's loops going.
 func (n *Node) initSupervisor() {
 	n.disk = supervise.NewDisk(supervise.DiskConfig{
-		Dir: n.cfg.DataDir, Reserve: n.cfg.DiskReserve, Logger: n.log, Freed: func() { supervise.Wake(n.wakeJobs) },
+		Dir: n.cfg.DataDir, Reserve: n.cfg.DiskReserve, Logger: n.log, Freed: func() { n.jobs.Wake() },
 	})
 	n.supervisor = supervise.New(supervise.Config{
 		Logger: n.log, Clock: n.clock, Disk: n.disk, Panics: n.metrics.Panics, Shortages: n.metrics.Shortages,
@@ -332,7 +289,7 @@ func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
 	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.holds.Run, n.prune}
 	if n.is(Worker) {
-		all = append(all, n.dispatchJobs, n.deliveries.Run)
+		all = append(all, n.jobs.Run, n.deliveries.Run)
 	}
 	for _, loop := range all {
 		loops.Go(func() error { return loop(ctx) })

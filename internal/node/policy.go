@@ -3,6 +3,7 @@ package node
 import (
 	"math/rand/v2"
 
+	"github.com/ringback/ringback/internal/dispatch"
 	"github.com/ringback/ringback/internal/outcome"
 )
 
@@ -20,8 +21,8 @@ func (n *Node) newPolicy() outcome.Policy {
 	return outcome.Policy{
 		MaxUncertain: maxUncertain,
 		RetryDelay:   n.cfg.RetryDelay,
-		Patience:     suspectPatience,
-		FaultAfter:   faultAfter,
+		Patience:     dispatch.SuspectPatience,
+		FaultAfter:   dispatch.FaultAfter,
 		Route: func(model, wanted string) (name, protocol string, ok bool) {
 			name, err := n.routes.Provider(model, wanted)
 			if err != nil {

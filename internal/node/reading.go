@@ -17,7 +17,7 @@ func (n *Node) initReading() {
 	n.Reader = reading.New(reading.Config{
 		Store: n.store, Clock: n.clock, Logger: n.log, Memory: n.memory.Reads, PublicURL: n.cfg.PublicURL,
 		Rows: n.cfg.Retention.Rows, Guarded: n.supervisor.Guarded,
-		WaitReason: n.waitReason, HeldBy: n.heldBy, HostHold: n.deliveries.HostHold, StreamURL: n.tokens.StreamURL,
+		WaitReason: n.jobs.WaitReason, HeldBy: n.jobs.HeldBy, HostHold: n.deliveries.HostHold, StreamURL: n.tokens.StreamURL,
 		Refused: n.refuser.Write, Live: watching{&n.hub, n.watching}, Stopped: n.calls.Done(),
 		NodeID: n.ID, Roles: func(s store.Node) []string { return rolesOf(s).Names() },
 	})

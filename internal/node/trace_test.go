@@ -363,11 +363,3 @@ func TestWithoutATracerTheReceiverStillJoinsTheClientsTrace(t *testing.T) {
 		t.Errorf("of a job without a trace the receiver got traceparent %q", h.Get("traceparent"))
 	}
 }
-
-// What is off costs nothing.
-func TestWithoutATracerNothingIsAllocated(t *testing.T) {
-	w := start(t, setup{})
-	if n := testing.AllocsPerRun(100, w.node.TraceNothing(t.Context())); n != 0 {
-		t.Errorf("got %v allocations, want none", n)
-	}
-}

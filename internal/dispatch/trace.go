@@ -1,4 +1,4 @@
-package node
+package dispatch
 
 import (
 	"cmp"
@@ -15,14 +15,12 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// Minutes to days lie between a submit, its attempts and its webhook, and the
-// process may have been another one. So an attempt is a trace of its own, with a
-// link to the submit, whose context is stored with the job. A webhook belongs to
-// the client's trace, which its receiver joins, and has a link to the attempt:
-// that one's ids follow from job and number, and need not be stored. What the
-// client does not sample is not traced further on.
+// An attempt is a trace of its own, with a link to the submit, whose context is stored with
+// the job: minutes to days lie between them, and the process may have been another one.
+// What the client does not sample is not traced.
 
-// attemptTrace is the span of an attempt, and that of its call. Nil: none is made.
+// attemptTrace has the spans of an attempt and of its call. It may be nil: then there are
+// none.
 type attemptTrace struct {
 	ctx     context.Context // holds process
 	process trace.Span
@@ -32,20 +30,20 @@ type attemptTrace struct {
 }
 
 // traceAttempt begins the span of an attempt.
-func (n *Node) traceAttempt(j *store.Job) *attemptTrace {
-	if n.cfg.Tracer == nil {
+func traceAttempt(tracer trace.Tracer, j *store.Job) *attemptTrace {
+	if tracer == nil {
 		return nil
 	}
 	sent := telemetry.SpanContext(j.Options.TraceParent, j.Options.TraceState)
 	if sent.IsValid() && !sent.IsSampled() {
 		return nil
 	}
-	ctx, span := n.cfg.Tracer.Start(telemetry.WithIDs(context.Background(), telemetry.AttemptSpan(j.ID, j.Fence)), "process jobs",
+	ctx, span := tracer.Start(telemetry.WithIDs(context.Background(), telemetry.AttemptSpan(j.ID, j.Fence)), "process jobs",
 		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer), telemetry.Linked(sent), trace.WithAttributes(
 			attribute.String(telemetry.MessagingSystem, "ringback"), attribute.String(telemetry.MessagingOperation, "process"),
 			attribute.String(telemetry.MessagingMessageID, j.ID.String()), attribute.String(telemetry.MessagingDestination, j.Provider),
 			attribute.Int64(telemetry.Attempt, j.Fence)))
-	return &attemptTrace{ctx: ctx, process: span, tracer: n.cfg.Tracer}
+	return &attemptTrace{ctx: ctx, process: span, tracer: tracer}
 }
 
 // call begins the span of the call of the provider.
@@ -112,8 +110,8 @@ func (t *attemptTrace) end(res *outcome.Result) {
 	t.process.End()
 }
 
-// errorType is how a call failed, as an error.type: the provider's own text is none of a
-// trace's business.
+// errorType returns how a call failed, as an error.type. The provider's own text does not
+// belong in a trace.
 func errorType(f *provider.Error) string {
 	return cmp.Or(string(f.Code), telemetry.Stopped)
 }

@@ -1,4 +1,4 @@
-package node
+package dispatch
 
 import (
 	"slices"
@@ -14,22 +14,22 @@ var (
 	quickLane = store.Lane{Project: "default", Provider: "p", Model: "quick"}
 )
 
-// newSlots are those of a node with a concurrency, whose one provider has one too.
-func newCallScheduler(concurrency, ofProvider int) *callScheduler {
-	s := &callScheduler{}
-	s.init(Config{Concurrency: concurrency, Providers: map[string]Provider{"p": {Concurrency: ofProvider}}}, newNames("slow", "quick"))
-	return s
+// newTestScheduler returns that of a node with a concurrency, whose one provider has one too.
+func newTestScheduler(concurrency, ofProvider int) *scheduler {
+	return newScheduler(schedulerConfig{
+		concurrency: concurrency, providers: map[string]Provider{"p": {Concurrency: ofProvider}}, names: newNames("slow", "quick"),
+	})
 }
 
 // fill takes slots for a lane as long as there are any.
-func (s *callScheduler) fill(l store.Lane) (permits []*callPermit) {
+func (s *scheduler) fill(l store.Lane) (permits []*permit) {
 	for t := s.take(l); t != nil; t = s.take(l) {
 		permits = append(permits, t)
 	}
 	return permits
 }
 
-func giveAll(permits []*callPermit) {
+func giveAll(permits []*permit) {
 	for _, t := range permits {
 		t.give()
 	}
@@ -39,7 +39,7 @@ func TestALaneAloneHasAllSlotsOfServerAndProvider(t *testing.T) {
 	for _, c := range []struct{ concurrency, ofProvider, want int }{
 		{1, 0, 1}, {2, 0, 2}, {20, 0, 20}, {256, 0, 256}, {256, 20, 20}, {20, 256, 20},
 	} {
-		if got := len(newCallScheduler(c.concurrency, c.ofProvider).fill(slowLane)); got != c.want {
+		if got := len(newTestScheduler(c.concurrency, c.ofProvider).fill(slowLane)); got != c.want {
 			t.Errorf("of %d, and %d of the provider, a lane took %d, want %d", c.concurrency, c.ofProvider, got, c.want)
 		}
 	}
@@ -47,7 +47,7 @@ func TestALaneAloneHasAllSlotsOfServerAndProvider(t *testing.T) {
 
 func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 	for _, c := range []struct{ concurrency, want int }{{2, 1}, {10, 9}, {20, 19}, {32, 30}, {256, 240}} {
-		s := newCallScheduler(c.concurrency, 0)
+		s := newTestScheduler(c.concurrency, 0)
 		s.take(quickLane).give()
 		if got := len(s.fill(slowLane)); got != c.want {
 			t.Errorf("of %d slots a lane beside another took %d, want %d", c.concurrency, got, c.want)
@@ -56,7 +56,7 @@ func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 			t.Errorf("of %d slots none was left for the other lane", c.concurrency)
 		}
 	}
-	s := newCallScheduler(1, 0)
+	s := newTestScheduler(1, 0)
 	s.take(quickLane).give()
 	if got := len(s.fill(slowLane)); got != 1 {
 		t.Errorf("of the only slot a lane beside another took %d, want 1", got)
@@ -64,16 +64,16 @@ func TestBesideOthersALaneLeavesOneSlotInSixteenFree(t *testing.T) {
 }
 
 func TestSlotsAreKeptFreeForAMinuteAfterOthersHadWork(t *testing.T) {
-	for name, work := range map[string]func(*callScheduler){
-		"a call": func(s *callScheduler) { s.take(quickLane).give() },
-		"jobs that wait": func(s *callScheduler) {
+	for name, work := range map[string]func(*scheduler){
+		"a call": func(s *scheduler) { s.take(quickLane).give() },
+		"jobs that wait": func(s *scheduler) {
 			s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 9}, {Lane: quickLane, Count: 1}})
 		},
-		"a submission": func(s *callScheduler) { s.waits(quickLane) },
+		"a submission": func(s *scheduler) { s.waits(quickLane) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newCallScheduler(20, 0)
+				s := newTestScheduler(20, 0)
 				work(s)
 				time.Sleep(time.Minute - time.Millisecond)
 				permits := s.fill(slowLane)
@@ -96,7 +96,7 @@ func TestSlotsAreKeptFreeForAMinuteAfterOthersHadWork(t *testing.T) {
 
 func TestWorkThatGoesOnKeepsSlotsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newCallScheduler(20, 0)
+		s := newTestScheduler(20, 0)
 		long := s.take(quickLane)
 		time.Sleep(time.Hour)
 		permits := s.fill(slowLane)
@@ -112,7 +112,7 @@ func TestWorkThatGoesOnKeepsSlotsFree(t *testing.T) {
 }
 
 func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
-	s := newCallScheduler(20, 0)
+	s := newTestScheduler(20, 0)
 	gone := store.Lane{Project: "default", Provider: "gone", Model: "quick"}
 	s.wait([]store.LaneWaiting{{Lane: slowLane, Count: 30}, {Lane: gone, Count: 1}})
 	if got := len(s.fill(slowLane)); got != 20 {
@@ -121,7 +121,7 @@ func TestForWhatCannotRunNoSlotIsKeptFree(t *testing.T) {
 }
 
 // fillWaiting is fill for jobs that wait in the store.
-func (s *callScheduler) fillWaiting(l store.Lane) (permits []*callPermit) {
+func (s *scheduler) fillWaiting(l store.Lane) (permits []*permit) {
 	for t := s.takeWaiting(l); t != nil; t = s.takeWaiting(l) {
 		permits = append(permits, t)
 	}
@@ -130,7 +130,7 @@ func (s *callScheduler) fillWaiting(l store.Lane) (permits []*callPermit) {
 
 func TestSlotsAreLentForWhatADeadNodeHadBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newCallScheduler(10, 0)
+		s := newTestScheduler(10, 0)
 		own := s.fill(slowLane)
 		s.lend([]store.Lane{slowLane, slowLane, quickLane})
 		if s.tryNow(slowLane) != nil {
@@ -157,7 +157,7 @@ func TestSlotsAreLentForWhatADeadNodeHadBegun(t *testing.T) {
 
 func TestSlotsThatAreLentAreVoidAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newCallScheduler(10, 0)
+		s := newTestScheduler(10, 0)
 		s.fill(slowLane)
 		s.lend([]store.Lane{slowLane})
 		time.Sleep(lendFor)
@@ -168,7 +168,7 @@ func TestSlotsThatAreLentAreVoidAfterAWhile(t *testing.T) {
 }
 
 func TestALimitOfTheProviderHoldsAlsoForSlotsThatAreLent(t *testing.T) {
-	s := newCallScheduler(10, 12)
+	s := newTestScheduler(10, 12)
 	s.fill(slowLane)
 	s.lend(slices.Repeat([]store.Lane{slowLane}, 10))
 	if got := len(s.fillWaiting(slowLane)); got != 2 {

@@ -1,20 +1,19 @@
-package node
+package dispatch
 
 import (
 	"fmt"
 	"testing"
-
-	"github.com/ringback/ringback/internal/intake"
 )
 
+const defaultModel = "default"
+
+// newNames returns the names of a configuration that names these models.
 func newNames(named ...string) *modelNames {
-	cfg := Config{}
+	models := map[string]bool{defaultModel: true}
 	for _, model := range named {
-		cfg.Routes = append(cfg.Routes, intake.Route{Model: model})
+		models[model] = true
 	}
-	names := &modelNames{}
-	names.init(cfg)
-	return names
+	return newModelNames(models)
 }
 
 // wantNamed wants models to have names of their own, or not to have them.

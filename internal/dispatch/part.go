@@ -1,16 +1,18 @@
-package node
+package dispatch
 
 import "math"
 
-// limitParts divides limits among the nodes: [cluster.Session] does.
-type limitParts interface {
+// Parts divides the limits of providers among the nodes.
+type Parts interface {
+	// Part returns this node's part of a limit.
 	Part(limit int) int
+	// Rate returns this node's part of a limit per minute.
 	Rate(limit int) float64
 }
 
 // takeParts sets the gates of the providers to this node's part of their limits. It
 // reports whether any part has grown.
-func (s *callScheduler) takeParts(l limitParts) (more bool) {
+func (s *scheduler) takeParts(l Parts) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.barred = false

@@ -1,4 +1,4 @@
-package node
+package dispatch
 
 import (
 	"math"
@@ -8,17 +8,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback/internal/limit"
-	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/store"
 )
 
 // target is what a hold is about: a model of a provider.
 type target struct{ provider, model string }
 
-// callScheduler is who may call providers.
-type callScheduler struct {
+// scheduler decides which lane may call its provider now. It is safe for concurrent use.
+type scheduler struct {
 	size      int
-	gate      limit.Config
+	gate      limit.Config // of models
 	providers map[string]Provider
 	names     *modelNames
 
@@ -38,51 +37,46 @@ type callScheduler struct {
 	barred  bool                       // this node has no part of some provider's limit
 }
 
-// callPermit is the right to make one call of a provider.
-type callPermit struct {
-	scheduler *callScheduler
-	lane      store.Lane // as it shares slots: with the model "other" where it has no name of its own
-	model     *limit.Permit
-	key       *limit.Permit
-	// provider is that of the call, and call its number among those with that key.
-	provider string
-	call     int64
-	session  session       // under which the claim is made
-	trace    *attemptTrace // nil: none is made
-	held     *memory.Grant // of the call
-	// suspect marks the one permit for jobs that may kill the process.
-	suspect bool
+// schedulerConfig configures a scheduler.
+type schedulerConfig struct {
+	concurrency int          // how many calls run at once
+	gate        limit.Config // of all gates; its Slots and PerMinute are ignored
+	providers   map[string]Provider
+	names       *modelNames
 }
 
-func (s *callScheduler) init(cfg Config, names *modelNames) {
-	s.size, s.gate, s.providers, s.names = cfg.Concurrency, cfg.Gate, cfg.Providers, names
+func newScheduler(c schedulerConfig) *scheduler {
+	s := &scheduler{
+		size: c.concurrency, gate: c.gate, providers: c.providers, names: c.names,
+		lanes:   map[store.Lane]int{},
+		gates:   map[target]*limit.Gate{},
+		keys:    map[string]*limit.Gate{},
+		records: map[string]*keyRecord{},
+		own:     map[uuid.UUID]*ownRefusals{},
+		parts:   map[string]int{},
+		backlog: map[store.Lane]int{},
+		lent:    map[store.Lane]int{},
+	}
 	s.gate.Slots, s.gate.PerMinute = 0, 0
-	s.lanes = map[store.Lane]int{}
-	s.gates = map[target]*limit.Gate{}
-	s.keys = map[string]*limit.Gate{}
-	s.records = map[string]*keyRecord{}
-	s.own = map[uuid.UUID]*ownRefusals{}
-	s.parts = map[string]int{}
-	s.backlog = map[store.Lane]int{}
-	s.lent = map[store.Lane]int{}
-	for name, p := range cfg.Providers {
-		gate := cfg.Gate
+	for name, p := range c.providers {
+		gate := c.gate
 		gate.Slots, gate.PerMinute = p.Concurrency, p.RequestsPerMinute
 		// What fails for one model says nothing about the key.
 		gate.BreakAfter = math.MaxInt
 		s.keys[name] = limit.New(gate)
 		s.records[name] = &keyRecord{refused: map[uuid.UUID]int64{}}
 	}
+	return s
 }
 
 // sharing is the lane as it shares slots.
-func (s *callScheduler) sharing(l store.Lane) store.Lane {
+func (s *scheduler) sharing(l store.Lane) store.Lane {
 	l.Model = s.names.name(l.Model)
 	return l
 }
 
 // take takes a permit for a job of the lane; nil if there is none now.
-func (s *callScheduler) take(l store.Lane) *callPermit {
+func (s *scheduler) take(l store.Lane) *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.room(s.sharing(l)) {
@@ -91,33 +85,17 @@ func (s *callScheduler) take(l store.Lane) *callPermit {
 	return s.takeAnyway(l)
 }
 
-// takeWaiting is take for a job that waits in the store: also beyond the slots that
-// there are, where some are lent to its lane.
-func (s *callScheduler) takeWaiting(l store.Lane) *callPermit {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	lent := s.lent[l] > 0 && time.Now().Before(s.lentTo)
-	if !lent && !s.room(s.sharing(l)) {
-		return nil
-	}
-	t := s.takeAnyway(l)
-	if t != nil && lent {
-		s.lent[l]--
-	}
-	return t
-}
-
 // takeAnyway takes a permit if the gates of the lane let it. The caller holds the lock.
-func (s *callScheduler) takeAnyway(l store.Lane) *callPermit {
+func (s *scheduler) takeAnyway(l store.Lane) *permit {
 	shared := s.sharing(l)
-	t := &callPermit{scheduler: s, lane: shared}
-	if !s.enter(t, l) {
+	p := &permit{scheduler: s, lane: shared}
+	if !s.enter(p, l) {
 		return nil
 	}
 	s.taken++
 	s.lanes[shared]++
 	s.works(shared, time.Now())
-	return t
+	return p
 }
 
 const (
@@ -130,7 +108,7 @@ const (
 
 // room reports whether a lane may take one more slot. One that holds some leaves
 // others room, as long as there are others. The caller holds the lock.
-func (s *callScheduler) room(shared store.Lane) bool {
+func (s *scheduler) room(shared store.Lane) bool {
 	free, held := s.size-s.taken, s.lanes[shared]
 	if held == 0 || !s.contended(shared) {
 		return free > 0
@@ -140,7 +118,7 @@ func (s *callScheduler) room(shared store.Lane) bool {
 
 // contended reports whether lanes other than one that holds slots have work, or had some
 // lately. The caller holds the lock.
-func (s *callScheduler) contended(shared store.Lane) bool {
+func (s *scheduler) contended(shared store.Lane) bool {
 	others := len(s.lanes) - 1
 	if s.suspect {
 		others--
@@ -162,42 +140,17 @@ type lately struct {
 }
 
 // works notes that a lane has work. The caller holds the lock.
-func (s *callScheduler) works(shared store.Lane, now time.Time) {
+func (s *scheduler) works(shared store.Lane, now time.Time) {
 	if s.working[0].lane != shared {
 		s.working[1] = s.working[0]
 	}
 	s.working[0] = lately{shared, now}
 }
 
-// lendFor is how long slots are lent: until then others may have run the jobs.
-const lendFor = 5 * time.Second
-
-// lend lends slots beyond those that there are: one for each job, given by its lane, that
-// a dead node had begun. Not more than there are, so that the node at most doubles its
-// calls.
-func (s *callScheduler) lend(begun []store.Lane) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if !now.Before(s.lentTo) {
-		clear(s.lent)
-	}
-	out := max(0, s.taken-s.size)
-	for _, n := range s.lent {
-		out += n
-	}
-	for _, l := range begun[:min(len(begun), max(0, s.size-out))] {
-		s.lent[l]++
-	}
-	if len(begun) > 0 {
-		s.lentTo = now.Add(lendFor)
-	}
-}
-
 // takeSuspect takes the one permit for suspect jobs. It has no permits yet: the
 // lane is known only after the claim, which must not be in vain since this node has
 // no part of that lane's limit. (The first of the workers has one of each.)
-func (s *callScheduler) takeSuspect() *callPermit {
+func (s *scheduler) takeSuspect() *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken >= s.size || s.suspect || s.barred {
@@ -206,18 +159,11 @@ func (s *callScheduler) takeSuspect() *callPermit {
 	s.taken++
 	s.lanes[suspects]++
 	s.suspect = true
-	return &callPermit{scheduler: s, lane: suspects, suspect: true}
-}
-
-// enterLate gives a suspect job's permit its permits; false if its lane is on hold.
-func (t *callPermit) enterLate(l store.Lane) bool {
-	t.scheduler.mu.Lock()
-	defer t.scheduler.mu.Unlock()
-	return t.scheduler.enter(t, l)
+	return &permit{scheduler: s, lane: suspects, suspect: true}
 }
 
 // enter takes the permits of a lane's gates. The caller holds the lock.
-func (s *callScheduler) enter(t *callPermit, l store.Lane) bool {
+func (s *scheduler) enter(p *permit, l store.Lane) bool {
 	key := s.keys[l.Provider]
 	if key == nil {
 		return false
@@ -233,17 +179,17 @@ func (s *callScheduler) enter(t *callPermit, l store.Lane) bool {
 		modelPermit.Done(limit.Report{})
 		return false
 	}
-	t.key, t.model = keyPermit, modelPermit
+	p.key, p.model = keyPermit, modelPermit
 	rec := s.records[l.Provider]
 	rec.calls++
-	t.provider, t.call = l.Provider, rec.calls
+	p.provider, p.call = l.Provider, rec.calls
 	return true
 }
 
 // tryNow takes a permit for a job that has just arrived; nil where what waits
 // already needs all the room there is: that goes first. What waits behind a
 // hold, or for a provider that is gone, needs no room now.
-func (s *callScheduler) tryNow(l store.Lane) *callPermit {
+func (s *scheduler) tryNow(l store.Lane) *permit {
 	s.mu.Lock()
 	free := s.size - s.taken
 	for lane, waiting := range s.backlog {
@@ -262,7 +208,7 @@ func (s *callScheduler) tryNow(l store.Lane) *callPermit {
 
 // gateRoom is how many calls the gates of a lane would let through now. The
 // caller holds the lock.
-func (s *callScheduler) gateRoom(l store.Lane) int {
+func (s *scheduler) gateRoom(l store.Lane) int {
 	key := s.keys[l.Provider]
 	if key == nil {
 		return 0
@@ -270,33 +216,8 @@ func (s *callScheduler) gateRoom(l store.Lane) int {
 	return min(key.Room(), s.modelGate(l).Room())
 }
 
-// give gives the permit back. Permits that nobody has reported on say nothing.
-func (t *callPermit) give() {
-	t.report(limit.Report{}, limit.Report{})
-	s := t.scheduler
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken--
-	if s.lanes[t.lane]--; s.lanes[t.lane] == 0 {
-		delete(s.lanes, t.lane)
-	}
-	if t.suspect {
-		s.suspect = false
-	} else {
-		s.works(t.lane, time.Now())
-	}
-}
-
-// report says to the gates how the call went. Only the first report counts.
-func (t *callPermit) report(model, key limit.Report) {
-	if t.model != nil {
-		t.model.Done(model)
-		t.key.Done(key)
-	}
-}
-
 // modelGate gives the gate of a lane's model. The caller holds the lock.
-func (s *callScheduler) modelGate(l store.Lane) *limit.Gate {
+func (s *scheduler) modelGate(l store.Lane) *limit.Gate {
 	k := target{l.Provider, l.Model}
 	g := s.gates[k]
 	if g == nil {
@@ -308,7 +229,7 @@ func (s *callScheduler) modelGate(l store.Lane) *limit.Gate {
 
 // next is when the gates of a lane may open by time alone; zero if not time
 // but a permit that is out stops them.
-func (s *callScheduler) next(l store.Lane) time.Time {
+func (s *scheduler) next(l store.Lane) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := s.keys[l.Provider]
@@ -326,7 +247,7 @@ func (s *callScheduler) next(l store.Lane) time.Time {
 }
 
 // wait notes the lanes where something that is due waits.
-func (s *callScheduler) wait(due []store.LaneWaiting) {
+func (s *scheduler) wait(due []store.LaneWaiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.backlog)
@@ -338,7 +259,7 @@ func (s *callScheduler) wait(due []store.LaneWaiting) {
 
 // workFor notes that those of some lanes have work that nothing holds back. Two are
 // enough to know that each has others beside it. The caller holds the lock.
-func (s *callScheduler) workFor(due []store.LaneWaiting) {
+func (s *scheduler) workFor(due []store.LaneWaiting) {
 	now, noted := time.Now(), 0
 	var first store.Lane
 	for _, l := range due {
@@ -358,7 +279,7 @@ func (s *callScheduler) workFor(due []store.LaneWaiting) {
 }
 
 // waits notes one more job that waits.
-func (s *callScheduler) waits(l store.Lane) {
+func (s *scheduler) waits(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.backlog[l]++
@@ -366,7 +287,7 @@ func (s *callScheduler) waits(l store.Lane) {
 }
 
 // claimed notes a job that waits no longer.
-func (s *callScheduler) claimed(l store.Lane) {
+func (s *scheduler) claimed(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.backlog[l]--; s.backlog[l] <= 0 {
@@ -374,49 +295,8 @@ func (s *callScheduler) claimed(l store.Lane) {
 	}
 }
 
-// held says why a job waits: its provider's key or its model is on hold.
-func (s *callScheduler) held(l store.Lane) (reason string, held bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.holdOn(l)
-}
-
-// holdOn is held for those who hold the lock.
-func (s *callScheduler) holdOn(l store.Lane) (reason string, held bool) {
-	if key := s.keys[l.Provider]; key != nil {
-		if _, reason, held := key.Held(); held {
-			return reason, true
-		}
-	}
-	if g := s.gates[target{l.Provider, l.Model}]; g != nil {
-		if _, reason, held := g.Held(); held {
-			return reason, true
-		}
-	}
-	return "", false
-}
-
-// heldUntil is when the holds that stand against a lane may be over; the zero
-// time if there are none.
-func (s *callScheduler) heldUntil(l store.Lane) (at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range []*limit.Gate{s.keys[l.Provider], s.gates[target{l.Provider, l.Model}]} {
-		if g == nil {
-			continue
-		}
-		if until, _, held := g.Held(); held {
-			at = later(at, until)
-		}
-	}
-	return at
-}
-
-// gateMemory is how long a gate that nobody uses is remembered.
-const gateMemory = time.Hour
-
 // tidy drops gates that remember nothing.
-func (s *callScheduler) tidy() {
+func (s *scheduler) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, g := range s.gates {

@@ -1,4 +1,4 @@
-package node
+package dispatch
 
 import (
 	"time"
@@ -30,9 +30,9 @@ const (
 	heldAfter       = 3
 	provenHeldAfter = 10
 	provenFor       = time.Minute
-	// faultAfter is how many refusals of a job, with an answer to another one after the
+	// FaultAfter is how many refusals of a job, with an answer to another one after the
 	// first of them, are its own fault.
-	faultAfter = 3
+	FaultAfter = 3
 	// refusedKept bounds the refused jobs that a record keeps.
 	refusedKept = 64
 	// ownMemory is how long the refusals of a job that does not come back are kept.
@@ -103,39 +103,39 @@ type keyRefusal struct {
 }
 
 // refusedKey notes that a job's call was refused as if for its key.
-func (s *callScheduler) refusedKey(t *callPermit, c cause, named time.Time) keyRefusal {
+func (s *scheduler) refusedKey(p *permit, c cause, named time.Time) keyRefusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec, now := s.records[t.provider], time.Now()
-	if _, again := rec.refused[c.Job]; t.call > rec.answered && (again || len(rec.refused) < refusedKept) {
-		rec.refused[c.Job] = t.call
+	rec, now := s.records[p.provider], time.Now()
+	if _, again := rec.refused[c.Job]; p.call > rec.answered && (again || len(rec.refused) < refusedKept) {
+		rec.refused[c.Job] = p.call
 	}
-	_, _, held := s.keys[t.provider].Held()
+	_, _, held := s.keys[p.provider].Held()
 
 	own := s.own[c.Job]
-	if own == nil || own.provider != t.provider {
-		own = &ownRefusals{provider: t.provider}
+	if own == nil || own.provider != p.provider {
+		own = &ownRefusals{provider: p.provider}
 		s.own[c.Job] = own
 	}
 	if !held {
 		if own.against++; own.against == 1 {
-			own.first = t.call
+			own.first = p.call
 		}
 	}
 	own.count++
-	own.call, own.at, own.cause = t.call, now, c
+	own.call, own.at, own.cause = p.call, now, c
 	own.until = later(now.Add(s.gate.Pause(own.count)), named)
 	rec.holds = rec.holds || rec.condemned(now)
-	return keyRefusal{hold: held || rec.condemned(now), fault: own.against >= faultAfter && rec.answered > own.first, until: own.until}
+	return keyRefusal{hold: held || rec.condemned(now), fault: own.against >= FaultAfter && rec.answered > own.first, until: own.until}
 }
 
 // answeredKey notes that a call was accepted: its key works. It tells whether that
 // ended a hold, which refusals of earlier calls had begun.
-func (s *callScheduler) answeredKey(t *callPermit) (freed bool) {
+func (s *scheduler) answeredKey(p *permit) (freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := s.records[t.provider]
-	rec.answered, rec.at = max(rec.answered, t.call), time.Now()
+	rec := s.records[p.provider]
+	rec.answered, rec.at = max(rec.answered, p.call), time.Now()
 	for job, call := range rec.refused {
 		if call < rec.answered {
 			delete(rec.refused, job)
@@ -145,13 +145,13 @@ func (s *callScheduler) answeredKey(t *callPermit) (freed bool) {
 		return false
 	}
 	rec.holds = false
-	s.keys[t.provider].Free()
+	s.keys[p.provider].Free()
 	return true
 }
 
 // answeredElsewhere notes that another node was answered with a key, after all that
 // was refused here.
-func (s *callScheduler) answeredElsewhere(provider string) {
+func (s *scheduler) answeredElsewhere(provider string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.records[provider]
@@ -162,7 +162,7 @@ func (s *callScheduler) answeredElsewhere(provider string) {
 
 // doubted are the last refusals of each key that is not held, although nobody was
 // answered since.
-func (s *callScheduler) doubted() (last []ownRefusals) {
+func (s *scheduler) doubted() (last []ownRefusals) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for provider, rec := range s.records {
@@ -183,7 +183,7 @@ func (s *callScheduler) doubted() (last []ownRefusals) {
 }
 
 // forget drops the refusals of a job whose call ended otherwise.
-func (s *callScheduler) forget(job uuid.UUID) {
+func (s *scheduler) forget(job uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.own, job)
@@ -191,7 +191,7 @@ func (s *callScheduler) forget(job uuid.UUID) {
 
 // tidyOwn drops the refusals of jobs that did not come back: they were cancelled, or
 // another node has them. The caller holds the lock.
-func (s *callScheduler) tidyOwn() {
+func (s *scheduler) tidyOwn() {
 	for job, own := range s.own {
 		if time.Since(later(own.at, own.until)) > ownMemory {
 			delete(s.own, job)
@@ -207,7 +207,7 @@ func (s *callScheduler) tidyOwn() {
 }
 
 // heldBy is the cause of the hold for which a job waits.
-func (s *callScheduler) heldBy(j *store.Job) (cause, bool) {
+func (s *scheduler) heldBy(j *store.Job) (cause, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range []*limit.Gate{s.keys[j.Provider], s.gates[target{j.Provider, j.Model}]} {
@@ -226,7 +226,7 @@ func (s *callScheduler) heldBy(j *store.Job) (cause, bool) {
 }
 
 // refusedAlone tells whether a job waits because it alone was refused.
-func (s *callScheduler) refusedAlone(j *store.Job) bool {
+func (s *scheduler) refusedAlone(j *store.Job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := s.own[j.ID]

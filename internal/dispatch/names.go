@@ -1,4 +1,4 @@
-package node
+package dispatch
 
 import (
 	"maps"
@@ -31,11 +31,10 @@ const (
 	otherModels = "other"
 )
 
-func (m *modelNames) init(cfg Config) {
-	named := namedModels(cfg)
-	m.configured = len(named)
+func newModelNames(named map[string]bool) *modelNames {
+	m := &modelNames{configured: len(named), uses: map[string]int{}}
 	m.own.Store(&named)
-	m.uses = map[string]int{}
+	return m
 }
 
 // name is the model as it shares slots and is counted.
