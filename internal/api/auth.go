@@ -14,7 +14,7 @@ import (
 // and so that comparing takes the same time for keys of any length.
 type keyring struct {
 	hash [sha256.Size]byte
-	any  bool // no key is set up: whoever gets here may come in
+	any  bool // no key is set up: everybody is let in
 	// owner is the caller who shows the key.
 	owner intake.Caller
 }
@@ -65,7 +65,7 @@ func (k keyring) admit(h http.Header) (intake.Caller, error) {
 	return intake.Caller{}, &ringback.Error{Code: ringback.Unauthorized, Message: "this API key is not known here; check RINGBACK_API_KEY on both sides"}
 }
 
-// opened tells whether there is a key and one of the headers has it.
+// opened reports whether there is a key and one of the headers has it.
 func (k keyring) opened(h http.Header) bool {
 	for _, key := range credentials(h) {
 		hash := sha256.Sum256([]byte(key))
