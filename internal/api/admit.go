@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// admit refuses what must not get in, whatever it asks for.
+// admit refuses requests that must not get in, whatever they ask for.
 func (s *Server) admit(r *http.Request) error {
 	if s.loopbackOnly && !isLoopback(r.Host) {
 		return &ringback.Error{
@@ -21,8 +21,8 @@ func (s *Server) admit(r *http.Request) error {
 	return refuseLoop(r.Header)
 }
 
-// isLoopback says whether a Host header names this machine alone. A web page
-// whose name was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
+// isLoopback reports whether a Host header names only this machine. A web page whose name
+// was made to resolve to 127.0.0.1 (DNS rebinding) sends its own name.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -35,8 +35,8 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// refuseLoop refuses a webhook of Ringback's own, whose callback URL leads back
-// here: accepted, each would beget the next.
+// refuseLoop refuses Ringback's own webhooks, whose callback URL leads back here: if
+// accepted, each would cause the next.
 func refuseLoop(h http.Header) error {
 	if strings.HasPrefix(h.Get("User-Agent"), "Ringback/") && h.Get(ringback.HeaderWebhookID) != "" {
 		return &ringback.Error{

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// gate is a server whose node must not be reached: it has no store.
+// gate returns a server whose node must not be reached: it has no store.
 func gate(t *testing.T, c Config) *Server {
 	t.Helper()
 	s, err := New(c, new(node.Node))
@@ -25,7 +25,7 @@ func gate(t *testing.T, c Config) *Server {
 	return s
 }
 
-// ask sends one request to s and returns the answer, with its error decoded.
+// ask sends one request to s and returns the response, with its error decoded.
 func ask(t *testing.T, s http.Handler, method, target, body string, header ...string) (*http.Response, ringback.Error) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
@@ -159,7 +159,7 @@ func TestAWebPageOfAnotherOriginChangesNothing(t *testing.T) {
 
 func TestOurOwnWebhookIsALoop(t *testing.T) {
 	t.Parallel()
-	s := gate(t, Config{APIKey: "k"}) // also where the webhook carries no key: it is to say what is wrong
+	s := gate(t, Config{APIKey: "k"}) // even if the webhook has no key: it must say what is wrong
 	resp, e := ask(t, s, http.MethodPost, "/api/generate", "{}", "User-Agent", "Ringback/0.1.0", "webhook-id", "msg_1")
 	if resp.StatusCode != http.StatusLoopDetected || e.Code != ringback.Loop {
 		t.Errorf("got %d %s, want 508 loop", resp.StatusCode, e.Code)

@@ -272,7 +272,7 @@ func TestHEADIsGETWithoutItsBody(t *testing.T) {
 	}
 }
 
-// /readyz is open; what a provider said of whose job is not.
+// /readyz is open; what a provider said about whose job is not.
 func TestWhatCausedAHoldIsShownToThoseWithTheKeyOnly(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{api: api.Config{APIKey: "k-1"}, node: func(c *node.Config) { c.Gate.HoldMin, c.Gate.HoldMax = time.Hour, time.Hour }})
@@ -359,7 +359,7 @@ func TestABodyOfUnknownLengthIsRefusedWhileItComes(t *testing.T) {
 	}
 	w.refused(w.send("POST", "/api/generate", body(5<<19)), 503,
 		ringback.Error{Code: "unavailable", Message: "the server is reading as much as its memory allows; try again in a moment"})
-	// What was reserved has been given back.
+	// The reserved memory has been returned.
 	if got := w.send("POST", "/api/generate", body(100_000)); got.StatusCode != http.StatusAccepted {
 		t.Errorf("100 kB after that: got %s %s", got.Status, got.body)
 	}

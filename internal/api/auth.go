@@ -10,8 +10,8 @@ import (
 	"github.com/ringback/ringback/internal/intake"
 )
 
-// A keyring knows the API key by its hash alone, so that it cannot be printed,
-// and so that comparing takes the same time for keys of any length.
+// A keyring has only the hash of the API key, so that the key cannot be printed, and
+// comparing takes the same time for keys of any length.
 type keyring struct {
 	hash [sha256.Size]byte
 	any  bool // no key is set up: everybody is let in
@@ -26,8 +26,8 @@ func newKeyring(key string) keyring {
 	}
 }
 
-// identify finds out who asks a route, and lets in those who may: by the key or, where the
-// route takes it, by a token for its one job.
+// identify finds out who calls a route, and lets callers in: by the key or, where the route
+// accepts it, by a token for its one job.
 func (s *Server) identify(r *http.Request, rt *route) (intake.Caller, error) {
 	if rt.open {
 		caller, _ := s.keys.admit(r.Header) // may be anonymous
@@ -51,7 +51,7 @@ func (s *Server) identify(r *http.Request, rt *route) (intake.Caller, error) {
 	}
 }
 
-// admit lets in who carries the key, in either of two headers.
+// admit lets a caller in that presents the key, in either of two headers.
 func (k keyring) admit(h http.Header) (intake.Caller, error) {
 	if k.any || k.opened(h) {
 		return k.owner, nil

@@ -17,9 +17,9 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// BenchmarkSubmit is the way of a request to its 202, behind net/http: door, node,
-// and a commit that it shares with those of 64 submitters. The node does not run:
-// jobs are accepted, and that is all.
+// BenchmarkSubmit is the path of a request to its 202, after net/http: handler, node, and a
+// commit that it shares with those of 64 submitters. The node does not run: jobs are only
+// accepted.
 func BenchmarkSubmit(b *testing.B) {
 	st, err := sqlite.Open(b.Context(), sqlite.Config{Dir: b.TempDir()})
 	must(b, err)
@@ -69,7 +69,7 @@ func BenchmarkSubmit(b *testing.B) {
 	})
 }
 
-// head takes an answer as net/http does, and keeps what is in front of its body.
+// head receives a response like net/http, and keeps what precedes its body.
 type head struct {
 	header http.Header
 	status int

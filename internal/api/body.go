@@ -16,30 +16,30 @@ import (
 	"github.com/ringback/ringback/internal/memory"
 )
 
-// A sender may be slow, but not still: a body may take bodyGrace and, on top, a
-// second for each slowestRate bytes that have come.
+// A sender may be slow, but not silent: a body may take bodyGrace and, on top, a second for
+// each slowestRate bytes that have arrived.
 const (
 	bodyGrace   = 30 * time.Second
 	slowestRate = 32 << 10 // bytes a second
 	bodyChunk   = 256 << 10
 )
 
-// bodyCost is how many bytes of memory each byte of a body takes at most, until its
-// job is stored: the text, what is read from it, the provider's request, that
-// compressed, and the store's copy. TestARequestOfAnyShapeTakesLittleMemoryAndTime measures it.
+// bodyCost is how many bytes of memory each byte of a body takes at most, until its job is
+// stored: the text, what is decoded from it, the provider's request, its compressed form,
+// and the store's copy. TestARequestOfAnyShapeTakesLittleMemoryAndTime measures it.
 const bodyCost = 4
 
-// charsets are the names of UTF-8, and of the part of it that is ASCII.
+// charsets are the names of UTF-8, and of its ASCII part.
 var charsets = []string{"utf-8", "utf8", "us-ascii", "ascii"}
 
-// byteOrderMark begins what some programs write as UTF-8.
+// byteOrderMark is what some programs write at the beginning of UTF-8.
 const byteOrderMark = "\uFEFF"
 
 // jsonOnly refuses bodies of other types.
 func jsonOnly(h http.Header) error {
 	given := h.Get("Content-Type")
 	mediaType, params, err := mime.ParseMediaType(given)
-	if err != nil { // of its parameters perhaps, which decide nothing
+	if err != nil { // perhaps in its parameters, which do not matter
 		mediaType, _, _ = strings.Cut(given, ";")
 	}
 	charset := strings.ToLower(params["charset"])
@@ -54,13 +54,13 @@ func jsonOnly(h http.Header) error {
 	return nil
 }
 
-// A bodyReader reads one body, under a budget of memory and a limit of time
-// that grows with what has come.
+// A bodyReader reads one body, within a memory budget and a time limit that grows with what
+// has arrived.
 type bodyReader struct {
 	in       io.Reader
 	most     int64
 	budget   *memory.Budget
-	full     func() error          // the error where the budget has no room
+	full     func() error          // the error if there is no room in the budget
 	deadline func(time.Time) error // of the connection's reads
 	grace    time.Duration
 	start    time.Time
@@ -69,8 +69,8 @@ type bodyReader struct {
 	grant *memory.Grant
 }
 
-// readBody reads the body of r. The caller calls release when it has no more
-// use for it, also after an error.
+// readBody reads the body of r. The caller must call release when it no longer needs the
+// body, even after an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	b := &bodyReader{
 		in: r.Body, most: min(s.maxBody, s.bodies.Largest()/bodyCost), budget: s.bodies, grant: s.bodies.Grant(), full: s.node.NoRoomForBody,
@@ -86,9 +86,9 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 	return bytes.TrimPrefix(b.text, []byte(byteOrderMark)), b.grant.Release, nil
 }
 
-// What is refused is read all the same, so far and so long, and forgotten: to a
-// client that is still sending, a connection that closes is a broken pipe, and the
-// refusal, which says when to come again, is lost.
+// The body of a refused request is still read, up to these limits, and discarded: to a
+// client that is still sending, a closed connection is a broken pipe, and the refusal,
+// which says when to retry, is lost.
 const (
 	passOverBytes = 64 << 20
 	passOverFor   = 5 * time.Second
@@ -102,12 +102,11 @@ func passOver(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.CopyN(io.Discard, r.Body, passOverBytes)
 }
 
-// read reads all of in, whose length is -1 where it is not known. Nothing but the
-// first chunk is charged before it has come: a length that is only announced takes
-// no room from others. One byte more than is wanted is room for the end of the body
-// to show.
+// read reads all of in, whose length is -1 if unknown. Only the first chunk is charged
+// before it has arrived: a length that is merely announced takes no room from others. One
+// byte more than necessary is allocated, so that the end of the body shows.
 func (b *bodyReader) read(length int64) error {
-	if length > bodyChunk { // otherwise the first room is all of it
+	if length > bodyChunk { // otherwise the first buffer holds all of it
 		if err := b.fits(length); err != nil {
 			return err
 		}
@@ -143,7 +142,7 @@ func (b *bodyReader) read(length int64) error {
 	}
 }
 
-// fits refuses at once what there is no room for now.
+// fits refuses at once a body that there is no room for now.
 func (b *bodyReader) fits(length int64) error {
 	if !b.budget.Take(length * bodyCost) {
 		return b.full()
@@ -152,8 +151,8 @@ func (b *bodyReader) fits(length int64) error {
 	return nil
 }
 
-// next is the size of the room that follows a full one: that of the whole body,
-// where its length is known.
+// next returns the size of the buffer that follows a full one: that of the whole body, if
+// its length is known.
 func (b *bodyReader) next(length int64) int64 {
 	if size := int64(cap(b.text)); length < size {
 		return 2 * size
@@ -161,7 +160,7 @@ func (b *bodyReader) next(length int64) int64 {
 	return length + 1
 }
 
-// grow makes room for size bytes in all, once the budget allows it.
+// grow makes the buffer size bytes in total, once the budget allows it.
 func (b *bodyReader) grow(size int64) error {
 	size = min(size, b.most+1)
 	if !b.grant.Take(size*bodyCost - b.grant.Taken()) {

@@ -12,9 +12,9 @@ import (
 	"github.com/ringback/ringback/internal/memory"
 )
 
-// bodyFrom reads a body that send writes, under the limits of a server; the
-// connection is one in memory, so that its deadlines go by the bubble's clock.
-// It returns how much of the budget the reader took.
+// bodyFrom reads a body that send writes, under the limits of a server; the connection is
+// in memory, so that its deadlines follow the bubble's clock. It returns how much of the
+// budget the reader took.
 func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []byte, taken int64, err error) {
 	t.Helper()
 	theirs, ours := net.Pipe()
@@ -26,7 +26,7 @@ func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []by
 	}()
 	budget := memory.New(1 << 30)
 	start := time.Now()
-	if err := ours.SetReadDeadline(start.Add(bodyGrace)); err != nil { // as the server's ReadTimeout does
+	if err := ours.SetReadDeadline(start.Add(bodyGrace)); err != nil { // like the server's ReadTimeout
 		t.Fatal(err)
 	}
 	b := &bodyReader{

@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// What follows reads the fields whose size is the caller's choice. Each has a bound,
+// The following functions read the fields whose size the caller chooses. Each has a bound,
 // and builds nothing beyond it.
 
 const (
@@ -18,7 +18,7 @@ const (
 	maxFilters = 100  // names of the metadata of a filter
 )
 
-// conversation keeps the list of a conversation as it was written; its text is that of the
+// conversation keeps the list of a conversation as it was written; its text refers to the
 // body.
 func conversation(v strictjson.Value, into *json.RawMessage) error {
 	if v.IsNull() {
@@ -45,7 +45,7 @@ func metadata(v strictjson.Value, into *json.RawMessage) error {
 	if err := strictjson.ReadRaw(v, into, strictjson.TypeObject); err != nil {
 		return err
 	}
-	*into = bytes.Clone(*into) // the job has it for longer than the body is there
+	*into = bytes.Clone(*into) // the job keeps it for longer than the body exists
 	return nil
 }
 
@@ -69,7 +69,7 @@ func params(v strictjson.Value, into *map[string]json.RawMessage) error {
 	return err
 }
 
-// texts reads an object of at most so many strings.
+// texts reads an object of at most that many strings.
 func texts(v strictjson.Value, into *map[string]string, most int) error {
 	if v.IsNull() {
 		return nil
@@ -92,7 +92,7 @@ func texts(v strictjson.Value, into *map[string]string, most int) error {
 	return err
 }
 
-// list reads an array of at most so many strings, which are called what.
+// list reads an array of at most that many strings, which the error calls what.
 func list[S ~string](v strictjson.Value, into **[]S, most int, what string) error {
 	if v.IsNull() {
 		return nil
@@ -115,12 +115,12 @@ func list[S ~string](v strictjson.Value, into **[]S, most int, what string) erro
 	return err
 }
 
-// events reads the kinds of webhooks that are wanted.
+// events reads the requested kinds of webhooks.
 func events(v strictjson.Value, into **[]ringback.EventType) error {
 	return list(v, into, intake.MaxEvents, "kinds of events")
 }
 
-// models reads a list of names; an empty one is not an absent one.
+// models reads a list of names; an empty list is not an absent one.
 func models(v strictjson.Value, into *[]string) error {
 	var names *[]string
 	err := list(v, &names, intake.MaxFallbacks, "models")

@@ -16,13 +16,13 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A browser is a tab, which takes down what its page says and asks for.
+// A browser is a tab; it records what its page prints and requests.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
 
 	mu       sync.Mutex
-	said     []string // on the console: errors, warnings, what the policy kept off
+	said     []string // on the console: errors, warnings, what the policy blocked
 	requests []string
 }
 
@@ -47,7 +47,7 @@ func browse(chromium context.Context, t *testing.T) *browser {
 	return b
 }
 
-// listen hears events until the tab is closed.
+// listen receives events until the tab is closed.
 func listen[E any](b *browser, listening *sync.WaitGroup, events iter.Seq2[E, error], receive func(E)) {
 	listening.Go(func() {
 		for e, err := range events {
@@ -68,7 +68,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	must(b.t, chromedp.Do(ctx, steps...))
 }
 
-// evaluate runs a script, waits for its promise, and reads what it gives.
+// evaluate runs a script, waits for its promise, and returns the result.
 func evaluate[T any](b *browser, script string) T {
 	b.t.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
@@ -76,7 +76,7 @@ func evaluate[T any](b *browser, script string) T {
 	return v
 }
 
-// scheme is light or dark, as the person prefers.
+// scheme sets the preferred colour scheme, light or dark.
 func (b *browser) scheme(name string) {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -85,7 +85,7 @@ func (b *browser) scheme(name string) {
 	must(b.t, err)
 }
 
-// accessible fails for each thing that axe finds, with all of its rules.
+// accessible fails for each problem that axe finds, with all of its rules.
 func (b *browser) accessible(when string) {
 	b.t.Helper()
 	source, err := os.ReadFile("testdata/web/node_modules/axe-core/axe.min.js")

@@ -14,22 +14,23 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// A chunk is one or more events, rendered once and written in one go to one or many readers.
+// A chunk is one or more events, rendered once and written at once to one or many readers.
 type chunk struct {
-	text      bytes.Buffer // over SSE room for a chunk's head, then the events
-	json      bytes.Buffer // of one event, on its way
-	events    []byte       // as they are written: SSE, or the frames of a WebSocket
-	httpChunk []byte       // SSE as a chunk of HTTP/1.1
+	text      bytes.Buffer // for SSE, room for an HTTP chunk's head, then the events
+	json      bytes.Buffer // of one event, while it is rendered
+	events    []byte       // in written form: SSE, or the frames of a WebSocket
+	httpChunk []byte       // the SSE as a chunk of HTTP/1.1
 	first     *ringback.StreamEvent
 	last      *ringback.StreamEvent
-	release   func() // of the memory of a large one; nil: it is not counted
+	release   func() // returns the memory of a large one; nil: it is not counted
 	holders   atomic.Int32
 }
 
 const (
 	// chunkBytes is the size from which a chunk is written without waiting for more.
 	chunkBytes = 32 << 10
-	// headRoom is what the head of a chunk takes at most: eight digits and a line end.
+	// headRoom is the most that the head of an HTTP chunk takes: eight digits and a line
+	// end.
 	headRoom = 10
 )
 
@@ -61,8 +62,8 @@ func (b *chunk) drop() {
 	chunks.Put(b)
 }
 
-// chunked renders events for readers over a transport, together as far as they are
-// small. Each chunk must be dropped.
+// chunked renders events for readers over a transport, joining small ones. Each chunk must
+// be dropped.
 func (s *Server) chunked(events []ringback.StreamEvent, by transportName) iter.Seq2[*chunk, error] {
 	fill := (*chunk).asSSE
 	if by == overWebSocket {
@@ -89,7 +90,7 @@ func (s *Server) chunked(events []ringback.StreamEvent, by transportName) iter.S
 	}
 }
 
-// fitting is how many of the first events make a chunk, one at least.
+// fitting returns how many of the first events make a chunk, at least one.
 func (s *Server) fitting(events []ringback.StreamEvent) (n int) {
 	for size := 0; n < len(events) && size < chunkBytes; n++ {
 		size += sizeOf(&events[n])
@@ -97,7 +98,7 @@ func (s *Server) fitting(events []ringback.StreamEvent) (n int) {
 	return n
 }
 
-// account has a large chunk count as memory, as other large answers do.
+// account charges the memory of a large chunk, as for other large responses.
 func (s *Server) account(b *chunk, events []ringback.StreamEvent) (err error) {
 	size := 0
 	for i := range events {
@@ -109,7 +110,7 @@ func (s *Server) account(b *chunk, events []ringback.StreamEvent) (err error) {
 	return err
 }
 
-// asSSE renders events as SSE, and makes a chunk of that, RFC 9112 section 7.1.
+// asSSE renders events as SSE, and as an HTTP chunk, RFC 9112 section 7.1.
 func (b *chunk) asSSE(events []ringback.StreamEvent) error {
 	b.text.Write(make([]byte, headRoom))
 	for i := range events {
@@ -142,7 +143,7 @@ func (b *chunk) asFrames(events []ringback.StreamEvent) error {
 	return nil
 }
 
-// encode puts an event into b.json.
+// encode encodes an event into b.json.
 func (b *chunk) encode(event *ringback.StreamEvent) error {
 	b.json.Reset()
 	e := json.NewEncoder(&b.json)
@@ -154,10 +155,10 @@ func (b *chunk) encode(event *ringback.StreamEvent) error {
 	return nil
 }
 
-// eventFrame is about how many bytes stand around an event's text.
+// eventFrame is roughly how many bytes there are around an event's text.
 const eventFrame = 200
 
-// sizeOf is about how many bytes an event has.
+// sizeOf returns roughly how many bytes an event has.
 func sizeOf(event *ringback.StreamEvent) int {
 	size := eventFrame
 	if event.Delta != nil {

@@ -95,7 +95,7 @@ func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 
 func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would take it
+	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would accept it
 		_, err := strictjson.Decode([]byte(body), readGenerate)
 		checkFormError(t, body, err, "Prompt", "Prompt is not a field here; the fields are callback_headers, callback_url, events, "+
 			"expires_at, fallback_models, max_attempts, max_tokens, max_wait_seconds, messages, metadata, model, on_disconnect, params, priority, prompt, provider, provider_headers, "+
@@ -120,7 +120,7 @@ func checkFormError(t *testing.T, body string, err error, field, message string)
 	}
 }
 
-// errorOf is what the client hears of err.
+// errorOf returns the error that the client gets for err.
 func errorOf(t *testing.T, err error) ringback.Error {
 	t.Helper()
 	known, form := outsideError(err)
@@ -172,7 +172,7 @@ func FuzzDecodeGenerate(f *testing.F) {
 			}
 			return
 		}
-		// What was read survives the client's own way of writing it.
+		// What was decoded survives the client's own encoding.
 		again, err := json.Marshal(req)
 		if err != nil {
 			t.Fatalf("%q: %v", body, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// statusOf is the one table from the code of an error to its HTTP status.
+// statusOf is the one table that maps the code of an error to its HTTP status.
 var statusOf = map[ringback.Code]int{
 	ringback.InvalidRequest:       http.StatusBadRequest,
 	ringback.Unauthorized:         http.StatusUnauthorized,
@@ -32,8 +32,8 @@ var statusOf = map[ringback.Code]int{
 	ringback.Internal:             http.StatusInternalServerError,
 }
 
-// refuse turns an error into the reply that its cause may see. What is not
-// written for users is logged here, once, and told as an internal error.
+// refuse turns an error into the reply that the client may see. An error that was not
+// written for users is logged here, once, and returned as an internal error.
 func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 	e := ringback.Error{Code: ringback.Internal, Message: "internal error; the server's log has its cause under this request_id"}
 	switch known, form := outsideError(err); {
@@ -58,7 +58,7 @@ func (s *Server) refuse(r *http.Request, requestID string, err error) reply {
 	return errorReply(&e)
 }
 
-// outsideError finds the error that was written for users, in either shape.
+// outsideError finds the error that was written for users, in either type.
 func outsideError(err error) (*ringback.Error, *strictjson.Error) {
 	if e, ok := errors.AsType[*ringback.Error](err); ok && e.Code != ringback.Internal {
 		return e, nil
@@ -85,7 +85,7 @@ func errorReply(e *ringback.Error) reply {
 	return reply{status: status, header: header, body: e}
 }
 
-// invalidBody is the answer to a body that is not as it should be.
+// invalidBody returns the error for an invalid body.
 func invalidBody(e *strictjson.Error) *ringback.Error {
 	return ringback.Invalid(e.Path, e.Error())
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// A fanout broadcasts the events of one job over one transport. Subscribers that are
-// caught up wait here. What comes next is rendered once for all of them, and written to
-// each without blocking. A subscriber whose connection does not take all of it writes the
-// rest by itself, and nobody waits for it.
+// A fanout broadcasts the events of one job over one transport. Subscribers that are caught
+// up wait here. New events are rendered once for all of them, and written to each without
+// blocking. A subscriber whose connection does not accept all of it writes the rest itself,
+// and nobody waits for it.
 type fanout struct {
 	server  *Server
 	key     fanoutKey
@@ -23,12 +23,12 @@ type fanout struct {
 
 	mu      sync.Mutex
 	waiting []*subscriber
-	seen    ringback.EventID // by all who wait; some may have seen more, elsewhere
-	waiter  node.Waiter      // shows what comes
+	seen    ringback.EventID // by all waiting subscribers; some may have seen more, elsewhere
+	waiter  node.Waiter      // shows new events
 	listens bool             // the log will wake it
 }
 
-// fanoutKey tells apart who reads a job from who relays what this node writes of it.
+// fanoutKey separates readers of a job from nodes that relay what this node writes of it.
 type fanoutKey struct {
 	job   uuid.UUID
 	by    transportName
@@ -41,8 +41,8 @@ type fanouts struct {
 	all map[fanoutKey]*fanout
 }
 
-// enter counts a reader in. It must leave before it closes its stream: while one is in,
-// all that are in share one log.
+// enter counts a reader in. It must leave before it closes its stream: while one is in, all
+// that are in share one log.
 func (as *fanouts) enter(s *Server, key fanoutKey) *fanout {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -64,8 +64,7 @@ func (as *fanouts) leave(a *fanout) {
 	}
 }
 
-// join lets a reader wait, if it has seen all that there is; otherwise it gives what
-// comes next.
+// join lets a reader wait if it is caught up; otherwise it returns the next events.
 func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +88,7 @@ func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 	return nil, nil
 }
 
-// listen has the log wake the fanout when there is more than those who wait have
+// listen makes the log wake the fanout when there is more than the waiting subscribers have
 // seen. The caller holds the lock.
 func (a *fanout) listen() {
 	if !a.listens {
@@ -98,7 +97,7 @@ func (a *fanout) listen() {
 	}
 }
 
-// show brings what has come to all who wait.
+// show writes new events to all waiting subscribers.
 func (a *fanout) show() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -111,12 +110,12 @@ func (a *fanout) show() {
 		return nil
 	})
 	if err != nil {
-		a.dismissAll(nil) // each meets it by itself
+		a.dismissAll(nil) // each meets it itself
 	}
 }
 
-// showNext brings some of what has come to all who wait; false, if there is nothing.
-// The caller holds the lock.
+// showNext writes some of the new events to all waiting subscribers; it returns false if
+// there are none. The caller holds the lock.
 func (a *fanout) showNext() bool {
 	if len(a.waiting) == 0 {
 		return false
@@ -124,7 +123,7 @@ func (a *fanout) showNext() bool {
 	events, err := a.waiting[0].ReadyBehind(a.seen)
 	switch {
 	case err != nil:
-		a.dismissAll(nil) // each hears it by itself
+		a.dismissAll(nil) // each gets it itself
 		return false
 	case len(events) == 0:
 		a.listen()
@@ -148,12 +147,13 @@ func (a *fanout) showNext() bool {
 	return true
 }
 
-// bringEach is how many readers one goroutine writes to, where there are processors for
-// several: a write takes a few microseconds.
+// bringEach is how many readers one goroutine writes to, if there are several processors: a
+// write takes a few microseconds.
 const bringEach = 64
 
-// bring writes a chunk to the waiting subscribers. One that has seen some of it goes on by itself:
-// it came here from another node, say, which knew more. The caller holds the lock.
+// bring writes a chunk to the waiting subscribers. One that has already seen some of it
+// continues by itself: for example, it came from another node that was ahead. The caller
+// holds the lock.
 func (a *fanout) bring(b *chunk) {
 	took := make([]taken, len(a.waiting))
 	write := func(from, to int) {
@@ -181,7 +181,7 @@ func (a *fanout) bring(b *chunk) {
 	}
 }
 
-// taken is how much of a text a reader has taken at once.
+// taken is how much of a text a reader accepted at once.
 type taken struct {
 	n   int
 	err error
@@ -192,8 +192,8 @@ func (t *subscriber) take(text []byte) (all taken) {
 	return all
 }
 
-// took has a reader who has not taken all of a text wait no longer: it writes the rest by
-// itself. The text is part of b, if that is not nil. The caller holds the lock.
+// took takes a reader that has not accepted all of a text out of the waiting: it writes the
+// rest itself. The text is part of b, unless that is nil. The caller holds the lock.
 func (a *fanout) took(t *subscriber, all taken, text []byte, b *chunk) {
 	switch {
 	case all.err != nil:
@@ -207,8 +207,8 @@ func (a *fanout) took(t *subscriber, all taken, text []byte, b *chunk) {
 	}
 }
 
-// say tells a reader who waits something else, if it is not empty; false, if it waits no
-// longer. An error is why it ends.
+// say sends a waiting reader something else, unless it is empty; it returns false if the
+// reader no longer waits. An error is why the reader ends.
 func (a *fanout) say(t *subscriber, text []byte, over error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -222,7 +222,7 @@ func (a *fanout) say(t *subscriber, text []byte, over error) bool {
 	return waits
 }
 
-// letGo has a reader leave, if it waits.
+// letGo makes a reader leave, if it is waiting.
 func (a *fanout) letGo(t *subscriber, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -237,7 +237,7 @@ func (a *fanout) dismissAll(why error) {
 	}
 }
 
-// dismiss has a reader wait no longer: its goroutine goes on, or ends if why is not
+// dismiss takes a reader out of the waiting: its goroutine continues, or ends if why is not
 // nil. The caller holds the lock.
 func (a *fanout) dismiss(t *subscriber, why error) {
 	last := len(a.waiting) - 1
@@ -252,12 +252,13 @@ func (a *fanout) dismiss(t *subscriber, why error) {
 	}
 }
 
-// waitsUntil gives a reader who waits a time to look up; false, if it waits no longer.
+// waitsUntil sets the time at which a waiting reader looks up; it returns false if the
+// reader no longer waits.
 func (a *fanout) waitsUntil(t *subscriber, at time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {
-		_ = t.conn.SetReadDeadline(at) // it fails where reading will
+		_ = t.conn.SetReadDeadline(at) // fails where reading will
 	}
 	return t.waits
 }

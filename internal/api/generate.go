@@ -17,7 +17,7 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 	if err != nil {
 		return reply{}, err
 	}
-	c.body = nil // it is read; what was read of it dies when the request is encoded
+	c.body = nil // it has been read; its memory is freed when the request is encoded
 	job, replayed, err := s.node.Submit(ctx, sub)
 	if err != nil {
 		return reply{}, err
@@ -45,7 +45,7 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 	return reply{status: http.StatusAccepted, header: header, body: accepted}, nil
 }
 
-// submission adds to the body what the headers say.
+// submission combines the body with the headers.
 func (s *Server) submission(c *call, req *ringback.Request) (intake.Submission, error) {
 	sub := intake.Submission{Caller: c.caller}
 	url, err := callbackURL(c.header, req.CallbackURL)
@@ -70,7 +70,7 @@ func (s *Server) submission(c *call, req *ringback.Request) (intake.Submission, 
 	return sub, nil
 }
 
-// sameRequest is equal for requests that one idempotency key may be used for.
+// sameRequest is equal for requests that may share one idempotency key.
 func sameRequest(c *call) []byte {
 	h := sha256.New()
 	for _, part := range []string{c.method, c.path, c.header.Get(headerCallbackURL)} {

@@ -29,13 +29,14 @@ type call struct {
 	query  query
 	header http.Header
 	body   []byte
-	forget func()      // gives up the body: a handler that waits needs its memory no more
-	answer http.Header // of the answer, whatever that will be
+	forget func()      // releases the body: a handler that waits no longer needs its memory
+	answer http.Header // of the response, whatever that will be
 }
 
-// A reply is what a handler answers: a status, and what is encoded as JSON; or a job, which
-// may be long and is closed when it is written; or raw, which is sent as it is; or stream, which begins the answer over a connection that it
-// takes, and comes back with its status.
+// A reply is what a handler answers. It has a status and one of: body, which is encoded as
+// JSON; a job, which may be long and is closed once written; raw, which is sent unchanged;
+// or stream, which begins the response over a connection that it takes over, and returns
+// its status.
 type reply struct {
 	status int // 0 means 200
 	header http.Header
@@ -45,18 +46,18 @@ type reply struct {
 	stream func(w http.ResponseWriter, r *http.Request) (status int)
 }
 
-// A rawBody is sent as it is.
+// A rawBody is sent unchanged.
 type rawBody struct {
 	contentType string
 	bytes       []byte
-	shared      bool            // the bytes are there anyway, the same for all answers
-	long        *longjson.Value // in place of bytes, for what is written in pieces
+	shared      bool            // the bytes exist anyway, the same for all responses
+	long        *longjson.Value // instead of bytes, for what is written in pieces
 	length      int64           // of long
 }
 
 func (b *rawBody) size() int64 { return b.length + int64(len(b.bytes)) }
 
-// writeTo writes the body, or as much of it as the client takes.
+// writeTo writes the body, or as much of it as the client accepts.
 func (b *rawBody) writeTo(w io.Writer) {
 	if b.long != nil {
 		_ = b.long.Write(w)
@@ -97,7 +98,7 @@ func (s *Server) recordRequest(r *http.Request, id string, status int, start tim
 		slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 }
 
-// guard makes of a panic an error like any other.
+// guard turns a panic into an error like any other.
 func guard(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -107,7 +108,7 @@ func guard(do func() error) (err error) {
 	return do()
 }
 
-// reply lets a request in, reads it and asks the handler.
+// reply lets a request in, reads it and calls the handler.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
 	err = guard(func() (err error) {
 		rep, err = s.answer(w, r, rt)
@@ -146,8 +147,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt *route) (rep 
 	return rt.handler(r.Context(), c)
 }
 
-// meet finds out who asks, and answers those who get no further: done reports whether r is
-// one of them.
+// meet identifies the caller, and answers requests that get no further: done reports
+// whether r is one of them.
 func (s *Server) meet(r *http.Request, rt *route) (caller intake.Caller, rep reply, done bool, err error) {
 	if err := s.admit(r); err != nil {
 		return caller, reply{}, true, err
@@ -159,8 +160,8 @@ func (s *Server) meet(r *http.Request, rt *route) (caller intake.Caller, rep rep
 	return caller, reply{}, err != nil, err
 }
 
-// bodyOf reads the body that the rule allows. From then on the connection is
-// read for nothing but the news that the client has left, which has no deadline.
+// bodyOf reads the body that the rule allows. From then on the connection is read only to
+// notice that the client has left, without a deadline.
 func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (body []byte, release func(), err error) {
 	release = func() {}
 	if rule == jsonBody || rule == optionalBody && r.ContentLength != 0 {
@@ -177,12 +178,12 @@ func (s *Server) bodyOf(w http.ResponseWriter, r *http.Request, rule bodyRule) (
 	return body, release, err
 }
 
-// smallAnswer is up to what size an answer asks for no memory: 16,384 connections
-// may have one.
+// smallAnswer is the size up to which a response charges no memory: 16,384 connections may
+// have one each.
 const smallAnswer = 16 << 10
 
-// largeAnswer is from what size on the system may keep only so many bytes of an answer
-// that its client has not taken; by itself it would take megabytes.
+// largeAnswer is the size from which the kernel's buffer for a response that its client
+// does not read is bounded; by default it would take megabytes.
 const largeAnswer = 256 << 10
 
 // write sends a reply and returns its status.
@@ -211,8 +212,8 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 	return rep.status
 }
 
-// encoded is what a reply says, in bytes. A large one counts as memory until
-// release: clients that read nothing must not use it up. One that can't be said
+// encoded returns the bytes of a reply. The memory of a large one is charged until release,
+// so that clients that read nothing cannot use it up. If a reply cannot be encoded it
 // becomes an error's.
 func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (raw *rawBody, release func()) {
 	release = func() {}
@@ -247,27 +248,26 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 	return raw, release
 }
 
-// jobBody is a job as it is sent. What is long of it is not copied; it counts as memory
-// where it is opened.
+// jobBody returns a job in the form that is sent. Its long parts are not copied; their
+// memory is charged where they are opened.
 func jobBody(job *reading.Opened) (*rawBody, error) {
 	short, err := encode(job.Job)
 	if err != nil || job.Long() == nil {
 		return &rawBody{contentType: "application/json", bytes: short}, err
 	}
-	long := longjson.Object(short, job.Long()).Between("", "\n") // as encode ends
+	long := longjson.Object(short, job.Long()).Between("", "\n") // like encode's end
 	length, err := long.Len()
 	return &rawBody{contentType: "application/json", long: &long, length: length}, err
 }
 
-// inPlace puts an error in the place of a reply.
+// inPlace replaces a reply with an error.
 func (s *Server) inPlace(w http.ResponseWriter, r *http.Request, rep *reply, err error) *rawBody {
 	*rep = s.refuse(r, w.Header().Get(headerRequestID), err)
 	body, _ := encode(rep.body) // an error's body always has a form
 	return &rawBody{contentType: "application/json", bytes: body}
 }
 
-// encode writes JSON as people would: no HTML escapes, and a line end, which is
-// what a terminal wants.
+// encode encodes JSON for people: without HTML escapes, and with a line end, for terminals.
 func encode(body any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -281,7 +281,7 @@ func encode(body any) ([]byte, error) {
 // errClosing ends what waits when the server closes.
 var errClosing = errors.New("the server is stopping")
 
-// waiting is ctx, ended also when the server closes.
+// waiting returns ctx, which also ends when the server closes.
 func (s *Server) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.closing, func() { cancel(errClosing) })

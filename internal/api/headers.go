@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// The headers that a handler reads or writes, beside those of HTTP itself.
+// The headers that a handler reads or writes, besides those of HTTP itself.
 const (
 	headerRequestID     = "X-Request-Id"
 	headerCallbackURL   = "X-Callback-URL"
@@ -24,18 +24,18 @@ const (
 	headerApplied       = "Preference-Applied"
 	headerTraceParent   = "Traceparent"
 	headerTraceState    = "Tracestate"
-	maxTraceState       = 512 // bytes; the standard asks for no more
+	maxTraceState       = 512 // bytes; the standard requires no more
 	maxIdempotencyRunes = 255
 )
 
 var (
 	saneRequestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}$`)
-	// W3C Trace Context, section 3.2: version, trace-id, parent-id, flags. A
-	// later version may say more behind them.
+	// W3C Trace Context, section 3.2: version, trace-id, parent-id, flags. A later version
+	// may append more.
 	traceParent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-[!-~]{1,200})?$`)
 )
 
-// requestID is the caller's, if it is fit for a log, or a new one.
+// requestID returns the caller's, if it is fit for a log, or a new one.
 func requestID(h http.Header) string {
 	if id := h.Get(headerRequestID); saneRequestID.MatchString(id) {
 		return id
@@ -47,8 +47,8 @@ func requestID(h http.Header) string {
 	return id.String()
 }
 
-// validTraceParent is the caller's traceparent, "" if it is none: the standard
-// wants an invalid one to be ignored.
+// validTraceParent returns the caller's traceparent, "" if it is invalid: the standard says
+// to ignore an invalid one.
 func validTraceParent(h http.Header) string {
 	given := h.Values(headerTraceParent)
 	if len(given) != 1 {
@@ -64,7 +64,7 @@ func validTraceParent(h http.Header) string {
 	return given[0]
 }
 
-// validTraceState is the caller's tracestate, "" if it is none.
+// validTraceState returns the caller's tracestate, "" if it is invalid.
 func validTraceState(h http.Header) string {
 	given := strings.Join(h.Values(headerTraceState), ",")
 	state, err := trace.ParseTraceState(given)
@@ -74,7 +74,7 @@ func validTraceState(h http.Header) string {
 	return state.String()
 }
 
-// idempotencyKey is "" where the caller sent none.
+// idempotencyKey returns "" if the caller sent none.
 func idempotencyKey(h http.Header) (string, error) {
 	given := h.Values(headerIdempotency)
 	if len(given) == 0 {
@@ -90,7 +90,7 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// callbackURL is that of the body or, instead, of the header.
+// callbackURL returns that of the body or, instead, of the header.
 func callbackURL(h http.Header, inBody string) (string, error) {
 	for _, url := range h.Values(headerCallbackURL) {
 		switch {
@@ -105,8 +105,8 @@ func callbackURL(h http.Header, inBody string) (string, error) {
 	return inBody, nil
 }
 
-// providerHeaders are those of the body and, beside them, those of the request
-// itself that may be passed on.
+// providerHeaders returns those of the body and also those of the request itself that may
+// be passed on.
 func providerHeaders(h http.Header, inBody map[string]string, allowed []string) (map[string]string, error) {
 	for _, name := range allowed {
 		value := strings.Join(h.Values(name), ", ")
@@ -128,7 +128,7 @@ func providerHeaders(h http.Header, inBody map[string]string, allowed []string) 
 	return inBody, nil
 }
 
-// named finds a header in an object of headers, whose names have no case.
+// named finds a header in an object of headers, whose names are case-insensitive.
 func named(headers map[string]string, name string) (field string, found bool) {
 	for field := range headers {
 		if strings.EqualFold(field, name) {

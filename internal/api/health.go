@@ -17,8 +17,8 @@ func (s *Server) healthz(context.Context, *call) (reply, error) {
 	return reply{body: health{"ok", s.version}}, nil
 }
 
-// GET /readyz: the node takes jobs, or why not. What providers said of which job, and
-// where webhooks go, is for those with the key.
+// GET /readyz: the node accepts jobs, or why not. What providers said about which job, and
+// where webhooks go, is only for callers with the key.
 func (s *Server) readyz(_ context.Context, c *call) (reply, error) {
 	ready := s.node.Readiness()
 	if c.caller.Role == intake.Operator {

@@ -30,13 +30,14 @@ func (s *Server) job(ctx context.Context, c *call) (reply, error) {
 	return reply{job: job}, err
 }
 
-// waitFor gives a job when it has ended, or as it is after d.
+// waitFor returns a job once it has ended, or as it is after d.
 func (s *Server) waitFor(ctx context.Context, project, id string, d time.Duration, withRequest bool) (*reading.Opened, error) {
 	waiting, stop := s.waiting(ctx)
 	defer stop()
 	job, err := s.node.WaitJob(waiting, project, id, d, withRequest)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
-		// It is we who leave: the client hears how the job stands, and asks again.
+		// It is the server that ends the wait: the client gets the present state of the
+		// job, and asks again.
 		job, err = s.node.OpenJob(ctx, project, id, withRequest)
 	}
 	return job, err

@@ -36,7 +36,7 @@ func jobQuery(q query) (jobs reading.JobQuery, err error) {
 	return jobs, err
 }
 
-// pageReply is a page, whose data is a list even where it is empty.
+// pageReply returns a page, whose data is a list even if it is empty.
 func pageReply[T any](p ringback.Page[T]) reply {
 	if p.Data == nil {
 		p.Data = []T{}

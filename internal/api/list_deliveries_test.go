@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// A list of webhooks, as one who looks for those that have not arrived asks for it.
+// A list of webhooks, as requested by a user who looks for those that have not arrived.
 func TestWebhooksThatHaveNotArrivedAreListedWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -70,7 +70,7 @@ func TestWebhooksThatHaveNotArrivedAreListedWithTheReason(t *testing.T) {
 	}
 }
 
-// Each value that is one of a few is refused with the list of them, in every list.
+// In every list, an unknown value of an enumeration is refused with the known ones.
 func TestAnUnknownWordIsRefusedWithThoseThereAre(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

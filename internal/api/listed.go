@@ -8,20 +8,20 @@ import (
 )
 
 // listMemory is what a list of the longest rows takes while it is read and encoded, in
-// bytes: nobody knows before how long they are.
+// bytes: their length is not known before.
 const listMemory = 32 << 20
 
-// listsAtOnce is how many lists are made at a time within the memory for reads.
+// listsAtOnce returns how many lists may be made at a time within the memory for reads.
 func listsAtOnce(reads *memory.Budget) int {
 	const fewest, most = 2, 64
-	if reads == nil { // the node of a test
+	if reads == nil { // a test's node
 		return fewest
 	}
 	return int(min(max(fewest, reads.Size()/listMemory), most))
 }
 
-// listed is a handler that makes a list. It waits for its turn, and encodes what it has
-// before the next one has its own: many callers at once must not hold rows without end.
+// listed wraps a handler that makes a list. It waits for its turn, and encodes its result
+// before the next one's turn: many concurrent callers must not hold unlimited rows.
 func (s *Server) listed(list handler) handler {
 	return func(ctx context.Context, c *call) (reply, error) {
 		select {

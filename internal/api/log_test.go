@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// logTo is a logger, and what it has written so far.
+// logTo returns a logger, and what it has written so far.
 func logTo(t *testing.T) (logger *slog.Logger, written func() string) {
 	t.Helper()
 	b := &lockedBuffer{}

@@ -53,7 +53,7 @@ func (w *world) eventuallyReady() {
 	w.eventually("the node is ready", func() bool { return w.do("GET", "/readyz", "").StatusCode == http.StatusOK })
 }
 
-// goneStore is a store whose database can't be reached, or goes away while it commits.
+// goneStore is a store whose database can't be reached, or goes down during a commit.
 type goneStore struct {
 	store.Store
 	err error

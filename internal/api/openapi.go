@@ -22,8 +22,8 @@ func (s *Server) openapi(context.Context, *call) (reply, error) {
 	return reply{raw: &rawBody{contentType: "application/json", bytes: text, shared: true}}, err
 }
 
-// describe writes the document of a table. The same table serves, so that the
-// two can't differ.
+// describe returns the document of a table. The server uses the same table, so that the two
+// can't differ.
 func describe(version string, table []route, providerHeaders []string) ([]byte, error) {
 	described := make([]openapi.Route, len(table))
 	for i, rt := range table {
@@ -35,7 +35,7 @@ func describe(version string, table []route, providerHeaders []string) ([]byte, 
 	return openapi.Document(version, described, statusOf, providerHeaders)
 }
 
-// refusals are the errors that a request meets on its way to the handler.
+// refusals returns the errors that a request may get on its way to the handler.
 func (rt route) refusals() []ringback.Code {
 	met := codes{ringback.Misdirected, ringback.Loop, ringback.InvalidRequest, ringback.Internal}
 	if !rt.open {
@@ -47,7 +47,7 @@ func (rt route) refusals() []ringback.Code {
 	if rt.body != noBody {
 		met = append(met, ringback.UnsupportedMediaType, ringback.TooLarge)
 	}
-	if !rt.about.Unready { // that one is never in want of memory or of the store
+	if !rt.about.Unready { // that route never lacks memory or the store
 		met = append(met, ringback.Unavailable)
 	}
 	return met
@@ -62,12 +62,12 @@ func one[T any]() []reflect.Type { return []reflect.Type{reflect.TypeFor[T]()} }
 // GET /docs: the page that shows the document.
 func (s *Server) docs(_ context.Context, c *call) (reply, error) { return file(c, swaggerui.Page) }
 
-// GET /docs/{file}: what the page consists of.
+// GET /docs/{file}: the files of the page.
 func (s *Server) docsFile(_ context.Context, c *call) (reply, error) {
 	return file(c, strings.TrimPrefix(c.path, "/docs/"))
 }
 
-// file answers one file, compressed as it is kept where the client takes that.
+// file answers with one file, compressed as it is stored if the client accepts that.
 func file(c *call, name string) (reply, error) {
 	f, ok := swaggerui.Files[name]
 	if !ok {
@@ -92,8 +92,8 @@ func file(c *call, name string) (reply, error) {
 	return reply{header: header, raw: raw}, nil
 }
 
-// unpacked are the files that are kept compressed, for clients that do not take that:
-// once for all of them, however many ask.
+// unpacked are the compressed files, for clients that do not accept that: unpacked once for
+// all requests.
 var unpacked = func() map[string]func() ([]byte, error) {
 	all := map[string]func() ([]byte, error){}
 	for name, f := range swaggerui.Files {
@@ -104,8 +104,8 @@ var unpacked = func() map[string]func() ([]byte, error) {
 	return all
 }()
 
-// takesGzip reads Accept-Encoding as browsers and programs write it; whoever
-// writes more is served without compression.
+// takesGzip parses Accept-Encoding as browsers and programs usually write it; any other
+// form is served without compression.
 func takesGzip(h http.Header) bool {
 	for coding := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
 		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {

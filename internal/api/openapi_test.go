@@ -23,14 +23,14 @@ import (
 	"github.com/ringback/ringback/internal/api"
 )
 
-// A part is a value in the document, with the pointer that leads there.
+// A part is a value in the document, with its JSON pointer.
 type part struct {
 	t       *testing.T
 	value   any
 	pointer string
 }
 
-// document is what the server says of itself.
+// document returns the server's own description.
 func (w *world) document() part {
 	w.t.Helper()
 	got := w.do("GET", "/openapi.json", "")
@@ -42,7 +42,7 @@ func (w *world) document() part {
 	return part{w.t, value, ""}
 }
 
-// has follows the names of members, and the references on the way.
+// has follows the names of members, and references on the way.
 func (p part) has(names ...string) (part, bool) {
 	for _, name := range names {
 		object, _ := p.value.(map[string]any)
@@ -83,15 +83,15 @@ func (p part) resolved(document part) part {
 	return p
 }
 
-// A judge validates against the schemas of a document, formats included.
+// A judge validates against the schemas of a document, including formats.
 type judge struct {
 	document part
 	compiler *jsonschema.Compiler
-	key      string // of the requests that it judges; "" sends none
+	key      string // of its requests; "" sends none
 }
 
-// newJudge closes the schemas of answers first: what the document does not name
-// must not come.
+// newJudge first closes the schemas of responses: they must have nothing that the document
+// does not name.
 func newJudge(document part) *judge {
 	for _, s := range document.at("components", "schemas").members() {
 		if object := s.value.(map[string]any); object["additionalProperties"] == nil {
@@ -104,7 +104,7 @@ func newJudge(document part) *judge {
 	return &judge{document, c, ""}
 }
 
-// errorOf says what is wrong with a body, by the schema.
+// errorOf returns what is wrong with a body, by the schema.
 func (j *judge) errorOf(schema part, body string) error {
 	j.document.t.Helper()
 	s, err := j.compiler.Compile("openapi.json#" + schema.pointer)
@@ -220,9 +220,8 @@ func TestTheManualHasTheStatusOfEachCode(t *testing.T) {
 	}
 }
 
-// judged sends a request, and holds the answer to the document: its status is
-// among those of the operation, and its headers and its body are as they should
-// be.
+// judged sends a request, and checks the response against the document: its status must be
+// among the operation's, and its headers and its body must match.
 func (j *judge) judged(w *world, status int, method, path, target, body string, header ...string) answer {
 	w.t.Helper()
 	got := w.do(method, target, body, append(header, "x-api-key", j.key)...)
@@ -355,8 +354,8 @@ func TestTheWebhooksAreThoseOfTheDocument(t *testing.T) {
 	}
 }
 
-// meaning are the fields of a request whose values mean something that no schema
-// can say: names of models, addresses, times from now on.
+// meaning are the fields of a request whose values have a meaning that no schema can
+// express: names of models, addresses, times from now on.
 var meaning = []string{"model", "provider", "callback_url", "expires_at", "run_at", "fallback_models", "callback_headers", "params"}
 
 func TestTheSchemaAndTheServerRefuseTheSameRequests(t *testing.T) {
@@ -377,7 +376,7 @@ func TestTheSchemaAndTheServerRefuseTheSameRequests(t *testing.T) {
 			refused := j.errorOf(schema, string(body))
 			got := w.do("POST", "/api/generate", string(body))
 			switch {
-			case refused != nil && got.StatusCode == http.StatusAccepted && value != `""`: // "" means the default, quietly
+			case refused != nil && got.StatusCode == http.StatusAccepted && value != `""`: // "" silently means the default
 				t.Errorf("%s: the server takes it, the document does not: %v", body, refused)
 			case refused == nil && got.StatusCode != http.StatusAccepted && !slices.Contains(meaning, field) && field != "prompt":
 				t.Errorf("%s: the document takes it, the server does not: %s", body, got.body)
@@ -394,7 +393,7 @@ func TestTheSchemaAndTheServerRefuseTheSameRequests(t *testing.T) {
 	}
 }
 
-// values are some of each type, and those at the bounds of a schema.
+// values returns some values of each type, and those at the bounds of a schema.
 func values(s part) []string {
 	all := []string{
 		`null`, `true`, `0`, `1`, `-1`, `1.5`, `99999999999999999999`, `""`, `"x"`, `"x y"`, `[]`, `["x"]`, `[1]`, `[null]`,

@@ -9,18 +9,18 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// origins knows which web pages may do what. A page of the server's own origin, or
-// of its public URL's, may do all; one of another origin may change nothing and read
-// nothing, unless the configuration allows its origin: then it may do all, too.
+// origins decides what web pages may do. A page of the server's own origin, or of its
+// public URL's, may do everything; one of another origin may change nothing and read
+// nothing, unless the configuration allows its origin: then it may do everything, too.
 type origins struct {
 	protection *http.CrossOriginProtection
 	public     string          // origin of the public URL; "" if there is none
 	allowed    map[string]bool // by the configuration
-	any        bool            // it allows all
+	any        bool            // it allows all origins
 	sent       string          // the headers that an allowed page may send
 }
 
-// newOrigins returns an error that names the field that is wrong.
+// newOrigins returns an error that names the invalid field.
 func newOrigins(publicURL string, allowed, providerHeaders []string) (*origins, error) {
 	o := &origins{
 		protection: http.NewCrossOriginProtection(), allowed: map[string]bool{},
@@ -47,7 +47,7 @@ func newOrigins(publicURL string, allowed, providerHeaders []string) (*origins, 
 	return o, nil
 }
 
-// CheckOrigin says what is wrong with an origin as Config.AllowOrigins has it.
+// CheckOrigin returns what is wrong with an origin in Config.AllowOrigins.
 func CheckOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || originOf(u) != strings.ToLower(origin)) {
@@ -66,7 +66,7 @@ func (o *origins) allow(origin string) error {
 	return o.protection.AddTrustedOrigin(origin)
 }
 
-// originOf is the origin of a URL as browsers write it: without the scheme's port.
+// originOf returns the origin of a URL as browsers write it: without the scheme's port.
 func originOf(u *url.URL) string {
 	host := strings.ToLower(u.Host)
 	switch port := u.Port(); {
@@ -78,8 +78,8 @@ func originOf(u *url.URL) string {
 
 func (o *origins) allows(origin string) bool { return o.any || o.allowed[origin] }
 
-// check refuses what a browser sends on behalf of a page that may not do it. A
-// WebSocket is a GET, but what comes by it is not kept from the page.
+// check refuses requests that a browser sends on behalf of a page that may not make them. A
+// WebSocket is a GET, but its messages are not hidden from the page.
 func (o *origins) check(r *http.Request) error {
 	if o.any {
 		return nil
@@ -97,14 +97,14 @@ func (o *origins) check(r *http.Request) error {
 	return nil
 }
 
-// mayConnect tells whether a page may open a WebSocket to host.
+// mayConnect reports whether a page may open a WebSocket to host.
 func (o *origins) mayConnect(origin, host string) bool {
 	u, err := url.Parse(origin)
 	return o.allowed[origin] || o.public != "" && origin == o.public || err == nil && strings.EqualFold(u.Host, host)
 }
 
-// What a page of an allowed origin may send, and see of an answer, beside what all
-// pages may.
+// What a page of an allowed origin may send, and see of a response, beyond what all pages
+// may.
 const (
 	corsMethods = "GET, POST, DELETE"
 	corsSent    = "Authorization, X-API-Key, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, Prefer, X-Callback-URL, X-Request-Id, X-Requested-With, traceparent, tracestate"
@@ -112,7 +112,7 @@ const (
 	corsMaxAge  = "600" // seconds
 )
 
-// answer says in an answer of the API whether a page of another origin may read it.
+// answer sets the headers that let a page of another origin read the response, if it may.
 func (o *origins) answer(h http.Header, r *http.Request) {
 	switch origin := r.Header.Get("Origin"); {
 	case !o.any && len(o.allowed) == 0, !strings.HasPrefix(r.URL.Path, "/api/"):
@@ -129,7 +129,7 @@ func (o *origins) answer(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Expose-Headers", corsSeen)
 }
 
-// preflight answers a browser that asks whether a page may do what it is about to.
+// preflight answers a browser that asks whether a page may make a request.
 func (o *origins) preflight(r *http.Request) (h http.Header, asked bool) {
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" ||
 		!strings.HasPrefix(r.URL.Path, "/api/") || !o.allows(r.Header.Get("Origin")) {

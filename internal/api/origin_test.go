@@ -14,7 +14,7 @@ const (
 	other = "https://other.example.com"
 )
 
-// cors are the headers of CORS in an answer.
+// cors returns the headers of CORS in a response.
 func cors(h http.Header) (found []string) {
 	for name := range h {
 		if strings.HasPrefix(name, "Access-Control-") {
@@ -35,12 +35,12 @@ func TestAPageOfAnAllowedOriginMayCallTheAPI(t *testing.T) {
 			!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Last-Event-ID") || h.Get("Access-Control-Allow-Methods") != "GET, POST, DELETE" {
 			t.Errorf("%s, preflight: got %d, %v", allowed, resp.StatusCode, h)
 		}
-		for _, sent := range []string{"Cache-Control", "Pragma", "X-Requested-With"} { // by what stands in for EventSource
+		for _, sent := range []string{"Cache-Control", "Pragma", "X-Requested-With"} { // by replacements for EventSource
 			if !strings.Contains(h.Get("Access-Control-Allow-Headers"), sent) {
 				t.Errorf("%s, preflight: %s is not allowed: %v", allowed, sent, h)
 			}
 		}
-		// What it asks for gets past the protection, and an error can be read, too.
+		// Its requests pass the protection, and an error can be read, too.
 		resp, e := ask(t, s, http.MethodPost, "/api/generate", "", "Origin", app, "Sec-Fetch-Site", "cross-site", "X-Api-Key", "k")
 		if e.Code != ringback.UnsupportedMediaType || resp.Header.Get("Access-Control-Allow-Origin") != want ||
 			!strings.Contains(resp.Header.Get("Access-Control-Expose-Headers"), "Preference-Applied") {
@@ -77,7 +77,7 @@ func TestAWebSocketIsForPagesThatMay(t *testing.T) {
 		"": ringback.InvalidRequest, app: ringback.InvalidRequest, "http://127.0.0.1:8080": ringback.InvalidRequest, "https://r.example.com": ringback.InvalidRequest,
 		other: ringback.Forbidden, "null": ringback.Forbidden, "http://127.0.0.1:9090": ringback.Forbidden, "https://app.example.com:444": ringback.Forbidden,
 	} {
-		header := []string{"Connection", "Upgrade", "Upgrade", "websocket"} // without a version: who may come in hears of that
+		header := []string{"Connection", "Upgrade", "Upgrade", "websocket"} // without a version: allowed pages get an error about that
 		if origin != "" {
 			header = append(header, "Origin", origin)
 		}

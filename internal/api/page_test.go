@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/chromiumtest"
 )
 
-// open shows the page, with all operations listed.
+// open opens the page, with all operations listed.
 func (b *browser) open(w *world) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(w.url+"/docs"), chromedp.WaitVisible(chromedp.CSS(".webhooks .opblock")))

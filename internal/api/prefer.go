@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// preferredWait is how long the client would rather wait for the end of the job than
-// hear that it was accepted, at most maxWait; 0 if it said nothing. As RFC 7240 wants
-// it, what is not understood is passed over, and of several the first counts.
+// preferredWait returns how long the client would rather wait for the end of the job than
+// get a 202, at most maxWait; 0 if it said nothing. As RFC 7240 requires, unknown
+// preferences are ignored, and the first of several counts.
 func preferredWait(h http.Header) time.Duration {
 	for preference := range preferences(strings.Join(h.Values(headerPrefer), ",")) {
 		name, value, _ := strings.Cut(preference, "=")
@@ -25,7 +25,7 @@ func preferredWait(h http.Header) time.Duration {
 	return 0
 }
 
-// preferences are those of a header, without their parameters.
+// preferences yields those of a header, without their parameters.
 func preferences(header string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for header != "" {
@@ -38,7 +38,7 @@ func preferences(header string) func(yield func(string) bool) {
 	}
 }
 
-// untilComma cuts a header at its first comma that stands in no quotes.
+// untilComma cuts a header at its first comma outside quotes.
 func untilComma(s string) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {

@@ -16,8 +16,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// heeding is a world whose provider notes what it is called with; of its version
-// it was told in the configuration.
+// heeding returns a world whose provider records its calls; its version is set in the
+// configuration.
 func heeding(t *testing.T) (*world, *simulate.CallLog) {
 	t.Helper()
 	log := new(simulate.CallLog)

@@ -11,15 +11,15 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// A query is what stands behind the question mark: parameters that the route
-// knows, each once. An empty parameter is its absence.
+// A query is what follows the question mark: parameters that the route knows, each once. An
+// empty parameter counts as absent.
 type query url.Values
 
-// metadataPrefix begins the parameters that select jobs by their metadata.
+// metadataPrefix is the prefix of the parameters that select jobs by their metadata.
 const metadataPrefix = "metadata."
 
-// readQuery refuses what is not in known, where a name that ends in a dot
-// stands for all that begin with it.
+// readQuery refuses parameters that are not in known, in which a name that ends in a dot is
+// a prefix.
 func readQuery(raw string, known []string) (query, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -81,8 +81,8 @@ func (q query) time(name string) (time.Time, error) {
 	return t, nil
 }
 
-// restorePlus puts back the plus sign of a time's offset. Unescaped, it means a
-// space in a query.
+// restorePlus restores the plus sign of a time's offset. Unescaped, it means a space in a
+// query.
 func restorePlus(s string) string {
 	if at := strings.LastIndexByte(s, ' '); at == len(s)-len(" 01:00") && at > 0 && strings.ContainsAny(s[:at], "Tt ") {
 		return s[:at] + "+" + s[at+1:]
@@ -90,7 +90,7 @@ func restorePlus(s string) string {
 	return s
 }
 
-// oneOf reads a word out of a list.
+// oneOf reads a word from a list.
 func oneOf[S ~string](q query, name string, words []S) (S, error) {
 	s := S(q.text(name))
 	if s == "" || slices.Contains(words, s) {

@@ -22,7 +22,7 @@ const (
 	overWebSocket transportName = "websocket"
 )
 
-// readers are those who watch jobs now. They are bounded, and the server's end waits
+// readers are those that are watching jobs. They are bounded, and the server's end waits
 // for them.
 type readers struct {
 	most   int
@@ -30,7 +30,7 @@ type readers struct {
 
 	mu   sync.Mutex
 	left sync.Cond            // signalled when one leaves
-	here map[*reader]struct{} // those who have not left
+	here map[*reader]struct{} // those that have not left
 }
 
 // A reader watches one job.
@@ -67,7 +67,7 @@ func (all *readers) enter(by transportName) (*reader, error) {
 	return r, nil
 }
 
-// crowdedFor is what those hear for whom there is no room, in seconds.
+// crowdedFor is the Retry-After, in seconds, for readers that there is no room for.
 const crowdedFor = 5
 
 // leave is called once.
@@ -85,16 +85,16 @@ func (r *reader) leave() {
 // slow counts a reader that is cut off.
 func (r *reader) slow() { r.all.counts.Cut.WithLabelValues(string(r.by)).Inc() }
 
-// sendBuffer bounds what the system keeps of events that a reader has not taken, in
-// bytes: by itself it would take megabytes.
+// sendBuffer bounds the kernel's buffer for events that a reader has not read, in bytes: by
+// default it would take megabytes.
 const sendBuffer = 64 << 10
 
-// userTimeout is for how long a reader's side may be silent that should have
-// acknowledged something: its network is gone, and nobody says so.
+// userTimeout is how long a reader's side may fail to acknowledge what was sent: its
+// network is gone without notice.
 const userTimeout = 30 * time.Second
 
-// slim bounds what a reader's connection may hold, and gives that connection; nil in
-// a test without one.
+// slim bounds the buffers of a reader's connection, and returns the connection; nil in a
+// test without one.
 func slim(r *http.Request) *conns.Conn {
 	conn := boundSendBuffer(r, sendBuffer)
 	if conn != nil {
@@ -103,8 +103,8 @@ func slim(r *http.Request) *conns.Conn {
 	return conn
 }
 
-// boundSendBuffer bounds what the system keeps for a connection, and gives that; nil in a
-// test without one.
+// boundSendBuffer bounds the kernel's buffer for a connection, and returns the connection;
+// nil in a test without one.
 func boundSendBuffer(r *http.Request, bytes int) *conns.Conn {
 	conn := conns.Of(r)
 	if conn == nil {
@@ -116,22 +116,22 @@ func boundSendBuffer(r *http.Request, bytes int) *conns.Conn {
 	return conn
 }
 
-// takes notes the subscriber of a reader.
+// takes records a reader's subscriber.
 func (r *reader) takes(t *subscriber) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
 	r.subscriber = t
 }
 
-// breakOff ends the connection under a reader, whatever is being said there. The caller
-// holds the lock.
+// breakOff ends a reader's connection, even in the middle of a write. The caller holds the
+// lock.
 func (r *reader) breakOff() {
 	if r.subscriber != nil {
 		_ = r.subscriber.conn.Close() // it may have ended
 	}
 }
 
-// dismiss ends the waiting of all that have a subscriber: the server closes.
+// dismiss ends the waiting of all subscribers: the server closes.
 func (all *readers) dismiss() {
 	all.mu.Lock()
 	var subscribers []*subscriber
@@ -163,15 +163,15 @@ func (all *readers) end(ctx context.Context) {
 }
 
 const (
-	// beat is how often a reader hears that the server lives, where nothing happens.
+	// beat is how often an idle reader gets a heartbeat.
 	beat = 15 * time.Second
-	// readerGrace is what a reader gets to take what is written to it, beside the time
-	// that its size takes at slowestRate, and to answer a ping. Then it is cut off, and
+	// readerGrace is how long a reader may take to read what is written to it, on top of
+	// the time for its size at slowestRate, and to answer a ping. Then it is cut off, and
 	// may resume.
 	readerGrace = 10 * time.Second
 )
 
-// patience is for how long a reader may take so many bytes.
+// patience returns how long a reader may take to read that many bytes.
 func (s *Server) patience(bytes int) time.Duration {
 	return s.readerGrace + time.Duration(bytes)*time.Second/slowestRate
 }

@@ -19,8 +19,8 @@ func (s *Server) retry(ctx context.Context, c *call) (reply, error) {
 	return reply{status: http.StatusAccepted, header: http.Header{"Location": {job.StatusURL}}, body: job}, err
 }
 
-// decodePatch reads what a replay changes: settings of the job by their names,
-// and a merge patch of all the rest. There a null is no absence: it removes.
+// decodePatch reads what a replay changes: settings of the job by their names, and a merge
+// patch of everything else, in which a null does not mean absence: it removes.
 func decodePatch(body []byte) (*intake.Patch, error) {
 	patch := new(intake.Patch)
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -50,8 +50,7 @@ func decodePatch(body []byte) (*intake.Patch, error) {
 	return patch, nil
 }
 
-// notInPatch are fields of POST /api/generate that the stored request has in
-// another form.
+// notInPatch are fields of POST /api/generate that the stored request has in another form.
 var notInPatch = map[string]string{
 	"prompt":        "is not part of the stored request; patch messages, which GET /api/jobs/{id}?include=request shows",
 	"params":        "is not part of the stored request; its fields stand there by themselves: patch temperature, not params.temperature",
@@ -60,7 +59,7 @@ var notInPatch = map[string]string{
 	"on_disconnect": "can't be changed for a replay; leave it out",
 }
 
-// joinObject makes one JSON object of members.
+// joinObject joins members into one JSON object.
 func joinObject(members []strictjson.Field) []byte {
 	object := []byte{'{'}
 	for i, m := range members {

@@ -21,16 +21,16 @@ type route struct {
 	method, path string
 	query        []string // the parameters that it knows
 	body         bodyRule
-	open         bool // it asks for no key, and is not logged
+	open         bool // it needs no key, and is not logged
 	token        bool // a job's token opens it, too
 	traced       bool // it has a span
-	everywhere   bool // nodes that take no requests have it, too
+	everywhere   bool // nodes that accept no requests have it, too
 	handler      handler
-	about        openapi.About   // what /openapi.json says of it, beside all this
-	errors       []ringback.Code // that its handler answers; for the others see refusals
+	about        openapi.About   // what /openapi.json says about it in addition
+	errors       []ringback.Code // that its handler returns; for the others see refusals
 }
 
-// A handler serves a route. Whatever it returns, it does not write.
+// A handler serves a route. It returns a reply and never writes it.
 type handler func(ctx context.Context, c *call) (reply, error)
 
 type bodyRule int
@@ -173,7 +173,7 @@ func (s *Server) routes() []route {
 	}
 }
 
-// decoded makes a handler of one that wants its body as a T.
+// decoded makes a handler from a function that wants the body as a T.
 func decoded[T any](read strictjson.ReadField[T], serve func(context.Context, *call, *T) (reply, error)) handler {
 	return func(ctx context.Context, c *call) (reply, error) {
 		body, err := strictjson.Decode(c.body, read)
@@ -184,8 +184,8 @@ func decoded[T any](read strictjson.ReadField[T], serve func(context.Context, *c
 	}
 }
 
-// mount puts the table on the mux, and behind each path what answers other
-// methods; of a node that takes no requests only what all nodes have.
+// mount adds the table to the mux, and for each path a handler for other methods; on a node
+// that accepts no requests, only what all nodes have.
 func (s *Server) mount(table []route) {
 	if s.worker {
 		table = slices.DeleteFunc(slices.Clone(table), func(rt route) bool { return !rt.everywhere })
@@ -206,7 +206,7 @@ func (s *Server) mount(table []route) {
 	s.handle("/", unknown)
 }
 
-// unknownPath is where there is nothing.
+// unknownPath returns the route for paths that do not exist.
 func (s *Server) unknownPath() route {
 	if s.worker {
 		return nothingHere(onlyWorks)
@@ -229,7 +229,7 @@ func (s *Server) serves(path string) bool {
 	return pattern != "/"
 }
 
-// onlyWorks is what a client hears of a node that takes no requests.
+// onlyWorks is the error of a node that accepts no requests.
 const onlyWorks = "this node is a worker, which takes no requests; send them to a node with the role api"
 
 func nothingHere(why string) route {

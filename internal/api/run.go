@@ -14,23 +14,23 @@ import (
 	"github.com/ringback/ringback/internal/conns"
 )
 
-// The times of a connection. A request's body and its answer have time of their
-// own on top, by their size.
+// The times of a connection. A request's body and its response have additional time, by
+// their size.
 const (
 	idleTimeout = 2 * time.Minute // between two requests
 	answerGrace = 30 * time.Second
-	// writeTimeout stands behind the deadline that every answer sets for itself.
+	// writeTimeout backs up the deadline that every response sets for itself.
 	writeTimeout = maxWait + 2*answerGrace
 	closeTimeout = 5 * time.Second
 )
 
-// HTTPServer is an http.Server with limits on all that a stranger can make
-// last. [Server.Run] bounds its connections, too.
+// HTTPServer returns an http.Server with limits on everything that a stranger can prolong.
+// [Server.Run] bounds its connections, too.
 func (s *Server) HTTPServer() *http.Server {
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: conns.HeadTimeout,
-		// Holds for a body too, unless bodyReader earns it more.
+		// It also holds for a body, unless bodyReader extends it.
 		ReadTimeout:    s.bodyGrace,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
@@ -46,7 +46,7 @@ func (s *Server) bound(l net.Listener) *conns.Listener {
 	return conns.New(l, conns.Config{Most: s.maxConns, IdleTimeout: idleTimeout, TooLarge: headTooLarge(), Logger: s.log, Metrics: s.connections})
 }
 
-// headTooLarge is the answer to a request whose head is too large, byte for byte: no
+// headTooLarge returns the response to a request whose head is too large, byte for byte: no
 // handler sees it.
 func headTooLarge() []byte {
 	rep := errorReply(&ringback.Error{Code: ringback.HeadersTooLarge, Message: fmt.Sprintf(
@@ -56,10 +56,10 @@ func headTooLarge() []byte {
 		rep.status, http.StatusText(rep.status), len(body), body)
 }
 
-// Run serves l until ctx is done. Then it takes no more requests, has those
-// that wait for a job answered as the job stands, those that watch one told to come
-// again, and returns nil when all are answered, or after 5 s. It does the same, and returns
-// an error, when l fails. It closes l. A Server runs once.
+// Run serves l until ctx is done. Then it accepts no more requests, answers requests that
+// wait for a job with the job's present state, tells readers to come back, and returns nil
+// once all have their answers, or after 5 s. It does the same, and returns an error, when l
+// fails. It closes l. A Server runs once.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.close()
 	server, bounded := s.HTTPServer(), s.bound(l)
@@ -69,7 +69,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var again sync.WaitGroup
 	again.Go(func() { _ = server.Serve(bounded.Returning()) }) // until it is closed
 	defer func() {
-		_ = bounded.Close() // where it is not closed yet
+		_ = bounded.Close() // if it is not closed yet
 		again.Wait()
 		bounded.Wait()
 	}()

@@ -20,8 +20,8 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// pipes is a listener whose connections are in memory, so that a server can
-// live in a bubble, by its clock.
+// pipes is a listener whose connections are in memory, so that a server can run in a
+// bubble, on its clock.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -70,7 +70,7 @@ func inBubble(t *testing.T, prepare func(s *Server), test func(t *testing.T, sto
 	})
 }
 
-// status reads one answer and returns its status line.
+// status reads one response and returns its status line.
 func status(c net.Conn) string {
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
@@ -82,7 +82,7 @@ func status(c net.Conn) string {
 
 const waitRequest = "GET /test/wait HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\n\r\n"
 
-// waiter is a handler that waits as those do that wait for a job.
+// waiter is a handler that waits like those that wait for a job.
 func waiter(took *time.Duration) func(s *Server) {
 	return func(s *Server) {
 		s.handle("GET /test/wait", route{method: "GET", handler: func(ctx context.Context, _ *call) (reply, error) {
@@ -168,8 +168,8 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 	}
 }
 
-// givesUp has a handler that answers over a connection of its own, and gives that back,
-// and one that reads a body.
+// givesUp has a handler that answers over a connection of its own and returns that, and one
+// that reads a body.
 func givesUp(s *Server) {
 	s.bodies = memory.New(1 << 30)
 	s.handle("POST /test/body", route{method: "POST", open: true, body: jsonBody, handler: func(_ context.Context, c *call) (reply, error) {
@@ -248,7 +248,7 @@ func TestConnectionsThatMayComeBackHoldUpNobody(t *testing.T) {
 	})
 }
 
-// failing is a listener that fails as soon as its pipes are done.
+// failing is a listener that fails as soon as its pipes are used up.
 type failing struct{ *pipes }
 
 func (failing) Close() error { return nil }
@@ -316,8 +316,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	})
 }
 
-// bigAnswers is a handler that answers with so many bytes, on a server that has
-// room for so many in all.
+// bigAnswers has a handler that answers with size bytes, on a server that has room for room
+// bytes in total.
 func bigAnswers(size int, room int64) func(s *Server) {
 	return func(s *Server) {
 		s.handle("GET /test/big", route{method: "GET", open: true, handler: func(context.Context, *call) (reply, error) {
@@ -422,8 +422,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	})
 }
 
-// A connection that waits for a request, or sends one byte by byte, gives way to
-// one more; one that is being answered does not.
+// A connection that waits for a request, or sends one byte by byte, is evicted for another
+// one; one that is being served is not.
 func TestTheConnectionThatIsQuietForLongestGivesWay(t *testing.T) {
 	t.Parallel()
 	var took time.Duration
@@ -463,8 +463,8 @@ func TestTheConnectionThatIsQuietForLongestGivesWay(t *testing.T) {
 	})
 }
 
-// A refusal arrives although the request is still being sent: the server closes
-// its half first, else the system would throw the answer away with the rest.
+// A refusal arrives although the request is still being sent: the server first closes its
+// half, otherwise the kernel would discard the response with the rest.
 func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{APIKey: "k"}, new(node.Node))
@@ -493,8 +493,8 @@ func TestARefusalArrivesInTheMiddleOfARequest(t *testing.T) {
 	}
 }
 
-// The refusal comes before a byte of the body, and what is still being sent is no
-// reason to lose it.
+// The refusal is sent before a byte of the body is read, and is not lost although the
+// client is still sending.
 func TestAStrangersBodyIsNotReadBeforeItsRefusal(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, _ context.CancelFunc, dial func() net.Conn) {

@@ -8,22 +8,21 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// notServed is what a client gets that was pointed here as if this were its provider.
+// notServed is the error for a client that was pointed here as if this were its provider.
 const notServed = "this server does not take requests in the providers' own formats yet: send the prompt or messages to POST /api/generate, " +
 	"with a callback_url for the answer; GET /docs describes it"
 
-// providerPaths are how the paths of providers begin, with or without /v1 in the
-// base URL of the SDK.
+// providerPaths are the beginnings of providers' paths, with or without /v1 in the base URL
+// of the SDK.
 var providerPaths = []string{"v1", "chat", "completions", "messages", "responses", "embeddings"}
 
-// isProviderPath reports whether a path is not ours, but one that a provider's SDK
-// asks for.
+// isProviderPath reports whether a path is one that a provider's SDK requests, not ours.
 func isProviderPath(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(path, "/api"), "/"), "/")
 	return slices.Contains(providerPaths, first)
 }
 
-// The error of Anthropic's protocol.
+// The error in Anthropic's protocol.
 type anthropicError struct {
 	Type      string              `json:"type"`
 	Error     anthropicErrorCause `json:"error"`
@@ -35,7 +34,7 @@ type anthropicErrorCause struct {
 	Message string `json:"message"`
 }
 
-// The error of OpenAI's protocol.
+// The error in OpenAI's protocol.
 type openaiError struct {
 	Error openaiErrorCause `json:"error"`
 }
@@ -47,8 +46,8 @@ type openaiErrorCause struct {
 	Code    ringback.Code `json:"code"`
 }
 
-// inProvidersForm puts an error into the form that the SDK which asked shows, and
-// tells it not to try again.
+// inProvidersForm converts an error to the form that the calling SDK shows, and tells it
+// not to retry.
 func inProvidersForm(r *http.Request, e *ringback.Error, rep reply) reply {
 	rep.header.Set("X-Should-Retry", "false")
 	if r.Header.Get("Anthropic-Version") != "" || strings.Contains(r.URL.Path, "/messages") {

@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// The handlers of second chances, as a client knocks at them.
+// The handlers of second chances, as a client uses them.
 func TestSecondChancesThroughTheAPI(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

@@ -20,41 +20,37 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// Config is what the door needs to know. The zero value serves this machine
-// alone, without a key.
+// Config configures the API. The zero value serves only this machine, without a key.
 type Config struct {
-	// APIKey is asked of every request but those for the open routes: /healthz,
-	// /readyz, /openapi.json, /docs.
-	// Empty: no key is asked for, and only requests to a loopback Host are
-	// served, unless Insecure is set.
+	// APIKey is required of every request but those for the open routes: /healthz, /readyz,
+	// /openapi.json, /docs. Empty: no key is required, and only requests to a loopback Host
+	// are served, unless Insecure is set.
 	APIKey string
 	// Insecure serves any Host without a key.
 	Insecure bool
-	// PublicURL is where clients reach the server, where that is not its own
-	// address: web pages of that origin may call it. Empty: there is none.
+	// PublicURL is where clients reach the server, if that is not its own address: web
+	// pages of that origin may call it. Empty: there is none.
 	PublicURL string
-	// AllowOrigins are those of the web pages that may call the API from elsewhere,
-	// such as https://app.example.com; "*" allows all, which takes an APIKey, or
-	// Insecure. Empty: none may.
+	// AllowOrigins are the other origins whose web pages may call the API, such as
+	// https://app.example.com; "*" allows all, which requires an APIKey, or Insecure.
+	// Empty: none may.
 	AllowOrigins []string
 	// MaxBody bounds a request's body, in bytes. Zero: 32 MiB.
 	MaxBody int64
-	// MaxConns bounds the connections that are open at once. For a further one,
-	// another gives way: of those that have not shown a key the one that has done
-	// nothing for longest, else of those that wait for a request. Where all are being
-	// answered, it waits. Zero: 16,384.
+	// MaxConns bounds the open connections. A further one evicts another: among those that
+	// have not presented a key, the one idle for longest, otherwise one of those that wait
+	// for a request. If all are being served, it waits. Zero: 16,384.
 	MaxConns int
-	// MaxReaders bounds those who watch jobs at once, by SSE and WebSocket. Zero:
-	// 10,000.
+	// MaxReaders bounds the concurrent readers of jobs, by SSE and WebSocket. Zero: 10,000.
 	MaxReaders int
-	// Version of the program, as /healthz shows it. Empty: it shows none.
+	// Version of the program, as shown by /healthz. Empty: none is shown.
 	Version string
-	// Metrics are what /metrics shows, the server's own among them; nil: nothing.
+	// Metrics are what /metrics shows, including the server's own; nil: nothing.
 	Metrics *prometheus.Registry
-	// Tracer makes the spans of requests that make jobs. Nil: none is made.
+	// Tracer makes the spans of requests that make jobs. Nil: none are made.
 	Tracer trace.Tracer
-	// Logger gets internal errors as errors and each request at debug, but
-	// those for the open routes. Nil: nothing is logged.
+	// Logger gets internal errors as errors and each request at debug, except those for the
+	// open routes. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -77,25 +73,24 @@ type Server struct {
 	maxConns     int
 	connections  *metrics.Listener
 	bodyGrace    time.Duration
-	passing      chan struct{} // holds one for each stranger whose body is passed over
-	listing      chan struct{} // holds one for each list that is being read
+	passing      chan struct{} // holds an element for each stranger whose body is read and discarded
+	listing      chan struct{} // holds an element for each list that is being read
 	readers      *readers
 	fanouts      fanouts
-	beat         time.Duration                                 // between two signs of life to a reader
-	readerGrace  time.Duration                                 // that a reader gets to take what is written to it
+	beat         time.Duration                                 // between two heartbeats to a reader
+	readerGrace  time.Duration                                 // that a reader gets to read what is written to it
 	bodies       *memory.Budget                                // for bodies
 	reserve      func(bytes int64) (release func(), err error) // of the memory for reads
 	mux          *http.ServeMux
-	document     func() ([]byte, error) // OpenAPI's, made once when it is first asked for
-	worker       bool                   // the node takes no requests
-	unknown      *route                 // of where there is nothing
+	document     func() ([]byte, error) // OpenAPI's, made once when it is first requested
+	worker       bool                   // the node accepts no requests
+	unknown      *route                 // for paths that do not exist
 
-	closing context.Context // done when waiting requests are to be answered as they stand
+	closing context.Context // done when waiting requests must be answered with the present state
 	close   context.CancelFunc
 }
 
-// New makes the API of n. It returns an error that names the field of c that is
-// wrong.
+// New makes the API of n. It returns an error that names the invalid field of c.
 func New(c Config, n *node.Node) (*Server, error) {
 	allowed, err := newOrigins(c.PublicURL, c.AllowOrigins, n.ProviderHeaders())
 	if err != nil {
@@ -118,7 +113,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	if s.metrics == nil {
 		s.metrics = prometheus.NewRegistry()
 	}
-	var registerer prometheus.Registerer // an interface that is nil makes metrics that nobody sees
+	var registerer prometheus.Registerer // a nil interface makes metrics that nobody can see
 	if c.Metrics != nil {
 		registerer = c.Metrics
 	}

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// strangersPassed is how many bodies of strangers are read and forgotten at once.
+	// strangersPassed is how many strangers' bodies are read and discarded at once.
 	strangersPassed = 8
-	// strangerGrace is what any other stranger gets to take its answer.
+	// strangerGrace is how long any other stranger may take to read its response.
 	strangerGrace = 500 * time.Millisecond
 )
 
-// An unread body belongs to a request that was answered before anybody has shown a key.
-// No byte of it is read before the answer.
+// An unread body belongs to a request that was answered before a key was presented. No byte
+// of it is read before the response.
 type unread struct{ io.ReadCloser }
 
-// leaveUnread has the answer to a request leave before its body is read, and end the
+// leaveUnread sends the response to a request before its body is read, and ends the
 // connection.
 func leaveUnread(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
@@ -28,15 +28,15 @@ func leaveUnread(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// linger gives the client whose body was left unread time to take its answer. Of a few
-// at a time the body is passed over: a client that has mistaken its key may read nothing
-// before it has sent all.
+// linger gives the client whose body was left unread time to read its response. For a few
+// at a time the body is read and discarded: a client with a wrong key may read nothing
+// before it has sent everything.
 func (s *Server) linger(w http.ResponseWriter, r *http.Request) {
 	if _, ok := r.Body.(unread); !ok {
 		return
 	}
 	c := http.NewResponseController(w)
-	_ = c.Flush() // it fails where reading will
+	_ = c.Flush() // fails where reading will
 	select {
 	case s.passing <- struct{}{}:
 		defer func() { <-s.passing }()
@@ -46,8 +46,8 @@ func (s *Server) linger(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// holdLittle bounds what the system keeps of an answer that is the same for everybody
-// and that its reader, who may be a stranger, does not take.
+// holdLittle bounds the kernel's buffer for a response that is the same for everybody and
+// that its reader, who may be a stranger, does not read.
 func holdLittle(r *http.Request) {
 	if c := conns.Of(r); c != nil {
 		if tcp, ok := c.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {

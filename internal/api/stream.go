@@ -19,8 +19,8 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// What an EventSource is told about when to come again, in milliseconds: at first,
-// and at the server's end, where all come at once.
+// The reconnection times for an EventSource, in milliseconds: initially, and at the
+// server's end, when all come back at once.
 const (
 	retryAfter  = 1000
 	retrySpread = 2000
@@ -47,8 +47,8 @@ func (s *Server) stream(ctx context.Context, c *call) (reply, error) {
 	return s.streamed(reader, http.StatusOK, func(r *http.Request) transport { return &serverSentEvents{chunked: r.ProtoAtLeast(1, 1)} }), nil
 }
 
-// headOfStream is the head of what GET would give, without a reader. It tells another
-// node whether there are readers here.
+// headOfStream returns the head that GET would return, without a reader. It lets another
+// node know whether there are readers here.
 func (s *Server) headOfStream(ctx context.Context, c *call) (reply, error) {
 	if isRelay(c.header) && !s.node.HasReaders(c.id) {
 		return reply{}, &ringback.Error{Code: ringback.NotFound, Message: "nobody watches this job here"}
@@ -63,11 +63,11 @@ func (s *Server) headOfStream(ctx context.Context, c *call) (reply, error) {
 	}}, nil
 }
 
-// isRelay tells whether it is another node that asks.
+// isRelay reports whether the caller is another node.
 func isRelay(h http.Header) bool { return h.Get(node.RelayHeader) == "1" }
 
-// streamed is a reply that a reader gets over a connection of its own. It begins with a
-// status.
+// streamed returns a reply that a reader gets over a connection of its own. It begins with
+// a status.
 func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) transport) reply {
 	return reply{stream: func(w http.ResponseWriter, r *http.Request) int {
 		if err := s.subscribe(w, r, by, speaks(r)); err != nil {
@@ -81,7 +81,7 @@ func (s *Server) streamed(by *reader, status int, speaks func(r *http.Request) t
 // watch opens the events of a job for a reader. Its leave must be called.
 func (s *Server) watch(ctx context.Context, c *call, by transportName) (*reader, error) {
 	relay := isRelay(c.header)
-	if s.worker && !relay { // it says what it runs, to other nodes
+	if s.worker && !relay { // it reports what it runs, to other nodes
 		return nil, &ringback.Error{Code: ringback.NotFound, Message: onlyWorks}
 	}
 	after, err := resumesAfter(c)
@@ -104,8 +104,8 @@ const (
 	eventStream       = "text/event-stream"
 )
 
-// resumesAfter is the event that a reader has seen last. What an EventSource sends
-// when it comes again is newer than its URL.
+// resumesAfter returns the last event that a reader has seen. What an EventSource sends
+// when it reconnects is newer than its URL.
 func resumesAfter(c *call) (ringback.EventID, error) {
 	after, err := eventID("after", c.query.text("after"))
 	if text := c.header.Get(headerLastEventID); err == nil && text != "" {
@@ -125,9 +125,9 @@ func eventID(name, text string) (ringback.EventID, error) {
 // lookFor bounds how long the events of a job that has ended may take to be read.
 const lookFor = 20 * time.Second
 
-// isThere waits until the events of a job that has ended can be read; io.EOF, if the
-// reader has seen all. Of another job there may be none for long, and the reader is to
-// know that it is heard.
+// isThere waits until the events of a job that has ended can be read; io.EOF if the reader
+// has seen all. For another job there may be none for long, and the reader must know that
+// it is connected.
 func isThere(ctx context.Context, r *reader) error {
 	if !r.Over() {
 		return nil
@@ -137,7 +137,7 @@ func isThere(ctx context.Context, r *reader) error {
 	return r.Wait(ctx)
 }
 
-// recordStream logs why a stream broke off, where that is our fault.
+// recordStream logs why a stream broke off, if that is our fault.
 func (s *Server) recordStream(r *reader, err error) {
 	known, _ := outsideError(err)
 	switch {
@@ -148,33 +148,33 @@ func (s *Server) recordStream(r *reader, err error) {
 }
 
 var (
-	// errReader is what goes wrong on the reader's side.
+	// errReader is an error on the reader's side.
 	errReader = errors.New("it is the reader's doing")
-	// errGone is a reader that can't be told anything more.
+	// errGone is a reader that nothing more can be sent to.
 	errGone = fmt.Errorf("%w: it is gone", errReader)
-	// errSlow is a reader that does not take what is written in time, errStuck one that
-	// has not done so when its connection is given up.
+	// errSlow is a reader that does not read its events in time, errStuck one that has not
+	// done so when its connection is given up.
 	errSlow  = fmt.Errorf("%w: it took too long to take its events", errReader)
 	errStuck = fmt.Errorf("%w, and still does: %w", errSlow, errGone)
 	errTalks = fmt.Errorf("%w: it talks", errGone)
 )
 
-// lost is what goes wrong with the connection. It is no io.EOF, whatever err is: that is
-// the end of the job.
+// lost returns an error of the connection. It is no io.EOF, whatever err is: that is the
+// end of the job.
 func lost(err error) error {
 	return fmt.Errorf("%w: %v", errGone, err) //nolint:errorlint // see above
 }
 
 // serverSentEvents is SSE over HTTP, for one reader.
 type serverSentEvents struct {
-	chunked bool // HTTP/1.1, which tells where an answer ends
-	said    int  // by the reader behind its request, in bytes
+	chunked bool // HTTP/1.1, which marks where a response ends
+	said    int  // by the reader after its request, in bytes
 }
 
 func (p *serverSentEvents) head(h http.Header) []byte {
 	h.Set("Content-Type", eventStream)
 	h.Set("Cache-Control", "no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no") // to nginx, and those who follow it
+	h.Set("X-Accel-Buffering", "no") // for nginx, and those that follow it
 	if p.chunked {
 		h.Set("Transfer-Encoding", "chunked")
 	} else {
@@ -183,7 +183,7 @@ func (p *serverSentEvents) head(h http.Header) []byte {
 	return append(answerHead(http.StatusOK, h), p.piece(retry(retryAfter))...)
 }
 
-// answerHead is how an answer begins.
+// answerHead returns the head of a response.
 func answerHead(status int, h http.Header) []byte {
 	var b bytes.Buffer
 	_, _ = fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
@@ -192,10 +192,10 @@ func answerHead(status int, h http.Header) []byte {
 	return b.Bytes()
 }
 
-// retry tells an EventSource when to come again, in milliseconds.
+// retry sets an EventSource's reconnection time, in milliseconds.
 func retry(after int) string { return "retry: " + strconv.Itoa(after) + "\n\n" }
 
-// piece is text as the answer has it.
+// piece returns text in the form of the response.
 func (p *serverSentEvents) piece(text string) []byte {
 	if !p.chunked {
 		return []byte(text)
@@ -210,7 +210,7 @@ func (p *serverSentEvents) of(b *chunk) []byte {
 	return b.events
 }
 
-// long is an event in as many chunks as it has pieces.
+// long returns an event in as many chunks as it has pieces.
 func (p *serverSentEvents) long(e *ringback.StreamEvent, json longjson.Value) (text func(w io.Writer) error, length int64, err error) {
 	head, end, _ := strings.Cut(string(sse.Append(nil, e.String(), string(e.Type), []byte("0"))), "data: 0")
 	event := json.Between(head+"data: ", end)
@@ -223,7 +223,7 @@ func (p *serverSentEvents) long(e *ringback.StreamEvent, json longjson.Value) (t
 	}, length, err
 }
 
-// chunkedWriter makes of each piece a chunk of HTTP/1.1.
+// chunkedWriter writes each piece as a chunk of HTTP/1.1.
 type chunkedWriter struct{ out io.Writer }
 
 func (c chunkedWriter) Write(piece []byte) (int, error) {
@@ -235,14 +235,14 @@ func (c chunkedWriter) Write(piece []byte) (int, error) {
 	return len(piece), nil
 }
 
-// slack is 1: a reader that is cut off comes again with the last id that it has whole.
+// slack is 1: a reader that is cut off comes back with the last id that it has completely.
 func (p *serverSentEvents) slack() int { return 1 }
 
 func (p *serverSentEvents) alive() ([]byte, error) { return p.piece(sse.Comment), nil }
 
-// mostTalk is what a reader may say behind its request, in bytes. It would be a request
-// that is sent ahead: its client has to send it again, over another connection, as RFC
-// 9112 has it in section 9.3.2.
+// mostTalk is how much a reader may send after its request, in bytes. It would be a
+// pipelined request: its client has to send it again, over another connection, as RFC 9112
+// says in section 9.3.2.
 const mostTalk = 4 << 10
 
 func (p *serverSentEvents) receive(said []byte) (reply []byte, err error) {
@@ -255,7 +255,7 @@ func (p *serverSentEvents) receive(said []byte) (reply []byte, err error) {
 // lastChunk ends an answer that consists of chunks.
 const lastChunk = "0\r\n\r\n"
 
-// end tells when to come again where it is the server that leaves.
+// end sends when to come back if it is the server that leaves.
 func (p *serverSentEvents) end(t *subscriber, why error) (again bool) {
 	if errors.Is(why, errGone) {
 		return false

@@ -22,10 +22,10 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// patience is for what must come, on a machine that is busy.
+// patience is for what must come, on a busy machine.
 const patience = 30 * time.Second
 
-// A transport reads the events of a job behind an id, to their end.
+// A transport reads the events of a job after an id, to their end.
 type transport func(w *world, id string, after string) []ringback.StreamEvent
 
 var transports = map[string]transport{"SSE": overSSE, "WebSocket": overWebSocket}
@@ -46,7 +46,7 @@ func overSSE(w *world, id, after string) []ringback.StreamEvent {
 	return sseEvents(w.t, strings.NewReader(got.body))
 }
 
-// sseEvents reads events, and holds what stands around the JSON to it.
+// sseEvents reads events, and checks their framing against the JSON.
 func sseEvents(t *testing.T, r io.Reader) (events []ringback.StreamEvent) {
 	t.Helper()
 	for e, err := range sse.Read(r, sse.Limits{Line: 64 << 20, Event: 64 << 20}) {
@@ -116,7 +116,7 @@ func messages(t *testing.T, conn *websocket.Conn) (events []ringback.StreamEvent
 	}
 }
 
-// grown is what a reader makes of events: the text of the last attempt.
+// grown returns a reader's text: that of the last attempt.
 func grown(events []ringback.StreamEvent) string {
 	var text strings.Builder
 	for _, e := range events {
@@ -213,7 +213,7 @@ func TestAStreamIsNotHeldUpOnItsWay(t *testing.T) {
 		must(t, err)
 		seen = append(seen, b...)
 	}
-	// A reader that has seen all is heard at once, too.
+	// A reader that has seen everything gets a response at once, too.
 	again := w.open("/api/jobs/" + id + "/stream?after=0-1")
 	must(t, again.Body.Close())
 	if got := w.do("HEAD", "/api/jobs/"+id+"/stream", ""); got.StatusCode != http.StatusOK || got.Header.Get("Content-Type") != "text/event-stream" || got.ContentLength != -1 {
@@ -224,7 +224,7 @@ func TestAStreamIsNotHeldUpOnItsWay(t *testing.T) {
 	}
 }
 
-// open sends a GET and gives the answer, of which the body is still to come.
+// open sends a GET and returns the response, whose body is still to come.
 func (w *world) open(path string, header ...string) *http.Response {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.url+path, nil)
@@ -328,11 +328,11 @@ func (w *world) metric(line string) {
 	w.eventually("the metrics have "+line, func() bool { return strings.Contains(w.do("GET", "/metrics", "").body, "\n"+line+"\n") })
 }
 
-// manyEvents are more than a connection holds that nobody reads.
+// manyEvents are more than fit into a connection that nobody reads.
 const manyEvents = `"prompt":"Hi","stream":true,"model":"sim/echo?words=8000"`
 
-// A reader that takes nothing is cut off. Nobody waits for it meanwhile, and what it
-// has taken is the beginning of what it gets by resuming.
+// A reader that reads nothing is cut off. Nobody waits for it meanwhile, and what it has
+// read is the beginning of what it gets by resuming.
 func TestAReaderThatTakesNothingIsCutOff(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"sse", "websocket"} {
@@ -358,8 +358,8 @@ func TestAReaderThatTakesNothingIsCutOff(t *testing.T) {
 	}
 }
 
-// narrow opens a stream on a connection that takes little. The function that it
-// returns reads what has come, to the end of the connection.
+// narrow opens a stream on a connection with small buffers. rest reads what has arrived, to
+// the end of the connection.
 func (w *world) narrow(id, transport string) (rest func() []ringback.StreamEvent) {
 	w.t.Helper()
 	client := w.narrowClient()
@@ -389,7 +389,7 @@ func (w *world) narrow(id, transport string) (rest func() []ringback.StreamEvent
 	}
 }
 
-// narrowClient makes connections that take little which nobody reads.
+// narrowClient makes connections with small buffers that nobody reads.
 func (w *world) narrowClient() *http.Client {
 	dialer := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
@@ -459,7 +459,7 @@ func TestTheServersEndIsToldToReaders(t *testing.T) {
 	}
 }
 
-// closeSoon is for how long readers may hold up the server's end.
+// closeSoon is how long readers may delay the server's end.
 const closeSoon = 3 * time.Second
 
 func TestWhatAReaderSaysIsNotHeard(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 // A subscriber is a reader whose connection was hijacked from net/http: ten thousand that
 // wait for minutes need neither its buffers nor its two goroutines.
 //
-// It has one goroutine, which listens while the reader waits in the fanout. Others
-// write to it then; the fanout's lock says who may.
+// It has one goroutine, which listens while the reader waits in the fanout. Meanwhile
+// others write to it; the fanout's lock says who may.
 type subscriber struct {
 	*reader
 	transport
@@ -29,42 +29,43 @@ type subscriber struct {
 	server    *Server
 	fanout    *fanout
 	conn      net.Conn
-	tryWrite  tryWriter   // the same, for what it takes at once
-	comesBack *conns.Conn // that may send another request behind the answer; nil: it may not
+	tryWrite  tryWriter   // the same, for what it accepts at once
+	comesBack *conns.Conn // that may send another request after the response; nil: it may not
 	word      [16]byte
 
 	// The fanout's lock guards these.
 	waits  bool
 	index  int    // in the fanout, while it waits
-	why    error  // it no longer waits; nil: it goes on by itself
-	rest   []byte // that it has to write then
-	restOf *chunk // what that is part of; nil: of nothing that must be dropped
-	over   error  // why it ends behind the rest; nil: it does not
+	why    error  // it no longer waits; nil: it continues by itself
+	rest   []byte // what it then has to write
+	restOf *chunk // the chunk of rest; nil: nothing has to be dropped
+	over   error  // why it ends after the rest; nil: it does not
 }
 
-// A transport writes to a reader and takes what it sends: SSE or WebSocket.
+// A transport writes to a reader and handles what it sends: SSE or WebSocket.
 type transport interface {
-	// head begins the answer, with these headers among others.
+	// head returns the beginning of the response, with these headers among others.
 	head(h http.Header) []byte
-	// of is a chunk as it is written.
+	// of returns a chunk in its written form.
 	of(b *chunk) []byte
-	// long is what is written of an event whose JSON is long.
+	// long returns the written form of an event whose JSON is long.
 	long(e *ringback.StreamEvent, json longjson.Value) (func(w io.Writer) error, int64, error)
-	// slack is how many times its patience a write may take, before the connection is
+	// slack returns how many times the patience a write may take before the connection is
 	// given up in the middle of it.
 	slack() int
-	// alive says that the server lives; nil: it has been said. An error is what shows
-	// that the reader does not.
+	// alive returns a heartbeat; nil: one has been sent. An error means that the reader is
+	// not alive.
 	alive() ([]byte, error)
-	// receive takes what a reader says, in pieces. What is to be replied comes before what
+	// receive handles what a reader sends, in pieces. A reply must be sent before an error
 	// ends the reading.
 	receive(said []byte) (reply []byte, err error)
-	// end says why there is no more, if the connection still stands, and tells whether
+	// end says why there is no more, if the connection is still there, and reports whether
 	// it may serve another request.
 	end(t *subscriber, why error) (again bool)
 }
 
-// subscribe takes the connection of a reader from net/http, and serves it from then on.
+// subscribe takes the connection of a reader over from net/http, and serves it from then
+// on.
 func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, by *reader, speaks transport) error {
 	conn, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -80,8 +81,9 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, by *reader, s
 	return nil
 }
 
-// begin sends the answer's head and the events that there are, in the request's own
-// goroutine. What follows is for one that never had as much to do, with a stack to match.
+// begin sends the response's head and the events that there are, in the request's own
+// goroutine. What follows is for a goroutine that never had as much to do, with a small
+// stack.
 func (t *subscriber) begin(h http.Header) {
 	if t.comesBack == nil {
 		h.Set("Connection", "close")
@@ -96,8 +98,8 @@ func (t *subscriber) begin(h http.Header) {
 	go t.serve(err)
 }
 
-// serve brings a reader the events of its job and the server's signs of life, from where
-// it waits for them on, until there are no more or it leaves. An error ends it at once.
+// serve sends a reader the events of its job and the server's heartbeats, until there are
+// no more or it leaves. An error ends it at once.
 func (t *subscriber) serve(err error) {
 	for err == nil {
 		if err = t.wait(); err == nil {
@@ -118,7 +120,7 @@ func (t *subscriber) serve(err error) {
 	_ = t.conn.Close() // it may have ended
 }
 
-// writePending writes what there is, until the reader waits with others.
+// writePending writes the events that there are, until the reader waits with others.
 func (t *subscriber) writePending() error {
 	for {
 		if err := t.writeRest(); err != nil {
@@ -184,7 +186,7 @@ func (t *subscriber) carryLong(e *ringback.StreamEvent) error {
 	return err
 }
 
-// longEvent is an event with the values of a job that are long.
+// longEvent returns an event with the long values of a job.
 func longEvent(e *ringback.StreamEvent, job *reading.Opened) (longjson.Value, error) {
 	event, err := encode(e)
 	if err != nil {
@@ -214,8 +216,8 @@ func (t *subscriber) carryAll(events []ringback.StreamEvent) error {
 	return nil
 }
 
-// write sends text, for which the reader has its time. An error that is no errGone
-// leaves the connection whole.
+// write sends text, within the reader's time. An error other than errGone leaves the
+// connection intact.
 func (t *subscriber) write(text []byte) error {
 	return t.writeLong(func(w io.Writer) error {
 		_, err := w.Write(text)
@@ -223,12 +225,12 @@ func (t *subscriber) write(text []byte) error {
 	}, int64(len(text)))
 }
 
-// writeLong is write for what is written in pieces, which are so long together.
+// writeLong is write for text that is written in pieces, length bytes in total.
 func (t *subscriber) writeLong(text func(w io.Writer) error, length int64) error {
 	begun, patience := time.Now(), t.server.patience(int(length))
-	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // it fails where writing will
+	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // fails where writing will
 	err := text(t.conn)
-	_ = t.conn.SetWriteDeadline(time.Time{}) // which would hold for others, too
+	_ = t.conn.SetWriteDeadline(time.Time{}) // it would hold for others, too
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errStuck
@@ -240,16 +242,16 @@ func (t *subscriber) writeLong(text func(w io.Writer) error, length int64) error
 	return nil
 }
 
-// wait listens whether the reader is still there, while others write to it; nil when it
-// goes on by itself.
+// wait checks whether the reader is still there, while others write to it; it returns nil
+// when the reader continues by itself.
 func (t *subscriber) wait() error {
 	for woken := false; t.fanout.waitsUntil(t, time.Now().Add(t.server.beat)); {
-		if woken { // by the time: who is woken by others waits no longer, and must not be asked for a pong
+		if woken { // by the time: a reader woken by others no longer waits, and must not be pinged
 			t.answer(t.alive())
 		}
 		n, err := t.conn.Read(t.word[:])
 		if n > 0 {
-			t.comesBack = nil // whoever speaks has to come again with its next request
+			t.comesBack = nil // a reader that sends something has to reconnect for its next request
 			t.answer(t.receive(t.word[:n]))
 		}
 		woken = errors.Is(err, os.ErrDeadlineExceeded)
@@ -260,8 +262,8 @@ func (t *subscriber) wait() error {
 	return t.why
 }
 
-// answer tells the reader something, and has it end if there is an error. Where it has
-// fallen out of the fanout meanwhile, that comes behind the rest.
+// answer sends the reader something, and ends it if there is an error. If it has fallen out
+// of the fanout meanwhile, that comes after the rest.
 func (t *subscriber) answer(text []byte, over error) {
 	if !t.fanout.say(t, text, over) {
 		t.rest = append(slices.Clip(t.rest), text...) // nobody else writes to it now

@@ -13,8 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// waits puts a reader over WebSocket into a fanout of its own. It takes nothing at
-// once, as a connection does that is full.
+// waits puts a reader over WebSocket into its own fanout. It accepts nothing at once, like
+// a full connection.
 func waits(t *testing.T) (m *messages, waiter *subscriber, far net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -29,7 +29,7 @@ func waits(t *testing.T) (m *messages, waiter *subscriber, far net.Conn) {
 	return m, waiter, far
 }
 
-// A reader that falls out of its fanout is asked for no pong: it would not see the ping.
+// A reader that falls out of its fanout is not pinged: it would not see the ping.
 func TestWhoFallsOutIsNotPinged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,8 +56,8 @@ func (c afterReading) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// What a reader says while others have it fall out is answered behind what it is
-// written then.
+// What a reader sends while others make it fall out is answered after what is written to it
+// then.
 func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	t.Parallel()
 	_, waiter, far := waits(t)
@@ -79,7 +79,7 @@ func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	}
 }
 
-// spokenBack are frames as a server sends them.
+// spokenBack returns frames as a server sends them.
 func spokenBack(frames ...ws.Frame) (text []byte) {
 	for _, f := range frames {
 		text = append(text, ws.MustCompileFrame(f)...)

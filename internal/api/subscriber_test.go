@@ -103,8 +103,8 @@ func TestAStreamEndsWithItsConnectionWhereTheReaderWantsThat(t *testing.T) {
 	}
 }
 
-// A request that is sent ahead of a stream's end is not answered: the connection ends,
-// and its client has to send it again.
+// A request that is sent before a stream's end is not answered: the connection ends, and
+// its client has to send it again.
 func TestARequestAheadOfAStreamsEndIsNotLostInSilence(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -168,8 +168,8 @@ func TestAReaderThatAnswersNoPingIsCutOff(t *testing.T) {
 	}
 }
 
-// Those who keep up and those who don't see the same, and the latter hold up nobody:
-// these begin to read when all others have read all.
+// Readers that keep up and those that don't see the same, and the latter delay nobody: they
+// begin to read when all others have read everything.
 func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{server: func(s *api.Server) { s.Hurry(10*time.Millisecond, patience) }})
@@ -197,8 +197,8 @@ func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 	}
 }
 
-// Who claims to have seen what is still to come gets no more than what is behind that,
-// and takes nothing from others, whoever came first.
+// A reader that claims to have seen what is still to come gets only what follows that, and
+// takes nothing from others, whoever came first.
 func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
 	t.Parallel()
 	for _, order := range [][]string{{"", "1-4", "9-9"}, {"9-9", "1-4", ""}} {
@@ -241,8 +241,8 @@ func TestWhereAConnectionIsNotGivenUpTheReaderIsTold(t *testing.T) {
 	w.metric(`ringback_stream_readers{transport="sse"} 0`)
 }
 
-// Nodes whose readers watch a job ask again behind the end of an attempt: none of them has
-// left, and the job goes on though nobody asks meanwhile.
+// Nodes whose readers watch a job reconnect after the end of an attempt: none of them has
+// left, and the job continues although nobody is connected meanwhile.
 func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -270,7 +270,7 @@ func TestTheEndOfAnAttemptIsNoLeavingOfThoseWhoRelayIt(t *testing.T) {
 	}
 }
 
-// Our own fault costs those whom it meets, and nobody else.
+// A bug of ours affects only the readers that trigger it.
 func TestAPanicOverAReaderEndsThatReader(t *testing.T) {
 	t.Parallel()
 	logger, logged := api.LogTo(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// nothing is the body of a handler that wants none.
+// nothing is the body of a handler that needs none.
 type nothing struct{}
 
 func readNothing(*nothing, string, strictjson.Value) error { return strictjson.ErrUnknownField }
@@ -26,8 +26,8 @@ func moment(v strictjson.Value, into **ringback.Time) error {
 	return nil
 }
 
-// parseTime reads a time of RFC 3339, which also allows lower case, and a space in
-// the place of the T.
+// parseTime parses a time of RFC 3339, which also allows lower case, and a space instead of
+// the T.
 func parseTime(s string) (time.Time, error) {
 	exact := strings.ToUpper(s)
 	if day, clock, ok := strings.Cut(exact, " "); ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// trace begins the span of a request, in the caller's trace if there is one. The
-// function that it returns ends it.
+// trace begins the span of a request, in the caller's trace if there is one. The returned
+// function ends it.
 func (s *Server) trace(r *http.Request, rt *route) (*http.Request, func(status int)) {
 	if s.tracer == nil || !rt.traced {
 		return r, func(int) {}

@@ -10,9 +10,9 @@ import (
 	"github.com/ringback/ringback/internal/conns"
 )
 
-// A tryWriter writes to a connection as much as it takes at once, and never blocks.
+// A tryWriter writes as much to a connection as it accepts at once, and never blocks.
 type tryWriter struct {
-	raw syscall.RawConn // nil: it takes nothing at once
+	raw syscall.RawConn // nil: it accepts nothing at once
 }
 
 func newTryWriter(conn net.Conn) (e tryWriter) {
@@ -25,7 +25,7 @@ func newTryWriter(conn net.Conn) (e tryWriter) {
 	return e
 }
 
-// write tells how much was taken.
+// write returns how much was accepted.
 func (e tryWriter) write(p []byte) (n int, err error) {
 	if e.raw == nil {
 		return 0, nil

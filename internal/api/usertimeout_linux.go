@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUserTimeout has the system end a connection whose other side has not been heard for so
-// long, though something was sent to it. By itself it would try for a quarter of an hour.
+// setUserTimeout makes the kernel end a connection whose other side has not acknowledged
+// what was sent for that long. By default it would try for a quarter of an hour.
 func setUserTimeout(conn net.Conn, silence time.Duration) error {
 	c, ok := conn.(syscall.Conn)
 	if !ok {

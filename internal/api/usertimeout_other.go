@@ -8,5 +8,5 @@ import (
 	"time"
 )
 
-// setUserTimeout can't be had here: the system's own patience holds.
+// setUserTimeout is not available here: the system's own timeout applies.
 func setUserTimeout(net.Conn, time.Duration) error { return errors.ErrUnsupported }

@@ -44,7 +44,7 @@ func TestAJobThatOutlastsThePreferredWaitIsAccepted(t *testing.T) {
 	}
 }
 
-// Who leaves in the middle of a wait has left; who was answered has not.
+// A client that leaves in the middle of a wait has left; one that got its answer has not.
 func TestAJobIsCancelledWhenThoseWhoWaitForItLeave(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

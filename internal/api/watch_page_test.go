@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/chromiumtest"
 )
 
-// What a page does to show an answer while it grows: as docs/api.md has it.
+// What a page does to show an answer while it grows, as in docs/api.md.
 var watchers = map[string]string{
 	"EventSource": `
 		const events = new EventSource(url)
@@ -45,8 +45,8 @@ const finish = e => { end.textContent = e.job.result === text.textContent ? 'rig
 %s
 </script>`
 
-// A page of another origin shows the text as it grows, through a restart of the
-// server, to its right end.
+// A page of another origin shows the growing text, through a restart of the server, to its
+// right end.
 func TestAPageShowsAnAnswerWhileItGrows(t *testing.T) {
 	t.Parallel()
 	chromium := chromiumtest.Start(t)
@@ -84,7 +84,7 @@ func TestAPageShowsAnAnswerWhileItGrows(t *testing.T) {
 	}
 }
 
-// grown waits until the page shows more than so many characters.
+// grown waits until the page shows more than that many characters.
 func (b *browser) grown(than int) string {
 	b.t.Helper()
 	return evaluate[string](b, fmt.Sprintf(`new Promise(done => { const i = setInterval(() => {

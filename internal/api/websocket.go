@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// saidAtMost bounds a message of a reader, which nobody wants, in bytes.
+	// saidAtMost bounds a message of a reader, which is ignored, in bytes.
 	saidAtMost = 4 << 10
-	// byeFor is for how long a reader may take to say goodbye.
+	// byeFor is how long a reader may take to send its close frame.
 	byeFor = 2 * time.Second
 )
 
@@ -38,7 +38,7 @@ func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
 	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) transport { return &messages{key: key, grace: s.readerGrace} }), nil
 }
 
-// wantsWebSocket refuses what is no handshake.
+// wantsWebSocket refuses a request that is not a handshake.
 func wantsWebSocket(c *call) error {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.header.Get("Sec-Websocket-Key")))
 	switch {
@@ -52,7 +52,7 @@ func wantsWebSocket(c *call) error {
 	return nil
 }
 
-// isUpgrade tells whether a request wants to become a WebSocket.
+// isUpgrade reports whether a request asks to become a WebSocket.
 func isUpgrade(h http.Header) bool {
 	return hasToken(h, "Connection", "upgrade") && hasToken(h, "Upgrade", "websocket")
 }
@@ -72,10 +72,10 @@ func hasToken(h http.Header, name, token string) bool {
 type messages struct {
 	key    string        // of the handshake
 	heard  []byte        // of frames that are not complete
-	state  ws.State      // whether a message goes on
+	state  ws.State      // whether a message continues
 	length int64         // of the message that the reader is sending, so far
-	pinged time.Time     // when a ping was sent that is not answered; zero: there is none
-	grace  time.Duration // for an answer to it
+	pinged time.Time     // when an unanswered ping was sent; zero: there is none
+	grace  time.Duration // for the pong
 }
 
 func (m *messages) head(h http.Header) []byte {
@@ -85,15 +85,15 @@ func (m *messages) head(h http.Header) []byte {
 	return answerHead(http.StatusSwitchingProtocols, h)
 }
 
-// acceptKey is that of RFC 6455, section 4.2.2.
+// acceptKey returns that of RFC 6455, section 4.2.2.
 func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // what the standard wants; it protects nothing
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // required by the standard; it protects nothing
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 func (*messages) of(b *chunk) []byte { return b.events }
 
-// long is a message, in one frame.
+// long returns a message, in one frame.
 func (*messages) long(_ *ringback.StreamEvent, json longjson.Value) (text func(w io.Writer) error, length int64, err error) {
 	if length, err = json.Len(); err != nil {
 		return nil, 0, err
@@ -106,8 +106,8 @@ func (*messages) long(_ *ringback.StreamEvent, json longjson.Value) (text func(w
 	}, length, nil
 }
 
-// slack is 2: only between two messages can a reader be told why there are no more, so
-// one that is late may still take what has begun.
+// slack is 2: only between two messages can a reader be told why there are no more, so a
+// late one may still read what has begun.
 func (*messages) slack() int { return 2 }
 
 var (
@@ -147,12 +147,12 @@ func (m *messages) receive(said []byte) (reply []byte, err error) {
 		}
 	}
 	if len(m.heard) == 0 {
-		m.heard = nil // most say nothing more
+		m.heard = nil // most send nothing more
 	}
 	return reply, err
 }
 
-// next takes a frame from what was heard, if it is there to its end.
+// next takes a frame from what has arrived, if it is complete.
 func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 	in := bytes.NewReader(m.heard)
 	h, err := ws.ReadHeader(in)
@@ -181,7 +181,7 @@ func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 	return frame, true, nil
 }
 
-// check refuses what is no frame of a client, or too long.
+// check refuses what is not a client's frame, or is too long.
 func (m *messages) check(h ws.Header) error {
 	if err := ws.CheckHeader(h, m.state.Set(ws.StateServerSide)); err != nil {
 		return &misuse{ws.StatusProtocolError, err.Error()}
@@ -201,8 +201,7 @@ type misuse struct {
 func (m *misuse) Error() string { return m.reason }
 func (*misuse) Unwrap() error   { return errReader }
 
-// closeFrame has no code where that is none which may be said: the other side gave none,
-// or nonsense.
+// closeFrame leaves out a code that may not be sent: the other side sent none, or nonsense.
 func closeFrame(code ws.StatusCode, reason string) []byte {
 	if code < 1000 || code > 4999 || code.IsProtocolReserved() {
 		return ws.MustCompileFrame(ws.NewCloseFrame(nil))
@@ -210,8 +209,8 @@ func closeFrame(code ws.StatusCode, reason string) []byte {
 	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
 }
 
-// end closes the WebSocket with a code that says why there are no more events, and
-// waits for the reader's goodbye.
+// end closes the WebSocket with a code that says why there are no more events, and waits
+// for the reader's close frame.
 func (m *messages) end(t *subscriber, why error) (again bool) {
 	if errors.Is(why, errGone) {
 		return false
@@ -219,13 +218,13 @@ func (m *messages) end(t *subscriber, why error) (again bool) {
 	if t.write(closeFrame(closing(why, t.After()))) != nil {
 		return false
 	}
-	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // it fails where reading will
+	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // fails where reading will
 	for {
 		n, err := t.conn.Read(t.word[:])
 		if err == nil {
 			_, err = m.receive(t.word[:n])
 		}
-		if errors.As(err, new(*misuse)) { // what it says leads nowhere, but would break the connection where nobody reads it
+		if errors.As(err, new(*misuse)) { // what it sends is ignored, but unread it would break the connection
 			_, err = io.Copy(io.Discard, t.conn)
 		}
 		if err != nil || n == 0 {
@@ -235,13 +234,13 @@ func (m *messages) end(t *subscriber, why error) (again bool) {
 }
 
 const (
-	// statusTryAgainLater is of the registry that RFC 6455 has made.
+	// statusTryAgainLater is from the registry that RFC 6455 established.
 	statusTryAgainLater ws.StatusCode = 1013
 	// mostReason is how long the reason of a close may be, in bytes.
 	mostReason = 123
 )
 
-// closing says why there are no more events behind after.
+// closing returns why there are no more events after after.
 func closing(why error, after ringback.EventID) (code ws.StatusCode, reason string) {
 	resume := "resume with ?after=" + after.String()
 	known, _ := outsideError(why)

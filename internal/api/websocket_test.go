@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// spoken are frames as a client sends them.
+// spoken returns frames as a client sends them.
 func spoken(frames ...ws.Frame) (text []byte) {
 	for _, f := range frames {
 		text = append(text, ws.MustCompileFrame(ws.MaskFrame(f))...)
@@ -19,7 +19,7 @@ func spoken(frames ...ws.Frame) (text []byte) {
 	return text
 }
 
-// heard lets a WebSocket hear a text in pieces.
+// heard makes a WebSocket receive a text in pieces.
 func heard(pieces ...[]byte) (m *messages, reply []byte, err error) {
 	m = &messages{}
 	for _, p := range pieces {
@@ -38,7 +38,7 @@ func TestAReaderOverWebSocketIsAnswered(t *testing.T) {
 	for name, c := range map[string]struct {
 		said  []byte
 		reply ws.Frame // none, if it has no op code
-		err   error    // nil: it is heard further
+		err   error    // nil: it keeps receiving
 		code  ws.StatusCode
 	}{
 		"a ping":                        {said: spoken(ws.NewPingFrame([]byte("are you there?"))), reply: ws.NewPongFrame([]byte("are you there?"))},
@@ -81,7 +81,7 @@ func TestAReaderOverWebSocketIsAnswered(t *testing.T) {
 	}
 }
 
-// Whatever is said, in whatever pieces, is understood alike, and little of it is kept.
+// Whatever is sent, in whatever pieces, is understood alike, and little of it is kept.
 func TestNoWordOfAReaderIsTooMuch(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

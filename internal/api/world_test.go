@@ -81,7 +81,7 @@ func (w *world) serve(s setup) {
 	go func() { w.ended <- server.Run(ctx, l) }()
 }
 
-// restart ends the API and starts it anew; the node goes on.
+// restart ends the API and starts it anew; the node continues.
 func (w *world) restart(s setup) {
 	w.t.Helper()
 	w.stop()
@@ -138,7 +138,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// answer is a response, read whole.
+// answer is a response, completely read.
 type answer struct {
 	*http.Response
 	body string
@@ -192,7 +192,7 @@ func (w *world) end(id string) ringback.Job {
 	return job
 }
 
-// read decodes a body that holds nothing but a T.
+// read decodes a body that contains exactly a T.
 func read[T any](t *testing.T, a answer) T {
 	t.Helper()
 	var v T
@@ -220,7 +220,7 @@ func (w *world) refused(a answer, status int, want ringback.Error) {
 	}
 }
 
-// eventually asks again and again until something has come that nobody is told of.
+// eventually polls for what no event reports.
 func (w *world) eventually(what string, come func() bool) {
 	w.t.Helper()
 	deadline := time.After(patience)

@@ -37,7 +37,7 @@ func (w *Watching) Abandoned(project string, job uuid.UUID) {
 }
 
 // cancelAbandoned waits for a reader to come back to a job, and cancels the job if none
-// does. If the store can't be asked it is asked again: the job's caller wants the cancel.
+// does. If the store can't be reached it tries again: the job's caller wants the cancel.
 func (w *Watching) cancelAbandoned(project string, job uuid.UUID) {
 	for pause := goneFor; backoff.Sleep(w.cfg.Calls, pause); pause = backoff.Jitter(supervise.Idle, backoff.Half) {
 		if w.isStopping() || w.hub.Readers(job) > 0 {

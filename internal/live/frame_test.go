@@ -77,7 +77,7 @@ func restored(t fataler, l *Log) *Log {
 	return again
 }
 
-// meant is what JSON means, with the digits of its numbers.
+// meant returns the value of JSON, with the digits of its numbers.
 func meant(t fataler, text []byte) (v any) {
 	t.Helper()
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -88,7 +88,7 @@ func meant(t fataler, text []byte) (v any) {
 	return v
 }
 
-// checkRendered holds that the stream that is rendered from a log has the message.
+// checkRendered checks that the stream rendered from a log has the message.
 func checkRendered(t fataler, l *Log, d protocol.Dialect, want json.RawMessage) {
 	t.Helper()
 	rendered := string(bytes.Join(slices.Collect(d.Render(l.Pieces())), nil))
@@ -225,7 +225,7 @@ func TestADeeplyNestedFrameIsStored(t *testing.T) {
 	}
 }
 
-// The frames of an attempt that broke, or was taken away, are in nobody's way.
+// The frames of an attempt that broke, or was taken away, do not get in the way.
 func TestFramesOfAnEarlierAttemptAreDropped(t *testing.T) {
 	l := NewLog("a-job")
 	frame := func(attempt int64, text string) {

@@ -40,7 +40,7 @@ type Log struct {
 }
 
 // entry is an event. The text of a small delta is in the log's text: it ends at upTo, and
-// begins where the one before ends.
+// begins where the previous one ends.
 type entry struct {
 	id    ringback.EventID
 	upTo  int
@@ -394,7 +394,7 @@ func (l *Log) Await(after ringback.EventID, local bool, w *Waiter) {
 	}
 }
 
-// Forget takes back an Await. The waiter may be woken already.
+// Forget cancels an Await. The waiter may already have been woken.
 func (l *Log) Forget(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

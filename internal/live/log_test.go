@@ -275,7 +275,7 @@ func TestALogIsFollowedExactlyWhileItIsReadAndNotFed(t *testing.T) {
 	}
 }
 
-// A job of which there is nothing to read before it moves has no goroutine.
+// A job that has nothing to read before it moves has no goroutine.
 func TestAFollowerRestsUntilTheJobMoves(t *testing.T) {
 	var h Hub
 	job := uuid.New()

@@ -179,8 +179,8 @@ func (s *pushed) concluded(res webhook.Result, tries int) bool {
 // sentAll reports whether the end of the job was sent, whatever the receiver did with it.
 func (s *pushed) sentAll() bool { return s.last != (ringback.EventID{}) && s.sent == s.last }
 
-// giveUp gives a stream up that can't be pushed. The webhook of the job's end is sent all
-// the same.
+// giveUp gives up a stream that can't be pushed. The webhook of the job's end is still
+// sent.
 func (s *pushed) giveUp(res webhook.Result) {
 	if errors.Is(context.Cause(s.ctx), errPushOver) && res.Verdict == webhook.Interrupted {
 		s.pusher.count(metrics.PushSent) // everything that there was to send

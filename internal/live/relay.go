@@ -55,7 +55,7 @@ func newPeers() *http.Transport {
 }
 
 // relay writes the events that the node which runs a job sends, until there are no more.
-// Errors are logged at debug only, since the job is looked at again soon.
+// Errors are logged only at debug, since the job is read again soon.
 func (w *Watching) relay(ctx context.Context, l *Log, j *store.Job) {
 	if err := w.readRelayed(ctx, l, j); err != nil && ctx.Err() == nil {
 		w.log.Debug("events of a job that runs elsewhere are not relayed", "job_id", j.ID, "from_node", j.Node, "err", err)

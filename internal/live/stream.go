@@ -96,7 +96,7 @@ func (s *Stream) Wait(ctx context.Context) error {
 	return err
 }
 
-// Advance notes that the reader has an event.
+// Advance records that the reader has an event.
 func (s *Stream) Advance(e *ringback.StreamEvent) {
 	s.first, s.after, s.ended = nil, e.EventID, e.Job != nil
 }
@@ -107,8 +107,8 @@ func (s *Stream) After() ringback.EventID { return s.after }
 // Await has w woken once, as soon as ReadyBehind returns something, or before that.
 func (s *Stream) Await(after ringback.EventID, w *Waiter) { s.log.Await(after, s.local, w) }
 
-// Forget takes back an Await, of any open stream of the job. The waiter may be woken
-// already.
+// Forget cancels an Await, of any open stream of the job. The waiter may already have been
+// woken.
 func (s *Stream) Forget(w *Waiter) { s.log.Forget(w) }
 
 // IsLong reports whether an event ends a job whose answer is too long to be in the event:

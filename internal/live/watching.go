@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/supervise"
 )
 
-// Store is what the room takes of the store.
+// Store is the part of the store that the room needs.
 type Store interface {
 	Job(ctx context.Context, project string, id uuid.UUID, parts store.Parts) (store.Job, store.Content, error)
 	Content(ctx context.Context, id uuid.UUID, parts store.Parts) (store.Content, error)
@@ -33,8 +33,8 @@ type Session interface {
 	// are alive, including this one.
 	HasPeers() bool
 	Alive() int
-	// Every returns how often a node looks at what other nodes do; alone is for a node that
-	// has no peers.
+	// Every returns how often a node checks what other nodes do; alone is for a node
+	// without peers.
 	Every(alone time.Duration) time.Duration
 	// URLOf returns the URL of a node that is alive, "" if it has none; PeerURLs returns
 	// those of all other nodes.

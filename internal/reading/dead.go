@@ -107,10 +107,9 @@ func (r *Reader) PurgeDead(ctx context.Context, project string, a ringback.DeadA
 	})
 }
 
-// ToAllDead does something to each dead letter that matches, newest first, until all are
-// done, the limit is reached, or it has taken long. Those that it can't be done to are
-// skipped. An error that concerns all of them ends it, and is returned if nothing was done
-// yet.
+// ToAllDead applies do to each dead letter that matches, newest first, until all are done,
+// the limit is reached, or it has taken long. It skips those for which do fails. An error
+// that concerns all of them ends it, and is returned if nothing has been done yet.
 func (r *Reader) ToAllDead(ctx context.Context, project string, a ringback.DeadAction, do func(context.Context, uuid.UUID) error) (ringback.DeadDone, error) {
 	var done ringback.DeadDone
 	q, err := deadQuery(project, a.DeadFilter, a.Cursor)
@@ -157,7 +156,7 @@ func (r *Reader) ToAllDead(ctx context.Context, project string, a ringback.DeadA
 	}
 }
 
-// checkAction checks what is asked for, and returns how many dead letters it may be done to.
+// checkAction checks an action, and returns how many dead letters it may apply to.
 func checkAction(a ringback.DeadAction) (limit int, err error) {
 	c := check.Checks{}
 	limit = c.Number("limit", a.Limit)
@@ -189,7 +188,7 @@ func (r *Reader) deadIDs(ctx context.Context, q store.DeadQuery) (ids []uuid.UUI
 	return ids, next, err
 }
 
-// batch does something to several dead letters at once.
+// batch applies do to several dead letters at once.
 type batch struct {
 	do func(context.Context, uuid.UUID) error
 
@@ -199,7 +198,7 @@ type batch struct {
 	err           error // one that concerns all of them
 }
 
-// run does it to all of ids.
+// run applies do to all of ids.
 func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
 	var g errgroup.Group
 	for _, id := range ids {
@@ -211,7 +210,7 @@ func (b *batch) run(ctx context.Context, ids []uuid.UUID) {
 	_ = g.Wait() // its functions return nil
 }
 
-// note counts what became of one.
+// note counts the outcome of one.
 func (b *batch) note(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -219,7 +218,7 @@ func (b *batch) note(err error) {
 	switch {
 	case err == nil:
 		b.done++
-	case recorded && (e.Code == ringback.InvalidRequest || e.Code == ringback.TooLarge): // the patch, or what is configured now, does not suit it
+	case recorded && (e.Code == ringback.InvalidRequest || e.Code == ringback.TooLarge): // the patch, or the present configuration, does not suit it
 		b.skipped++
 		b.invalid = cmp.Or(b.invalid, err)
 	case concernsOne(err):

@@ -106,7 +106,7 @@ func hosts(c *check.Checks, text string) []string {
 	return hosts
 }
 
-// deliveryPage returns a page of deliveries, of which one may be too many.
+// deliveryPage returns a page of deliveries; one of them may be too many.
 func (r *Reader) deliveryPage(deliveries []store.Delivery, tries [][]ringback.Try, next *uuid.UUID, limit int) ringback.Page[ringback.Delivery] {
 	deliveries, next = cutPage(deliveries, next, limit, func(d *store.Delivery) uuid.UUID { return d.ID })
 	page := ringback.Page[ringback.Delivery]{NextCursor: cursor(next)}

@@ -1,4 +1,4 @@
-// Package reading is what the API reads: jobs, their ledgers and deliveries, dead letters
+// Package reading has what the API reads: jobs, their ledgers and deliveries, dead letters
 // and nodes.
 //
 //	reader.go      the [Reader] and what it needs

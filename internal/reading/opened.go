@@ -18,8 +18,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Opened is a job as the API shows it. Its long content is not in Job, which has something
-// short instead. It must be closed.
+// Opened is a job as the API shows it. Its long content is not in Job, which has a short
+// stand-in. It must be closed.
 type Opened struct {
 	ringback.Job
 
@@ -34,7 +34,7 @@ type Opened struct {
 // Long returns the long values of members of Job; most jobs have none.
 func (o *Opened) Long() map[string]longjson.Value { return o.long }
 
-// Close gives back the memory of the long content.
+// Close releases the memory of the long content.
 func (o *Opened) Close() {
 	for _, release := range o.close {
 		release()

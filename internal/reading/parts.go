@@ -115,7 +115,7 @@ func (all *parts) enter(key partKey, held *memory.Grant) (p *openPart, first boo
 	return p, first
 }
 
-// forget has the next reader of a part read it again.
+// forget makes the next reader of a part read it again.
 func (all *parts) forget(key partKey, p *openPart) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -124,7 +124,7 @@ func (all *parts) forget(key partKey, p *openPart) {
 	}
 }
 
-// leave gives back the memory of a part with its last reader.
+// leave releases the memory of a part with its last reader.
 func (all *parts) leave(key partKey, p *openPart) {
 	all.mu.Lock()
 	p.readers--

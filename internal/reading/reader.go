@@ -13,7 +13,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Store is what a reader takes of the store.
+// Store is the part of the store that a reader needs.
 type Store interface {
 	store.JobReader
 	store.DeliveryReader
@@ -23,7 +23,7 @@ type Store interface {
 	Nodes(ctx context.Context) ([]store.Node, error)
 }
 
-// Live knows who watches a job.
+// Live knows who is watching a job.
 type Live interface {
 	// Watch returns a channel that is closed when something of a job changes. leave must be
 	// called.
@@ -46,11 +46,11 @@ type Config struct {
 	Memory *memory.Budget
 	// PublicURL begins status URLs; "" makes them paths.
 	PublicURL string
-	// Rows is for how long the row of a job is kept after its end.
+	// Rows is how long the row of a job is kept after its end.
 	Rows time.Duration
 	// Guarded runs a step, and returns a panic of it as an error.
 	Guarded func(step string, do func() error, attrs ...any) error
-	// WaitReason says in one word why a queued job waits; "" if only for its turn.
+	// WaitReason returns in one word why a queued job is waiting; "" if only for its turn.
 	WaitReason func(j *store.Job, now time.Time) string
 	// HeldBy returns the call that was refused or failed, if a job waits for that reason.
 	HeldBy func(j *store.Job, reason string) *ringback.HeldBy

@@ -74,7 +74,7 @@ func (r *Reader) statusURL(id uuid.UUID) string { return r.cfg.PublicURL + "/api
 func (r *Reader) ViewDelivery(d *store.Delivery, tries []ringback.Try) ringback.Delivery {
 	reason := d.Reason
 	if d.Gone && d.Status == ringback.DeliveryDead {
-		reason = ringback.DeadErased // whatever it died of, it can't be sent any more
+		reason = ringback.DeadErased // whatever it died of, it can't be sent anymore
 	}
 	if tries == nil {
 		tries = []ringback.Try{}
@@ -94,7 +94,7 @@ func (r *Reader) ViewDelivery(d *store.Delivery, tries []ringback.Try) ringback.
 	return v
 }
 
-// deathSentence says why a delivery is dead.
+// deathSentence returns why a delivery is dead.
 func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
 	last := "there was no try"
 	if len(tries) > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback/internal/refusal"
 )
 
-// WaitJob returns a job when it has ended, or as it is after d. Its caller counts as
+// WaitJob returns a job once it has ended, or as it is after d. Its caller counts as
 // watching the job, and as having left if ctx ends before the job does: see
 // ringback.DisconnectCancel.
 func (r *Reader) WaitJob(ctx context.Context, project, id string, d time.Duration, includeRequest bool) (o *Opened, err error) {
@@ -60,7 +60,7 @@ func (r *Reader) await(ctx context.Context, moved <-chan struct{}, timeout <-cha
 	return true
 }
 
-// presence is one who waits for a job's end.
+// presence is a caller that waits for a job's end.
 type presence struct {
 	live      Live
 	project   string
@@ -79,7 +79,7 @@ func (p *presence) announce() {
 	p.leave, p.announced = announced, true
 }
 
-// end ends the presence. early says that it is over before the job.
+// end ends the presence. early means that it ends before the job.
 func (p *presence) end(early bool) {
 	if left := p.leave(); left == 0 && p.announced && early {
 		p.live.Abandoned(p.project, p.job)
