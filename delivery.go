@@ -50,7 +50,7 @@ type Delivery struct {
 	// LastStatusCode is the receiver's last answer, 0 if there was none.
 	LastStatusCode int `json:"last_status_code,omitempty"`
 	// LastError is the error class of the last try.
-	LastError string `json:"last_error,omitempty"`
+	LastError TryError `json:"last_error,omitempty"`
 	Tries     []Try  `json:"tries"`
 }
 
@@ -87,16 +87,51 @@ const (
 type Try struct {
 	Number int  `json:"try"`
 	At     Time `json:"at"`
-	// Trigger is "schedule", "manual" or "probe".
-	Trigger string `json:"trigger"`
+	// Trigger is why it was sent.
+	Trigger TryTrigger `json:"trigger"`
 	// WebhookBody is the form in which it was sent.
 	WebhookBody WebhookBody `json:"webhook_body,omitempty"`
 	// StatusCode is the receiver's answer, 0 if there was none.
 	StatusCode int   `json:"status_code,omitempty"`
 	DurationMS int64 `json:"duration_ms"`
-	// Error is the class of what went wrong: dns connect refused reset tls
-	// timeout redirect status blocked internal, or unknown when the process died.
-	Error string `json:"error,omitempty"`
+	// Error is the class of what went wrong, "" if nothing did.
+	Error TryError `json:"error,omitempty"`
 	// Response is the first 1 KiB of the receiver's answer.
 	Response string `json:"response,omitempty"`
+}
+
+// TryTrigger is why a try was sent.
+type TryTrigger string
+
+// The triggers.
+const (
+	TryScheduled TryTrigger = "schedule" // its time had come
+	TryManual    TryTrigger = "manual"   // a redelivery
+	TryProbe     TryTrigger = "probe"    // to check whether the hold of its host can end
+)
+
+// TryTriggers lists every trigger.
+var TryTriggers = []TryTrigger{TryScheduled, TryManual, TryProbe}
+
+// TryError is the class of what went wrong with a try.
+type TryError string
+
+// The classes.
+const (
+	TryDNS      TryError = "dns"      // the name was not found, or not in time
+	TryConnect  TryError = "connect"  // no connection: no route, network down
+	TryRefused  TryError = "refused"  // nothing is listening on the port
+	TryReset    TryError = "reset"    // closed before it answered
+	TryTLS      TryError = "tls"      // no TLS, or an invalid certificate
+	TryTimeout  TryError = "timeout"  // no answer in time
+	TryRedirect TryError = "redirect" // a 3xx, which is not followed
+	TryStatus   TryError = "status"   // any other answer than 2xx, or one that is not HTTP
+	TryBlocked  TryError = "blocked"  // the URL or its address is closed to webhooks
+	TryInternal TryError = "internal" // an error of ours prevented sending it
+	TryUnknown  TryError = "unknown"  // the process died during the try
+)
+
+// TryErrors lists every class.
+var TryErrors = []TryError{
+	TryDNS, TryConnect, TryRefused, TryReset, TryTLS, TryTimeout, TryRedirect, TryStatus, TryBlocked, TryInternal, TryUnknown,
 }

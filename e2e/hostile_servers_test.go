@@ -186,8 +186,8 @@ type boor struct {
 	name   string
 	answer retort
 	status ringback.DeliveryStatus
-	class  string // of the first try's error
-	code   int    // of its answer
+	class  ringback.TryError // of the first try's error
+	code   int               // of its answer
 }
 
 const gone = "HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"

@@ -123,7 +123,7 @@ func (d *Dispatcher) unreadable(row store.Delivery, err error) store.TryEnd {
 // broken returns what a try leads to that panicked: it counts, so that the delivery does
 // not come back for ever.
 func (d *Dispatcher) broken(c *Claim) store.TryEnd {
-	return d.concluded(c, webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassInternal, Started: d.clock.Now()})
+	return d.concluded(c, webhook.Result{Verdict: webhook.Retry, Class: ringback.TryInternal, Started: d.clock.Now()})
 }
 
 // concluded returns what a try leads to.
@@ -133,11 +133,11 @@ func (d *Dispatcher) concluded(c *Claim, res webhook.Result) store.TryEnd {
 		At: d.clock.Stamped(),
 		Try: ringback.Try{
 			At: ringback.Time{Time: res.Started}, StatusCode: res.StatusCode, DurationMS: res.Took.Milliseconds(),
-			Error: string(res.Class), Response: res.Response,
+			Error: res.Class, Response: res.Response,
 		},
 	}
 	if c.permit.slot.Probe() {
-		end.Try.Trigger = "probe"
+		end.Try.Trigger = ringback.TryProbe
 	}
 	switch res.Verdict {
 	case webhook.Delivered:
@@ -174,7 +174,7 @@ func hostReport(res webhook.Result) limit.Report {
 	switch {
 	case res.Verdict == webhook.Delivered:
 		return limit.Report{Verdict: limit.OK}
-	case res.Class == webhook.ClassBlocked:
+	case res.Class == ringback.TryBlocked:
 		return limit.Report{}
 	case res.StatusCode == http.StatusTooManyRequests, res.StatusCode == http.StatusServiceUnavailable && !until.IsZero():
 		return limit.Report{Verdict: limit.Refused, Until: until, Reason: "receiver_refused"}

@@ -29,7 +29,7 @@ func TestWhatATryShowsAboutItsHost(t *testing.T) {
 		"503 with Retry-After":          {webhook.Result{Verdict: webhook.Retry, StatusCode: http.StatusServiceUnavailable, RetryAfter: time.Second}, limit.Refused},
 		"500 with Retry-After":          {webhook.Result{Verdict: webhook.Retry, StatusCode: http.StatusInternalServerError, RetryAfter: time.Second}, limit.Failed},
 		"no answer":                     {webhook.Result{Verdict: webhook.Retry}, limit.Failed},
-		"an address that is not called": {webhook.Result{Verdict: webhook.Retry, Class: webhook.ClassBlocked}, limit.Void},
+		"an address that is not called": {webhook.Result{Verdict: webhook.Retry, Class: ringback.TryBlocked}, limit.Void},
 	} {
 		got := hostReport(test.res)
 		if got.Verdict != test.want {

@@ -145,7 +145,7 @@ func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	}
 	w.eventually("the redelivery", func() bool { return len(w.delivery(ids[0]).Tries) == 2 })
 	d := w.delivery(ids[0])
-	if triggers := []string{d.Tries[0].Trigger, d.Tries[1].Trigger}; !slices.Equal(triggers, []string{"schedule", "manual"}) {
+	if triggers := []ringback.TryTrigger{d.Tries[0].Trigger, d.Tries[1].Trigger}; !slices.Equal(triggers, []ringback.TryTrigger{"schedule", "manual"}) {
 		t.Errorf("tries of the first: got %v, want the schedule's and the one asked for", triggers)
 	}
 }

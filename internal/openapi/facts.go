@@ -55,6 +55,8 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[ringback.DeliveryStatus](): words(ringback.DeliveryStatuses...),
 	reflect.TypeFor[ringback.DeadReason]():     words(ringback.DeadTries, ringback.DeadRefused, ringback.DeadTooLarge, ringback.DeadExpired, ringback.DeadErased),
 	reflect.TypeFor[ringback.DeadKind]():       words(ringback.DeadJob, ringback.DeadDelivery),
+	reflect.TypeFor[ringback.TryTrigger]():     words(ringback.TryTriggers...),
+	reflect.TypeFor[ringback.TryError]():       words(ringback.TryErrors...),
 	reflect.TypeFor[ringback.AttemptOutcome](): words(
 		ringback.AttemptAnswered, ringback.AttemptFailed, ringback.AttemptRefused, ringback.AttemptUncertain,
 		ringback.AttemptCancelled, ringback.AttemptReleased),
@@ -123,14 +125,9 @@ var facts = map[string]fact{
 	"status_reason": oneOf("provider_refused", "provider_refused_key", "provider_failing", "retrying", "scheduled",
 		"provider_not_configured", "unreadable", "cancel_requested"),
 
-	"Health.status": func(s *schema) { s.Const = "ok" },
-	"Try.trigger":   oneOf("schedule", "manual", "probe"),
-	"Try.error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked", "internal",
-		"unknown"),
-	"StreamEvent.type": func(s *schema) { s.Enum = words(streamed...) },
-	"Event.type":       func(s *schema) { s.Enum = words(pushed...) },
-	"Delivery.last_error": oneOf("dns", "connect", "refused", "reset", "tls", "timeout", "redirect", "status", "blocked", "internal",
-		"unknown"),
+	"Health.status":       func(s *schema) { s.Const = "ok" },
+	"StreamEvent.type":    func(s *schema) { s.Enum = words(streamed...) },
+	"Event.type":          func(s *schema) { s.Enum = words(pushed...) },
 	"Delivery.url":        format("uri-reference"), // "" once the content has been deleted
 	"Node.expires_at":     (*schema).orNull,
 	"Delivery.event":      func(s *schema) { s.Enum = words(ringback.TerminalEvents...) },

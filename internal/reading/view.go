@@ -99,7 +99,7 @@ func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
 	last := "there was no try"
 	if len(tries) > 0 {
 		y := tries[len(tries)-1]
-		if last = "the last try failed: " + y.Error; y.StatusCode != 0 {
+		if last = "the last try failed: " + string(y.Error); y.StatusCode != 0 {
 			last = fmt.Sprintf("the receiver answered the last try with %d", y.StatusCode)
 		}
 	}
@@ -118,7 +118,7 @@ func deathSentence(reason ringback.DeadReason, tries []ringback.Try) string {
 }
 
 // lastError returns the error class of the last of some tries.
-func lastError(tries []ringback.Try) string {
+func lastError(tries []ringback.Try) ringback.TryError {
 	if len(tries) == 0 {
 		return ""
 	}

@@ -61,7 +61,7 @@ func died(d Delivery, now time.Time, why ringback.DeadReason) Delivery {
 // delivery after it: due at once, and at the same place in its schedule. It is pure. The
 // try is written under the fence of d.
 func LostTry(d Delivery, now time.Time) (after Delivery, y ringback.Try) {
-	y = ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), WebhookBody: d.Form, Error: "unknown"}
+	y = ringback.Try{At: ringback.Time{Time: now}, Trigger: d.Trigger(""), WebhookBody: d.Form, Error: ringback.TryUnknown}
 	d.InFlight, d.Node = false, ""
 	d.Sent++
 	d.Fence++

@@ -49,13 +49,13 @@ func (d *Delivery) Key() Host { return Host{d.Project, d.Host} }
 func (d *Delivery) Ref() Ref { return Ref{d.ID, d.Fence} }
 
 // Trigger returns what a try of d was made for, if its maker said nothing else.
-func (d *Delivery) Trigger(said string) string {
+func (d *Delivery) Trigger(said ringback.TryTrigger) ringback.TryTrigger {
 	switch {
 	case d.Manual:
-		return "manual"
+		return ringback.TryManual
 	case said != "":
 		return said
 	default:
-		return "schedule"
+		return ringback.TryScheduled
 	}
 }

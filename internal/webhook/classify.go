@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/shortage"
 )
 
@@ -22,22 +23,22 @@ func (s *Sender) failed(ctx context.Context, t *try, err error, blocked int) Res
 	}
 	r := Result{Verdict: Retry, Class: s.classify(ctx, t, err), Cause: err}
 	switch r.Class {
-	case ClassBlocked:
+	case ringback.TryBlocked:
 		r.Error = "callback address is not allowed"
 		if blocked >= maxBlocked {
 			r.Verdict = Dead
 		}
-	case ClassDNS:
+	case ringback.TryDNS:
 		r.Error = "the name of the callback host could not be resolved"
-	case ClassTimeout:
+	case ringback.TryTimeout:
 		r.Error = fmt.Sprintf("the callback host did not answer within %s", s.timeout)
-	case ClassTLS:
+	case ringback.TryTLS:
 		r.Error = tlsSentence(err)
-	case ClassRefused:
+	case ringback.TryRefused:
 		r.Error = "the callback host refused the connection"
-	case ClassConnect:
+	case ringback.TryConnect:
 		r.Error = "the callback host could not be reached"
-	case ClassReset:
+	case ringback.TryReset:
 		r.Error = "the callback host closed the connection before it answered"
 	default:
 		r.Error = "what the callback host answered is not valid HTTP/1.1"
@@ -45,29 +46,29 @@ func (s *Sender) failed(ctx context.Context, t *try, err error, blocked int) Res
 	return r
 }
 
-func (s *Sender) classify(ctx context.Context, t *try, err error) Class {
+func (s *Sender) classify(ctx context.Context, t *try, err error) ringback.TryError {
 	if _, ok := errors.AsType[*BlockedError](err); ok {
-		return ClassBlocked
+		return ringback.TryBlocked
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return ClassDNS
+		return ringback.TryDNS
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ctx.Err() != nil || ok && timeout.Timeout() {
-		return ClassTimeout
+		return ringback.TryTimeout
 	}
 	if t.tlsFailed.Load() || errors.Is(err, http.ErrSchemeMismatch) {
-		return ClassTLS
+		return ringback.TryTLS
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return ClassRefused
+		return ringback.TryRefused
 	}
 	if op, ok := errors.AsType[*net.OpError](err); errors.Is(err, errUnreachable) || ok && op.Op == "dial" {
-		return ClassConnect
+		return ringback.TryConnect
 	}
 	if isReset(err) {
-		return ClassReset
+		return ringback.TryReset
 	}
-	return ClassStatus
+	return ringback.TryStatus
 }
 
 // isReset reports whether the other side closed the connection.

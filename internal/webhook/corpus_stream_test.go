@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringback/ringback"
 )
 
 // streamRows returns all URLs that are tried as a stream_to: those for callbacks, in each
@@ -60,7 +62,7 @@ func TestCorpusAtTheDiallerOfStreams(t *testing.T) {
 				s.dialer.resolver.LookupNetIP(t.Context(), "ip4", mustParse(t, row.url).Hostname())
 			}
 			result := s.Push(t.Context(), streamTo(row.url, nil))
-			switch refused := result.Class == ClassBlocked; {
+			switch refused := result.Class == ringback.TryBlocked; {
 			case row.block && row.submit:
 				if result.Verdict != Dead || !refused || len(s.asked) != 0 {
 					t.Errorf("%q (%s): got %+v after %d dials, want it dead without any", row.url, row.why, result, len(s.asked))

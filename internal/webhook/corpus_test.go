@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/ringback/ringback"
 )
 
 // corpusRow is a line of callback-urls.tsv or stream-urls.tsv; the head of the former
@@ -165,7 +167,7 @@ func TestCorpusAtTheDialler(t *testing.T) {
 				nameIsNotDialled(t, s, row)
 			default:
 				result := s.Send(t.Context(), message(row.url))
-				if len(s.passed) == 0 || result.Class == ClassBlocked || result.Verdict != Retry {
+				if len(s.passed) == 0 || result.Class == ringback.TryBlocked || result.Verdict != Retry {
 					t.Errorf("%q (%s): refused at the dial: %+v", row.url, row.why, result)
 				}
 			}
@@ -189,7 +191,7 @@ func dnsName(t *testing.T, row corpusRow, u *url.URL) string {
 // and even a dialler that gets it anyway opens nothing.
 func literalIsNotDialled(t *testing.T, s *stopping, row corpusRow, u *url.URL) {
 	result := s.Send(t.Context(), message(row.url))
-	if result.Verdict != Dead || result.Class != ClassBlocked || len(s.asked) != 0 {
+	if result.Verdict != Dead || result.Class != ringback.TryBlocked || len(s.asked) != 0 {
 		t.Errorf("%q (%s): Send gives %+v after %d dials, want it dead without any", row.url, row.why, result, len(s.asked))
 	}
 	if u == nil || u.Host == "" {
@@ -228,7 +230,7 @@ func nameIsNotDialled(t *testing.T, s *stopping, row corpusRow) {
 		return
 	}
 	result := s.Send(t.Context(), message(row.url))
-	if len(s.passed) != 0 || len(s.asked) == 0 || result.Class != ClassBlocked || result.Verdict != Retry {
+	if len(s.passed) != 0 || len(s.asked) == 0 || result.Class != ringback.TryBlocked || result.Verdict != Retry {
 		t.Errorf("%q (%s): of %v the dialler would connect to %v: %+v", row.url, row.why, s.asked, s.passed, result)
 	}
 	for _, a := range s.asked {

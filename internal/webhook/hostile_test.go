@@ -79,7 +79,7 @@ const shortTimeout = time.Second
 func TestHostileAnswers(t *testing.T) {
 	type want struct {
 		verdict Verdict
-		class   Class
+		class   ringback.TryError
 		code    int
 	}
 	say := func(answer string) func(*net.TCPConn) {
@@ -88,37 +88,37 @@ func TestHostileAnswers(t *testing.T) {
 	then := func(answer, piece string) func(*net.TCPConn) {
 		return func(c *net.TCPConn) { io.WriteString(c, answer); drip(c, piece) }
 	}
-	broken := want{Retry, ClassStatus, 0}
+	broken := want{Retry, ringback.TryStatus, 0}
 	for _, c := range []struct {
 		name   string
 		answer func(*net.TCPConn)
 		want   want
 	}{
-		{"silence", func(c *net.TCPConn) { io.Copy(io.Discard, c) }, want{Retry, ClassTimeout, 0}},
-		{"a dripping status line", then("HTTP/1.1 200 ", "O"), want{Retry, ClassTimeout, 0}},
-		{"a dripping header", then("HTTP/1.1 200 OK\r\nX: ", "a"), want{Retry, ClassTimeout, 0}},
+		{"silence", func(c *net.TCPConn) { io.Copy(io.Discard, c) }, want{Retry, ringback.TryTimeout, 0}},
+		{"a dripping status line", then("HTTP/1.1 200 ", "O"), want{Retry, ringback.TryTimeout, 0}},
+		{"a dripping header", then("HTTP/1.1 200 OK\r\nX: ", "a"), want{Retry, ringback.TryTimeout, 0}},
 		{"a dripping body behind 200", then("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", "a"), want{Delivered, "", 200}},
-		{"a dripping body behind 500", then("HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n", "a"), want{Retry, ClassStatus, 500}},
+		{"a dripping body behind 500", then("HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n", "a"), want{Retry, ringback.TryStatus, 500}},
 		{"an endless body behind 200", then("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("a", 1<<20)), want{Delivered, "", 200}},
-		{"an endless body behind 500", then("HTTP/1.1 500 No\r\n\r\n", strings.Repeat("a", 1<<20)), want{Retry, ClassStatus, 500}},
+		{"an endless body behind 500", then("HTTP/1.1 500 No\r\n\r\n", strings.Repeat("a", 1<<20)), want{Retry, ringback.TryStatus, 500}},
 		{"an endless header", then("HTTP/1.1 200 OK\r\n", "X-Padding: "+strings.Repeat("a", 1<<10)+"\r\n"), broken},
 		{"a short body behind 200", say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"), want{Delivered, "", 200}},
 		{"a bad chunk behind 200", say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), want{Delivered, "", 200}},
-		{"a short body behind 410", say("HTTP/1.1 410 Gone\r\nContent-Length: 100\r\n\r\nshort"), want{Dead, ClassStatus, 410}},
+		{"a short body behind 410", say("HTTP/1.1 410 Gone\r\nContent-Length: 100\r\n\r\nshort"), want{Dead, ringback.TryStatus, 410}},
 		{"two lengths", say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc"), broken},
 		{"a negative length", say("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), broken},
 		{"status 99", say("HTTP/1.1 99 Low\r\nContent-Length: 0\r\n\r\n"), broken},
 		{"status 1000", say("HTTP/1.1 1000 High\r\nContent-Length: 0\r\n\r\n"), broken},
-		{"status 999", say("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"), want{Retry, ClassStatus, 999}},
+		{"status 999", say("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"), want{Retry, ringback.TryStatus, 999}},
 		{"no HTTP", say("SSH-2.0-OpenSSH_9.9\r\n"), broken},
 		{"HTTP/2", say("\x00\x00\x00\x04\x00\x00\x00\x00\x00"), broken},
 		{"a header line without a colon", say("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"), broken},
-		{"101", say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello"), want{Retry, ClassStatus, 101}},
+		{"101", say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello"), want{Retry, ringback.TryStatus, 101}},
 		{"1xx for ever", then("", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100)), broken},
 		{"a few 1xx and then 200", say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), want{Delivered, "", 200}},
-		{"a close before an answer", func(*net.TCPConn) {}, want{Retry, ClassReset, 0}},
-		{"a close in the header", say("HTTP/1.1 200 OK\r\nX: "), want{Retry, ClassReset, 0}},
-		{"a reset", func(c *net.TCPConn) { c.SetLinger(0) }, want{Retry, ClassReset, 0}},
+		{"a close before an answer", func(*net.TCPConn) {}, want{Retry, ringback.TryReset, 0}},
+		{"a close in the header", say("HTTP/1.1 200 OK\r\nX: "), want{Retry, ringback.TryReset, 0}},
+		{"a reset", func(c *net.TCPConn) { c.SetLinger(0) }, want{Retry, ringback.TryReset, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -130,7 +130,7 @@ func TestHostileAnswers(t *testing.T) {
 				}
 			})
 			s := newSender(t, SenderConfig{})
-			if c.want.class == ClassTimeout || c.name == "a dripping body behind 500" {
+			if c.want.class == ringback.TryTimeout || c.name == "a dripping body behind 500" {
 				s.timeout = shortTimeout
 			}
 			got := s.Send(t.Context(), message(url))
@@ -268,7 +268,7 @@ func TestAConnectionThatIsClosedTwiceIsAFailure(t *testing.T) {
 	})
 	s := newSender(t, SenderConfig{})
 	s.Send(t.Context(), message(url))
-	if got := s.Send(t.Context(), message(url)); got.Verdict != Retry || got.Class != ClassReset {
+	if got := s.Send(t.Context(), message(url)); got.Verdict != Retry || got.Class != ringback.TryReset {
 		t.Errorf("Send: got %+v", got)
 	}
 	if requests.Load() != 3 {
@@ -284,7 +284,7 @@ func TestNobodyListens(t *testing.T) {
 	l.Close()
 	s := newSender(t, SenderConfig{})
 	got := s.Send(t.Context(), message("http://"+l.Addr().String()))
-	if got.Verdict != Retry || got.Class != ClassRefused || strings.Contains(got.Error, "127.0.0.1") {
+	if got.Verdict != Retry || got.Class != ringback.TryRefused || strings.Contains(got.Error, "127.0.0.1") {
 		t.Errorf("Send: got %+v", got)
 	}
 }
@@ -292,12 +292,12 @@ func TestNobodyListens(t *testing.T) {
 func TestNamesThatDoNotResolve(t *testing.T) {
 	t.Parallel()
 	s := newSender(t, SenderConfig{Resolver: newFakeDNS(nil).resolver()})
-	if got := s.Send(t.Context(), message("https://nowhere.example/")); got.Verdict != Retry || got.Class != ClassDNS {
+	if got := s.Send(t.Context(), message("https://nowhere.example/")); got.Verdict != Retry || got.Class != ringback.TryDNS {
 		t.Errorf("a name that does not exist: got %+v", got)
 	}
 	silent := newSender(t, SenderConfig{Resolver: silentDNS(t)})
 	silent.timeout = shortTimeout
-	if got := silent.Send(t.Context(), message("https://nowhere.example/")); got.Verdict != Retry || got.Class != ClassTimeout {
+	if got := silent.Send(t.Context(), message("https://nowhere.example/")); got.Verdict != Retry || got.Class != ringback.TryTimeout {
 		t.Errorf("a name server that is silent: got %+v", got)
 	}
 }
@@ -339,7 +339,7 @@ func TestTLS(t *testing.T) {
 			if c.error == "" && got.Verdict != Delivered {
 				t.Errorf("Send: got %+v", got)
 			}
-			if c.error != "" && (got.Verdict != Retry || got.Class != ClassTLS || !strings.Contains(got.Error, c.error)) {
+			if c.error != "" && (got.Verdict != Retry || got.Class != ringback.TryTLS || !strings.Contains(got.Error, c.error)) {
 				t.Errorf("Send: got %+v, want %q", got, c.error)
 			}
 		})
@@ -347,7 +347,7 @@ func TestTLS(t *testing.T) {
 	t.Run("no TLS", func(t *testing.T) {
 		r := receiver(t, func(http.ResponseWriter, *http.Request) {})
 		s := newSender(t, SenderConfig{})
-		if got := s.Send(t.Context(), message(strings.Replace(r.URL, "http:", "https:", 1))); got.Class != ClassTLS {
+		if got := s.Send(t.Context(), message(strings.Replace(r.URL, "http:", "https:", 1))); got.Class != ringback.TryTLS {
 			t.Errorf("Send: got %+v", got)
 		}
 	})
@@ -364,7 +364,7 @@ func TestATLSHandshakeThatHangsEndsWithClose(t *testing.T) {
 	s := newSender(t, SenderConfig{})
 	s.timeout = shortTimeout
 	s.reuse.TLSHandshakeTimeout = time.Hour
-	if got := s.Send(t.Context(), message(strings.Replace(url, "http:", "https:", 1))); got.Class != ClassTimeout {
+	if got := s.Send(t.Context(), message(strings.Replace(url, "http:", "https:", 1))); got.Class != ringback.TryTimeout {
 		t.Errorf("Send: got %+v", got)
 	}
 	s.Close()

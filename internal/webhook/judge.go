@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 )
 
@@ -49,35 +50,18 @@ func (v Verdict) String() string {
 	return "Verdict(" + strconv.Itoa(int(v)) + ")"
 }
 
-// Class is a kind of failure.
-type Class string
-
-// The classes.
-const (
-	ClassDNS      Class = "dns"      // the name was not found, or not in time
-	ClassConnect  Class = "connect"  // no connection: no route, network down
-	ClassRefused  Class = "refused"  // nothing is listening on the port
-	ClassReset    Class = "reset"    // closed before it answered
-	ClassTLS      Class = "tls"      // no TLS, or an invalid certificate
-	ClassTimeout  Class = "timeout"  // no answer in time
-	ClassRedirect Class = "redirect" // a 3xx, which is not followed
-	ClassStatus   Class = "status"   // any other answer than 2xx, or one that is not HTTP
-	ClassBlocked  Class = "blocked"  // the guard refused the URL or the address
-	ClassInternal Class = "internal" // an error of ours prevented sending it
-)
-
 // maxBlocked is how often a name that resolved to a closed address is tried again: it may
 // recover (a hijacked lookup, a split horizon), but there is no point in trying for days.
 const maxBlocked = 3
 
 // judge decides what a status code means.
 func judge(code int) Result {
-	r := Result{Verdict: Retry, Class: ClassStatus, StatusCode: code, Error: fmt.Sprintf("the callback host answered %d", code)}
+	r := Result{Verdict: Retry, Class: ringback.TryStatus, StatusCode: code, Error: fmt.Sprintf("the callback host answered %d", code)}
 	switch {
 	case code >= 200 && code < 300:
 		return Result{Verdict: Delivered, StatusCode: code}
 	case code >= 300 && code < 400:
-		r.Class = ClassRedirect
+		r.Class = ringback.TryRedirect
 		r.Error += ", a redirect, which is not followed; callback_url must be the final address"
 	case code == http.StatusGone:
 		r.Verdict = Dead

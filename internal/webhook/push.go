@@ -73,11 +73,11 @@ func (s *Sender) push(ctx context.Context, m Stream) Result {
 	defer s.running.Done()
 	target, err := s.guard.CheckStreamURL(m.URL)
 	if err != nil {
-		return Result{Verdict: Dead, Class: ClassBlocked, Error: err.Error(), Cause: err}
+		return Result{Verdict: Dead, Class: ringback.TryBlocked, Error: err.Error(), Cause: err}
 	}
 	u, err := url.Parse(target.URL)
 	if err != nil {
-		return Result{Verdict: Dead, Class: ClassBlocked, Error: "stream_to is no URL", Cause: err}
+		return Result{Verdict: Dead, Class: ringback.TryBlocked, Error: "stream_to is no URL", Cause: err}
 	}
 	within, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -128,7 +128,7 @@ func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 	return events, err
 }
 
-var stalled = Result{Verdict: Retry, Class: ClassTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
+var stalled = Result{Verdict: Retry, Class: ringback.TryTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
 
 // broken judges a stream that broke off.
 func (p *pushing) broken(err error) Result {

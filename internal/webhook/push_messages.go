@@ -123,7 +123,7 @@ func (p *pushing) cut(err error) Result {
 		return stalled
 	}
 	if lost, ok := errors.AsType[lostError](context.Cause(p.ctx)); ok {
-		return Result{Verdict: Retry, Class: ClassReset, Cause: lost, Error: "the receiver closed the connection"}
+		return Result{Verdict: Retry, Class: ringback.TryReset, Cause: lost, Error: "the receiver closed the connection"}
 	}
 	return p.broken(err)
 }

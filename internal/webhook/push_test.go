@@ -394,7 +394,7 @@ func TestAStreamGoesNowhereElse(t *testing.T) {
 	s := newSender(t, SenderConfig{Guard: newGuard(t, GuardConfig{}), Resolver: dns.resolver()})
 	for _, scheme := range []string{"http", "ws"} {
 		res := s.Push(t.Context(), streamTo(scheme+"://inside.example:"+port+"/", nil))
-		if res.Class != ClassBlocked || res.Verdict != Retry || reached {
+		if res.Class != ringback.TryBlocked || res.Verdict != Retry || reached {
 			t.Errorf("%s: got %+v, want it refused at the dial", scheme, res)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
 )
 
@@ -125,11 +126,11 @@ func FuzzNextRespectsAnyRetryAfter(f *testing.F) {
 func TestJudge(t *testing.T) {
 	for code, want := range map[int]Result{
 		200: {Verdict: Delivered}, 204: {Verdict: Delivered}, 299: {Verdict: Delivered},
-		101: {Verdict: Retry, Class: ClassStatus},
-		300: {Verdict: Retry, Class: ClassRedirect}, 304: {Verdict: Retry, Class: ClassRedirect}, 399: {Verdict: Retry, Class: ClassRedirect},
-		400: {Verdict: Retry, Class: ClassStatus}, 401: {Verdict: Retry, Class: ClassStatus}, 404: {Verdict: Retry, Class: ClassStatus}, 429: {Verdict: Retry, Class: ClassStatus},
-		410: {Verdict: Dead, Class: ClassStatus}, 413: {Verdict: TooLarge, Class: ClassStatus},
-		500: {Verdict: Retry, Class: ClassStatus}, 503: {Verdict: Retry, Class: ClassStatus}, 999: {Verdict: Retry, Class: ClassStatus},
+		101: {Verdict: Retry, Class: ringback.TryStatus},
+		300: {Verdict: Retry, Class: ringback.TryRedirect}, 304: {Verdict: Retry, Class: ringback.TryRedirect}, 399: {Verdict: Retry, Class: ringback.TryRedirect},
+		400: {Verdict: Retry, Class: ringback.TryStatus}, 401: {Verdict: Retry, Class: ringback.TryStatus}, 404: {Verdict: Retry, Class: ringback.TryStatus}, 429: {Verdict: Retry, Class: ringback.TryStatus},
+		410: {Verdict: Dead, Class: ringback.TryStatus}, 413: {Verdict: TooLarge, Class: ringback.TryStatus},
+		500: {Verdict: Retry, Class: ringback.TryStatus}, 503: {Verdict: Retry, Class: ringback.TryStatus}, 999: {Verdict: Retry, Class: ringback.TryStatus},
 	} {
 		got := judge(code)
 		if got.Verdict != want.Verdict || got.Class != want.Class || got.StatusCode != code || (got.Error == "") != (want.Verdict == Delivered) {

@@ -129,7 +129,7 @@ type Message struct {
 	Header http.Header
 	// Secrets sign the message, the newest first.
 	Secrets []ringback.Secret
-	// Blocked is how many earlier tries ended as [ClassBlocked]; the one after three of
+	// Blocked is how many earlier tries ended as [ringback.TryBlocked]; the one after three of
 	// them ends the delivery.
 	Blocked int
 }
@@ -139,7 +139,7 @@ type Result struct {
 	// Verdict is what it means for the delivery.
 	Verdict Verdict
 	// Class is the kind of failure, "" for none.
-	Class Class
+	Class ringback.TryError
 	// StatusCode is the answer's, 0 if there was none.
 	StatusCode int
 	// Error is one sentence for the delivery's owner, "" if it was delivered. It never
@@ -180,7 +180,7 @@ func (s *Sender) send(ctx context.Context, m Message, ahead time.Duration) Resul
 	defer s.running.Done()
 	target, err := s.guard.CheckURL(m.URL)
 	if err != nil {
-		return Result{Verdict: Dead, Class: ClassBlocked, Error: err.Error(), Cause: err}
+		return Result{Verdict: Dead, Class: ringback.TryBlocked, Error: err.Error(), Cause: err}
 	}
 	tryCtx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

@@ -149,11 +149,11 @@ func TestStatusCodes(t *testing.T) {
 	s := newSender(t, SenderConfig{})
 	for code, want := range map[int]Result{
 		200: {Verdict: Delivered},
-		404: {Verdict: Retry, Class: ClassStatus, Error: "the callback host answered 404", RetryAfter: 2 * time.Minute},
-		410: {Verdict: Dead, Class: ClassStatus, Error: "the callback host answered 410: it wants no more of this", RetryAfter: 2 * time.Minute},
-		413: {Verdict: TooLarge, Class: ClassStatus, Error: "the callback host answered 413: the body is too large for it; webhook_body result or thin makes it smaller", RetryAfter: 2 * time.Minute},
-		429: {Verdict: Retry, Class: ClassStatus, Error: "the callback host answered 429", RetryAfter: 2 * time.Minute},
-		503: {Verdict: Retry, Class: ClassStatus, Error: "the callback host answered 503", RetryAfter: 2 * time.Minute},
+		404: {Verdict: Retry, Class: ringback.TryStatus, Error: "the callback host answered 404", RetryAfter: 2 * time.Minute},
+		410: {Verdict: Dead, Class: ringback.TryStatus, Error: "the callback host answered 410: it wants no more of this", RetryAfter: 2 * time.Minute},
+		413: {Verdict: TooLarge, Class: ringback.TryStatus, Error: "the callback host answered 413: the body is too large for it; webhook_body result or thin makes it smaller", RetryAfter: 2 * time.Minute},
+		429: {Verdict: Retry, Class: ringback.TryStatus, Error: "the callback host answered 429", RetryAfter: 2 * time.Minute},
+		503: {Verdict: Retry, Class: ringback.TryStatus, Error: "the callback host answered 503", RetryAfter: 2 * time.Minute},
 	} {
 		want.StatusCode = code
 		got := s.Send(t.Context(), message(fmt.Sprintf("%s/%d", r.URL, code)))
@@ -178,7 +178,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 			s := newSender(t, SenderConfig{Resolver: dns.resolver()})
 			_, port, _ := net.SplitHostPort(r.Listener.Addr().String())
 			result := s.Send(t.Context(), message("http://redirect.attacker.example:"+port+"/302"))
-			if result.Verdict != Retry || result.Class != ClassRedirect || result.StatusCode != code {
+			if result.Verdict != Retry || result.Class != ringback.TryRedirect || result.StatusCode != code {
 				t.Errorf("Send: got %+v", result)
 			}
 			if !slices.Equal(paths, []string{"/302"}) {
@@ -229,7 +229,7 @@ func TestABlockedNameIsTriedThreeTimesMore(t *testing.T) {
 		m := message("https://inside.example/")
 		m.Blocked = blocked
 		got := s.Send(t.Context(), m)
-		if got.Verdict != want || got.Class != ClassBlocked || got.Error != "callback address is not allowed" || got.Remote.IsValid() {
+		if got.Verdict != want || got.Class != ringback.TryBlocked || got.Error != "callback address is not allowed" || got.Remote.IsValid() {
 			t.Errorf("after %d blocked tries: got %+v, want %s", blocked, got, want)
 		}
 		if e, ok := errors.AsType[*BlockedError](got.Cause); !ok || e.Kind != "private" {
@@ -241,7 +241,7 @@ func TestABlockedNameIsTriedThreeTimesMore(t *testing.T) {
 func TestABlockedLiteralIsDeadAtOnce(t *testing.T) {
 	s := newSender(t, SenderConfig{})
 	got := s.Send(t.Context(), message("http://10.0.0.7/"))
-	if got.Verdict != Dead || got.Class != ClassBlocked || got.Error != "10.0.0.7 is private; the operator can open it with --allow-callback" {
+	if got.Verdict != Dead || got.Class != ringback.TryBlocked || got.Error != "10.0.0.7 is private; the operator can open it with --allow-callback" {
 		t.Errorf("Send: got %+v", got)
 	}
 }
@@ -251,7 +251,7 @@ func TestOfMixedAnswersOnlyThePublicOneIsDialled(t *testing.T) {
 	dns := newFakeDNS(map[string][]answer{"mixed.example": {{addrs: []netip.Addr{netip.MustParseAddr("10.1.2.3"), public, netip.MustParseAddr("fd00::1")}}}})
 	s := newStopping(t, newGuard(t, GuardConfig{}), dns.resolver())
 	got := s.Send(t.Context(), message("https://mixed.example/"))
-	if !slices.Equal(s.passed, []netip.Addr{public}) || got.Class != ClassConnect || got.Verdict != Retry {
+	if !slices.Equal(s.passed, []netip.Addr{public}) || got.Class != ringback.TryConnect || got.Verdict != Retry {
 		t.Errorf("dialled %v: %+v", s.passed, got)
 	}
 }

@@ -81,9 +81,9 @@ func attempt(a ringback.Attempt, now time.Time) string {
 
 func trigger(try ringback.Try) string {
 	switch try.Trigger {
-	case "manual":
+	case ringback.TryManual:
 		return " (asked for)"
-	case "probe":
+	case ringback.TryProbe:
 		return " (a probe of the host)"
 	}
 	return ""

@@ -65,9 +65,9 @@ func fix(d ringback.Delivery) string {
 	switch last := d.Tries[len(d.Tries)-1]; {
 	case d.Reason == ringback.DeadTooLarge:
 		return "raise the body limit of the receiver, or of the proxy in front of it, then send the webhook now; add --webhook-body full to send all of it"
-	case last.Error == "blocked":
+	case last.Error == ringback.TryBlocked:
 		return "start the server with --allow-callback for that address, if webhooks may go there; then send it now"
-	case last.Error == "dns" || last.Error == "connect" || last.Error == "refused" || last.Error == "tls":
+	case last.Error == ringback.TryDNS || last.Error == ringback.TryConnect || last.Error == ringback.TryRefused || last.Error == ringback.TryTLS:
 		return "start the receiver, then send the webhook now; this does not call the provider. If the URL is wrong, read the answer with --result"
 	case last.StatusCode == 401 || last.StatusCode == 403 || last.StatusCode == 400:
 		return "see what the receiver objects to (does it have the server's secret? ringback secret prints it); then send the webhook now"
@@ -144,9 +144,9 @@ func Try(try ringback.Try) string {
 	case tryErrors[try.Error] != "":
 		text = tryErrors[try.Error] + " (" + took + ")"
 	default:
-		text = "failed: " + try.Error + " (" + took + ")"
+		text = "failed: " + string(try.Error) + " (" + took + ")"
 	}
-	if try.Error == "redirect" {
+	if try.Error == ringback.TryRedirect {
 		text += ", a redirect, which is not followed"
 	}
 	if try.Response != "" && try.Error != "" {
@@ -156,17 +156,17 @@ func Try(try ringback.Try) string {
 }
 
 // tryErrors are the classes of errors before a receiver responded.
-var tryErrors = map[string]string{
-	"dns":      "was not found: its name has no address",
-	"connect":  "could not be connected to",
-	"refused":  "refused the connection: nothing listens there",
-	"reset":    "broke the connection",
-	"tls":      "has no TLS certificate that is trusted",
-	"timeout":  "did not answer in time",
-	"status":   "answered badly",
-	"blocked":  "was not called: its address is closed to webhooks",
-	"internal": "was not called, or not heard: the server made a mistake, which its log has",
-	"unknown":  "may have been reached: the server died during the try",
+var tryErrors = map[ringback.TryError]string{
+	ringback.TryDNS:      "was not found: its name has no address",
+	ringback.TryConnect:  "could not be connected to",
+	ringback.TryRefused:  "refused the connection: nothing listens there",
+	ringback.TryReset:    "broke the connection",
+	ringback.TryTLS:      "has no TLS certificate that is trusted",
+	ringback.TryTimeout:  "did not answer in time",
+	ringback.TryStatus:   "answered badly",
+	ringback.TryBlocked:  "was not called: its address is closed to webhooks",
+	ringback.TryInternal: "was not called, or not heard: the server made a mistake, which its log has",
+	ringback.TryUnknown:  "may have been reached: the server died during the try",
 }
 
 // Form names the form of the webhook that a try sent, unless it is the full one.

@@ -68,7 +68,7 @@ func countOutcomes(ctx context.Context, s *remote.Session, f ringback.DeadFilter
 			switch n := len(d.Tries); {
 			case d.Redelivering:
 				o.waiting++
-			case n > 0 && d.Tries[n-1].Trigger == "manual":
+			case n > 0 && d.Tries[n-1].Trigger == ringback.TryManual:
 				o.failed++
 			default:
 				continue

@@ -146,7 +146,7 @@ func lastAnswer(d ringback.Delivery) string {
 	case d.LastStatusCode != 0:
 		return strconv.Itoa(d.LastStatusCode)
 	case d.LastError != "":
-		return d.LastError
+		return string(d.LastError)
 	}
 	return "–"
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
@@ -112,7 +113,7 @@ func (t *tx) settleDelivery(ref store.Ref, e store.TryEnd) (store.Delivery, erro
 // tryStored reports whether this very try has already been recorded.
 func (t *tx) tryStored(ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
-	var class string
+	var class ringback.TryError
 	err := t.row([]any{&at, &class}, `SELECT at, error FROM ringback.tries WHERE delivery = $1 AND fence = $2`, ref.ID, ref.Fence)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/store/column"
 	"github.com/ringback/ringback/internal/store/groupcommit"
@@ -123,7 +124,7 @@ func (s *Store) settleDelivery(t *tx, ref store.Ref, e store.TryEnd) (store.Deli
 // tryStored reports whether this very try has already been recorded.
 func tryStored(t *tx, ref store.Ref, e store.TryEnd) (bool, error) {
 	var at int64
-	var class string
+	var class ringback.TryError
 	err := t.row(`SELECT at, error FROM tries WHERE delivery = ? AND fence = ?`, ref.ID[:], ref.Fence).Scan(&at, &class)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil

@@ -166,7 +166,7 @@ func exerciseSettleDelivery(s suite) {
 }
 
 // numbered returns a try's row as it must read.
-func numbered(n int, trigger string, t ringback.Try) ringback.Try {
+func numbered(n int, trigger ringback.TryTrigger, t ringback.Try) ringback.Try {
 	t.Number, t.Trigger, t.WebhookBody = n, trigger, ringback.WebhookFull // as all jobs of most promises want it
 	return t
 }
@@ -394,7 +394,7 @@ func exerciseReleaseDeliveries(s suite) {
 		got, tries := w.delivery(j.ID)
 		w.same("Tries", got.Tries, 0)
 		w.same("Node", got.Node, "")
-		w.same("the lost try", []any{len(tries), tries[0].Number, tries[0].Trigger, tries[0].Error}, []any{1, 1, "schedule", "unknown"})
+		w.same("the lost try", []any{len(tries), tries[0].Number, tries[0].Trigger, tries[0].Error}, []any{1, 1, ringback.TryScheduled, ringback.TryUnknown})
 		got = w.settleDelivery(w.claimDelivery(at(5)), delivered(at(6)))
 		w.same("Tries afterwards", got.Tries, 1)
 		w.same("Sent afterwards", got.Sent, 2)
@@ -422,7 +422,7 @@ func exerciseReleaseDeliveries(s suite) {
 		w.same("Status", got.Status, ringback.DeliveryDead)
 		w.same("EndedAt", got.EndedAt, before.EndedAt)
 		_, tries := w.delivery(j.ID)
-		w.same("triggers", []string{tries[0].Trigger, tries[1].Trigger, tries[2].Trigger}, []string{"schedule", "manual", "manual"})
+		w.same("triggers", []ringback.TryTrigger{tries[0].Trigger, tries[1].Trigger, tries[2].Trigger}, []ringback.TryTrigger{"schedule", "manual", "manual"})
 	})
 
 	s.promise("a try that its node gives back is made again, and stands as unknown", func(w *world) {
@@ -430,7 +430,7 @@ func exerciseReleaseDeliveries(s suite) {
 		w.releaseDelivery(w.claimDelivery(at(1)), at(2))
 		got, tries := w.delivery(j.ID)
 		w.same("delivery", []any{got.InFlight, got.Node, got.Tries, got.Sent}, []any{false, "", 0, 1})
-		w.same("the lost try", []any{len(tries), tries[0].Trigger, tries[0].Error}, []any{1, "schedule", "unknown"})
+		w.same("the lost try", []any{len(tries), tries[0].Trigger, tries[0].Error}, []any{1, ringback.TryScheduled, ringback.TryUnknown})
 		w.claimDelivery(at(2))
 	})
 

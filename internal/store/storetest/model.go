@@ -195,9 +195,9 @@ func (d *modelDelivery) settle(e store.TryEnd) {
 		return
 	}
 	d.settled[r.Fence] = true
-	trigger := "schedule"
+	trigger := ringback.TryScheduled
 	if r.Manual {
-		trigger = "manual"
+		trigger = ringback.TryManual
 	}
 	r.Sent++
 	r.LastStatusCode = e.Try.StatusCode
@@ -218,12 +218,12 @@ func (d *modelDelivery) settle(e store.TryEnd) {
 
 // lose ends the try of a process that died.
 func (d *modelDelivery) lose(now time.Time) {
-	trigger := "schedule"
+	trigger := ringback.TryScheduled
 	if d.row.Manual {
-		trigger = "manual"
+		trigger = ringback.TryManual
 	}
 	d.row.Sent++
-	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, WebhookBody: d.row.Form, Error: "unknown"})
+	d.tries = append(d.tries, ringback.Try{Number: d.row.Sent, Trigger: trigger, WebhookBody: d.row.Form, Error: ringback.TryUnknown})
 	d.row.InFlight, d.row.Node = false, ""
 	d.due = now
 }
