@@ -17,7 +17,7 @@ import (
 var maySleep = map[string]string{
 	"e2e/key_test.go: TestAKeyThatIsRefusedFailsNoJob":                                  "how seldom a refused key is used in a time is what is tested",
 	"e2e/live_slow_unix_test.go: TestReadersThatReadNoMoreCostOnlyThemselves":           "nothing shows when a WebSocket that is late has its last chance",
-	"e2e/siege_door_test.go: Read":                                                      "a caller that sends slowly",
+	"e2e/siege_api_test.go: Read":                                                       "a caller that sends slowly",
 	"e2e/strangers_linux_test.go: deaf":                                                 "a stranger that does nothing for a while",
 	"e2e/strangers_linux_test.go: drips":                                                "a stranger that sends slowly",
 	"internal/api/stream_test.go: TestAReaderThatIsLateIsToldWhereToResume":             "a reader that is late; nothing shows when it has its last chance",

@@ -242,7 +242,7 @@ func TestTheProviderTellsJobsApart(t *testing.T) {
 	if got := ask(`{"messages":[]}`).Code; got != http.StatusBadRequest {
 		t.Errorf("of no job: got %d", got)
 	}
-	if r.calls.Load() != 2 || r.repeated.Load() != 1 || r.jobs[2].called.Load() == 0 || r.jobs[2].recalled.Load() == 0 {
+	if r.calls.Load() != 2 || r.repeated.Load() != 1 || r.jobs[2].called.Load() == 0 || r.jobs[2].calledAgain.Load() == 0 {
 		t.Errorf("got %d calls, %d repeated", r.calls.Load(), r.repeated.Load())
 	}
 }

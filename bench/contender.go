@@ -27,7 +27,7 @@ type contender struct {
 	install func(ctx context.Context, b *bench) error
 	// programs are its processes.
 	programs func(b *bench, s setup) []program
-	health   string // the path that answers 200 when the door takes jobs
+	health   string // the path that answers 200 when the API takes jobs
 	durable  bool   // a 202 is on disk
 	variant  bool   // of another contender: measured in the core only
 	// streams means that its worker always takes the answer as a stream; the others do when
@@ -39,14 +39,14 @@ type contender struct {
 	// does not say.
 	concurrency int
 	workers     int // processes
-	doors       int // that take jobs, each a program of its own and before all others; 0 means 1
+	apis        int // that take jobs, each a program of its own and before all others; 0 means 1
 	// most is the greatest concurrency that it takes; 0 means any.
 	most int
 }
 
 // setup is what a contender needs to know for one start.
 type setup struct {
-	ports       []string // of its doors
+	ports       []string // of its APIs
 	dir         string   // for its own data
 	env         []string // of the contract, and of its service
 	concurrency int      // of each worker
@@ -67,7 +67,7 @@ type up struct {
 	contender
 	bench     *bench
 	processes []*process
-	doors     []string // base URLs without a slash at the end
+	apis      []string // base URLs without a slash at the end
 	dir       string
 	log       string
 	setup     setup
@@ -107,13 +107,13 @@ func (b *bench) start(ctx context.Context, c contender, o options) (_ *up, err e
 // prepare starts the service and collects the setup of the programs.
 func (u *up) prepare(ctx context.Context, o options) (s setup, err error) {
 	c := u.contender
-	for range max(1, c.doors) {
+	for range max(1, c.apis) {
 		port, err := freePort()
 		if err != nil {
 			return s, err
 		}
 		s.ports = append(s.ports, port)
-		u.doors = append(u.doors, "http://127.0.0.1:"+port)
+		u.apis = append(u.apis, "http://127.0.0.1:"+port)
 	}
 	if c.profiled && u.bench.profile.dir != "" {
 		port, err := freePort()
@@ -173,8 +173,8 @@ func (u *up) launch(ctx context.Context) error {
 			return err
 		}
 	}
-	for i, door := range u.doors {
-		if err := eventually(ctx, u.processes[i], func() bool { return healthy(door + u.health) }); err != nil {
+	for i, api := range u.apis {
+		if err := eventually(ctx, u.processes[i], func() bool { return healthy(api + u.health) }); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ var contenders = []contender{
 	{
 		Name: "ringback-pg-2", Title: "the same with two nodes, each both API and worker; jobs are submitted to them in turn",
 		service: postgres{}, install: installRingback, programs: serveNodes,
-		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 128, workers: 2, doors: 2, variant: true,
+		health: "/readyz", durable: true, streams: true, profiled: true, concurrency: 128, workers: 2, apis: 2, variant: true,
 	},
 	{
 		Name: "bullmq", Title: "Express + BullMQ 5 on Redis, AOF everysec, the official Anthropic SDK for Node",
@@ -266,7 +266,7 @@ var contenders = []contender{
 		service: redis{"everysec"}, install: installCelery, programs: celery, health: "/healthz", concurrency: 50, workers: 2,
 	},
 	{
-		Name: "river", Title: "River on PostgreSQL, door and workers in one Go process",
+		Name: "river", Title: "River on PostgreSQL, API and workers in one Go process",
 		service: postgres{}, install: func(ctx context.Context, b *bench) error { return b.build(ctx, ".", "river", "./river") },
 		programs: func(b *bench, s setup) []program {
 			return []program{{args: []string{b.binary("river")}, env: s.env, says: "ready"}}
@@ -297,7 +297,7 @@ func serving(binary string, b *bench, s setup) []program {
 	return []program{p}
 }
 
-// serveNodes returns one node for each door, all on the same PostgreSQL.
+// serveNodes returns one node for each API, all on the same PostgreSQL.
 func serveNodes(b *bench, s setup) (all []program) {
 	for _, port := range s.ports {
 		all = append(all, node(b.binary("ringback"), b, s, port, "--database-url", s.value(databaseURL)))

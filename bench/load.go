@@ -17,12 +17,12 @@ import (
 // numbered begins each prompt, before the job's number and a space.
 const numbered = "job number "
 
-// submitter submits the jobs of a run to a contender's door.
+// submitter submits the jobs of a run to a contender's API.
 type submitter struct {
 	client   *http.Client
 	world    *world
 	run      *run
-	doors    []string // take jobs in turn
+	apis     []string // take jobs in turn
 	filler   string   // of each prompt
 	also     string   // further fields of each request, each behind a comma
 	ids      []string // of the accepted jobs; nil where they are not needed
@@ -34,7 +34,7 @@ type submitter struct {
 // submitters is how many submit concurrently where the goal is to be as fast as possible.
 const submitters = 50
 
-func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
+func newSubmitter(w *world, r *run, apis []string, promptSize int) *submitter {
 	return &submitter{
 		client: &http.Client{
 			Transport: &http.Transport{
@@ -43,7 +43,7 @@ func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
 			},
 			Timeout: time.Minute,
 		},
-		world: w, run: r, doors: doors,
+		world: w, run: r, apis: apis,
 		filler:   strings.Repeat(words, promptSize/len(words)+1)[:promptSize],
 		callback: w.callback,
 	}
@@ -52,7 +52,7 @@ func newSubmitter(w *world, r *run, doors []string, promptSize int) *submitter {
 // submit submits job n and waits for its 202.
 func (s *submitter) submit(ctx context.Context, n int) error {
 	body := fmt.Appendf(nil, `{"prompt":"%s%d %s","model":"claude-bench","max_tokens":1024,"callback_url":"%s"%s}`, numbered, n, s.filler, s.callback(n), s.also)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.doors[n%len(s.doors)]+"/api/generate", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.apis[n%len(s.apis)]+"/api/generate", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *submitter) submit(ctx context.Context, n int) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("the door says %s: %.200s", resp.Status, answer)
+		return fmt.Errorf("the API says %s: %.200s", resp.Status, answer)
 	}
 	var accepted struct {
 		JobID string `json:"job_id"`
@@ -118,7 +118,7 @@ func (s *submitter) flood(ctx context.Context, first, before, at int) {
 	wg.Wait()
 }
 
-// pace submits jobs at a rate, whether or not earlier ones are accepted: a slow door does
+// pace submits jobs at a rate, whether or not earlier ones are accepted: a slow API does
 // not reduce the number of callers.
 func (s *submitter) pace(ctx context.Context, first, before int, perSecond float64) {
 	var wg sync.WaitGroup

@@ -119,7 +119,7 @@ func (b *bench) flood(ctx context.Context, u *up, how behaviour, prompt, n int) 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.doors, prompt)
+	s := newSubmitter(b.world, r, u.apis, prompt)
 	defer s.close()
 	s.flood(ctx, 0, n, submitters)
 	if err := s.err(); err != nil {
@@ -141,7 +141,7 @@ func (b *bench) pace(ctx context.Context, u *up, how behaviour, perSecond float6
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.doors, promptSize)
+	s := newSubmitter(b.world, r, u.apis, promptSize)
 	defer s.close()
 	s.pace(ctx, 0, n, perSecond)
 	if err := s.err(); err != nil {

@@ -115,7 +115,7 @@ func (b *bench) ten(ctx context.Context, u *up, perSecond float64, n int, oneDea
 	if !oneDead {
 		r.want = int64(n)
 	}
-	s := newSubmitter(b.world, r, u.doors, promptSize)
+	s := newSubmitter(b.world, r, u.apis, promptSize)
 	defer s.close()
 	s.callback = func(n int) string { return fmt.Sprintf("%s/jobs/%d", receivers[n%10], n) }
 	s.pace(ctx, 0, n, perSecond)

@@ -60,7 +60,7 @@ func (b *bench) flight(ctx context.Context, c contender, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := b.world.begin(behaviour{stream: streaming, pieces: 20, size: 2000}, n, n)
-	s := newSubmitter(b.world, r, u.doors, promptSize)
+	s := newSubmitter(b.world, r, u.apis, promptSize)
 	defer s.close()
 	w := watch(500*time.Millisecond, u.all()...)
 	s.flood(ctx, 0, n, submitters)

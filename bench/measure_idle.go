@@ -59,11 +59,11 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 		return err
 	}
 	b.holds(u, "before")
-	crowd, err := b.seat(ctx, u, ids)
+	all, err := b.connect(ctx, u, ids)
 	if err != nil {
 		return err
 	}
-	defer func() { crowd.leave(len(crowd.cancel)) }()
+	defer func() { all.leave(len(all.cancel)) }()
 	b.note(idle, c.Name, "told to come again", "times", float64(b.world.run.Load().away.Load()))
 	memory := b.holds(u, "with them").memory
 	if err := b.rests(ctx, u); err != nil {
@@ -73,7 +73,7 @@ func (b *bench) idle(ctx context.Context, c contender, n int) error {
 	if err := b.beside(ctx, u, jobs, memory); err != nil {
 		return err
 	}
-	return b.vanish(ctx, u, crowd, jobs)
+	return b.vanish(ctx, u, all, jobs)
 }
 
 // beside notes the throughput beside readers, and the peak memory. The latter is sampled in
@@ -121,11 +121,11 @@ func (b *bench) floods(ctx context.Context, u *up, metric string, jobs, times in
 	return nil
 }
 
-// vanish lets half of the crowd vanish, then the others.
-func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error {
-	half := len(crowd.cancel) / 2
+// vanish lets half of the readers vanish, then the others.
+func (b *bench) vanish(ctx context.Context, u *up, all *readers, jobs int) error {
+	half := len(all.cancel) / 2
 	before, began := measure(u.processes...).Descriptors, time.Now()
-	crowd.leave(half)
+	all.leave(half)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if !await(ctx, func() bool { return measure(u.processes...).Descriptors <= before-half+closing }) {
@@ -133,7 +133,7 @@ func (b *bench) vanish(ctx context.Context, u *up, crowd *crowd, jobs int) error
 	}
 	b.note(idle, u.Name, "half of them vanish: their descriptors are closed after", "s", time.Since(began).Seconds())
 	b.holds(u, "with half of them")
-	crowd.leave(len(crowd.cancel))
+	all.leave(len(all.cancel))
 	if err := b.floods(ctx, u, "jobs without readers", jobs, 2); err != nil {
 		return err
 	}
@@ -164,16 +164,16 @@ func (b *bench) putOff(ctx context.Context, u *up, n int) ([]string, error) {
 	return s.ids, s.err()
 }
 
-// crowd are the waiting readers.
-type crowd struct {
+// readers are the waiting readers.
+type readers struct {
 	cancel []context.CancelFunc // of the readers that are present
 	group  errgroup.Group
 }
 
-// seat opens and reads a stream for each job. The caller must release the readers.
-func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
+// connect opens and reads a stream for each job. The caller must release the readers.
+func (b *bench) connect(ctx context.Context, u *up, ids []string) (*readers, error) {
 	r := b.world.run.Load()
-	all := &crowd{cancel: make([]context.CancelFunc, len(ids))}
+	all := &readers{cancel: make([]context.CancelFunc, len(ids))}
 	opening, within := errgroup.WithContext(ctx)
 	opening.SetLimit(2 * submitters)
 	for i, id := range ids {
@@ -195,8 +195,8 @@ func (b *bench) seat(ctx context.Context, u *up, ids []string) (*crowd, error) {
 	return all, nil
 }
 
-// leave lets n of the crowd vanish silently, and the last call waits for all.
-func (c *crowd) leave(n int) {
+// leave lets n of the readers vanish silently, and the last call waits for all.
+func (c *readers) leave(n int) {
 	for _, cancel := range c.cancel[:min(n, len(c.cancel))] {
 		cancel()
 	}

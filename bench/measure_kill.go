@@ -19,13 +19,13 @@ const (
 // measureKill: ten jobs are at the provider when all the contender's processes are killed
 // (its database keeps running), and restarted at once. How long until the first of the ten
 // is at the provider again, and until all webhooks have arrived? All contenders at once,
-// since they do little but wait; each with its defaults. If a contender has two doors, only
+// since they do little but wait; each with its defaults. If a contender has two APIs, only
 // the first dies, and the other has to take over.
 func measureKill(ctx context.Context, b *bench) error {
 	var among []contender
 	for _, c := range b.present {
 		if c.service != nil || c.durable {
-			if !c.variant || c.doors > 1 {
+			if !c.variant || c.apis > 1 {
 				among = append(among, c)
 			}
 		}
@@ -56,7 +56,7 @@ func (b *bench) killOne(ctx context.Context, c contender, r *run, first int, mu 
 		return err
 	}
 	defer u.stop()
-	s := newSubmitter(b.world, r, u.doors[:1], promptSize)
+	s := newSubmitter(b.world, r, u.apis[:1], promptSize)
 	defer s.close()
 	s.flood(ctx, first, first+interrupted, interrupted)
 	if err := s.err(); err != nil {
@@ -96,10 +96,10 @@ func (b *bench) killOne(ctx context.Context, c contender, r *run, first int, mu 
 	return nil
 }
 
-// lose kills the node behind the first door if there is another one. Otherwise it kills all
+// lose kills the node behind the first API if there is another one. Otherwise it kills all
 // programs, starts them again, and returns how long that took.
 func (u *up) lose(ctx context.Context) (time.Duration, error) {
-	if len(u.doors) > 1 {
+	if len(u.apis) > 1 {
 		u.processes[0].kill()
 		return 0, nil
 	}
@@ -115,7 +115,7 @@ func (u *up) lose(ctx context.Context) (time.Duration, error) {
 // was.
 func firstAgain(jobs []passage, after int64) (first int64) {
 	for i := range jobs {
-		if at := jobs[i].recalled.Load(); at > after && (first == 0 || at < first) {
+		if at := jobs[i].calledAgain.Load(); at > after && (first == 0 || at < first) {
 			first = at
 		}
 	}

@@ -117,7 +117,7 @@ func (b *bench) live(ctx context.Context, c contender, shapes []shape, over shap
 	if _, err := b.flood(ctx, u, atOnce, promptSize, 100); err != nil {
 		return err
 	}
-	known := func() bool { return len(u.doors) == 1 || gauge(u, "ringback_nodes") == float64(len(u.doors)) }
+	known := func() bool { return len(u.apis) == 1 || gauge(u, "ringback_nodes") == float64(len(u.apis)) }
 	if !await(ctx, known) {
 		return fmt.Errorf("the nodes don't know each other: %w", ctx.Err())
 	}
@@ -178,7 +178,7 @@ func (b *bench) noteLate(contender string, s shape, late []int64) {
 
 // newWatchedSubmitter submits jobs to the last node, to be watched.
 func newWatchedSubmitter(w *world, r *run, u *up) *submitter {
-	s := newSubmitter(w, r, u.doors[len(u.doors)-1:], promptSize)
+	s := newSubmitter(w, r, u.apis[len(u.apis)-1:], promptSize)
 	s.ids, s.also = make([]string, len(r.jobs)), `,"stream":true`
 	return s
 }
@@ -189,7 +189,7 @@ type request func(ctx context.Context) (*http.Request, error)
 // streamOf asks the first node for the events of a job.
 func (u *up) streamOf(id string) request {
 	return func(ctx context.Context) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, http.MethodGet, u.doors[0]+"/api/jobs/"+id+"/stream", nil)
+		return http.NewRequestWithContext(ctx, http.MethodGet, u.apis[0]+"/api/jobs/"+id+"/stream", nil)
 	}
 }
 
@@ -282,7 +282,7 @@ func (b *bench) storm(ctx context.Context, u *up, s shape) error {
 // runElsewhere returns an error if one of some of these jobs ran at the first of two nodes,
 // where its reader was.
 func (u *up) runElsewhere(ctx context.Context, ids []string) error {
-	if len(u.doors) == 1 {
+	if len(u.apis) == 1 {
 		return nil
 	}
 	var nodes, ledger struct {
@@ -291,7 +291,7 @@ func (u *up) runElsewhere(ctx context.Context, ids []string) error {
 			Self     bool
 		} `json:"data"`
 	}
-	if err := get(ctx, u.doors[0]+"/api/nodes", &nodes); err != nil {
+	if err := get(ctx, u.apis[0]+"/api/nodes", &nodes); err != nil {
 		return err
 	}
 	selves := map[string]bool{}
@@ -299,7 +299,7 @@ func (u *up) runElsewhere(ctx context.Context, ids []string) error {
 		selves[n.ID] = n.Self
 	}
 	for i := 0; i < len(ids); i += max(1, len(ids)/20) {
-		if err := get(ctx, u.doors[0]+"/api/jobs/"+ids[i]+"/attempts", &ledger); err != nil {
+		if err := get(ctx, u.apis[0]+"/api/jobs/"+ids[i]+"/attempts", &ledger); err != nil {
 			return err
 		}
 		for _, a := range ledger.Data {
@@ -311,7 +311,7 @@ func (u *up) runElsewhere(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// get reads a JSON response of a door.
+// get reads a JSON response of an API.
 func get(ctx context.Context, url string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

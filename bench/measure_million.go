@@ -76,7 +76,7 @@ func (b *bench) backlog(ctx context.Context, c contender) error {
 // put submits n jobs, and waits only until the provider has the first.
 func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	r := b.world.begin(how, n, n)
-	s := newSubmitter(b.world, r, u.doors, promptSize)
+	s := newSubmitter(b.world, r, u.apis, promptSize)
 	defer s.close()
 	s.flood(ctx, 0, n, 1)
 	if err := s.err(); err != nil {
@@ -88,7 +88,7 @@ func (b *bench) put(ctx context.Context, u *up, how behaviour, n int) error {
 	return nil
 }
 
-// restart restarts a contender that was killed, and returns how long it took until its door
+// restart restarts a contender that was killed, and returns how long it took until its API
 // was open.
 func (b *bench) restart(ctx context.Context, u *up) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)

@@ -52,7 +52,7 @@ func (b *bench) soak(ctx context.Context, c contender) error {
 	n := int(rate * soakFor.Seconds())
 	log.Printf("   %d jobs in %s, %.0f a second", n, soakFor, rate)
 	r := b.world.begin(behaviour{pause: 200 * time.Millisecond, pieces: 20, size: 500}, n, n)
-	s := newSubmitter(b.world, r, u.doors, promptSize)
+	s := newSubmitter(b.world, r, u.apis, promptSize)
 	defer s.close()
 	seen := make(chan []held)
 	pacing, stop := context.WithCancel(ctx)
@@ -66,7 +66,7 @@ func (b *bench) soak(ctx context.Context, c contender) error {
 	if err := r.wait(ctx); err != nil {
 		return err
 	}
-	b.judge(c, samples)
+	b.assess(c, samples)
 	b.note(soaked, c.Name, "jobs", "", float64(r.delivered.Load()))
 	return nil
 }
@@ -96,7 +96,7 @@ func goroutines(u *up) float64 { return gauge(u, "go_goroutines") }
 
 // gauge reads a metric of Ringback's own; 0 if it can't be read.
 func gauge(u *up, name string) float64 {
-	resp, err := http.Get(u.doors[0] + "/metrics") //nolint:noctx // loopback
+	resp, err := http.Get(u.apis[0] + "/metrics") //nolint:noctx // loopback
 	if err != nil {
 		return 0
 	}
@@ -110,8 +110,8 @@ func gauge(u *up, name string) float64 {
 	return 0
 }
 
-// judge compares the two minutes after the first two with the last two.
-func (b *bench) judge(c contender, samples []held) {
+// assess compares the two minutes after the first two with the last two.
+func (b *bench) assess(c contender, samples []held) {
 	settled, window := int(soakSettle/lookEvery), int(soakSettle/lookEvery)
 	if len(samples) < settled+2*window {
 		b.failed(soaked, c.Name, fmt.Errorf("only %d samples", len(samples)))

@@ -113,7 +113,7 @@ func (r *run) call(n int) {
 	r.calls.Add(1)
 	if !r.jobs[n].called.CompareAndSwap(0, r.now()) {
 		r.repeated.Add(1)
-		r.jobs[n].recalled.CompareAndSwap(0, r.now())
+		r.jobs[n].calledAgain.CompareAndSwap(0, r.now())
 	}
 	for live := r.live.Add(1); ; {
 		peak := r.peak.Load()

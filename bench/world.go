@@ -42,11 +42,11 @@ type run struct {
 	progress  chan struct{}
 }
 
-// passage is when a job passed each door, in nanoseconds after the run's start;
+// passage is when a job passed each point, in nanoseconds after the run's start;
 // 0 means not yet.
 type passage struct {
 	submitted, accepted, called, answered, delivered atomic.Int64
-	recalled                                         atomic.Int64 // the second call
+	calledAgain                                      atomic.Int64 // the second call
 }
 
 // newWorld opens both servers on ports of their own.

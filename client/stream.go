@@ -163,7 +163,7 @@ func (f *follower) read(ctx context.Context, watchdog *time.Timer, yield func(ri
 	if resp.StatusCode == http.StatusNoContent {
 		return over, nil
 	}
-	if why, err := f.judge(resp); err != nil {
+	if why, err := f.classify(resp); err != nil {
 		return why, err
 	}
 	body := &listened{r: resp.Body, watchdog: watchdog, heard: f.heard}
@@ -219,8 +219,8 @@ func (f *follower) open(ctx context.Context) (*http.Response, error) {
 	return f.client.http.Do(req)
 }
 
-// judge decides what a response that is no stream means.
-func (f *follower) judge(resp *http.Response) (ending, error) {
+// classify decides what a response that is no stream means.
+func (f *follower) classify(resp *http.Response) (ending, error) {
 	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK && strings.EqualFold(strings.TrimSpace(kind), "text/event-stream"):

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// judges is how long a node must have been left alone before it may take away the
+	// evictsAfter is how long a node must have been left alone before it may take away the
 	// leases of others: a lease's 8 s, and a little for its start.
-	judges = 10 * time.Second
+	evictsAfter = 10 * time.Second
 	// within is how long it may take until the job of a killed node runs elsewhere: promise
 	// P6.
 	within = 10 * time.Second
@@ -212,11 +212,11 @@ func (c *chaos) hitOne(now time.Time, p plan) bool {
 			continue
 		}
 		for _, j := range order {
-			judge := c.state[c.nodes[j]]
-			if j == v || !judge.up || now.Sub(judge.peace) < judges {
+			evictor := c.state[c.nodes[j]]
+			if j == v || !evictor.up || now.Sub(evictor.peace) < evictsAfter {
 				continue
 			}
-			judge.spared = now.Add(within + time.Second)
+			evictor.spared = now.Add(within + time.Second)
 			c.hit(victim, p)
 			return true
 		}

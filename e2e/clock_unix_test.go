@@ -180,7 +180,7 @@ func (c *cluster) wantRescue(dies *place) {
 	lost := dies.ids()
 	dies.server.kill()
 	killed := time.Now()
-	c.leadTo(c.nodes[1].address()) // the cluster's own door may be the dead node's
+	c.leadTo(c.nodes[1].address()) // the cluster's own endpoint may be the dead node's
 	var rescued []time.Duration
 	for _, id := range ids {
 		c.delivered(id)

@@ -19,7 +19,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// cluster is a world of several nodes. Each has a place, with a door that leads to the
+// cluster is a world of several nodes. Each has a place, with an endpoint that leads to the
 // process that is running there.
 type cluster struct {
 	*world
@@ -38,7 +38,7 @@ type place struct {
 }
 
 // newCluster makes a world with places for that many nodes, which keep their jobs in one
-// database. None is running yet. The cluster's own door leads to the first.
+// database. None is running yet. The cluster's own endpoint leads to the first.
 func newCluster(t *testing.T, s setup, database string, places int, flags ...string) *cluster {
 	t.Helper()
 	w := newWorld(t, s)
@@ -47,7 +47,7 @@ func newCluster(t *testing.T, s setup, database string, places int, flags ...str
 	for n := range places {
 		there := *w
 		if n > 0 {
-			there.door = newDoor(t)
+			there.endpoint = newEndpoint(t)
 		}
 		c.nodes = append(c.nodes, &place{world: &there, name: string(rune('A' + n))})
 	}
@@ -106,13 +106,13 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 	const jobs = 100
 	halfway := newBarrier(10, "in the middle")
 	c := newCluster(t, setup{barrier: halfway}, postgrestest.Database(t), 2)
-	door, worker := c.nodes[0], c.nodes[1]
-	door.open("--roles", "api")
+	frontend, worker := c.nodes[0], c.nodes[1]
+	frontend.open("--roles", "api")
 	worker.open("--roles", "worker")
-	door.ready()
+	frontend.ready()
 	worker.ready()
 	eventually(t, "two nodes", func() bool {
-		nodes, err := door.api.Nodes(t.Context())
+		nodes, err := frontend.api.Nodes(t.Context())
 		return err == nil && len(nodes) == 2
 	})
 
@@ -120,8 +120,8 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 	defer next.Stop()
 	var queued, known []time.Duration
 	for n := range jobs {
-		id := door.submit(ringback.Request{Prompt: fmt.Sprint("job ", n), Model: "sim/echo"})
-		job := door.ended(id)
+		id := frontend.submit(ringback.Request{Prompt: fmt.Sprint("job ", n), Model: "sim/echo"})
+		job := frontend.ended(id)
 		known = append(known, time.Since(job.EndedAt.Time))
 		queued = append(queued, time.Duration(*job.QueueMS)*time.Millisecond)
 		c.webhook(id)
@@ -133,20 +133,20 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 		t.Errorf("half of the jobs began within %s, want 20 ms", p50)
 	}
 
-	slow := door.submit(slowly("in the middle"))
+	slow := frontend.submit(slowly("in the middle"))
 	c.call(func(call simulate.Call) bool { return call.Prompt == "in the middle" && call.Words >= 10 })
-	waiter := door.waitFor(slow)
+	waiter := frontend.waitFor(slow)
 	halfway.lift()
 	wantAnswer(t, waiter, slow, ringback.Completed)
-	door.delivered(slow)
+	frontend.delivered(slow)
 
-	ledger, err := door.api.Attempts(t.Context(), slow)
+	ledger, err := frontend.api.Attempts(t.Context(), slow)
 	must(t, err)
 	if len(ledger) != 1 || !slices.Equal(worker.ids(), []string{ledger[0].Node}) {
 		t.Errorf("the job's ledger is\n%s\nwant one attempt on the worker, %s", describe(ledger), worker.ids())
 	}
-	if diff := cmp.Diff([2]float64{0, jobs + 1}, [2]float64{door.webhooksSent(), worker.webhooksSent()}); diff != "" {
-		t.Errorf("webhooks that the door and the worker have sent (-want +got):\n%s", diff)
+	if diff := cmp.Diff([2]float64{0, jobs + 1}, [2]float64{frontend.webhooksSent(), worker.webhooksSent()}); diff != "" {
+		t.Errorf("webhooks that the frontend and the worker have sent (-want +got):\n%s", diff)
 	}
 	for path, want := range map[string]int{"/api/jobs": http.StatusNotFound, "/api/jobs/" + slow + "/stream": http.StatusNotFound, "/api/nodes": http.StatusNotFound, "/readyz": http.StatusOK, "/healthz": http.StatusOK} {
 		if got := worker.status(path); got != want {
@@ -158,13 +158,13 @@ func TestOneNodeTakesWhatAnotherSubmits(t *testing.T) {
 	}
 
 	worker.server.terminate(syscall.SIGTERM)
-	if got := door.readiness(); got != http.StatusOK {
-		t.Errorf("without a worker the door's readiness is %d, want 200: it takes jobs, which wait", got)
+	if got := frontend.readiness(); got != http.StatusOK {
+		t.Errorf("without a worker the frontend's readiness is %d, want 200: it takes jobs, which wait", got)
 	}
-	waits := door.submit(ringback.Request{Prompt: "of one who waits", Model: "sim/echo"})
+	waits := frontend.submit(ringback.Request{Prompt: "of one who waits", Model: "sim/echo"})
 	worker.again()
-	door.delivered(waits)
-	door.server.terminate(syscall.SIGTERM)
+	frontend.delivered(waits)
+	frontend.server.terminate(syscall.SIGTERM)
 	worker.server.terminate(syscall.SIGTERM)
 }
 

@@ -129,8 +129,8 @@ func (n *neighbours) all(prompts []string) bool {
 	return !slices.ContainsFunc(prompts, func(p string) bool { return n.jobs[p].comes == 0 })
 }
 
-// complaints returns what is wrong with the neighbours' webhooks.
-func (n *neighbours) complaints() (all []string) {
+// faults returns what is wrong with the neighbours' webhooks.
+func (n *neighbours) faults() (all []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for prompt, e := range n.jobs {

@@ -72,8 +72,8 @@ func TestAHostileDayCostsNobodyButItsEnemies(t *testing.T) {
 	}
 	d.shutProvider()
 	d.gaveBack(before)
-	for _, complaint := range append(d.near.complaints(), d.far.complaints()...) {
-		t.Error(complaint)
+	for _, fault := range append(d.near.faults(), d.far.faults()...) {
+		t.Error(fault)
 	}
 	d.server.terminate(syscall.SIGTERM)
 }

@@ -38,14 +38,14 @@ func TestHonestLargeJobsAreServedWithinTheMemory(t *testing.T) {
 
 	var slow error
 	for range attacks { // the machine may give one of the phases less than the other
-		if slow = halfAsGood(t, w, phase); slow == nil || t.Failed() || watch.complaint() != "" {
+		if slow = halfAsGood(t, w, phase); slow == nil || t.Failed() || watch.fault() != "" {
 			break
 		}
 		t.Log(slow)
 	}
 	t.Log(watch.figures())
-	if complaint := watch.complaint(); complaint != "" {
-		t.Fatal(complaint)
+	if fault := watch.fault(); fault != "" {
+		t.Fatal(fault)
 	}
 	if slow != nil {
 		t.Errorf("%d times in a row: %v", attacks, slow)

@@ -106,9 +106,9 @@ func (w *memoryWatch) look() {
 	}
 }
 
-// complaint says that the limit was exceeded, or that the server has died of something
+// fault says that the limit was exceeded, or that the server has died of something
 // else; "" if neither.
-func (w *memoryWatch) complaint() string {
+func (w *memoryWatch) fault() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.exceeded {

@@ -130,7 +130,7 @@ func (w *world) watched(ctx context.Context, job string) ([]*viewer, error) {
 	viewers = append(viewers, late)
 	var g errgroup.Group
 	for _, v := range viewers {
-		v.door, v.job = w.door, job
+		v.endpoint, v.job = w.endpoint, job
 		if v != late {
 			g.Go(func() error { return v.watch(ctx) })
 		}
@@ -178,7 +178,7 @@ func (w *world) killedUnder(t *testing.T, s **server, jobs, kills int) (told int
 			Model: fmt.Sprintf("sim/blocks?first=%dus&pace=10ms", 1+n), MaxAttempts: new(20),
 		})
 		for range 3 {
-			v := &viewer{door: w.door, job: id, over: transports}
+			v := &viewer{endpoint: w.endpoint, job: id, over: transports}
 			if rand.IntN(3) == 0 {
 				v.over = []transport{goClient}
 			}
@@ -211,7 +211,7 @@ func (w *world) killedUnder(t *testing.T, s **server, jobs, kills int) (told int
 		if job.Status != ringback.Completed {
 			t.Errorf("job %s is %s: %s", job.ID, job.Status, job.Error)
 		}
-		late := &viewer{door: w.door, job: job.ID, over: transports}
+		late := &viewer{endpoint: w.endpoint, job: job.ID, over: transports}
 		must(t, late.watch(t.Context()))
 		for _, v := range append(of, late) {
 			v.wantEnd(t, job)

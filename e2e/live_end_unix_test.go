@@ -49,7 +49,7 @@ func TestCancelShowsAtAllReaders(t *testing.T) {
 		w := newWorld(t, setup{})
 		w.start()
 		w.ready()
-		w.in(t).cancelsUnder(t, w.door, w.door)
+		w.in(t).cancelsUnder(t, w.endpoint, w.endpoint)
 	})
 	t.Run("at others than the one that runs the job", func(t *testing.T) {
 		c := newCluster(t, setup{}, postgrestest.Database(t), 3)
@@ -57,12 +57,12 @@ func TestCancelShowsAtAllReaders(t *testing.T) {
 			c.nodes[n].open("--roles", roles)
 			c.nodes[n].ready()
 		}
-		c.in(t).cancelsUnder(t, c.nodes[0].door, c.nodes[1].door)
+		c.in(t).cancelsUnder(t, c.nodes[0].endpoint, c.nodes[1].endpoint)
 	})
 }
 
-// cancelsUnder cancels some jobs, one after another, under readers at two doors.
-func (w *world) cancelsUnder(t *testing.T, here, there *door) {
+// cancelsUnder cancels some jobs, one after another, under readers of two nodes.
+func (w *world) cancelsUnder(t *testing.T, here, there *endpoint) {
 	t.Helper()
 	const jobs = 8
 	var shown, closed []time.Duration
@@ -70,9 +70,9 @@ func (w *world) cancelsUnder(t *testing.T, here, there *door) {
 		prompt := fmt.Sprint("not wanted any more ", n)
 		id := w.submit(ringback.Request{Stream: true, Prompt: prompt, Model: "sim/slow?words=20000&pace=5ms"})
 		var viewers []*viewer
-		for _, d := range []*door{here, there} {
+		for _, d := range []*endpoint{here, there} {
 			for _, over := range []transport{sseByHeader, webSocket, goClient} {
-				viewers = append(viewers, &viewer{door: d, job: id, over: []transport{over}})
+				viewers = append(viewers, &viewer{endpoint: d, job: id, over: []transport{over}})
 			}
 		}
 		var (
@@ -137,7 +137,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		c.nodes[n].open("--roles", roles)
 		c.nodes[n].ready()
 	}
-	one, other, runs := c.nodes[0].door, c.nodes[1].door, c.nodes[2].door
+	one, other, runs := c.nodes[0].endpoint, c.nodes[1].endpoint, c.nodes[2].endpoint
 	request := func(t *testing.T, model string) ringback.Request {
 		return ringback.Request{Stream: true, Prompt: t.Name(), Model: model, OnDisconnect: ringback.DisconnectCancel}
 	}
@@ -151,11 +151,11 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		return accepted.JobID
 	}
 	// glance watches until some events have arrived, and leaves.
-	glance := func(t *testing.T, d *door, job string, over transport, events int) {
+	glance := func(t *testing.T, d *endpoint, job string, over transport, events int) {
 		t.Helper()
 		ctx, leave := context.WithCancel(t.Context())
 		defer leave()
-		v := &viewer{door: d, job: job, over: []transport{over}}
+		v := &viewer{endpoint: d, job: job, over: []transport{over}}
 		v.see = func(ringback.StreamEvent) {
 			if len(v.events) >= events {
 				leave()
@@ -166,7 +166,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		}
 	}
 	// look does so when some pieces have arrived.
-	look := func(t *testing.T, d *door, job string, over transport) {
+	look := func(t *testing.T, d *endpoint, job string, over transport) {
 		t.Helper()
 		glance(t, d, job, over, 11)
 	}
@@ -182,8 +182,8 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	}
 
 	for name, at := range map[string]struct {
-		door *door
-		over transport
+		endpoint *endpoint
+		over     transport
 	}{
 		"SSE at the node that runs it":       {runs, sseByHeader},
 		"WebSocket at the node that runs it": {runs, webSocket},
@@ -193,13 +193,13 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		t.Run("the last reader leaves: "+name, func(t *testing.T) {
 			t.Parallel()
 			id := submit(t, endless)
-			look(t, at.door, id, at.over)
+			look(t, at.endpoint, id, at.over)
 			wantCancelled(t, id, time.Now())
 		})
 	}
 
 	// waitAndLeave leaves once the provider has been called and has sent that many words.
-	waitAndLeave := func(t *testing.T, d *door, words int) {
+	waitAndLeave := func(t *testing.T, d *endpoint, words int) {
 		t.Helper()
 		r := request(t, endless)
 		r.Prompt, r.CallbackURL = fmt.Sprint(r.Prompt, d == runs), c.callback
@@ -230,7 +230,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	}
 	t.Run("one who waits for the answer leaves", func(t *testing.T) {
 		t.Parallel()
-		for _, d := range []*door{runs, one} {
+		for _, d := range []*endpoint{runs, one} {
 			waitAndLeave(t, d, 11)
 		}
 	})
@@ -243,7 +243,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		t.Parallel()
 		id := submit(t, short)
 		look(t, runs, id, sseByHeader)
-		v := &viewer{door: other, job: id, over: []transport{webSocket}}
+		v := &viewer{endpoint: other, job: id, over: []transport{webSocket}}
 		must(t, v.watch(t.Context()))
 		if job := c.in(t).ended(id); job.Status != ringback.Completed {
 			t.Errorf("the job is %s, want it completed", job.Status)
@@ -255,7 +255,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 	t.Run("one of two readers leaves, at nodes of their own", func(t *testing.T) {
 		t.Parallel()
 		id := submit(t, short)
-		v := &viewer{door: other, job: id, over: []transport{sseByHeader}}
+		v := &viewer{endpoint: other, job: id, over: []transport{sseByHeader}}
 		reads := make(chan struct{})
 		begun := sync.OnceFunc(func() { close(reads) })
 		v.see = func(ringback.StreamEvent) { begun() }
@@ -281,7 +281,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 			return accepted.JobID
 		}
 		watched, left := later(8*time.Second), later(time.Hour)
-		v := &viewer{door: other, job: watched, over: []transport{webSocket}}
+		v := &viewer{endpoint: other, job: watched, over: []transport{webSocket}}
 		var g errgroup.Group
 		g.Go(func() error { return v.watch(t.Context()) })
 		glance(t, other, left, sseByHeader, 1)

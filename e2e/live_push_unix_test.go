@@ -143,7 +143,7 @@ func TestEventsArePushed(t *testing.T) {
 			l := newListener(t)
 			job := push(t, scheme+strings.TrimPrefix(l.url, "http"))
 			l.end(t).wantEnd(t, job)
-			pulled := &viewer{door: w.door, job: job.ID, over: transports}
+			pulled := &viewer{endpoint: w.endpoint, job: job.ID, over: transports}
 			must(t, pulled.watch(t.Context()))
 			pulled.wantSame(t, l.end(t))
 			if len(l.resumed) != 1 {
@@ -161,7 +161,7 @@ func TestEventsArePushed(t *testing.T) {
 		if len(l.resumed) != 2 || l.resumed[0] != "" || l.resumed[1] == "" {
 			t.Errorf("the requests came with Last-Event-ID %q, want none, and one", l.resumed)
 		}
-		pulled := &viewer{door: w.door, job: job.ID, over: transports}
+		pulled := &viewer{endpoint: w.endpoint, job: job.ID, over: transports}
 		pulled.events = append(pulled.events, seen.events[:30]...)
 		must(t, pulled.watch(t.Context()))
 		pulled.wantEnd(t, job)

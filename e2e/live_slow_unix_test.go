@@ -21,7 +21,7 @@ import (
 )
 
 // measures returns what /metrics shows, by name and labels as written there.
-func (d *door) measures(t *testing.T) map[string]float64 {
+func (d *endpoint) measures(t *testing.T) map[string]float64 {
 	t.Helper()
 	resp, err := d.http.Get("http://127.0.0.1/metrics")
 	must(t, err)
@@ -44,7 +44,7 @@ const (
 )
 
 // readers returns how many readers are watching jobs at a server.
-func (d *door) readers(t *testing.T) int {
+func (d *endpoint) readers(t *testing.T) int {
 	t.Helper()
 	m := d.measures(t)
 	return int(m[sseReaders] + m[webSocketReaders])
@@ -102,7 +102,7 @@ func TestReadersThatReadNoMoreCostOnlyThemselves(t *testing.T) {
 	var theBrisk, theSlow errgroup.Group
 	for group, viewers := range map[*errgroup.Group][]*viewer{&theBrisk: brisk, &theSlow: slow} {
 		for _, v := range viewers {
-			v.door, v.job = w.door, id
+			v.endpoint, v.job = w.endpoint, id
 			group.Go(func() error { return v.watch(t.Context()) })
 		}
 	}
@@ -134,9 +134,9 @@ func TestReadersThatReadNoMoreCostOnlyThemselves(t *testing.T) {
 	eventually(t, "nobody watches", func() bool { return w.readers(t) == 0 })
 }
 
-// crowded opens that many raw connections that watch a job, half of them WebSockets, and
+// openReaders opens that many raw connections that watch a job, half of them WebSockets, and
 // returns when all have their response.
-func (d *door) crowded(t *testing.T, n int, job string) []net.Conn {
+func (d *endpoint) openReaders(t *testing.T, n int, job string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
 	var g errgroup.Group
@@ -160,7 +160,7 @@ func (d *door) crowded(t *testing.T, n int, job string) []net.Conn {
 }
 
 // openRaw watches a job over a bare connection, reading only the head of the response.
-func (d *door) openRaw(job string, webSocket bool) (net.Conn, int, error) {
+func (d *endpoint) openRaw(job string, webSocket bool) (net.Conn, int, error) {
 	path, header := "stream", ""
 	if webSocket {
 		path = "ws"
@@ -234,29 +234,29 @@ func TestNothingIsLeftOfReadersThatVanish(t *testing.T) {
 	s := w.start()
 	w.ready()
 	id := w.submit(ringback.Request{Stream: true, Prompt: "watched by many", Model: "sim/endless?pace=1s"})
-	stays := &viewer{door: w.door, job: id, over: []transport{sseByHeader}}
+	stays := &viewer{endpoint: w.endpoint, job: id, over: []transport{sseByHeader}}
 	var staying errgroup.Group
 	staying.Go(func() error { return stays.watch(t.Context()) })
-	vanish(w.crowded(t, 50, id)) // one-time allocations are done now
+	vanish(w.openReaders(t, 50, id)) // one-time allocations are done now
 	eventually(t, "one reader", func() bool { return w.readers(t) == 1 })
 
 	was := w.footing(s)
 	var during, after []footing
 	for range 3 {
-		crowd := w.crowded(t, n, id)
+		open := w.openReaders(t, n, id)
 		// Some of the WebSockets may already have been given up: they answer no ping.
 		if got := int(w.measures(t)[sseReaders]); got != n/2+1 {
 			t.Errorf("%d readers over SSE are there, want %d", got, n/2+1)
 		}
 		during = append(during, w.footing(s))
-		vanish(crowd)
+		vanish(open)
 		eventually(t, "one reader", func() bool { return w.readers(t) == 1 })
 		after = append(after, w.calm(s, was))
 	}
 	t.Logf("before: %s; with %d readers: %v; behind them: %v", was, n, during, after)
 	// Freed memory is returned to the system gradually.
 	if most, last := during[0].resident, after[2].resident; last > most*5/4 {
-		t.Errorf("%d MiB were resident with the first crowd, %d MiB behind the third: it grows", most, last)
+		t.Errorf("%d MiB were resident with the first readers, %d MiB behind the third ones: it grows", most, last)
 	}
 	if _, err := w.api.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ func TestAStormOfReadersOnAFinishedJob(t *testing.T) {
 		t.Helper()
 		var g errgroup.Group
 		for i := range n {
-			v := &viewer{door: w.door, job: id, over: []transport{transports[i%len(transports)]}}
+			v := &viewer{endpoint: w.endpoint, job: id, over: []transport{transports[i%len(transports)]}}
 			g.Go(func() error {
 				if err := v.watch(t.Context()); err != nil {
 					return err

@@ -22,8 +22,8 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	t.Parallel()
 	halfway := newBarrier(10, "half of it")
 	c := newCluster(t, setup{barrier: halfway}, postgrestest.Database(t), 4)
-	door, other, runs, next := c.nodes[0], c.nodes[1], c.nodes[2], c.nodes[3]
-	door.open("--roles", "api")
+	frontend, other, runs, next := c.nodes[0], c.nodes[1], c.nodes[2], c.nodes[3]
+	frontend.open("--roles", "api")
 	other.open("--roles", "api")
 	runs.open("--roles", "worker")
 	for _, n := range c.nodes[:3] {
@@ -31,12 +31,12 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	}
 	request := slowly("half of it")
 	request.Stream = true
-	id := door.submit(request)
+	id := frontend.submit(request)
 	c.call(func(call simulate.Call) bool { return call.Prompt == "half of it" && call.Words >= 10 })
 
 	readers := []*viewer{
-		{door: door.door, job: id, over: transports}, {door: door.door, job: id, over: transports},
-		{door: other.door, job: id, over: transports},
+		{endpoint: frontend.endpoint, job: id, over: transports}, {endpoint: frontend.endpoint, job: id, over: transports},
+		{endpoint: other.endpoint, job: id, over: transports},
 	}
 	var reading errgroup.Group
 	var begun sync.WaitGroup
@@ -55,7 +55,7 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 	next.open("--roles", "worker")
 	halfway.lift()
 	must(t, reading.Wait())
-	job := door.ended(id)
+	job := frontend.ended(id)
 	if job.Attempts != 2 {
 		t.Errorf("attempts: got %d, want 2", job.Attempts)
 	}
@@ -65,7 +65,7 @@ func TestReadersOutliveTheNodeThatRunsTheJob(t *testing.T) {
 			t.Errorf("a reader was not told of the second attempt")
 		}
 	}
-	late := &viewer{door: other.door, job: id, over: transports}
+	late := &viewer{endpoint: other.endpoint, job: id, over: transports}
 	must(t, late.watch(t.Context()))
 	late.wantEnd(t, job)
 }
@@ -88,8 +88,8 @@ func TestReadersOutliveANodeThatIsFrozen(t *testing.T) {
 	c.call(func(call simulate.Call) bool { return call.Prompt == prompt && call.Words >= 10 })
 
 	viewers := []*viewer{
-		{door: one.door, over: []transport{sseByHeader}}, {door: other.door, over: []transport{webSocket}},
-		{door: other.door, over: []transport{goClient}}, {door: runs.door, over: transports},
+		{endpoint: one.endpoint, over: []transport{sseByHeader}}, {endpoint: other.endpoint, over: []transport{webSocket}},
+		{endpoint: other.endpoint, over: []transport{goClient}}, {endpoint: runs.endpoint, over: transports},
 	}
 	var reading errgroup.Group
 	var begun sync.WaitGroup

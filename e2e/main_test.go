@@ -21,7 +21,7 @@
 //	faults_test.go     what an operator may get wrong, and what may be broken
 //	disk_test.go       a full disk
 //	million_test.go    a start on very many jobs, and work beside them
-//	siege_test.go      attacks from all sides on a server in 512 MiB; siege_door_test.go,
+//	siege_test.go      attacks from all sides on a server in 512 MiB; siege_api_test.go,
 //	                   siege_servers_test.go and siege_readers_test.go are the attacks,
 //	                   siege_honest_test.go those who must not notice them
 //	large_jobs_test.go honest callers of large jobs; limit_test.go  a limit of memory

@@ -75,7 +75,7 @@ func (l *rush) wantSome(t *testing.T, sentence string) {
 	t.Logf("%d accepted, %d refused", len(l.accepted), n)
 }
 
-func TestUnderLoadAFullQueueIsHeardAtTheDoorAlone(t *testing.T) {
+func TestUnderLoadAFullQueueRefusesNewJobsAlone(t *testing.T) {
 	w := newWorld(t, setup{})
 	w.start("--concurrency", "4", "--max-queued", "50")
 	w.ready()
@@ -86,7 +86,7 @@ func TestUnderLoadAFullQueueIsHeardAtTheDoorAlone(t *testing.T) {
 	w.allDelivered(l)
 }
 
-func TestUnderLoadFullMemoryIsHeardAtTheDoorAlone(t *testing.T) {
+func TestUnderLoadFullMemoryRefusesNewJobsAlone(t *testing.T) {
 	w := newWorld(t, setup{})
 	w.env = append(w.env, "GOMEMLIMIT=64MiB") // a quarter of it for bodies and answers
 	w.start()
@@ -99,7 +99,7 @@ func TestUnderLoadFullMemoryIsHeardAtTheDoorAlone(t *testing.T) {
 	w.allDelivered(l)
 }
 
-func TestUnderLoadAFullDiskIsHeardAtTheDoorAlone(t *testing.T) {
+func TestUnderLoadAFullDiskRefusesNewJobsAlone(t *testing.T) {
 	w := newWorld(t, setup{})
 	disk := newDisk(t, w)
 	w.start("--concurrency", "8")

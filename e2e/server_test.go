@@ -45,9 +45,9 @@ func build(name, pkg string, env []string, flags ...string) (string, error) {
 // patience is how long a test waits for something that must come.
 const patience = 60 * time.Second
 
-// door is the way to a server that is restarted from time to time, each time on another
+// endpoint is the way to a server that is restarted from time to time, each time on another
 // port: its clients dial where the server is now.
-type door struct {
+type endpoint struct {
 	http *http.Client
 	api  *client.Client
 
@@ -55,9 +55,9 @@ type door struct {
 	addr string // "" before the first start
 }
 
-func newDoor(t *testing.T) *door {
+func newEndpoint(t *testing.T) *endpoint {
 	t.Helper()
-	d := &door{}
+	d := &endpoint{}
 	transport := &http.Transport{
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     time.Minute, // before the server ends them
@@ -73,23 +73,23 @@ func newDoor(t *testing.T) *door {
 	return d
 }
 
-func (d *door) address() string {
+func (d *endpoint) address() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return cmp.Or(d.addr, "127.0.0.1:0")
 }
 
-func (d *door) leadTo(addr string) {
+func (d *endpoint) leadTo(addr string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.addr = addr
 }
 
-// url returns where the server is now, for programs that know nothing of doors.
-func (d *door) url() string { return "http://" + d.address() }
+// url returns where the server is now, for programs that know nothing of endpoints.
+func (d *endpoint) url() string { return "http://" + d.address() }
 
 // post posts JSON text.
-func (d *door) post(t *testing.T, path, body string) (int, http.Header, []byte) {
+func (d *endpoint) post(t *testing.T, path, body string) (int, http.Header, []byte) {
 	t.Helper()
 	resp, err := d.http.Post("http://127.0.0.1"+path, "application/json", strings.NewReader(body))
 	must(t, err)

@@ -93,10 +93,10 @@ func TestSiege(t *testing.T) {
 	g.leave()
 	all.Wait()
 
-	complaint := watch.complaint()
+	fault := watch.fault()
 	t.Logf("%s\n%s\n%s\nthe twin: %s\nunder siege: %s", watch.figures(), spent, g.book.report(), calm, storm)
-	if complaint != "" {
-		t.Fatal(complaint)
+	if fault != "" {
+		t.Fatal(fault)
 	}
 	if storm.share() < honestShare {
 		t.Errorf("%.2f %% of the honest jobs went well, want %.2f %%: %s", 100*storm.share(), 100*honestShare, storm)
@@ -112,8 +112,8 @@ func TestSiege(t *testing.T) {
 		t.Errorf("%d answers 503 did not say when to come again", n)
 	}
 	g.allEnd(t)
-	if complaint := watch.complaint(); complaint != "" {
-		t.Fatal(complaint)
+	if fault := watch.fault(); fault != "" {
+		t.Fatal(fault)
 	}
 	stop()
 	g.server.terminate(syscall.SIGTERM)

@@ -17,7 +17,7 @@ import (
 // Receivers that read nothing hold as many bodies of 2 MiB as there is room for. That must
 // not shut anybody out, nor stop claims, nor take more memory than there is: webhooks have
 // their own budget.
-func TestReceiversThatReadNothingCloseNoDoor(t *testing.T) {
+func TestReceiversThatReadNothingKeepNoJobOut(t *testing.T) {
 	// Not parallel: it takes memory.
 	const limit, webhooks, innocents = 256 << 20, 116, 100
 	w := newWorld(t, setup{provider: answersOfSize(map[string]int{"sim/large": 1 << 20, "sim/small": 100})})
@@ -28,7 +28,7 @@ func TestReceiversThatReadNothingCloseNoDoor(t *testing.T) {
 	var large []string
 	for i := range webhooks {
 		large = append(large, w.submit(ringback.Request{Prompt: "Hi", Model: "sim/large", CallbackURL: receivers[i%len(receivers)]}))
-		if i%4 == 3 { // the door is not what is tried
+		if i%4 == 3 { // what the API takes is not what is tried
 			w.ended(large[i])
 		}
 	}

@@ -60,12 +60,12 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 			fill()
 		}
 		victim := c.nodes[rand.IntN(len(c.nodes))]
-		witness := c.nodes[(slices.Index(c.nodes, victim)+1)%len(c.nodes)]
-		eventually(t, "a node that is full", func() bool { return len(witness.runningOn(victim.ids())) == takeoverSlots })
+		other := c.nodes[(slices.Index(c.nodes, victim)+1)%len(c.nodes)]
+		eventually(t, "a node that is full", func() bool { return len(other.runningOn(victim.ids())) == takeoverSlots })
 		evicted += victim.server.counts("this node was swept")
 		died := time.Now()
 		victim.server.kill()
-		for _, id := range witness.runningOn(victim.ids()) {
+		for _, id := range other.runningOn(victim.ids()) {
 			if interrupted[id]++; interrupted[id] == suspect {
 				continue // it waits behind all others
 			}
@@ -94,7 +94,7 @@ func TestWhatAKilledNodeHadBegunRunsElsewhereWithin10s(t *testing.T) {
 // patiently waits until each node has renewed for long enough to evict others.
 func (c *cluster) patiently() {
 	c.t.Helper()
-	eventually(c.t, "nodes that may judge", func() bool {
+	eventually(c.t, "nodes that may evict others", func() bool {
 		nodes, err := c.nodes[0].api.Nodes(c.t.Context())
 		return err == nil && len(nodes) == len(c.nodes) && !slices.ContainsFunc(nodes, func(n ringback.Node) bool {
 			return time.Since(n.JoinedAt.Time) < 9*time.Second

@@ -123,7 +123,7 @@ func (l *traffic) travel(ctx context.Context, traveller int) error {
 		if err != nil {
 			return fmt.Errorf("submit %q: %w", o.Prompt, err)
 		}
-		jobs.Go(func() error { return l.attend(ctx, id, o) })
+		jobs.Go(func() error { return l.serve(ctx, id, o) })
 		pause(ctx, travelPause)
 	}
 }
@@ -141,8 +141,8 @@ func (l *traffic) place(ctx context.Context, o *order) (id string, err error) {
 	return id, err
 }
 
-// attend does what an order's client does once it is accepted.
-func (l *traffic) attend(ctx context.Context, id string, o *order) error {
+// serve does what an order's client does once it is accepted.
+func (l *traffic) serve(ctx context.Context, id string, o *order) error {
 	switch {
 	case o.cancelled:
 		pause(ctx, 500*time.Millisecond)
@@ -230,7 +230,7 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 		if err != nil {
 			return err
 		}
-		if wrong := l.judge(id, o, ledger, calls[o.Prompt]); wrong != "" {
+		if wrong := l.faultOf(id, o, ledger, calls[o.Prompt]); wrong != "" {
 			l.t.Errorf("job %s (%s, %q, %d calls of the provider) is %s, but %s; its ledger:\n%s",
 				id, o.Model, o.Prompt, calls[o.Prompt], o.end.Status, wrong, describe(ledger))
 		}
@@ -273,8 +273,8 @@ func (l *traffic) awaitEnd(id string, o *order) (ringback.Job, error) {
 	return l.api.Wait(ctx, id)
 }
 
-// judge returns what is wrong with the end of an order.
-func (l *traffic) judge(id string, o *order, ledger []ringback.Attempt, calls int) string {
+// faultOf returns what is wrong with the end of an order.
+func (l *traffic) faultOf(id string, o *order, ledger []ringback.Attempt, calls int) string {
 	l.mu.Lock()
 	called := l.called[id]
 	l.mu.Unlock()

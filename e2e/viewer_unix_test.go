@@ -28,8 +28,8 @@ import (
 // viewer watches a job up to its end, over one connection after another. Each may be cut,
 // and each may be of another kind.
 type viewer struct {
-	door *door
-	job  string
+	endpoint *endpoint
+	job      string
 	// over are the transports, one of which is chosen at random for each connection.
 	over []transport
 	// wrap returns the replacement for a connection, the first being 0. nil: none is
@@ -102,7 +102,7 @@ func (v *viewer) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, v.door.address())
+			conn, err := new(net.Dialer).DialContext(ctx, network, v.endpoint.address())
 			if err != nil {
 				return nil, err
 			}

@@ -31,7 +31,7 @@ type world struct {
 	command  []string // that starts the server
 	env      []string
 	hangUp   func() // ends all connections of provider and receiver
-	*door
+	*endpoint
 }
 
 // setup says what is special about a world; in the zero value everything works.
@@ -49,7 +49,7 @@ type setup struct {
 func newWorld(t *testing.T, s setup) *world {
 	t.Helper()
 	s.receiver.Secret = cmp.Or(s.receiver.Secret, whsecSecret)
-	w := &world{t: t, calls: new(simulate.CallLog), dir: filepath.Join(t.TempDir(), "data"), door: newDoor(t),
+	w := &world{t: t, calls: new(simulate.CallLog), dir: filepath.Join(t.TempDir(), "data"), endpoint: newEndpoint(t),
 		env: []string{"EZAI_API_KEY=key", "WEBHOOK_SECRET=" + s.receiver.Secret, "GORACE=halt_on_error=1"}}
 	binary, err := program()
 	if s.racing {

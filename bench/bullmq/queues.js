@@ -1,4 +1,4 @@
-// What the door and the workers share: the connection, the two queues, where results are.
+// What the API and the workers share: the connection, the two queues, where results are.
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 

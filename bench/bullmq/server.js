@@ -1,4 +1,4 @@
-// The door: keeps a request in Redis as a BullMQ job and answers 202; tells of a job's state.
+// The API: keeps a request in Redis as a BullMQ job and answers 202; tells of a job's state.
 import { randomUUID } from 'node:crypto';
 import express from 'express';
 import { aiQueue, connect, resultKey } from './queues.js';

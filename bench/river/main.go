@@ -1,5 +1,5 @@
 // Command river is a contender of the bench: the gateway as a Go team would build it on
-// River, the best-known job queue for Go, and PostgreSQL. One process is door and workers,
+// River, the best-known job queue for Go, and PostgreSQL. One process is API and workers,
 // as is natural for River.
 //
 // A generate job calls the provider. Its answer and the webhook job that carries it are
@@ -36,7 +36,7 @@ const (
 
 // Settings measured for throughput; README.md has the figures.
 const (
-	maxConns          = 32 // of the pool that door and workers share
+	maxConns          = 32 // of the pool that API and workers share
 	fetchCooldown     = 5 * time.Millisecond
 	fetchPollInterval = 50 * time.Millisecond
 )
@@ -68,12 +68,12 @@ func run(ctx context.Context) error {
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", os.Getenv("BENCH_PORT")))
 	if err != nil {
-		return fmt.Errorf("open the door: %w", err)
+		return fmt.Errorf("open the API: %w", err)
 	}
 	if err := client.Start(ctx); err != nil {
 		return fmt.Errorf("start workers: %w", err)
 	}
-	server := &http.Server{Handler: newDoor(client, results{pool}), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: newAPI(client, results{pool}), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
 		_ = server.Shutdown(context.WithoutCancel(ctx))

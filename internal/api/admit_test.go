@@ -152,7 +152,7 @@ func TestAWebPageOfAnotherOriginChangesNothing(t *testing.T) {
 	} {
 		header = append(header, "Content-Type", "text/plain")
 		if _, e := ask(t, s, http.MethodPost, "/api/generate", "Hi", header...); e.Code != ringback.UnsupportedMediaType {
-			t.Errorf("%v: got %+v, want the body to be judged", header, e)
+			t.Errorf("%v: got %+v, want the body to be read", header, e)
 		}
 	}
 }

@@ -318,8 +318,8 @@ func TestANodeThatStopsIsNotReadyButAlive(t *testing.T) {
 
 func TestABodyIsRefusedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Door = 16 << 20 }})
-	if !w.node.DoorMemory().Take(8 << 20) {
+	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Bodies = 16 << 20 }})
+	if !w.node.BodiesMemory().Take(8 << 20) {
 		t.Fatal("no memory")
 	}
 	for name, c := range map[string]struct {
@@ -347,8 +347,8 @@ func TestABodyIsRefusedBeforeItIsSent(t *testing.T) {
 
 func TestABodyOfUnknownLengthIsRefusedWhileItComes(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Door = 16 << 20 }})
-	if !w.node.DoorMemory().Take(8 << 20) {
+	w := start(t, setup{api: api.Config{MaxBody: 3 << 20}, node: func(c *node.Config) { c.Memory.Bodies = 16 << 20 }})
+	if !w.node.BodiesMemory().Take(8 << 20) {
 		t.Fatal("no memory")
 	}
 	body := func(n int) io.Reader { // not of a type whose length net/http knows

@@ -83,16 +83,16 @@ func (p part) resolved(document part) part {
 	return p
 }
 
-// A judge validates against the schemas of a document, including formats.
-type judge struct {
+// A validator validates against the schemas of a document, including formats.
+type validator struct {
 	document part
 	compiler *jsonschema.Compiler
 	key      string // of its requests; "" sends none
 }
 
-// newJudge first closes the schemas of responses: they must have nothing that the document
+// newValidator first closes the schemas of responses: they must have nothing that the document
 // does not name.
-func newJudge(document part) *judge {
+func newValidator(document part) *validator {
 	for _, s := range document.at("components", "schemas").members() {
 		if object := s.value.(map[string]any); object["additionalProperties"] == nil {
 			object["additionalProperties"] = false
@@ -101,11 +101,11 @@ func newJudge(document part) *judge {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	must(document.t, c.AddResource("openapi.json", document.value))
-	return &judge{document, c, ""}
+	return &validator{document, c, ""}
 }
 
 // errorOf returns what is wrong with a body, by the schema.
-func (j *judge) errorOf(schema part, body string) error {
+func (j *validator) errorOf(schema part, body string) error {
 	j.document.t.Helper()
 	s, err := j.compiler.Compile("openapi.json#" + schema.pointer)
 	must(j.document.t, err)
@@ -128,7 +128,7 @@ func TestTheLinterFindsNothingInTheDocument(t *testing.T) {
 func TestEachExampleIsWhatItsSchemaSays(t *testing.T) {
 	t.Parallel()
 	document := start(t, setup{}).document()
-	judge, seen := newJudge(document), 0
+	v, seen := newValidator(document), 0
 	var walk func(p part)
 	walk = func(p part) {
 		schema, hasSchema := p.has("schema")
@@ -146,7 +146,7 @@ func TestEachExampleIsWhatItsSchemaSays(t *testing.T) {
 			must(t, err)
 			if !hasSchema {
 				t.Errorf("%s has no schema", e.pointer)
-			} else if err := judge.errorOf(schema, string(text)); err != nil {
+			} else if err := v.errorOf(schema, string(text)); err != nil {
 				t.Errorf("%s: %v", e.pointer, err)
 			}
 			seen++
@@ -220,9 +220,9 @@ func TestTheManualHasTheStatusOfEachCode(t *testing.T) {
 	}
 }
 
-// judged sends a request, and checks the response against the document: its status must be
+// checked sends a request, and checks the response against the document: its status must be
 // among the operation's, and its headers and its body must match.
-func (j *judge) judged(w *world, status int, method, path, target, body string, header ...string) answer {
+func (j *validator) checked(w *world, status int, method, path, target, body string, header ...string) answer {
 	w.t.Helper()
 	got := w.do(method, target, body, append(header, "x-api-key", j.key)...)
 	if got.StatusCode != status {
@@ -258,75 +258,75 @@ func (j *judge) judged(w *world, status int, method, path, target, body string, 
 func TestTheServersAnswersAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{api: api.Config{APIKey: "k", MaxBody: 4096}})
-	j := newJudge(w.document())
+	j := newValidator(w.document())
 	j.key = "k"
 	submit := func(fields string, header ...string) string {
 		t.Helper()
 		body := `{"callback_url":"` + w.callback + `",` + fields + `}`
-		return read[ringback.Accepted](t, j.judged(w, 202, "POST", "/api/generate", "/api/generate", body, header...)).JobID
+		return read[ringback.Accepted](t, j.checked(w, 202, "POST", "/api/generate", "/api/generate", body, header...)).JobID
 	}
 	const jobs, job, unknown = "/api/jobs", "/api/jobs/{id}", "/api/jobs/0193c1a7-5e6f-7a8b-9c0d-1e2f3a4b5c6d"
 
 	done := submit(`"prompt":"Hi","metadata":{"a":"b"}`, "Idempotency-Key", "one")
 	submit(`"prompt":"Hi","metadata":{"a":"b"}`, "Idempotency-Key", "one")
-	j.judged(w, 422, "POST", "/api/generate", "/api/generate", `{"prompt":"Ho","events":[]}`, "Idempotency-Key", "one")
+	j.checked(w, 422, "POST", "/api/generate", "/api/generate", `{"prompt":"Ho","events":[]}`, "Idempotency-Key", "one")
 	broken := submit(`"prompt":"Hi","model":"sim/break-off","max_attempts":1`)
 	later := submit(`"prompt":"Hi","run_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"`)
 	for _, id := range []string{done, broken} {
-		j.judged(w, 200, "GET", job, jobs+"/"+id+"?wait=30", "")
+		j.checked(w, 200, "GET", job, jobs+"/"+id+"?wait=30", "")
 	}
 	if _, err := w.receiver.Wait(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 
-	j.judged(w, 200, "GET", job, jobs+"/"+done+"?include=request", "")
-	j.judged(w, 200, "GET", job, jobs+"/"+broken, "")
-	j.judged(w, 200, "GET", job, jobs+"/"+later+"?wait=0", "")
-	j.judged(w, 200, "POST", "/api/generate", "/api/generate", `{"prompt":"Hi","events":[]}`, "Prefer", "wait=30")
-	j.judged(w, 200, "GET", job+"/stream", jobs+"/"+done+"/stream", "")
-	j.judged(w, 400, "GET", job+"/stream", jobs+"/"+done+"/stream?after=x", "")
-	j.judged(w, 400, "GET", job+"/ws", jobs+"/"+done+"/ws", "")
-	j.judged(w, 404, "GET", job+"/stream", unknown+"/stream", "")
-	j.judged(w, 404, "GET", job, unknown, "")
-	j.judged(w, 400, "GET", job, jobs+"/"+done+"?wait=61", "")
-	j.judged(w, 200, "GET", jobs, jobs+"?metadata.a=b&limit=1", "")
-	j.judged(w, 400, "GET", jobs, jobs+"?status=dead", "")
+	j.checked(w, 200, "GET", job, jobs+"/"+done+"?include=request", "")
+	j.checked(w, 200, "GET", job, jobs+"/"+broken, "")
+	j.checked(w, 200, "GET", job, jobs+"/"+later+"?wait=0", "")
+	j.checked(w, 200, "POST", "/api/generate", "/api/generate", `{"prompt":"Hi","events":[]}`, "Prefer", "wait=30")
+	j.checked(w, 200, "GET", job+"/stream", jobs+"/"+done+"/stream", "")
+	j.checked(w, 400, "GET", job+"/stream", jobs+"/"+done+"/stream?after=x", "")
+	j.checked(w, 400, "GET", job+"/ws", jobs+"/"+done+"/ws", "")
+	j.checked(w, 404, "GET", job+"/stream", unknown+"/stream", "")
+	j.checked(w, 404, "GET", job, unknown, "")
+	j.checked(w, 400, "GET", job, jobs+"/"+done+"?wait=61", "")
+	j.checked(w, 200, "GET", jobs, jobs+"?metadata.a=b&limit=1", "")
+	j.checked(w, 400, "GET", jobs, jobs+"?status=dead", "")
 	for _, list := range []string{"/attempts", "/deliveries"} {
-		j.judged(w, 200, "GET", job+list, jobs+"/"+done+list, "")
-		j.judged(w, 200, "GET", job+list, jobs+"/"+broken+list, "")
-		j.judged(w, 404, "GET", job+list, unknown+list, "")
+		j.checked(w, 200, "GET", job+list, jobs+"/"+done+list, "")
+		j.checked(w, 200, "GET", job+list, jobs+"/"+broken+list, "")
+		j.checked(w, 404, "GET", job+list, unknown+list, "")
 	}
-	j.judged(w, 200, "POST", job+"/cancel", jobs+"/"+later+"/cancel", "")
-	j.judged(w, 409, "POST", job+"/cancel", jobs+"/"+done+"/cancel", "")
-	j.judged(w, 202, "POST", job+"/retry", jobs+"/"+later+"/retry", `{"events":[]}`)
-	j.judged(w, 409, "POST", job+"/retry", jobs+"/"+done+"/retry", "")
-	j.judged(w, 202, "POST", job+"/redeliver", jobs+"/"+done+"/redeliver", "")
-	j.judged(w, 404, "POST", job+"/redeliver", unknown+"/redeliver", "")
-	j.judged(w, 200, "GET", "/api/dead", "/api/dead", "")
-	j.judged(w, 200, "GET", "/api/dead", "/api/dead?kind=delivery", "")
-	j.judged(w, 400, "POST", "/api/dead/replay", "/api/dead/replay", `{}`)
-	j.judged(w, 200, "POST", "/api/dead/replay", "/api/dead/replay", `{"code":"stream_broken","patch":{"model":"sim/echo"}}`)
-	j.judged(w, 200, "DELETE", "/api/dead", "/api/dead", `{"all":true}`)
-	j.judged(w, 204, "DELETE", job, jobs+"/"+done, "")
-	j.judged(w, 410, "GET", job, jobs+"/"+done, "")
-	j.judged(w, 200, "GET", "/healthz", "/healthz", "")
-	j.judged(w, 200, "GET", "/readyz", "/readyz", "")
-	j.judged(w, 200, "GET", "/metrics", "/metrics", "")
-	j.judged(w, 200, "GET", "/docs", "/docs", "")
-	j.judged(w, 200, "GET", "/docs/{file}", "/docs/page.js", "")
-	j.judged(w, 404, "GET", "/docs/{file}", "/docs/other.js", "")
-	j.judged(w, 415, "POST", "/api/generate", "/api/generate", `{}`, "Content-Type", "text/plain")
-	j.judged(w, 413, "POST", "/api/generate", "/api/generate", `{"prompt":"`+strings.Repeat("x", 4096)+`"}`)
-	j.judged(w, 403, "POST", "/api/generate", "/api/generate", `{}`, "Origin", "https://elsewhere.example", "Sec-Fetch-Site", "cross-site")
-	j.judged(w, 508, "POST", "/api/generate", "/api/generate", `{}`, "User-Agent", "Ringback/1", "webhook-id", "x")
+	j.checked(w, 200, "POST", job+"/cancel", jobs+"/"+later+"/cancel", "")
+	j.checked(w, 409, "POST", job+"/cancel", jobs+"/"+done+"/cancel", "")
+	j.checked(w, 202, "POST", job+"/retry", jobs+"/"+later+"/retry", `{"events":[]}`)
+	j.checked(w, 409, "POST", job+"/retry", jobs+"/"+done+"/retry", "")
+	j.checked(w, 202, "POST", job+"/redeliver", jobs+"/"+done+"/redeliver", "")
+	j.checked(w, 404, "POST", job+"/redeliver", unknown+"/redeliver", "")
+	j.checked(w, 200, "GET", "/api/dead", "/api/dead", "")
+	j.checked(w, 200, "GET", "/api/dead", "/api/dead?kind=delivery", "")
+	j.checked(w, 400, "POST", "/api/dead/replay", "/api/dead/replay", `{}`)
+	j.checked(w, 200, "POST", "/api/dead/replay", "/api/dead/replay", `{"code":"stream_broken","patch":{"model":"sim/echo"}}`)
+	j.checked(w, 200, "DELETE", "/api/dead", "/api/dead", `{"all":true}`)
+	j.checked(w, 204, "DELETE", job, jobs+"/"+done, "")
+	j.checked(w, 410, "GET", job, jobs+"/"+done, "")
+	j.checked(w, 200, "GET", "/healthz", "/healthz", "")
+	j.checked(w, 200, "GET", "/readyz", "/readyz", "")
+	j.checked(w, 200, "GET", "/metrics", "/metrics", "")
+	j.checked(w, 200, "GET", "/docs", "/docs", "")
+	j.checked(w, 200, "GET", "/docs/{file}", "/docs/page.js", "")
+	j.checked(w, 404, "GET", "/docs/{file}", "/docs/other.js", "")
+	j.checked(w, 415, "POST", "/api/generate", "/api/generate", `{}`, "Content-Type", "text/plain")
+	j.checked(w, 413, "POST", "/api/generate", "/api/generate", `{"prompt":"`+strings.Repeat("x", 4096)+`"}`)
+	j.checked(w, 403, "POST", "/api/generate", "/api/generate", `{}`, "Origin", "https://elsewhere.example", "Sec-Fetch-Site", "cross-site")
+	j.checked(w, 508, "POST", "/api/generate", "/api/generate", `{}`, "User-Agent", "Ringback/1", "webhook-id", "x")
 	j.key = "another"
-	j.judged(w, 401, "GET", jobs, jobs, "")
+	j.checked(w, 401, "GET", jobs, jobs, "")
 }
 
 func TestTheWebhooksAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
-	j := newJudge(w.document())
+	j := newValidator(w.document())
 	w.do("POST", "/api/generate", `{"prompt":"Hi","callback_url":"`+w.callback+`"}`, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	w.submit(`"prompt":"Hi","model":"sim/break-off","max_attempts":1,"webhook_body":"thin"`)
 	id := w.submit(`"prompt":"Hi","run_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"`)
@@ -361,7 +361,7 @@ var meaning = []string{"model", "provider", "callback_url", "expires_at", "run_a
 func TestTheSchemaAndTheServerRefuseTheSameRequests(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
-	j := newJudge(w.document())
+	j := newValidator(w.document())
 	schema := j.document.at("components", "schemas", "Request")
 	for field, s := range schema.at("properties").members() {
 		for _, value := range values(s) {

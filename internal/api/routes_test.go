@@ -70,7 +70,7 @@ func TestEveryAnswerHasTheSameFrame(t *testing.T) {
 	}
 }
 
-func TestTheFormIsJudgedBeforeTheNodeIsAsked(t *testing.T) {
+func TestTheFormIsCheckedBeforeTheNodeIsAsked(t *testing.T) {
 	t.Parallel()
 	s := gate(t, Config{})
 	for _, c := range []struct {

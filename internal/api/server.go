@@ -103,7 +103,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
-		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, bodies: n.DoorMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
+		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, bodies: n.BodiesMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
 		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory())),
 	}

@@ -25,7 +25,7 @@ func (m member) renew(workers ...string) {
 	for _, id := range workers {
 		lease.Nodes = append(lease.Nodes, store.Node{ID: id, Worker: true})
 	}
-	lease.Nodes = append(lease.Nodes, store.Node{ID: "door", API: true}) // takes no part
+	lease.Nodes = append(lease.Nodes, store.Node{ID: "api", API: true}) // takes no part
 	m.renewed(time.Now(), lease)
 }
 

@@ -62,7 +62,7 @@ func FuzzMergePatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, document, patch []byte) {
 		var target, change any
 		if json.Unmarshal(document, &target) != nil || json.Unmarshal(patch, &change) != nil || repeats(document) || repeats(patch) {
-			return // the door refuses these
+			return // the API refuses these
 		}
 		merged := mergePatch(document, patch)
 		var got any

@@ -135,7 +135,7 @@ func (in *Intake) replayed(old store.Job, content store.Content, held *memory.Gr
 	return request, take((replayCost - 1) * size)
 }
 
-// maxRequest bounds a patched request in bytes, as the door bounds a new one.
+// maxRequest bounds a patched request in bytes, as the API bounds a new one.
 const maxRequest = 32 << 20
 
 // again makes the job that repeats another one. Its request is kept in the dialect that

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// storm is a crowd of callers that call as often as the gate lets them, and another side
+// storm is many callers that call as often as the gate lets them, and another side
 // that refuses or fails each call until it recovers.
 type storm struct {
 	config   Config

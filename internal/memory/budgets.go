@@ -9,7 +9,7 @@ import (
 // Budgets bound the memory that large things take in a node. A request without room is
 // refused; a claim waits; a growing answer waits too, which slows its provider down.
 type Budgets struct {
-	Door, Reads, Answers, Webhooks *Budget
+	Bodies, Reads, Answers, Webhooks *Budget
 	// settling is held while one large answer is turned into what is stored and sent of it,
 	// which takes several times as much memory as the answer.
 	settling chan struct{}
@@ -24,7 +24,7 @@ func NewBudgets(sizes Parts, concurrency int) Budgets {
 	return Budgets{
 		settling: make(chan struct{}, 1),
 		loading:  make(chan struct{}, max(1, concurrency/loadingPart)),
-		Door:     New(cmp.Or(sizes.Door, usual.Door)),
+		Bodies:   New(cmp.Or(sizes.Bodies, usual.Bodies)),
 		Reads:    New(cmp.Or(sizes.Reads, usual.Reads)),
 		Answers:  answers,
 		// An answer and a webhook that are each larger than their budgets take turns: a
@@ -77,5 +77,5 @@ func (b *Budgets) SettleAlone(taken int64) (done func()) {
 
 // ByName returns the budgets by their names in metrics.
 func (b *Budgets) ByName() map[string]*Budget {
-	return map[string]*Budget{"door": b.Door, "reads": b.Reads, "answers": b.Answers, "webhooks": b.Webhooks}
+	return map[string]*Budget{"door": b.Bodies, "reads": b.Reads, "answers": b.Answers, "webhooks": b.Webhooks}
 }

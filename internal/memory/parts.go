@@ -2,8 +2,8 @@ package memory
 
 // Parts are the sizes of a node's budgets in bytes. None can use up another.
 type Parts struct {
-	// Door is for the bodies of requests, and what is made of them until they are stored.
-	Door int64
+	// Bodies is for the bodies of requests, and what is made of them until they are stored.
+	Bodies int64
 	// Reads is for what is sent to clients: answers, lists, streams.
 	Reads int64
 	// Answers is for running jobs: their requests, and the providers' answers.
@@ -17,8 +17,8 @@ type Parts struct {
 // freed yet.
 func Split(limit int64) Parts {
 	percent := func(n int64) int64 { return limit / 100 * n }
-	return Parts{Door: percent(30), Reads: percent(13), Answers: percent(13), Webhooks: percent(9)}
+	return Parts{Bodies: percent(30), Reads: percent(13), Answers: percent(13), Webhooks: percent(9)}
 }
 
 // All returns the sum of the parts.
-func (p Parts) All() int64 { return p.Door + p.Reads + p.Answers + p.Webhooks }
+func (p Parts) All() int64 { return p.Bodies + p.Reads + p.Answers + p.Webhooks }

@@ -16,7 +16,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// BenchmarkJob is a job's whole life, 50 at a time, but for the door: stored,
+// BenchmarkJob is a job's whole life, 50 at a time, but for the API: stored,
 // answered at once over HTTP, stored, delivered over HTTP.
 func BenchmarkJob(b *testing.B) {
 	upstream := httptest.NewServer(simulate.NewProvider(simulate.ProviderConfig{}))

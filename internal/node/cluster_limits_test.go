@@ -57,7 +57,7 @@ func TestAProvidersLimitIsOneOfAllNodes(t *testing.T) {
 }
 
 // A limit of one: of two nodes one has no part in it, and neither takes jobs for it nor
-// bears them.
+// claims them on insert.
 func TestANodeWithoutAPartOfALimitLeavesItsJobsToOthers(t *testing.T) {
 	t.Parallel()
 	a, b, _, _ := newCluster().pair(t, setup{}, limited(1))

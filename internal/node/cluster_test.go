@@ -46,7 +46,7 @@ type link struct {
 	// claimed, where it is not nil, holds up the answer of the next claim: who has
 	// received from it once knows that it is committed, and by a second time lets it go.
 	claimed chan struct{}
-	// Answers that are lost after the commit: of claims and births, and of claims of
+	// Answers that are lost after the commit: of claims, also on insert, and of claims of
 	// deliveries.
 	lose, loseDeliveries atomic.Int64
 	asked                atomic.Int64 // calls of Join and Renew

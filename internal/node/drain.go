@@ -11,7 +11,7 @@ import (
 
 // recover takes back what a process that died left behind. Where the store is of one
 // process that is done before anything new is claimed. Where other nodes may live,
-// the loop that sweeps does it, once this one may judge.
+// the loop that sweeps does it, once this one may evict others.
 func (n *Node) recover(ctx context.Context) error {
 	if !n.members.Session().HasPeers() {
 		if err := n.supervisor.RetryUntil(ctx, cluster.StepSweep, func() error { return n.sweeper.Sweep(ctx) }); err != nil {
@@ -57,7 +57,7 @@ func (n *Node) drain() error {
 	return n.free()
 }
 
-// Stop makes the node unready and closes its doors, without waiting: nothing
+// Stop makes the node unready and has it refuse submissions, without waiting: nothing
 // new is admitted, claimed or claimed on insert. Run's context should be ended next.
 func (n *Node) Stop() {
 	n.admission.Lock()

@@ -122,7 +122,7 @@ func TestAWebhookThatAKillCutIsSentAgainWithTheSameIDAndBytes(t *testing.T) {
 	if d.Status != ringback.DeliveryDelivered || len(d.Tries) != 2 || d.Tries[0].Error != "unknown" || d.Tries[1].StatusCode != http.StatusOK {
 		t.Errorf("got %s after %+v, want delivered by the second, the first unknown", d.Status, d.Tries)
 	}
-	w.wantWebhooks(j.ID, 2) // the receiver complains about another id or other bytes
+	w.wantWebhooks(j.ID, 2) // the receiver rejects another id or other bytes
 	w.wantCalls("paid once", 1)
 }
 

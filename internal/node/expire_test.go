@@ -48,7 +48,7 @@ func TestAnAnswerIsKeptWhileTheDiskIsFull(t *testing.T) {
 	failing.left.Store(2)
 	w := start(t, setup{node: func(c *node.Config) { failing.Store, c.Store = c.Store, failing }})
 	j := w.ask("sim/echo", "paid")
-	w.eventually("closed doors", func() bool { return !w.node.Readiness().Ready })
+	w.eventually("that it is not ready", func() bool { return !w.node.Readiness().Ready })
 	_, err := w.try(ringback.Request{Prompt: "meanwhile"})
 	if err != nil { // the sweeper may have looked at the disk in between
 		fault(t, err, ringback.Unavailable)
@@ -61,7 +61,7 @@ func TestAnAnswerIsKeptWhileTheDiskIsFull(t *testing.T) {
 		t.Errorf("got %s after %d attempts, want completed by the first", got.Status, got.Attempts)
 	}
 	w.wantCalls("paid", 1)
-	w.eventually("open doors", func() bool { return w.node.Readiness().Ready })
+	w.eventually("that it is ready", func() bool { return w.node.Readiness().Ready })
 	w.webhook(j.ID)
 }
 

@@ -36,7 +36,7 @@ func (b *syncBuffer) count(text string) int {
 	return strings.Count(b.b.String(), text)
 }
 
-func TestADatabaseHeldByAnotherProgramIsToldAtEachDoorAndComesBackByItself(t *testing.T) {
+func TestEachCallSaysThatAnotherProgramHoldsTheDatabaseWhichComesBackByItself(t *testing.T) {
 	t.Parallel()
 	log := &syncBuffer{}
 	w := start(t, setup{node: func(c *node.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) }})

@@ -199,16 +199,16 @@ func TestWithoutALeaseAJobIsAcceptedAndWaits(t *testing.T) {
 }
 
 // The store knows that the lease is over, and the node does not yet.
-func TestAJobThatCannotBeBornClaimedWaits(t *testing.T) {
+func TestAJobThatCannotBeClaimedOnInsertWaits(t *testing.T) {
 	t.Parallel()
 	var way *link
 	c := newCluster()
 	w := start(t, setup{node: c.joining(&way)})
 	former := w.node.ID()
 	must(t, w.store.Leave(t.Context(), former))
-	j := w.ask("sim/echo", "born elsewhere")
+	j := w.ask("sim/echo", "claimed elsewhere")
 	if j.Status != ringback.Queued {
-		t.Errorf("got %s, want queued: the store refuses what is born of a node without a lease", j.Status)
+		t.Errorf("got %s, want queued: the store refuses what is claimed on insert by a node without a lease", j.Status)
 	}
 	if got := w.end(j.ID); got.Status != ringback.Completed || w.node.ID() == former {
 		t.Errorf("got %s under the id %s, want completed under a new one", got.Status, w.node.ID())
@@ -217,7 +217,7 @@ func TestAJobThatCannotBeBornClaimedWaits(t *testing.T) {
 }
 
 // The answer is there when the lease is lost; its webhook can't be claimed on insert.
-func TestAnAnswerIsKeptWhoseWebhookCannotBeBornClaimed(t *testing.T) {
+func TestAnAnswerIsKeptWhoseWebhookCannotBeClaimedOnInsert(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
 	var way *link

@@ -5,13 +5,13 @@ import (
 	"github.com/ringback/ringback/internal/refusal"
 )
 
-// DoorMemory is for the bodies of requests until their jobs are stored.
-func (n *Node) DoorMemory() *memory.Budget { return n.memory.Door }
+// BodiesMemory is for the bodies of requests until their jobs are stored.
+func (n *Node) BodiesMemory() *memory.Budget { return n.memory.Bodies }
 
 // ReadsMemory is for what goes out to clients.
 func (n *Node) ReadsMemory() *memory.Budget { return n.memory.Reads }
 
-// NoRoomForBody is the user's error where DoorMemory has no room.
+// NoRoomForBody is the user's error where BodiesMemory has no room.
 func (n *Node) NoRoomForBody() error { return n.refuser.Body() }
 
 // ReserveRead takes bytes of ReadsMemory; they must be given back by release. The

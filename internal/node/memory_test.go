@@ -13,12 +13,12 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-func TestABodyThatMemoryHasNoRoomForIsHeardAtTheDoor(t *testing.T) {
+func TestABodyThatMemoryHasNoRoomForIsRefused(t *testing.T) {
 	t.Parallel()
-	w := start(t, setup{node: func(c *node.Config) { c.Memory.Door = 1 << 20 }})
-	body := w.node.DoorMemory().Grant()
+	w := start(t, setup{node: func(c *node.Config) { c.Memory.Bodies = 1 << 20 }})
+	body := w.node.BodiesMemory().Grant()
 	body.Force(1 << 20)
-	if w.node.DoorMemory().Take(1) {
+	if w.node.BodiesMemory().Take(1) {
 		t.Error("a full budget gave a byte")
 	}
 	if e := fault(t, w.node.NoRoomForBody(), ringback.Unavailable); e.RetryAfterSeconds < 1 {

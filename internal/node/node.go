@@ -1,4 +1,4 @@
-// Package node is the heart: a job's life, from the door to the receiver.
+// Package node is the heart: a job's life, from the API to the receiver.
 //
 //	intake.go    ties the node to package intake, which takes requests
 //	policy.go    what the node decides by

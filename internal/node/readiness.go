@@ -27,7 +27,7 @@ func (n *Node) Readiness() Readiness {
 	note("doors", !n.recovered.Load(), "starting")
 	note("doors", n.draining.Load(), "stopping")
 	note("disk", n.disk.Full(), "free space is below the reserve")
-	note("memory", n.memory.Door.Full(), "as much is being read as memory allows")
+	note("memory", n.memory.Bodies.Full(), "as much is being read as memory allows")
 	if since := n.supervisor.HeldSince(); !since.IsZero() {
 		note("database", true, "held by another program since "+since.UTC().Format(time.RFC3339))
 	}

@@ -44,12 +44,12 @@ func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
 	w.end(id)
 }
 
-func TestABirthOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
+func TestAClaimOnInsertWhoseAnswerIsLostIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
 	way.lose.Store(1)
-	_, err := w.try(ringback.Request{Prompt: "born unheard"})
+	_, err := w.try(ringback.Request{Prompt: "claimed unheard"})
 	fault(t, err, ringback.Unavailable)
 	jobs, _, err := w.store.List(t.Context(), store.Query{Project: "default", Limit: 10})
 	must(t, err)
@@ -61,7 +61,7 @@ func TestABirthOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 		t.Errorf("got %s, want completed: it was accepted, whatever its caller heard", got.Status)
 	}
 	w.wantOutcomes(id, released, answered)
-	w.wantCalls("born unheard", 1)
+	w.wantCalls("claimed unheard", 1)
 }
 
 func TestADeliveryOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {

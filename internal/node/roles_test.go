@@ -19,23 +19,23 @@ func roles(r node.Roles) func(*node.Config) {
 func TestOneNodeTakesRequestsAndAnotherWorks(t *testing.T) {
 	t.Parallel()
 	c := bySignals()
-	var toDoor, toWorker *link
-	door := start(t, setup{node: c.joining(&toDoor, roles(node.API))})
-	worker := start(t, setup{beside: door, node: c.joining(&toWorker, roles(node.Worker))})
-	j := door.ask("sim/echo", "worked elsewhere")
+	var toFrontend, toWorker *link
+	frontend := start(t, setup{node: c.joining(&toFrontend, roles(node.API))})
+	worker := start(t, setup{beside: frontend, node: c.joining(&toWorker, roles(node.Worker))})
+	j := frontend.ask("sim/echo", "worked elsewhere")
 	if j.Status != ringback.Queued {
-		t.Errorf("at the door: got %s, want queued", j.Status)
+		t.Errorf("at the frontend: got %s, want queued", j.Status)
 	}
-	if got := door.end(j.ID); got.Status != ringback.Completed {
+	if got := frontend.end(j.ID); got.Status != ringback.Completed {
 		t.Errorf("got %s, want completed", got.Status)
 	}
-	if at := door.ledger(j.ID)[0].Node; at != worker.node.ID() {
+	if at := frontend.ledger(j.ID)[0].Node; at != worker.node.ID() {
 		t.Errorf("it ran on %s, want the worker", at)
 	}
-	door.settledDelivery(j.ID)
-	door.wantWebhooks(j.ID, 1)
+	frontend.settledDelivery(j.ID)
+	frontend.wantWebhooks(j.ID, 1)
 
-	_, err := worker.try(ringback.Request{Prompt: "at the wrong door"})
+	_, err := worker.try(ringback.Request{Prompt: "at the wrong node"})
 	fault(t, err, ringback.Unavailable)
 
 	page, err := worker.node.Nodes(t.Context())
@@ -65,30 +65,30 @@ func TestAWorkerStaysReadyWhileTheStoreIsOutOfReach(t *testing.T) {
 	w.eventually("a lease again", func() bool { return w.node.Readiness().Checks["database"] == "ok" })
 }
 
-// Somebody's webhook for a job that nobody runs: the door ends jobs, and does not send.
-func TestADoorExpiresAndSweepsAndSendsNothing(t *testing.T) {
+// Somebody's webhook for a job that nobody runs: a frontend ends jobs, and does not send.
+func TestANodeWithoutWorkExpiresAndSweepsAndSendsNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster()
-	var toDoor, toWorker *link
+	var toFrontend, toWorker *link
 	worker := start(t, setup{node: c.joining(&toWorker, roles(node.Worker))})
-	door := start(t, setup{beside: worker, node: c.joining(&toDoor, roles(node.API))})
-	runs := door.ask("sim/mute", "lost with its worker")
-	door.called("lost with its worker", 1)
+	frontend := start(t, setup{beside: worker, node: c.joining(&toFrontend, roles(node.API))})
+	runs := frontend.ask("sim/mute", "lost with its worker")
+	frontend.called("lost with its worker", 1)
 	toWorker.down.Store(true)
-	door.eventually("the sweep", func() bool { return door.job(runs.ID).Status == ringback.Queued })
+	frontend.eventually("the sweep", func() bool { return frontend.job(runs.ID).Status == ringback.Queued })
 	at := ringback.Time{Time: time.Now().Add(200 * time.Millisecond)}
-	j := door.submit(ringback.Request{Prompt: "nobody is there", ExpiresAt: &at})
-	if got := door.end(j.ID); got.Status != ringback.Expired {
+	j := frontend.submit(ringback.Request{Prompt: "nobody is there", ExpiresAt: &at})
+	if got := frontend.end(j.ID); got.Status != ringback.Expired {
 		t.Errorf("got %s, want expired", got.Status)
 	}
-	if d := door.delivery(j.ID); d.Status != ringback.DeliveryPending || len(d.Tries) != 0 {
+	if d := frontend.delivery(j.ID); d.Status != ringback.DeliveryPending || len(d.Tries) != 0 {
 		t.Errorf("its webhook: got %s after %d tries, want it to wait for a worker", d.Status, len(d.Tries))
 	}
 	toWorker.down.Store(false)
-	door.settledDelivery(j.ID)
-	door.wantOutcomes(runs.ID, uncertain, ringback.AttemptOutcome(""))
-	door.cancel(runs.ID)
-	door.end(runs.ID)
+	frontend.settledDelivery(j.ID)
+	frontend.wantOutcomes(runs.ID, uncertain, ringback.AttemptOutcome(""))
+	frontend.cancel(runs.ID)
+	frontend.end(runs.ID)
 }
 
 func TestAModelWithControlCharactersIsRefused(t *testing.T) {

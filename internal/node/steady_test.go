@@ -26,7 +26,7 @@ func realPauses(c *node.Config) { c.Gate = limit.Config{} }
 // firewall answers calls by their body instead of the provider, where rule says so.
 type firewall struct {
 	rule  func(body string, n int64) (status int)
-	body  string       // of the refusal; "": one that complains about the key
+	body  string       // of the refusal; "": one that blames the key
 	calls atomic.Int64 // all
 	mu    sync.Mutex
 	seen  []string // bodies of those

@@ -55,7 +55,7 @@ func answerInside(c net.Conn) {
 	}
 }
 
-func TestANameThatLeadsInsideIsRefusedAtTheDoor(t *testing.T) {
+func TestANameThatLeadsInsideIsRefusedWithItsRequest(t *testing.T) {
 	w := start(t, setup{node: func(c *node.Config) {
 		guard, err := webhook.NewGuard(webhook.GuardConfig{Resolver: inside()})
 		must(t, err)

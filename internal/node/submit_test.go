@@ -380,7 +380,7 @@ func TestAnIdempotencyKeyMakesOneJob(t *testing.T) {
 	w.wantJobs(1)
 }
 
-func TestAFullQueueIsHeardAtTheDoor(t *testing.T) {
+func TestAFullQueueIsSaidBeforeAnythingIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {
 		impatient(c)
@@ -402,7 +402,7 @@ func TestAFullQueueIsHeardAtTheDoor(t *testing.T) {
 	must(t, err)
 }
 
-func TestADiskBelowItsReserveIsHeardAtTheDoor(t *testing.T) {
+func TestADiskBelowItsReserveIsSaidBeforeAnythingIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) { c.DataDir, c.DiskReserve = t.TempDir(), 1<<63-1 }})
 	w.wantUnavailable(0)
@@ -421,7 +421,7 @@ func (w *world) wantUnavailable(jobs int) {
 	w.wantJobs(jobs)
 }
 
-// A job that were born while the leftovers of a dead process are taken back
+// A job that was claimed on insert while the leftovers of a dead process are taken back
 // would be taken back itself, as uncertain, and called twice.
 func TestAJobSubmittedDuringTheStartIsNotTakenForALeftover(t *testing.T) {
 	t.Parallel()

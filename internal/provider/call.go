@@ -150,7 +150,7 @@ func (c *call) send() (*http.Response, *Error) {
 	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", c.client.userAgent)
 	c.client.dialect.HTTP().Authorize(request.Header, c.client.key(), c.client.version)
-	passOn(request.Header, c.request.Header)
+	setHeaders(request.Header, c.request.Header)
 	response, err := earlyanswer.RoundTrip(c.client.transport, request)
 	switch {
 	case err == nil:

@@ -335,7 +335,7 @@ func TestWhatHasNoEndIsCutOff(t *testing.T) {
 }
 
 // An error that drips is classified by its status within seconds.
-func TestAnErrorWhoseBodyNeverEndsIsJudgedAllTheSame(t *testing.T) {
+func TestAnErrorWhoseBodyNeverEndsIsClassifiedAllTheSame(t *testing.T) {
 	client := provide(t, then(whole(529, "{"), func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).Flush()
 		silence(w, r)

@@ -113,8 +113,8 @@ func checkValue(value string) error {
 	return nil
 }
 
-// passOn replaces the provider's own headers with the request's.
-func passOn(to http.Header, headers map[string]string) {
+// setHeaders replaces the provider's own headers with the request's.
+func setHeaders(to http.Header, headers map[string]string) {
 	for name, value := range headers {
 		to.Set(name, value)
 	}

@@ -1,5 +1,5 @@
 // Package webhook talks to receivers: it decides where a webhook may go, makes its bytes,
-// sends one try of it and judges the answer.
+// sends one try of it and classifies the answer.
 //
 //   - May this URL be called? [Guard.CheckNewURL] or [Guard.CheckNewStreamURL] at
 //     submission, [Guard.Control] at each dial (guard.go, own.go, embedded.go, url.go,
@@ -10,7 +10,7 @@
 //   - Which id does it have? [ID].
 //   - Which bytes are sent? [Body]: what JavaScript would write, see
 //     [strictjson.JavaScript].
-//   - One try: [Sender.Send] (send.go, dial.go), judged by judge.go and classify.go.
+//   - One try: [Sender.Send] (send.go, dial.go), classified by verdict.go and classify.go.
 //   - When is the next one? [Schedule.Next].
 //   - A stream of events, held open: [Sender.Push] (push.go), as one request (push_post.go)
 //     or as messages (push_messages.go, push_socket.go).

@@ -16,13 +16,13 @@ import (
 const (
 	// lookUpTimeout is how long a submission waits for a name at most.
 	lookUpTimeout = 200 * time.Millisecond
-	// judgedFor is how long the result for a name is reused, unknownFor how long for a name
+	// knownFor is how long the result for a name is reused, unknownFor how long for a name
 	// that did not resolve.
-	judgedFor  = 5 * time.Minute
+	knownFor   = 5 * time.Minute
 	unknownFor = 10 * time.Second
-	// maxJudged bounds the names that are remembered, maxLookUps the concurrent lookups: a
+	// maxKnown bounds the names that are remembered, maxLookUps the concurrent lookups: a
 	// name beyond that is left to the dial.
-	maxJudged  = 10_000
+	maxKnown   = 10_000
 	maxLookUps = 64
 )
 
@@ -35,11 +35,11 @@ type names struct {
 	lookUps  singleflight.Group
 	running  chan struct{} // holds one element for each lookup
 
-	mu     sync.Mutex
-	judged map[string]judgement // at most maxJudged
+	mu    sync.Mutex
+	known map[string]finding // at most maxKnown
 }
 
-type judgement struct {
+type finding struct {
 	closed bool
 	until  time.Time
 }
@@ -50,7 +50,7 @@ func newNames(resolver *net.Resolver, closed func(netip.Addr) bool) *names {
 	return &names{
 		resolver: resolver, closed: closed,
 		running: make(chan struct{}, maxLookUps),
-		judged:  map[string]judgement{},
+		known:   map[string]finding{},
 	}
 }
 
@@ -58,7 +58,7 @@ func newNames(resolver *net.Resolver, closed func(netip.Addr) bool) *names {
 // try. A name that does not resolve, or not in time, passes. The error does not contain the
 // address, since otherwise names could be looked up through us.
 func (n *names) check(name string) error {
-	closed, known := n.recall(name)
+	closed, known := n.lookUpKnown(name)
 	if !known {
 		v, _, _ := n.lookUps.Do(name, func() (any, error) { return n.lookUp(name), nil })
 		closed, _ = v.(bool)
@@ -69,10 +69,10 @@ func (n *names) check(name string) error {
 	return nil
 }
 
-func (n *names) recall(name string) (closed, known bool) {
+func (n *names) lookUpKnown(name string) (closed, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	j, ok := n.judged[name]
+	j, ok := n.known[name]
 	if !ok || !time.Now().Before(j.until) {
 		return false, false
 	}
@@ -92,25 +92,25 @@ func (n *names) lookUp(name string) bool {
 	defer cancel()
 	addrs, err := n.resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil || len(addrs) == 0 {
-		n.remember(name, judgement{closed: false, until: time.Now().Add(unknownFor)})
+		n.remember(name, finding{closed: false, until: time.Now().Add(unknownFor)})
 		return false
 	}
 	closed := true
 	for _, a := range addrs {
 		closed = closed && n.closed(a.Unmap().WithZone(""))
 	}
-	n.remember(name, judgement{closed, time.Now().Add(judgedFor)})
+	n.remember(name, finding{closed, time.Now().Add(knownFor)})
 	return closed
 }
 
-func (n *names) remember(name string, j judgement) {
+func (n *names) remember(name string, j finding) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, known := n.judged[name]; !known && len(n.judged) >= maxJudged {
-		for other := range n.judged { // any one: a name in use will be back soon
-			delete(n.judged, other)
+	if _, known := n.known[name]; !known && len(n.known) >= maxKnown {
+		for other := range n.known { // any one: a name in use will be back soon
+			delete(n.known, other)
 			break
 		}
 	}
-	n.judged[name] = j
+	n.known[name] = j
 }

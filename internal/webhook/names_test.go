@@ -144,10 +144,10 @@ func TestLookUpsOfOneNameAreShared(t *testing.T) {
 
 func TestNamesThatAreRememberedAreBounded(t *testing.T) {
 	n := newNames(nil, nil)
-	for i := range maxJudged + 1000 {
-		n.remember(fmt.Sprint(i), judgement{until: time.Now().Add(judgedFor)})
+	for i := range maxKnown + 1000 {
+		n.remember(fmt.Sprint(i), finding{until: time.Now().Add(knownFor)})
 	}
-	if len(n.judged) != maxJudged {
-		t.Errorf("%d names are remembered, want %d", len(n.judged), maxJudged)
+	if len(n.known) != maxKnown {
+		t.Errorf("%d names are remembered, want %d", len(n.known), maxKnown)
 	}
 }

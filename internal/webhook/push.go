@@ -130,7 +130,7 @@ func (p *pushing) await(ctx context.Context) ([]ringback.StreamEvent, error) {
 
 var stalled = Result{Verdict: Retry, Class: ringback.TryTimeout, Cause: ErrStalled, Error: "the receiver did not take the stream"}
 
-// broken judges a stream that broke off.
+// broken classifies a stream that broke off.
 func (p *pushing) broken(err error) Result {
 	cause := context.Cause(p.ctx)
 	switch {
@@ -145,9 +145,9 @@ func (p *pushing) broken(err error) Result {
 	}
 }
 
-// refused judges an answer other than the one that a stream needs.
+// refused classifies an answer other than the one that a stream needs.
 func (p *pushing) refused(resp *http.Response) Result {
-	r := judge(resp.StatusCode)
+	r := classify(resp.StatusCode)
 	r.RetryAfter = retryAfter(resp, time.Now())
 	if code := resp.StatusCode; code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests {
 		r.Verdict = Dead // trying again won't help

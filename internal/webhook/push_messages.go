@@ -117,7 +117,7 @@ func (p *pushing) listen(c *socket) error {
 // connection is not the end of the stream.
 type lostError struct{ error }
 
-// cut judges a stream whose connection is lost.
+// cut classifies a stream whose connection is lost.
 func (p *pushing) cut(err error) Result {
 	if errors.Is(err, ErrStalled) {
 		return stalled

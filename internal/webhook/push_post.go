@@ -37,7 +37,7 @@ func (p *pushing) post() Result {
 	ok := drained(resp.Body)
 	switch {
 	case body.ended.Load():
-		return judge(resp.StatusCode)
+		return classify(resp.StatusCode)
 	case ok:
 		return Result{Verdict: Delivered, StatusCode: resp.StatusCode, Cause: ErrHadEnough}
 	default:
@@ -124,7 +124,7 @@ func (b *openBody) Close() error {
 	return nil
 }
 
-// broken judges a request that broke off.
+// broken classifies a request that broke off.
 func (b *openBody) broken(err error) Result {
 	b.Close()
 	if fault := b.fault; fault != nil && b.ctx.Err() == nil && !errors.Is(fault, context.Canceled) {

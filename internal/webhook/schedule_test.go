@@ -123,7 +123,7 @@ func FuzzNextRespectsAnyRetryAfter(f *testing.F) {
 	})
 }
 
-func TestJudge(t *testing.T) {
+func TestClassify(t *testing.T) {
 	for code, want := range map[int]Result{
 		200: {Verdict: Delivered}, 204: {Verdict: Delivered}, 299: {Verdict: Delivered},
 		101: {Verdict: Retry, Class: ringback.TryStatus},
@@ -132,9 +132,9 @@ func TestJudge(t *testing.T) {
 		410: {Verdict: Dead, Class: ringback.TryStatus}, 413: {Verdict: TooLarge, Class: ringback.TryStatus},
 		500: {Verdict: Retry, Class: ringback.TryStatus}, 503: {Verdict: Retry, Class: ringback.TryStatus}, 999: {Verdict: Retry, Class: ringback.TryStatus},
 	} {
-		got := judge(code)
+		got := classify(code)
 		if got.Verdict != want.Verdict || got.Class != want.Class || got.StatusCode != code || (got.Error == "") != (want.Verdict == Delivered) {
-			t.Errorf("judge(%d): got %+v, want %v %q", code, got, want.Verdict, want.Class)
+			t.Errorf("classify(%d): got %+v, want %v %q", code, got, want.Verdict, want.Class)
 		}
 	}
 }

@@ -287,11 +287,11 @@ func (t *try) closedUnderUs(err error) bool {
 	return t.reused && !t.firstByte.Load() && isReset(err)
 }
 
-// answered judges an answer by its header. It reads the body to show it to the owner and to
+// answered classifies an answer by its header. It reads the body to show it to the owner and to
 // reuse the connection.
 func (s *Sender) answered(resp *http.Response, t *try, cancel context.CancelFunc) Result {
 	defer resp.Body.Close()
-	r := judge(resp.StatusCode)
+	r := classify(resp.StatusCode)
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.ContentLength == 0 {
 		return r // its body is the connection, or there is none
 	}

@@ -344,7 +344,7 @@ func TestNewSenderRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkSend makes one try: checks, signs, sends over a kept connection, and judges the
+// BenchmarkSend makes one try: checks, signs, sends over a kept connection, and classifies the
 // answer. The receiver does next to nothing, so that the sender is what is measured.
 func BenchmarkSend(b *testing.B) {
 	m := message("")

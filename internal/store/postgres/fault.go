@@ -125,7 +125,7 @@ func (e lostError) Unwrap() error { return e.error }
 
 func isLost(err error) bool { return errors.As(err, new(lostError)) }
 
-// endOfCommit judges the error of a commit. A commit that the server refused did not
+// endOfCommit classifies the error of a commit. A commit that the server refused did not
 // happen, unless the server was about to go away.
 func endOfCommit(err error) error {
 	var e *pgconn.PgError

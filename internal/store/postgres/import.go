@@ -196,17 +196,17 @@ func (i *Import) Put(ctx context.Context, jobs []store.Record) error {
 // node accepted when it served from this database before all were here.
 func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 	type key struct{ project, key string }
-	keyed := map[key]*store.Job{}
+	byKey := map[key]*store.Job{}
 	var projects, keys []string
 	for n := range jobs {
 		j := &jobs[n]
 		k := key{j.Project, j.IdempotencyKey}
 		switch {
 		case k.key == "":
-		case keyed[k] != nil: // they only differed in what a database's text cannot hold
+		case byKey[k] != nil: // they only differed in what a database's text cannot hold
 			j.IdempotencyKey = ""
 		default:
-			keyed[k] = j
+			byKey[k] = j
 			projects, keys = append(projects, k.project), append(keys, k.key)
 		}
 	}
@@ -225,7 +225,7 @@ func (i *Import) dropTakenKeys(ctx context.Context, jobs []store.Job) error {
 		if err := rows.Scan(&k.project, &k.key); err != nil {
 			return err
 		}
-		keyed[k].IdempotencyKey = ""
+		byKey[k].IdempotencyKey = ""
 	}
 	return rows.Err()
 }

@@ -114,7 +114,7 @@ func TestAPoolerInTransactionModeServes(t *testing.T) {
 // shareWork has three processes claim the jobs of a fourth.
 func shareWork(t *testing.T, cfg Config) {
 	const jobs = 300
-	door := open(t, cfg)
+	front := open(t, cfg)
 	workers := make([]*Store, 3)
 	for i := range workers {
 		workers[i] = open(t, cfg)
@@ -124,7 +124,7 @@ func shareWork(t *testing.T, cfg Config) {
 	for range 10 {
 		submits.Go(func() {
 			for range jobs / 10 {
-				if _, _, err := door.Submit(t.Context(), newJob(t, "")); err != nil {
+				if _, _, err := front.Submit(t.Context(), newJob(t, "")); err != nil {
 					t.Error(err)
 				}
 			}
@@ -155,7 +155,7 @@ func shareWork(t *testing.T, cfg Config) {
 	if len(times) != jobs {
 		t.Errorf("claimed: got %d jobs, want %d", len(times), jobs)
 	}
-	if err := door.Reconcile(t.Context()); err != nil {
+	if err := front.Reconcile(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

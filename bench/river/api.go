@@ -14,13 +14,13 @@ import (
 // maxRequest has room for a prompt of 1 MiB, with all of it escaped.
 const maxRequest = 8 << 20
 
-type door struct {
+type api struct {
 	client  *river.Client[pgx.Tx]
 	results results
 }
 
-func newDoor(client *river.Client[pgx.Tx], results results) http.Handler {
-	d := door{client, results}
+func newAPI(client *river.Client[pgx.Tx], results results) http.Handler {
+	d := api{client, results}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/generate", d.generate)
 	mux.HandleFunc("GET /api/jobs/{id}", d.job)
@@ -29,7 +29,7 @@ func newDoor(client *river.Client[pgx.Tx], results results) http.Handler {
 }
 
 // generate answers 202 once the transaction that holds the job is committed.
-func (d door) generate(w http.ResponseWriter, r *http.Request) {
+func (d api) generate(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -50,7 +50,7 @@ func (d door) generate(w http.ResponseWriter, r *http.Request) {
 }
 
 // job answers with the body of the job's webhook once there is one.
-func (d door) job(w http.ResponseWriter, r *http.Request) {
+func (d api) job(w http.ResponseWriter, r *http.Request) {
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		http.NotFound(w, r)

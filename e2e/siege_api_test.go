@@ -19,7 +19,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// The attackers at the door: strangers, who have no key, and callers, who have one.
+// The attackers of the API: strangers, who have no key, and callers, who have one.
 
 // A shape is the text of a body of any size: head, then unit repeatedly, then tail.
 type shape struct{ name, head, unit, tail string }

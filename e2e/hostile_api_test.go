@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The enemies at the door of the API. Those that send a request get an answer at once that
+// The enemies of the API. Those that send a request get an answer at once that
 // says what is wrong; those that only cost time are cut off.
 
 // shot is a request that no honest client sends, byte for byte.
@@ -281,7 +281,7 @@ func drip(c net.Conn, piece string, pause time.Duration) {
 }
 
 // pour writes at most 8 MiB a second until the other side is gone: more would cost the
-// neighbours the processor, on this side of the door.
+// neighbours the processor, on this side of the API.
 func pour(c net.Conn, first, piece string) {
 	if _, err := io.WriteString(c, first); err == nil {
 		drip(c, piece, time.Duration(len(piece))*time.Second/(8<<20))

@@ -54,8 +54,8 @@ func (v Verdict) String() string {
 // recover (a hijacked lookup, a split horizon), but there is no point in trying for days.
 const maxBlocked = 3
 
-// judge decides what a status code means.
-func judge(code int) Result {
+// classify decides what a status code means.
+func classify(code int) Result {
 	r := Result{Verdict: Retry, Class: ringback.TryStatus, StatusCode: code, Error: fmt.Sprintf("the callback host answered %d", code)}
 	switch {
 	case code >= 200 && code < 300:
