@@ -20,7 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// Store is what a dispatcher takes of the store.
+// Store is what a dispatcher needs of the store.
 type Store interface {
 	DueDeliveries(ctx context.Context, now time.Time) (store.DueDeliveries, error)
 	Redeliveries(ctx context.Context, now time.Time, limit int) ([]store.DueRedelivery, error)
@@ -87,7 +87,7 @@ type Dispatcher struct {
 	holdLog   limit.HoldLog[store.Host]
 	wake      chan struct{} // has capacity 1: something may be claimed
 
-	// requested is when the claim under way was requested; nil if there is none.
+	// requested is when the claim in progress was requested; nil if there is none.
 	requested atomic.Pointer[time.Time]
 
 	redeliveries redeliveries
@@ -114,7 +114,8 @@ func (d *Dispatcher) Wake() { supervise.Wake(d.wake) }
 // Has reports whether a claim is known here.
 func (d *Dispatcher) Has(claim store.Ref) bool { return d.inflight.has(claim) }
 
-// ClaimingSince returns when the claim under way was requested; the zero time if there is none.
+// ClaimingSince returns when the claim in progress was requested; the zero time if there is
+// none.
 func (d *Dispatcher) ClaimingSince() time.Time {
 	if at := d.requested.Load(); at != nil {
 		return *at
@@ -142,5 +143,5 @@ func (d *Dispatcher) Expire(ctx context.Context, now time.Time) error {
 	}
 }
 
-// Tidy forgets the hosts that nothing was sent to for long.
+// Tidy forgets the hosts that nothing was sent to for a long time.
 func (d *Dispatcher) Tidy() { d.scheduler.tidy() }

@@ -22,7 +22,7 @@ func newOutbox() *Outbox {
 	})
 }
 
-// wanting is a job whose caller wants a webhook of these events.
+// wanting returns a job whose caller wants a webhook of these events.
 func wanting(form ringback.WebhookBody, events ...ringback.EventType) store.Job {
 	return store.Job{ID: uuid.New(), Status: ringback.Running, Options: store.Options{
 		CallbackURL: "https://receiver.example/", Host: "https://receiver.example:443", Events: events, WebhookBody: form,

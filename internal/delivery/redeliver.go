@@ -21,7 +21,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// Redeliveries is what a redeliverer takes of the store.
+// Redeliveries is what a redeliverer needs of the store.
 type Redeliveries interface {
 	Redeliver(ctx context.Context, project string, id uuid.UUID, r store.Redelivery) error
 	AddDelivery(ctx context.Context, project string, job uuid.UUID, d store.NewDelivery) error
@@ -140,7 +140,7 @@ func (r *Redeliverer) sendAgain(ctx context.Context, project string, d *store.De
 	return r.cfg.Store.Redeliver(ctx, project, d.ID, again)
 }
 
-// widened returns the stored body of a delivery with what a form has and the body has not;
+// widened returns the stored body of a delivery with what a form has and the body lacks;
 // nil if nothing is missing. Reduced again it is the stored one, byte for byte.
 func (r *Redeliverer) widened(ctx context.Context, project string, d *store.Delivery, form ringback.WebhookBody) ([]byte, error) {
 	held := r.cfg.Memory.Grant()

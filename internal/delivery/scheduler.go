@@ -168,7 +168,7 @@ func (s *scheduler) reserve(to *host, n int) {
 }
 
 // begin reports whether a claimed delivery can be sent now. If not it is queued, or refused
-// if the host takes nothing any more.
+// if the host takes nothing anymore.
 func (s *scheduler) begin(c *Claim) (now, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

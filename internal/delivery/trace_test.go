@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// What is off costs nothing.
+// Tracing that is off costs nothing.
 func TestWithoutATracerATryAllocatesNothing(t *testing.T) {
 	d, row, p := &Dispatcher{}, &store.Delivery{}, &store.Payload{}
 	if n := testing.AllocsPerRun(100, func() { d.trace(row, p, nil)(webhook.Result{}) }); n != 0 {

@@ -121,7 +121,7 @@ func (d *Dispatcher) unreadable(row store.Delivery, err error) store.TryEnd {
 }
 
 // broken returns what a try leads to that panicked: it counts, so that the delivery does
-// not come back for ever.
+// not come back forever.
 func (d *Dispatcher) broken(c *Claim) store.TryEnd {
 	return d.concluded(c, webhook.Result{Verdict: webhook.Retry, Class: ringback.TryInternal, Started: d.clock.Now()})
 }

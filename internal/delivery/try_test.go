@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// An answer that refuses this one webhook says nothing against its host. A host that fails,
+// An answer that refuses this one webhook says nothing about its host. A host that fails,
 // or asks to be left alone, is held back.
 func TestWhatATryShowsAboutItsHost(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,7 @@ var (
 // caller is the executor that calls a provider and waits for the whole answer.
 type caller struct{ *Dispatcher }
 
-// Execute calls the provider.
+// Execute calls the provider and waits for its answer.
 func (c caller) Execute(ctx context.Context, j *store.Job, p *permit) outcome.Result {
 	client, request, err := c.prepare(ctx, j, p)
 	if err == nil && !p.session.Leased() { // by now: another node may have the job already
@@ -72,7 +72,8 @@ func (c caller) Execute(ctx context.Context, j *store.Job, p *permit) outcome.Re
 	return res
 }
 
-// charged takes memory for the frames that are passed on to the log of a job.
+// charged returns to, but takes memory for the frames first, which are kept in the log of
+// the job.
 func charged(g *memory.Grant, to func(protocol.Piece)) func(protocol.Piece) {
 	if to == nil {
 		return nil
@@ -83,8 +84,8 @@ func charged(g *memory.Grant, to func(protocol.Piece)) func(protocol.Piece) {
 	}
 }
 
-// accepted reports that the provider has begun to answer. A hold may be over long before
-// the answer is.
+// accepted reports to the gates that the provider has begun to answer: a hold may end long
+// before the answer does.
 func (c caller) accepted(j *store.Job, p *permit) {
 	p.accepted()
 	if c.scheduler.answeredKey(p) || p.probes() {
@@ -94,7 +95,7 @@ func (c caller) accepted(j *store.Job, p *permit) {
 	}
 }
 
-// unanswered is the result of a call that brought no answer.
+// unanswered returns the result of a call that got no answer.
 func (c caller) unanswered(ctx context.Context, f *provider.Error) outcome.Result {
 	switch f.Verdict {
 	case provider.Unsent:
@@ -145,8 +146,8 @@ func (c caller) storedRequest(ctx context.Context, id uuid.UUID, take func(bytes
 	return content.Request, nil
 }
 
-// unprepared is the result of an attempt whose call could not begin. If the store can't be
-// read now, that is no fault of the job: it costs no attempt.
+// unprepared returns the result of an attempt whose call could not begin. If the store
+// can't be read now, the job is not at fault: it loses no attempt.
 func (c caller) unprepared(ctx context.Context, j *store.Job, err error) outcome.Result {
 	if cause := c.stopCause(ctx); cause != "" {
 		return outcome.Stopped(cause, nil)

@@ -72,7 +72,7 @@ func (d *Dispatcher) start(j store.Job, p *permit) {
 	})
 }
 
-// settleBroken settles an attempt that a mistake of ours has broken off.
+// settleBroken settles an attempt that a mistake of ours has interrupted.
 func (d *Dispatcher) settleBroken(j *store.Job, err error) {
 	_ = d.cfg.Supervisor.Guarded(supervise.StepSettle, func() error {
 		d.settle(j, outcome.Failed(internalError(err, true)), d.cfg.Clock.Now(), Unwatched{})

@@ -57,8 +57,8 @@ type Config struct {
 
 	// Session returns the node's present session.
 	Session func() Session
-	// Calls governs what is repeated until it succeeds. It ends with ErrDrain when the time
-	// of the drain is over.
+	// Calls is the parent of everything that is repeated until it succeeds. It ends with
+	// ErrDrain when the time of the drain is over.
 	Calls context.Context
 	// Go runs a goroutine that the drain waits for.
 	Go func(func() error)
@@ -160,7 +160,7 @@ type Dispatcher struct {
 	recorder  recorder
 	holdLog   limit.HoldLog[target]
 
-	// When the claim under way was requested; nil if there is none.
+	// claiming is when the claim in progress was requested; nil if there is none.
 	claiming atomic.Pointer[time.Time]
 	wake     chan struct{} // has capacity 1: something may be claimed
 }
@@ -188,7 +188,7 @@ func (d *Dispatcher) Wake() { supervise.Wake(d.wake) }
 // Inflight returns the attempts in flight.
 func (d *Dispatcher) Inflight() *Inflight { return d.inflight }
 
-// ClaimingSince returns when the claim under way was requested; the zero time if there is
+// ClaimingSince returns when the claim in progress was requested; the zero time if there is
 // none. Until it has returned, nobody here knows what it has claimed.
 func (d *Dispatcher) ClaimingSince() time.Time {
 	if at := d.claiming.Load(); at != nil {
@@ -201,5 +201,5 @@ func (d *Dispatcher) ClaimingSince() time.Time {
 // whether any part has grown.
 func (d *Dispatcher) TakeParts(p Parts) (more bool) { return d.scheduler.takeParts(p) }
 
-// Tidy forgets what nobody has used for long.
+// Tidy forgets what has not been used for a long time.
 func (d *Dispatcher) Tidy() { d.scheduler.tidy() }

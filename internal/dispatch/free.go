@@ -14,9 +14,9 @@ import (
 // outcome: the provider may have answered. done takes over what was freed; workedBeside
 // reports whether this node worked at the same time as another one.
 //
-// Dead nodes make no more calls, so this node may make as many beyond its own slots, if it
-// worked beside them: whoever waits for these jobs has waited for a lease's time already.
-// (A process that came after them may run on the same machine, within the same limits.)
+// Dead nodes make no more calls, so this node, if it worked beside them, may make as many
+// beyond its own slots: these jobs have waited for the length of a lease already. (A
+// process that came after them may run on the same machine, within the same limits.)
 func (d *Dispatcher) FreeSwept(now time.Time) (decide store.Decide, done func(freed []store.Job, workedBeside func(node string) bool)) {
 	seen := decisions{}
 	decide = d.careful(seen, func(j store.Job) store.Outcome { return d.cfg.Policy.Lost(j, now) })
@@ -78,7 +78,7 @@ func (d *Dispatcher) FreeDrained(ctx context.Context, node string, held []store.
 // hastenBatch is how many jobs one transaction hastens.
 const hastenBatch = 200
 
-// Hasten makes jobs due that a key refused: whoever restarts has repaired something.
+// Hasten makes the jobs due that a key refused: a restart often follows a repair.
 func (d *Dispatcher) Hasten(ctx context.Context) error {
 	for {
 		now := d.cfg.Clock.Stamped()

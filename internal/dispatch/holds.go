@@ -12,7 +12,7 @@ import (
 // gateMemory is how long the gate of a model that nobody calls is remembered.
 const gateMemory = time.Hour
 
-// anyModel stands for all models of a provider: its key is held back.
+// anyModel means all models of a provider: its key is held back.
 const anyModel = "*"
 
 // Hold is a hold on a provider's key, or on a model of it.
@@ -211,7 +211,7 @@ func (s *scheduler) held(l store.Lane) (reason string, held bool) {
 	return s.holdOn(l)
 }
 
-// holdOn is held for those who hold the lock.
+// holdOn is held without the lock, which the caller holds.
 func (s *scheduler) holdOn(l store.Lane) (reason string, held bool) {
 	if key := s.keys[l.Provider]; key != nil {
 		if _, reason, held := key.Held(); held {

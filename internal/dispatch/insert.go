@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Insert stores a new job, and sees to it that it runs: put stores it as claimed if its call
+// Insert stores a new job and makes sure that it runs: put stores it as claimed if its call
 // may begin at once. replayed is what put returns: another job is there instead.
 func (d *Dispatcher) Insert(ctx context.Context, j store.Job, request []byte, put func(context.Context, store.NewJob) (store.Job, bool, error)) (stored store.Job, replayed bool, err error) {
 	job := store.NewJob{Job: j, Request: store.Pack(request)}
@@ -61,7 +61,7 @@ func (d *Dispatcher) startNow(j *store.Job, request []byte) *permit {
 	return p
 }
 
-// undoStart gives back what a job took that was not stored as claimed.
+// undoStart gives back what was taken for a job that was not stored as claimed.
 func (d *Dispatcher) undoStart(j store.Job, p *permit) {
 	d.inflight.leave(j.Ref())
 	p.held.Release()

@@ -11,18 +11,18 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// A refusal that looks as if it were about the account may be about one request: a
-// firewall that dislikes a prompt answers 403, too. So one job alone never holds a
-// key. Its own tries wait, each longer than the last, while all others go on.
-// The key is held when different jobs are refused in a row, and freed as soon as a
-// call that began after them is answered. A job that is refused three times although
-// another one was answered after its first refusal is at fault itself. It need not be
-// one between each two of its tries: where the jobs that it came with are done, nobody
-// else is there to be answered, and it would wait for ever.
+// A refusal that seems to be about the account may be about one request: a firewall that
+// dislikes a prompt answers 403, too. So one job alone never holds a key. It is retried
+// after longer and longer pauses while all others go on. The key is held when different
+// jobs are refused in a row, and freed as soon as a call that began after them is answered.
+// A job that is refused three times is at fault itself if another one was answered after
+// its first refusal. One answer is enough, not one between each two of its tries: once the
+// jobs that it came with are done, there may be no others left to be answered, and it would
+// wait forever.
 //
-// Only refusals of the account count like this. A model that asks to stay away (429,
-// 529, 503) may well refuse the same job three times and answer others in between:
-// that is what a rate limit is. Such a job ends at its max_wait at the latest.
+// Only refusals of the account count like this. A model that asks to be left alone (429,
+// 529, 503) may well refuse the same job three times and answer others in between: that is
+// what a rate limit does. Such a job ends at its max_wait at the latest.
 const (
 	// heldAfter is how many different jobs are refused in a row when a key is held, and
 	// provenHeldAfter is the same for a key that was answered within provenFor: several
@@ -30,15 +30,15 @@ const (
 	heldAfter       = 3
 	provenHeldAfter = 10
 	provenFor       = time.Minute
-	// FaultAfter is how many refusals of a job, with an answer to another one after the
-	// first of them, are its own fault.
+	// FaultAfter is how many refusals make a job at fault itself, if another one was
+	// answered after the first of them.
 	FaultAfter = 3
 	// refusedKept bounds the refused jobs that a record keeps.
 	refusedKept = 64
 	// ownMemory is how long the refusals of a job that does not come back are kept.
 	ownMemory = 2 * time.Hour
-	// doubtFor is how long the refusal of a job that does not come back speaks against
-	// its key.
+	// doubtFor is how long the refusal of a job that does not come back counts against its
+	// key.
 	doubtFor = 2 * time.Minute
 )
 
@@ -60,7 +60,7 @@ func (r *keyRecord) condemned(now time.Time) bool {
 	return len(r.refused) >= heldAfter
 }
 
-// ownRefusals are those of one job.
+// ownRefusals are the refusals of one job.
 type ownRefusals struct {
 	provider string
 	count    int   // the pauses grow with it
@@ -72,8 +72,8 @@ type ownRefusals struct {
 	cause    cause
 }
 
-// cause is the call by whose end a hold was begun or last lengthened. It is stored
-// with the hold.
+// cause is the call whose end began a hold or last lengthened it. It is stored with the
+// hold.
 type cause struct {
 	Project    string    `json:"project"`
 	Job        uuid.UUID `json:"job_id"`
@@ -86,7 +86,7 @@ func causeOf(j *store.Job, f *provider.Error) cause {
 	return cause{Project: j.Project, Job: j.ID, Model: j.Model, StatusCode: f.StatusCode, Error: f.Message}
 }
 
-// show gives the cause to those who may see jobs of a project.
+// show returns the cause as those see it who may see the jobs of a project.
 func (c cause) show(project string) *ringback.HeldBy {
 	shown := &ringback.HeldBy{Model: c.Model, StatusCode: c.StatusCode, Error: c.Error}
 	if c.Project == project && c.Job != uuid.Nil {
@@ -129,8 +129,8 @@ func (s *scheduler) refusedKey(p *permit, c cause, named time.Time) keyRefusal {
 	return keyRefusal{hold: held || rec.condemned(now), fault: own.against >= FaultAfter && rec.answered > own.first, until: own.until}
 }
 
-// answeredKey notes that a call was accepted: its key works. It tells whether that
-// ended a hold, which refusals of earlier calls had begun.
+// answeredKey notes that a call was accepted: its key works. It reports whether that ended
+// a hold, which refusals of earlier calls had begun.
 func (s *scheduler) answeredKey(p *permit) (freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *scheduler) answeredKey(p *permit) (freed bool) {
 	return true
 }
 
-// answeredElsewhere notes that another node was answered with a key, after all that
-// was refused here.
+// answeredElsewhere notes that another node got an answer with a key, after all that was
+// refused here.
 func (s *scheduler) answeredElsewhere(provider string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,8 +160,8 @@ func (s *scheduler) answeredElsewhere(provider string) {
 	clear(rec.refused)
 }
 
-// doubted are the last refusals of each key that is not held, although nobody was
-// answered since.
+// doubted returns the last refusal for each key that is not held, but has had no answer
+// since.
 func (s *scheduler) doubted() (last []ownRefusals) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +206,7 @@ func (s *scheduler) tidyOwn() {
 	}
 }
 
-// heldBy is the cause of the hold for which a job waits.
+// heldBy returns the cause of the hold that a job waits for, and whether it is known.
 func (s *scheduler) heldBy(j *store.Job) (cause, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +225,7 @@ func (s *scheduler) heldBy(j *store.Job) (cause, bool) {
 	return cause{}, false
 }
 
-// refusedAlone tells whether a job waits because it alone was refused.
+// refusedAlone reports whether a job waits because it alone was refused.
 func (s *scheduler) refusedAlone(j *store.Job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

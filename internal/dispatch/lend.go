@@ -9,9 +9,9 @@ import (
 // lendFor is how long slots are lent: until then others may have run the jobs.
 const lendFor = 5 * time.Second
 
-// lend lends slots beyond those that there are: one for each job, given by its lane, that
-// a dead node had begun. It lends no more than there are, so that the node at most doubles
-// its calls.
+// lend lends slots beyond those that there are: one for each of the given jobs, which a
+// dead node had begun. It lends no more than there are, so that the node at most doubles
+// its calls. begun has the lane of each job.
 func (s *scheduler) lend(begun []store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,8 +31,8 @@ func (s *scheduler) lend(begun []store.Lane) {
 	}
 }
 
-// takeWaiting is take for a job that waits in the store: also beyond the slots that
-// there are, if some are lent to its lane.
+// takeWaiting is take for a job that waits in the store: it takes a slot beyond those that
+// there are, if one is lent to its lane.
 func (s *scheduler) takeWaiting(l store.Lane) *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()

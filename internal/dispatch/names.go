@@ -9,11 +9,11 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// modelNames are the models with a lane and a label of their own: those that the configuration
-// names, and maxOwnModels others of those that are asked for. Callers choose the
-// names of models, so a name must be earned: the first openModels get one at once, after
-// these the uses that it takes double with every tenth. A name once given stays, so that
-// counters never fall, and what is made up cannot displace what is in use.
+// modelNames are the models with a lane and a label of their own: those that the
+// configuration names, and maxOwnModels others of those that are requested. Callers choose
+// the names of models, so a name must be earned: the first openModels get one at once,
+// after these the uses that it takes double with every tenth. A model keeps its name, so
+// that counters never fall, and invented models can't displace those in use.
 type modelNames struct {
 	configured int
 	own        atomic.Pointer[map[string]bool] // never changed, only replaced
@@ -37,7 +37,7 @@ func newModelNames(named map[string]bool) *modelNames {
 	return m
 }
 
-// name is the model as it shares slots and is counted.
+// name returns the model under which slots are shared and uses are counted.
 func (m *modelNames) name(model string) string {
 	if (*m.own.Load())[model] {
 		return model
@@ -45,11 +45,11 @@ func (m *modelNames) name(model string) string {
 	return otherModels
 }
 
-// given is how many models have a name that the configuration does not know.
+// given returns how many models that the configuration does not name have a name.
 func (m *modelNames) given() int { return len(*m.own.Load()) - m.configured }
 
-// wait gives the models whose jobs wait their names, as long as these are free: they
-// are about to take slots.
+// wait names the models whose jobs wait, while names are free: these models are about to
+// take slots.
 func (m *modelNames) wait(due []store.LaneWaiting) {
 	for _, l := range due {
 		if m.given() >= openModels {
@@ -59,7 +59,7 @@ func (m *modelNames) wait(due []store.LaneWaiting) {
 	}
 }
 
-// used counts a use of a model, which may earn it a name.
+// used counts a use of a model, which may earn the model a name.
 func (m *modelNames) used(model string) {
 	if m.name(model) == model || m.given() == maxOwnModels || !utf8.ValidString(model) {
 		return
@@ -81,10 +81,10 @@ func (m *modelNames) used(model string) {
 	m.own.Store(&own)
 }
 
-// price is how many uses a name takes where so many are given.
+// price returns how many uses the next name takes when so many are given.
 func price(given int) int { return 1 << max(0, (given-openModels+10)/10) }
 
-// forget halves all counts when too many are kept: models that were used once go. The
+// forget halves all counts when there are too many: models that were used once go. The
 // caller holds the lock.
 func (m *modelNames) forget() {
 	for len(m.uses) > maxCounted {

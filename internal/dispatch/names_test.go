@@ -16,7 +16,7 @@ func newNames(named ...string) *modelNames {
 	return newModelNames(models)
 }
 
-// wantNamed wants models to have names of their own, or not to have them.
+// wantNamed checks whether models have names of their own.
 func (m *modelNames) wantNamed(t *testing.T, want bool, models ...string) {
 	t.Helper()
 	for _, model := range models {

@@ -39,8 +39,8 @@ func (p *permit) enterLate(l store.Lane) bool {
 	return p.scheduler.enter(p, l)
 }
 
-// give gives the permit back. If nobody has reported how the call went, it says nothing to
-// the gates.
+// give gives the permit back. If no report says how the call went, the gates learn nothing
+// from it.
 func (p *permit) give() {
 	p.report(limit.Report{}, limit.Report{})
 	s := p.scheduler

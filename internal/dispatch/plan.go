@@ -76,7 +76,7 @@ func (p *plan) permitFor(j store.Job) *permit {
 	return last
 }
 
-// under makes it a claim of a session.
+// under sets the session of the claim.
 func (p *plan) under(s Session) {
 	for _, permits := range p.permits {
 		for _, permit := range permits {

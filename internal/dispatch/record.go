@@ -33,8 +33,9 @@ func (w decisions) of(decide store.Decide) store.Decide {
 	}
 }
 
-// careful is a decision for the store. A panic ends only the job that it is about, the
-// webhook that an end without an answer causes is added, and what was decided is remembered.
+// careful returns decide for the store. A panic ends only the job that it is about, the
+// webhook that an end without an answer causes is added, and what was decided is
+// remembered.
 func (d *Dispatcher) careful(seen decisions, decide store.Decide) store.Decide {
 	return seen.of(d.cfg.Supervisor.Careful(d.concluding(decide)))
 }
@@ -47,7 +48,7 @@ type recorder struct {
 	names     *modelNames
 }
 
-// label is a job's model as a label: there is a bounded number of them.
+// label returns a job's model as a label: there is a bounded number of them.
 func (r *recorder) label(j *store.Job) string { return r.names.name(j.Model) }
 
 // accepted logs and counts a new job.
@@ -76,7 +77,7 @@ func resumed(j *store.Job) bool {
 	return j.StartedAt.After(j.FirstStartedAt) && !j.RunAt.After(j.FirstStartedAt)
 }
 
-// failed logs what broke a call. The cause is for the log alone, since it may name
+// failed logs why a call failed. The cause is only for the log, since it may name
 // addresses.
 func (r *recorder) failed(j *store.Job, f *provider.Error) {
 	if f.Cause != nil && f.Verdict != provider.Stopped {

@@ -81,7 +81,7 @@ func reports(why cause, f *provider.Error, now time.Time) (model, key limit.Repo
 		return limit.Report{Verdict: limit.Failed, Reason: reasonFailing, Cause: why}, void
 	case provider.Reject:
 		if f.StatusCode == http.StatusForbidden {
-			return void, void // a firewall, which may stand in front of the provider
+			return void, void // a firewall, perhaps one in front of the provider
 		}
 		return ok, ok
 	default: // it answered: the model is missing

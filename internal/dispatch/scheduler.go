@@ -69,7 +69,7 @@ func newScheduler(c schedulerConfig) *scheduler {
 	return s
 }
 
-// sharing is the lane as it shares slots.
+// sharing returns the lane under which slots are shared.
 func (s *scheduler) sharing(l store.Lane) store.Lane {
 	l.Model = s.names.name(l.Model)
 	return l
@@ -102,7 +102,7 @@ const (
 	// laneRatio bounds a lane beside others: it takes a slot only while it holds fewer
 	// than this times the free ones. So one in sixteen stays free.
 	laneRatio = 15
-	// laneMemory is how long slots are kept free for lanes that have no work any more.
+	// laneMemory is how long slots are kept free for lanes that have no work anymore.
 	laneMemory = time.Minute
 )
 
@@ -147,9 +147,9 @@ func (s *scheduler) works(shared store.Lane, now time.Time) {
 	s.working[0] = lately{shared, now}
 }
 
-// takeSuspect takes the one permit for suspect jobs. It has no permits yet: the
-// lane is known only after the claim, which must not be in vain since this node has
-// no part of that lane's limit. (The first of the workers has one of each.)
+// takeSuspect takes the one permit for suspect jobs. It holds no permits of gates yet: the
+// lane is known only after the claim, which must not be for nothing because this node has
+// no part of that lane's limit. (The first worker has one of each.)
 func (s *scheduler) takeSuspect() *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,8 +172,8 @@ func (s *scheduler) enter(p *permit, l store.Lane) bool {
 	if !ok {
 		return false
 	}
-	// The key comes last: a token of its rate does not come back, and a model
-	// on hold must not eat those of the others.
+	// The key comes last: a token of its rate does not come back, and a model on hold must
+	// not use up those of the others.
 	keyPermit, ok := key.Enter()
 	if !ok {
 		modelPermit.Done(limit.Report{})
@@ -186,9 +186,9 @@ func (s *scheduler) enter(p *permit, l store.Lane) bool {
 	return true
 }
 
-// tryNow takes a permit for a job that has just arrived; nil where what waits
-// already needs all the room there is: that goes first. What waits behind a
-// hold, or for a provider that is gone, needs no room now.
+// tryNow takes a permit for a job that has just arrived; nil if the jobs that wait, which
+// go first, need all the room already. Those behind a hold, or for a provider that is gone,
+// need no room now.
 func (s *scheduler) tryNow(l store.Lane) *permit {
 	s.mu.Lock()
 	free := s.size - s.taken
@@ -206,8 +206,8 @@ func (s *scheduler) tryNow(l store.Lane) *permit {
 	return s.take(l)
 }
 
-// gateRoom is how many calls the gates of a lane would let through now. The
-// caller holds the lock.
+// gateRoom returns how many calls the gates of a lane would let through now. The caller
+// holds the lock.
 func (s *scheduler) gateRoom(l store.Lane) int {
 	key := s.keys[l.Provider]
 	if key == nil {
@@ -216,7 +216,7 @@ func (s *scheduler) gateRoom(l store.Lane) int {
 	return min(key.Room(), s.modelGate(l).Room())
 }
 
-// modelGate gives the gate of a lane's model. The caller holds the lock.
+// modelGate returns the gate of a lane's model. The caller holds the lock.
 func (s *scheduler) modelGate(l store.Lane) *limit.Gate {
 	k := target{l.Provider, l.Model}
 	g := s.gates[k]
@@ -227,8 +227,8 @@ func (s *scheduler) modelGate(l store.Lane) *limit.Gate {
 	return g
 }
 
-// next is when the gates of a lane may open by time alone; zero if not time
-// but a permit that is out stops them.
+// next returns when the gates of a lane may open by time alone; zero if a call in flight,
+// not time, keeps them closed.
 func (s *scheduler) next(l store.Lane) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,7 +246,7 @@ func (s *scheduler) next(l store.Lane) time.Time {
 	return b
 }
 
-// wait notes the lanes where something that is due waits.
+// wait notes the lanes in which jobs that are due wait.
 func (s *scheduler) wait(due []store.LaneWaiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,8 +257,8 @@ func (s *scheduler) wait(due []store.LaneWaiting) {
 	s.workFor(due)
 }
 
-// workFor notes that those of some lanes have work that nothing holds back. Two are
-// enough to know that each has others beside it. The caller holds the lock.
+// workFor notes which of these lanes have work that nothing holds back. Two are enough to
+// know that each has others beside it. The caller holds the lock.
 func (s *scheduler) workFor(due []store.LaneWaiting) {
 	now, noted := time.Now(), 0
 	var first store.Lane

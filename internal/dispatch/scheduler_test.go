@@ -14,7 +14,8 @@ var (
 	quickLane = store.Lane{Project: "default", Provider: "p", Model: "quick"}
 )
 
-// newTestScheduler returns that of a node with a concurrency, whose one provider has one too.
+// newTestScheduler returns the scheduler of a node with one provider, each with a
+// concurrency.
 func newTestScheduler(concurrency, ofProvider int) *scheduler {
 	return newScheduler(schedulerConfig{
 		concurrency: concurrency, providers: map[string]Provider{"p": {Concurrency: ofProvider}}, names: newNames("slow", "quick"),

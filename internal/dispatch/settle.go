@@ -21,9 +21,9 @@ type settlement struct {
 	webhook Claim // claimed with the settle; nil if there is none
 }
 
-// settle stores what became of an attempt. An answer that was paid for is not
-// thrown away because the disk is full or the store is out of reach: it is tried
-// again until it is stored, the job has moved on, or the node is told to stop.
+// settle stores what became of an attempt. An answer that was paid for is not thrown away
+// because the disk is full or the store can't be reached: settle tries again until it is
+// stored, the job has moved on, or the node is told to stop.
 func (d *Dispatcher) settle(j *store.Job, res outcome.Result, endedAt time.Time, p Progress) {
 	s := settlement{Dispatcher: d, job: j}
 	s.decide, s.webhook = d.decideAbout(*j, res, endedAt)
@@ -79,7 +79,7 @@ func (s *settlement) giveUp() {
 	}
 }
 
-// dropClaim decides the same without the claim on the webhook: the lease that it takes is
+// dropClaim decides again without the claim on the webhook: the lease that it takes is
 // lost.
 func (s *settlement) dropClaim() {
 	s.giveUp()
@@ -121,7 +121,7 @@ func (d *Dispatcher) ended(j store.Job) {
 	d.cfg.Caused()
 }
 
-// decideAbout is decide. If deciding panics, the attempt has failed.
+// decideAbout calls decide. If that panics, the attempt has failed.
 func (d *Dispatcher) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, webhook Claim) {
 	err := d.cfg.Supervisor.Guarded("decide about a job", func() error {
 		decide, webhook = d.decide(j, res, at)
@@ -144,8 +144,8 @@ func (d *Dispatcher) decide(j store.Job, res outcome.Result, now time.Time) (sto
 		return func(store.Job) store.Outcome { return o }, webhook
 	}
 	decide := d.concluding(func(row store.Job) store.Outcome { return d.cfg.Policy.Decide(row, res, now) })
-	// Nearly always the row is as it was when it was claimed. So the outcome
-	// too, which may hold megabytes of a partial answer, is made outside.
+	// Nearly always the row is as it was when it was claimed. So the outcome, which may
+	// hold megabytes of a partial answer, is made outside, too.
 	expected := decide(j)
 	return func(row store.Job) store.Outcome {
 		same := row.CancelRequested == j.CancelRequested && (len(res.Kept.Partial.Bytes) > 0 || len(row.Partial.Bytes) == 0)

@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// What is off costs nothing.
+// Tracing that is off costs nothing.
 func TestWithoutATracerNothingIsAllocated(t *testing.T) {
 	j := &store.Job{}
 	if n := testing.AllocsPerRun(100, func() {

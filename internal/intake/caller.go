@@ -18,7 +18,7 @@ type Role string
 
 // The roles.
 const (
-	// Anonymous callers may ask the open routes alone.
+	// Anonymous callers may use only the open routes.
 	Anonymous Role = ""
 	// Watcher may watch the one job that its token opens.
 	Watcher Role = "watcher"

@@ -9,6 +9,7 @@
 //	patch.go   changes the request of a job that is replayed
 //	trace.go   the span in which a job is made
 //
-// A request comes in a dialect: the API's own, or a provider's protocol. The first has its
-// prompt among the options and is encoded for the provider; the other is kept verbatim.
+// A request comes in a dialect: the API's own, or a provider's protocol. The API's own has
+// its prompt among the options and is encoded for the provider; the others are kept
+// verbatim.
 package intake

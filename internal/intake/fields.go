@@ -33,7 +33,7 @@ const (
 // MaxEvents is how many kinds of events may be webhooks.
 var MaxEvents = len(webhookEvents)
 
-// models checks the models of a request, and returns the one that is asked first.
+// models checks the models of a request, and returns the one that is called first.
 func (in *Intake) models(c *check.Checks, r *ringback.Request) (model string) {
 	model = cmp.Or(r.Model, in.cfg.DefaultModel)
 	if len(model) > maxModel {
@@ -83,7 +83,7 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 // webhookEvents are all events that may be webhooks.
 var webhookEvents = slices.Concat(ringback.TerminalEvents, []ringback.EventType{ringback.EventStarted, ringback.EventProgress})
 
-// events are the webhooks that the caller wants.
+// events checks and returns the webhooks that the caller wants.
 func events(c *check.Checks, r *ringback.Request) []ringback.EventType {
 	if r.Events == nil {
 		return ringback.TerminalEvents

@@ -20,7 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// Store is what intake takes of the store.
+// Store is what intake needs of the store.
 type Store interface {
 	Submit(ctx context.Context, j store.NewJob) (store.Job, bool, error)
 	Replay(ctx context.Context, j store.NewJob) (store.Job, error)
@@ -43,7 +43,7 @@ type Config struct {
 	Bodies *memory.Budget
 	Guard  *webhook.Guard
 	Routes *Routes
-	// DefaultModel is asked when a request names none.
+	// DefaultModel is used when a request names none.
 	DefaultModel string
 	// ProviderHeaders are the headers that requests may pass on to their provider, in
 	// lower case.
@@ -58,8 +58,8 @@ type Config struct {
 	Admission sync.Locker
 	// Draining reports whether the node stops.
 	Draining func() bool
-	// Insert stores a job with the provider's request by put, and begins it if it may
-	// begin at once.
+	// Insert stores a job with the provider's request by put, and begins it at once if it
+	// may.
 	Insert func(ctx context.Context, j store.Job, request []byte, put Put) (stored store.Job, replayed bool, err error)
 	// Tracer makes spans; nil makes none.
 	Tracer trace.Tracer
@@ -68,7 +68,7 @@ type Config struct {
 // Intake takes requests.
 type Intake struct {
 	cfg     Config
-	replays chan struct{} // a place for each replay under way
+	replays chan struct{} // a place for each replay in progress
 }
 
 // New returns an intake that admits requests.
@@ -96,7 +96,7 @@ type Options struct {
 	// count in the Native dialect only.
 	Request         ringback.Request
 	IdempotencyKey  string // "" means none
-	IdempotencyHash []byte // of everything that a repetition must have in common
+	IdempotencyHash []byte // of everything that must be the same in a repetition
 	TraceParent     string
 	TraceState      string
 }
@@ -116,7 +116,7 @@ func (in *Intake) Submit(ctx context.Context, s Submission) (job store.Job, repl
 		return job, false, in.cfg.Refuser.Write(err)
 	}
 	made, err := in.newJob(&s, in.cfg.Clock.Stamped())
-	s = Submission{} // its request may be large, and is not needed any more
+	s = Submission{} // its request may be large, and is not needed anymore
 	if err != nil {
 		return job, false, err
 	}
@@ -124,10 +124,9 @@ func (in *Intake) Submit(ctx context.Context, s Submission) (job store.Job, repl
 	return job, replayed, in.cfg.Refuser.Write(err)
 }
 
-// repeated finds the job of an idempotency key that is taken. It comes before
-// all other checks: a repetition is answered as the first request was, also
-// when its expires_at is past by now or the queue is full. (The store tells apart two
-// that come at once.)
+// repeated finds the job of an idempotency key that is taken. It comes before all other
+// checks: a repetition gets the answer that the first request got, even when its expires_at
+// is past by now or the queue is full. (The store distinguishes two that come at once.)
 func (in *Intake) repeated(ctx context.Context, s *Submission) (store.Job, bool, error) {
 	if s.Options.IdempotencyKey == "" {
 		return store.Job{}, false, nil
@@ -144,7 +143,7 @@ func (in *Intake) repeated(ctx context.Context, s *Submission) (store.Job, bool,
 	return first, true, nil
 }
 
-// admit refuses what could not be kept, before anything is accepted.
+// admit refuses requests that could not be kept, before anything is accepted.
 func (in *Intake) admit(ctx context.Context) error {
 	refuse := in.cfg.Refuser.Refuse
 	switch {

@@ -45,7 +45,9 @@ func taking() (in *Intake, taken *made) {
 	}), taken
 }
 
-func noEvents() Options { return Options{Request: ringback.Request{Events: new([]ringback.EventType{})}} }
+func noEvents() Options {
+	return Options{Request: ringback.Request{Events: new([]ringback.EventType{})}}
+}
 
 func TestABodyInAProtocolsDialectIsKeptVerbatim(t *testing.T) {
 	t.Parallel()

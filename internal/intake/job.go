@@ -56,8 +56,8 @@ func (in *Intake) keepBody(c *check.Checks, s *Submission, now time.Time) (made,
 	return made{job, s.Body}, nil
 }
 
-// describe makes a job of all that a submission says besides what the provider is to
-// see. It returns the first fault that c has found.
+// describe makes a job of everything in a submission that the provider is not to see. It
+// returns the first fault that c has found.
 func (in *Intake) describe(c *check.Checks, s *Submission, now time.Time) (store.Job, error) {
 	r := &s.Options.Request
 	model := in.models(c, r)

@@ -75,8 +75,8 @@ func FuzzMergePatch(f *testing.F) {
 	})
 }
 
-// repeats tells whether an object has a name twice, or is not valid UTF-8: both
-// change when it is decoded and encoded.
+// repeats reports whether an object has a name twice, or is not valid UTF-8: both change
+// when it is decoded and encoded.
 func repeats(text []byte) bool {
 	var v any
 	if json.Unmarshal(text, &v) != nil {
@@ -86,7 +86,7 @@ func repeats(text []byte) bool {
 	return err != nil || len(names(text)) != len(names(again))
 }
 
-// names are all names of all objects, and all strings.
+// names returns all names of all objects, and all strings.
 func names(text []byte) (all []string) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	for {

@@ -20,14 +20,14 @@ type Patch struct {
 	// Request is a JSON merge patch (RFC 7396) on the provider's request; nil
 	// leaves it as it is.
 	Request []byte
-	// Settings take the place of the old job's where Given has their names in
-	// JSON; a zero one means the default.
+	// Settings replace those of the old job that Given names in JSON; a zero one means the
+	// default.
 	Settings ringback.Request
 	Given    []string
 }
 
-// settings are the fields of a request that a Patch may give: all that the
-// provider does not see, but for the metadata. Each takes one from another request.
+// settings are the fields of a request that a Patch may set: all that the provider does not
+// see, except the metadata. Each copies one from another request.
 var settings = map[string]func(to, from *ringback.Request){
 	"callback_url":       func(to, from *ringback.Request) { to.CallbackURL = from.CallbackURL },
 	"callback_headers":   func(to, from *ringback.Request) { to.CallbackHeaders = from.CallbackHeaders },
@@ -63,12 +63,12 @@ func (in *Intake) Replay(ctx context.Context, project, id string, p Patch) (stor
 	return stored, nil
 }
 
-// replaysAtOnce bounds the memory that replays take: each holds a request, as it
-// was and as it is to be.
+// replaysAtOnce bounds the memory that replays take: each holds a request, before and after
+// the patch.
 const replaysAtOnce = 8
 
-// ReplayJob is Replay. Its error may be one of the store, which comes with the job that it is
-// about. once refuses a job that was replayed before.
+// ReplayJob is Replay. Its error may be one of the store; the job that it is about comes
+// with it. once refuses a job that was replayed before.
 func (in *Intake) ReplayJob(ctx context.Context, project string, id uuid.UUID, p Patch, once bool) (store.Job, error) {
 	select {
 	case in.replays <- struct{}{}:
@@ -110,8 +110,8 @@ func (in *Intake) ReplayJob(ctx context.Context, project string, id uuid.UUID, p
 	return stored, err
 }
 
-// replayCost is how many bytes of memory each byte of a request takes that is replayed:
-// as it was, as it is read to be patched, as it is to be, and as it is stored.
+// replayCost is how many bytes of memory each byte of a replayed request takes: as it was,
+// as it is read to be patched, as it will be, and as it is stored.
 const replayCost = 4
 
 // replayed reads the request of a job that is replayed. A large one takes memory first.
@@ -184,8 +184,8 @@ func requestOf(j store.Job) ringback.Request {
 	}
 }
 
-// replayError turns a store's fact into the sentence for the API's user; j is
-// the job that the store gave with it.
+// replayError turns an error of the store into the sentence for the API's user; j is the
+// job that came with it.
 func (in *Intake) replayError(id string, j store.Job, err error) error {
 	conflict := func(format string, args ...any) error {
 		return &ringback.Error{Code: ringback.Conflict, Message: fmt.Sprintf(format, args...)}

@@ -24,8 +24,8 @@ func (r Route) matches(model string) bool {
 	return r.Model == model
 }
 
-// builtinRoutes are tried after the configuration's, in order; those to
-// providers that are not set up are passed over.
+// builtinRoutes are tried after those of the configuration, in order; those to providers
+// that are not set up are skipped.
 var builtinRoutes = []Route{
 	{"claude-*", "anthropic"},
 	{"claude-*", "ezai"},
@@ -36,7 +36,7 @@ var builtinRoutes = []Route{
 	{"sim/*", "simulated"},
 }
 
-// Routes know which provider answers which model.
+// Routes find the provider that answers a model.
 type Routes struct {
 	configured []Route
 	protocols  map[string]string // of the providers that are set up, by name

@@ -12,8 +12,8 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// trace begins the span in which a job is made, and makes it what the job
-// will remember. The function that it returns ends it.
+// trace begins the span in which a job is made, and stores its context in o: the job will
+// remember it. The function that it returns ends the span.
 func (in *Intake) trace(ctx context.Context, o *Options) (context.Context, func(*store.Job, error)) {
 	if in.cfg.Tracer == nil {
 		return ctx, func(*store.Job, error) {}
@@ -34,7 +34,7 @@ func (in *Intake) trace(ctx context.Context, o *Options) (context.Context, func(
 	}
 }
 
-// fault is the type of an error as a span has it.
+// fault returns the type of an error, as a span has it.
 func fault(err error) string {
 	if e, ok := errors.AsType[*ringback.Error](err); ok {
 		return string(e.Code)

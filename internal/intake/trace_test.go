@@ -2,7 +2,7 @@ package intake
 
 import "testing"
 
-// What is off costs nothing.
+// Tracing that is off costs nothing.
 func TestWithoutATracerNothingIsAllocated(t *testing.T) {
 	in := New(Config{})
 	n := testing.AllocsPerRun(100, func() {

@@ -16,8 +16,8 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// BenchmarkJob is a job's whole life, 50 at a time, but for the API: stored,
-// answered at once over HTTP, stored, delivered over HTTP.
+// BenchmarkJob measures a job from its submission to its webhook, but without the API, 50
+// at a time: stored, answered at once over HTTP, stored, delivered over HTTP.
 func BenchmarkJob(b *testing.B) {
 	upstream := httptest.NewServer(simulate.NewProvider(simulate.ProviderConfig{}))
 	defer upstream.Close()

@@ -11,9 +11,9 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// Cancel ends a waiting job at once. A running one's call is broken off, and
-// settles as cancelled unless its whole answer was there first. A job that is
-// cancelled already is returned as it is; one that ended otherwise is a conflict.
+// Cancel ends a waiting job at once. The call of a running one is stopped, and the job
+// settles as cancelled unless its whole answer was there first. A job that is cancelled
+// already is returned as it is; one that ended otherwise is a conflict.
 func (n *Node) Cancel(ctx context.Context, project, id string) (*reading.Opened, error) {
 	job, err := refusal.JobID(id)
 	if err != nil {

@@ -106,7 +106,7 @@ func TestAJobIsCancelledBetweenTwoAttempts(t *testing.T) {
 	w.wantCalls("once", 1)
 }
 
-// Whoever comes first decides; there is one end and one webhook.
+// The first one decides; there is one end and one webhook.
 func TestACancelThatRacesWithTheAnswerHasOneOutcome(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
@@ -147,7 +147,7 @@ func TestACancelThatRacesWithTheAnswerHasOneOutcome(t *testing.T) {
 	w.eventually("nothing to be remembered", func() bool { return w.node.Remembered() == 0 })
 }
 
-// The cancel is stored while the job runs, and finds no call to break off.
+// The cancel is stored while the job runs, and finds no call to stop.
 func TestACancelThatComesTooLateLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})

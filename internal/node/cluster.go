@@ -41,7 +41,7 @@ func (n *Node) initCluster() (err error) {
 // ID of this node: a new one at each start, and after it was swept.
 func (n *Node) ID() string { return n.members.Session().ID() }
 
-// renewed takes over what a renewal shows: the node's id, and its part of the limits.
+// renewed takes over what a renewal returns: the node's id, and its part of the limits.
 func (n *Node) renewed(s *cluster.Session, back bool) {
 	n.nodeHandler.name(s.ID())
 	if more := n.jobs.TakeParts(s); more || back {
@@ -74,7 +74,7 @@ func (n *Node) recordSwept(s store.Swept) {
 	}
 }
 
-// attempts are those in flight, as package cluster compares and stops them.
+// attempts are the attempts in flight, as package cluster compares and stops them.
 type attempts struct{ *dispatch.Inflight }
 
 func (a attempts) Started(s *cluster.Session) []store.Ref { return a.Inflight.Started(s) }

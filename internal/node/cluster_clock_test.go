@@ -12,8 +12,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The clock of this machine is an hour wrong, either way. All times are the store's,
-// and nothing waits for an hour, nor comes an hour early.
+// The clock of this machine is an hour ahead, or behind. All times are the store's, and
+// nothing waits for an hour, nor comes an hour early.
 func TestAClockThatIsAnHourWrongDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]time.Duration{"an hour slow": time.Hour, "an hour fast": -time.Hour} {

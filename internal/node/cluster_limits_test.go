@@ -20,7 +20,7 @@ func limited(calls int) func(*node.Config) {
 	}
 }
 
-// inflight is how many calls the provider has not ended.
+// running returns how many calls the provider has not ended.
 func (w *world) running() (n int) {
 	for _, c := range w.calls.Calls() {
 		if c.End == simulate.Running {
@@ -56,8 +56,8 @@ func TestAProvidersLimitIsOneOfAllNodes(t *testing.T) {
 	})
 }
 
-// A limit of one: of two nodes one has no part in it, and neither takes jobs for it nor
-// claims them on insert.
+// A limit of one, and two nodes: one has no part of the limit, and neither takes jobs for
+// it nor claims them on insert.
 func TestANodeWithoutAPartOfALimitLeavesItsJobsToOthers(t *testing.T) {
 	t.Parallel()
 	a, b, _, _ := newCluster().pair(t, setup{}, limited(1))
@@ -73,7 +73,7 @@ func TestANodeWithoutAPartOfALimitLeavesItsJobsToOthers(t *testing.T) {
 	}
 }
 
-// gates has holds as long as the provider says, or an hour.
+// gates makes holds last as long as the provider says, or an hour.
 func gates(c *node.Config) {
 	impatient(c)
 	c.Gate = limit.Config{HoldMin: time.Hour, HoldMax: time.Hour}
@@ -118,8 +118,8 @@ func TestAHoldOfOneNodeHoldsTheOthers(t *testing.T) {
 	}
 }
 
-// The key is held for an hour on both nodes. It is mended; one node learns so, by the
-// probe of its start, and frees the other.
+// The key is held for an hour on both nodes. Then it works again; one node learns so from
+// the probe of its start, and frees the other.
 func TestAProbesSuccessFreesTheOtherNodes(t *testing.T) {
 	t.Parallel()
 	nodes := bySignals()

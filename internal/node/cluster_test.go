@@ -16,12 +16,12 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// leaseLasts is how long a lease lasts in these tests: a twentieth of what it does
-// on PostgreSQL, and so is all that follows from it.
+// leaseLasts is how long a lease lasts in these tests: a twentieth of what it does on
+// PostgreSQL, and so is everything derived from it.
 const leaseLasts = 400 * time.Millisecond
 
-// cluster makes one SQLite store that of several nodes: their leases run out, what one
-// has moved is signalled to the others, and each can be cut off.
+// cluster makes one SQLite store that of several nodes: their leases run out, each gets
+// signals of what the others have moved, and each can be cut off.
 type cluster struct {
 	lasts  time.Duration // of a lease
 	silent bool          // signals are lost
@@ -43,11 +43,12 @@ type link struct {
 
 	down atomic.Bool // nothing goes through
 	deaf atomic.Bool // renewals don't
-	// claimed, where it is not nil, holds up the answer of the next claim: who has
-	// received from it once knows that it is committed, and by a second time lets it go.
+	// claimed, if it is not nil, delays the answer of the next claim: whoever has received
+	// from it once knows that the claim is committed, and lets its answer go by receiving
+	// again.
 	claimed chan struct{}
-	// Answers that are lost after the commit: of claims, also on insert, and of claims of
-	// deliveries.
+	// lose and loseDeliveries are how many answers are lost after the commit: of claims,
+	// also on insert, and of claims of deliveries.
 	lose, loseDeliveries atomic.Int64
 	asked                atomic.Int64 // calls of Join and Renew
 
@@ -78,7 +79,7 @@ func (l *link) refusals(call string) int {
 	return l.refused[call]
 }
 
-// signal tells all others.
+// signal signals to all others.
 func (l *link) signal(s store.Signal) {
 	if l.cluster.silent {
 		return
@@ -142,8 +143,8 @@ func (l *link) Leave(ctx context.Context, id string) error {
 	return err
 }
 
-// Sweep takes the leases away that have run out: the store itself knows only that a
-// node has left.
+// Sweep ends the leases that have run out: the store itself knows only that a node has
+// left.
 func (l *link) Sweep(ctx context.Context, by string, now time.Time, limit int, d store.Decide) (store.Swept, error) {
 	if err := l.mayClaim(by); err != nil {
 		return store.Swept{}, err
@@ -172,7 +173,7 @@ func (c *cluster) takeOver() (over []string) {
 	return over
 }
 
-// mayClaim refuses whose lease has run out.
+// mayClaim fails if the lease of the node has run out.
 func (l *link) mayClaim(id string) error {
 	if err := l.check("mayClaim"); err != nil {
 		return err
@@ -329,15 +330,15 @@ func (c *cluster) joining(way **link, change ...func(*node.Config)) func(*node.C
 	}
 }
 
-// bySignals has renewals, and all that is done as often, come too late for any test:
-// what happens is due to a signal.
+// bySignals returns a cluster where renewals, and all that is done as often, come too late
+// for any test: what happens is due to a signal.
 func bySignals() *cluster {
 	c := newCluster()
 	c.lasts = time.Hour
 	return c
 }
 
-// withoutSignals has none arrive: what happens is due to somebody's looking.
+// withoutSignals returns a cluster where no signal arrives: what happens is due to looking.
 func withoutSignals() *cluster {
 	c := newCluster()
 	c.silent = true
@@ -355,7 +356,7 @@ func (c *cluster) pair(t *testing.T, s setup, change ...func(*node.Config)) (a, 
 	return a, b, toA, toB
 }
 
-// knows waits until the node has heard of so many.
+// knows waits until the node knows of so many.
 func (w *world) knows(nodes int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("%d nodes", nodes), func() bool { return w.node.Alive() == nodes })

@@ -23,7 +23,7 @@ func answering(status ...int) setup {
 	return setup{receiver: simulate.ReceiverConfig{Respond: status}}
 }
 
-// schedule makes another schedule than the world's.
+// schedule replaces the world's schedule.
 func schedule(end time.Duration, steps ...time.Duration) func(*node.Config) {
 	return func(c *node.Config) {
 		c.Schedule = webhook.NewSchedule(webhook.ScheduleConfig{Steps: steps, End: end})
@@ -59,7 +59,7 @@ func TestAWebhookIsTriedAgainWithTheSameIDAndBytes(t *testing.T) {
 	}
 }
 
-// P3: the receiver's trouble is not the provider's.
+// P3: a failing receiver does not affect the provider.
 func TestAFailingWebhookNeverCallsTheProviderAgain(t *testing.T) {
 	t.Parallel()
 	w := start(t, answering(500))
@@ -148,7 +148,7 @@ func (c *visitors) there() (now, most int) {
 	return c.now, c.most
 }
 
-// tarpit never answers, and knows how many wait for it.
+// tarpit never answers, and counts how many wait for it.
 func tarpit(t *testing.T, c *visitors) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c.come()
@@ -188,7 +188,7 @@ func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	w.webhook(w.ask("sim/echo", "proves the host").ID)
 	for range 20 { // 20 × 8 tries are more than half of 256
 		dead := tarpit(t, &inside)
-		t.Cleanup(w.stop) // before the host, which waits for those inside
+		t.Cleanup(w.stop) // before the host, which waits for the requests inside
 		for range 8 {
 			w.submit(ringback.Request{CallbackURL: dead.URL})
 		}
@@ -200,8 +200,8 @@ func TestHostsThatAreNewShareHalfOfTheSlots(t *testing.T) {
 	}
 }
 
-// A host that fails is held and asked by one delivery at a time, each time by
-// another one; those that wait lose no try.
+// A host that fails is held and probed by one delivery at a time, each time by another one;
+// those that wait lose no try.
 func TestAHostThatFailsIsProbedByRotatingDeliveries(t *testing.T) {
 	t.Parallel()
 	var inside visitors

@@ -39,8 +39,8 @@ func (n *Node) initDispatch() {
 	})
 }
 
-// quarantined ends a job that can't be decided about. If even its webhook makes us panic,
-// it has none.
+// quarantined ends a job that can't be decided about. If making its webhook panics, too, it
+// has none.
 func (n *Node) quarantined(j store.Job) (o store.Outcome) {
 	plain := outcome.Quarantine(j, n.clock.Stamped())
 	defer func() {
@@ -52,7 +52,7 @@ func (n *Node) quarantined(j store.Job) (o store.Outcome) {
 	return n.outbox.Conclude(j, plain)
 }
 
-// webhooks are those that ends of jobs cause, as package dispatch has them made and sent.
+// webhooks makes and sends those that ends of jobs cause, for package dispatch.
 type webhooks struct{ *Node }
 
 func (w webhooks) Conclude(row store.Job, o store.Outcome) store.Outcome {

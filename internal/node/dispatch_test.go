@@ -98,8 +98,8 @@ func TestAProvidersOwnLimitOfCallsHolds(t *testing.T) {
 	w.wantCalls("slow", 2)
 }
 
-// With one call a second, a lane on hold must not take the one token of each
-// second and give nothing for it.
+// With one call a second, a lane on hold must not use up the one token of each second
+// without calling.
 func TestAModelOnHoldDoesNotEatTheRateOfOthers(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {
@@ -119,8 +119,8 @@ func TestAModelOnHoldDoesNotEatTheRateOfOthers(t *testing.T) {
 	}
 }
 
-// While all slots are taken, only a slot that is given back makes room: to look
-// every millisecond would burn a core for nothing.
+// While all slots are taken, only a slot that is given back makes room: looking every
+// millisecond would burn a core for nothing.
 func TestWhileAllSlotsAreTakenTheDispatcherSleeps(t *testing.T) {
 	t.Parallel()
 	var watched *watchedStore
@@ -139,7 +139,7 @@ func TestWhileAllSlotsAreTakenTheDispatcherSleeps(t *testing.T) {
 	w.end(next.ID)
 }
 
-// Jobs that may be what killed the process three times do not take others along.
+// Jobs that may have killed the process three times do not take others with them.
 func TestSuspectsStartOneAtATime(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient})
@@ -162,7 +162,7 @@ func TestSuspectsStartOneAtATime(t *testing.T) {
 	}
 }
 
-// A free slot is not enough for a suspect: nobody else may be waiting for one.
+// A free slot is not enough for a suspect: no other job may be waiting for one.
 func TestASuspectStartsLast(t *testing.T) {
 	t.Parallel()
 	ten := func(c *node.Config) {

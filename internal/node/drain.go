@@ -9,9 +9,9 @@ import (
 	"github.com/ringback/ringback/internal/dispatch"
 )
 
-// recover takes back what a process that died left behind. Where the store is of one
-// process that is done before anything new is claimed. Where other nodes may live,
-// the loop that sweeps does it, once this one may evict others.
+// recover takes back what a process that died left behind. Where the store belongs to one
+// process, that is done before anything new is claimed. Where there may be other nodes, the
+// loop that sweeps does it, once this node may evict others.
 func (n *Node) recover(ctx context.Context) error {
 	if !n.members.Session().HasPeers() {
 		if err := n.supervisor.RetryUntil(ctx, cluster.StepSweep, func() error { return n.sweeper.Sweep(ctx) }); err != nil {
@@ -34,8 +34,8 @@ func (n *Node) recover(ctx context.Context) error {
 	})
 }
 
-// drain stops: nothing new is admitted, running calls and sends get their time,
-// then the rest is broken off and freed in one transaction.
+// drain stops the node: nothing new is admitted, running calls and sends get their time,
+// then the rest is stopped and freed in one transaction.
 func (n *Node) drain() error {
 	n.Stop()
 	ended := make(chan struct{})
@@ -57,8 +57,8 @@ func (n *Node) drain() error {
 	return n.free()
 }
 
-// Stop makes the node unready and has it refuse submissions, without waiting: nothing
-// new is admitted, claimed or claimed on insert. Run's context should be ended next.
+// Stop makes the node unready, without waiting: nothing new is admitted, claimed or claimed
+// on insert. Run's context should be ended next.
 func (n *Node) Stop() {
 	n.admission.Lock()
 	defer n.admission.Unlock()
@@ -67,11 +67,11 @@ func (n *Node) Stop() {
 	n.pusher.Stop()
 }
 
-// partingFor bounds what a node that stops asks of a store that may be gone.
+// partingFor bounds how long a stopping node waits for a store that may be gone.
 const partingFor = 10 * time.Second
 
-// free gives back, in one transaction, the attempts that the drain broke off. Where
-// the store can't be reached another node, or the next start, frees them.
+// free gives back, in one transaction, the attempts that the drain stopped. If the store
+// can't be reached, another node or the next start frees them.
 func (n *Node) free() error {
 	l := n.members.Session()
 	if !l.IsMember() {

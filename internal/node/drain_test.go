@@ -102,8 +102,7 @@ func TestACancelThatAKillOvertookIsKept(t *testing.T) {
 	w.wantCalls("cancelled", 1)
 }
 
-// P5: the process dies in the middle of a try, and nobody knows what the
-// receiver saw.
+// P5: the process dies in the middle of a try, and nobody knows what the receiver saw.
 func TestAWebhookThatAKillCutIsSentAgainWithTheSameIDAndBytes(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{
@@ -146,8 +145,8 @@ func TestADrainLetsRunningCallsEndAndTheirWebhooksGo(t *testing.T) {
 	w.wantWebhooks(j.ID, 1)
 }
 
-// What the drain's time is not enough for is freed: what was sent may have been
-// answered, what was not sent was not.
+// What does not end in the drain's time is freed: what was sent may have been answered,
+// what was not sent was not.
 func TestADrainFreesWhatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	blocked := &blockedStore{reached: make(chan struct{})}
@@ -233,8 +232,8 @@ func TestADrainFreesWebhooksThatAreNotAnswered(t *testing.T) {
 	w.wantCalls("hangs", 1)
 }
 
-// Submits, cancels and ends that meet a drain, again and again: every job that
-// was accepted ends exactly once.
+// Submits, cancels and ends meet a drain, again and again: every job that was accepted ends
+// exactly once.
 func TestNothingIsLostHoweverOftenANodeIsStopped(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient})

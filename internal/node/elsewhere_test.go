@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// other is one more receiver.
+// other starts one more receiver.
 func (w *world) other(c simulate.ReceiverConfig) (r *simulate.Receiver, url string) {
 	w.t.Helper()
 	c.Secret = secret
@@ -47,7 +47,7 @@ func TestAnAnswerIsSentElsewhere(t *testing.T) {
 	}
 	w.eventually("its end", func() bool { return w.allDeliveries(j.ID)[1].Status == ringback.DeliveryDelivered })
 
-	// The same again is the same delivery; the first one is still the job's.
+	// The same request again is the same delivery; the first one is still the job's.
 	if again := w.sendAgain(j.ID, ringback.Redelivery{URL: url}); again.ID != added.ID {
 		t.Errorf("again: got %s, want %s", again.ID, added.ID)
 	}

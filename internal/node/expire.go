@@ -12,7 +12,7 @@ const (
 	checkEvery  = 5 * time.Second
 )
 
-// expire ends what has waited too long, and looks after disk and counters.
+// expire ends what has waited too long, and checks the disk and the counters.
 func (n *Node) expire(ctx context.Context) error {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()

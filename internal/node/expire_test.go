@@ -18,7 +18,7 @@ func TestAJobThatStillWaitsWhenItExpiresIsExpired(t *testing.T) {
 	}})
 	w.ask("sim/mute", "takes the slot")
 	w.called("takes the slot", 1)
-	at := time.Now().Add(2 * time.Second) // the submit may take its time
+	at := time.Now().Add(2 * time.Second) // submitting may take some time
 	j := w.submit(ringback.Request{Prompt: "waits", ExpiresAt: &ringback.Time{Time: at}})
 	got := w.end(j.ID)
 	if got.Status != ringback.Expired || got.EndedAt.Before(at.Truncate(time.Millisecond)) || got.Error == "" || got.ErrorDetail != nil {
@@ -41,7 +41,7 @@ func TestAJobThatRunsWhenItExpiresMayEnd(t *testing.T) {
 	}
 }
 
-// A paid answer waits for space, and so does everybody else.
+// A paid answer waits for space, and so do new jobs.
 func TestAnAnswerIsKeptWhileTheDiskIsFull(t *testing.T) {
 	t.Parallel()
 	failing := &failingStore{err: store.ErrFull}
@@ -65,7 +65,7 @@ func TestAnAnswerIsKeptWhileTheDiskIsFull(t *testing.T) {
 	w.webhook(j.ID)
 }
 
-// Whatever the store says: a job that is running here is settled by nobody else.
+// Whatever error the store returns: a job that is running here is settled by nobody else.
 func TestASettleThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	failing := &failingStore{err: errors.New("database is locked")}

@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// panickingStore is a store whose reading of requests is a mistake, three times.
+// panickingStore is a store that panics the first three times that a request is read.
 type panickingStore struct {
 	store.Store
 	reads atomic.Int64
@@ -25,7 +25,7 @@ func (s *panickingStore) Content(ctx context.Context, id uuid.UUID, p store.Part
 	return s.Store.Content(ctx, id, p)
 }
 
-// lateCancel is a store whose answer to a cancel comes when the job has ended.
+// lateCancel is a store that answers a cancel only when the job has ended.
 type lateCancel struct {
 	store.Store
 	stored chan struct{}
@@ -39,7 +39,7 @@ func (s *lateCancel) Cancel(ctx context.Context, project string, id uuid.UUID, d
 	return j, err
 }
 
-// blockedStore is a store from which no request can be read in time.
+// blockedStore is a store whose requests can't be read in time.
 type blockedStore struct {
 	store.Store
 	once    sync.Once
@@ -52,7 +52,7 @@ func (s *blockedStore) Content(ctx context.Context, _ uuid.UUID, _ store.Parts) 
 	return store.Content{}, ctx.Err()
 }
 
-// slowSweep is a store whose first sweep takes its time.
+// slowSweep is a store whose first sweep is slow.
 type slowSweep struct {
 	store.Store
 	once        sync.Once
@@ -67,11 +67,11 @@ func (s *slowSweep) Sweep(ctx context.Context, by string, now time.Time, limit i
 	return s.Store.Sweep(ctx, by, now, limit, d)
 }
 
-// watchedStore is a store that counts how often it is asked what waits.
+// watchedStore is a store that counts how often it is asked for what waits.
 type watchedStore struct {
 	store.Store
 	looks        atomic.Int64
-	redeliveries atomic.Int64 // looks for redeliveries that were asked for
+	redeliveries atomic.Int64 // looks for redeliveries that were requested
 }
 
 func (s *watchedStore) Redeliveries(ctx context.Context, now time.Time, limit int) ([]store.DueRedelivery, error) {
@@ -89,7 +89,7 @@ func (s *watchedStore) DueDeliveries(ctx context.Context, now time.Time) (store.
 	return s.Store.DueDeliveries(ctx, now)
 }
 
-// failingStore is a store that fails to settle so many times.
+// failingStore is a store that fails to settle a number of times.
 type failingStore struct {
 	store.Store
 	err  error
@@ -112,7 +112,7 @@ func (s *failingStore) SettleDelivery(ctx context.Context, ref store.Ref, e stor
 	return s.Store.SettleDelivery(ctx, ref, e)
 }
 
-// cancelOnly stores a cancel and then fails, as if the process died there.
+// cancelOnly stores a cancel and then fails, as if the process had died there.
 type cancelOnly struct{ store.Store }
 
 func (s cancelOnly) Cancel(ctx context.Context, project string, id uuid.UUID, d store.Decide) (store.Job, error) {

@@ -34,11 +34,11 @@ func TestAnAnswerComesBackByAWebhookSignedBothWays(t *testing.T) {
 	}
 }
 
-// What the provider says: the rows of the design's table that end a job.
+// What the provider answers: the cases that end a job.
 func TestWhatTheProviderSaysDecidesAboutTheJob(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{client: func(c *provider.Config) { c.MaxAnswer = 64 << 10 }})
-	// Where silence is what counts, nothing else is to be long in coming.
+	// For tests of silence, which must be seen soon.
 	brisk := start(t, setup{client: func(c *provider.Config) { c.IdleTimeout = time.Second }})
 	thrice := []ringback.AttemptOutcome{failed, failed, failed}
 	for _, c := range []struct {
@@ -70,7 +70,8 @@ func TestWhatTheProviderSaysDecidesAboutTheJob(t *testing.T) {
 		{model: "sim/garbage-3", outcomes: thrice, code: ringback.CodeStreamBroken, status: 200, partial: true},
 		{model: "sim/silent-3", outcomes: thrice, code: ringback.CodeIdle, status: 200, partial: true},
 		{model: "sim/endless", outcomes: thrice, code: ringback.CodeTooLarge, status: 200, partial: true},
-		// Overloaded after 3 words is paid for: it must not be repeated at no cost.
+		// An overloaded error after 3 words is paid for: it must not be retried as if it
+		// had cost nothing.
 		{model: "sim/error-after-3", outcomes: thrice, code: ringback.CodeProviderError, kind: "overloaded_error", status: 529, partial: true},
 	} {
 		t.Run(strings.TrimPrefix(c.model, "sim/"), func(t *testing.T) {
@@ -135,7 +136,7 @@ func TestBeforeTheFirstEventOnlyTheAttemptsLimitHolds(t *testing.T) {
 
 func TestAPartialAnswerOfAnEarlierAttemptIsKept(t *testing.T) {
 	t.Parallel()
-	// The second call is held before it says a word.
+	// The second call is held before it has sent a word.
 	broken := make(chan struct{})
 	w := start(t, setup{hold: func(c simulate.Call) <-chan struct{} {
 		if c.Number == 2 {
@@ -161,7 +162,7 @@ func TestAPartialAnswerOfAnEarlierAttemptIsKept(t *testing.T) {
 	close(broken)
 }
 
-// A store that panics stands for a mistake of ours.
+// A store that panics plays a mistake of ours.
 func TestAPanicOfOursIsAFailedAttemptAndNotTheEndOfTheProcess(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) {

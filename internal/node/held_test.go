@@ -99,7 +99,7 @@ func TestEachCallSaysThatAnotherProgramHoldsTheDatabaseWhichComesBackByItself(t 
 	}
 }
 
-// holdDatabase has another program hold the store for writing.
+// holdDatabase locks the store for writing, as another program might.
 func (w *world) holdDatabase() (release func()) {
 	w.t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.dir, "ringback.db"))

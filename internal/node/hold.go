@@ -11,13 +11,13 @@ type Hold struct {
 	Provider string `json:"provider,omitempty"`
 	// Host is that of a receiver: scheme, name and port.
 	Host string `json:"host,omitempty"`
-	// Model is "" where the key is held, and with it all models.
+	// Model is "" if the key is held, and with it all models.
 	Model  string `json:"model,omitempty"`
 	Reason string `json:"reason"`
 	// Until is when a probe finds out whether it is over.
 	Until time.Time `json:"until"`
-	// JobOnly: the key is in doubt, since all calls since the last answer were refused.
-	// Until different jobs were, only the refused ones wait.
+	// JobOnly reports that the key is in doubt: all calls since the last answer were
+	// refused. Until different jobs were, only the refused ones wait.
 	JobOnly bool `json:"job_only,omitempty"`
 	// HeldBy is the call that was refused or failed, for those who may see jobs.
 	HeldBy *ringback.HeldBy `json:"held_by,omitempty"`

@@ -18,7 +18,7 @@ func (w *world) keepsHold() {
 	})
 }
 
-// refuseKey has as many jobs refused as it takes to hold a key, and gives the first.
+// refuseKey has as many jobs refused as it takes to hold a key, and returns the first.
 func (w *world) refuseKey(model string) (first ringback.Job) {
 	w.t.Helper()
 	first = w.ask(model, "refused")
@@ -73,7 +73,7 @@ func TestARestartWithANewKeyFreesIt(t *testing.T) {
 	first.keepsHold()
 	dir := first.kill()
 
-	// The same key is not trusted, but probed: whoever restarts has mended something.
+	// The same key is not trusted, but probed: a restart often follows a repair.
 	same := start(t, setup{dir: dir, from: first, node: holdsFor(time.Hour), client: withKey("old")})
 	same.called("refused", 4)
 	same.eventually("the job waits for the key again", func() bool { return same.job(j.ID).StatusReason == "provider_refused_key" })
@@ -84,7 +84,7 @@ func TestARestartWithANewKeyFreesIt(t *testing.T) {
 	dir = same.kill()
 
 	w := start(t, setup{dir: dir, from: first, node: holdsFor(time.Hour), client: withKey("new")})
-	w.called("refused", 5) // at once, and by its own word once more
+	w.called("refused", 5) // at once, since the key is another one
 }
 
 func TestAFallbackOfAnotherProtocolOrOfNobodyIsRefused(t *testing.T) {

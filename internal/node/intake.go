@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback/internal/intake"
 )
 
-// initIntake makes what takes requests.
+// initIntake makes the part of the node that takes requests.
 func (n *Node) initIntake() {
 	protocols := map[string]string{}
 	for name, p := range n.cfg.Providers {

@@ -60,8 +60,8 @@ func (n *Node) Stream(ctx context.Context, project, id string, after ringback.Ev
 // HasReaders reports whether a job has readers here, or callers that wait for it.
 func (n *Node) HasReaders(id string) bool { return n.watching.HasReaders(id) }
 
-// StreamURL returns the URL at which anyone who has it can watch a job, for one hour. While
-// the store can't be read it may lack its token: then it takes an API key.
+// StreamURL returns the URL at which a job can be watched for one hour, without an API key.
+// While the store can't be read it may lack its token: then it takes a key.
 func (n *Node) StreamURL(ctx context.Context, job string) string {
 	n.supervisor.LogLoopError(ctx, "read the store's key", n.tokens.Learn(ctx))
 	return n.tokens.StreamURL(job)
@@ -71,7 +71,7 @@ func (n *Node) StreamURL(ctx context.Context, job string) string {
 func (n *Node) Opens(job, token string) bool { return n.tokens.Opens(job, token) }
 
 // onSignal wakes the loops that a signal of another node concerns. A signal may come late,
-// twice or never: each loop looks from time to time without one.
+// twice or never: each loop also looks from time to time.
 func (n *Node) onSignal(s store.Signal) {
 	for signal, wake := range map[store.Signal]func(){
 		store.SignalJobs:       n.jobs.Wake,

@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// The node lives, but nobody hears of it: its lease is taken away, its job runs
-// elsewhere, and what it does since is void.
+// The node lives, but its renewals are lost: its lease is taken away, its job runs
+// elsewhere, and what it has done since is void.
 func TestANodeThatIsSweptLosesItsJobsAndGoesOnUnderANewID(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
@@ -86,7 +86,7 @@ func TestTheJobsOfANodeThatDiesRunOnAnother(t *testing.T) {
 	toA.down.Store(false)
 }
 
-// The claim is committed, and before its answer is here the node is swept: what it
+// The claim is committed, and the node is swept before the claim's answer arrives: what it
 // claimed under its former id is not its own.
 func TestWhatWasClaimedUnderAFormerIDIsNotBegun(t *testing.T) {
 	t.Parallel()
@@ -140,8 +140,8 @@ func TestWhatWasClaimedUnderALeaseThatRanOutIsNotBegun(t *testing.T) {
 	w.wantOutcomes(j.ID, released, answered)
 }
 
-// An outage takes longer than the lease: nothing is begun, nothing that runs is
-// broken off, and no answer is thrown away.
+// An outage lasts longer than the lease: nothing is begun, nothing that runs is stopped,
+// and no answer is thrown away.
 func TestWhileTheStoreIsOutOfReachRunningCallsGoOnAndSettleLater(t *testing.T) {
 	t.Parallel()
 	answer := make(chan struct{})
@@ -180,7 +180,7 @@ func TestWhileTheStoreIsOutOfReachRunningCallsGoOnAndSettleLater(t *testing.T) {
 	w.end(w.ask("sim/echo", "afterwards").ID)
 }
 
-// The lease is over, and the store takes jobs all the same: they wait.
+// The lease is over, but the store takes jobs: they wait.
 func TestWithoutALeaseAJobIsAcceptedAndWaits(t *testing.T) {
 	t.Parallel()
 	var way *link
@@ -283,8 +283,8 @@ func TestANodeThatStopsHandsOverAtOnce(t *testing.T) {
 	a.wantOutcomes(j.ID, uncertain, cancelled)
 }
 
-// Whatever the order in which nodes come, die and go deaf: each job that was accepted
-// ends once, and each end is told.
+// In whatever order nodes come, die and lose their renewals: each job that was accepted
+// ends once, and each end has its webhook.
 func TestNothingIsLostHoweverOftenNodesAreLost(t *testing.T) {
 	t.Parallel()
 	a, b, toA, toB := newCluster().pair(t, setup{})

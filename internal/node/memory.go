@@ -11,7 +11,7 @@ func (n *Node) BodiesMemory() *memory.Budget { return n.memory.Bodies }
 // ReadsMemory is for what goes out to clients.
 func (n *Node) ReadsMemory() *memory.Budget { return n.memory.Reads }
 
-// NoRoomForBody is the user's error where BodiesMemory has no room.
+// NoRoomForBody returns the user's error for when BodiesMemory has no room.
 func (n *Node) NoRoomForBody() error { return n.refuser.Body() }
 
 // ReserveRead takes bytes of ReadsMemory; they must be given back by release. The

@@ -51,8 +51,8 @@ func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
 	}
 }
 
-// Each answer alone is more than all the memory there is: one at a time may
-// overdraw, or all would wait for each other.
+// Each answer alone takes more than all the memory there is: one at a time may take more
+// than its budget, or all would wait for each other.
 func TestAnswersThatAreTooMuchTogetherComeOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) { c.Memory.Answers = 16 << 10 }})

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/metrics"
 )
 
-// readGauges sets the gauges. What can't be read is left out.
+// readGauges sets the gauges. Those whose values can't be read are left out.
 func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 	ready := 0.0
 	if n.Readiness().Ready {
@@ -46,7 +46,7 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 	}
 }
 
-// age is the time since something was made; 0 for the zero time.
+// age returns the time since something was made; 0 for the zero time.
 func age(made, now time.Time) time.Duration {
 	if made.IsZero() {
 		return 0
@@ -54,7 +54,7 @@ func age(made, now time.Time) time.Duration {
 	return max(0, now.Sub(made))
 }
 
-// oldest is for how long the oldest job that is due has been due.
+// oldest returns how long the oldest job that is due has been due.
 func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error) {
 	w, err := n.store.DueJobs(ctx, now)
 	if err != nil {

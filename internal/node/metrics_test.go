@@ -29,8 +29,8 @@ func measured(s setup) (setup, *prometheus.Registry) {
 	return s, metrics
 }
 
-// values are the series of a registry: name{label="value",…} → value; of a
-// histogram how many it has seen.
+// values returns the series of a registry: name{label="value",…} → value; of a histogram
+// its count.
 func values(t *testing.T, r *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := r.Gather()
@@ -55,7 +55,7 @@ func labels(m *dto.Metric) string {
 	return "{" + strings.Join(all, ",") + "}"
 }
 
-// wantValues waits until the series are as wanted; others may be there.
+// wantValues waits until the series have these values; there may be others.
 func (w *world) wantValues(r *prometheus.Registry, want map[string]float64) {
 	w.t.Helper()
 	deadline := time.After(patience)
@@ -81,7 +81,7 @@ func (w *world) wantValues(r *prometheus.Registry, want map[string]float64) {
 	}
 }
 
-// number is a number of a JSON object.
+// number returns a number of a JSON object.
 func number(t *testing.T, object json.RawMessage, name string) float64 {
 	t.Helper()
 	var fields map[string]any

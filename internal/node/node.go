@@ -1,4 +1,5 @@
-// Package node is the heart: a job's life, from the API to the receiver.
+// Package node puts the parts of a node together, which take jobs in, run them, and deliver
+// what became of them.
 //
 //	intake.go    ties the node to package intake, which takes requests
 //	policy.go    what the node decides by
@@ -16,25 +17,24 @@
 //	nodehandler.go  adds the node's id to what is logged
 //	metrics.go   what is measured of the node
 //
-// A node knows policy: how many, how often, how long. It does not know what becomes of a
+// A node has the policy: how many, how often, how long. It does not know what becomes of a
 // job (package outcome), SQL (package store), what a provider's stream means (package
-// protocol), or how a webhook travels (package webhook).
+// protocol), or how a webhook is sent (package webhook).
 //
 // # What runs
 //
-// [Node.Run] owns every goroutine: the two dispatchers, those that keep house,
-// those that keep the node a member, and one for each attempt and each try. It
-// returns when all have ended. Everything that must survive is in the store before
-// it is acted upon: an attempt before its first byte, an answer together with its
-// webhook.
+// [Node.Run] owns every goroutine: the two dispatchers, those that keep house, those that
+// keep the node a member, and one for each attempt and each try. It returns when all have
+// ended. Everything that must survive is in the store before it is acted upon: an attempt
+// before its first byte, an answer together with its webhook.
 //
 // # Leases
 //
 // Package cluster keeps the node a member: it renews the lease under which the node holds
 // what it has claimed.
 //
-// What the two sides think may differ: a claim was committed and its answer lost, or
-// a job was taken away unnoticed. Every ten seconds they are compared.
+// What node and store think may differ: a claim was committed and its answer lost, or a job
+// was taken away unnoticed. They are compared every ten seconds.
 package node
 
 import (
@@ -79,37 +79,37 @@ type Config struct {
 	Providers map[string]Provider
 	// Routes are tried in order, before the built-in ones.
 	Routes []intake.Route
-	// DefaultModel is asked when a request names none; "" means claude-sonnet-5-5.
+	// DefaultModel is used when a request names none; "" means claude-sonnet-5-5.
 	DefaultModel string
-	// ProviderHeaders are further headers that requests may pass on to their
-	// provider, beside provider.HeaderNames; in lower case.
+	// ProviderHeaders are further headers that requests may pass on to their provider,
+	// besides provider.HeaderNames; in lower case.
 	ProviderHeaders []string
-	// Guard says where webhooks may go. Required.
+	// Guard decides where webhooks may go. Required.
 	Guard *webhook.Guard
-	// Sender sends them. Required. The node closes it when it stops.
+	// Sender sends webhooks. Required. The node closes it when it stops.
 	Sender *webhook.Sender
-	// Schedule of the tries of a delivery; nil means the design's 13 tries in 76 h.
+	// Schedule of the tries of a delivery; nil means 13 tries in 76 h.
 	Schedule *webhook.Schedule
-	// Secrets sign them, the newest first. One is required.
+	// Secrets sign webhooks, the newest first. One is required.
 	Secrets []ringback.Secret
 	// URL is where other nodes reach this one's API, without a slash at its end; "" if
 	// they can't: then what runs here can't be watched there.
 	URL string
-	// PublicURL is the address under which clients reach the API, without a
-	// slash at its end; "" makes status URLs paths.
+	// PublicURL is the address at which clients reach the API, without a slash at its end;
+	// "" makes status URLs paths.
 	PublicURL string
 	// Concurrency is how many provider calls run at once; 0 means 256.
 	Concurrency int
 	// MaxQueued is how many jobs may wait; 0 means 1,000,000.
 	MaxQueued int
-	// Memory is what large things may take; a part that is 0 is that of 4 GiB.
+	// Memory bounds what large things take; 0 means the part that 4 GiB would have.
 	Memory memory.Parts
 	// DataDir is watched for free space; "" watches nothing.
 	DataDir string
 	// DiskReserve is the free space in bytes below which nothing is accepted; 0
 	// means 512 MiB.
 	DiskReserve int64
-	// DrainTimeout is what running calls and sends get at the end; 0 means 20 s.
+	// DrainTimeout is how long running calls and sends may take at the end; 0 means 20 s.
 	DrainTimeout time.Duration
 	// RetryDelay is the pause after the first failed attempt; each further one
 	// doubles it. 0 means 5 s.
@@ -117,21 +117,22 @@ type Config struct {
 	// Gate tunes holds and breakers of providers; the zero value has the
 	// package's defaults. Slots and PerMinute are ignored.
 	Gate limit.Config
-	// HostGate does the same for receivers' hosts.
+	// HostGate tunes those of receivers' hosts in the same way.
 	HostGate limit.Config
 	// Logger; nil discards.
 	Logger *slog.Logger
-	// Roles are what the node does; the zero value is everything.
+	// Roles are what the node does; the zero value means everything.
 	Roles Roles
-	// Machine is its name in the network, Version the program's: for those who list nodes.
+	// Machine is the name of its machine in the network, and Version that of the program,
+	// for those who list nodes.
 	Machine, Version string
-	// Metrics registers those of the node; nil registers none.
+	// Metrics is where the node's metrics are registered; nil registers none.
 	Metrics prometheus.Registerer
 	// Tracer makes spans; nil makes none.
 	Tracer trace.Tracer
 }
 
-// The sizes that are not the operator's to choose.
+// The sizes that the operator can't choose.
 const (
 	maxUncertain = 10 // attempts of a job that may end uncertain
 	defaultModel = "claude-sonnet-5-5"
@@ -170,8 +171,8 @@ type Node struct {
 
 	metrics *metrics.Node
 
-	// admission is held for reading by each submit, and taken by the drain: what
-	// was admitted has its goroutine before the drain waits for all of them.
+	// admission is held for reading by each submit, and taken by the drain: what was
+	// admitted has its goroutine before the drain waits for all of them.
 	admission sync.RWMutex
 	recovered atomic.Bool // the start is over: jobs may be claimed on insert
 	draining  atomic.Bool
@@ -179,8 +180,8 @@ type Node struct {
 	// group owns the goroutine of each attempt and each try.
 	group *errgroup.Group
 
-	// calls governs provider calls and sends: ended with errDrain when the
-	// drain's time is over.
+	// calls is the parent of provider calls and sends. It ends with dispatch.ErrDrain when
+	// the drain's time is over.
 	calls    context.Context
 	endCalls context.CancelCauseFunc
 }
@@ -260,7 +261,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.Join(unlessOver(ctx, err), n.drain())
 	}
 	n.store.Watch(n.onSignal)
-	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays one while it drains
+	member, end := context.WithCancel(context.WithoutCancel(ctx)) // it stays a member while it drains
 	defer end()
 	var staying errgroup.Group
 	for _, loop := range []func(context.Context) error{n.members.Renew, n.reconciler.Run, n.watching.WatchEnds, n.watching.WatchBegins} {
@@ -276,7 +277,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, staying.Wait(), n.members.Leave())
 }
 
-// unlessOver is err, unless it may be no more than the end of ctx.
+// unlessOver returns err, unless it may be only the end of ctx.
 func unlessOver(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err

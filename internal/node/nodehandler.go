@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// nodeHandler is where log lines go: each names the node as it is called now.
+// nodeHandler adds the present id of the node to each line of the log.
 type nodeHandler struct {
 	plain slog.Handler
 	named atomic.Pointer[slog.Handler]
@@ -18,7 +18,7 @@ func newNodeHandler(plain slog.Handler, id string) *nodeHandler {
 	return h
 }
 
-// name gives the lines from now on another node.
+// name sets the id that the lines name from now on.
 func (h *nodeHandler) name(id string) {
 	named := h.plain.WithAttrs([]slog.Attr{slog.String("node", id)})
 	h.named.Store(&named)
@@ -26,16 +26,16 @@ func (h *nodeHandler) name(id string) {
 
 func (h *nodeHandler) handler() slog.Handler { return *h.named.Load() }
 
-// Enabled is for slog.
+// Enabled implements [slog.Handler].
 func (h *nodeHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.plain.Enabled(ctx, l) }
 
-// Handle is for slog.
+// Handle implements [slog.Handler].
 func (h *nodeHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.handler().Handle(ctx, r)
 }
 
-// WithAttrs is for slog. The node stays what it is then.
+// WithAttrs implements [slog.Handler]. The lines go on naming the node as it is called now.
 func (h *nodeHandler) WithAttrs(attrs []slog.Attr) slog.Handler { return h.handler().WithAttrs(attrs) }
 
-// WithGroup is for slog. The node stays what it is then.
+// WithGroup implements [slog.Handler]. The lines go on naming the node as it is called now.
 func (h *nodeHandler) WithGroup(name string) slog.Handler { return h.handler().WithGroup(name) }

@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// lines keeps a log.
+// logLines keeps the lines of a log.
 type logLines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -30,7 +30,7 @@ func (l *logLines) count(text string) int {
 	return strings.Count(l.b.String(), text)
 }
 
-// Loops that fail once a second, and calls whose answers can't be stored, are not a
+// Loops that fail once a second, and calls whose answers can't be stored, must not log a
 // thousand lines.
 func TestAnOutageIsOneLineWhenItBeginsAndOneWhenItIsOver(t *testing.T) {
 	t.Parallel()

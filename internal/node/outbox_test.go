@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// Each way in which a job can end has its event, and only those that the caller
-// wants are sent.
+// Each way in which a job can end has its event, and only those are sent that the caller
+// wants.
 func TestEachEndOfAJobCausesItsWebhook(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: holdsFor(time.Hour)})
@@ -48,7 +48,7 @@ func TestEachEndOfAJobCausesItsWebhook(t *testing.T) {
 	}
 }
 
-// The webhook and GET tell the same.
+// The webhook and GET return the same.
 func TestAWebhookIsTheJobAsItIsShown(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) { c.PublicURL = "https://ringback.example" }})

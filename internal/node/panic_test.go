@@ -15,7 +15,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// brokenStore panics in what it is told to.
+// brokenStore panics where it is told to.
 type brokenStore struct {
 	store.Store
 

@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback/internal/outcome"
 )
 
-// namedModels are the models that the configuration names, and the defaults.
+// namedModels returns the models that the configuration names, and the defaults.
 func namedModels(cfg Config) map[string]bool {
 	named := map[string]bool{cfg.DefaultModel: true, defaultModel: true}
 	for _, r := range cfg.Routes {
@@ -16,7 +16,7 @@ func namedModels(cfg Config) map[string]bool {
 	return named
 }
 
-// newPolicy is by what this node decides about jobs.
+// newPolicy returns the policy by which this node decides about jobs.
 func (n *Node) newPolicy() outcome.Policy {
 	return outcome.Policy{
 		MaxUncertain: maxUncertain,

@@ -9,14 +9,13 @@ import (
 
 const (
 	pruneEvery = 10 * time.Second
-	// pruneBatch is how many jobs a step deletes: small, so that no submit waits
-	// long behind it.
+	// pruneBatch is how many jobs a step deletes: few, so that no submit waits for it long.
 	pruneBatch = 50
 	prunePause = 20 * time.Millisecond
 )
 
-// prune deletes content, and later rows, whose time is over. It goes in small
-// steps with pauses: a million jobs that expire at once must not stall the writer.
+// prune deletes content, and later rows, when their time is over. It goes in small steps
+// with pauses: a million jobs that expire at once must not block the writer.
 func (n *Node) prune(ctx context.Context) error {
 	timer := time.NewTimer(prunePause)
 	defer timer.Stop()

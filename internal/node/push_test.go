@@ -35,8 +35,8 @@ type pushed struct {
 type streamReceiver struct {
 	t   *testing.T
 	url string
-	// each is called with each event as it comes, nil: nobody looks. An error breaks
-	// the connection off.
+	// each is called with each event as it comes; nil: nothing is called. An error ends the
+	// connection.
 	each func(ringback.StreamEvent) error
 
 	mu    sync.Mutex
@@ -70,7 +70,7 @@ func (r *streamReceiver) take(w http.ResponseWriter, req *http.Request) {
 	r.got = append(r.got, p)
 	r.mu.Unlock()
 	r.ended <- p
-	if err != nil { // an aborted handler would read on, to the end of the body
+	if err != nil { // an aborted handler would go on reading to the end of the body
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			c.Close()
 		}
@@ -124,7 +124,7 @@ func (r *streamReceiver) event(p *pushed, data []byte) error {
 	return nil
 }
 
-// next waits for the end of a stream.
+// next waits for a stream to end, and returns it.
 func (r *streamReceiver) next() pushed {
 	r.t.Helper()
 	select {
@@ -136,7 +136,7 @@ func (r *streamReceiver) next() pushed {
 	}
 }
 
-// messagesURL is where it takes messages.
+// messagesURL returns the URL at which it takes messages.
 func (r *streamReceiver) messagesURL() string {
 	return "ws" + strings.TrimPrefix(r.url, "http") + "/ws"
 }
@@ -162,7 +162,7 @@ func TestAStreamIsPushedFromItsBeginningToItsEnd(t *testing.T) {
 		if to != r.url && p.close != websocket.StatusNormalClosure {
 			t.Errorf("close code: got %d, want 1000", p.close)
 		}
-		w.webhook(j.ID) // all the same
+		w.webhook(j.ID) // it comes all the same
 	}
 	w.eventually("both are counted", func() bool { return w.node.Pushed("stream", "sent") == 2 })
 }
@@ -278,8 +278,8 @@ func stalledReceiver(t *testing.T) (url string) {
 // veryLong is more than fits between a sender and a receiver that does not read.
 var veryLong = strings.Repeat(" very long", 30_000)
 
-// A receiver that takes nothing costs the job and its webhook nothing: they end while
-// their streams still stand.
+// A receiver that takes nothing delays neither the job nor its webhook: they end while
+// their streams are still open.
 func TestAStalledStreamIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	to := stalledReceiver(t)
@@ -409,7 +409,7 @@ func TestAStreamToIsCheckedWhenItIsSubmitted(t *testing.T) {
 	fault(t, err, ringback.InvalidRequest)
 }
 
-// recorded are the webhooks of a job so far.
+// recorded returns the webhooks of a job so far.
 func (w *world) recorded(id string) (types []string, all []ringback.Event) {
 	w.t.Helper()
 	for _, d := range w.receiver.Deliveries() {
@@ -470,7 +470,7 @@ func TestProgressIsToldOnTheWay(t *testing.T) {
 	}
 }
 
-// A receiver that is stuck with a progress has the end at once, and no progress behind it.
+// A receiver that is stuck with a progress gets the end at once, and no progress after it.
 func TestAStuckProgressDoesNotDelayTheEnd(t *testing.T) {
 	t.Parallel()
 	stuck := make(chan struct{}, 100)
@@ -490,7 +490,7 @@ func TestAStuckProgressDoesNotDelayTheEnd(t *testing.T) {
 	}
 }
 
-// A receiver that fails at what it does not know is not held back from the ends.
+// A receiver that fails at events that it does not know still gets the ends.
 func TestFailingProgressHoldsNoHostBack(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{

@@ -7,16 +7,16 @@ import (
 	"github.com/ringback/ringback/internal/cluster"
 )
 
-// Readiness says whether this node takes jobs, and if not, why.
+// Readiness reports whether this node takes jobs, and if not, why.
 type Readiness struct {
 	Ready  bool              `json:"ready"`
 	Checks map[string]string `json:"checks"`
-	// Holds stand against providers and, for those who have the key, against receivers'
-	// hosts. They make nobody unready: jobs are accepted, and wait.
+	// Holds on providers and, for callers with the key, on receivers' hosts. They don't
+	// make the node unready: jobs are accepted, and wait.
 	Holds []Hold `json:"holds"`
 }
 
-// Readiness of the node; it waits for the store at most a second.
+// Readiness returns that of the node. It waits for the store for a second at most.
 func (n *Node) Readiness() Readiness {
 	r := Readiness{Ready: true, Checks: map[string]string{"doors": "ok", "disk": "ok", "queue": "ok", "memory": "ok"}, Holds: n.Holds()}
 	note := func(check string, bad bool, why string) {

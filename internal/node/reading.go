@@ -23,14 +23,14 @@ func (n *Node) initReading() {
 	})
 }
 
-// watching lets a reader of package reading watch jobs.
+// watching lets package reading watch jobs.
 type watching struct {
 	*live.Hub
 	*live.Watching
 }
 
-// ReplayDead replays the dead jobs that match, or sends the dead deliveries that
-// match once more.
+// ReplayDead replays the dead jobs that match, or sends the matching dead deliveries once
+// more.
 func (n *Node) ReplayDead(ctx context.Context, project string, a ringback.DeadAction, p intake.Patch) (ringback.DeadDone, error) {
 	if a.Kind == ringback.DeadDelivery && (p.Request != nil || len(p.Given) > 0) {
 		return ringback.DeadDone{}, ringback.Invalid("patch", "patch changes the requests of jobs; a webhook is sent with the same bytes")

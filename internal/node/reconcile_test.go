@@ -9,8 +9,8 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// A claim was committed and its answer lost: nobody runs the job, until the node
-// asks what it holds. No byte of it was sent.
+// A claim was committed and its answer lost: nobody runs the job, until the node compares
+// what it holds. No byte of it was sent.
 func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
@@ -26,7 +26,7 @@ func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	w.wantCalls("claimed unheard", 1)
 }
 
-// Who reads such a job took it for one that runs here. Freed, it may begin on any node.
+// A reader of such a job takes it for one that runs here. Freed, it may begin on any node.
 func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
@@ -80,7 +80,7 @@ func TestADeliveryOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	w.wantWebhooks(j.ID, 2)
 }
 
-// The job is somebody else's, and the node does not know: its call is for nothing.
+// The job belongs to another node, and this one does not know: its call is for nothing.
 func TestACallForAJobThatHasMovedOnIsBrokenOff(t *testing.T) {
 	t.Parallel()
 	s, metrics := measured(setup{})

@@ -50,7 +50,7 @@ func (j *journal) entries(t *testing.T) (all []entry) {
 	return all
 }
 
-// of are the messages with this value of an attribute.
+// of returns the messages with this value of an attribute.
 func (j *journal) of(t *testing.T, attr, value string) (all []string) {
 	t.Helper()
 	for _, e := range j.entries(t) {
@@ -213,8 +213,8 @@ func TestASpellOfRefusalsIsToldOnce(t *testing.T) {
 	}
 }
 
-// What clients, providers and receivers say in confidence has a mark in it, which
-// the log must not have: whatever happens to the job.
+// What clients, providers and receivers send in confidence has a mark in it, which must not
+// be in the log, whatever happens to the job.
 func TestNoSecretAndNoBodyIsInTheLog(t *testing.T) {
 	t.Parallel()
 	const mark = "confidential"

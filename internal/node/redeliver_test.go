@@ -138,7 +138,7 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	t.Logf("all delivered %s after they were asked for", time.Since(replayed))
 }
 
-// What waits for an hour's hold is known to the next process, too.
+// The next process knows, too, what waits for the end of an hour's hold.
 func TestARedeliveryThatWasAcceptedSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	w, well, ids := startHeld(t, 3)
@@ -157,7 +157,7 @@ func TestARedeliveryThatWasAcceptedSurvivesARestart(t *testing.T) {
 	}
 }
 
-// takingUpTo is a receiver that takes bodies up to a size.
+// takingUpTo configures a receiver that takes bodies up to a size.
 func takingUpTo(most *atomic.Int64) simulate.ReceiverConfig {
 	return simulate.ReceiverConfig{Answer: func(d simulate.Delivery) simulate.Answer {
 		if int64(len(d.Body)) > most.Load() {
@@ -205,7 +205,7 @@ func TestAWebhookThatIsTooLargeIsSentSmaller(t *testing.T) {
 		t.Errorf("got %s, %v, want delivered as result", second.Status, bodies(second.Tries))
 	}
 
-	// With a limit that is raised it can be sent whole again, each form with its own bytes.
+	// With a higher limit it can be sent whole again, each form with its own bytes.
 	most.Store(1 << 30)
 	for _, form := range []ringback.WebhookBody{"thin", "result", "full"} {
 		w.sendAgain(first.ID, ringback.Redelivery{WebhookBody: form})

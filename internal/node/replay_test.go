@@ -20,7 +20,7 @@ func (w *world) replay(id string, p intake.Patch) ringback.Job {
 	return j
 }
 
-// died is a job that failed after one attempt.
+// died returns a job that failed after one attempt.
 func (w *world) died(r ringback.Request) ringback.Job {
 	w.t.Helper()
 	if r.Model == "" {
@@ -54,7 +54,7 @@ func TestADeadJobIsReplayedAsItWasAndLinkedBothWays(t *testing.T) {
 		t.Errorf("replayed_by: got %q, want %q", after.ReplayedBy, again.ID)
 	}
 	after.ReplayedBy = ""
-	after.Webhook, dead.Webhook = nil, nil   // which was on its way
+	after.Webhook, dead.Webhook = nil, nil   // it was in progress
 	after.StreamURL, dead.StreamURL = "", "" // a token of another second is another one
 	if got, want := mustJSON(t, after), mustJSON(t, dead); got != want {
 		t.Errorf("the dead one changed:\n%s\n%s", got, want)

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// age makes the store believe that a time is over. Nobody may have it open.
+// age makes the store believe that a time is over. Nobody may have the store open.
 func (w *world) age(column string) {
 	w.t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(w.dir, "ringback.db"))

@@ -23,7 +23,7 @@ const (
 	released  = ringback.AttemptReleased
 )
 
-// holdsFor makes holds so long that no test sees their end, or short.
+// holdsFor makes holds last for d: so long that no test sees their end, or short.
 func holdsFor(d time.Duration) func(*node.Config) {
 	return func(c *node.Config) { c.Gate = limit.Config{HoldMin: d, HoldMax: d} }
 }
@@ -62,7 +62,7 @@ func TestARefusalCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// Eight calls are on their way when the first is refused.
+// Eight calls are in flight when the first is refused.
 func TestARetryStormIsImpossible(t *testing.T) {
 	t.Parallel()
 	burst := make(chan struct{})
@@ -91,7 +91,7 @@ func TestARetryStormIsImpossible(t *testing.T) {
 	w.wantCalls("storm", 8)
 }
 
-// burstOf holds the calls of a model back.
+// burstOf holds back the calls of a model.
 func burstOf(c simulate.Call, model string, until chan struct{}) <-chan struct{} {
 	if c.Model == model {
 		return until
@@ -102,7 +102,7 @@ func burstOf(c simulate.Call, model string, until chan struct{}) <-chan struct{}
 func TestAfterAHoldOneProbeAtATimeFindsOut(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: holdsFor(2 * time.Millisecond)})
-	// The first refusal opens the hold before anybody else is there.
+	// The first refusal begins the hold before there are other jobs.
 	first := w.ask("sim/status-429", "probe")
 	w.eventually("the hold", func() bool { return w.job(first.ID).StatusReason == "provider_refused" })
 	for range 20 {
@@ -124,7 +124,7 @@ func TestAfterAHoldOneProbeAtATimeFindsOut(t *testing.T) {
 	}
 }
 
-// An answer may take ten minutes: those who wait need not.
+// An answer may take ten minutes: those that wait for the probe need not.
 func TestAHoldEndsWithTheFirstWordOfTheProbe(t *testing.T) {
 	t.Parallel()
 	answers := make(chan struct{})
@@ -151,7 +151,7 @@ func TestAHoldEndsWithTheFirstWordOfTheProbe(t *testing.T) {
 	}
 }
 
-// A prompt that alone is over the provider's limit must not be every probe.
+// A prompt that alone exceeds the provider's limit must not be every probe.
 func TestARefusedJobGoesBehindThoseNotRefused(t *testing.T) {
 	t.Parallel()
 	allThere := make(chan struct{})

@@ -2,11 +2,11 @@ package node
 
 import "github.com/ringback/ringback/internal/store"
 
-// Roles are what a node does. The zero value is everything.
+// Roles are what a node does. The zero value means everything.
 type Roles uint8
 
-// The roles. Each node, whatever its roles, sweeps dead nodes, and ends and deletes
-// what is over.
+// The roles. Each node, whatever its roles, sweeps dead nodes, and ends and deletes what
+// has waited or been kept long enough.
 const (
 	// API takes requests.
 	API Roles = 1 << iota
@@ -14,10 +14,10 @@ const (
 	Worker
 )
 
-// Has tells whether a node of these roles does what r says.
+// Has reports whether a node with these roles has the role r.
 func (roles Roles) Has(r Roles) bool { return roles == 0 || roles&r == r }
 
-// Names are the roles in words.
+// Names returns the roles in words.
 func (roles Roles) Names() []string {
 	names := []string{}
 	if roles.Has(API) {
@@ -29,7 +29,7 @@ func (roles Roles) Names() []string {
 	return names
 }
 
-// rolesOf are those of a stored node.
+// rolesOf returns the roles of a stored node.
 func rolesOf(s store.Node) Roles {
 	var roles Roles
 	if s.API {
@@ -41,7 +41,7 @@ func rolesOf(s store.Node) Roles {
 	return roles
 }
 
-// is tells whether this node has a role.
+// is reports whether this node has a role.
 func (n *Node) is(r Roles) bool { return n.cfg.Roles.Has(r) }
 
 // Roles of this node.

@@ -46,7 +46,7 @@ func TestOneNodeTakesRequestsAndAnotherWorks(t *testing.T) {
 	}
 }
 
-// A worker is behind no balancer that it could be taken off.
+// A worker is behind no balancer that could stop sending it requests.
 func TestAWorkerStaysReadyWhileTheStoreIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	var way *link
@@ -65,7 +65,7 @@ func TestAWorkerStaysReadyWhileTheStoreIsOutOfReach(t *testing.T) {
 	w.eventually("a lease again", func() bool { return w.node.Readiness().Checks["database"] == "ok" })
 }
 
-// Somebody's webhook for a job that nobody runs: a frontend ends jobs, and does not send.
+// A node of the API alone expires and sweeps jobs, but sends nothing.
 func TestANodeWithoutWorkExpiresAndSweepsAndSendsNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster()

@@ -14,14 +14,14 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// busy is a receiver that answers at once, and later keeps all that come until it may let
-// them go.
+// busy is a receiver that answers at once; once it is shut, it keeps all requests until
+// letGo is closed.
 type busy struct {
 	inside visitors
 	shut   atomic.Bool
 	letGo  chan struct{}
-	over   <-chan struct{} // the test is: nobody is kept any more
-	takes  atomic.Int64    // how long an answer takes then, in nanoseconds
+	over   <-chan struct{} // the test is over: no request is kept anymore
+	takes  atomic.Int64    // how long an answer takes after that, in nanoseconds
 	refuse atomic.Int64    // how many more are refused with Retry-After
 }
 
@@ -45,9 +45,9 @@ func (b *busy) answer(simulate.Delivery) simulate.Answer {
 	return simulate.Answer{}
 }
 
-// startBusy proves the host, shuts it, and sends so many jobs that 8 are being
-// tried and the others are queued. However long the first try took, the host counts
-// as one that answers quickly.
+// startBusy proves the host, shuts it, and sends so many jobs that 8 are being tried and
+// the others are queued. However long the first try took, the host counts as one that
+// answers quickly.
 func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	b = newBusy(t)
 	w = start(t, setup{receiver: simulate.ReceiverConfig{Answer: b.answer}})
@@ -86,8 +86,8 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 	}
 }
 
-// A slow host must not keep from others what it can't take in a second: with 8
-// at a time that take half a second each, that is 16.
+// The queue of a slow host holds no more than it takes in a second, so that others get
+// their turn: 8 at a time that take half a second each are 16.
 func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	t.Parallel()
 	const jobs, most = 40, 16
@@ -119,8 +119,8 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 	}
 }
 
-// What is queued for a host that turns the others away goes back to the
-// store, and has lost nothing: no try, and not the wish to be sent once more.
+// What is queued for a host that refuses others goes back to the store, and has lost
+// nothing: neither a try nor the request to be sent once more.
 func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)

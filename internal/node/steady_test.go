@@ -17,13 +17,13 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-// These run with the pauses that a server has, through real HTTP. Their bounds leave
-// room for a busy machine: on a quiet one no good job waits 0.5 s for a blocked one, and
-// the p99 around a refusal is below 3 s.
+// These run with the pauses that a server has, through real HTTP. Their bounds leave room
+// for a busy machine: on a quiet one no other job waits 0.5 s for a blocked one, and the
+// p99 around a refusal is below 3 s.
 
 func realPauses(c *node.Config) { c.Gate = limit.Config{} }
 
-// firewall answers calls by their body instead of the provider, where rule says so.
+// firewall answers calls instead of the provider, if rule says so about their body.
 type firewall struct {
 	rule  func(body string, n int64) (status int)
 	body  string       // of the refusal; "": one that blames the key
@@ -65,7 +65,7 @@ func (f *firewall) refused() int {
 	return len(f.seen)
 }
 
-// blocks refuses every call with a word in it.
+// blocks returns a firewall that refuses every call with a word in it.
 func blocks(word string, status int) *firewall {
 	return &firewall{rule: func(body string, _ int64) int {
 		if strings.Contains(body, word) {
@@ -75,7 +75,7 @@ func blocks(word string, status int) *firewall {
 	}}
 }
 
-// took is how long a job took from its submission to its end.
+// took returns how long a job took from its submission to its end.
 func took(j ringback.Job) time.Duration { return j.EndedAt.Sub(j.CreatedAt.Time) }
 
 func TestOneBlockedPromptDelaysNoGoodJob(t *testing.T) {
@@ -105,7 +105,7 @@ func TestOneBlockedPromptDelaysNoGoodJob(t *testing.T) {
 						t.Errorf("a good job: got %s, and waited %s", got.Status, waited)
 					}
 				}
-				got := w.end(blocked.ID) // though nobody else is left to be answered
+				got := w.end(blocked.ID) // though no other job is left to be answered
 				if got.Status != ringback.Failed || got.ErrorDetail.Code != ringback.CodeProviderRejected || got.ErrorDetail.StatusCode != 403 ||
 					!strings.Contains(got.Error, "does not have permission") || took(got) > 30*time.Second {
 					t.Errorf("the blocked job: got %s %+v after %s: %s", got.Status, got.ErrorDetail, took(got), got.Error)
@@ -284,7 +284,8 @@ func TestAModelThatTheKeyMayNotUseHoldsNothing(t *testing.T) {
 	}
 }
 
-// A lone job does not say whether its key is bad: it is seen to wait, others are called.
+// One job does not show whether its key is bad: it can be seen waiting, while others are
+// called.
 func TestAKeyInDoubtIsSeenAndHoldsOnlyTheRefusedJob(t *testing.T) {
 	t.Parallel()
 	wall := blocks("lone", 401)

@@ -15,12 +15,12 @@ import (
 	"github.com/ringback/ringback/internal/simulate"
 )
 
-// streamed is a request whose answer is to be seen growing.
+// streamed returns a request whose answer can be watched as it grows.
 func streamed(model string) ringback.Request {
 	return ringback.Request{Model: model, Prompt: "Tell me what a webhook is.", Stream: true}
 }
 
-// next waits for events of a stream, and passes them.
+// next waits for events of a stream, and returns them.
 func next(ctx context.Context, s *node.Stream) ([]ringback.StreamEvent, error) {
 	if err := s.Wait(ctx); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func next(ctx context.Context, s *node.Stream) ([]ringback.StreamEvent, error) {
 	return events, err
 }
 
-// watch opens a job's events.
+// watch opens the events of a job.
 func (w *world) watch(id string, after ringback.EventID) *node.Stream {
 	w.t.Helper()
 	s, err := w.node.Stream(w.t.Context(), "default", id, after, false)
@@ -40,7 +40,7 @@ func (w *world) watch(id string, after ringback.EventID) *node.Stream {
 	return s
 }
 
-// events reads a job's events to the end, and leaves.
+// events reads the events of a job to the end, and closes the stream.
 func (w *world) events(id string, after ringback.EventID) (events []ringback.StreamEvent) {
 	w.t.Helper()
 	s := w.watch(id, after)
@@ -57,7 +57,7 @@ func (w *world) events(id string, after ringback.EventID) (events []ringback.Str
 	}
 }
 
-// grown is what a reader makes of events: the text of the last attempt.
+// grown returns what a reader makes of events: the text of the last attempt.
 func grown(events []ringback.StreamEvent) string {
 	var text strings.Builder
 	for _, e := range events {
@@ -71,7 +71,7 @@ func grown(events []ringback.StreamEvent) string {
 	return text.String()
 }
 
-// types are what happened, deltas counted as one.
+// types returns the types of events; deltas in a row count as one.
 func types(events []ringback.StreamEvent) (all []ringback.EventType) {
 	for _, e := range events {
 		if len(all) == 0 || e.Type != ringback.EventDelta || all[len(all)-1] != ringback.EventDelta {
@@ -134,7 +134,7 @@ func texts[T ~string](all []T) (out []string) {
 	return out
 }
 
-// A process that dies takes its events along. Its successor's stand behind them.
+// A process that dies loses its events. Those of its successor come after them.
 func TestAReaderComesBackAfterACrash(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})
@@ -195,7 +195,7 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 		case ringback.EventCancelled:
 			took := time.Since(began)
 			t.Logf("the end showed %s after the cancel", took)
-			if took >= 10*time.Second { // when all that is looked at now and then has been
+			if took >= 10*time.Second { // by then everything that is looked at from time to time has been
 				t.Errorf("that is no more at once")
 			}
 			return
@@ -218,7 +218,7 @@ func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
 	}
 	back := w.watch(resumed, ringback.EventID{})
 	defer back.Close()
-	// (Who waited for its end would watch it.)
+	// (Waiting for its end would watch it.)
 	w.eventually("the cancel", func() bool { return w.job(goes).Status == ringback.Cancelled })
 	for _, id := range []string{stays, resumed} {
 		job, err := w.node.Job(t.Context(), "default", id, false)

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// inside is a resolver to which every name leads to 10.1.2.3.
+// inside returns a resolver that resolves every name to 10.1.2.3.
 func inside() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()

@@ -21,8 +21,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// fieldEffects show for each field of a request, by its Go name, that somebody
-// sees it.
+// fieldEffects shows for each field of a request, by its Go name, that it has an effect.
 var fieldEffects = map[string]func(t *testing.T, w *world){
 	"Prompt": func(t *testing.T, w *world) {
 		sent := w.sent(ringback.Request{Prompt: "the prompt"})
@@ -217,7 +216,7 @@ func TestEachFieldOfARequestIsSeenBySomebody(t *testing.T) {
 	}
 }
 
-// sent submits a request and gives what the provider got.
+// sent submits a request and returns what the provider got.
 func (w *world) sent(r ringback.Request) map[string]json.RawMessage {
 	w.t.Helper()
 	j := w.end(w.submit(r).ID)
@@ -228,7 +227,7 @@ func (w *world) sent(r ringback.Request) map[string]json.RawMessage {
 	return body
 }
 
-// storedAs shows that an option is stored, and what it is by default.
+// storedAs returns a test that an option is stored, and of its default.
 func storedAs(r ringback.Request, option func(store.Options) any, want, byDefault any) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		if got := option(w.options(r)); !reflect.DeepEqual(got, want) {
@@ -411,7 +410,7 @@ func TestADiskBelowItsReserveIsSaidBeforeAnythingIsAccepted(t *testing.T) {
 	}
 }
 
-// wantUnavailable tries to submit and demands that nothing is stored.
+// wantUnavailable tries to submit and checks that nothing is stored.
 func (w *world) wantUnavailable(jobs int) {
 	w.t.Helper()
 	_, err := w.try(ringback.Request{Prompt: "one more"})

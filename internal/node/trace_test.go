@@ -29,7 +29,7 @@ import (
 	"github.com/ringback/ringback/internal/telemetry"
 )
 
-// collector takes spans by OTLP over HTTP, as a real one would.
+// collector takes spans by OTLP over HTTP, as a real collector would.
 type collector struct {
 	t      *testing.T
 	mu     sync.Mutex
@@ -38,8 +38,8 @@ type collector struct {
 	traces *telemetry.Traces
 }
 
-// collect starts a collector, and traces that are sent there. The SDK reads the
-// variable, so such tests are not parallel.
+// collect starts a collector, and traces that are sent to it. The SDK reads an environment
+// variable, so these tests are not parallel.
 func collect(t *testing.T) *collector {
 	t.Helper()
 	c := &collector{t: t}
@@ -92,10 +92,10 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(answer)
 }
 
-// tracer is for a setup's node.
+// tracer sets the tracer of a setup's node.
 func (c *collector) tracer(cfg *node.Config) { cfg.Tracer = c.traces.Tracer() }
 
-// close has all spans sent.
+// close waits until all spans are sent.
 func (c *collector) close() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -103,7 +103,7 @@ func (c *collector) close() {
 	must(c.t, c.traces.Close(ctx))
 }
 
-// named are the spans of that name, in the order of their ends.
+// named returns the spans of that name, in the order of their ends.
 func (c *collector) named(name string) (all []*spans.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +115,7 @@ func (c *collector) named(name string) (all []*spans.Span) {
 	return all
 }
 
-// one demands that there are n spans of that name, and gives the first.
+// want checks that there are n spans of that name and kind, and returns them.
 func (c *collector) want(name string, n int, kind spans.Span_SpanKind) []*spans.Span {
 	c.t.Helper()
 	all := c.named(name)
@@ -147,7 +147,7 @@ func attributes(kv []*common.KeyValue) map[string]any {
 	return all
 }
 
-// wantAttributes demands these; others may be there.
+// wantAttributes checks that a span has these attributes; there may be others.
 func wantAttributes(t *testing.T, s *spans.Span, want map[string]any) {
 	t.Helper()
 	got := attributes(s.GetAttributes())
@@ -160,7 +160,7 @@ func wantAttributes(t *testing.T, s *spans.Span, want map[string]any) {
 
 func id(b []byte) string { return hex.EncodeToString(b) }
 
-// wantLink demands that a span has one link, to another.
+// wantLink checks that a span has one link, to another.
 func wantLink(t *testing.T, from, to *spans.Span) {
 	t.Helper()
 	l := from.GetLinks()
@@ -255,7 +255,7 @@ func TestAJobsSpansAreLinkedFromTheClientToTheReceiver(t *testing.T) {
 	}
 }
 
-// A process that was killed cannot say what its spans were.
+// A process that was killed can't export its spans.
 func TestTheLinksHoldOverARestart(t *testing.T) {
 	c := collect(t)
 	both := func(cfg *node.Config) { impatient(cfg); c.tracer(cfg) }

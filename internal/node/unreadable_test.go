@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/reading"
 )
 
-// plant writes into the tables of a store that nobody has open.
+// plant writes into the tables of a store that nothing has open.
 func plant(t *testing.T, dir, query string, args ...any) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "ringback.db"))

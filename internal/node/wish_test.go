@@ -16,7 +16,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// unreadableStore can't read the bytes of webhooks so many times.
+// unreadableStore can't read the bytes of webhooks a number of times.
 type unreadableStore struct {
 	store.Store
 

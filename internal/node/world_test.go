@@ -30,12 +30,12 @@ import (
 // secret signs the webhooks of every test.
 const secret = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 
-// patience is how long a test waits for what must come, on a machine that has much
-// else to do.
+// patience is how long a test waits for what must come, on a machine that is busy
+// otherwise.
 const patience = 2 * time.Minute
 
-// longestTry is the longest time that a sender can give a receiver, and what it gives
-// where a test does not say: on a busy machine a receiver takes its time.
+// longestTry is the longest time that a sender can give a receiver, and the default here:
+// on a busy machine a receiver is slow.
 const longestTry = 30 * time.Second
 
 // world is a node on a real store, with a simulated provider and receiver over
@@ -58,15 +58,15 @@ type setup struct {
 	receiver simulate.ReceiverConfig
 	provider simulate.ProviderConfig
 	sender   webhook.SenderConfig
-	// hold keeps a call where it is until the channel is closed; nil lets it go on.
+	// hold stops a call where it is until the channel is closed; nil lets it go on.
 	hold func(simulate.Call) <-chan struct{}
 	// aliases are models that the provider knows by another name.
 	aliases map[string]string
 	// upstream puts something in front of the provider; nil: nothing.
 	upstream func(http.Handler) http.Handler
-	// unsigned has the receiver look at no signature.
+	// unsigned makes the receiver check no signatures.
 	unsigned bool
-	// early is called while the node still starts.
+	// early is called while the node is still starting.
 	early func(*world)
 	dir   string // "" for a fresh one
 	from  *world // shares provider and receiver with another world
@@ -134,7 +134,7 @@ func start(t *testing.T, s setup) *world {
 	return w
 }
 
-// open opens a store, or takes that of another world.
+// open opens a store, or uses that of another world.
 func (w *world) open(beside *world) (closeStore func()) {
 	w.t.Helper()
 	if beside != nil {
@@ -204,7 +204,7 @@ func (w *world) run(closeRest func()) {
 	w.t.Cleanup(w.stop)
 }
 
-// in gives the world to a subtest.
+// in returns the world for a subtest.
 func (w *world) in(t *testing.T) *world {
 	c := *w
 	c.t = t
@@ -234,9 +234,8 @@ func renamed(aliases map[string]string, h http.Handler) http.Handler {
 	})
 }
 
-// kill gives the directory as a process that was killed at this moment would
-// leave it, and gets rid of that process. Nothing may be writing: what runs has
-// to hang.
+// kill returns a directory as a process that was killed at this moment would leave it, and
+// ends that process. Nothing may be writing: what runs has to hang.
 func (w *world) kill() (dir string) {
 	w.t.Helper()
 	dir = w.t.TempDir()
@@ -256,14 +255,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// within bounds a wait.
+// within returns a context that bounds a wait.
 func (w *world) within() context.Context {
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	w.t.Cleanup(cancel)
 	return ctx
 }
 
-// submit submits a request, with the world's callback where it names none.
+// submit submits a request, to the world's callback if it names none.
 func (w *world) submit(r ringback.Request) ringback.Job {
 	w.t.Helper()
 	j, err := w.try(r)
@@ -283,7 +282,7 @@ func (w *world) try(r ringback.Request) (ringback.Job, error) {
 	return j, err
 }
 
-// asking is the submission of a native request.
+// asking returns the submission of a native request.
 func asking(r ringback.Request) intake.Submission {
 	return intake.Submission{Caller: intake.Caller{Project: "default"}, Options: intake.Options{Request: r}}
 }
@@ -294,7 +293,7 @@ func (w *world) ask(model, prompt string) ringback.Job {
 	return w.submit(ringback.Request{Model: model, Prompt: prompt})
 }
 
-// job as it is now.
+// job returns a job as it is now.
 func (w *world) job(id string) ringback.Job {
 	w.t.Helper()
 	j, err := w.node.Job(w.t.Context(), "default", id, true)
@@ -350,8 +349,8 @@ func (w *world) called(prompt string, n int) simulate.Call {
 	})
 }
 
-// eventually waits until the job is as wanted. What it waits for is not
-// published to anybody, so it looks again.
+// eventually waits until ok returns true. What it waits for is not published to anybody, so
+// it looks again and again.
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -373,7 +372,7 @@ func (w *world) ledger(id string) []ringback.Attempt {
 	return page.Data
 }
 
-// delivery is the job's one delivery.
+// delivery returns the job's one delivery.
 func (w *world) delivery(id string) ringback.Delivery {
 	w.t.Helper()
 	page, err := w.node.Deliveries(w.t.Context(), "default", id, "", 100)
@@ -395,7 +394,7 @@ func (w *world) settledDelivery(id string) (d ringback.Delivery) {
 	return d
 }
 
-// wantOutcomes compares the ledger's outcomes, in order.
+// wantOutcomes checks the ledger's outcomes, in order.
 func (w *world) wantOutcomes(id string, want ...ringback.AttemptOutcome) {
 	w.t.Helper()
 	var got []ringback.AttemptOutcome
@@ -407,7 +406,7 @@ func (w *world) wantOutcomes(id string, want ...ringback.AttemptOutcome) {
 	}
 }
 
-// wantWebhooks compares how many requests the receiver got for a job.
+// wantWebhooks checks how many requests the receiver got for a job.
 func (w *world) wantWebhooks(id string, want int) {
 	w.t.Helper()
 	got := 0
@@ -421,12 +420,12 @@ func (w *world) wantWebhooks(id string, want int) {
 	}
 }
 
-// wantCalls compares how often the provider was called for a prompt.
+// wantCalls checks how often the provider was called for a prompt.
 func (w *world) wantCalls(prompt string, want int) {
 	w.t.Helper()
 	got := 0
 	for _, c := range w.calls.Calls() {
-		if bytes.Contains(c.Body, []byte(`"`+prompt+`"`)) { // of calls that were not understood, too
+		if bytes.Contains(c.Body, []byte(`"`+prompt+`"`)) { // including calls that were not understood
 			got++
 		}
 	}
@@ -435,7 +434,7 @@ func (w *world) wantCalls(prompt string, want int) {
 	}
 }
 
-// fault gives the API's error of a refused call.
+// fault checks that a call was refused with a code, and returns the API's error.
 func fault(t *testing.T, err error, code ringback.Code) *ringback.Error {
 	t.Helper()
 	e, ok := err.(*ringback.Error) //nolint:errorlint // it reaches the API as it is
@@ -452,7 +451,7 @@ func event(t *testing.T, d simulate.Delivery) ringback.Event {
 	return e
 }
 
-// keys are a JSON object's.
+// keys returns the keys of a JSON object.
 func keys(t *testing.T, raw []byte) []string {
 	t.Helper()
 	var object map[string]json.RawMessage
