@@ -18,7 +18,7 @@
 //	decode  400                   strict, names the field          decode.go, scan.go
 //	serve                         a file for each handler          generate.go, …
 //	answer                        JSON, or the error's             handle.go, errors.go
-//	stream                        instead: SSE, WebSocket          stream.go, websocket.go
+//	stream                        instead: SSE, WebSocket          stream.go, fanout/
 //
 // # Invariants
 //
@@ -26,7 +26,7 @@
 //     stream does, once nothing can be refused anymore. One table maps errors to status
 //     codes, and one place logs the internal ones.
 //   - A reader of a stream costs only itself: writes to it have a deadline, and nobody
-//     waits for it. Shutdown waits for all readers (readers.go).
+//     waits for it. Shutdown waits for all readers (fanout/).
 //   - Nothing is read without a bound: bodies, headers, nesting, the time that a body may
 //     take, connections.
 //   - No key, no token, no body and no query reaches a log.

@@ -70,6 +70,13 @@ func outsideError(err error) (*ringback.Error, *strictjson.Error) {
 	return nil, form
 }
 
+// userError returns the error that was written for users, in its usual shape; nil if there is
+// none.
+func userError(err error) *ringback.Error {
+	known, _ := outsideError(err)
+	return known
+}
+
 func errorReply(e *ringback.Error) reply {
 	status, ok := statusOf[e.Code]
 	if !ok {

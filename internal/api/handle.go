@@ -4,20 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
 
+	"github.com/ringback/ringback/internal/api/fanout"
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/longjson"
 	"github.com/ringback/ringback/internal/reading"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
 // A call is a request that has been let in, as a handler sees it.
@@ -98,19 +98,9 @@ func (s *Server) recordRequest(r *http.Request, id string, status int, start tim
 		slog.String("path", r.URL.Path), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 }
 
-// guard turns a panic into an error like any other.
-func guard(do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return do()
-}
-
 // reply lets a request in, reads it and calls the handler.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, rt *route) (rep reply, err error) {
-	err = guard(func() (err error) {
+	err = supervise.Guard(func() (err error) {
 		rep, err = s.answer(w, r, rt)
 		return err
 	})
@@ -203,7 +193,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, rep reply) int {
 		h.Set("Content-Length", strconv.FormatInt(raw.size(), 10))
 	}
 	if raw.size() > largeAnswer {
-		boundSendBuffer(r, largeAnswer)
+		conns.Of(r).BoundSendBuffer(largeAnswer)
 	}
 	patience := answerGrace + time.Duration(raw.size())*time.Second/slowestRate
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // a recorder in a test has none
@@ -238,7 +228,7 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 		return raw, release
 	}
 	if raw.shared {
-		holdLittle(r)
+		conns.Of(r).BoundSendBuffer(fanout.SendBuffer) // its reader may be a stranger that does not take it
 		return raw, release
 	}
 	release, err := s.reserve(int64(len(raw.bytes)))
@@ -278,12 +268,9 @@ func encode(body any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// errClosing ends what waits when the server closes.
-var errClosing = errors.New("the server is stopping")
-
 // waiting returns ctx, which also ends when the server closes.
 func (s *Server) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.closing, func() { cancel(errClosing) })
+	stop := context.AfterFunc(s.closing, func() { cancel(fanout.ErrClosing) })
 	return ctx, func() { stop(); cancel(nil) }
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/api/fanout"
 )
 
 // origins decides what web pages may do. A page of the server's own origin, or of its
@@ -85,7 +86,7 @@ func (o *origins) check(r *http.Request) error {
 		return nil
 	}
 	err := o.protection.Check(r)
-	if origin := r.Header.Get("Origin"); origin != "" && isUpgrade(r.Header) && !o.mayConnect(origin, r.Host) {
+	if origin := r.Header.Get("Origin"); origin != "" && fanout.IsUpgrade(r.Header) && !o.mayConnect(origin, r.Host) {
 		err = http.ErrNotSupported
 	}
 	if err != nil {

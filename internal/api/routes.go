@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/api/fanout"
 	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/openapi"
 	"github.com/ringback/ringback/internal/strictjson"
@@ -68,7 +69,7 @@ func (s *Server) routes() []route {
 			method: "GET", path: "/api/jobs/{id}/stream", handler: s.stream, query: watching, token: true, everywhere: true,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about: openapi.About{
-				ID: "stream", Summary: "Watch a job: server-sent events", Gives: one[ringback.StreamEvent](), Media: eventStream,
+				ID: "stream", Summary: "Watch a job: server-sent events", Gives: one[ringback.StreamEvent](), Media: fanout.EventStream,
 				Also: map[int]reflect.Type{http.StatusNoContent: nil},
 			},
 		},

@@ -85,7 +85,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		s.log.Warn("connections were cut off at the end", slog.Any("err", err))
 		err = server.Close()
 	}
-	s.readers.end(patience)
+	s.readers.End(patience)
 	if served == nil {
 		served = <-ended
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ringback/ringback/internal/api/fanout"
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/metrics"
@@ -75,10 +76,7 @@ type Server struct {
 	bodyGrace    time.Duration
 	passing      chan struct{} // holds an element for each stranger whose body is read and discarded
 	listing      chan struct{} // holds an element for each list that is being read
-	readers      *readers
-	fanouts      fanouts
-	beat         time.Duration                                 // between two heartbeats to a reader
-	readerGrace  time.Duration                                 // that a reader gets to read what is written to it
+	readers      *fanout.Readers
 	bodies       *memory.Budget                                // for bodies
 	reserve      func(bytes int64) (release func(), err error) // of the memory for reads
 	mux          *http.ServeMux
@@ -103,7 +101,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
-		bodyGrace: bodyGrace, beat: beat, readerGrace: readerGrace, bodies: n.BodiesMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
+		bodyGrace: bodyGrace, bodies: n.BodiesMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
 		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory())),
 	}
@@ -118,10 +116,11 @@ func New(c Config, n *node.Node) (*Server, error) {
 		registerer = c.Metrics
 	}
 	s.connections = conns.NewMetrics(registerer)
-	s.readers = newReaders(cmp.Or(c.MaxReaders, defaultMaxReaders), registerer)
-	s.fanouts.all = map[fanoutKey]*fanout{}
 	s.closing, s.close = context.WithCancel(context.Background())
-	context.AfterFunc(s.closing, s.readers.dismiss)
+	s.readers = fanout.New(fanout.Config{
+		Most: cmp.Or(c.MaxReaders, defaultMaxReaders), Rate: slowestRate, Reserve: n.ReserveRead, OpenEnd: n.OpenEnd,
+		UserError: userError, Closing: s.closing, Metrics: registerer, Logger: s.log,
+	})
 	table := s.routes()
 	s.document = sync.OnceValues(func() ([]byte, error) { return describe(c.Version, table, n.ProviderHeaders()) })
 	s.mount(table)

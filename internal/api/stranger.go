@@ -4,8 +4,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/ringback/ringback/internal/conns"
 )
 
 const (
@@ -43,15 +41,5 @@ func (s *Server) linger(w http.ResponseWriter, r *http.Request) {
 		passOver(w, r)
 	default:
 		_ = c.SetReadDeadline(time.Now().Add(strangerGrace)) // net/http reads a little of it, and closes
-	}
-}
-
-// holdLittle bounds the kernel's buffer for a response that is the same for everybody and
-// that its reader, who may be a stranger, does not read.
-func holdLittle(r *http.Request) {
-	if c := conns.Of(r); c != nil {
-		if tcp, ok := c.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
-			_ = tcp.SetWriteBuffer(sendBuffer) // a hint
-		}
 	}
 }

@@ -241,3 +241,14 @@ func (c *Conn) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// BoundSendBuffer bounds in bytes what the system keeps of what the client has not taken: by
+// default it would be megabytes. It does nothing on a nil Conn.
+func (c *Conn) BoundSendBuffer(bytes int) {
+	if c == nil {
+		return
+	}
+	if b, ok := c.Conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = b.SetWriteBuffer(bytes) // a hint
+	}
+}

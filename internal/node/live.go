@@ -13,9 +13,6 @@ import (
 // Stream has the events of a job for one reader.
 type Stream = live.Stream
 
-// A Waiter is woken, in a goroutine of its own, when a stream has more events.
-type Waiter = live.Waiter
-
 // RelayHeader marks a reader that is a node: it wants the events that this node writes
 // itself.
 const RelayHeader = live.RelayHeader

@@ -43,3 +43,13 @@ func (s *Supervisor) Careful(decide store.Decide) store.Decide {
 		return decide(j)
 	}
 }
+
+// Guard calls do. It returns a panic as an error like any other, with its stack.
+func Guard(do func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return do()
+}

@@ -1,4 +1,4 @@
-package api
+package fanout
 
 import (
 	"runtime"
@@ -9,29 +9,31 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ringback/ringback"
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/live"
+	"github.com/ringback/ringback/internal/supervise"
 )
 
-// A fanout broadcasts the events of one job over one transport. Subscribers that are caught
-// up wait here. New events are rendered once for all of them, and written to each without
-// blocking. A subscriber whose connection does not accept all of it writes the rest itself,
-// and nobody waits for it.
+// A fanout broadcasts the events of one job over one transport. Subscribers that are
+// caught up wait here. What comes next is rendered once for all of them, and written to
+// each without blocking. A subscriber whose connection does not take all of it writes the
+// rest by itself, and nobody waits for it.
 type fanout struct {
-	server  *Server
+	readers *Readers
 	key     fanoutKey
 	members int // the lock of all fanouts guards it
 
 	mu      sync.Mutex
 	waiting []*subscriber
-	seen    ringback.EventID // by all waiting subscribers; some may have seen more, elsewhere
-	waiter  node.Waiter      // shows new events
+	seen    ringback.EventID // by all that wait; some may have seen more, elsewhere
+	waiter  live.Waiter      // shows what comes
 	listens bool             // the log will wake it
 }
 
-// fanoutKey separates readers of a job from nodes that relay what this node writes of it.
+// fanoutKey is what the readers of a fanout have in common. Readers of a job are apart from
+// nodes that relay what this node writes of it.
 type fanoutKey struct {
 	job   uuid.UUID
-	by    transportName
+	by    Transport
 	relay bool
 }
 
@@ -41,14 +43,14 @@ type fanouts struct {
 	all map[fanoutKey]*fanout
 }
 
-// enter counts a reader in. It must leave before it closes its stream: while one is in, all
-// that are in share one log.
-func (as *fanouts) enter(s *Server, key fanoutKey) *fanout {
+// enter adds a reader. It must leave before it closes its stream: while there is one, all share
+// one log.
+func (as *fanouts) enter(all *Readers, key fanoutKey) *fanout {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	a := as.all[key]
 	if a == nil {
-		a = &fanout{server: s, key: key}
+		a = &fanout{readers: all, key: key}
 		a.waiter.Wake = a.show
 		as.all[key] = a
 	}
@@ -64,7 +66,8 @@ func (as *fanouts) leave(a *fanout) {
 	}
 }
 
-// join lets a reader wait if it is caught up; otherwise it returns the next events.
+// join makes a reader wait if it has seen all that there is. Otherwise it returns what comes
+// next.
 func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -72,8 +75,8 @@ func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 		a.mu.Unlock()
 		a.mu.Lock()
 	}
-	if a.server.closing.Err() != nil {
-		return nil, errClosing
+	if a.readers.Closing.Err() != nil {
+		return nil, ErrClosing
 	}
 	events, err := t.Ready()
 	if len(events) > 0 || err != nil {
@@ -88,8 +91,8 @@ func (a *fanout) join(t *subscriber) ([]ringback.StreamEvent, error) {
 	return nil, nil
 }
 
-// listen makes the log wake the fanout when there is more than the waiting subscribers have
-// seen. The caller holds the lock.
+// listen makes the log wake the fanout when there is more than the waiting readers have seen.
+// The caller holds the lock.
 func (a *fanout) listen() {
 	if !a.listens {
 		a.listens = true
@@ -97,12 +100,12 @@ func (a *fanout) listen() {
 	}
 }
 
-// show writes new events to all waiting subscribers.
+// show writes new events to all that wait.
 func (a *fanout) show() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listens = false
-	err := guard(func() error {
+	err := supervise.Guard(func() error {
 		for a.showNext() {
 			a.mu.Unlock() // others want to come and go
 			a.mu.Lock()
@@ -110,12 +113,12 @@ func (a *fanout) show() {
 		return nil
 	})
 	if err != nil {
-		a.dismissAll(nil) // each meets it itself
+		a.dismissAll(nil) // each meets it by itself
 	}
 }
 
-// showNext writes some of the new events to all waiting subscribers; it returns false if
-// there are none. The caller holds the lock.
+// showNext writes some of the new events to all that wait. It returns false if there are none.
+// The caller holds the lock.
 func (a *fanout) showNext() bool {
 	if len(a.waiting) == 0 {
 		return false
@@ -123,7 +126,7 @@ func (a *fanout) showNext() bool {
 	events, err := a.waiting[0].ReadyBehind(a.seen)
 	switch {
 	case err != nil:
-		a.dismissAll(nil) // each gets it itself
+		a.dismissAll(nil) // each meets it by itself
 		return false
 	case len(events) == 0:
 		a.listen()
@@ -135,26 +138,25 @@ func (a *fanout) showNext() bool {
 			return false
 		}
 	}
-	for b, err := range a.server.chunked(events, a.key.by) {
+	for b, err := range a.readers.chunked(events, a.key.by) {
 		if err != nil {
 			a.dismissAll(err)
 			return false
 		}
-		a.bring(b)
+		a.broadcast(b)
 		a.seen = b.last.EventID
 		b.drop()
 	}
 	return true
 }
 
-// bringEach is how many readers one goroutine writes to, if there are several processors: a
-// write takes a few microseconds.
-const bringEach = 64
+// readersEach is how many readers one goroutine writes to at least, if there are processors
+// for several: a write takes a few microseconds.
+const readersEach = 64
 
-// bring writes a chunk to the waiting subscribers. One that has already seen some of it
-// continues by itself: for example, it came from another node that was ahead. The caller
-// holds the lock.
-func (a *fanout) bring(b *chunk) {
+// broadcast writes a chunk to the waiting subscribers. One that has seen some of it goes on by
+// itself: it came here from another node, say, which had more. The caller holds the lock.
+func (a *fanout) broadcast(b *chunk) {
 	took := make([]taken, len(a.waiting))
 	write := func(from, to int) {
 		for i, t := range a.waiting[from:to] {
@@ -163,7 +165,7 @@ func (a *fanout) bring(b *chunk) {
 			}
 		}
 	}
-	parts := max(1, min(runtime.GOMAXPROCS(0), len(took)/bringEach))
+	parts := max(1, min(runtime.GOMAXPROCS(0), len(took)/readersEach))
 	var others sync.WaitGroup
 	for i := 1; i < parts; i++ {
 		others.Go(func() { write(i*len(took)/parts, (i+1)*len(took)/parts) })
@@ -181,19 +183,19 @@ func (a *fanout) bring(b *chunk) {
 	}
 }
 
-// taken is how much of a text a reader accepted at once.
+// taken is how much of a text a reader has taken at once.
 type taken struct {
 	n   int
 	err error
 }
 
 func (t *subscriber) take(text []byte) (all taken) {
-	all.n, all.err = t.tryWrite.write(text)
+	all.n, all.err = t.tryWrite.TryWrite(text)
 	return all
 }
 
-// took takes a reader that has not accepted all of a text out of the waiting: it writes the
-// rest itself. The text is part of b, unless that is nil. The caller holds the lock.
+// took dismisses a reader that has not taken all of a text, so that it writes the rest by
+// itself. The text is part of b, if that is not nil. The caller holds the lock.
 func (a *fanout) took(t *subscriber, all taken, text []byte, b *chunk) {
 	switch {
 	case all.err != nil:
@@ -207,8 +209,8 @@ func (a *fanout) took(t *subscriber, all taken, text []byte, b *chunk) {
 	}
 }
 
-// say sends a waiting reader something else, unless it is empty; it returns false if the
-// reader no longer waits. An error is why the reader ends.
+// say writes another text to a reader that waits, unless it is empty. It returns false if the
+// reader had stopped waiting. An error is why the reader ends.
 func (a *fanout) say(t *subscriber, text []byte, over error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -222,7 +224,7 @@ func (a *fanout) say(t *subscriber, text []byte, over error) bool {
 	return waits
 }
 
-// letGo makes a reader leave, if it is waiting.
+// letGo dismisses a reader, if it waits.
 func (a *fanout) letGo(t *subscriber, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -237,8 +239,8 @@ func (a *fanout) dismissAll(why error) {
 	}
 }
 
-// dismiss takes a reader out of the waiting: its goroutine continues, or ends if why is not
-// nil. The caller holds the lock.
+// dismiss ends a reader's waiting: its goroutine goes on, or ends if why is not nil. The caller
+// holds the lock.
 func (a *fanout) dismiss(t *subscriber, why error) {
 	last := len(a.waiting) - 1
 	a.waiting[t.index], a.waiting[last].index = a.waiting[last], t.index
@@ -252,13 +254,13 @@ func (a *fanout) dismiss(t *subscriber, why error) {
 	}
 }
 
-// waitsUntil sets the time at which a waiting reader looks up; it returns false if the
-// reader no longer waits.
+// waitsUntil sets the time at which a waiting reader wakes up. It returns false if the reader
+// has stopped waiting.
 func (a *fanout) waitsUntil(t *subscriber, at time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {
-		_ = t.conn.SetReadDeadline(at) // fails where reading will
+		_ = t.conn.SetReadDeadline(at) // it fails where reading will
 	}
 	return t.waits
 }

@@ -1,4 +1,4 @@
-package api
+package fanout
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func heard(pieces ...[]byte) (m *messages, reply []byte, err error) {
 
 func TestAReaderOverWebSocketIsAnswered(t *testing.T) {
 	t.Parallel()
-	long := bytes.Repeat([]byte("x"), saidAtMost)
+	long := bytes.Repeat([]byte("x"), mostSaid)
 	for name, c := range map[string]struct {
 		said  []byte
 		reply ws.Frame // none, if it has no op code
@@ -88,7 +88,7 @@ func TestNoWordOfAReaderIsTooMuch(t *testing.T) {
 		var said []byte
 		for range rapid.IntRange(0, 6).Draw(t, "frames") {
 			op := rapid.SampledFrom([]ws.OpCode{ws.OpText, ws.OpBinary, ws.OpContinuation, ws.OpPing, ws.OpPong, ws.OpClose}).Draw(t, "op")
-			payload := rapid.SliceOfN(rapid.Byte(), 0, rapid.SampledFrom([]int{3, 125, 300, saidAtMost + 1}).Draw(t, "most")).Draw(t, "payload")
+			payload := rapid.SliceOfN(rapid.Byte(), 0, rapid.SampledFrom([]int{3, 125, 300, mostSaid + 1}).Draw(t, "most")).Draw(t, "payload")
 			said = append(said, spoken(ws.NewFrame(op, rapid.Bool().Draw(t, "fin"), payload))...)
 		}
 		said = append(said, rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "noise")...)
@@ -101,7 +101,7 @@ func TestNoWordOfAReaderIsTooMuch(t *testing.T) {
 			var reply []byte
 			reply, err = m.receive(rest[:n])
 			got, rest = append(got, reply...), rest[n:]
-			if err == nil && len(m.heard) > saidAtMost+ws.MaxHeaderSize {
+			if err == nil && len(m.heard) > mostSaid+ws.MaxHeaderSize {
 				t.Fatalf("%d bytes are kept", len(m.heard))
 			}
 		}

@@ -1,8 +1,7 @@
-package api
+package fanout
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha1" //nolint:gosec // see acceptKey
 	"encoding/base64"
 	"errors"
@@ -19,41 +18,31 @@ import (
 )
 
 const (
-	// saidAtMost bounds a message of a reader, which is ignored, in bytes.
-	saidAtMost = 4 << 10
-	// byeFor is how long a reader may take to send its close frame.
+	// mostSaid bounds a message of a reader, which is ignored, in bytes.
+	mostSaid = 4 << 10
+	// byeFor is how long a reader may take to close its side.
 	byeFor = 2 * time.Second
 )
 
-// GET /api/jobs/{id}/ws
-func (s *Server) webSocket(ctx context.Context, c *call) (reply, error) {
-	if err := wantsWebSocket(c); err != nil {
-		return reply{}, err
-	}
-	reader, err := s.watch(ctx, c, overWebSocket)
-	if err != nil {
-		return reply{}, err
-	}
-	key := c.header.Get("Sec-Websocket-Key")
-	return s.streamed(reader, http.StatusSwitchingProtocols, func(*http.Request) transport { return &messages{key: key, grace: s.readerGrace} }), nil
-}
+// headerKey has the client's key of a handshake.
+const headerKey = "Sec-Websocket-Key"
 
-// wantsWebSocket refuses a request that is not a handshake.
-func wantsWebSocket(c *call) error {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.header.Get("Sec-Websocket-Key")))
+// CheckHandshake refuses a request that is no handshake of a WebSocket.
+func CheckHandshake(method string, h http.Header) error {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(h.Get(headerKey)))
 	switch {
-	case c.method != http.MethodGet || !isUpgrade(c.header):
+	case method != http.MethodGet || !IsUpgrade(h):
 		return ringback.Invalid("", "this path speaks WebSocket; GET /api/jobs/{id}/stream has the same events over plain HTTP")
-	case c.header.Get("Sec-Websocket-Version") != "13":
+	case h.Get("Sec-Websocket-Version") != "13":
 		return ringback.Invalid("Sec-WebSocket-Version", "Sec-WebSocket-Version must be 13")
-	case err != nil || len(key) != 16 || len(c.header.Values("Sec-Websocket-Key")) != 1:
+	case err != nil || len(key) != 16 || len(h.Values(headerKey)) != 1:
 		return ringback.Invalid("Sec-WebSocket-Key", "Sec-WebSocket-Key must be 16 bytes as base64")
 	}
 	return nil
 }
 
-// isUpgrade reports whether a request asks to become a WebSocket.
-func isUpgrade(h http.Header) bool {
+// IsUpgrade reports whether a request wants to become a WebSocket.
+func IsUpgrade(h http.Header) bool {
 	return hasToken(h, "Connection", "upgrade") && hasToken(h, "Upgrade", "websocket")
 }
 
@@ -72,10 +61,10 @@ func hasToken(h http.Header, name, token string) bool {
 type messages struct {
 	key    string        // of the handshake
 	heard  []byte        // of frames that are not complete
-	state  ws.State      // whether a message continues
+	state  ws.State      // whether a message goes on
 	length int64         // of the message that the reader is sending, so far
-	pinged time.Time     // when an unanswered ping was sent; zero: there is none
-	grace  time.Duration // for the pong
+	pinged time.Time     // when a ping was sent that is not answered; zero: there is none
+	grace  time.Duration // for an answer to it
 }
 
 func (m *messages) head(h http.Header) []byte {
@@ -85,9 +74,9 @@ func (m *messages) head(h http.Header) []byte {
 	return answerHead(http.StatusSwitchingProtocols, h)
 }
 
-// acceptKey returns that of RFC 6455, section 4.2.2.
+// acceptKey returns the answer to a key, see RFC 6455, section 4.2.2.
 func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // required by the standard; it protects nothing
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // what the standard wants; it protects nothing
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
@@ -106,8 +95,8 @@ func (*messages) long(_ *ringback.StreamEvent, json longjson.Value) (text func(w
 	}, length, nil
 }
 
-// slack is 2: only between two messages can a reader be told why there are no more, so a
-// late one may still read what has begun.
+// slack is 2: a reader can be told only between two messages why there are no more, so one that
+// is late may still take what has begun.
 func (*messages) slack() int { return 2 }
 
 var (
@@ -147,12 +136,12 @@ func (m *messages) receive(said []byte) (reply []byte, err error) {
 		}
 	}
 	if len(m.heard) == 0 {
-		m.heard = nil // most send nothing more
+		m.heard = nil // most say nothing more
 	}
 	return reply, err
 }
 
-// next takes a frame from what has arrived, if it is complete.
+// next takes a frame from what was received, if it is complete.
 func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 	in := bytes.NewReader(m.heard)
 	h, err := ws.ReadHeader(in)
@@ -181,13 +170,13 @@ func (m *messages) next() (frame ws.Frame, whole bool, err error) {
 	return frame, true, nil
 }
 
-// check refuses what is not a client's frame, or is too long.
+// check refuses what is not a frame of a client, or too long.
 func (m *messages) check(h ws.Header) error {
 	if err := ws.CheckHeader(h, m.state.Set(ws.StateServerSide)); err != nil {
 		return &misuse{ws.StatusProtocolError, err.Error()}
 	}
-	if h.OpCode.IsData() && h.Length > saidAtMost-m.length { // a sum could overflow
-		return &misuse{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", saidAtMost)}
+	if h.OpCode.IsData() && h.Length > mostSaid-m.length { // a sum could overflow
+		return &misuse{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes, and is not heard", mostSaid)}
 	}
 	return nil
 }
@@ -201,7 +190,8 @@ type misuse struct {
 func (m *misuse) Error() string { return m.reason }
 func (*misuse) Unwrap() error   { return errReader }
 
-// closeFrame leaves out a code that may not be sent: the other side sent none, or nonsense.
+// closeFrame has no code if the given one may not be sent: the other side gave none, or
+// nonsense.
 func closeFrame(code ws.StatusCode, reason string) []byte {
 	if code < 1000 || code > 4999 || code.IsProtocolReserved() {
 		return ws.MustCompileFrame(ws.NewCloseFrame(nil))
@@ -209,16 +199,16 @@ func closeFrame(code ws.StatusCode, reason string) []byte {
 	return ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
 }
 
-// end closes the WebSocket with a code that says why there are no more events, and waits
-// for the reader's close frame.
+// end closes the WebSocket with a code that says why there are no more events, and waits for
+// the reader to close its side.
 func (m *messages) end(t *subscriber, why error) (again bool) {
 	if errors.Is(why, errGone) {
 		return false
 	}
-	if t.write(closeFrame(closing(why, t.After()))) != nil {
+	if t.write(closeFrame(closing(why, t.all.UserError(why), t.After()))) != nil {
 		return false
 	}
-	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // fails where reading will
+	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // it fails where reading will
 	for {
 		n, err := t.conn.Read(t.word[:])
 		if err == nil {
@@ -234,21 +224,21 @@ func (m *messages) end(t *subscriber, why error) (again bool) {
 }
 
 const (
-	// statusTryAgainLater is from the registry that RFC 6455 established.
+	// statusTryAgainLater is in the registry of RFC 6455.
 	statusTryAgainLater ws.StatusCode = 1013
-	// mostReason is how long the reason of a close may be, in bytes.
+	// mostReason bounds the reason of a close, in bytes.
 	mostReason = 123
 )
 
-// closing returns why there are no more events after after.
-func closing(why error, after ringback.EventID) (code ws.StatusCode, reason string) {
+// closing returns why there are no more events after the given one. known is the error for
+// users that why has, if any.
+func closing(why error, known *ringback.Error, after ringback.EventID) (code ws.StatusCode, reason string) {
 	resume := "resume with ?after=" + after.String()
-	known, _ := outsideError(why)
 	refused := new(misuse)
 	switch {
 	case errors.Is(why, io.EOF):
 		return ws.StatusNormalClosure, ""
-	case errors.Is(why, errClosing):
+	case errors.Is(why, ErrClosing):
 		return ws.StatusGoingAway, "the server is stopping; " + resume
 	case errors.As(why, &refused):
 		return refused.code, refused.reason

@@ -1,4 +1,4 @@
-package api
+package fanout
 
 import (
 	"bytes"
@@ -10,7 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/ringback/ringback/internal/node"
+	"github.com/ringback/ringback/internal/conns"
+	"github.com/ringback/ringback/internal/live"
 )
 
 // waits puts a reader over WebSocket into its own fanout. It accepts nothing at once, like
@@ -20,10 +21,10 @@ func waits(t *testing.T) (m *messages, waiter *subscriber, far net.Conn) {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	m = &messages{grace: time.Second}
-	s := &Server{beat: time.Minute, readerGrace: time.Second}
+	all := &Readers{Config: Config{Beat: time.Minute, Grace: time.Second, Rate: 1 << 20}}
 	waiter = &subscriber{
-		reader: &reader{Stream: &node.Stream{}}, transport: m, server: s,
-		fanout: &fanout{server: s, listens: true}, conn: near, tryWrite: newTryWriter(near), waits: true,
+		Reader: &Reader{Stream: &live.Stream{}, all: all}, transport: m,
+		fanout: &fanout{readers: all, listens: true}, conn: near, tryWrite: conns.NewTryWriter(near), waits: true,
 	}
 	waiter.fanout.waiting = []*subscriber{waiter, {}} // or the last one would leave its log
 	return m, waiter, far

@@ -1,4 +1,4 @@
-package api
+package conns
 
 import (
 	"net"
@@ -20,7 +20,7 @@ func TestTheSystemMissesWhoIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := setUserTimeout(conn, 30*time.Second); err != nil {
+	if err := SetUserTimeout(conn, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -1,4 +1,4 @@
-package api
+package fanout
 
 import (
 	"bytes"
@@ -14,23 +14,22 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// A chunk is one or more events, rendered once and written at once to one or many readers.
+// A chunk is one or more events, rendered once and written in one go to one or many readers.
 type chunk struct {
-	text      bytes.Buffer // for SSE, room for an HTTP chunk's head, then the events
-	json      bytes.Buffer // of one event, while it is rendered
-	events    []byte       // in written form: SSE, or the frames of a WebSocket
-	httpChunk []byte       // the SSE as a chunk of HTTP/1.1
+	text      bytes.Buffer // over SSE room for a chunk's head, then the events
+	json      bytes.Buffer // of one event, on its way
+	events    []byte       // as they are written: SSE, or the frames of a WebSocket
+	httpChunk []byte       // SSE as a chunk of HTTP/1.1
 	first     *ringback.StreamEvent
 	last      *ringback.StreamEvent
-	release   func() // returns the memory of a large one; nil: it is not counted
+	release   func() // of the memory of a large one; nil: it is not counted
 	holders   atomic.Int32
 }
 
 const (
 	// chunkBytes is the size from which a chunk is written without waiting for more.
 	chunkBytes = 32 << 10
-	// headRoom is the most that the head of an HTTP chunk takes: eight digits and a line
-	// end.
+	// headRoom is what the head of a chunk takes at most: eight digits and a line end.
 	headRoom = 10
 )
 
@@ -62,18 +61,18 @@ func (b *chunk) drop() {
 	chunks.Put(b)
 }
 
-// chunked renders events for readers over a transport, joining small ones. Each chunk must
-// be dropped.
-func (s *Server) chunked(events []ringback.StreamEvent, by transportName) iter.Seq2[*chunk, error] {
+// chunked renders events for readers of a transport, small ones together. Each chunk must be
+// dropped.
+func (all *Readers) chunked(events []ringback.StreamEvent, by Transport) iter.Seq2[*chunk, error] {
 	fill := (*chunk).asSSE
-	if by == overWebSocket {
+	if by == WebSocket {
 		fill = (*chunk).asFrames
 	}
 	return func(yield func(*chunk, error) bool) {
 		for len(events) > 0 {
-			n := s.fitting(events)
+			n := fitting(events)
 			b := newChunk()
-			err := s.account(b, events[:n])
+			err := all.account(b, events[:n])
 			if err == nil {
 				err = fill(b, events[:n])
 			}
@@ -91,26 +90,26 @@ func (s *Server) chunked(events []ringback.StreamEvent, by transportName) iter.S
 }
 
 // fitting returns how many of the first events make a chunk, at least one.
-func (s *Server) fitting(events []ringback.StreamEvent) (n int) {
+func fitting(events []ringback.StreamEvent) (n int) {
 	for size := 0; n < len(events) && size < chunkBytes; n++ {
 		size += sizeOf(&events[n])
 	}
 	return n
 }
 
-// account charges the memory of a large chunk, as for other large responses.
-func (s *Server) account(b *chunk, events []ringback.StreamEvent) (err error) {
+// account reserves memory for a large chunk, as for other large answers.
+func (all *Readers) account(b *chunk, events []ringback.StreamEvent) (err error) {
 	size := 0
 	for i := range events {
 		size += sizeOf(&events[i])
 	}
 	if size >= 2*chunkBytes {
-		b.release, err = s.reserve(int64(size))
+		b.release, err = all.Reserve(int64(size))
 	}
 	return err
 }
 
-// asSSE renders events as SSE, and as an HTTP chunk, RFC 9112 section 7.1.
+// asSSE renders events as SSE, and makes a chunk of that, RFC 9112 section 7.1.
 func (b *chunk) asSSE(events []ringback.StreamEvent) error {
 	b.text.Write(make([]byte, headRoom))
 	for i := range events {
@@ -143,22 +142,27 @@ func (b *chunk) asFrames(events []ringback.StreamEvent) error {
 	return nil
 }
 
-// encode encodes an event into b.json.
+// encode puts an event into b.json.
 func (b *chunk) encode(event *ringback.StreamEvent) error {
 	b.json.Reset()
-	e := json.NewEncoder(&b.json)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(event); err != nil {
+	if err := encode(&b.json, event); err != nil {
 		return fmt.Errorf("encode event %s of job %s: %w", event.EventID, event.JobID, err)
 	}
-	b.json.Truncate(b.json.Len() - 1) // the line's end
+	b.json.Truncate(b.json.Len() - 1) // the newline
 	return nil
 }
 
-// eventFrame is roughly how many bytes there are around an event's text.
+// encode writes a value as JSON, with a newline at the end.
+func encode(to *bytes.Buffer, v any) error {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// eventFrame is about how many bytes an event has around its text.
 const eventFrame = 200
 
-// sizeOf returns roughly how many bytes an event has.
+// sizeOf is about how many bytes an event has.
 func sizeOf(event *ringback.StreamEvent) int {
 	size := eventFrame
 	if event.Delta != nil {

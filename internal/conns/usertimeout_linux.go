@@ -1,4 +1,4 @@
-package api
+package conns
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setUserTimeout makes the kernel end a connection whose other side has not acknowledged
-// what was sent for that long. By default it would try for a quarter of an hour.
-func setUserTimeout(conn net.Conn, silence time.Duration) error {
+// SetUserTimeout makes the system end a connection whose other side has not acknowledged for
+// this long what was sent to it. By default the system tries for a quarter of an hour.
+func SetUserTimeout(conn net.Conn, silence time.Duration) error {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return errors.ErrUnsupported
