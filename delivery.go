@@ -51,7 +51,7 @@ type Delivery struct {
 	LastStatusCode int `json:"last_status_code,omitempty"`
 	// LastError is the error class of the last try.
 	LastError TryError `json:"last_error,omitempty"`
-	Tries     []Try  `json:"tries"`
+	Tries     []Try    `json:"tries"`
 }
 
 // HostHold means that only redeliveries and probes are sent to a receiver's host.

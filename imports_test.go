@@ -223,7 +223,7 @@ func listPackages(t *testing.T) []listed {
 	}
 }
 
-// own are the packages of this module among imports, by their short names.
+// own returns the packages of this module among imports, by their short names.
 func own(imports []string) []string {
 	var names []string
 	for _, i := range imports {
@@ -241,7 +241,7 @@ func short(path string) string {
 	return strings.TrimPrefix(path, module+"/")
 }
 
-// below are the packages and all that they may import, directly or not.
+// below returns the packages and all that they may import, directly or not.
 func below(names []string) map[string]bool {
 	found := map[string]bool{}
 	for len(names) > 0 {

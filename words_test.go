@@ -30,7 +30,7 @@ var keptWords = map[string][]string{
 	"eager": {"internal/protocol/anthropic_stream.go"}, // eager_input_streaming
 }
 
-// oldFiles are not changed any more, or are about the past.
+// oldFiles are not changed anymore, or are about the past.
 var oldFiles = []string{"CHANGELOG.md", "words_test.go", "docs/decisions/", "internal/store/postgres/migrations/", "internal/store/sqlite/migrations/"}
 
 var (

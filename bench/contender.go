@@ -35,8 +35,7 @@ type contender struct {
 	streams bool
 	// profiled means that it is ours: -profile is about it.
 	profiled bool
-	// concurrency is how many jobs a worker runs at a time where the workload
-	// does not say.
+	// concurrency is how many jobs a worker runs at a time if the workload does not say.
 	concurrency int
 	workers     int // processes
 	apis        int // that take jobs, each a program of its own and before all others; 0 means 1
@@ -190,7 +189,7 @@ func healthy(url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// all are its processes and its service's.
+// all returns its processes and its service's.
 func (u *up) all() []*process {
 	if u.service == nil {
 		return u.processes
@@ -218,7 +217,7 @@ func (u *up) stop() {
 	_ = os.RemoveAll(u.dir)
 }
 
-// tail is the end of a file.
+// tail returns the end of a file.
 func tail(path string) string {
 	text, err := os.ReadFile(path) //nolint:gosec // a log of ours
 	if errors.Is(err, os.ErrNotExist) {
@@ -275,7 +274,7 @@ var contenders = []contender{
 	},
 }
 
-// former is another binary of Ringback, to see what a change has achieved.
+// former returns another binary of Ringback, to see what a change has achieved.
 func former(binary string) contender {
 	return contender{
 		Name: "before", Title: "another binary of Ringback",
@@ -306,8 +305,7 @@ func serveNodes(b *bench, s setup) (all []program) {
 	return all
 }
 
-// node is one process of Ringback; store are the flags that say where it keeps
-// jobs.
+// node returns one process of Ringback; store is the flags that say where it keeps jobs.
 func node(binary string, b *bench, s setup, port string, store ...string) program {
 	return program{
 		args: append([]string{

@@ -13,8 +13,8 @@ import (
 // postgresStore is that of the nodes on PostgreSQL.
 type postgresStore struct{}
 
-// multiply has PostgreSQL copy the rows, all tables at once, and leaves them as
-// they would be some time after so many jobs: vacuumed, analyzed, on disk.
+// multiply makes PostgreSQL copy the rows, all tables at once, and leaves them as they
+// would be some time after so many jobs: vacuumed, analyzed, on disk.
 func (s postgresStore) multiply(ctx context.Context, u *up, n int) error {
 	return s.connected(ctx, u, func(conn *pgx.Conn) error {
 		var head string
@@ -41,7 +41,7 @@ func (s postgresStore) multiply(ctx context.Context, u *up, n int) error {
 	})
 }
 
-// headOf is the part of an id that a job shares with its deliveries, its first 8
+// headOf returns the part of an id that a job shares with its deliveries: its first 8
 // bytes.
 func headOf(id string) string { return "substr(" + id + "::text, 1, 18)" }
 

@@ -74,7 +74,7 @@ func (b *bench) floor(ctx context.Context, s shape, writer func(ctx context.Cont
 	return nil
 }
 
-// writeElsewhere has another process write.
+// writeElsewhere runs writeTexts in another process.
 func writeElsewhere(ctx context.Context, addr string, s shape) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -88,7 +88,7 @@ func writeElsewhere(ctx context.Context, addr string, s shape) error {
 	return nil
 }
 
-// writeFloor is that process: floor ADDRESS READERS TEXTS PAUSE.
+// writeFloor is the main function of that process: floor ADDRESS READERS TEXTS PAUSE.
 func writeFloor(args []string) error {
 	readers, _ := strconv.Atoi(args[1])
 	texts, _ := strconv.Atoi(args[2])

@@ -195,7 +195,7 @@ func (b *bench) connect(ctx context.Context, u *up, ids []string) (*readers, err
 	return all, nil
 }
 
-// leave lets n of the readers vanish silently, and the last call waits for all.
+// leave makes n of the readers vanish silently. The last call waits for all.
 func (c *readers) leave(n int) {
 	for _, cancel := range c.cancel[:min(n, len(c.cancel))] {
 		cancel()

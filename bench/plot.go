@@ -19,8 +19,8 @@ var (
 	accent = color.RGBA{R: 0x1d, G: 0x6f, B: 0xd8, A: 0xff}
 )
 
-// draw draws a page's figure: one line for each contender, a dot for the median, a whisker
-// from the least to the greatest, on a logarithmic axis.
+// draw draws a page's figure on a logarithmic axis: one line for each contender, a dot for
+// the median, a whisker from the least to the greatest.
 func (s page) draw(r *results, dir string) error {
 	var names []string
 	var dots plotter.XYs
@@ -80,7 +80,7 @@ func mark(p *plot.Plot, whisker plotter.XYs, dot plotter.XY, colour color.Color)
 	return nil
 }
 
-// bounds are whole decades around everything, with room for a label.
+// bounds returns whole decades around everything, with room for a label.
 func bounds(all []plotter.XYs) (low, high float64) {
 	low, high = math.Inf(1), 0
 	for _, w := range all {

@@ -50,7 +50,7 @@ func (p *profiler) snapshot(ctx context.Context, u *up, workload string) {
 	}
 }
 
-// fetch fetches a profile of that time, or of the present where it is 0.
+// fetch fetches a profile of a length of time, or of the present if long is 0.
 func (p *profiler) fetch(ctx context.Context, u *up, workload, kind string, long time.Duration) error {
 	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", u.setup.profile, kind, int(long.Seconds()))
 	if long == 0 {

@@ -87,7 +87,7 @@ data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// answer is the provider: Anthropic's protocol, streamed where requested.
+// answer serves the provider: Anthropic's protocol, streamed where requested.
 func (w *world) answer(rw http.ResponseWriter, req *http.Request) {
 	buf := bodies.Get().(*bytes.Buffer) //nolint:forcetypeassert // nothing else is in the pool
 	buf.Reset()

@@ -27,8 +27,8 @@ type ratio struct {
 // medians, and still the machine has moods.
 const worst = 2.0 / 3
 
-// quick measures Ringback beside the ceiling for a minute, compares with the last
-// commit, and fails where something has become slower by more than a third.
+// quick measures Ringback beside the ceiling for a minute, compares with the last commit,
+// and fails if something has become slower by more than a third.
 func quick(ctx context.Context, b *bench) error {
 	b.only = map[string]bool{"null": true, "ringback": true}
 	b.seconds = 2
@@ -66,7 +66,7 @@ func quick(ctx context.Context, b *bench) error {
 	return writeQuick(filepath.Join(b.source, quickFile), now)
 }
 
-// committed are the ratios of the last commit; none if it has no file of them.
+// committed returns the ratios of the last commit; none if it has no file of them.
 func (b *bench) committed(ctx context.Context) (map[string]ratio, error) {
 	cmd := exec.CommandContext(ctx, "git", "show", "HEAD:./"+quickFile) //nolint:gosec // a name of ours
 	cmd.Dir = b.source

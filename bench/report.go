@@ -133,7 +133,7 @@ func section(p func(string, ...any), r *results, s page) {
 	p("")
 }
 
-// upright is a table with a line for each metric.
+// upright writes a table with a line for each metric.
 func upright(p func(string, ...any), r *results, s page, names, metrics []string, units map[string]string) {
 	head, line := "| |", "|---|"
 	for _, name := range names {

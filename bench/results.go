@@ -82,7 +82,7 @@ func (r *results) rows(workload string) (names []string) {
 	return names
 }
 
-// median is the figure's median over the rounds; NaN if it was not measured.
+// median returns the figure's median over the rounds; NaN if it was not measured.
 func (r *results) median(workload, contender, metric string) float64 {
 	f := r.find(workload, contender, metric)
 	if f == nil {

@@ -122,8 +122,8 @@ func (postgres) start(ctx context.Context, dir string) (*process, []string, erro
 	})
 }
 
-// postgresOwner gives dir to the user postgres if we are root, as whom PostgreSQL refuses
-// to run; nil means that we run it ourselves.
+// postgresOwner makes the user postgres the owner of dir if we are root, as whom PostgreSQL
+// refuses to run; nil means that we run it ourselves.
 func postgresOwner(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil

@@ -98,7 +98,7 @@ func besideAMillion(contender string, least float64) func(*results) (string, boo
 	}
 }
 
-// delays are those of all shapes, beside the ceiling's.
+// delays checks those of all shapes, beside the ceiling's.
 func delays(contender string, most float64) func(*results) (string, bool) {
 	return func(r *results) (text string, met bool) {
 		met = true
@@ -128,7 +128,7 @@ func besideReaders(contender string, least float64) func(*results) (string, bool
 	}
 }
 
-// stays is what readers that have left still occupy.
+// stays checks what readers that have left still occupy.
 func stays(contender string, most float64) func(*results) (string, bool) {
 	return func(r *results) (text string, met bool) {
 		met = true

@@ -111,10 +111,10 @@ func (w *world) begin(b behaviour, n, want int) *run {
 
 func (r *run) now() int64 { return max(1, int64(time.Since(r.start))) }
 
-// callback is where the webhook of job n goes.
+// callback returns where the webhook of job n goes.
 func (w *world) callback(n int) string { return fmt.Sprintf("%s/jobs/%d", w.ReceiverURL, n) }
 
-// receive is the receiver: it reads the whole webhook, and replies 200.
+// receive serves the receiver: it reads the whole webhook, and replies 200.
 func (w *world) receive(rw http.ResponseWriter, req *http.Request) {
 	_, _ = io.Copy(io.Discard, req.Body)
 	var n int

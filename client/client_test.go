@@ -228,7 +228,7 @@ func TestAWaitAsksAgainWhileTheServerIsAway(t *testing.T) {
 		},
 		func(w http.ResponseWriter) { time.Sleep(time.Minute); fmt.Fprint(w, `{"status":"running"}`) },
 		func(w http.ResponseWriter) { fmt.Fprint(w, `{"status":"running"}`) },
-		func(w http.ResponseWriter) { time.Sleep(time.Hour) }, // silent for ever
+		func(w http.ResponseWriter) { time.Sleep(time.Hour) }, // silent forever
 		func(w http.ResponseWriter) { fmt.Fprint(w, `{"status":"failed","error":"no luck"}`) },
 	}
 	inBubble(t, func(w http.ResponseWriter, r *http.Request) {

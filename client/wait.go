@@ -81,8 +81,8 @@ func await(ctx context.Context, what string, enough func(ringback.Job) bool, ask
 	}
 }
 
-// gaveUp says why an operation ended without its result, and the error of the last try, if
-// that was another.
+// gaveUp returns an error that says why an operation ended without its result, and the
+// error of the last try, if that was another.
 func gaveUp(ctx context.Context, what string, last error) error {
 	err := fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	if last != nil && !errors.Is(last, context.Cause(ctx)) && !errors.Is(last, ctx.Err()) {

@@ -83,7 +83,7 @@ func give(t *testing.T, dir string, mode, files os.FileMode) {
 	}
 }
 
-// listing is contents; it makes the directory accessible if necessary.
+// listing returns contents; it makes the directory accessible if necessary.
 func listing(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	info, err := os.Stat(dir)

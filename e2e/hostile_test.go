@@ -45,9 +45,9 @@ const (
 	littleHeap     = 24 // MiB
 )
 
-// attackLasts is longer than all time-outs that must be seen: of headers and of webhooks
-// (10 s), and in the long form of bodies (30 s) and of an idle stream or connection (2
-// min).
+// attackLasts returns how long an attack lasts: longer than all time-outs that must be
+// seen. These are of headers and of webhooks (10 s), and in the long form of bodies (30 s)
+// and of an idle stream or connection (2 min).
 func attackLasts() time.Duration {
 	if long {
 		return 150 * time.Second

@@ -60,7 +60,7 @@ func TestNothingIsLostByKills(t *testing.T) {
 type load struct {
 	*world
 	done  chan struct{} // closed when nothing more should be submitted
-	slots chan struct{} // holds one for each job under way
+	slots chan struct{} // holds one for each job in progress
 
 	mu     sync.Mutex
 	jobs   map[string]ringback.Request // by the id that was accepted

@@ -106,8 +106,8 @@ func (w *memoryWatch) look() {
 	}
 }
 
-// fault says that the limit was exceeded, or that the server has died of something
-// else; "" if neither.
+// fault returns that the limit was exceeded, or that the server has died of something else;
+// "" if neither.
 func (w *memoryWatch) fault() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -81,7 +81,7 @@ func TestAStartOnVeryManyWaitingJobsIsQuickAndSmall(t *testing.T) {
 	s.terminate(syscall.SIGTERM)
 }
 
-// memory is what the process has in memory, in bytes.
+// memory returns how many bytes the process has in memory.
 func (s *server) memory(t *testing.T) int64 {
 	t.Helper()
 	pid := strconv.Itoa(s.cmd.Process.Pid)

@@ -176,7 +176,7 @@ func failed(err error) string {
 	}
 }
 
-// callerAttacks are by callers with the key.
+// callerAttacks returns the attacks by callers with the key.
 func callerAttacks() []attack {
 	all := []attack{
 		{"caller: params of 3,000,000 names", 2, 12 * time.Second, func(ctx context.Context, g *target, _ *mathrand.Rand) string {
@@ -244,8 +244,8 @@ func (s *inPieces) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(len(p), s.piece)])
 }
 
-// strangerAttacks are by callers without a key. What they send is written to the connection
-// as it is.
+// strangerAttacks returns the attacks by callers without a key. What they send is written to
+// the connection as it is.
 func strangerAttacks() []attack {
 	head := "GET /api/jobs HTTP/1.1\r\nHost: localhost\r\n"
 	post := "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -133,7 +133,7 @@ func (h *honest) live(ctx context.Context, d time.Duration) *outcome {
 	return o
 }
 
-// errand is one job.
+// errand runs one job, and notes how that went.
 func (h *honest) errand(ctx context.Context, o *outcome) {
 	h.mu.Lock()
 	h.count++

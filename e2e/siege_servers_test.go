@@ -41,8 +41,8 @@ func called(r *http.Request) (model string, body []byte) {
 	return model, body
 }
 
-// goodAnswers is the honest provider: sim/good returns the beginning of the prompt, sim/30
-// an answer of 30 MiB, sim/2 one of 2.
+// goodAnswers returns the honest provider: sim/good returns the beginning of the prompt,
+// sim/30 an answer of 30 MiB, sim/2 one of 2.
 func goodAnswers() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		model, body := called(r)
@@ -161,7 +161,7 @@ func dripping(head, piece string, pause time.Duration) func(http.ResponseWriter,
 	}
 }
 
-// hostileAnswers is the provider of enemy/N, which gives the N-th bad answer.
+// hostileAnswers starts the provider of enemy/N, which returns the N-th bad answer.
 func hostileAnswers(t *testing.T, book *logbook) (url string, shut func()) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

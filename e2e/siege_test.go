@@ -215,7 +215,7 @@ func chosenAttacks(t *testing.T, names string) []attack {
 	return slices.DeleteFunc(all, func(a attack) bool { return !match.MatchString(a.name) })
 }
 
-// attack is one worker of an attack, until ctx ends.
+// attack runs one worker of an attack, until ctx ends.
 func (g *target) attack(ctx context.Context, a attack, worker int) {
 	h := fnv.New64a()
 	fmt.Fprint(h, a.name, worker)

@@ -64,7 +64,8 @@ func TestReceiversThatReadNothingKeepNoJobOut(t *testing.T) {
 	}
 }
 
-// answersOfSize is a provider whose answers have as many bytes of text as their model says.
+// answersOfSize returns a provider whose answers have as many bytes of text as their model
+// says.
 func answersOfSize(sizes map[string]int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request, _ := io.ReadAll(r.Body)

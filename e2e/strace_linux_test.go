@@ -79,7 +79,7 @@ func straced(t *testing.T, file string) iter.Seq[*call] {
 	}
 }
 
-// path is that of a descriptor.
+// path returns that of a descriptor.
 func (c *call) path(t *testing.T) string {
 	t.Helper()
 	_, path, _ := strings.Cut(c.args[0], "<")

@@ -34,7 +34,7 @@ type traffic struct {
 	*cluster
 
 	done  chan struct{} // closed when nothing more should be submitted
-	slots chan struct{} // holds one for each job under way
+	slots chan struct{} // holds one for each job in progress
 
 	mu     sync.Mutex
 	orders map[string]*order          // by the id that was accepted

@@ -88,7 +88,7 @@ nothing. Configure more providers, and routes to them, in the file.`,
 	return cmd
 }
 
-// serveVariables is the section about settings without a flag.
+// serveVariables returns the section about settings without a flag.
 func serveVariables() string {
 	var b strings.Builder
 	b.WriteString("  A flag overrides its variable, and a variable overrides the file, where the key is\n" +

@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/webhook"
 )
 
-// BenchmarkSubmit is the path of a request to its 202, after net/http: handler, node, and a
+// BenchmarkSubmit measures a request until its 202, after net/http: handler, node, and a
 // commit that it shares with those of 64 submitters. The node does not run: jobs are only
 // accepted.
 func BenchmarkSubmit(b *testing.B) {

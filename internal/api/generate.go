@@ -36,7 +36,7 @@ func (s *Server) generate(ctx context.Context, c *call, req *ringback.Request) (
 		if err == nil {
 			ended.Close()
 		}
-		// It is accepted all the same: whoever asks again for the job hears what is wrong.
+		// It is accepted all the same: reading the job returns what is wrong.
 	}
 	accepted := ringback.Accepted{JobID: job.ID, Status: ringback.Queued, StatusURL: job.StatusURL, StreamURL: s.node.StreamURL(ctx, job.ID)}
 	if replayed {
@@ -70,7 +70,7 @@ func (s *Server) submission(c *call, req *ringback.Request) (intake.Submission, 
 	return sub, nil
 }
 
-// sameRequest is equal for requests that may share one idempotency key.
+// sameRequest returns a hash that is equal for requests that may share one idempotency key.
 func sameRequest(c *call) []byte {
 	h := sha256.New()
 	for _, part := range []string{c.method, c.path, c.header.Get(headerCallbackURL)} {

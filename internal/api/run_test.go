@@ -82,7 +82,7 @@ func status(c net.Conn) string {
 
 const waitRequest = "GET /test/wait HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\n\r\n"
 
-// waiter is a handler that waits like those that wait for a job.
+// waiter adds a handler that waits as others wait for a job.
 func waiter(took *time.Duration) func(s *Server) {
 	return func(s *Server) {
 		s.handle("GET /test/wait", route{method: "GET", handler: func(ctx context.Context, _ *call) (reply, error) {

@@ -198,7 +198,7 @@ func TestReadersOfOneJobSeeTheSameAtTheirOwnPace(t *testing.T) {
 }
 
 // A reader that claims to have seen what is still to come gets only what follows that, and
-// takes nothing from others, whoever came first.
+// takes nothing from others, in whichever order they came.
 func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
 	t.Parallel()
 	for _, order := range [][]string{{"", "1-4", "9-9"}, {"9-9", "1-4", ""}} {

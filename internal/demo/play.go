@@ -48,7 +48,7 @@ func (d *demo) sawDelivery(got simulate.Delivery) {
 	d.screen.sayf("receiver", "%s · %s · job %s · answers %d", plain.Printable(got.Type), signatures(got), plain.Printable(short(got.JobID)), got.Answer.Status)
 }
 
-// excerpt is the beginning of a prompt, in quotation marks.
+// excerpt returns the beginning of a prompt, in quotation marks.
 func excerpt(s string) string {
 	runes := []rune(s)
 	if len(runes) > 40 {

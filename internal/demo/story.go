@@ -171,7 +171,7 @@ func (d *demo) isTry(n int) func(simulate.Delivery) bool {
 	return func(got simulate.Delivery) bool { return got.JobID == *d.job.Load() && got.Try == n }
 }
 
-// answer is the receiver's response: a 500 to the first try of the story's webhook.
+// answer returns the receiver's response: a 500 to the first try of the story's webhook.
 func (d *demo) answer(got simulate.Delivery) simulate.Answer {
 	if job := d.job.Load(); job != nil && *job == got.JobID && got.Try == 1 {
 		return simulate.Answer{Status: http.StatusInternalServerError}
@@ -206,7 +206,7 @@ func signatures(got simulate.Delivery) string {
 	return "both signatures verified"
 }
 
-// short is the beginning of an id.
+// short returns the beginning of an id.
 func short(id string) string { return id[:min(8, len(id))] + "-…" }
 
 func portOf(address string) string {

@@ -29,7 +29,7 @@ func (empty) Submit(_ context.Context, j store.NewJob) (store.Job, bool, error) 
 	return j.Job, false, nil
 }
 
-// taking is an intake, and the job that it takes.
+// taking returns an intake, and the job that it takes.
 func taking() (in *Intake, taken *made) {
 	log := slog.New(slog.DiscardHandler)
 	disk := supervise.NewDisk(supervise.DiskConfig{Logger: log})

@@ -54,8 +54,8 @@ type Config struct {
 	// at most one second's worth; 0 means no limit.
 	PerMinute int
 
-	// BreakAfter is how many failures in a row begin a hold; 0 means 10. It is also the
-	// least number of verdicts in a minute of which 70 % failures begin one.
+	// BreakAfter is how many failures in a row begin a hold; 0 means 10. A hold also begins
+	// when 70 % of the verdicts in a minute are failures, if there are at least so many.
 	BreakAfter int
 
 	// HoldMin is the first pause where no time was named; 0 means 1 s. Each further pause
@@ -166,7 +166,7 @@ func (g *Gate) SetRate(perMinute float64) {
 	g.rate.SetBurstAt(now, burst(perMinute))
 }
 
-// burst is a second's worth of permits.
+// burst returns a second's worth of permits.
 func burst(perMinute float64) int { return max(1, int(perMinute/60)) }
 
 // Room returns how many calls of Enter would succeed right now; math.MaxInt if nothing

@@ -337,7 +337,7 @@ func wantOpen(t *testing.T, g *Gate) {
 	}
 }
 
-// wantHold demands a hold of exactly this length from now.
+// wantHold checks that there is a hold of exactly this length from now.
 func wantHold(t *testing.T, g *Gate, want time.Duration, reason string) {
 	t.Helper()
 	until, why, held := g.Held()
@@ -346,7 +346,7 @@ func wantHold(t *testing.T, g *Gate, want time.Duration, reason string) {
 	}
 }
 
-// wantPause demands a hold of this length from now, give or take 20 %.
+// wantPause checks that there is a hold of this length from now, give or take 20 %.
 func wantPause(t *testing.T, g *Gate, want time.Duration) {
 	t.Helper()
 	until, _, held := g.Held()

@@ -102,7 +102,8 @@ func Events() []string {
 	return words
 }
 
-// greeting says what the command does, and which commands to paste elsewhere.
+// greeting returns a text that says what the command does, and which commands to paste
+// elsewhere.
 func (c Config) greeting(addr net.Addr, secrets []ringback.Secret) string {
 	var list []string
 	for _, s := range secrets {

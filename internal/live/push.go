@@ -49,8 +49,8 @@ type PusherConfig struct {
 	Metrics    metrics.Pushes
 	// Memory is the memory for webhooks.
 	Memory *memory.Budget
-	// Calls ends when the node breaks off what runs. Group owns the goroutines for which a
-	// node that drains waits.
+	// Calls ends when the node stops what runs. Group owns the goroutines that a draining
+	// node waits for.
 	Calls context.Context
 	Group *errgroup.Group
 	// OnHold reports whether a receiver's host is on hold.

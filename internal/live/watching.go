@@ -66,8 +66,8 @@ type Config struct {
 	Reads *memory.Budget
 	// RowsKept is how long the row of a job is kept after the job's content.
 	RowsKept time.Duration
-	// Calls ends when the node breaks off what runs. Group owns the goroutines for which a
-	// node that drains waits.
+	// Calls ends when the node stops what runs. Group owns the goroutines that a draining
+	// node waits for.
 	Calls context.Context
 	Group *errgroup.Group
 	// Ended returns a job that has ended as its last event shows it; long reports whether

@@ -42,6 +42,6 @@ func (n *Node) Replay(ctx context.Context, project, id string, p intake.Patch) (
 	return n.View(&stored), nil
 }
 
-// ProviderHeaders are the names of the headers that a request may pass on to its
+// ProviderHeaders returns the names of the headers that a request may pass on to its
 // provider, in lower case.
 func (n *Node) ProviderHeaders() []string { return n.cfg.ProviderHeaders }

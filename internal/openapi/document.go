@@ -16,7 +16,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// A Route is one line of the server's table of routes, as far as the document needs it.
+// A Route is what the document needs of one line of the server's table of routes.
 type Route struct {
 	About
 

@@ -9,7 +9,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// failed is the design's table "What the provider says", from the verdict on.
+// failed returns what becomes of a job whose call failed, by the verdict on the response.
 func (p *Policy) failed(row store.Job, r Result, now time.Time) store.Outcome {
 	f := r.failure
 	o := store.Outcome{At: now, Attempt: attempt(ringback.AttemptFailed, r), Partial: r.Kept.Partial}

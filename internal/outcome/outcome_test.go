@@ -17,7 +17,7 @@ import (
 
 var now = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
-// after is a time after now.
+// after returns a time after now.
 func after(d time.Duration) time.Time { return now.Add(d) }
 
 // policy routes the models a, b and c to one provider, and other to one with another
@@ -158,8 +158,8 @@ func same(t *testing.T, row store.Job, o store.Outcome, w want) {
 	}
 }
 
-// The design's table "What the provider says", from the verdict on: which response has
-// which verdict is tested in package provider.
+// What each verdict on a response leads to. Which response has which verdict is tested in
+// package provider.
 func TestWhatTheProviderSays(t *testing.T) {
 	t.Parallel()
 	retry := failed(provider.Retry, ringback.CodeProviderError, 500)
@@ -411,7 +411,7 @@ func rows() (all []store.Job) {
 	return all
 }
 
-// results has one result of each kind.
+// results returns one result of each kind.
 func results() map[string]outcome.Result {
 	all := map[string]outcome.Result{"answered": answer(), "answered and drained": answer().Drain()}
 	for _, v := range []provider.Verdict{provider.Retry, provider.Hold, provider.HoldKey, provider.ModelMissing, provider.Reject} {

@@ -71,8 +71,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// classify is the design's table "What the provider says": status is the response's,
-// retryAfter means that it named a time to wait, begun that part of an answer had arrived.
+// classify returns what an error response means for the job, and the code of the job's
+// error. status is that of the response, retryAfter means that it named a time to wait,
+// begun that part of an answer had arrived.
 func classify(status int, c apierror.Error, retryAfter, begun bool) (Verdict, ringback.ErrorDetailCode) {
 	verdict, code := classifyRefusal(status, c, retryAfter)
 	if begun && verdict != Reject {

@@ -167,10 +167,10 @@ func newTransport() *http.Transport {
 	}
 }
 
-// Name is the provider's name in the configuration.
+// Name returns the provider's name in the configuration.
 func (c *Client) Name() string { return c.name }
 
-// Protocol is the provider's protocol.
+// Protocol returns the provider's protocol.
 func (c *Client) Protocol() string { return c.protocol }
 
 // KeyHash identifies the key without revealing it: the beginning of its SHA-256 in hex.

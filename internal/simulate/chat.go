@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// chat is OpenAI's protocol of chat completions.
+// chat returns OpenAI's protocol of chat completions.
 func chat() dialect {
 	return dialect{
 		path:      "/v1/chat/completions",

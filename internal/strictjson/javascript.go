@@ -96,7 +96,7 @@ func (c *javaScript) write(b []byte) {
 	c.out = append(c.out, b...)
 }
 
-// change gives the output its own bytes.
+// change makes the output a copy of what was read so far, so that it can differ.
 func (c *javaScript) change() {
 	if !c.changed {
 		// The rest is seldom longer than before: only bytes that are not UTF-8 and numbers

@@ -52,12 +52,12 @@ func (s *sampler) Handle(ctx context.Context, r slog.Record) error {
 	return s.Handler.Handle(ctx, r)
 }
 
-// WithAttrs is for slog.
+// WithAttrs implements [slog.Handler].
 func (s *sampler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &sampler{s.Handler.WithAttrs(attrs), s.root, s.spans}
 }
 
-// WithGroup is for slog.
+// WithGroup implements [slog.Handler].
 func (s *sampler) WithGroup(name string) slog.Handler {
 	return &sampler{s.Handler.WithGroup(name), s.root, s.spans}
 }

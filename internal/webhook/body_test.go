@@ -80,7 +80,7 @@ func TestCanonicalWritesWhatJavaScriptWrites(t *testing.T) {
 	}
 }
 
-// manyTwins has so many members that they are not compared pairwise.
+// manyTwins returns a case with so many members that they are not compared pairwise.
 func manyTwins() (c struct {
 	name, in, want string
 	exception      bool

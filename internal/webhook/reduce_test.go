@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// anEvent has every member that a form may leave out.
+// anEvent returns an event with every member that a form may leave out.
 func anEvent() ringback.Event {
 	return ringback.Event{
 		Type: ringback.EventCompleted, Timestamp: ringback.Time{Time: time.Unix(1767225600, 0)},
