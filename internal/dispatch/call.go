@@ -91,7 +91,7 @@ func (c caller) accepted(j *store.Job, p *permit) {
 	if c.scheduler.answeredKey(p) || p.probes() {
 		c.Wake()
 		c.cfg.Held()
-		c.recordHolds(j.Lane())
+		c.recorder.holds(j.Lane())
 	}
 }
 

@@ -32,7 +32,3 @@ func (d *Dispatcher) Cancel(ctx context.Context, project string, id uuid.UUID) (
 	}
 	return j, nil
 }
-
-// ForgetCancel forgets that an attempt was to be cancelled: it was settled before the
-// cancel reached its call.
-func (d *Dispatcher) ForgetCancel(attempt store.Ref) { d.inflight.leave(attempt) }

@@ -158,7 +158,6 @@ type Dispatcher struct {
 	inflight  *Inflight
 	executor  executor
 	recorder  recorder
-	holdLog   limit.HoldLog[target]
 
 	// claiming is when the claim in progress was requested; nil if there is none.
 	claiming atomic.Pointer[time.Time]
@@ -172,7 +171,7 @@ func New(cfg Config) *Dispatcher {
 		concurrency: cfg.Concurrency, gate: cfg.Gate, providers: cfg.Providers, names: d.names,
 	})
 	d.executor = caller{d}
-	d.recorder = recorder{log: cfg.Logger, metrics: cfg.Metrics, submitted: cfg.Submitted, names: d.names}
+	d.recorder = recorder{log: cfg.Logger, metrics: cfg.Metrics, submitted: cfg.Submitted, names: d.names, scheduler: d.scheduler}
 	return d
 }
 
@@ -203,3 +202,6 @@ func (d *Dispatcher) TakeParts(p Parts) (more bool) { return d.scheduler.takePar
 
 // Tidy forgets what has not been used for a long time.
 func (d *Dispatcher) Tidy() { d.scheduler.tidy() }
+
+// RecordHoldsOver logs of holds that ended without a call.
+func (d *Dispatcher) RecordHoldsOver() { d.recorder.holdsOver() }

@@ -9,9 +9,9 @@
 //	report.go       what a call says about key and model
 //	settle.go       stores what becomes of a job after an attempt
 //	free.go         what becomes of jobs whose attempts never ended: their node died, drained
-//	                or knows nothing of them
+//	                or does not know of them, or deciding about them panicked
 //	cancel.go       ends jobs that somebody cancels; expire.go those that waited too long
-//	waitreason.go   why a job waits
+//	waiting.go      why a job waits, and for how long the oldest has
 //	scheduler.go    which lane may call its provider now (permit.go, lend.go, part.go)
 //	names.go        the models with a lane and a label of their own
 //	keyrefusals.go  when a provider's key counts as refused

@@ -75,6 +75,19 @@ func (d *Dispatcher) FreeDrained(ctx context.Context, node string, held []store.
 	return len(freed), nil
 }
 
+// Quarantine ends a job that can't be decided about. If even its webhook makes us panic, it
+// has none.
+func (d *Dispatcher) Quarantine(j store.Job) (o store.Outcome) {
+	plain := outcome.Quarantine(j, d.cfg.Clock.Stamped())
+	defer func() {
+		if v := recover(); v != nil {
+			_ = d.cfg.Supervisor.Panicked("make the webhook of a job", v, "job_id", j.ID)
+			o = plain
+		}
+	}()
+	return d.cfg.Webhooks.Conclude(j, plain)
+}
+
 // hastenBatch is how many jobs one transaction hastens.
 const hastenBatch = 200
 

@@ -30,9 +30,10 @@ type Hold struct {
 
 // Holds lists the holds that are in effect.
 func (d *Dispatcher) Holds() []Hold {
+	shared := func(local time.Time) time.Time { return d.cfg.Clock.Shared(local).UTC().Truncate(time.Millisecond) }
 	var holds []Hold
 	for _, h := range d.scheduler.holds() {
-		shown := Hold{Provider: h.Provider, Model: h.Model, Reason: h.Reason, Until: d.shownTime(h.Until)}
+		shown := Hold{Provider: h.Provider, Model: h.Model, Reason: h.Reason, Until: shared(h.Until)}
 		if c, known := unpackCause(h.Cause); known {
 			shown.HeldBy = c.show(c.Project)
 		}
@@ -40,14 +41,10 @@ func (d *Dispatcher) Holds() []Hold {
 	}
 	for _, own := range d.scheduler.doubted() {
 		holds = append(holds, Hold{
-			Provider: own.provider, Reason: reasonKey, Until: d.shownTime(own.until), JobOnly: true, HeldBy: own.cause.show(own.cause.Project),
+			Provider: own.provider, Reason: reasonKey, Until: shared(own.until), JobOnly: true, HeldBy: own.cause.show(own.cause.Project),
 		})
 	}
 	return holds
-}
-
-func (d *Dispatcher) shownTime(local time.Time) time.Time {
-	return d.cfg.Clock.Shared(local).UTC().Truncate(time.Millisecond)
 }
 
 // HeldBack calls count with each provider and label of a model, and how many holds are in

@@ -116,6 +116,10 @@ func (r *Inflight) cancelNowOrLater(attempt store.Ref) {
 	r.cancelled[attempt] = true
 }
 
+// ForgetCancel forgets that an attempt was to be cancelled: it was settled before the
+// cancel reached its call.
+func (r *Inflight) ForgetCancel(attempt store.Ref) { r.leave(attempt) }
+
 // drain keeps the result of an attempt that the drain ended.
 func (r *Inflight) drain(attempt store.Ref, res outcome.Result) {
 	r.mu.Lock()

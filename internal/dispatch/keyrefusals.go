@@ -42,7 +42,7 @@ const (
 	doubtFor = 2 * time.Minute
 )
 
-// keyRecord is what a provider's answers say about its key. Calls are numbered in the
+// keyRecord has what a provider's answers say about its key. Calls are numbered in the
 // order in which they begin.
 type keyRecord struct {
 	calls    int64
@@ -52,7 +52,7 @@ type keyRecord struct {
 	holds    bool                // these have begun a hold
 }
 
-// condemned reports whether the refusals in a row are enough to hold the key.
+// condemned reports whether there are enough refusals in a row to hold the key.
 func (r *keyRecord) condemned(now time.Time) bool {
 	if now.Sub(r.at) < provenFor {
 		return len(r.refused) >= provenHeldAfter
@@ -102,7 +102,7 @@ type keyRefusal struct {
 	until time.Time
 }
 
-// refusedKey notes that a job's call was refused as if for its key.
+// refusedKey records that a job's call was refused as if for its key.
 func (s *scheduler) refusedKey(p *permit, c cause, named time.Time) keyRefusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,14 +182,14 @@ func (s *scheduler) doubted() (last []ownRefusals) {
 	return last
 }
 
-// forget drops the refusals of a job whose call ended otherwise.
+// forget drops the refusals of a job: its call was not refused, or it is at fault itself.
 func (s *scheduler) forget(job uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.own, job)
 }
 
-// tidyOwn drops the refusals of jobs that did not come back: they were cancelled, or
+// tidyOwn drops the refusals of jobs that have not come back: they were cancelled, or
 // another node has them. The caller holds the lock.
 func (s *scheduler) tidyOwn() {
 	for job, own := range s.own {

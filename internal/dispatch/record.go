@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/joblog"
+	"github.com/ringback/ringback/internal/limit"
 	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
@@ -46,6 +47,8 @@ type recorder struct {
 	metrics   *metrics.Dispatch
 	submitted *prometheus.CounterVec
 	names     *modelNames
+	scheduler *scheduler
+	holdLog   limit.HoldLog[target]
 }
 
 // label returns a job's model as a label: there is a bounded number of them.
@@ -153,21 +156,21 @@ func (r *recorder) countAttempt(j *store.Job, model string, a *ringback.Attempt,
 	}
 }
 
-// recordHolds logs what a call of a lane's model has changed.
-func (d *Dispatcher) recordHolds(l store.Lane) {
-	d.recordHold(target{l.Provider, anyModel})
-	d.recordHold(target{l.Provider, l.Model})
+// holds logs what a call of a lane's model has changed.
+func (r *recorder) holds(l store.Lane) {
+	r.hold(target{l.Provider, anyModel})
+	r.hold(target{l.Provider, l.Model})
 }
 
-func (d *Dispatcher) recordHold(t target) {
-	if g := d.scheduler.gateOf(t); !d.holdLog.NothingFor(g) {
-		d.holdLog.Record(d.cfg.Logger, t, g, "provider", t.provider, "model", t.model)
+func (r *recorder) hold(t target) {
+	if g := r.scheduler.gateOf(t); !r.holdLog.NothingFor(g) {
+		r.holdLog.Record(r.log, t, g, "provider", t.provider, "model", t.model)
 	}
 }
 
-// RecordHoldsOver logs of holds that ended without a call: their gates are gone.
-func (d *Dispatcher) RecordHoldsOver() {
-	for _, t := range d.holdLog.Begun() {
-		d.recordHold(t)
+// holdsOver logs of holds that ended without a call.
+func (r *recorder) holdsOver() {
+	for _, t := range r.holdLog.Begun() {
+		r.hold(t)
 	}
 }

@@ -36,7 +36,7 @@ func (d *Dispatcher) report(j *store.Job, res outcome.Result, p *permit) outcome
 		d.scheduler.forget(j.ID)
 	}
 	p.report(model, key)
-	d.recordHolds(j.Lane())
+	d.recorder.holds(j.Lane())
 	until := d.cfg.Clock.Shared(d.comesAgain(j, refusal))
 	d.recorder.keyRefused(j, f, refusal)
 	if freed || p.probes() || mayHold(model) || mayHold(key) {

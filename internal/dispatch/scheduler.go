@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// target is what a hold is about: a model of a provider.
+// target is what a hold is on: a model of a provider, or its key (anyModel).
 type target struct{ provider, model string }
 
 // scheduler decides which lane may call its provider now. It is safe for concurrent use.
@@ -30,7 +30,7 @@ type scheduler struct {
 	own     map[uuid.UUID]*ownRefusals // of jobs that a key refused
 	parts   map[string]int             // of each provider's limit, this node's
 	backlog map[store.Lane]int         // about how many jobs that are due wait in each lane
-	working [2]lately                  // the lane that had work last, and the last one that is not that
+	working [2]lately                  // the lane that had work last, and the last other one
 	lent    map[store.Lane]int         // slots beyond size for jobs that dead nodes had begun
 	lentTo  time.Time                  // when lent is void
 	suspect bool                       // a suspect job is running
@@ -75,7 +75,7 @@ func (s *scheduler) sharing(l store.Lane) store.Lane {
 	return l
 }
 
-// take takes a permit for a job of the lane; nil if there is none now.
+// take takes a permit for a job of the lane; it returns nil if there is none now.
 func (s *scheduler) take(l store.Lane) *permit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,8 +106,8 @@ const (
 	laneMemory = time.Minute
 )
 
-// room reports whether a lane may take one more slot. One that holds some leaves
-// others room, as long as there are others. The caller holds the lock.
+// room reports whether a lane may take one more slot. A lane that holds some leaves room
+// for others, as long as there are others. The caller holds the lock.
 func (s *scheduler) room(shared store.Lane) bool {
 	free, held := s.size-s.taken, s.lanes[shared]
 	if held == 0 || !s.contended(shared) {
@@ -116,8 +116,8 @@ func (s *scheduler) room(shared store.Lane) bool {
 	return free > 1 && held < laneRatio*free
 }
 
-// contended reports whether lanes other than one that holds slots have work, or had some
-// lately. The caller holds the lock.
+// contended reports whether other lanes than this one, which holds slots, have work or had
+// some lately. The caller holds the lock.
 func (s *scheduler) contended(shared store.Lane) bool {
 	others := len(s.lanes) - 1
 	if s.suspect {
@@ -139,7 +139,7 @@ type lately struct {
 	at   time.Time
 }
 
-// works notes that a lane has work. The caller holds the lock.
+// works records that a lane has work. The caller holds the lock.
 func (s *scheduler) works(shared store.Lane, now time.Time) {
 	if s.working[0].lane != shared {
 		s.working[1] = s.working[0]
@@ -278,7 +278,7 @@ func (s *scheduler) workFor(due []store.LaneWaiting) {
 	}
 }
 
-// waits notes one more job that waits.
+// waits records one more job that waits.
 func (s *scheduler) waits(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,7 +286,7 @@ func (s *scheduler) waits(l store.Lane) {
 	s.workFor([]store.LaneWaiting{{Lane: l}})
 }
 
-// claimed notes a job that waits no longer.
+// claimed records that a job no longer waits.
 func (s *scheduler) claimed(l store.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,7 +295,7 @@ func (s *scheduler) claimed(l store.Lane) {
 	}
 }
 
-// tidy drops gates that remember nothing.
+// tidy drops the gates that remember nothing.
 func (s *scheduler) tidy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,7 @@ type settlement struct {
 // stored, the job has moved on, or the node is told to stop.
 func (d *Dispatcher) settle(j *store.Job, res outcome.Result, endedAt time.Time, p Progress) {
 	s := settlement{Dispatcher: d, job: j}
-	s.decide, s.webhook = d.decideAbout(*j, res, endedAt)
+	s.choose(res, endedAt.Truncate(time.Millisecond))
 	for tries := 1; ; tries++ {
 		seen := decisions{}
 		after, err := d.cfg.Store.Settle(context.Background(), j.Ref(), seen.of(d.cfg.Supervisor.Careful(s.decide)))
@@ -121,39 +121,39 @@ func (d *Dispatcher) ended(j store.Job) {
 	d.cfg.Caused()
 }
 
-// decideAbout calls decide. If that panics, the attempt has failed.
-func (d *Dispatcher) decideAbout(j store.Job, res outcome.Result, at time.Time) (decide store.Decide, webhook Claim) {
-	err := d.cfg.Supervisor.Guarded("decide about a job", func() error {
-		decide, webhook = d.decide(j, res, at)
+// choose sets what becomes of the job. If choosing panics, the attempt has failed.
+func (s *settlement) choose(res outcome.Result, at time.Time) {
+	err := s.cfg.Supervisor.Guarded("decide about a job", func() error {
+		s.follow(res, at)
 		return nil
-	}, "job_id", j.ID, "attempt", j.Fence)
+	}, "job_id", s.job.ID, "attempt", s.job.Fence)
 	if err != nil {
-		decide, webhook = d.decide(j, outcome.Failed(internalError(err, res.Sent())), at)
+		s.follow(outcome.Failed(internalError(err, res.Sent())), at)
 	}
-	return decide, webhook
 }
 
-// decide returns what becomes of a job whose attempt ended with res. An answer's webhook is
+// follow sets what becomes of a job whose attempt ended with res. An answer's webhook is
 // made here, outside the transaction, and may be in flight from its insert on; the rest
 // depends on the row as it is inside the transaction, and is made there.
-func (d *Dispatcher) decide(j store.Job, res outcome.Result, now time.Time) (store.Decide, Claim) {
-	now = now.Truncate(time.Millisecond)
+func (s *settlement) follow(res outcome.Result, at time.Time) {
 	if a := res.Answer(); a != nil {
-		o := d.cfg.Policy.Decide(j, res, now)
-		webhook := d.cfg.Webhooks.Answered(j, &o, a)
-		return func(store.Job) store.Outcome { return o }, webhook
+		o := s.cfg.Policy.Decide(*s.job, res, at)
+		s.webhook = s.cfg.Webhooks.Answered(*s.job, &o, a)
+		s.decide = func(store.Job) store.Outcome { return o }
+		return
 	}
-	decide := d.concluding(func(row store.Job) store.Outcome { return d.cfg.Policy.Decide(row, res, now) })
+	decide := s.concluding(func(row store.Job) store.Outcome { return s.cfg.Policy.Decide(row, res, at) })
 	// Nearly always the row is as it was when it was claimed. So the outcome, which may
 	// hold megabytes of a partial answer, is made outside, too.
-	expected := decide(j)
-	return func(row store.Job) store.Outcome {
-		same := row.CancelRequested == j.CancelRequested && (len(res.Kept.Partial.Bytes) > 0 || len(row.Partial.Bytes) == 0)
+	claimed := *s.job
+	expected := decide(claimed)
+	s.decide = func(row store.Job) store.Outcome {
+		same := row.CancelRequested == claimed.CancelRequested && (len(res.Kept.Partial.Bytes) > 0 || len(row.Partial.Bytes) == 0)
 		if same {
 			return expected
 		}
 		return decide(row)
-	}, nil
+	}
 }
 
 // concluding returns a decision with the webhook that an end without an answer causes.

@@ -28,7 +28,7 @@ func (n *Node) Cancel(ctx context.Context, project, id string) (*reading.Opened,
 	}
 	v, err := n.OpenJob(ctx, project, id, false)
 	if err == nil && v.Status.Terminal() {
-		n.jobs.ForgetCancel(j.Ref())
+		n.jobs.Inflight().ForgetCancel(j.Ref())
 	}
 	return v, err
 }

@@ -3,8 +3,6 @@ package node
 import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/delivery"
-	"github.com/ringback/ringback/internal/dispatch"
-	"github.com/ringback/ringback/internal/live"
 	"github.com/ringback/ringback/internal/store"
 )
 
@@ -24,13 +22,4 @@ func (n *Node) initDelivery() {
 		Guard: n.cfg.Guard, Schedule: n.cfg.Schedule, Memory: n.memory.Reads,
 		Stored: n.deliveries.RedeliverNow, View: func(d *store.Delivery, tries []ringback.Try) ringback.Delivery { return n.ViewDelivery(d, tries) },
 	})
-}
-
-// notifyReceiver begins to send webhooks about an attempt that runs. w is nil if it has no
-// events.
-func (n *Node) notifyReceiver(j *store.Job, w *live.Writer, s dispatch.Session) (quiet func()) {
-	if w == nil {
-		return func() {}
-	}
-	return n.deliveries.Notify(j, w, s)
 }

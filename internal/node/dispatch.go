@@ -8,7 +8,6 @@ import (
 	"github.com/ringback/ringback/internal/delivery"
 	"github.com/ringback/ringback/internal/dispatch"
 	"github.com/ringback/ringback/internal/live"
-	"github.com/ringback/ringback/internal/outcome"
 	"github.com/ringback/ringback/internal/provider"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -37,19 +36,6 @@ func (n *Node) initDispatch() {
 		Caused: n.deliveries.Wake,
 		Held:   func() { n.holds.Wake() },
 	})
-}
-
-// quarantined ends a job that can't be decided about. If making its webhook panics, too, it
-// has none.
-func (n *Node) quarantined(j store.Job) (o store.Outcome) {
-	plain := outcome.Quarantine(j, n.clock.Stamped())
-	defer func() {
-		if v := recover(); v != nil {
-			_ = n.supervisor.Panicked("make the webhook of a job", v, "job_id", j.ID)
-			o = plain
-		}
-	}()
-	return n.outbox.Conclude(j, plain)
 }
 
 // webhooks makes and sends those that ends of jobs cause, for package dispatch.
@@ -81,7 +67,12 @@ func (n *Node) watch(j *store.Job, s dispatch.Session) dispatch.Progress {
 	if w == nil && j.Options.StreamTo == "" {
 		return dispatch.Unwatched{}
 	}
-	return &watched{Writer: w, quiet: n.notifyReceiver(j, w, s), leave: n.pusher.Push(j)}
+	shown := &watched{Writer: w, quiet: func() {}}
+	if w != nil {
+		shown.quiet = n.deliveries.Notify(j, w, s)
+	}
+	shown.leave = n.pusher.Push(j)
+	return shown
 }
 
 func (w *watched) Quiet() { w.quiet() }

@@ -27,7 +27,7 @@ func (n *Node) readGauges(ctx context.Context, set metrics.Set) {
 	if queued, err := n.store.Queued(ctx); err == nil {
 		set(metrics.Jobs, float64(queued), string(ringback.Queued))
 	}
-	if oldest, err := n.oldest(ctx, n.clock.Now()); err == nil {
+	if oldest, err := n.jobs.Oldest(ctx, n.clock.Now()); err == nil {
 		set(metrics.Oldest, oldest.Seconds())
 	}
 	if p, err := n.store.PendingDeliveries(ctx); err == nil {
@@ -52,22 +52,4 @@ func age(made, now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, now.Sub(made))
-}
-
-// oldest returns how long the oldest job that is due has been due.
-func (n *Node) oldest(ctx context.Context, now time.Time) (time.Duration, error) {
-	w, err := n.store.DueJobs(ctx, now)
-	if err != nil {
-		return 0, err
-	}
-	first := now
-	if w.Suspects.Count > 0 && w.Suspects.Due.Before(first) {
-		first = w.Suspects.Due
-	}
-	for _, l := range w.Lanes {
-		if l.Count > 0 && l.Due.Before(first) {
-			first = l.Due
-		}
-	}
-	return now.Sub(first), nil
 }

@@ -247,7 +247,7 @@ func (n *Node) initSupervisor() {
 	})
 	n.supervisor = supervise.New(supervise.Config{
 		Logger: n.log, Clock: n.clock, Disk: n.disk, Panics: n.metrics.Panics, Shortages: n.metrics.Shortages,
-		RetryDelay: n.cfg.RetryDelay, Quarantine: n.quarantined,
+		RetryDelay: n.cfg.RetryDelay, Quarantine: func(j store.Job) store.Outcome { return n.jobs.Quarantine(j) },
 		NoLease: func(err error) bool { return n.members.NoLease(err) },
 	})
 	n.refuser = refusal.New(n.log, n.metrics.Intake.Rejected, n.disk)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"time"
 
 	"github.com/ringback/ringback"
@@ -49,4 +50,22 @@ func (d *Dispatcher) HeldBy(j *store.Job, reason string) *ringback.HeldBy {
 		}
 	}
 	return nil
+}
+
+// Oldest returns for how long the oldest job that is due has been due.
+func (d *Dispatcher) Oldest(ctx context.Context, now time.Time) (time.Duration, error) {
+	w, err := d.cfg.Store.DueJobs(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	first := now
+	if w.Suspects.Count > 0 && w.Suspects.Due.Before(first) {
+		first = w.Suspects.Due
+	}
+	for _, l := range w.Lanes {
+		if l.Count > 0 && l.Due.Before(first) {
+			first = l.Due
+		}
+	}
+	return now.Sub(first), nil
 }
