@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/backoff"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -79,7 +80,7 @@ func (w *Watching) tailOnce(ctx context.Context, l *Log, project string, job uui
 		return AwaitEnd, true, nil
 	}
 	if j.Fence > 0 && j.Options.Stream && l.Last() == (ringback.EventID{}) {
-		w.loadEarlierEvents(l, &j) // it waits for its next attempt
+		_ = w.loadEarlierEvents(l, &j) // it waits for its next attempt
 	}
 	return AwaitBegin, true, nil
 }
@@ -95,7 +96,7 @@ func (w *Watching) writeEnd(ctx context.Context, l *Log, project string, j *stor
 		last = l.Last()
 	case j.Options.Stream:
 		var err error
-		if last, err = w.loadEvents(ctx, l, j); err != nil {
+		if _, last, err = w.loadEvents(ctx, l, j); err != nil {
 			return err
 		}
 	}
@@ -118,15 +119,15 @@ const loggedEvents = 4 << 20
 
 // loadEvents loads the events that the last settle of a job has stored. The readers of the
 // log share them; they count as memory for reads until all readers have left.
-func (w *Watching) loadEvents(ctx context.Context, l *Log, j *store.Job) (last ringback.EventID, err error) {
-	g := w.cfg.Reads.Grant()
-	if last, err = w.storedEvents(ctx, l, j, g.OrFail(refusal.Read())); err != nil {
-		g.Release()
-		return last, err
+func (w *Watching) loadEvents(ctx context.Context, l *Log, j *store.Job) (held *memory.Grant, last ringback.EventID, err error) {
+	held = w.cfg.Reads.Grant()
+	if last, err = w.storedEvents(ctx, l, j, held.OrFail(refusal.Read())); err != nil {
+		held.Release()
+		return held, last, err
 	}
-	g.Shrink(l.Size())
-	l.OnForget(g.Release)
-	return last, nil
+	held.Shrink(l.Size())
+	l.OnForget(held.Release)
+	return held, last, nil
 }
 
 // storedEvents loads the events that the last settle of a job has stored, piece by piece,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ type oneJob struct {
 	mu     sync.Mutex
 	job    store.Job
 	events []byte
+	large  bool  // the events are read by themselves
 	err    error // of the next reads of the job
 }
 
@@ -38,7 +40,14 @@ func (s *oneJob) Job(context.Context, string, uuid.UUID, store.Parts) (store.Job
 }
 
 func (s *oneJob) Content(context.Context, uuid.UUID, store.Parts) (store.Content, error) {
+	if s.large {
+		return store.Content{Left: map[store.Parts]int64{store.PartEvents: int64(len(s.events))}}, nil
+	}
 	return store.Content{Events: s.events}, nil
+}
+
+func (s *oneJob) Blob(context.Context, uuid.UUID, store.Parts) (store.Blob, error) {
+	return store.Blob{Bytes: s.events}, nil
 }
 
 func (s *oneJob) fail(err error) {
@@ -147,6 +156,47 @@ func TestAStreamOfAJobThatHasEndedHasItsStoredEvents(t *testing.T) {
 		}
 		if after := s.After(); after != (ringback.EventID{Attempt: 1, Number: 4}) {
 			t.Errorf("the end: got %s, want 1-4", after)
+		}
+	})
+}
+
+// A retry has the events of earlier attempts in memory. They count as memory for reads; if
+// there is none, the retry goes on without them.
+func TestEventsOfEarlierAttemptsTakeMemoryForReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLog("a-job")
+		l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
+		l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: strings.Repeat("x", 1<<20)})
+		j := store.Job{ID: uuid.New(), Status: ringback.Running, Node: "here", Fence: 2, Options: store.Options{Stream: true}}
+		r := newRoom(t, j)
+		r.store.events, r.store.large = l.Encode(), true
+
+		log, done := r.hub.OpenWriter(j.ID)
+		r.loadEarlierEvents(log, &j)
+		if used := r.cfg.Reads.Used(); log.Size() < 1<<20 || used < 1<<20 {
+			t.Errorf("a log of %d bytes takes %d of the memory for reads, want all of it", log.Size(), used)
+		}
+		done()
+		synctest.Wait()
+		if used := r.cfg.Reads.Used(); used != 0 {
+			t.Errorf("after the attempt: %d bytes are taken", used)
+		}
+
+		w := r.OpenWriter(&j)
+		if size, used := w.log.Size(), r.cfg.Reads.Used(); used > size {
+			t.Errorf("once the text is gone: a log of %d bytes takes %d of the memory for reads", size, used)
+		}
+		w.End()
+		synctest.Wait()
+
+		full := r.cfg.Reads.Grant()
+		full.Force(r.cfg.Reads.Size())
+		defer full.Release()
+		log, done = r.hub.OpenWriter(j.ID)
+		defer done()
+		r.loadEarlierEvents(log, &j)
+		if size := log.Size(); size > 64<<10 {
+			t.Errorf("without memory: the log has %d bytes", size)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/store"
 )
@@ -31,8 +32,9 @@ func (w *Watching) OpenWriter(j *store.Job) *Writer {
 	log, done := w.hub.OpenWriter(j.ID)
 	f := &Writer{log: log, attempt: j.Fence, done: done}
 	if j.Fence > 1 {
-		w.loadEarlierEvents(log, j)
+		held := w.loadEarlierEvents(log, j)
 		f.retries(j.Fence, w.cfg.Clock.Stamped())
+		defer func() { held.Shrink(log.Size()) }() // much text is gone once the next attempt has begun
 	}
 	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
 	return f
@@ -50,14 +52,16 @@ func privateWriter(j *store.Job) *Writer {
 	return f
 }
 
-// loadEarlierEvents loads the events of a job that the store has. If they can't be read the
-// log goes on without them: those attempts are void.
-func (w *Watching) loadEarlierEvents(log *Log, j *store.Job) {
+// loadEarlierEvents loads the events of a job that the store has. If they can't be read, or
+// there is no memory for them, the log goes on without them: those attempts are void.
+func (w *Watching) loadEarlierEvents(log *Log, j *store.Job) (held *memory.Grant) {
 	ctx, cancel := context.WithTimeout(w.cfg.Calls, loadEarlierFor)
 	defer cancel()
-	if _, err := w.storedEvents(ctx, log, j, func(int64) error { return nil }); err != nil {
+	held, _, err := w.loadEvents(ctx, log, j)
+	if err != nil {
 		w.log.Warn("events of earlier attempts can't be read", "job_id", j.ID, "err", err)
 	}
+	return held
 }
 
 // Delta returns the function to call with each piece of the answer; nil if nothing needs

@@ -14,9 +14,6 @@ import (
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
-// maxCalls bounds the tool calls of a message: more than any answer has.
-const maxCalls = 2000
-
 // grownCall is what is known of a tool call, used to find the call that a piece continues.
 type grownCall struct {
 	id, name string
@@ -81,13 +78,13 @@ func (p *pieces) addCall(v *grown, piece []byte) error {
 }
 
 func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
-	if len(v.items) >= maxCalls {
-		return errors.New("the answer has too many parts")
+	if len(v.items) >= maxItems {
+		return errTooManyParts
 	}
 	if err := p.part(); err != nil {
 		return err
 	}
-	item := &grownItem{index: int64(len(v.items)), call: &grownCall{id: came.id, name: came.name, index: came.index, turn: lastTurn(v.items) + 1}}
+	item := &grownItem{index: int64(len(v.items)), grew: true, call: &grownCall{id: came.id, name: came.name, index: came.index, turn: lastTurn(v.items) + 1}}
 	item.call.input.add(came.input)
 	v.items = append(v.items, item)
 	return p.set(&item.value, []byte("tool_calls"), piece, true)
@@ -95,7 +92,7 @@ func (p *pieces) beginCall(v *grown, piece []byte, came callPiece) error {
 
 func (p *pieces) continueCall(item *grownItem, piece []byte, came callPiece, turn int) error {
 	call := item.call
-	call.turn = turn
+	call.turn, item.grew = turn, true
 	if call.id != "" {
 		piece = strictjson.Without(piece, "id")
 	}

@@ -25,6 +25,12 @@ type pieces struct {
 // bytes: more than any answer has.
 const maxParts = 20_000
 
+// maxItems bounds the items of a list that pieces are added to, tool calls for example:
+// each piece is compared with all of them. It is more than any answer has.
+const maxItems = 2000
+
+var errTooManyParts = errors.New("the answer has too many parts")
+
 // grown is a value that pieces are added to. An object stays unparsed as long as there is
 // only one piece of it.
 type grown struct {
@@ -44,6 +50,7 @@ type grownObject struct {
 // grownItem is an item of a list that has an index, or a run of others.
 type grownItem struct {
 	index   int64 // noIndex: value.raw are items, joined by commas
+	grew    bool  // something has arrived since it was emitted
 	id      string
 	value   grown
 	emitted int        // bytes: of a run, or of the string of an item that is emitted
@@ -133,7 +140,7 @@ func (p *pieces) set(v *grown, name, piece []byte, message bool) error {
 // part counts a value that is kept separately.
 func (p *pieces) part() error {
 	if p.parts++; p.parts > maxParts {
-		return errors.New("the answer has too many parts")
+		return errTooManyParts
 	}
 	return nil
 }
@@ -209,14 +216,17 @@ func (p *pieces) addItem(v *grown, name, piece []byte, message bool) error {
 	index, id := strictjson.Get(piece, "index").Int(), strictjson.Get(piece, "id").Str
 	for _, item := range slices.Backward(v.items) {
 		if item.index == index && (id == "" || item.id == "" || item.id == id) {
-			item.id = cmp.Or(item.id, id)
+			item.id, item.grew = cmp.Or(item.id, id), true
 			return p.add(&item.value, name, piece, message)
 		}
+	}
+	if len(v.items) >= maxItems {
+		return errTooManyParts
 	}
 	if err := p.part(); err != nil {
 		return err
 	}
-	item := &grownItem{index: index, id: id}
+	item := &grownItem{index: index, id: id, grew: true}
 	v.items = append(v.items, item)
 	return p.set(&item.value, name, piece, message)
 }
@@ -228,8 +238,9 @@ func (p *pieces) appendItem(v *grown, raw []byte) error {
 		if err := p.part(); err != nil {
 			return err
 		}
-		v.items = append(v.items, &grownItem{index: noIndex, value: grown{raw: bytes.Clone(raw)}})
+		v.items = append(v.items, &grownItem{index: noIndex, grew: true, value: grown{raw: bytes.Clone(raw)}})
 	} else {
+		v.items[last].grew = true
 		run := &v.items[last].value
 		run.raw = append(append(run.raw, ','), raw...)
 	}
@@ -278,7 +289,7 @@ func (v *grown) member(name string) *grown {
 	case '"':
 		value.raw = raw[:len(raw)-1]
 	case '[':
-		value = &grown{kind: '[', items: []*grownItem{{index: noIndex, value: grown{raw: strictjson.Inside(raw)}}}}
+		value = &grown{kind: '[', items: []*grownItem{{index: noIndex, grew: true, value: grown{raw: strictjson.Inside(raw)}}}}
 	}
 	return value
 }
@@ -315,7 +326,10 @@ func (v *grown) emitParts(t Emitter, emit func(t Emitter, p part)) {
 	place := 0
 	for i, item := range v.items {
 		if item.index != noIndex {
-			emit(t, part{value: &item.value, item: i, place: place, emitted: &item.emitted})
+			if item.grew || t.Ended {
+				emit(t, part{value: &item.value, item: i, place: place, emitted: &item.emitted})
+				item.grew = false
+			}
 			place++
 			continue
 		}
