@@ -255,7 +255,7 @@ func TestASecretNeverPrintsItself(t *testing.T) {
 		}
 	}
 	if !strings.Contains(out.String(), "[secret]") {
-		t.Error("nothing stands in the secret's place")
+		t.Error("[secret] is not in the secret's place")
 	}
 }
 

@@ -58,7 +58,7 @@ func TestTestsWaitForEventsInsteadOfSleeping(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(maySleep)) {
 		if !seen[name] {
-			t.Errorf("%s sleeps no more: take it out of maySleep", name)
+			t.Errorf("%s no longer sleeps: remove it from maySleep", name)
 		}
 	}
 }

@@ -343,7 +343,7 @@ func (c *chaos) wantZombiesRefused() (z zombies) {
 			continue
 		}
 		if h.server.counts("this node was swept")+h.server.counts("settled too late") == 0 {
-			c.t.Errorf("node %s was frozen for %s and swept, and never said so:\n%s", h.place, h.frozen, strings.Join(h.server.tail(100), "\n"))
+			c.t.Errorf("node %s was frozen for %s and swept, and did not log it:\n%s", h.place, h.frozen, strings.Join(h.server.tail(100), "\n"))
 		}
 		z.swept++
 	}
@@ -369,7 +369,7 @@ func (c *chaos) wantCleanLogs() {
 		for _, line := range s.tail(1 << 20) {
 			bad := strings.Contains(line, `"level":"ERROR"`) && !strings.Contains(line, "this node was swept")
 			if bad || !strings.HasPrefix(line, "{") {
-				c.t.Errorf("a node said: %s", line)
+				c.t.Errorf("a node logged: %s", line)
 			}
 		}
 	}

@@ -109,7 +109,7 @@ func (p *place) wantFreshLeases(alive int) {
 	}
 	for _, n := range nodes {
 		if left := time.Until(n.ExpiresAt.Time); left < 0 || left > 9*time.Second {
-			p.t.Errorf("node %s says that a lease runs out in %s", p.name, left)
+			p.t.Errorf("node %s reports a lease that runs out in %s", p.name, left)
 		}
 	}
 }
@@ -146,11 +146,11 @@ func (c *cluster) ask(rounds int) {
 		case job.Status != ringback.Completed:
 			c.t.Errorf("%s: it is %s: %s", r.Prompt, job.Status, job.Error)
 		case job.CreatedAt.Sub(asked[id]).Abs() > 10*time.Second:
-			c.t.Errorf("%s: it was submitted at %s and says %s", r.Prompt, asked[id].UTC(), job.CreatedAt)
+			c.t.Errorf("%s: submitted at %s, but created_at is %s", r.Prompt, asked[id].UTC(), job.CreatedAt)
 		case started < -100*time.Millisecond || started > 10*time.Second || ended < started || ended > 30*time.Second:
-			c.t.Errorf("%s: it was begun %s after it was due, and had ended %s after", r.Prompt, started, ended)
+			c.t.Errorf("%s: it began %s after it was due, and ended %s after it was due", r.Prompt, started, ended)
 		case *job.QueueMS < 0 || *job.QueueMS > 15_000 || *job.DurationMS < 0 || *job.DurationMS > 10_000:
-			c.t.Errorf("%s: it says that it waited %d ms and ran %d ms", r.Prompt, *job.QueueMS, *job.DurationMS)
+			c.t.Errorf("%s: queue_ms is %d, and duration_ms %d", r.Prompt, *job.QueueMS, *job.DurationMS)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestSIGTERMLetsRunningCallsEnd(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	if slices.ContainsFunc(s.tail(100), func(line string) bool { return strings.Contains(line, "cut off") }) {
-		t.Error("it waited in vain for a connection that never said anything")
+		t.Error("it waited for a connection that never sent anything")
 	}
 
 	w.start()

@@ -141,10 +141,10 @@ func wantRefusal(t *testing.T, got refusal, code int, says string) {
 		t.Errorf("exit code %d, want %d", got.code, code)
 	}
 	if !regexp.MustCompile(`^ringback: [^\n]*` + says).MatchString(got.stderr) {
-		t.Errorf("it said %q, want ringback: … %s", got.stderr, says)
+		t.Errorf("stderr: got %q, want ringback: … %s", got.stderr, says)
 	}
 	if lines := strings.Count(got.stderr, "\n") + 1; lines > 2 || strings.Contains(got.stderr, "goroutine ") {
-		t.Errorf("it said %d lines, want one sentence:\n%s", lines, got.stderr)
+		t.Errorf("stderr: got %d lines, want one sentence:\n%s", lines, got.stderr)
 	}
 }
 

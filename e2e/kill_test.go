@@ -258,7 +258,7 @@ func (l *load) wantAllEnded(jobs map[string]ringback.Request) {
 	}
 	for id := range l.seen {
 		if _, ok := jobs[id]; !ok {
-			l.t.Errorf("a webhook came of job %s, which nobody submitted", id)
+			l.t.Errorf("a webhook came for job %s, which was never submitted", id)
 		}
 	}
 }

@@ -183,6 +183,6 @@ func TestPagesInABrowserShowTheAnswerAsItGrows(t *testing.T) {
 	</script>`)
 	eventually(t, "a page of another origin has an answer", func() bool { return asked[string](stranger, `heard`) != "nothing yet" })
 	if got := asked[string](stranger, `heard`); got != "refused" {
-		t.Errorf("a page of an origin that is not allowed heard %s", got)
+		t.Errorf("a page of an origin that is not allowed got %s", got)
 	}
 }

@@ -157,7 +157,7 @@ func TestReadersOutliveKillsOfTheServer(t *testing.T) {
 		// After more than two kills the job would be suspect: such jobs run one at a time.
 		told += w.killedUnder(t, &s, 40, 2)
 	}
-	t.Logf("%d kills, of which readers were told %d times", 2*rounds, told)
+	t.Logf("%d kills; readers were told of %d", 2*rounds, told)
 	if told == 0 {
 		t.Error("no reader was told of another attempt")
 	}

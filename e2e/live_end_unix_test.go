@@ -216,7 +216,7 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 			if resp, err := d.http.Do(req); err == nil {
 				said, _ := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				t.Errorf("who waited got %s %s", resp.Status, said)
+				t.Errorf("the waiting client got %s %s", resp.Status, said)
 			}
 		}()
 		c.in(t).call(func(call simulate.Call) bool { return call.Prompt == r.Prompt && call.Words >= words })

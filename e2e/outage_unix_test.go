@@ -213,7 +213,7 @@ func (p *place) wantFewLines(from time.Time) {
 			Msg  string
 		}
 		if err := json.Unmarshal([]byte(line), &record); err != nil {
-			p.t.Errorf("node %s said: %s", p.name, line)
+			p.t.Errorf("node %s logged: %s", p.name, line)
 		}
 		if record.Time.After(from) {
 			said[record.Msg]++
@@ -226,7 +226,7 @@ func (p *place) wantFewLines(from time.Time) {
 		"submissions are refused no longer":                                        1,
 	}
 	if diff := cmp.Diff(want, said); diff != "" {
-		p.t.Errorf("what node %s said (-want +got):\n%s", p.name, diff)
+		p.t.Errorf("the log of node %s (-want +got):\n%s", p.name, diff)
 	}
 }
 

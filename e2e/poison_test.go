@@ -111,7 +111,7 @@ func (s *server) peak() int {
 			return kib >> 10
 		}
 	}
-	s.t.Fatal("the kernel does not tell the peak")
+	s.t.Fatal("the kernel does not report the peak")
 	return 0
 }
 

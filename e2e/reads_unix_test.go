@@ -172,7 +172,7 @@ func (w *world) readWhole(t *testing.T, id string) {
 		again, bad := strconv.Atoi(resp.Header.Get("Retry-After"))
 		_ = resp.Body.Close()
 		if bad != nil {
-			t.Errorf("a 503 says not when to come again: %v", bad)
+			t.Errorf("a 503 does not say when to retry: %v", bad)
 			return
 		}
 		sleep(t.Context(), time.Duration(again)*time.Second) // as it was told to
@@ -215,7 +215,7 @@ func TestManyListsOfLongRowsFitIntoASmallMemory(t *testing.T) {
 			case resp.StatusCode == http.StatusOK && len(list) > rows*len(metadata):
 				whole.Add(1)
 			case resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "":
-				t.Errorf("got %d with %d bytes, want the list, or a 503 that says when to come again", resp.StatusCode, len(list))
+				t.Errorf("got %d with %d bytes, want the list, or a 503 that says when to retry", resp.StatusCode, len(list))
 			}
 		})
 	}

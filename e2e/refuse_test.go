@@ -115,7 +115,7 @@ func TestUnderLoadAFullDiskRefusesNewJobsAlone(t *testing.T) {
 	}
 	for said := range during.refused {
 		if !strings.Contains(said, "disk is") {
-			t.Errorf("refused: %q, want it to speak of the disk", said)
+			t.Errorf("refused: %q, want it to mention the disk", said)
 		}
 	}
 	disk.empty()

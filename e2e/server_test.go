@@ -198,7 +198,7 @@ func (s *server) says(text string) {
 		select {
 		case <-changed:
 		case <-deadline:
-			s.t.Fatalf("the server never said %q", text)
+			s.t.Fatalf("the server never printed %q", text)
 		}
 	}
 }

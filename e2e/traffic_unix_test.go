@@ -241,7 +241,7 @@ func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	})
 	for id := range l.called {
 		if l.orders[id] == nil {
-			l.t.Errorf("a webhook came of job %s, which nobody submitted", id)
+			l.t.Errorf("a webhook came for job %s, which was never submitted", id)
 		}
 	}
 	return ledgers

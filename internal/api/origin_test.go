@@ -96,7 +96,7 @@ func TestABadOriginIsNamed(t *testing.T) {
 		}
 	}
 	if _, err := New(Config{AllowOrigins: []string{"*"}}, new(node.Node)); err == nil {
-		t.Error("every page may spend money, and nobody objects")
+		t.Error("every page may spend money, and New returns no error")
 	}
 	for _, origin := range []string{"http://localhost:3000", "https://APP.example.com", "http://[::1]:8080", "chrome-extension://abc"} {
 		if _, err := New(Config{AllowOrigins: []string{origin}}, new(node.Node)); err != nil {

@@ -37,7 +37,7 @@ func TestTheClockIsThatOfTheStore(t *testing.T) {
 		}
 		c.Learn(time.Now(), time.Now(), time.Time{})
 		if got := ahead(); got.Abs() > 5*time.Millisecond {
-			t.Errorf("a store without a clock tells nothing: got %s ahead", got)
+			t.Errorf("a store without a clock changes nothing: got %s ahead", got)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func TestEnterNow(t *testing.T) {
 			}
 			p.Done(Report{Verdict: OK})
 			if _, _, held := g.Held(); held {
-				t.Fatalf("after %+v and a success the hold stands", r)
+				t.Fatalf("after %+v and a success the hold is still in effect", r)
 			}
 			enter(t, g)
 		}

@@ -67,7 +67,7 @@ func TestAClockThatIsAnHourWrongDoesNoHarm(t *testing.T) {
 				t.Errorf("run_at %s: it began at %s", runAt, at)
 			}
 			if took := ended.Sub(began); took > 15*time.Second {
-				t.Errorf("it took %s: two pauses of a second were asked for", took)
+				t.Errorf("it took %s: two pauses of a second were requested", took)
 			}
 		})
 	}

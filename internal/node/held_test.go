@@ -72,10 +72,10 @@ func TestEachCallSaysThatAnotherProgramHoldsTheDatabaseWhichComesBackByItself(t 
 				refusal = known
 			}
 			if refusal == nil || refusal.Code != ringback.Unavailable || refusal.RetryAfterSeconds == 0 {
-				t.Errorf("%s: got %v, want unavailable, and when to come again", name, err)
+				t.Errorf("%s: got %v, want unavailable, and when to retry", name, err)
 			}
 			if took := time.Since(began); took > 15*time.Second {
-				t.Errorf("%s: told after %s", name, took)
+				t.Errorf("%s: the error came after %s", name, took)
 			}
 		})
 	}

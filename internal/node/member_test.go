@@ -175,7 +175,7 @@ func TestWhileTheStoreIsOutOfReachRunningCallsGoOnAndSettleLater(t *testing.T) {
 	w.wantCalls("runs", 1)
 	w.eventually("ready", func() bool { return w.node.Readiness().Ready })
 	if w.node.ID() != id {
-		t.Error("nobody had swept it, so it is to keep its id")
+		t.Error("it was not swept, so it must keep its id")
 	}
 	w.end(w.ask("sim/echo", "afterwards").ID)
 }

@@ -294,7 +294,7 @@ func TestAStalledStreamIsInNobodysWay(t *testing.T) {
 		w.end(d.JobID)
 	}
 	if n := w.node.Streams(); n != jobs {
-		t.Errorf("streams that stand: got %d, want %d", n, jobs)
+		t.Errorf("open streams: got %d, want %d", n, jobs)
 	}
 }
 
@@ -508,7 +508,7 @@ func TestFailingProgressHoldsNoHostBack(t *testing.T) {
 	n := len(all) - 1 // of those before the end, with pauses of 1 s, 2 s, 4 s …
 	took, least := all[n-1].Timestamp.Sub(all[0].Timestamp.Time), time.Duration(1<<(n-1)-1)*time.Second
 	if took < least-200*time.Millisecond {
-		t.Errorf("got %v within %s, want fewer and fewer where none is taken", said, took)
+		t.Errorf("got %v within %s, want longer and longer pauses if none is taken", said, took)
 	}
 	if d := w.settledDelivery(j.ID); len(d.Tries) != 1 {
 		t.Errorf("the end took %d tries", len(d.Tries))

@@ -37,7 +37,7 @@ func TestAWaitReturnsAtTheJobsEnd(t *testing.T) {
 		}
 	}
 	if time.Since(began) >= patience {
-		t.Error("nobody was told")
+		t.Error("the end woke none of those that wait")
 	}
 }
 

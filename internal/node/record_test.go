@@ -209,7 +209,7 @@ func TestASpellOfRefusalsIsToldOnce(t *testing.T) {
 		t.Errorf("afterwards: got %q", got)
 	}
 	if !strings.Contains(log.String(), `"refused":100`) {
-		t.Errorf("how many were refused is not said:\n%s", log)
+		t.Errorf("the log does not say how many were refused:\n%s", log)
 	}
 }
 
@@ -246,7 +246,7 @@ func TestNoSecretAndNoBodyIsInTheLog(t *testing.T) {
 	}
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, mark) || strings.Contains(line, "whsec_") {
-			t.Errorf("the log says %s", line)
+			t.Errorf("a secret is in the log: %s", line)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestARedeliveryGoesOutAtOnceAlsoWhileItsHostIsHeld(t *testing.T) {
 	}
 	w.eventually("a try during the hold", func() bool { return len(tries(last)) == before+1 })
 	if y := tries(last)[before]; y.Trigger != "manual" || y.StatusCode != 500 {
-		t.Errorf("got %+v, want the try that was asked for", y)
+		t.Errorf("got %+v, want the try that was requested", y)
 	}
 	if len(w.node.HostHolds()) != 1 {
 		t.Error("its failure ended the hold")
@@ -130,7 +130,7 @@ func TestRedeliveriesInBulkAreOneProbeAndThenAll(t *testing.T) {
 	done, err := w.node.ReplayDead(t.Context(), "default", ringback.DeadAction{DeadFilter: ringback.DeadFilter{Kind: ringback.DeadDelivery}, All: true}, intake.Patch{})
 	must(t, err)
 	if done.Done < jobs-1 {
-		t.Errorf("got %+v, want those that wait asked for again", done)
+		t.Errorf("got %+v, want those that wait requested again", done)
 	}
 	for _, id := range ids {
 		w.eventually("delivered", func() bool { return w.delivery(id).Status == ringback.DeliveryDelivered })

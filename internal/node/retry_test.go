@@ -335,7 +335,7 @@ func TestTheErrorOfARetiredModelNamesItsSuccessor(t *testing.T) {
 	}
 	j = w.end(w.submit(ringback.Request{Model: "claude-9"}).ID)
 	if strings.Contains(j.Error, "retire") {
-		t.Errorf("of a model that no table knows: %q", j.Error)
+		t.Errorf("a model that no table has: got %q, want nothing about its retirement", j.Error)
 	}
 }
 

@@ -196,7 +196,7 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 			took := time.Since(began)
 			t.Logf("the end showed %s after the cancel", took)
 			if took >= 10*time.Second { // by then everything that is looked at from time to time has been
-				t.Errorf("that is no more at once")
+				t.Errorf("that is not at once")
 			}
 			return
 		}

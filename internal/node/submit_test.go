@@ -206,7 +206,7 @@ func TestEachFieldOfARequestIsSeenBySomebody(t *testing.T) {
 		t.Run(field.Name, func(t *testing.T) {
 			effect := fieldEffects[field.Name]
 			if effect == nil {
-				t.Fatalf("nobody shows what %s does", field.Tag.Get("json"))
+				t.Fatalf("no test shows what %s does", field.Tag.Get("json"))
 			}
 			effect(t, w.in(t))
 		})

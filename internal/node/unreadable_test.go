@@ -77,7 +77,7 @@ func TestAJobThatCannotBeReadFailsAloneAndAnOperatorSeesIt(t *testing.T) {
 	}
 	for _, id := range []string{large.ID, broken.ID, metadata.ID} {
 		if !strings.Contains(log.String(), `job_id=`+id+` reason=`) {
-			t.Errorf("no line of the log tells of %s", id)
+			t.Errorf("no line of the log is about %s", id)
 		}
 	}
 }

@@ -311,7 +311,7 @@ func (w *world) end(id string) ringback.Job {
 		w.t.Fatalf("job %s is still %s (%s) after %s", id, j.Status, j.StatusReason, patience)
 	}
 	if time.Since(began) >= patience {
-		w.t.Fatalf("job %s is %s, but nobody was told", id, j.Status)
+		w.t.Fatalf("job %s is %s, but its end did not end the wait", id, j.Status)
 	}
 	return j
 }

@@ -63,17 +63,17 @@ func (h *heard) check(t testing.TB, client *Client, answer *Answer, failure *Err
 	}
 	for _, d := range h.deltas {
 		if d.Text == "" || !utf8.ValidString(d.Text) || d.Index < 0 {
-			t.Errorf("told %+v, want some text in UTF-8", d)
+			t.Errorf("emitted %+v, want some text in UTF-8", d)
 		}
 	}
 	if failure != nil {
 		if got := h.all(ringback.DeltaText); got != failure.PartialText && failure.Code != ringback.CodeInternal {
-			t.Errorf("told %q, want the partial text %q (%v)", got, failure.PartialText, failure)
+			t.Errorf("emitted %q, want the partial text %q (%v)", got, failure.PartialText, failure)
 		}
 		return
 	}
 	if got := h.all(ringback.DeltaText); got != answer.Text {
-		t.Errorf("told %q, want the text %q", got, answer.Text)
+		t.Errorf("emitted %q, want the text %q", got, answer.Text)
 	}
 	if client.protocol == "anthropic" {
 		if content := gjson.GetBytes(answer.Message, "content"); content.IsArray() {
@@ -89,14 +89,14 @@ func (h *heard) checkBlocks(t testing.TB, blocks []gjson.Result) {
 	thoughts, inputs := h.of(ringback.DeltaThinking), h.of(ringback.DeltaToolInput)
 	for i, block := range blocks {
 		if got, want := thoughts[i], block.Get("thinking").Str; block.Get("type").Str == "thinking" && got != want {
-			t.Errorf("told the thoughts %q of block %d, want %q", got, i, want)
+			t.Errorf("emitted the thoughts %q of block %d, want %q", got, i, want)
 		}
 		got, want := strings.TrimSpace(inputs[i]), block.Get("input").Raw
 		if invalid := block.Get("input.INVALID_JSON"); invalid.Exists() && got != want {
 			want = invalid.Str // as it arrived in pieces
 		}
 		if (got != "" || len(block.Get("input").Map()) > 0) && got != want {
-			t.Errorf("told the input %q of block %d, want %q", got, i, want)
+			t.Errorf("emitted the input %q of block %d, want %q", got, i, want)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (h *heard) checkMessage(t testing.TB, message gjson.Result) {
 	thoughts := h.all(ringback.DeltaThinking)
 	one, other := message.Get("reasoning_content"), message.Get("reasoning")
 	if !message.Get("content").IsArray() && !one.IsArray() && !other.IsArray() && thoughts != one.Str && thoughts != other.Str {
-		t.Errorf("told the thoughts %q, want %q or %q", thoughts, one.Str, other.Str)
+		t.Errorf("emitted the thoughts %q, want %q or %q", thoughts, one.Str, other.Str)
 	}
 	inputs := h.of(ringback.DeltaToolInput)
 	calls := message.Get("tool_calls")
@@ -116,7 +116,7 @@ func (h *heard) checkMessage(t testing.TB, message gjson.Result) {
 	for i, call := range calls.Array() {
 		input := call.Get("function").Get("arguments")
 		if want := input.String(); (input.Type == gjson.String || input.IsObject()) && inputs[i] != want {
-			t.Errorf("told the input %q of call %d, want %q", inputs[i], i, want)
+			t.Errorf("emitted the input %q of call %d, want %q", inputs[i], i, want)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func TestAPieceIsToldAtOnce(t *testing.T) {
 				stream := readerFunc(func(p []byte) (int, error) {
 					got, blank := h.all(ringback.DeltaText), strings.LastIndex(lines(recorded[:read]), "\n\n")
 					if want, _ := d.arrived(t, lines(recorded[:read])[:blank+1]); got != want && got+"\uFFFD" != want {
-						t.Fatalf("after %d bytes: told %q, want %q", read, got, want)
+						t.Fatalf("after %d bytes: emitted %q, want %q", read, got, want)
 					}
 					if read == len(recorded) {
 						return 0, io.EOF

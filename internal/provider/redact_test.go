@@ -57,7 +57,7 @@ func TestTheKeyIsInNothingOfAnAnswer(t *testing.T) {
 			t.Errorf("%s: the key is in %s", name, all)
 		}
 		if want := "Your key is [key]."; answer.Text != want || told.String() != want {
-			t.Errorf("%s: got text %q, told as %q, want %q", name, answer.Text, told.String(), want)
+			t.Errorf("%s: got text %q, emitted as %q, want %q", name, answer.Text, told.String(), want)
 		}
 	}
 }

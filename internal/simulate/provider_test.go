@@ -331,7 +331,7 @@ func TestRefusals(t *testing.T) {
 		}
 		for _, model := range Models {
 			if resp := s.call(t, model, "x", true); resp.StatusCode == http.StatusNotFound {
-				t.Errorf("%s, which users are told of, is not found", model)
+				t.Errorf("%s, which is in Models, is not found", model)
 			}
 		}
 	})

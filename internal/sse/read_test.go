@@ -306,7 +306,7 @@ func TestAnEventThatIsCutOffIsNotLost(t *testing.T) {
 			t.Errorf("%q: got %q and %v, want %q and ErrCut", stream, last.Data, broke, want)
 		}
 		if first, _, _ := strings.Cut(want, "\n"); told != first {
-			t.Errorf("%q: told %q, want %q", stream, told, first)
+			t.Errorf("%q: Waits got %q, want %q", stream, told, first)
 		}
 	}
 }

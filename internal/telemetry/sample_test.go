@@ -53,7 +53,7 @@ func TestARepeatedErrorIsWrittenTenTimesAndThenCounted(t *testing.T) {
 		log.Info("anything")
 		if !strings.Contains(out.String(), `"level":"ERROR","msg":"lines were left out","of":"disk failed","count":990}`) ||
 			!strings.Contains(out.String(), `"level":"WARN","msg":"lines were left out","of":"another thing","count":490}`) {
-			t.Errorf("what was left out is not said:\n%s", &out)
+			t.Errorf("the log does not say what was left out:\n%s", &out)
 		}
 
 		out.Reset()

@@ -192,7 +192,7 @@ func dnsName(t *testing.T, row corpusRow, u *url.URL) string {
 func literalIsNotDialled(t *testing.T, s *stopping, row corpusRow, u *url.URL) {
 	result := s.Send(t.Context(), message(row.url))
 	if result.Verdict != Dead || result.Class != ringback.TryBlocked || len(s.asked) != 0 {
-		t.Errorf("%q (%s): Send gives %+v after %d dials, want it dead without any", row.url, row.why, result, len(s.asked))
+		t.Errorf("%q (%s): Send returns %+v after %d dials, want it dead without any", row.url, row.why, result, len(s.asked))
 	}
 	if u == nil || u.Host == "" {
 		return
@@ -235,7 +235,7 @@ func nameIsNotDialled(t *testing.T, s *stopping, row corpusRow) {
 	}
 	for _, a := range s.asked {
 		if strings.Contains(result.Error, a.String()) {
-			t.Errorf("%q: the error tells the tenant the address: %s", row.url, result.Error)
+			t.Errorf("%q: the error shows the tenant the address: %s", row.url, result.Error)
 		}
 	}
 }

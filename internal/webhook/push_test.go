@@ -291,7 +291,7 @@ func TestAStreamThatBreaksMayBeOpenedAgain(t *testing.T) {
 			t.Errorf("%s: got %+v", url, res)
 		}
 		if last := s.last(); last.Number > 2 {
-			t.Errorf("%s: %s has left, which was not said", url, last)
+			t.Errorf("%s: %s was sent after the receiver had left", url, last)
 		}
 	}
 }

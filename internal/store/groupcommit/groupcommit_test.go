@@ -200,7 +200,7 @@ func TestARefusalCostsOnlyItsMember(t *testing.T) {
 		t.Errorf("errors: got %v", errs)
 	}
 	if d.commits != 2 {
-		t.Errorf("commits: got %d, want 2: nobody had to run again", d.commits)
+		t.Errorf("commits: got %d, want 2: no write had to run again", d.commits)
 	}
 }
 

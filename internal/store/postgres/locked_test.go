@@ -96,7 +96,7 @@ func TestATableThatAnotherProgramLocksIsToldToAllWhoWait(t *testing.T) {
 	}
 	all.Wait()
 	if took := time.Since(began); took > 20*time.Second { // one by one they would wait for minutes
-		t.Errorf("they were told after %s, want a few seconds", took)
+		t.Errorf("the errors came after %s, want a few seconds", took)
 	}
 	for i, err := range errs {
 		if !errors.Is(err, store.ErrBusy) {

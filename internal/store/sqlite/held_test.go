@@ -76,7 +76,7 @@ func TestACancelBehindAClaimInTheSameBatchIsKept(t *testing.T) {
 		return store.Outcome{At: now, Status: ringback.Cancelled, Attempt: &ringback.Attempt{Outcome: ringback.AttemptCancelled}}
 	})
 	if err != nil || !asked {
-		t.Errorf("settled with cancel_requested %t, %v; want it to be known", asked, err)
+		t.Errorf("settled with cancel_requested %t, %v; want true", asked, err)
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *observer) sawLedger(w *world, j store.Job, ledger []ringback.Attempt) {
 	var ended []ringback.Attempt
 	for i, a := range ledger {
 		if i > 0 && a.Number <= ledger[i-1].Number {
-			w.Fatalf("job %s: attempt %d stands behind attempt %d", j.ID, a.Number, ledger[i-1].Number)
+			w.Fatalf("job %s: attempt %d is listed after attempt %d", j.ID, a.Number, ledger[i-1].Number)
 		}
 		if i < len(ledger)-1 && !slices.Contains(again, a.Outcome) {
 			w.Fatalf("job %s: the provider was called again after an attempt that was %q", j.ID, a.Outcome)
