@@ -27,7 +27,7 @@ var maySleep = map[string]string{
 	"internal/limit/storm_test.go: takeWalk":                                            "is called in bubbles",
 	"internal/limit/storm_test.go: wait":                                                "is called in bubbles",
 	"internal/node/member_test.go: TestNothingIsLostHoweverOftenNodesAreLost":           "chance decides whether a node is swept before it is back",
-	"internal/node/sendscheduler_test.go: TestTheLineOfASlowHostIsShort":                "a receiver that takes its time",
+	"internal/node/sendscheduler_test.go: TestTheQueueOfASlowHostIsShort":               "a receiver that takes its time",
 	"internal/node/sendscheduler_test.go: answer":                                       "a receiver that takes its time",
 	"internal/node/steady_test.go: TestARevokedKeyIsCalledSeldomWhileJobsWait":          "how seldom a revoked key is used in a time is what is tested",
 	"internal/provider/call_test.go: wait":                                              "is called in bubbles",

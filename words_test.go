@@ -25,7 +25,7 @@ var formerWords = map[string]string{
 
 // keptWords are where a former word is what users see, or part of a name that is not ours.
 var keptWords = map[string][]string{
-	"door":  {"docs/operations.md", "internal/memory/budgets.go", "internal/simulate/text.go"}, // the label of a metric; a text
+	"door":  {"docs/operations.md", "internal/memory/pools.go", "internal/simulate/text.go"}, // the label of a metric; a text
 	"doors": {"docs/api.md", "internal/node/readiness.go", "internal/node/member_test.go", "internal/node/world_test.go"},
 	"eager": {"internal/protocol/anthropic_stream.go"}, // eager_input_streaming
 }

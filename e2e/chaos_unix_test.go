@@ -103,7 +103,7 @@ type outage struct{ from, to time.Time }
 func newChaos(t *testing.T, pg *postgrestest.Server, database string, flags ...string) *chaos {
 	t.Helper()
 	c := &chaos{postgres: pg, state: map[*place]*condition{}}
-	observe := func(d simulate.Delivery) { c.hear(d) }
+	observe := func(d simulate.Delivery) { c.received(d) }
 	c.traffic = newTraffic(newCluster(t, setup{
 		racing:   true,
 		receiver: simulate.ReceiverConfig{Forget: true, Observe: observe, Answer: nowAndThen500},
@@ -132,7 +132,7 @@ func (c *chaos) goThrough(p plan) {
 	for _, n := range c.nodes {
 		n.server.terminate(syscall.SIGTERM)
 	}
-	c.tell(p, ledgers, c.wantRecovery(ledgers), c.wantZombiesRefused())
+	c.report(p, ledgers, c.wantRecovery(ledgers), c.wantZombiesRefused())
 	c.wantCleanLogs()
 }
 
@@ -375,8 +375,8 @@ func (c *chaos) wantCleanLogs() {
 	}
 }
 
-// tell reports what the cluster went through.
-func (c *chaos) tell(p plan, ledgers map[string][]ringback.Attempt, r recovery, z zombies) {
+// report logs what the cluster went through.
+func (c *chaos) report(p plan, ledgers map[string][]ringback.Attempt, r recovery, z zombies) {
 	kills, freezes, uncertain, ends := 0, 0, 0, map[ringback.Status]int{}
 	for _, h := range c.hits {
 		if h.frozen > 0 {

@@ -37,7 +37,7 @@ func TestARollingRestartIsNotNoticed(t *testing.T) {
 		}
 	}
 	c := newCluster(t, setup{racing: true, observe: count, receiver: simulate.ReceiverConfig{
-		Forget: true, Observe: func(d simulate.Delivery) { l.hear(d) }, Answer: nowAndThen500,
+		Forget: true, Observe: func(d simulate.Delivery) { l.received(d) }, Answer: nowAndThen500,
 	}}, postgrestest.Database(t), 3)
 	watch := newWatchman(t)
 	for _, n := range c.nodes {

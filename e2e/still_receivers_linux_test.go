@@ -16,7 +16,7 @@ import (
 
 // Receivers that read nothing hold as many bodies of 2 MiB as there is room for. That must
 // not shut anybody out, nor stop claims, nor take more memory than there is: webhooks have
-// their own budget.
+// their own pool of memory.
 func TestReceiversThatReadNothingKeepNoJobOut(t *testing.T) {
 	// Not parallel: it takes memory.
 	const limit, webhooks, innocents = 256 << 20, 116, 100

@@ -59,8 +59,8 @@ func newTraffic(c *cluster) *traffic {
 	}
 }
 
-// hear records a webhook. A job's first one lets another job in.
-func (l *traffic) hear(d simulate.Delivery) {
+// received records a webhook. A job's first one lets another job in.
+func (l *traffic) received(d simulate.Delivery) {
 	l.mu.Lock()
 	_, known := l.called[d.JobID]
 	if !known {

@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/memory"
 )
 
-func TestTheBudgetsArePartsOfTheMemoryThatThereIs(t *testing.T) {
+func TestThePoolsArePartsOfTheMemoryThatThereIs(t *testing.T) {
 	const meminfo = "MemTotal:       16777216 kB\nMemFree:         1000 kB\n" // 16 GiB
 	files := func(pairs ...string) fstest.MapFS {
 		m := fstest.MapFS{}

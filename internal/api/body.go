@@ -54,13 +54,13 @@ func jsonOnly(h http.Header) error {
 	return nil
 }
 
-// A bodyReader reads one body, within a memory budget and a time limit that grows with what
+// A bodyReader reads one body, within a pool of memory and a time limit that grows with what
 // has arrived.
 type bodyReader struct {
 	in       io.Reader
 	most     int64
-	budget   *memory.Budget
-	full     func() error          // the error if there is no room in the budget
+	pool     *memory.Pool
+	full     func() error          // the error if there is no room in the pool
 	deadline func(time.Time) error // of the connection's reads
 	grace    time.Duration
 	start    time.Time
@@ -73,7 +73,7 @@ type bodyReader struct {
 // body, even after an error.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
 	b := &bodyReader{
-		in: r.Body, most: min(s.maxBody, s.bodies.Largest()/bodyCost), budget: s.bodies, grant: s.bodies.Grant(), full: s.node.NoRoomForBody,
+		in: r.Body, most: min(s.maxBody, s.bodies.Largest()/bodyCost), pool: s.bodies, grant: s.bodies.Grant(), full: s.node.NoRoomForBody,
 		deadline: http.NewResponseController(w).SetReadDeadline,
 		grace:    s.bodyGrace, start: time.Now(),
 	}
@@ -144,10 +144,10 @@ func (b *bodyReader) read(length int64) error {
 
 // fits refuses at once a body that there is no room for now.
 func (b *bodyReader) fits(length int64) error {
-	if !b.budget.Take(length * bodyCost) {
+	if !b.pool.Take(length * bodyCost) {
 		return b.full()
 	}
-	b.budget.Give(length * bodyCost)
+	b.pool.Give(length * bodyCost)
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (b *bodyReader) next(length int64) int64 {
 	return length + 1
 }
 
-// grow makes the buffer size bytes in total, once the budget allows it.
+// grow makes the buffer size bytes in total, once the pool allows it.
 func (b *bodyReader) grow(size int64) error {
 	size = min(size, b.most+1)
 	if !b.grant.Take(size*bodyCost - b.grant.Taken()) {

@@ -14,7 +14,7 @@ import (
 
 // bodyFrom reads a body that send writes, under the limits of a server; the connection is
 // in memory, so that its deadlines follow the bubble's clock. It returns how much of the
-// budget the reader took.
+// pool the reader took.
 func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []byte, taken int64, err error) {
 	t.Helper()
 	theirs, ours := net.Pipe()
@@ -24,14 +24,14 @@ func bodyFrom(t *testing.T, length, most int64, send func(io.Writer)) (text []by
 		defer theirs.Close()
 		send(theirs)
 	}()
-	budget := memory.New(1 << 30)
+	pool := memory.New(1 << 30)
 	start := time.Now()
 	if err := ours.SetReadDeadline(start.Add(bodyGrace)); err != nil { // like the server's ReadTimeout
 		t.Fatal(err)
 	}
 	b := &bodyReader{
 		in: ours, most: most, deadline: ours.SetReadDeadline, grace: bodyGrace, start: start,
-		budget: budget, grant: budget.Grant(),
+		pool: pool, grant: pool.Grant(),
 	}
 	err = b.read(length)
 	ours.Close()
@@ -53,7 +53,7 @@ func TestABodyIsReadWhole(t *testing.T) {
 				t.Errorf("%d bytes, length %d: got %d bytes, %v", size, length, len(got), err)
 			}
 			if known && taken > int64(size+1)*bodyCost {
-				t.Errorf("%d bytes took %d of the budget", size, taken)
+				t.Errorf("%d bytes took %d of the pool", size, taken)
 			}
 		}
 	}
@@ -73,7 +73,7 @@ func TestABodyOfUnknownLengthIsBounded(t *testing.T) {
 		t.Errorf("got %+v, want too_large", e)
 	}
 	if len(text) > 10_001 || taken > 10_001*bodyCost {
-		t.Errorf("%d bytes were read and %d of the budget taken", len(text), taken)
+		t.Errorf("%d bytes were read and %d of the pool taken", len(text), taken)
 	}
 	if text, _, err := bodyFrom(t, -1, 10_000, func(w io.Writer) { _, _ = w.Write(make([]byte, 10_000)) }); err != nil || len(text) != 10_000 {
 		t.Errorf("as much as is allowed: got %d bytes, %v", len(text), err)

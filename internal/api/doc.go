@@ -14,7 +14,7 @@
 //	key     401                   all but the open routes          auth.go
 //	origin  403                   requests that change something   origin.go
 //	query   400                   known parameters, each once      query.go
-//	body    415, 413, 503         read within the memory budget    body.go
+//	body    415, 413, 503         read within its pool of memory    body.go
 //	decode  400                   strict, names the field          decode.go, scan.go
 //	serve                         a file for each handler          generate.go, …
 //	answer                        JSON, or the error's             handle.go, errors.go

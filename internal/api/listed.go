@@ -12,7 +12,7 @@ import (
 const listMemory = 32 << 20
 
 // listsAtOnce returns how many lists may be made at a time within the memory for reads.
-func listsAtOnce(reads *memory.Budget) int {
+func listsAtOnce(reads *memory.Pool) int {
 	const fewest, most = 2, 64
 	if reads == nil { // a test's node
 		return fewest

@@ -77,7 +77,7 @@ type Server struct {
 	passing      chan struct{} // holds an element for each stranger whose body is read and discarded
 	listing      chan struct{} // holds an element for each list that is being read
 	readers      *fanout.Readers
-	bodies       *memory.Budget                                // for bodies
+	bodies       *memory.Pool                                  // for bodies
 	reserve      func(bytes int64) (release func(), err error) // of the memory for reads
 	mux          *http.ServeMux
 	document     func() ([]byte, error) // OpenAPI's, made once when it is first requested

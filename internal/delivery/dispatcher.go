@@ -72,7 +72,7 @@ type Config struct {
 	// HostGate tunes the holds and breakers of hosts. Its Slots and PerMinute are ignored.
 	HostGate limit.Config
 	// Memory is for the bodies of webhooks that are being sent.
-	Memory *memory.Budget
+	Memory *memory.Pool
 }
 
 // Dispatcher sends the deliveries that wait in the store, and webhooks while jobs run.

@@ -40,7 +40,7 @@ type RedelivererConfig struct {
 	Guard    *webhook.Guard
 	Schedule *webhook.Schedule
 	// Memory is for what is read.
-	Memory *memory.Budget
+	Memory *memory.Pool
 	// Stored is called when a redelivery is stored and can be sent.
 	Stored func()
 	// View shows a delivery as the API does.

@@ -83,7 +83,7 @@ func TestAHostThatIsNotQuickKeepsItsEightSlots(t *testing.T) {
 	}
 }
 
-func TestAHostForWhichNobodyStandsInLineGetsNoMoreSlots(t *testing.T) {
+func TestAHostWithAnEmptyQueueGetsNoMoreSlots(t *testing.T) {
 	r := newReceiving()
 	for range 100 {
 		r.come(8 - len(r.out))

@@ -74,7 +74,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	d.screen.headf("ringback demo · no key, no network · simulated model and receiver · data in %s, removed at exit", d.dir)
-	if err := d.tell(ctx); err != nil {
+	if err := d.runStory(ctx); err != nil {
 		return err
 	}
 	if !config.Terminal.Is {
@@ -83,8 +83,8 @@ func Run(ctx context.Context, config Config) (err error) {
 	return d.stayUp(ctx)
 }
 
-// tell runs the story and checks that all of it held.
-func (d *demo) tell(ctx context.Context) error {
+// runStory runs the story and checks that all of it held.
+func (d *demo) runStory(ctx context.Context) error {
 	story, cancel := context.WithTimeoutCause(ctx, storyTimeout, fmt.Errorf("it took longer than %s", storyTimeout))
 	defer cancel()
 	story, d.stop = context.WithCancelCause(story)

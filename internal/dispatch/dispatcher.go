@@ -44,7 +44,7 @@ type Config struct {
 	Submitted *prometheus.CounterVec
 	Tracer    trace.Tracer // nil makes no spans
 	Policy    outcome.Policy
-	Memory    *memory.Budgets
+	Memory    *memory.Pools
 
 	// Providers by name.
 	Providers map[string]Provider

@@ -84,7 +84,7 @@ func newTestDispatcher(t *testing.T, s Store, w Webhooks) *Dispatcher {
 	t.Helper()
 	clk, log, counts := new(clock.Clock), slog.New(slog.DiscardHandler), metrics.NewNode(nil)
 	disk := supervise.NewDisk(supervise.DiskConfig{Logger: log})
-	budgets := memory.NewBudgets(memory.Parts{}, 1)
+	budgets := memory.NewPools(memory.Parts{}, 1)
 	return New(Config{
 		Store: s, Clock: clk, Disk: disk, Logger: log, Metrics: &counts.Dispatch, Submitted: counts.Intake.Submitted,
 		Supervisor: supervise.New(supervise.Config{

@@ -40,7 +40,7 @@ type Config struct {
 	Refuser *refusal.Refuser
 	Disk    *supervise.Disk
 	// Bodies is the memory for bodies of requests.
-	Bodies *memory.Budget
+	Bodies *memory.Pool
 	Guard  *webhook.Guard
 	Routes *Routes
 	// DefaultModel is used when a request names none.

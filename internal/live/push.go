@@ -48,7 +48,7 @@ type PusherConfig struct {
 	Logger     *slog.Logger
 	Metrics    metrics.Pushes
 	// Memory is the memory for webhooks.
-	Memory *memory.Budget
+	Memory *memory.Pool
 	// Calls ends when the node stops what runs. Group owns the goroutines that a draining
 	// node waits for.
 	Calls context.Context

@@ -63,7 +63,7 @@ type Config struct {
 	// Session returns the node's present session.
 	Session func() Session
 	// Reads is the memory for what goes out to clients.
-	Reads *memory.Budget
+	Reads *memory.Pool
 	// RowsKept is how long the row of a job is kept after the job's content.
 	RowsKept time.Duration
 	// Calls ends when the node stops what runs. Group owns the goroutines that a draining

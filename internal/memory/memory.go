@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// A Budget is a shared number of bytes. A part of it is reserved for small charges, so that
+// A Pool is a shared number of bytes. A part of it is reserved for small charges, so that
 // they pass while large ones wait.
-type Budget struct {
+type Pool struct {
 	size int64
 	// Charges above the largest tier may together take large bytes; the rest is for the
 	// others, a part for each tier and those below it.
@@ -22,11 +22,11 @@ type Budget struct {
 	beyond int64         // taken by grants that overdraw: only large charges wait for it
 	freed  chan struct{} // closed when bytes are returned; nil while nobody waits
 
-	// overdraft is held by the one grant that may go beyond size. Budgets may share it.
+	// overdraft is held by the one grant that may go beyond size. Pools may share it.
 	overdraft chan struct{}
 }
 
-// keptPart is the part of a budget that is reserved for small charges. It has tiers, so
+// keptPart is the part of a pool that is reserved for small charges. It has tiers, so
 // that charges that are still growing do not fill it: the largest charge of each tier is a
 // quarter of the one above it.
 const (
@@ -34,52 +34,52 @@ const (
 	tiers    = 4
 	// Small is the largest charge that counts as small: the most that 64 KiB cost.
 	Small = 512 << 10
-	// smallPart bounds a small charge in a small budget.
+	// smallPart bounds a small charge in a small pool.
 	smallPart = 64
 )
 
-// New returns a budget of size bytes.
-func New(size int64) *Budget {
-	b := &Budget{size: size, large: size - size/keptPart, overdraft: make(chan struct{}, 1)}
+// New returns a pool of size bytes.
+func New(size int64) *Pool {
+	b := &Pool{size: size, large: size - size/keptPart, overdraft: make(chan struct{}, 1)}
 	for i := range b.tiers {
 		b.tiers[i] = min(Small, size/smallPart) >> (2 * i)
 	}
 	return b
 }
 
-// NewBeside returns a budget of size bytes that takes turns with b in overdrawing: among
-// the grants of both, one at a time may exceed its budget.
-func NewBeside(b *Budget, size int64) *Budget {
+// NewBeside returns a pool of size bytes that takes turns with b in overdrawing: among
+// the grants of both, one at a time may exceed its pool.
+func NewBeside(b *Pool, size int64) *Pool {
 	beside := New(size)
 	beside.overdraft = b.overdraft
 	return beside
 }
 
 // Size returns how many bytes there are.
-func (b *Budget) Size() int64 { return b.size }
+func (b *Pool) Size() int64 { return b.size }
 
 // Largest returns the largest charge that can ever be taken.
-func (b *Budget) Largest() int64 { return b.large }
+func (b *Pool) Largest() int64 { return b.large }
 
 // Used returns how many bytes are taken.
-func (b *Budget) Used() int64 {
+func (b *Pool) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used + b.beyond
 }
 
 // Full reports whether nothing new should begin.
-func (b *Budget) Full() bool {
+func (b *Pool) Full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used >= b.size
 }
 
 // Crowded reports whether there is no room for a large charge.
-func (b *Budget) Crowded() bool { return b.Used() >= b.large }
+func (b *Pool) Crowded() bool { return b.Used() >= b.large }
 
 // Take takes n bytes if there is room for them.
-func (b *Budget) Take(n int64) bool {
+func (b *Pool) Take(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.take(n, n)
@@ -87,11 +87,11 @@ func (b *Budget) Take(n int64) bool {
 
 // TakeOrWait takes n bytes if there is room for them. Otherwise it returns a channel that
 // is closed when bytes are returned.
-func (b *Budget) TakeOrWait(n int64) (freed <-chan struct{}) {
+func (b *Pool) TakeOrWait(n int64) (freed <-chan struct{}) {
 	return b.takeOrWait(n, n)
 }
 
-func (b *Budget) takeOrWait(n, whole int64) (freed <-chan struct{}) {
+func (b *Pool) takeOrWait(n, whole int64) (freed <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.take(n, whole) {
@@ -105,7 +105,7 @@ func (b *Budget) takeOrWait(n, whole int64) (freed <-chan struct{}) {
 
 // take takes n bytes for a charge that totals whole bytes with them. The caller holds the
 // lock.
-func (b *Budget) take(n, whole int64) bool {
+func (b *Pool) take(n, whole int64) bool {
 	if b.used+n > b.room(whole) {
 		return false
 	}
@@ -114,7 +114,7 @@ func (b *Budget) take(n, whole int64) bool {
 }
 
 // room returns how many bytes may be used once a charge of whole bytes has been taken.
-func (b *Budget) room(whole int64) int64 {
+func (b *Pool) room(whole int64) int64 {
 	if whole > b.tiers[0] {
 		return b.large - b.beyond
 	}
@@ -130,10 +130,10 @@ func (b *Budget) room(whole int64) int64 {
 	return room
 }
 
-// Give returns bytes to the budget.
-func (b *Budget) Give(n int64) { b.give(n, 0) }
+// Give returns bytes to the pool.
+func (b *Pool) Give(n int64) { b.give(n, 0) }
 
-func (b *Budget) give(n, beyond int64) {
+func (b *Pool) give(n, beyond int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= n
@@ -144,25 +144,25 @@ func (b *Budget) give(n, beyond int64) {
 	}
 }
 
-// A Grant is what one user has taken from a budget. It is not safe for concurrent use.
+// A Grant is what one user has taken from a pool. It is not safe for concurrent use.
 type Grant struct {
-	budget    *Budget
+	pool      *Pool
 	taken     int64
 	beyond    int64 // of these
 	overdrawn bool
 }
 
 // Grant returns an empty grant.
-func (b *Budget) Grant() *Grant { return &Grant{budget: b} }
+func (b *Pool) Grant() *Grant { return &Grant{pool: b} }
 
 // Taken returns how many bytes the grant has.
 func (g *Grant) Taken() int64 { return g.taken }
 
 // Take takes n bytes more if there is room for them.
 func (g *Grant) Take(n int64) bool {
-	g.budget.mu.Lock()
-	defer g.budget.mu.Unlock()
-	if !g.budget.take(n, g.taken+n) {
+	g.pool.mu.Lock()
+	defer g.pool.mu.Unlock()
+	if !g.pool.take(n, g.taken+n) {
 		return false
 	}
 	g.taken += n
@@ -170,16 +170,16 @@ func (g *Grant) Take(n int64) bool {
 }
 
 // Grow takes n bytes more, waiting for them if necessary. Grants that all wait for each
-// other would wait forever, so one grant at a time may overdraw its budget.
+// other would wait forever, so one grant at a time may overdraw its pool.
 func (g *Grant) Grow(ctx context.Context, n int64) error {
 	for !g.overdrawn {
-		freed := g.budget.takeOrWait(n, g.taken+n)
+		freed := g.pool.takeOrWait(n, g.taken+n)
 		if freed == nil {
 			g.taken += n
 			return nil
 		}
 		select {
-		case g.budget.overdraft <- struct{}{}:
+		case g.pool.overdraft <- struct{}{}:
 			g.overdrawn = true
 		case <-freed:
 		case <-ctx.Done():
@@ -192,7 +192,7 @@ func (g *Grant) Grow(ctx context.Context, n int64) error {
 
 // Force takes n bytes more in any case: they are already allocated.
 func (g *Grant) Force(n int64) {
-	b := g.budget
+	b := g.pool
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g.taken += n
@@ -209,17 +209,17 @@ func (g *Grant) Release() {
 	g.Shrink(0)
 	if g.overdrawn {
 		g.overdrawn = false
-		<-g.budget.overdraft
+		<-g.pool.overdraft
 	}
 }
 
-// Shrink returns all but n bytes, those beyond the budget first.
+// Shrink returns all but n bytes, those beyond the pool first.
 func (g *Grant) Shrink(n int64) {
 	over := g.taken - n
 	if over <= 0 {
 		return
 	}
 	beyond := min(over, g.beyond)
-	g.budget.give(over-beyond, beyond)
+	g.pool.give(over-beyond, beyond)
 	g.taken, g.beyond = n, g.beyond-beyond
 }

@@ -11,11 +11,11 @@ import (
 
 const mib = 1 << 20
 
-func TestSmallChargesPassWhileLargeOnesFillTheBudget(t *testing.T) {
+func TestSmallChargesPassWhileLargeOnesFillThePool(t *testing.T) {
 	t.Parallel()
 	b := memory.New(64 * mib)
 	if !b.Take(b.Largest()) {
-		t.Fatal("the largest charge has no room in an empty budget")
+		t.Fatal("the largest charge has no room in an empty pool")
 	}
 	if b.Take(memory.Small + 1) {
 		t.Error("a large charge took what is kept for small ones")
@@ -120,7 +120,7 @@ func TestWhatIsOverdrawnIsNotTakenFromSmallCharges(t *testing.T) {
 	g.Release()
 }
 
-func TestBudgetsBesideEachOtherOverdrawInTurn(t *testing.T) {
+func TestPoolsBesideEachOtherOverdrawInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		answers := memory.New(16 * mib)
@@ -181,7 +181,7 @@ func TestTheLargestReadPassesWhenLittleElseIsTaken(t *testing.T) {
 	refused := errors.New("no room")
 	first, second := b.Grant(), b.Grant()
 	if err := first.OrFail(refused)(1 << 40); err != nil || first.Taken() >= b.Largest() {
-		t.Errorf("the largest read: got %v with %d bytes, want most of the budget", err, first.Taken())
+		t.Errorf("the largest read: got %v with %d bytes, want most of the pool", err, first.Taken())
 	}
 	if err := second.OrFail(refused)(32 * mib); !errors.Is(err, refused) || second.Taken() != 0 {
 		t.Errorf("another one: got %v with %d bytes, want a refusal", err, second.Taken())

@@ -1,6 +1,6 @@
 package memory
 
-// Parts are the sizes of a node's budgets in bytes. None can use up another.
+// Parts are the sizes of a node's pools in bytes. None can use up another.
 type Parts struct {
 	// Bodies is for the bodies of requests, and what is made of them until they are stored.
 	Bodies int64

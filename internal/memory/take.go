@@ -9,10 +9,10 @@ func (g *Grant) OrWait(ctx context.Context) func(bytes int64) error {
 }
 
 // OrFail returns a function that takes bytes for a grant, or fails with err. A grant that
-// would take most of its budget takes only that, so that the largest read passes if little
+// would take most of its pool takes only that, so that the largest read passes if little
 // else is taken.
 func (g *Grant) OrFail(err error) func(bytes int64) error {
-	most := g.budget.Largest() / 4 * 3
+	most := g.pool.Largest() / 4 * 3
 	return func(bytes int64) error {
 		bytes = min(bytes, most-g.Taken())
 		if bytes > 0 && !g.Take(bytes) {

@@ -48,7 +48,7 @@ func whole(o *reading.Opened, err error) (j ringback.Job, _ error) {
 	return j, json.Unmarshal(b.Bytes(), &j)
 }
 
-// MemoryUsed returns how many bytes of all budgets are taken.
+// MemoryUsed returns how many bytes of all pools are taken.
 func (n *Node) MemoryUsed() int64 {
 	all := int64(0)
 	for _, b := range n.memory.ByName() {

@@ -19,7 +19,7 @@ func TestABodyThatMemoryHasNoRoomForIsRefused(t *testing.T) {
 	body := w.node.BodiesMemory().Grant()
 	body.Force(1 << 20)
 	if w.node.BodiesMemory().Take(1) {
-		t.Error("a full budget gave a byte")
+		t.Error("a full pool gave a byte")
 	}
 	if e := fault(t, w.node.NoRoomForBody(), ringback.Unavailable); e.RetryAfterSeconds < 1 {
 		t.Errorf("Retry-After: got %d, want some seconds", e.RetryAfterSeconds)
@@ -52,7 +52,7 @@ func TestWhileMemoryIsUsedUpNoJobStarts(t *testing.T) {
 }
 
 // Each answer alone takes more than all the memory there is: one at a time may take more
-// than its budget, or all would wait for each other.
+// than its pool, or all would wait for each other.
 func TestAnswersThatAreTooMuchTogetherComeOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: func(c *node.Config) { c.Memory.Answers = 16 << 10 }})

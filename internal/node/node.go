@@ -162,7 +162,7 @@ type Node struct {
 	reconciler *cluster.Reconciler
 	holds      *cluster.Holds
 
-	memory memory.Budgets
+	memory memory.Pools
 
 	jobs       *dispatch.Dispatcher
 	outbox     *delivery.Outbox
@@ -214,7 +214,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:    cfg,
 		clock:  new(clock.Clock),
 		store:  cfg.Store,
-		memory: memory.NewBudgets(cfg.Memory, cfg.Concurrency),
+		memory: memory.NewPools(cfg.Memory, cfg.Concurrency),
 		group:  new(errgroup.Group),
 	}
 	n.tokens = live.NewTokens(live.TokensConfig{SigningKey: cfg.Store.SigningKey, Clock: n.clock, PublicURL: cfg.PublicURL})

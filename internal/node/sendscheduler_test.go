@@ -65,7 +65,7 @@ func startBusy(t *testing.T, jobs int) (w *world, b *busy, ids []string) {
 	return w, b, ids
 }
 
-func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
+func TestAQuickHostHasItsNextWebhooksQueued(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)
 	close(b.letGo)
@@ -88,7 +88,7 @@ func TestAQuickHostHasItsNextWebhooksInLine(t *testing.T) {
 
 // The queue of a slow host holds no more than it takes in a second, so that others get
 // their turn: 8 at a time that take half a second each are 16.
-func TestTheLineOfASlowHostIsShort(t *testing.T) {
+func TestTheQueueOfASlowHostIsShort(t *testing.T) {
 	t.Parallel()
 	const jobs, most = 40, 16
 	var proven atomic.Bool
@@ -121,7 +121,7 @@ func TestTheLineOfASlowHostIsShort(t *testing.T) {
 
 // What is queued for a host that refuses others goes back to the store, and has lost
 // nothing: neither a try nor the request to be sent once more.
-func TestALineGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
+func TestAQueueGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)
 	_, err := w.node.Redeliver(t.Context(), "default", ids[0], ringback.Redelivery{})

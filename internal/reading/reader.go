@@ -43,7 +43,7 @@ type Config struct {
 	Clock  *clock.Clock
 	Logger *slog.Logger
 	// Memory is for what goes out to clients.
-	Memory *memory.Budget
+	Memory *memory.Pool
 	// PublicURL begins status URLs; "" makes them paths.
 	PublicURL string
 	// Rows is how long the row of a job is kept after its end.

@@ -65,7 +65,7 @@ func listenToChat(t *testing.T, body io.Reader) (completion map[string]any, last
 			completion["usage"] = chunk["usage"]
 		}
 		for _, piece := range pieces {
-			hear(message, piece.(map[string]any)["delta"].(map[string]any))
+			collect(message, piece.(map[string]any)["delta"].(map[string]any))
 			if reason := piece.(map[string]any)["finish_reason"]; reason != nil {
 				completion["choices"].([]any)[0].(map[string]any)["finish_reason"] = reason
 			}
@@ -73,7 +73,7 @@ func listenToChat(t *testing.T, body io.Reader) (completion map[string]any, last
 	}
 }
 
-func hear(message, delta map[string]any) {
+func collect(message, delta map[string]any) {
 	for name, piece := range delta {
 		switch name {
 		case "content", "reasoning_content":

@@ -24,7 +24,7 @@ const (
 )
 
 // Content is stored in pieces of so many bytes, each a row, since SQLite holds a row that
-// it writes twice in memory that no budget counts. Piece n of a part is stored as the part
+// it writes twice in memory that no pool counts. Piece n of a part is stored as the part
 // plus n times nextPiece.
 const (
 	pieceBytes = 1 << 20

@@ -6,10 +6,10 @@ import (
 	"errors"
 )
 
-// Budgets bound the memory that large things take in a node. A request without room is
+// Pools bound the memory that large things take in a node. A request without room is
 // refused; a claim waits; a growing answer waits too, which slows its provider down.
-type Budgets struct {
-	Bodies, Reads, Answers, Webhooks *Budget
+type Pools struct {
+	Bodies, Reads, Answers, Webhooks *Pool
 	// settling is held while one large answer is turned into what is stored and sent of it,
 	// which takes several times as much memory as the answer.
 	settling chan struct{}
@@ -17,17 +17,17 @@ type Budgets struct {
 	loading chan struct{}
 }
 
-// NewBudgets returns the budgets of a node that makes up to concurrency calls at once.
-func NewBudgets(sizes Parts, concurrency int) Budgets {
+// NewPools returns the pools of a node that makes up to concurrency calls at once.
+func NewPools(sizes Parts, concurrency int) Pools {
 	usual := Split(4 << 30)
 	answers := New(cmp.Or(sizes.Answers, usual.Answers))
-	return Budgets{
+	return Pools{
 		settling: make(chan struct{}, 1),
 		loading:  make(chan struct{}, max(1, concurrency/loadingPart)),
 		Bodies:   New(cmp.Or(sizes.Bodies, usual.Bodies)),
 		Reads:    New(cmp.Or(sizes.Reads, usual.Reads)),
 		Answers:  answers,
-		// An answer and a webhook that are each larger than their budgets take turns: a
+		// An answer and a webhook that are each larger than their pools take turns: a
 		// small process has no room for both.
 		Webhooks: NewBeside(answers, cmp.Or(sizes.Webhooks, usual.Webhooks)),
 	}
@@ -47,7 +47,7 @@ var ErrCrowded = errors.New("others wait for memory already")
 
 // ForRequest takes memory for reading a job's request. It waits for memory until ctx ends,
 // or fails with ErrCrowded if enough jobs are already waiting.
-func (b *Budgets) ForRequest(ctx context.Context, g *Grant) func(bytes int64) error {
+func (b *Pools) ForRequest(ctx context.Context, g *Grant) func(bytes int64) error {
 	return func(bytes int64) error {
 		if g.Take(bytes) {
 			return nil
@@ -67,7 +67,7 @@ const largeAnswer = 8 << 20
 
 // SettleAlone waits until no other large answer is being settled, if this one, of taken
 // bytes, is large.
-func (b *Budgets) SettleAlone(taken int64) (done func()) {
+func (b *Pools) SettleAlone(taken int64) (done func()) {
 	if taken < largeAnswer {
 		return func() {}
 	}
@@ -75,7 +75,7 @@ func (b *Budgets) SettleAlone(taken int64) (done func()) {
 	return func() { <-b.settling }
 }
 
-// ByName returns the budgets by their names in metrics.
-func (b *Budgets) ByName() map[string]*Budget {
-	return map[string]*Budget{"door": b.Bodies, "reads": b.Reads, "answers": b.Answers, "webhooks": b.Webhooks}
+// ByName returns the pools by their names in metrics.
+func (b *Pools) ByName() map[string]*Pool {
+	return map[string]*Pool{"door": b.Bodies, "reads": b.Reads, "answers": b.Answers, "webhooks": b.Webhooks}
 }
