@@ -9,7 +9,7 @@ import (
 
 // What a refusal holds depends on what it is about, in each maker's words. Gateways speak
 // both protocols, so both know all of them.
-func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
+func TestARefusalHoldsWhatItIsAbout(t *testing.T) {
 	for want, refusals := range map[Verdict][]string{
 		HoldKey: {
 			// Credit.
