@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"internal/protocol/apierror": {"internal/backoff", "internal/strictjson"},
 	"internal/provider":          {".", "internal/protocol", "internal/protocol/apierror", "internal/sse", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/supervise":         {"internal/backoff", "internal/clock", "internal/shortage", "internal/store"},
-	"internal/cluster":           {"internal/backoff", "internal/clock", "internal/store", "internal/supervise"},
+	"internal/cluster":           {"internal/backoff", "internal/clock", "internal/metrics", "internal/store", "internal/supervise"},
 	"internal/webhook":           {".", "internal/sse", "internal/backoff", "internal/earlyanswer", "internal/shortage", "internal/strictjson"},
 	"internal/outcome":           {".", "internal/provider", "internal/store", "internal/backoff"},
 	"internal/reading": {

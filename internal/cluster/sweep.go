@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringback/ringback/internal/backoff"
 	"github.com/ringback/ringback/internal/clock"
+	"github.com/ringback/ringback/internal/metrics"
 	"github.com/ringback/ringback/internal/store"
 	"github.com/ringback/ringback/internal/supervise"
 )
@@ -31,6 +32,7 @@ type SweeperConfig struct {
 	Clock      *clock.Clock
 	Supervisor *supervise.Supervisor
 	Logger     *slog.Logger
+	Metrics    metrics.Cluster
 	// Session returns the node's present session.
 	Session func() *Session
 	// Free returns how a transaction decides about the jobs of dead nodes, and a function
@@ -92,11 +94,21 @@ func (w *Sweeper) Sweep(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
+		w.record(swept)
 		done(swept)
 		jobs += len(swept.Jobs)
 		deliveries += swept.Deliveries
 		if len(swept.Jobs) < sweepBatch && swept.Deliveries < sweepBatch {
 			return nil
 		}
+	}
+}
+
+// record logs and counts what a transaction of a sweep has found.
+func (w *Sweeper) record(s store.Swept) {
+	w.cfg.Metrics.Sweeps.Add(float64(len(s.Nodes)))
+	w.cfg.Metrics.SweptJobs.Add(float64(len(s.Jobs)))
+	for _, id := range s.Nodes {
+		w.cfg.Logger.Warn("a node did not renew its lease and is swept: what it held is freed", "swept", id)
 	}
 }

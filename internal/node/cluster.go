@@ -13,7 +13,7 @@ func (n *Node) initCluster() (err error) {
 	n.members, err = cluster.NewMembership(cluster.MembershipConfig{
 		Leases: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log, Calls: n.calls,
 		Self: store.Node{
-			Machine: n.cfg.Machine, Version: n.cfg.Version, URL: n.cfg.URL, API: n.is(API), Worker: n.is(Worker),
+			Machine: n.cfg.Machine, Version: n.cfg.Version, URL: n.cfg.URL, API: n.cfg.Roles.Has(API), Worker: n.cfg.Roles.Has(Worker),
 		},
 		Prepare: n.tokens.Learn, Renewed: n.renewed, Draining: n.draining.Load, InFlight: n.jobs.Inflight().Count,
 	})
@@ -23,7 +23,7 @@ func (n *Node) initCluster() (err error) {
 	n.nodeHandler.name(n.ID())
 	n.sweeper = cluster.NewSweeper(cluster.SweeperConfig{
 		Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
-		Session: n.members.Session, Free: n.freeSwept,
+		Metrics: n.metrics.Cluster, Session: n.members.Session, Free: n.freeSwept,
 	})
 	n.reconciler = cluster.NewReconciler(cluster.ReconcilerConfig{
 		Store: n.store, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
@@ -60,17 +60,7 @@ func (n *Node) freeSwept(now time.Time) (decide store.Decide, done func(store.Sw
 			s.Outlived(swept.Nodes)
 			n.jobs.TakeParts(s)
 		}
-		n.recordSwept(swept)
 		freed(swept.Jobs, s.WorkedBeside)
-	}
-}
-
-// recordSwept logs and counts a sweep that has found something.
-func (n *Node) recordSwept(s store.Swept) {
-	n.metrics.Cluster.Sweeps.Add(float64(len(s.Nodes)))
-	n.metrics.Cluster.SweptJobs.Add(float64(len(s.Jobs)))
-	for _, id := range s.Nodes {
-		n.log.Warn("a node did not renew its lease and is swept: what it held is freed", "swept", id)
 	}
 }
 

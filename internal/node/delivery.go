@@ -13,7 +13,7 @@ func (n *Node) initDelivery() {
 		Store: n.store, Outbox: n.outbox, Clock: n.clock, Supervisor: n.supervisor, Logger: n.log,
 		Metrics: n.metrics.Delivery, Pushes: n.metrics.Pushes, Tracer: n.cfg.Tracer,
 		Session: func() delivery.Session { return n.members.Session() },
-		Group:   n.group, Calls: n.calls, Worker: n.is(Worker), Draining: n.draining.Load,
+		Group:   n.group, Calls: n.calls, Worker: n.cfg.Roles.Has(Worker), Draining: n.draining.Load,
 		Sender: n.cfg.Sender, Secrets: n.cfg.Secrets, Schedule: n.cfg.Schedule, HostGate: n.cfg.HostGate,
 		Memory: n.memory.Webhooks,
 	})

@@ -25,7 +25,7 @@ func (n *Node) initDispatch() {
 		Session:  func() dispatch.Session { return n.members.Session() },
 		Calls:    n.calls,
 		Go:       n.group.Go,
-		Ready:    func() bool { return n.is(Worker) && n.recovered.Load() },
+		Ready:    func() bool { return n.cfg.Roles.Has(Worker) && n.recovered.Load() },
 		Draining: n.draining.Load,
 		NoLease:  func(err error) bool { return n.members.NoLease(err) },
 		Interrupted: func(cause error) bool {

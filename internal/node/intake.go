@@ -17,7 +17,7 @@ func (n *Node) initIntake() {
 	n.intake = intake.New(intake.Config{
 		Store: n.store, Clock: n.clock, Refuser: n.refuser, Disk: n.disk, Bodies: n.memory.Bodies, Guard: n.cfg.Guard,
 		Routes: n.routes, DefaultModel: n.cfg.DefaultModel, ProviderHeaders: n.cfg.ProviderHeaders, MaxQueued: n.cfg.MaxQueued,
-		RowsKept: n.cfg.Retention.Rows, Closed: !n.is(API), Admission: n.admission.RLocker(), Draining: n.draining.Load, Insert: n.jobs.Insert, Tracer: n.cfg.Tracer,
+		RowsKept: n.cfg.Retention.Rows, Closed: !n.cfg.Roles.Has(API), Admission: n.admission.RLocker(), Draining: n.draining.Load, Insert: n.jobs.Insert, Tracer: n.cfg.Tracer,
 	})
 }
 

@@ -289,7 +289,7 @@ func unlessOver(ctx context.Context, err error) error {
 func (n *Node) run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
 	all := []func(context.Context) error{n.sweeper.Run, n.expire, n.holds.Run, n.prune}
-	if n.is(Worker) {
+	if n.cfg.Roles.Has(Worker) {
 		all = append(all, n.jobs.Run, n.deliveries.Run)
 	}
 	for _, loop := range all {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ringback/ringback/internal/clock"
 	"github.com/ringback/ringback/internal/cluster"
 )
 
@@ -34,9 +35,9 @@ func (n *Node) Readiness() Readiness {
 	l := n.members.Session()
 	if l.HasPeers() && r.Checks["database"] == "" {
 		r.Checks["database"] = "ok"
-		if why := n.lost(l.Health()); why != "" {
+		if why := lost(l.Health(), n.clock); why != "" && !n.draining.Load() {
 			r.Checks["database"], r.Checks["queue"] = why, "unknown"
-			r.Ready = r.Ready && !n.is(API) // what takes no requests need not be taken off a balancer
+			r.Ready = r.Ready && !n.cfg.Roles.Has(API) // what takes no requests need not be taken off a balancer
 			return r
 		}
 	}
@@ -49,11 +50,9 @@ func (n *Node) Readiness() Readiness {
 }
 
 // lost describes why the lease can't be renewed, and since when; "" if it can.
-func (n *Node) lost(h cluster.Health) string {
-	at := func(t time.Time) string { return n.clock.Shared(t).UTC().Format(time.RFC3339) }
+func lost(h cluster.Health, c *clock.Clock) string {
+	at := func(t time.Time) string { return c.Shared(t).UTC().Format(time.RFC3339) }
 	switch {
-	case n.draining.Load():
-		return ""
 	case h.Swept:
 		return "the node was swept, and has not joined again yet"
 	case time.Now().After(h.ExpiresAt):

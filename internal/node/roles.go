@@ -41,8 +41,5 @@ func rolesOf(s store.Node) Roles {
 	return roles
 }
 
-// is reports whether this node has a role.
-func (n *Node) is(r Roles) bool { return n.cfg.Roles.Has(r) }
-
 // Roles of this node.
 func (n *Node) Roles() Roles { return n.cfg.Roles }
