@@ -16,7 +16,9 @@ import (
 	"github.com/ringback/ringback/internal/conns"
 	"github.com/ringback/ringback/internal/intake"
 	"github.com/ringback/ringback/internal/longjson"
+	"github.com/ringback/ringback/internal/memory"
 	"github.com/ringback/ringback/internal/reading"
+	"github.com/ringback/ringback/internal/refusal"
 	"github.com/ringback/ringback/internal/supervise"
 )
 
@@ -236,6 +238,18 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 		return s.inPlace(w, r, rep, err), func() {}
 	}
 	return raw, release
+}
+
+// reserving returns a function that takes bytes of the memory for reads; they must be given
+// back by release. The error is the user's: unavailable.
+func reserving(reads *memory.Budget) func(bytes int64) (release func(), err error) {
+	return func(bytes int64) (func(), error) {
+		g := reads.Grant()
+		if !g.Take(bytes) {
+			return nil, refusal.Read()
+		}
+		return g.Release, nil
+	}
 }
 
 // jobBody returns a job in the form that is sent. Its long parts are not copied; their

@@ -101,7 +101,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 		node: n, log: c.Logger, keys: newKeyring(c.APIKey), origins: allowed,
 		loopbackOnly: c.APIKey == "" && !c.Insecure, version: c.Version, metrics: c.Metrics, tracer: c.Tracer,
 		maxBody: cmp.Or(c.MaxBody, defaultMaxBody), maxConns: cmp.Or(c.MaxConns, conns.Limit),
-		bodyGrace: bodyGrace, bodies: n.BodiesMemory(), reserve: n.ReserveRead, mux: http.NewServeMux(),
+		bodyGrace: bodyGrace, bodies: n.BodiesMemory(), reserve: reserving(n.ReadsMemory()), mux: http.NewServeMux(),
 		worker: !n.Roles().Has(node.API), passing: make(chan struct{}, strangersPassed),
 		listing: make(chan struct{}, listsAtOnce(n.ReadsMemory())),
 	}
@@ -118,7 +118,7 @@ func New(c Config, n *node.Node) (*Server, error) {
 	s.connections = conns.NewMetrics(registerer)
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.readers = fanout.New(fanout.Config{
-		Most: cmp.Or(c.MaxReaders, defaultMaxReaders), Rate: slowestRate, Reserve: n.ReserveRead, OpenEnd: n.OpenEnd,
+		Most: cmp.Or(c.MaxReaders, defaultMaxReaders), Rate: slowestRate, Reserve: s.reserve, OpenEnd: n.OpenEnd,
 		UserError: userError, Closing: s.closing, Metrics: registerer, Logger: s.log,
 	})
 	table := s.routes()
