@@ -242,7 +242,7 @@ func (s *Server) encoded(w http.ResponseWriter, r *http.Request, rep *reply) (ra
 
 // reserving returns a function that takes bytes of the memory for reads; they must be given
 // back by release. The error is the user's: unavailable.
-func reserving(reads *memory.Budget) func(bytes int64) (release func(), err error) {
+func reserving(reads *memory.Pool) func(bytes int64) (release func(), err error) {
 	return func(bytes int64) (func(), error) {
 		g := reads.Grant()
 		if !g.Take(bytes) {
