@@ -14,22 +14,23 @@ import (
 	"github.com/ringback/ringback/internal/sse"
 )
 
-// A chunk is one or more events, rendered once and written in one go to one or many readers.
+// A chunk is one or more events, rendered once and written at once to one or many readers.
 type chunk struct {
-	text      bytes.Buffer // over SSE room for a chunk's head, then the events
-	json      bytes.Buffer // of one event, on its way
-	events    []byte       // as they are written: SSE, or the frames of a WebSocket
-	httpChunk []byte       // SSE as a chunk of HTTP/1.1
+	text      bytes.Buffer // for SSE, room for an HTTP chunk's head, then the events
+	json      bytes.Buffer // of one event, while it is rendered
+	events    []byte       // in written form: SSE, or the frames of a WebSocket
+	httpChunk []byte       // the SSE as a chunk of HTTP/1.1
 	first     *ringback.StreamEvent
 	last      *ringback.StreamEvent
-	release   func() // of the memory of a large one; nil: it is not counted
+	release   func() // returns the memory of a large one; nil: it is not counted
 	holders   atomic.Int32
 }
 
 const (
 	// chunkBytes is the size from which a chunk is written without waiting for more.
 	chunkBytes = 32 << 10
-	// headRoom is what the head of a chunk takes at most: eight digits and a line end.
+	// headRoom is the most that the head of an HTTP chunk takes: eight digits and a line
+	// end.
 	headRoom = 10
 )
 
@@ -109,7 +110,7 @@ func (all *Readers) account(b *chunk, events []ringback.StreamEvent) (err error)
 	return err
 }
 
-// asSSE renders events as SSE, and makes a chunk of that, RFC 9112 section 7.1.
+// asSSE renders events as SSE, and as an HTTP chunk, RFC 9112 section 7.1.
 func (b *chunk) asSSE(events []ringback.StreamEvent) error {
 	b.text.Write(make([]byte, headRoom))
 	for i := range events {
@@ -142,7 +143,7 @@ func (b *chunk) asFrames(events []ringback.StreamEvent) error {
 	return nil
 }
 
-// encode puts an event into b.json.
+// encode encodes an event into b.json.
 func (b *chunk) encode(event *ringback.StreamEvent) error {
 	b.json.Reset()
 	if err := encode(&b.json, event); err != nil {
@@ -162,7 +163,7 @@ func encode(to *bytes.Buffer, v any) error {
 // eventFrame is about how many bytes an event has around its text.
 const eventFrame = 200
 
-// sizeOf is about how many bytes an event has.
+// sizeOf returns roughly how many bytes an event has.
 func sizeOf(event *ringback.StreamEvent) int {
 	size := eventFrame
 	if event.Delta != nil {

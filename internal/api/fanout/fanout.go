@@ -13,10 +13,10 @@ import (
 	"github.com/ringback/ringback/internal/supervise"
 )
 
-// A fanout broadcasts the events of one job over one transport. Subscribers that are
-// caught up wait here. What comes next is rendered once for all of them, and written to
-// each without blocking. A subscriber whose connection does not take all of it writes the
-// rest by itself, and nobody waits for it.
+// A fanout broadcasts the events of one job over one transport. Subscribers that are caught
+// up wait here. New events are rendered once for all of them, and written to each without
+// blocking. A subscriber whose connection does not accept all of it writes the rest itself,
+// and nobody waits for it.
 type fanout struct {
 	readers *Readers
 	key     fanoutKey
@@ -113,7 +113,7 @@ func (a *fanout) show() {
 		return nil
 	})
 	if err != nil {
-		a.dismissAll(nil) // each meets it by itself
+		a.dismissAll(nil) // each meets it itself
 	}
 }
 
@@ -126,7 +126,7 @@ func (a *fanout) showNext() bool {
 	events, err := a.waiting[0].ReadyBehind(a.seen)
 	switch {
 	case err != nil:
-		a.dismissAll(nil) // each meets it by itself
+		a.dismissAll(nil) // each meets it itself
 		return false
 	case len(events) == 0:
 		a.listen()
@@ -183,7 +183,7 @@ func (a *fanout) broadcast(b *chunk) {
 	}
 }
 
-// taken is how much of a text a reader has taken at once.
+// taken is how much of a text a reader accepted at once.
 type taken struct {
 	n   int
 	err error
@@ -260,7 +260,7 @@ func (a *fanout) waitsUntil(t *subscriber, at time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.waits {
-		_ = t.conn.SetReadDeadline(at) // it fails where reading will
+		_ = t.conn.SetReadDeadline(at) // fails where reading will
 	}
 	return t.waits
 }

@@ -8,8 +8,8 @@
 //	sse.go         the transport SSE
 //	websocket.go   the transport WebSocket
 //
-// A reader costs only itself: every write to it has a deadline, and nobody waits for it. What
-// may watch which job is decided by the caller.
+// A reader costs only itself: every write to it has a deadline, and nobody waits for it. The
+// caller decides who may watch which job.
 package fanout
 
 import (
@@ -34,6 +34,7 @@ import (
 // A Transport is how events reach a reader: its name in metrics and logs.
 type Transport string
 
+// The transports.
 const (
 	SSE       Transport = "sse"
 	WebSocket Transport = "websocket"
@@ -158,7 +159,7 @@ func slim(r *http.Request) *conns.Conn {
 	return conn
 }
 
-// takes notes the subscriber of a reader.
+// takes records a reader's subscriber.
 func (r *Reader) takes(t *subscriber) {
 	r.all.mu.Lock()
 	defer r.all.mu.Unlock()
@@ -173,7 +174,7 @@ func (r *Reader) breakOff() {
 	}
 }
 
-// dismiss ends the waiting of all that have a subscriber: the server closes.
+// dismiss ends the waiting of all subscribers: the server closes.
 func (all *Readers) dismiss() {
 	all.mu.Lock()
 	var subscribers []*subscriber

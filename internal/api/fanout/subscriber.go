@@ -44,9 +44,9 @@ type subscriber struct {
 	over   error  // why it ends after the rest; nil: it does not
 }
 
-// A transport writes to a reader and takes what it sends: SSE or WebSocket.
+// A transport writes to a reader and handles what it sends: SSE or WebSocket.
 type transport interface {
-	// head begins the answer, with these headers among others.
+	// head returns the beginning of the response, with these headers among others.
 	head(h http.Header) []byte
 	// of returns a chunk as it is written.
 	of(b *chunk) []byte
@@ -139,7 +139,7 @@ func (t *subscriber) record(err error) {
 	t.all.Logger.Error("stream broke off", slog.Any("job_id", t.Job()), slog.String("transport", string(t.by)), slog.Any("err", err))
 }
 
-// writePending writes what there is, until the reader waits with others.
+// writePending writes the events that there are, until the reader waits with others.
 func (t *subscriber) writePending() error {
 	for {
 		if err := t.writeRest(); err != nil {
@@ -244,9 +244,9 @@ func (t *subscriber) write(text []byte) error {
 // writeLong is write for a text that is written in pieces, with their total length.
 func (t *subscriber) writeLong(text func(w io.Writer) error, length int64) error {
 	begun, patience := time.Now(), t.all.patience(int(length))
-	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // it fails where writing will
+	_ = t.conn.SetWriteDeadline(begun.Add(patience * time.Duration(t.slack()))) // fails where writing will
 	err := text(t.conn)
-	_ = t.conn.SetWriteDeadline(time.Time{}) // which would hold for others, too
+	_ = t.conn.SetWriteDeadline(time.Time{}) // it would hold for others, too
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errStuck

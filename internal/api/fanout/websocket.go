@@ -61,10 +61,10 @@ func hasToken(h http.Header, name, token string) bool {
 type messages struct {
 	key    string        // of the handshake
 	heard  []byte        // of frames that are not complete
-	state  ws.State      // whether a message goes on
+	state  ws.State      // whether a message continues
 	length int64         // of the message that the reader is sending, so far
-	pinged time.Time     // when a ping was sent that is not answered; zero: there is none
-	grace  time.Duration // for an answer to it
+	pinged time.Time     // when an unanswered ping was sent; zero: there is none
+	grace  time.Duration // for the pong
 }
 
 func (m *messages) head(h http.Header) []byte {
@@ -76,7 +76,7 @@ func (m *messages) head(h http.Header) []byte {
 
 // acceptKey returns the answer to a key, see RFC 6455, section 4.2.2.
 func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // what the standard wants; it protects nothing
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // required by the standard; it protects nothing
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
@@ -136,7 +136,7 @@ func (m *messages) receive(said []byte) (reply []byte, err error) {
 		}
 	}
 	if len(m.heard) == 0 {
-		m.heard = nil // most say nothing more
+		m.heard = nil // most send nothing more
 	}
 	return reply, err
 }
@@ -208,7 +208,7 @@ func (m *messages) end(t *subscriber, why error) (again bool) {
 	if t.write(closeFrame(closing(why, t.all.UserError(why), t.After()))) != nil {
 		return false
 	}
-	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // it fails where reading will
+	_ = t.conn.SetReadDeadline(time.Now().Add(byeFor)) // fails where reading will
 	for {
 		n, err := t.conn.Read(t.word[:])
 		if err == nil {
