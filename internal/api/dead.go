@@ -5,21 +5,25 @@ import (
 	"context"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/reading"
 	"github.com/ringback/ringback/internal/strictjson"
 )
 
+// deadLetters serves what is dead, jobs and webhooks.
+type deadLetters struct{ node *node.Node }
+
 // GET /api/dead
-func (s *Server) dead(ctx context.Context, c *call) (reply, error) {
+func (h deadLetters) list(ctx context.Context, c *call) (reply, error) {
 	p, err := deadPage(c.query)
 	if err != nil {
 		return reply{}, err
 	}
 	if p.Filter.Kind == ringback.DeadDelivery {
-		page, err := s.node.DeadDeliveries(ctx, c.caller.Project, p)
+		page, err := h.node.DeadDeliveries(ctx, c.caller.Project, p)
 		return pageReply(page), err
 	}
-	page, err := s.node.DeadJobs(ctx, c.caller.Project, p)
+	page, err := h.node.DeadJobs(ctx, c.caller.Project, p)
 	return pageReply(page), err
 }
 
@@ -51,21 +55,21 @@ func deadPage(q query) (p reading.DeadPage, err error) {
 }
 
 // POST /api/dead/replay
-func (s *Server) replayDead(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
+func (h deadLetters) replay(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
 	patch, err := decodePatch(a.Patch)
 	if err != nil {
 		return reply{}, strictjson.Within("patch", err)
 	}
-	done, err := s.node.ReplayDead(ctx, c.caller.Project, *a, *patch)
+	done, err := h.node.ReplayDead(ctx, c.caller.Project, *a, *patch)
 	return reply{body: done}, err
 }
 
 // DELETE /api/dead
-func (s *Server) purgeDead(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
+func (h deadLetters) purge(ctx context.Context, c *call, a *ringback.DeadAction) (reply, error) {
 	if a.Patch != nil {
 		return reply{}, ringback.Invalid("patch", "patch is for replays; leave it out")
 	}
-	done, err := s.node.PurgeDead(ctx, c.caller.Project, *a)
+	done, err := h.node.PurgeDead(ctx, c.caller.Project, *a)
 	return reply{body: done}, err
 }
 

@@ -7,32 +7,36 @@ import (
 	"time"
 
 	"github.com/ringback/ringback"
+	"github.com/ringback/ringback/internal/node"
 	"github.com/ringback/ringback/internal/reading"
 )
 
+// deliveries serves webhooks and their tries.
+type deliveries struct{ node *node.Node }
+
 // GET /api/jobs/{id}/deliveries
-func (s *Server) jobDeliveries(ctx context.Context, c *call) (reply, error) {
+func (h deliveries) ofJob(ctx context.Context, c *call) (reply, error) {
 	limit, err := c.query.limit()
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.Deliveries(ctx, c.caller.Project, c.id, c.query.text("cursor"), limit)
+	page, err := h.node.Deliveries(ctx, c.caller.Project, c.id, c.query.text("cursor"), limit)
 	return pageReply(page), err
 }
 
 // GET /api/deliveries
-func (s *Server) deliveries(ctx context.Context, c *call) (reply, error) {
+func (h deliveries) list(ctx context.Context, c *call) (reply, error) {
 	q, err := deliveryQuery(c.query)
 	if err != nil {
 		return reply{}, err
 	}
-	page, err := s.node.ListDeliveries(ctx, c.caller.Project, q)
+	page, err := h.node.ListDeliveries(ctx, c.caller.Project, q)
 	return pageReply(page), err
 }
 
 // GET /api/deliveries/{id}
-func (s *Server) delivery(ctx context.Context, c *call) (reply, error) {
-	d, err := s.node.Delivery(ctx, c.caller.Project, c.id)
+func (h deliveries) one(ctx context.Context, c *call) (reply, error) {
+	d, err := h.node.Delivery(ctx, c.caller.Project, c.id)
 	return reply{body: d}, err
 }
 

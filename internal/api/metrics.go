@@ -9,8 +9,8 @@ import (
 )
 
 // GET /metrics: what Prometheus scrapes, in its text format.
-func (s *Server) showMetrics(context.Context, *call) (reply, error) {
-	families, err := s.metrics.Gather()
+func (h monitoring) showMetrics(context.Context, *call) (reply, error) {
+	families, err := h.metrics.Gather()
 	if err != nil {
 		return reply{}, fmt.Errorf("gather the metrics: %w", err)
 	}

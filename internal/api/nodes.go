@@ -3,7 +3,7 @@ package api
 import "context"
 
 // GET /api/nodes
-func (s *Server) nodes(ctx context.Context, _ *call) (reply, error) {
-	page, err := s.node.Nodes(ctx)
+func (h monitoring) nodes(ctx context.Context, _ *call) (reply, error) {
+	page, err := h.node.Nodes(ctx)
 	return pageReply(page), err
 }

@@ -16,9 +16,14 @@ import (
 	"github.com/ringback/ringback/internal/swaggerui"
 )
 
+// documentation serves the description of the API.
+type documentation struct {
+	document func() ([]byte, error) // OpenAPI's, made once when it is first requested
+}
+
 // GET /openapi.json: the table of routes, for machines.
-func (s *Server) openapi(context.Context, *call) (reply, error) {
-	text, err := s.document()
+func (h documentation) openapi(context.Context, *call) (reply, error) {
+	text, err := h.document()
 	return reply{raw: &rawBody{contentType: "application/json", bytes: text, shared: true}}, err
 }
 
@@ -60,10 +65,12 @@ func a[T any]() reflect.Type     { return reflect.TypeFor[T]() }
 func one[T any]() []reflect.Type { return []reflect.Type{reflect.TypeFor[T]()} }
 
 // GET /docs: the page that shows the document.
-func (s *Server) docs(_ context.Context, c *call) (reply, error) { return file(c, swaggerui.Page) }
+func (h documentation) page(_ context.Context, c *call) (reply, error) {
+	return file(c, swaggerui.Page)
+}
 
 // GET /docs/{file}: the files of the page.
-func (s *Server) docsFile(_ context.Context, c *call) (reply, error) {
+func (h documentation) file(_ context.Context, c *call) (reply, error) {
 	return file(c, strings.TrimPrefix(c.path, "/docs/"))
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // POST /api/jobs/{id}/redeliver
-func (s *Server) redeliver(ctx context.Context, c *call, r *ringback.Redelivery) (reply, error) {
-	delivery, err := s.node.Redeliver(ctx, c.caller.Project, c.id, *r)
+func (h deliveries) redeliver(ctx context.Context, c *call, r *ringback.Redelivery) (reply, error) {
+	delivery, err := h.node.Redeliver(ctx, c.caller.Project, c.id, *r)
 	return reply{status: http.StatusAccepted, body: delivery}, err
 }
 

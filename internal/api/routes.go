@@ -44,6 +44,8 @@ const (
 
 func (s *Server) routes() []route {
 	pages, watching := []string{"limit", "cursor"}, []string{"after", "token"}
+	webhooks, dead := deliveries{s.node}, deadLetters{s.node}
+	monitor, about := monitoring{s.node, s.version, s.metrics}, documentation{func() ([]byte, error) { return s.document() }}
 	return []route{
 		{
 			method: "POST", path: "/api/generate", body: jsonBody, traced: true, handler: decoded(readGenerate, s.generate),
@@ -84,7 +86,7 @@ func (s *Server) routes() []route {
 			about:  openapi.About{ID: "attempts", Summary: "List the provider calls of a job", Gives: one[ringback.Page[ringback.Attempt]]()},
 		},
 		{
-			method: "GET", path: "/api/jobs/{id}/deliveries", handler: s.listed(s.jobDeliveries), query: pages,
+			method: "GET", path: "/api/jobs/{id}/deliveries", handler: s.listed(webhooks.ofJob), query: pages,
 			errors: codes{ringback.NotFound, ringback.Gone},
 			about:  openapi.About{ID: "jobDeliveries", Summary: "List the webhooks of a job", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
@@ -102,7 +104,7 @@ func (s *Server) routes() []route {
 			},
 		},
 		{
-			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, handler: decoded(readRedelivery, s.redeliver),
+			method: "POST", path: "/api/jobs/{id}/redeliver", body: optionalBody, handler: decoded(readRedelivery, webhooks.redeliver),
 			errors: codes{ringback.NotFound, ringback.Conflict, ringback.Gone},
 			about: openapi.About{
 				ID: "redeliver", Summary: "Send the webhook of a job again, or to another URL", Takes: a[ringback.Redelivery](), Gives: one[ringback.Delivery](), Status: 202,
@@ -113,17 +115,17 @@ func (s *Server) routes() []route {
 			about: openapi.About{ID: "erase", Summary: "Erase a job", Status: 204},
 		},
 		{
-			method: "GET", path: "/api/deliveries", handler: s.listed(s.deliveries), query: []string{
+			method: "GET", path: "/api/deliveries", handler: s.listed(webhooks.list), query: []string{
 				"limit", "cursor", "status", "host", "status_code", "older_than", "created_after", "created_before", "job",
 			},
 			about: openapi.About{ID: "deliveries", Summary: "List webhooks", Gives: one[ringback.Page[ringback.Delivery]]()},
 		},
 		{
-			method: "GET", path: "/api/deliveries/{id}", handler: s.listed(s.delivery), errors: codes{ringback.NotFound},
+			method: "GET", path: "/api/deliveries/{id}", handler: s.listed(webhooks.one), errors: codes{ringback.NotFound},
 			about: openapi.About{ID: "delivery", Summary: "Read a webhook with its tries", Gives: one[ringback.Delivery]()},
 		},
 		{
-			method: "GET", path: "/api/dead", handler: s.listed(s.dead), query: []string{
+			method: "GET", path: "/api/dead", handler: s.listed(dead.list), query: []string{
 				"kind", "limit", "cursor", "model", "provider", "code", "host",
 				"created_after", "created_before", "ended_after", "ended_before", metadataPrefix,
 			},
@@ -132,43 +134,43 @@ func (s *Server) routes() []route {
 			}},
 		},
 		{
-			method: "POST", path: "/api/dead/replay", body: jsonBody, handler: decoded(readDeadAction, s.replayDead),
+			method: "POST", path: "/api/dead/replay", body: jsonBody, handler: decoded(readDeadAction, dead.replay),
 			about: openapi.About{
 				ID: "replayDead", Summary: "Replay, or send again, all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
 			},
 		},
 		{
-			method: "DELETE", path: "/api/dead", body: jsonBody, handler: decoded(readDeadAction, s.purgeDead),
+			method: "DELETE", path: "/api/dead", body: jsonBody, handler: decoded(readDeadAction, dead.purge),
 			about: openapi.About{
 				ID: "purgeDead", Summary: "Erase all that match", Takes: a[ringback.DeadAction](), Gives: one[ringback.DeadDone](),
 			},
 		},
 		{
-			method: "GET", path: "/api/nodes", handler: s.nodes,
+			method: "GET", path: "/api/nodes", handler: monitor.nodes,
 			about: openapi.About{ID: "nodes", Summary: "List the nodes that live", Gives: one[ringback.Page[ringback.Node]]()},
 		},
 		{
-			method: "GET", path: "/healthz", handler: s.healthz, open: true, everywhere: true,
+			method: "GET", path: "/healthz", handler: monitor.healthz, open: true, everywhere: true,
 			about: openapi.About{ID: "health", Summary: "Is the process alive?", Gives: one[health]()},
 		},
 		{
-			method: "GET", path: "/readyz", handler: s.readyz, open: true, everywhere: true,
+			method: "GET", path: "/readyz", handler: monitor.readyz, open: true, everywhere: true,
 			about: openapi.About{ID: "readiness", Summary: "Does the server take jobs?", Gives: one[node.Readiness](), Unready: true},
 		},
 		{
-			method: "GET", path: "/metrics", handler: s.showMetrics, everywhere: true,
+			method: "GET", path: "/metrics", handler: monitor.showMetrics, everywhere: true,
 			about: openapi.About{ID: "metrics", Summary: "Metrics for Prometheus", Media: "text/plain"},
 		},
 		{
-			method: "GET", path: "/openapi.json", handler: s.openapi, open: true,
+			method: "GET", path: "/openapi.json", handler: about.openapi, open: true,
 			about: openapi.About{ID: "openapi", Summary: "This document", Media: "application/json"},
 		},
 		{
-			method: "GET", path: "/docs", handler: s.docs, open: true,
+			method: "GET", path: "/docs", handler: about.page, open: true,
 			about: openapi.About{ID: "docs", Summary: "This document, for a browser", Media: "text/html"},
 		},
 		{
-			method: "GET", path: "/docs/{file}", handler: s.docsFile, open: true, errors: codes{ringback.NotFound},
+			method: "GET", path: "/docs/{file}", handler: about.file, open: true, errors: codes{ringback.NotFound},
 			about: openapi.About{ID: "docsFile", Summary: "What the page at /docs consists of", Media: "*/*"},
 		},
 	}
