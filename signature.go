@@ -32,7 +32,7 @@ const (
 // either direction.
 const SignatureTolerance = 300 * time.Second
 
-// What [Verify] and [VerifyBody] return.
+// The errors that [Verify] and [VerifyBody] return.
 var (
 	// ErrMissingHeader means that a header of the signature is missing.
 	ErrMissingHeader = errors.New("a webhook header is missing")

@@ -82,7 +82,7 @@ func ExampleEvent() {
 		}
 	}
 
-	// What the server sends:
+	// The server sends this:
 	body := `{"type":"job.completed","job_id":"0193c1a7","status":"completed","result":"A call back."}`
 	r := httptest.NewRequest(http.MethodPost, "/hook", strings.NewReader(body))
 	r.Header = ringback.Sign(secret, "msg_1", time.Now(), []byte(body))

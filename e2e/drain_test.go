@@ -117,8 +117,9 @@ func (w *world) waitFor(id string) <-chan waited {
 	return got
 }
 
-// What does not finish within the drain's time is neither lost nor failed: calls in the
-// middle of an answer are uncertain and repeated, webhooks are sent again.
+// Calls and webhooks that do not finish within the drain's time are neither lost nor
+// failed: calls in the middle of an answer are uncertain and repeated, webhooks are sent
+// again.
 func TestWhatOutlastsTheDrainGoesOnAfterTheRestart(t *testing.T) {
 	t.Parallel()
 	prompts := []string{"the first", "the second", "the third"}

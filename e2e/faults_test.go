@@ -22,7 +22,7 @@ import (
 	"github.com/ringback/ringback/client"
 )
 
-// What an operator may get wrong, and what may be broken: a start that cannot succeed ends
+// Mistakes of operators, and things that may be broken: a start that cannot succeed ends
 // with its documented code and one sentence that says what to do, and leaves the data
 // directory as it was, byte for byte.
 

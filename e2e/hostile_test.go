@@ -40,7 +40,7 @@ const (
 	attacks = 3
 	// dearest is how many times the twin's processor time the attacked one may use.
 	dearest = 6
-	// What the server may have kept of an attack.
+	// The most that the server may have kept of an attack.
 	fewDescriptors = 8
 	littleHeap     = 24 // MiB
 )

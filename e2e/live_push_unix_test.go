@@ -121,7 +121,7 @@ func (l *listener) end(t *testing.T) *viewer {
 	return &l.seen
 }
 
-// What happens to a job is pushed to its stream_to, by POST or WebSocket, and to its
+// The events of a job are pushed to its stream_to, by POST or WebSocket, and to its
 // receiver as webhooks of its progress. The webhook of its end, the only guaranteed one,
 // comes last.
 func TestEventsArePushed(t *testing.T) {

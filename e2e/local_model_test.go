@@ -60,8 +60,8 @@ func TestTheRecipeOfALocalModelRuns(t *testing.T) {
 	}
 }
 
-// What only runs with the real model is at least valid Python, and the README names each
-// file.
+// Code that only runs with the real model is at least valid Python, and the README names
+// each file.
 func TestTheRecipeOfALocalModelIsWhole(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(localModel + "/README.md")

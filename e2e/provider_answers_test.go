@@ -23,7 +23,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// What real servers answer, byte for byte, and the right result for each. Those of the
+// The answers of real servers, byte for byte, and the right result for each. Those of the
 // first file come from public reports; the others have more of the same kinds: about the
 // meaning of an answer, and about how it is read.
 var answerFiles = []string{"testdata/provider-answers.jsonl", "testdata/provider-answers-more.jsonl", "testdata/provider-answers-read.jsonl", "testdata/provider-answers-odd.jsonl"}

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What one request may cost, whatever its shape.
+// The most that one request may cost, whatever its shape.
 const (
 	memoryPerByte  = 6
 	memoryBeside   = 32 << 20 // of the collector, the store's caches, and so on

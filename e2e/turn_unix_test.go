@@ -11,8 +11,8 @@ import (
 	"github.com/ringback/ringback"
 )
 
-// What a kill or a drain interrupted continues before jobs that were already waiting: its
-// callers have waited longest.
+// Jobs that a kill or a drain interrupted continue before jobs that were already waiting:
+// their callers have waited longest.
 func TestWhatWasInterruptedRunsBeforeWhatCameLater(t *testing.T) {
 	t.Parallel()
 	const slots = 20

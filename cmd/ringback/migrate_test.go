@@ -400,7 +400,7 @@ func TestAMigrationThatIsKilledGoesOnWhereItWas(t *testing.T) {
 		t.Fatalf("after the kill there are %d jobs", carried)
 	}
 
-	// What runs on the database meanwhile, on half of the jobs, is not undone.
+	// Work that is done on the database meanwhile, on half of the jobs, is not undone.
 	node, log := startNode(t, database, "--addr", "127.0.0.1:0")
 	waitUntil(t, "the node is up", func() bool { return strings.Contains(log.String(), msgUp) })
 	_, said, code := runProgram(t, onDatabase(database), "migrate", "--from", dir)

@@ -20,7 +20,7 @@ import (
 	"github.com/ringback/ringback/internal/terminal"
 )
 
-// What surrounds the live line below a text, and what removes it.
+// The sequences around the live line below a text, and the one that removes it.
 const (
 	belowBegin = "\x1bD\x1b[A\x1b7\x1bD\r\x1b[K"
 	belowEnd   = "\x1b8"

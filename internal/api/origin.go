@@ -104,8 +104,8 @@ func (o *origins) mayConnect(origin, host string) bool {
 	return o.allowed[origin] || o.public != "" && origin == o.public || err == nil && strings.EqualFold(u.Host, host)
 }
 
-// What a page of an allowed origin may send, and see of a response, beyond what all pages
-// may.
+// The methods and headers that a page of an allowed origin may send, and the headers that
+// it may see of a response, in addition to those of all pages.
 const (
 	corsMethods = "GET, POST, DELETE"
 	corsSent    = "Authorization, X-API-Key, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, Prefer, X-Callback-URL, X-Request-Id, X-Requested-With, traceparent, tracestate"

@@ -14,7 +14,7 @@ import (
 	"github.com/ringback/ringback/internal/chromiumtest"
 )
 
-// What a page does to show an answer while it grows, as in docs/api.md.
+// The ways in which a page shows an answer while it grows, as in docs/api.md.
 var watchers = map[string]string{
 	"EventSource": `
 		const events = new EventSource(url)

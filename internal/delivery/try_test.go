@@ -94,7 +94,7 @@ func TestWhatATryLeadsTo(t *testing.T) {
 	}
 }
 
-// What could not be sent is due again, and has lost no try.
+// A delivery that could not be sent is due again, and has lost no try.
 func TestAClaimWithoutATryCostsNothing(t *testing.T) {
 	t.Parallel()
 	d := &Dispatcher{clock: new(clock.Clock)}

@@ -17,7 +17,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-// What keeps a call from being made.
+// The reasons why a call is not made.
 var (
 	// errUnleased means that the lease ran out after the claim.
 	errUnleased  = errors.New("the node's lease has run out")

@@ -45,7 +45,7 @@ func (d *Dispatcher) claimWaiting(ctx context.Context, now time.Time) (next time
 		d.scheduler.claimed(j.Lane())
 		d.start(j, p.permitFor(j))
 	}
-	// What was left in the lanes is seen at once, not only when a slot is freed.
+	// Jobs that were left in the lanes are seen at once, not only when a slot is freed.
 	d.Wake()
 	return next, nil
 }

@@ -61,7 +61,7 @@ func newScheduler(c schedulerConfig) *scheduler {
 	for name, p := range c.providers {
 		gate := c.gate
 		gate.Slots, gate.PerMinute = p.Concurrency, p.RequestsPerMinute
-		// What fails for one model says nothing about the key.
+		// A model's failures say nothing about the key.
 		gate.BreakAfter = math.MaxInt
 		s.keys[name] = limit.New(gate)
 		s.records[name] = &keyRecord{refused: map[uuid.UUID]int64{}}

@@ -17,7 +17,7 @@ import (
 
 // An attempt is a trace of its own, with a link to the submit, whose context is stored with
 // the job: minutes to days lie between them, and the process may have been another one.
-// What the client does not sample is not traced.
+// Jobs that the client does not sample are not traced.
 
 // attemptTrace has the spans of an attempt and of its call. It may be nil: then there are
 // none.

@@ -26,7 +26,7 @@ func TestMergePatch(t *testing.T) {
 		{`{"e":null}`, `{"a":1}`, `{"e":null,"a":1}`},
 		{`[1,2]`, `{"a":"b","c":null}`, `{"a":"b"}`},
 		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
-		// What is not named stays as it was written.
+		// Members that the patch does not name stay as they were written.
 		{`{"n":1.50e2, "a.b":"\u00e9 <", "*":12345678901234567890}`, `{"a":1}`, `{"n":1.50e2,"a.b":"\u00e9 <","*":12345678901234567890,"a":1}`},
 	} {
 		if got := string(mergePatch([]byte(c[0]), []byte(c[1]))); got != c[2] {

@@ -145,8 +145,8 @@ func TestADrainLetsRunningCallsEndAndTheirWebhooksGo(t *testing.T) {
 	w.wantWebhooks(j.ID, 1)
 }
 
-// What does not end in the drain's time is freed: what was sent may have been answered,
-// what was not sent was not.
+// Attempts that do not end in the drain's time are freed: those that were sent may have
+// been answered, the others were not.
 func TestADrainFreesWhatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	blocked := &blockedStore{reached: make(chan struct{})}

@@ -34,7 +34,7 @@ func TestAnAnswerComesBackByAWebhookSignedBothWays(t *testing.T) {
 	}
 }
 
-// What the provider answers: the cases that end a job.
+// Each kind of answer of a provider that ends a job.
 func TestWhatTheProviderSaysDecidesAboutTheJob(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{client: func(c *provider.Config) { c.MaxAnswer = 64 << 10 }})

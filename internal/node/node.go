@@ -33,8 +33,8 @@
 // Package cluster keeps the node a member: it renews the lease under which the node holds
 // what it has claimed.
 //
-// What node and store think may differ: a claim was committed and its answer lost, or a job
-// was taken away unnoticed. They are compared every ten seconds.
+// Node and store may disagree: a claim was committed and its answer lost, or a job was
+// taken away unnoticed. They are compared every ten seconds.
 package node
 
 import (

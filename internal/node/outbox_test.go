@@ -69,7 +69,7 @@ func TestAWebhookIsTheJobAsItIsShown(t *testing.T) {
 	}
 }
 
-// What a thin webhook and one with the result alone leave out.
+// A thin webhook, and one with the result alone, leave parts out.
 func TestAWebhookCarriesAsMuchAsWasAskedFor(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})

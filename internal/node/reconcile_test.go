@@ -148,7 +148,7 @@ func TestAnEndOnAnotherNodeEndsAWait(t *testing.T) {
 	}
 }
 
-// What one node accepts the other runs: the first has no room.
+// One node accepts a job and the other runs it: the first has no room.
 func TestAJobIsRunByTheNodeThatHasRoom(t *testing.T) {
 	t.Parallel()
 	var toA, toB *link

@@ -213,8 +213,8 @@ func TestASpellOfRefusalsIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// What clients, providers and receivers send in confidence has a mark in it, which must not
-// be in the log, whatever happens to the job.
+// Everything that clients, providers and receivers send in confidence has a mark in it. The
+// log must not have the mark, whatever happens to the job.
 func TestNoSecretAndNoBodyIsInTheLog(t *testing.T) {
 	t.Parallel()
 	const mark = "confidential"

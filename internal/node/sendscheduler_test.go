@@ -119,8 +119,8 @@ func TestTheQueueOfASlowHostIsShort(t *testing.T) {
 	}
 }
 
-// What is queued for a host that refuses others goes back to the store, and has lost
-// nothing: neither a try nor the request to be sent once more.
+// Webhooks that are queued for a host that refuses others go back to the store, and have
+// lost nothing: neither a try nor the request to be sent once more.
 func TestAQueueGoesBackWhenItsHostTurnsOthersAway(t *testing.T) {
 	t.Parallel()
 	w, b, ids := startBusy(t, 20)

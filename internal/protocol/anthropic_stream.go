@@ -89,7 +89,7 @@ func (a *anthropicAnswer) Add(e sse.Event) (done bool, err error) {
 	return false, nil // a keep-alive, or something that the protocol has added since
 }
 
-// What surrounds the index and the text of a piece as the maker itself writes it.
+// The text around the index and the text of a piece, as the maker itself writes it.
 const (
 	beforeIndex = `{"type":"content_block_delta","index":`
 	beforeText  = `,"delta":{"type":"text_delta","text":`

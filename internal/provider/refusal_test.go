@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What a refusal holds depends on what it is about, in each maker's words. Gateways speak
+// The subject of a refusal, in each maker's words, decides what it holds. Gateways speak
 // both protocols, so both know all of them.
 func TestARefusalHoldsWhatItIsAbout(t *testing.T) {
 	for want, refusals := range map[Verdict][]string{

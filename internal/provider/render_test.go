@@ -13,8 +13,8 @@ import (
 	"github.com/ringback/ringback/internal/protocol"
 )
 
-// What a call emits of an answer is enough to render its stream again: a call that gets
-// that stream has the same answer.
+// The pieces of an answer that a call emits are enough to render its stream again: a call
+// that gets that stream has the same answer.
 func TestTheLogOfACallIsRenderedToAStreamOfTheSameAnswer(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		speaks, err := protocol.Lookup(d.protocol)

@@ -11,7 +11,7 @@ type Signals interface {
 // Signal is a set of things that may have happened on another node.
 type Signal uint8
 
-// What may have happened.
+// The things that may have happened.
 const (
 	// SignalJobs: a new job is waiting.
 	SignalJobs Signal = 1 << iota

@@ -90,8 +90,8 @@ func TestNestingUpToTheBoundIsTaken(t *testing.T) {
 	}
 }
 
-// What the scanner accepts, encoding/json accepts too, and reads the same from it; what it
-// rejects, encoding/json rejects too, or we have a reason.
+// If the scanner accepts a text, encoding/json accepts it too, and reads the same from it;
+// if the scanner rejects it, encoding/json rejects it too, or we have a reason.
 func FuzzParseObject(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` {"a":[1,-0.5e-7,true,false,null,"x\n\u00e9\ud83d\ude00"],"b":{"c":{}}} `, `{"a":1,"a":2}`, `{"a":"\ud800"}`,

@@ -1,5 +1,5 @@
 // Package telemetry sets up the process's log, the registry of its metrics, and traces.
-// What is logged, counted and traced is up to the other packages.
+// The other packages decide what is logged, counted and traced.
 //
 // On a terminal the log is for people (one coloured line for each record), otherwise it is
 // JSON, one object per line, for machines. The package knows neither flags nor the

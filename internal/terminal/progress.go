@@ -82,8 +82,8 @@ func (p *Progress) Clear() {
 	}
 }
 
-// What surrounds a live line below text: it first makes a line, which may scroll the screen,
-// and only then saves the position that the cursor returns to.
+// The sequences around a live line below text: beginBelow first makes a line, which may
+// scroll the screen, and only then saves the position that the cursor returns to.
 const (
 	beginBelow = "\x1bD\x1b[A\x1b7\x1bD\r\x1b[K"
 	endBelow   = "\x1b8"

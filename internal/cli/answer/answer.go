@@ -40,7 +40,7 @@ type Options struct {
 	Leaving  string        // what happens to the job when the command stops waiting for it
 }
 
-// What happens to a job when the command stops waiting for it.
+// What becomes of a job when the command stops waiting for it.
 const (
 	GoesOn      = "goes on"
 	MayGoOn     = "goes on, unless its on_disconnect is cancel"

@@ -142,7 +142,7 @@ var miniMaxCodes = map[int64]struct {
 	2061: {http.StatusNotFound, AboutModel},
 }
 
-// What messages are about, matched at their beginning: later parts may quote the request,
+// The subjects of messages, matched at their beginning: later parts may quote the request,
 // whose author must not be able to hold the key for everybody.
 var (
 	saysAccount = regexp.MustCompile(`(?i)^(?:` + strings.Join([]string{

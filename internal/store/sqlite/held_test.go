@@ -26,8 +26,8 @@ func together(t *testing.T, s *Store, moves ...func(*tx) error) {
 	}
 }
 
-// What another member of the same batch does to a row that has just been cached must not be
-// lost: the try of a delivery that was erased meanwhile is fenced off.
+// A change to a row that has just been cached must not be lost if it is in the same batch:
+// the try of a delivery that was erased meanwhile is fenced off.
 func TestAnErasureBehindASettleInTheSameBatchFencesTheTry(t *testing.T) {
 	s := open(t, t.TempDir())
 	j := running(t, 10)
