@@ -335,7 +335,7 @@ func exerciseSweep(s suite) {
 		w.same("the job's attempts", w.ledger(job.ID), []ringback.Attempt{entry(job, uncertain(at(2)))})
 		w.same("the job's next fence", w.claimOne(at(4)).Fence, job.Fence+2)
 		_, tries := w.delivery(j.ID)
-		w.same("the lost try", []any{len(tries), tries[0].Error}, []any{1, "unknown"})
+		w.same("the lost try", []any{len(tries), tries[0].Error}, []any{1, ringback.TryUnknown})
 		w.settleDelivery(w.claimDelivery(at(4)), delivered(at(5)))
 	})
 
