@@ -167,7 +167,7 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
-func TestWhatUsersImportHasNoDependencies(t *testing.T) {
+func TestWhatUsersImportBringsNothingAlong(t *testing.T) {
 	t.Parallel()
 	packages := listPackages(t)
 	ours := []string{module, module + "/internal/sse"} // which has no dependencies either

@@ -224,7 +224,7 @@ func TestShort(t *testing.T) {
 
 // The provider knows which job a call is for, streams or not as it was asked, and counts
 // repeated calls.
-func TestTheProviderDistinguishesJobs(t *testing.T) {
+func TestTheProviderTellsJobsApart(t *testing.T) {
 	t.Parallel()
 	w := &world{}
 	r := w.begin(atOnce, 3, 3)

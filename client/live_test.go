@@ -158,7 +158,7 @@ func TestAJobThatIsNotStreamedHasItsTurns(t *testing.T) {
 	}
 }
 
-func TestSubmittingAndWaitingMakesOneJobWhateverHappens(t *testing.T) {
+func TestWhoSubmitsAndWaitsHasOneJobWhateverHappens(t *testing.T) {
 	t.Parallel()
 	script := []serve{
 		says(""), // it may have arrived

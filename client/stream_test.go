@@ -254,7 +254,7 @@ func TestASilentConnectionIsGivenUpAndAQuietOneIsNot(t *testing.T) {
 	})
 }
 
-func TestAReaderOfEventsMayBeSlow(t *testing.T) {
+func TestWhoeverTakesTheEventsMayTakeTime(t *testing.T) {
 	t.Parallel()
 	bubble(t, inTurn(resumes, func(net.Conn, *http.Request) { t.Error("it connected again") }), func(t *testing.T, c *client.Client) {
 		n := 0
@@ -380,7 +380,7 @@ func TestAStreamEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestLeavingTheLoopClosesTheConnection(t *testing.T) {
+func TestWhoLeavesTheLoopClosesTheConnection(t *testing.T) {
 	t.Parallel()
 	left := make(chan struct{})
 	bubble(t, func(conn net.Conn, r *http.Request) {

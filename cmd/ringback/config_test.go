@@ -275,7 +275,7 @@ func write(t *testing.T, text string) string {
 	return file
 }
 
-func TestAMisspeltVariableIsReported(t *testing.T) {
+func TestAVariableThatIsMisspeltIsTold(t *testing.T) {
 	c, err := config.Load(newServe().Flags(), []string{"RINGBACK_CONCURENCY=3", "RINGBACK_EMPTY=", "RINGBACK_SIMULATE=true", "HOME=/"})
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func wantPasswords(t *testing.T, s *postgrestest.Server) {
 	as(t, s.URL("postgres"), "ALTER ROLE ringback PASSWORD '"+password+"'", "CREATE ROLE stranger LOGIN", "SELECT pg_reload_conf()")
 }
 
-func TestAnUnfitDatabaseEndsTheStartAndSaysWhatToDo(t *testing.T) {
+func TestADatabaseThatWillNotDoEndsTheStartAndSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
 	database := server.Database()
@@ -210,7 +210,7 @@ func stop(t *testing.T, node *exec.Cmd, log *lockedBuffer) {
 	}
 }
 
-func TestJobsInADataDirectoryBesideADatabaseAreReported(t *testing.T) {
+func TestJobsThatLieInADataDirectoryBesideADatabaseAreTold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "ringback.db"), nil, 0o600); err != nil {

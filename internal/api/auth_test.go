@@ -7,7 +7,7 @@ import (
 	"github.com/ringback/ringback/internal/intake"
 )
 
-func TestTheKeyIdentifiesTheCaller(t *testing.T) {
+func TestTheKeyTellsWhoCalls(t *testing.T) {
 	t.Parallel()
 	operator := intake.Caller{Project: intake.DefaultProject, Role: intake.Operator}
 	for name, c := range map[string]struct {

@@ -93,7 +93,7 @@ func TestWhatDoesNotFitIsRefusedByName(t *testing.T) {
 	}
 }
 
-func TestAnUnknownFieldIsRefusedWithTheKnownOnes(t *testing.T) {
+func TestAnUnknownFieldIsToldTheKnownOnes(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"Prompt":"Hi"}`, `{"Prompt":null}`} { // encoding/json would accept it
 		_, err := strictjson.Decode([]byte(body), readGenerate)

@@ -12,7 +12,7 @@ import (
 	"github.com/ringback/ringback/internal/node"
 )
 
-func TestMetricsAreTextForCallersWithTheKey(t *testing.T) {
+func TestMetricsAreTextForWhoHasTheKey(t *testing.T) {
 	t.Parallel()
 	metrics := prometheus.NewRegistry()
 	w := start(t, setup{

@@ -28,7 +28,7 @@ func TestUnknownPathsAreNotFound(t *testing.T) {
 	}
 }
 
-func TestWrongMethodsAreRefusedWithTheRightOnes(t *testing.T) {
+func TestWrongMethodsAreToldTheRightOnes(t *testing.T) {
 	t.Parallel()
 	s := gate(t, Config{})
 	for target, allow := range map[string]string{

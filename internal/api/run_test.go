@@ -220,7 +220,7 @@ func TestAConnectionThatComesBackIsLikeAnyOther(t *testing.T) {
 	})
 }
 
-func TestConnectionsThatMayComeBackDelayNothing(t *testing.T) {
+func TestConnectionsThatMayComeBackHoldUpNobody(t *testing.T) {
 	t.Parallel()
 	prepare := func(s *Server) { givesUp(s); s.maxConns = 2 }
 	inBubble(t, prepare, func(t *testing.T, stop context.CancelFunc, dial func() net.Conn) {

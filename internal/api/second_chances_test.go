@@ -48,7 +48,7 @@ func TestSecondChancesThroughTheAPI(t *testing.T) {
 	}
 }
 
-func TestADeadJobIsFoundRepairedReplayedAndErased(t *testing.T) {
+func TestADeadJobIsFoundMendedReplayedAndErased(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	id := w.submit(`"prompt":"Hi","model":"sim/status-400","metadata":{"order":"17"}`)

@@ -51,7 +51,7 @@ func TestOneRequestInTwoSpellingsIsOneJob(t *testing.T) {
 	}
 }
 
-func TestATrailingSlashIsReported(t *testing.T) {
+func TestASlashTooManyIsTold(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	w.refused(w.do("POST", "/api/generate/", `{}`), http.StatusNotFound, ringback.Error{

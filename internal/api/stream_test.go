@@ -152,7 +152,7 @@ func TestAnAnswerIsSeenGrowingOverEitherTransport(t *testing.T) {
 	}
 }
 
-func TestAReaderThatResumesAtAnyEventGetsTheRest(t *testing.T) {
+func TestWhoResumesAtAnyEventGetsTheRest(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/break-off?words=12","max_attempts":1,"fallback_models":["sim/slow?words=12&pace=20ms"]`)
@@ -169,7 +169,7 @@ func TestAReaderThatResumesAtAnyEventGetsTheRest(t *testing.T) {
 	}
 }
 
-func TestAReaderThatHasSeenTheEndIsToldThatThereIsNoMore(t *testing.T) {
+func TestWhoHasSeenTheEndIsToldThatThereIsNoMore(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	id := w.submit(`"prompt":"Hi"`)
@@ -462,7 +462,7 @@ func TestTheServersEndIsToldToReaders(t *testing.T) {
 // closeSoon is how long readers may delay the server's end.
 const closeSoon = 3 * time.Second
 
-func TestWhatAReaderSendsIsIgnored(t *testing.T) {
+func TestWhatAReaderSaysIsNotHeard(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{server: func(s *api.Server) { s.Hurry(10*time.Millisecond, patience) }})
 	id := w.submit(`"prompt":"Hi","stream":true,"model":"sim/slow?words=10&pace=20ms"`)

@@ -227,7 +227,7 @@ func TestAReaderThatIsAheadTakesNothingFromOthers(t *testing.T) {
 	}
 }
 
-func TestAReaderIsToldIfItsConnectionIsNotGivenUp(t *testing.T) {
+func TestWhereAConnectionIsNotGivenUpTheReaderIsTold(t *testing.T) {
 	t.Parallel()
 	var server *api.Server
 	w := start(t, setup{api: api.Config{Metrics: prometheus.NewRegistry()}, server: func(s *api.Server) { server = s }})

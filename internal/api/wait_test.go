@@ -10,7 +10,7 @@ import (
 	"github.com/ringback/ringback"
 )
 
-func TestACallerThatPrefersToWaitGetsTheEndedJob(t *testing.T) {
+func TestWhoPrefersToWaitGetsTheEndedJob(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	got := w.do("POST", "/api/generate", `{"prompt":"Hi","events":[]}`, "Prefer", "respond-async, wait=90", "Idempotency-Key", "one")

@@ -86,7 +86,7 @@ func TestASharesFallIsAtOnceAndItsRiseOneRenewalLater(t *testing.T) {
 	})
 }
 
-func TestANewNodeTakesNothingUntilTheOthersKnowIt(t *testing.T) {
+func TestWhoIsNewAmongOthersTakesNothingUntilTheyKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newMember("b")
 		b.renew("a", "b")

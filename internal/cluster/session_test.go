@@ -8,7 +8,7 @@ import (
 	"github.com/ringback/ringback/internal/store"
 )
 
-func TestOnlyANodeThatRenewedWithoutAGapMayEvict(t *testing.T) {
+func TestOnlyWhoRenewedWithoutAGapMayEvict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := func(when string, m member, want bool) {
 			t.Helper()
@@ -87,7 +87,7 @@ func TestANodeKnowsWhoWorkedBesideIt(t *testing.T) {
 	})
 }
 
-func TestANodeThatSweepsAnotherHasItsPartAtOnce(t *testing.T) {
+func TestWhoSweepsANodeHasItsPartAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newMember("a")
 		a.renew("a")

@@ -84,7 +84,7 @@ func head(c net.Conn) *bufio.Reader {
 	return r
 }
 
-func TestAServerMayAnswerAndCloseBeforeItHasReadAll(t *testing.T) {
+func TestAServerThatAnswersAndClosesBeforeItHasReadAllIsHeard(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
 	for scheme, wrap := range map[string]func(net.Conn) net.Conn{

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-func TestPublishWakesAllThatWatchTheJob(t *testing.T) {
+func TestPublishWakesAllWhoWatchThatJob(t *testing.T) {
 	var h Hub
 	job, other := uuid.New(), uuid.New()
 	a, leaveA := h.Watch(job)
@@ -33,7 +33,7 @@ func TestPublishWakesAllThatWatchTheJob(t *testing.T) {
 	}
 }
 
-func TestNothingIsKeptOfCallersThatLeft(t *testing.T) {
+func TestNothingIsKeptOfThoseWhoLeft(t *testing.T) {
 	var h Hub
 	job := uuid.New()
 	_, leave := h.Watch(job)

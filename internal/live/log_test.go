@@ -82,7 +82,7 @@ func end(l *Log) ringback.StreamEvent {
 
 // A reader that resumes at an event gets exactly the events after it. A log that was stored
 // and loaded again is the same.
-func TestAReaderThatResumesGetsTheRest(t *testing.T) {
+func TestWhoeverResumesGetsTheRest(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l, text := written(rt)
 		encoded := l.Encode()
@@ -184,7 +184,7 @@ func TestPiecesOfAVeryLongAnswerAreGathered(t *testing.T) {
 	}
 }
 
-func TestMuchTextOfABrokenAttemptIsDropped(t *testing.T) {
+func TestMuchTextOfAnAttemptThatBrokeGoes(t *testing.T) {
 	l := NewLog("a-job")
 	l.Add(1, ringback.StreamEvent{Type: ringback.EventStarted})
 	l.Delta(1, ringback.Delta{Kind: ringback.DeltaText, Text: strings.Repeat("x", tornText)})
@@ -355,7 +355,7 @@ func BenchmarkDelta(b *testing.B) {
 	}
 }
 
-func TestAWaiterOfALogIsWokenOnce(t *testing.T) {
+func TestWhoAwaitsALogIsCalledOnce(t *testing.T) {
 	t.Parallel()
 	l := NewLog("a-job")
 	called := make(chan string, 10)

@@ -87,7 +87,7 @@ func TestARestartWithANewKeyFreesIt(t *testing.T) {
 	w.called("refused", 5) // at once, since the key is another one
 }
 
-func TestAFallbackOfAnotherProtocolOrWithoutAProviderIsRefused(t *testing.T) {
+func TestAFallbackOfAnotherProtocolOrOfNobodyIsRefused(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	for _, models := range [][]string{{"sim/echo", "nobody/knows"}, {"sim/echo", ""}} {

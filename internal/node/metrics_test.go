@@ -186,7 +186,7 @@ func TestWhatADeadProcessLeftIsCountedAtTheStart(t *testing.T) {
 	}
 }
 
-func TestHoldsAreShownWhileInEffect(t *testing.T) {
+func TestHoldsAreSeenWhileTheyStand(t *testing.T) {
 	t.Parallel()
 	s, metrics := measured(setup{
 		receiver: simulate.ReceiverConfig{Respond: []int{503}},

@@ -280,7 +280,7 @@ var veryLong = strings.Repeat(" very long", 30_000)
 
 // A receiver that takes nothing delays neither the job nor its webhook: they end while
 // their streams are still open.
-func TestAStalledStreamDelaysNothing(t *testing.T) {
+func TestAStalledStreamIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	to := stalledReceiver(t)
 	w := start(t, setup{})
@@ -423,7 +423,7 @@ func (w *world) recorded(id string) (types []string, all []ringback.Event) {
 
 var allEvents = slices.Concat([]ringback.EventType{ringback.EventStarted, ringback.EventProgress}, ringback.TerminalEvents)
 
-func TestProgressIsReportedOnTheWay(t *testing.T) {
+func TestProgressIsToldOnTheWay(t *testing.T) {
 	t.Parallel()
 	for _, stream := range []bool{false, true} {
 		w := start(t, setup{})

@@ -11,7 +11,7 @@ import (
 
 // A claim was committed and its answer lost: nobody runs the job, until the node compares
 // what it holds. No byte of it was sent.
-func TestAClaimWhoseAnswerIsLostIsFreed(t *testing.T) {
+func TestAClaimOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
@@ -27,7 +27,7 @@ func TestAClaimWhoseAnswerIsLostIsFreed(t *testing.T) {
 }
 
 // A reader of such a job takes it for one that runs here. Freed, it may begin on any node.
-func TestAReaderLearnsThatAClaimWasFreed(t *testing.T) {
+func TestAReaderHearsThatAClaimWasFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{node: newCluster().joining(&way)})
@@ -64,7 +64,7 @@ func TestAClaimOnInsertWhoseAnswerIsLostIsFreed(t *testing.T) {
 	w.wantCalls("claimed unheard", 1)
 }
 
-func TestADeliveryWhoseClaimIsLostIsFreed(t *testing.T) {
+func TestADeliveryOfWhichTheNodeNeverHeardIsFreed(t *testing.T) {
 	t.Parallel()
 	var way *link
 	w := start(t, setup{
@@ -128,7 +128,7 @@ func TestAJobIsCancelledOnTheNodeThatRunsIt(t *testing.T) {
 	}
 }
 
-func TestAnEndOnAnotherNodeEndsAWait(t *testing.T) {
+func TestWhoWaitsHearsOfAnEndOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]*cluster{"by a signal": bySignals(), "when the signal is lost": withoutSignals()} {
 		t.Run(name, func(t *testing.T) {

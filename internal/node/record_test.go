@@ -190,7 +190,7 @@ func TestTheLogSaysWhenHoldsBeginAreProbedAndEnd(t *testing.T) {
 	}
 }
 
-func TestASpellOfRefusalsIsLoggedOnce(t *testing.T) {
+func TestASpellOfRefusalsIsToldOnce(t *testing.T) {
 	t.Parallel()
 	s, log := journaled(setup{node: func(c *node.Config) { c.Concurrency, c.MaxQueued, c.DrainTimeout = 1, 1, time.Nanosecond }})
 	w := start(t, s)

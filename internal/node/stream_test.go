@@ -203,7 +203,7 @@ func TestAJobThatIsCancelledShowsItsEndAtOnce(t *testing.T) {
 	}
 }
 
-func TestAJobThatIsNoLongerWatchedIsCancelledIfThatIsWanted(t *testing.T) {
+func TestAJobThatNobodyWatchesAnyMoreIsCancelledIfThatIsWanted(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{node: impatient, hold: func(simulate.Call) <-chan struct{} { return make(chan struct{}) }})
 	r := streamed("sim/echo")

@@ -198,7 +198,7 @@ var fieldEffects = map[string]func(t *testing.T, w *world){
 	"RetryUncertain": storedAs(ringback.Request{RetryUncertain: ringback.RetryNever}, func(o store.Options) any { return o.RetryUncertain }, ringback.RetryNever, ringback.RetryAlways),
 }
 
-func TestEachFieldOfARequestHasAnEffect(t *testing.T) {
+func TestEachFieldOfARequestIsSeenBySomebody(t *testing.T) {
 	t.Parallel()
 	w := start(t, setup{})
 	request := reflect.TypeFor[ringback.Request]()

@@ -11,7 +11,7 @@ import (
 
 // The response of a provider that answers before it has read a large request is read: an
 // answer is one, and a refusal costs no attempt.
-func TestAProviderMayAnswerBeforeItHasReadAll(t *testing.T) {
+func TestAProviderThatAnswersBeforeItHasReadAllIsHeard(t *testing.T) {
 	for _, size := range []int{300 << 10, 1000 << 10, 3 << 20} {
 		for status, want := range map[int]Verdict{200: "", 413: Reject, 429: Hold} {
 			t.Run(fmt.Sprint(status, size), func(t *testing.T) {

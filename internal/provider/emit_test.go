@@ -122,7 +122,7 @@ func (h *heard) checkMessage(t testing.TB, message gjson.Result) {
 }
 
 // Everything that has arrived is emitted before any more is read, except half a character.
-func TestAPieceIsEmittedAtOnce(t *testing.T) {
+func TestAPieceIsToldAtOnce(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		for name, recorded := range golden(t, d.protocol) {
 			t.Run(name, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestAPieceIsEmittedAtOnce(t *testing.T) {
 }
 
 // The same answer without streaming is emitted as the same text in fewer pieces.
-func TestAnAnswerWithoutStreamingIsEmittedAsItsStream(t *testing.T) {
+func TestAnAnswerWithoutStreamingIsToldAsItsStream(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		for name, recorded := range golden(t, d.protocol) {
 			var streamed, whole heard
@@ -166,7 +166,7 @@ const (
 	text, thinking, toolInput = ringback.DeltaText, ringback.DeltaThinking, ringback.DeltaToolInput
 )
 
-func TestWhatIsEmittedOfBlocks(t *testing.T) {
+func TestWhatIsToldOfBlocks(t *testing.T) {
 	start := func(index int, block string) string {
 		return event(fmt.Sprintf(`{"type":"content_block_start","index":%d,"content_block":%s}`, index, block))
 	}
@@ -213,7 +213,7 @@ func TestWhatIsEmittedOfBlocks(t *testing.T) {
 	}
 }
 
-func TestWhatIsEmittedOfChunks(t *testing.T) {
+func TestWhatIsToldOfChunks(t *testing.T) {
 	delta := func(deltas ...string) string {
 		var b strings.Builder
 		for _, d := range deltas {
@@ -268,7 +268,7 @@ func TestWhatIsEmittedOfChunks(t *testing.T) {
 }
 
 // A choice that is not the first of all is known to be the answer's only at the end.
-func TestTheOnlyChoiceIsEmittedWhateverItsIndex(t *testing.T) {
+func TestTheOnlyChoiceIsToldWhateverItsIndex(t *testing.T) {
 	stream := strings.ReplaceAll(chunkBegin+chunkSome+chunkFinish, `"index":0`, `"index":2`)
 	if answer, failure := receive(t, dialects[1].offline(t), strings.NewReader(stream)); failure != nil || answer.Text != "Some text" {
 		t.Errorf("got %v and %v, want the answer", answer, failure)
@@ -283,7 +283,7 @@ func contents(t *rapid.T) []string {
 
 // Whatever the pieces and wherever the stream is cut, what was emitted is the text: receive
 // checks it.
-func TestWhatIsEmittedIsTheText(t *testing.T) {
+func TestWhatIsToldIsTheText(t *testing.T) {
 	forms := map[string][]string{
 		"anthropic": {
 			`{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"$"}}`,
@@ -328,7 +328,7 @@ func TestWhatIsEmittedIsTheText(t *testing.T) {
 }
 
 // The same holds for streams in which everything is in the wrong place.
-func TestWhatIsEmittedIsTheTextOfAnyStream(t *testing.T) {
+func TestWhatIsToldIsTheTextOfAnyStream(t *testing.T) {
 	forEachProtocol(t, func(t *testing.T, d dialect) {
 		client := d.offline(t)
 		rapid.Check(t, func(r *rapid.T) {

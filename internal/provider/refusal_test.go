@@ -9,7 +9,7 @@ import (
 
 // The subject of a refusal, in each maker's words, decides what it holds. Gateways speak
 // both protocols, so both know all of them.
-func TestARefusalHoldsWhatItIsAbout(t *testing.T) {
+func TestARefusalHoldsWhomItIsAbout(t *testing.T) {
 	for want, refusals := range map[Verdict][]string{
 		HoldKey: {
 			// Credit.

@@ -11,7 +11,7 @@ import (
 	"github.com/ringback/ringback/internal/shortage"
 )
 
-func TestAnErrorOfThisMachineIsDistinguishedFromOneOfTheOtherSide(t *testing.T) {
+func TestAnErrorOfThisMachineIsToldFromOneOfTheOtherSide(t *testing.T) {
 	t.Parallel()
 	dial := func(errno syscall.Errno, addr net.Addr) error {
 		return fmt.Errorf("post: %w", &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", errno)})

@@ -11,7 +11,7 @@ import (
 
 // Many receivers read a header, answer, and close: their answer counts, not the rest of the
 // body that they did not read.
-func TestAReceiverMayAnswerBeforeItHasReadAll(t *testing.T) {
+func TestAReceiverThatAnswersBeforeItHasReadAllIsHeard(t *testing.T) {
 	for status, want := range map[int]Verdict{200: Delivered, 413: classify(413).Verdict, 429: Retry} {
 		for _, size := range []int{300 << 10, 1000 << 10, 6 << 20} {
 			t.Run(fmt.Sprint(status, size), func(t *testing.T) {

@@ -31,7 +31,7 @@ func waits(t *testing.T) (m *messages, waiter *subscriber, far net.Conn) {
 }
 
 // A reader that falls out of its fanout is not pinged: it would not see the ping.
-func TestAReaderThatFallsOutIsNotPinged(t *testing.T) {
+func TestWhoFallsOutIsNotPinged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m, waiter, _ := waits(t)
@@ -59,7 +59,7 @@ func (c afterReading) Read(p []byte) (int, error) {
 
 // What a reader sends while others make it fall out is answered after what is written to it
 // then.
-func TestAReaderThatFallsOutIsAnsweredAllTheSame(t *testing.T) {
+func TestWhoFallsOutIsAnsweredAllTheSame(t *testing.T) {
 	t.Parallel()
 	_, waiter, far := waits(t)
 	text, answers := []byte("more than it takes"), spokenBack(ws.NewPongFrame(nil), ws.NewCloseFrame(nil))

@@ -111,7 +111,7 @@ func TestNoWordOfAReaderIsTooMuch(t *testing.T) {
 	})
 }
 
-func TestTheHandshakeFollowsTheStandard(t *testing.T) {
+func TestTheHandshakeIsTheStandards(t *testing.T) {
 	t.Parallel()
 	head := string((&messages{key: "dGhlIHNhbXBsZSBub25jZQ=="}).head(http.Header{})) // RFC 6455, section 1.3
 	for _, line := range []string{"HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket", "Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="} {

@@ -60,7 +60,7 @@ func TestManyDeadLettersAreDealtWithInParts(t *testing.T) {
 	}
 }
 
-func TestCtrlCEndsAfterThePartInProgressAndSaysHowFarItGot(t *testing.T) {
+func TestCtrlCEndsAfterThePartUnderWayAndSaysHowFarItGot(t *testing.T) {
 	calls := 0
 	out, err := inPartsWith(t, func(w http.ResponseWriter, _ ringback.DeadAction, cancel func()) {
 		calls++
@@ -74,7 +74,7 @@ func TestCtrlCEndsAfterThePartInProgressAndSaysHowFarItGot(t *testing.T) {
 	}
 }
 
-func TestTheOthersAreReportedWhenAPartFails(t *testing.T) {
+func TestAPartThatFailsLeavesTheOthersToldOf(t *testing.T) {
 	out, err := inPartsWith(t, func(w http.ResponseWriter, a ringback.DeadAction, _ func()) {
 		if a.Cursor == "" {
 			fmt.Fprint(w, `{"matched":500,"done":200,"skipped":0,"next_cursor":"c1"}`)

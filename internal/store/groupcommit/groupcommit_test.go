@@ -150,7 +150,7 @@ func row(name string) Write[*memTx] {
 	return Write[*memTx]{Run: func(tx *memTx) error { tx.put(name); return nil }}
 }
 
-func TestWaitingWritesShareACommit(t *testing.T) {
+func TestThoseWhoWaitShareACommit(t *testing.T) {
 	d := newDisk()
 	q := open(t, d, nil)
 	for _, err := range together(t, d, q, row("a"), row("b"), row("c")) {

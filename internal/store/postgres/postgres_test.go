@@ -160,7 +160,7 @@ func shareWork(t *testing.T, cfg Config) {
 	}
 }
 
-func TestOtherNodesAreSignalledWhatWasMoved(t *testing.T) {
+func TestOthersHearWhatWasMoved(t *testing.T) {
 	url := postgrestest.Database(t)
 	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
 	join(t, a, "a")
@@ -361,7 +361,7 @@ func TestAServerThatIsAwayIsNamedAndComesBack(t *testing.T) {
 }
 
 // A restart leaves dead connections behind, which no caller should notice.
-func TestARestartIsNotNoticedAfterwards(t *testing.T) {
+func TestARestartIsNotHeardOfAfterwards(t *testing.T) {
 	server := postgrestest.Start(t)
 	s := open(t, Config{URL: server.Database(), Connections: 4})
 	join(t, s, "a")

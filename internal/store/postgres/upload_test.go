@@ -140,7 +140,7 @@ func TestLargeContentIsReadOverASlowLink(t *testing.T) {
 	}
 }
 
-func TestContentThatWasUploadedForNothingIsNotKept(t *testing.T) {
+func TestContentThatWasUploadedInVainIsNotKept(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Database(t)
 	s := open(t, Config{URL: url})
