@@ -3,12 +3,13 @@
 //
 //	dispatcher.go   the dispatcher, and what it needs of others
 //	claim.go        claims waiting jobs; plan.go deals slots to their lanes
+//	start.go        an attempt has its slot until it ends; a free slot wakes the claims
 //	insert.go       stores a new job, claimed at once if there is room for its call
 //	attempt.go      one attempt: the call, what it says about key and model, its settle
 //	call.go         calls a provider and waits for the answer
 //	report.go       what a call says about key and model
 //	settle.go       stores what becomes of a job after an attempt
-//	free.go         what becomes of jobs whose attempts never ended: their node died, drained
+//	orphans.go      what becomes of jobs whose attempts never ended: their node died, drained
 //	                or does not know of them, or deciding about them panicked
 //	cancel.go       ends jobs that somebody cancels; expire.go those that waited too long
 //	waiting.go      why a job waits, and for how long the oldest has

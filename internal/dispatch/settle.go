@@ -121,15 +121,24 @@ func (d *Dispatcher) ended(j store.Job) {
 	d.cfg.Caused()
 }
 
-// choose sets what becomes of the job. If choosing panics, the attempt has failed.
+// choose sets what becomes of the job. If choosing panics, the attempt has failed. If that
+// panics too, the job is quarantined: left running, it would be freed and run again.
 func (s *settlement) choose(res outcome.Result, at time.Time) {
-	err := s.cfg.Supervisor.Guarded("decide about a job", func() error {
+	err := s.tryFollow(res, at)
+	if err != nil {
+		err = s.tryFollow(outcome.Failed(internalError(err, res.Sent())), at)
+	}
+	if err != nil {
+		s.decide = s.concluding(func(row store.Job) store.Outcome { return outcome.Quarantine(row, at) })
+	}
+}
+
+// tryFollow is follow, with a panic as an error.
+func (s *settlement) tryFollow(res outcome.Result, at time.Time) error {
+	return s.cfg.Supervisor.Guarded("decide about a job", func() error {
 		s.follow(res, at)
 		return nil
 	}, "job_id", s.job.ID, "attempt", s.job.Fence)
-	if err != nil {
-		s.follow(outcome.Failed(internalError(err, res.Sent())), at)
-	}
 }
 
 // follow sets what becomes of a job whose attempt ended with res. An answer's webhook is

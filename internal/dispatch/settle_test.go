@@ -217,3 +217,21 @@ func TestACancelThatComesBeforeItsAttemptIsNotLost(t *testing.T) {
 		t.Errorf("remembered: got %d, want none", n)
 	}
 }
+
+// brokenWebhooks panics about each job that ends or waits.
+type brokenWebhooks struct{ fakeWebhooks }
+
+func (*brokenWebhooks) Conclude(store.Job, store.Outcome) store.Outcome { panic("no webhook") }
+
+// A job that was left running would be freed and run again, for ever.
+func TestAJobAboutWhichEachDecisionPanicsIsQuarantined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStore{}
+		d := newTestDispatcher(t, s, &brokenWebhooks{})
+		j := job(store.Ref{ID: uuid.New(), Fence: 1})
+		d.settle(&j, outcome.Failed(&provider.Error{Verdict: provider.Retry}), time.Now(), Unwatched{})
+		if len(s.settled) != 1 || s.settled[0].Status != ringback.Failed {
+			t.Errorf("settled: got %+v, want one failure", s.settled)
+		}
+	})
+}

@@ -3,7 +3,7 @@
 //
 //	result.go   the result of one attempt: an answer, a failure, or a call that we stopped
 //	decide.go   what happens to the job after it
-//	failed.go   retries, refusals, fallback models
+//	retry.go    retries, refusals, fallback models
 //	ending.go   the decisions without an attempt's result
 //	reason.go   why a job ended, in words
 //
