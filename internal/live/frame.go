@@ -38,6 +38,34 @@ func (f frame) piece() protocol.Piece {
 	}
 }
 
+// frames are the frames of a log, in their order. The lock of the log guards them.
+type frames struct {
+	all   []frame
+	bytes int // of their JSON
+}
+
+func (f *frames) add(one frame) {
+	f.all = append(f.all, one)
+	f.bytes += len(one.json)
+}
+
+// size returns about how much memory the frames take.
+func (f *frames) size() int64 {
+	return int64(f.bytes) + int64(cap(f.all))*int64(unsafe.Sizeof(frame{}))
+}
+
+// appendTo appends the frames that follow an event.
+func (f *frames) appendTo(to []protocol.Piece, after ringback.EventID) []protocol.Piece {
+	from, _ := slices.BinarySearchFunc(f.all, after, func(f frame, id ringback.EventID) int { return f.after.Compare(id) })
+	for _, one := range f.all[from:] {
+		if one.after != after {
+			break
+		}
+		to = append(to, one.piece())
+	}
+	return to
+}
+
 // Frame writes what the provider's own stream has around the pieces of an attempt's answer.
 func (l *Log) Frame(attempt int64, p protocol.Piece) {
 	l.mu.Lock()
@@ -47,32 +75,15 @@ func (l *Log) Frame(attempt int64, p protocol.Piece) {
 	}
 	l.flush()
 	if f, known := newFrame(l.last(), p); known {
-		l.addFrame(f)
+		l.frames.add(f)
 	}
-}
-
-// addFrame stores a frame. The caller holds the lock.
-func (l *Log) addFrame(f frame) {
-	l.frames = append(l.frames, f)
-	l.framed += len(f.json)
 }
 
 // setFrames replaces the frames by those that were stored.
-func (l *Log) setFrames(frames []frame) {
+func (l *Log) setFrames(f frames) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.dropFrames()
-	for _, f := range frames {
-		l.addFrame(f)
-	}
-}
-
-// dropFrames drops the frames of an attempt that is void. The caller holds the lock.
-func (l *Log) dropFrames() { l.frames, l.framed = nil, 0 }
-
-// framesSize returns about how much memory the frames take. The caller holds the lock.
-func (l *Log) framesSize() int64 {
-	return int64(l.framed) + int64(cap(l.frames))*int64(unsafe.Sizeof(frame{}))
+	l.frames = f
 }
 
 // Pieces returns the pieces and frames that the log has of the last attempt that has begun.
@@ -111,19 +122,7 @@ func (l *Log) lastStarted() ringback.EventID {
 func (l *Log) framesAfter(id ringback.EventID) []protocol.Piece {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.appendFrames(nil, id)
-}
-
-// appendFrames appends the frames that follow an event. The caller holds the lock.
-func (l *Log) appendFrames(to []protocol.Piece, after ringback.EventID) []protocol.Piece {
-	from, _ := slices.BinarySearchFunc(l.frames, after, func(f frame, id ringback.EventID) int { return f.after.Compare(id) })
-	for _, f := range l.frames[from:] {
-		if f.after != after {
-			break
-		}
-		to = append(to, f.piece())
-	}
-	return to
+	return l.frames.appendTo(nil, id)
 }
 
 // piecesAfter returns some of the pieces of an attempt after an event, and the last event
@@ -139,7 +138,7 @@ func (l *Log) piecesAfter(id ringback.EventID) (pieces []protocol.Piece, last ri
 		if id = e.EventID; e.Delta != nil {
 			pieces = append(pieces, protocol.Piece{Kind: protocol.PieceDelta, Delta: *e.Delta})
 		}
-		pieces = l.appendFrames(pieces, id)
+		pieces = l.frames.appendTo(pieces, id)
 	}
 	return pieces, id, len(events) > 0
 }

@@ -243,7 +243,7 @@ func TestFramesOfAnEarlierAttemptAreDropped(t *testing.T) {
 			t.Errorf("got %v, want the frame of the last attempt", pieces)
 		}
 	}
-	if without := size - l.framesSize(); l.framed != len(`"new"`) || without <= 0 {
-		t.Errorf("frames take %d bytes, want those of one", l.framed)
+	if without := size - l.frames.size(); l.frames.bytes != len(`"new"`) || without <= 0 {
+		t.Errorf("frames take %d bytes, want those of one", l.frames.bytes)
 	}
 }

@@ -24,8 +24,7 @@ type Log struct {
 	entries  []entry
 	text     []byte // of all small deltas, one after the other
 	large    int    // bytes of the large deltas
-	frames   []frame
-	framed   int // bytes of the frames
+	frames   frames
 	held     ringback.Delta
 	heldBy   int64         // the attempt of held; 0: nothing is held
 	moved    chan struct{} // closed at the next change; nil: nobody waits
@@ -221,7 +220,7 @@ func (l *Log) Long() bool {
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{})) + l.framesSize()
+	return int64(l.large) + int64(cap(l.text)) + int64(cap(l.entries))*int64(unsafe.Sizeof(entry{})) + l.frames.size()
 }
 
 // OnForget has free called when the log has no users left.
@@ -269,7 +268,7 @@ func (l *Log) add(e ringback.StreamEvent) {
 	case e.Delta == nil:
 		n.other = &e
 		if e.Type == ringback.EventStarted {
-			l.dropFrames()
+			l.frames = frames{} // of an attempt that is void
 		}
 	case len(e.Text) >= largeDelta:
 		n.other = &e

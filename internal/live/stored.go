@@ -38,15 +38,15 @@ func (l *Log) Encode() []byte {
 	defer l.mu.Unlock()
 	l.flush()
 	var b bytes.Buffer
-	b.Grow(len(l.text) + l.large + l.framed + storedEntry*(len(l.entries)+len(l.frames)))
+	b.Grow(len(l.text) + l.large + l.frames.bytes + storedEntry*(len(l.entries)+len(l.frames.all)))
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	frames := l.frames
+	left := l.frames.all
 	for i, e := range l.entries {
 		_ = enc.Encode(storedEvent(l.event(i))) //nolint:errchkjson // a buffer takes everything, and each field can be encoded
-		for len(frames) > 0 && frames[0].after == e.id {
-			_ = enc.Encode(storedFrame(frames[0])) //nolint:errchkjson // as above
-			frames = frames[1:]
+		for len(left) > 0 && left[0].after == e.id {
+			_ = enc.Encode(storedFrame(left[0])) //nolint:errchkjson // as above
+			left = left[1:]
 		}
 	}
 	return b.Bytes()
@@ -73,15 +73,15 @@ func storedFrame(f frame) stored {
 
 // Load adds what Encode has written, and returns the id of the last event of it.
 func (l *Log) Load(encoded io.Reader) (last ringback.EventID, err error) {
-	var frames []frame
-	for events, err := range decode(encoded, func(f frame) { frames = append(frames, f) }) {
+	var kept frames
+	for events, err := range decode(encoded, kept.add) {
 		if err != nil {
 			return last, err
 		}
 		l.Append(events...)
 		last = events[len(events)-1].EventID
 	}
-	l.setFrames(frames)
+	l.setFrames(kept)
 	return last, nil
 }
 
