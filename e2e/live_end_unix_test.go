@@ -271,6 +271,26 @@ func TestJobsThatNobodyWatchesAreCancelled(t *testing.T) {
 		}
 	})
 
+	t.Run("one of two readers of a job without a stream leaves, at nodes of their own", func(t *testing.T) {
+		t.Parallel()
+		r := request(t, short)
+		r.Stream, r.CallbackURL = false, c.callback
+		accepted, err := runs.api.Submit(t.Context(), r)
+		must(t, err)
+		v := &viewer{endpoint: other, job: accepted.JobID, over: []transport{webSocket}}
+		reads := make(chan struct{})
+		begun := sync.OnceFunc(func() { close(reads) })
+		v.see = func(ringback.StreamEvent) { begun() }
+		var g errgroup.Group
+		g.Go(func() error { return v.watch(t.Context()) })
+		<-reads
+		glance(t, runs, accepted.JobID, sseByHeader, 1)
+		must(t, g.Wait())
+		if job := c.in(t).ended(accepted.JobID); job.Status != ringback.Completed {
+			t.Errorf("the job is %s though somebody watched it, want it completed", job.Status)
+		}
+	})
+
 	t.Run("one of two readers of a job that waits leaves, at nodes of their own", func(t *testing.T) {
 		t.Parallel()
 		later := func(in time.Duration) string {

@@ -79,11 +79,14 @@ func (l *Log) Frame(attempt int64, p protocol.Piece) {
 	}
 }
 
-// setFrames replaces the frames by those that were stored.
+// setFrames adds the frames that were stored to a log that has none: frames that are there
+// are those of a later attempt.
 func (l *Log) setFrames(f frames) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.frames = f
+	if len(l.frames.all) == 0 {
+		l.frames = f
+	}
 }
 
 // Pieces returns the pieces and frames that the log has of the last attempt that has begun.

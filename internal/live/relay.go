@@ -117,20 +117,19 @@ func (w *Watching) relayRequest(ctx context.Context, method, url string, job uui
 	return req, nil
 }
 
-// isWatchedAt reports whether another node has readers of a job. A node that can't be asked
-// may have some.
-func (w *Watching) isWatchedAt(ctx context.Context, url string, job uuid.UUID) bool {
+// isWatchedAt reports whether another node has readers of a job. Its error is errUnasked.
+func (w *Watching) isWatchedAt(ctx context.Context, url string, job uuid.UUID) (bool, error) {
 	req, err := w.relayRequest(ctx, http.MethodHead, url, job)
 	if err != nil {
-		return false
+		return false, nil // the node has no URL that is one
 	}
 	resp, err := w.peers.RoundTrip(req)
 	if err != nil {
 		w.log.Debug("a node can't be asked whether it has readers of a job", "job_id", job, "err", err)
-		return true
+		return false, errUnasked
 	}
 	_ = resp.Body.Close() // it has none
-	return resp.StatusCode == http.StatusOK
+	return resp.StatusCode == http.StatusOK, nil
 }
 
 // maxRelayed bounds an event in bytes: one piece may be the whole answer.

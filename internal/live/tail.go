@@ -88,20 +88,21 @@ func (w *Watching) tailOnce(ctx context.Context, l *Log, project string, job uui
 // writeEnd writes what the store has of a job that has ended, and its end.
 func (w *Watching) writeEnd(ctx context.Context, l *Log, project string, j *store.Job) error {
 	var last ringback.EventID
+	held := w.cfg.Reads.Grant()
 	switch {
 	case l.Completed(): // the events are here: an attempt of this process has written them
-		g := w.cfg.Reads.Grant()
-		g.Force(l.Size())
-		l.OnForget(g.Release)
+		held.Force(l.Size())
+		l.OnForget(held.Release)
 		last = l.Last()
 	case j.Options.Stream:
 		var err error
-		if _, last, err = w.loadEvents(ctx, l, j); err != nil {
+		if held, last, err = w.loadEvents(ctx, l, j); err != nil {
 			return err
 		}
 	}
 	job, long, err := w.cfg.Ended(ctx, project, j.ID)
 	if err != nil {
+		held.Release() // the next look charges the log again
 		return fmt.Errorf("read the end of job %s: %w", j.ID, err)
 	}
 	end := ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &job}

@@ -88,6 +88,8 @@ type Watching struct {
 	// stop is held for reading while a goroutine is started for a job that nobody watches.
 	stop     sync.RWMutex
 	stopping bool
+
+	abandonments abandonments
 }
 
 // New returns a Watching of the jobs of a hub.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,11 +250,52 @@ func TestAJobIsCancelledWhenItsLastReaderHasLeftForAWhile(t *testing.T) {
 			t.Fatal("the job was cancelled though a reader came back")
 		}
 		back.Close()
-		time.Sleep(goneFor + time.Millisecond)
+		time.Sleep(goneFor / 2)
+		r.open(t).Close()
+		time.Sleep(goneFor - time.Millisecond)
+		if len(r.cancelled) != 0 {
+			t.Fatal("the job was cancelled sooner after the last reader had left")
+		}
+		time.Sleep(2 * time.Millisecond)
 		if len(r.cancelled) != 1 {
 			t.Errorf("cancels: got %d, want one", len(r.cancelled))
 		}
 	})
+}
+
+// A node that can't be asked may have readers, or be dead, which is known a little later.
+func TestAJobIsCancelledOnceANodeThatCanNotBeAskedIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, store.Job{
+			ID: uuid.New(), Status: ringback.Queued, Options: store.Options{OnDisconnect: ringback.DisconnectCancel},
+		})
+		session := &withDeadPeer{}
+		r.cfg.Session = func() Session { return session }
+		r.open(t).Close()
+		time.Sleep(3 * goneFor)
+		if len(r.cancelled) != 0 {
+			t.Fatal("the job was cancelled though a node that may have readers can't be asked")
+		}
+		session.gone.Store(true)
+		time.Sleep(goneFor)
+		if len(r.cancelled) != 1 {
+			t.Errorf("cancels: got %d, want one", len(r.cancelled))
+		}
+	})
+}
+
+// withDeadPeer is the session of a node with a peer that can't be reached, until it is gone.
+type withDeadPeer struct {
+	alone
+
+	gone atomic.Bool
+}
+
+func (s *withDeadPeer) PeerURLs() []string {
+	if s.gone.Load() {
+		return nil
+	}
+	return []string{"http://127.0.0.1:1"}
 }
 
 func TestANodeThatStopsCancelsNothing(t *testing.T) {

@@ -17,7 +17,7 @@ type Policy struct {
 	RetryDelay time.Duration
 	// Patience is how long a job is put back that was started too early, since its ledger
 	// has a row for each time: at least that long for a suspect job whose model is on hold,
-	// about that long for one that found no memory.
+	// about a quarter of it for one that found no memory.
 	Patience time.Duration
 	// FaultAfter is how many refusals, not shared by others, put a job at fault. It is only
 	// quoted here; [Refusal] says whether that is so.
@@ -46,7 +46,7 @@ func (p *Policy) decide(row store.Job, r Result, now time.Time) store.Outcome {
 	case r.stop == Unstarted:
 		return released(row, now, now.Add(p.pauseUnstarted()))
 	case r.stop == Crowded:
-		return released(row, now, now.Add(backoff.JitterBy(p.Patience, backoff.Half, p.random())))
+		return released(row, now, now.Add(backoff.JitterBy(p.Patience/4, backoff.Half, p.random())))
 	case r.stop == OnHold:
 		return released(row, now, later(now.Add(p.Patience), r.Refusal.Until))
 	case row.CancelRequested, r.stop == Cancelled:

@@ -242,7 +242,7 @@ func TestWhatStoppedTheCallDecides(t *testing.T) {
 		{"retry_uncertain never ends the job at the first", running(noRepeat), stopped(outcome.Interrupted, true), want{status: ringback.Failed, attempt: aUncertain, code: ringback.CodeUncertain}},
 		{"retry_uncertain never does not matter where no byte was sent", running(noRepeat), stopped(outcome.Interrupted, false), want{status: ringback.Queued, attempt: aReleased, runAt: its}},
 		{"what can't begin now is due after a pause", running(), stopped(outcome.Unstarted, false), want{status: ringback.Queued, attempt: aReleased, runAt: after(5 * time.Second)}},
-		{"what finds others waiting for memory makes room for a while", running(), stopped(outcome.Crowded, false), want{status: ringback.Queued, attempt: aReleased, runAt: after(time.Minute)}},
+		{"what finds others waiting for memory makes room for a while", running(), stopped(outcome.Crowded, false), want{status: ringback.Queued, attempt: aReleased, runAt: after(15 * time.Second)}},
 		{"cancelled while it waited for memory", running(cancelled), stopped(outcome.Crowded, false), want{status: ringback.Cancelled, attempt: aReleased}},
 		{"a suspect job behind a hold waits for a minute at least", running(uncertain(3)), until(stopped(outcome.OnHold, false), after(time.Second), false), want{status: ringback.Queued, attempt: aReleased, runAt: after(time.Minute)}},
 		{"and for the end of a longer hold", running(uncertain(3)), until(stopped(outcome.OnHold, false), after(time.Hour), false), want{status: ringback.Queued, attempt: aReleased, runAt: after(time.Hour)}},

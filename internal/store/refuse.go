@@ -4,6 +4,9 @@ import "github.com/ringback/ringback"
 
 // What each of these moves refuses, given the present row: the same in both stores.
 
+// ReplayRefusals are the errors of a replay that come with the job that they are about.
+var ReplayRefusals = []error{ErrReplayed, ErrLive, ErrEnded, ErrGone}
+
 // RefuseReplay returns why a project may not repeat a job; nil if it may, unless it is
 // being repeated.
 func RefuseReplay(dead Job, project string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -17,9 +18,9 @@ type Op struct {
 	// Bytes and First are those of [Write].
 	Bytes int
 	First bool
-	// Answer is an error that the caller gets unchanged, along with the result; nil means
-	// that no error comes with a result.
-	Answer error
+	// Answers are errors that the caller gets unchanged, along with the result; with any
+	// other error there is no result.
+	Answers []error
 }
 
 // Commit runs run as a member of a batch and returns its result once the batch is
@@ -35,7 +36,7 @@ func Commit[T Tx, R any](ctx context.Context, write func(context.Context, Write[
 			return err
 		},
 	})
-	if err == nil || op.Answer != nil && errors.Is(err, op.Answer) {
+	if err == nil || slices.ContainsFunc(op.Answers, func(answer error) bool { return errors.Is(err, answer) }) {
 		return result, err
 	}
 	return none, op.wrap(err)

@@ -12,7 +12,7 @@ import (
 
 // Cancel implements store.Jobs.
 func (s *Store) Cancel(ctx context.Context, project string, id uuid.UUID, decide store.Decide) (store.Job, error) {
-	op := groupcommit.Op{Name: "cancel job", ID: id, Bytes: 4 * rowBytes, Answer: store.ErrEnded}
+	op := groupcommit.Op{Name: "cancel job", ID: id, Bytes: 4 * rowBytes, Answers: []error{store.ErrEnded}}
 	return groupcommit.Commit(ctx, s.writeLarge, op, func(t *tx) (store.Job, error) { return t.cancel(project, id, decide) })
 }
 

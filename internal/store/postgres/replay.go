@@ -13,7 +13,7 @@ import (
 
 // Replay implements store.Jobs.
 func (s *Store) Replay(ctx context.Context, n store.NewJob) (store.Job, error) {
-	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: 2*rowBytes + len(n.Request.Bytes), Answer: store.ErrReplayed}
+	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: 2*rowBytes + len(n.Request.Bytes), Answers: store.ReplayRefusals}
 	return groupcommit.Commit(ctx, s.writeLarge, op, func(t *tx) (store.Job, error) { return t.replay(n) })
 }
 

@@ -18,7 +18,7 @@ func (s *Store) Replay(ctx context.Context, n store.NewJob) (store.Job, error) {
 	if err != nil {
 		return store.Job{}, err
 	}
-	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: rowBytes + newJobBytes(&n), Answer: store.ErrReplayed}
+	op := groupcommit.Op{Name: "replay job", ID: n.Job.ReplayOf, Bytes: rowBytes + newJobBytes(&n), Answers: store.ReplayRefusals}
 	job, err := groupcommit.Commit(ctx, s.write, op, func(t *tx) (store.Job, error) { return s.replay(t, n) })
 	if staged && err != nil {
 		s.unstage(n.Job.ID)
