@@ -1,3 +1,5 @@
+//go:build siege
+
 package e2e_test
 
 import (

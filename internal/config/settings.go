@@ -186,6 +186,7 @@ func setText(to *string, s string) error {
 	return nil
 }
 
+// SetAddr sets an address to listen on, HOST:PORT.
 func SetAddr(to *string, s string) error {
 	_, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -198,6 +199,7 @@ func SetAddr(to *string, s string) error {
 	return nil
 }
 
+// SetDatabaseURL sets the URL of a PostgreSQL database.
 func SetDatabaseURL(to *string, s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {

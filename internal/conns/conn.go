@@ -177,7 +177,7 @@ const (
 // being sent.
 func (c *Conn) refuse(scratch []byte) {
 	_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout)) // each fails where writing will
-	_, _ = c.Conn.Write(c.listener.cfg.TooLarge)
+	_, _ = c.Write(c.listener.cfg.TooLarge)
 	_ = c.CloseWrite()
 	_ = c.SetReadDeadline(time.Now().Add(lingerFor))
 	for all := 0; all < lingerBytes; {

@@ -74,9 +74,20 @@ func internalError(err error, sent bool) *provider.Error {
 // Unwatched is the progress of an attempt that nobody can watch.
 type Unwatched struct{}
 
-func (Unwatched) Frame() func(protocol.Piece)   { return nil }
-func (Unwatched) Delta() func(ringback.Delta)   { return nil }
-func (Unwatched) Quiet()                        {}
-func (Unwatched) Events() store.Blob            { return store.Blob{} }
+// Frame implements Progress.
+func (Unwatched) Frame() func(protocol.Piece) { return nil }
+
+// Delta implements Progress.
+func (Unwatched) Delta() func(ringback.Delta) { return nil }
+
+// Quiet implements Progress.
+func (Unwatched) Quiet() {}
+
+// Events implements Progress.
+func (Unwatched) Events() store.Blob { return store.Blob{} }
+
+// Settled implements Progress.
 func (Unwatched) Settled(*store.Job, time.Time) {}
-func (Unwatched) End()                          {}
+
+// End implements Progress.
+func (Unwatched) End() {}

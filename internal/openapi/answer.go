@@ -68,7 +68,8 @@ func (w *writer) errors() map[ringback.Code]*response {
 // webhook describes what a receiver serves, and what its responses mean.
 func (w *writer) webhook(event ringback.EventType) *operation {
 	coming, answering := w.manual.at("The event"), w.manual.at("Responding")
-	status, summary := strings.TrimPrefix(string(event), "job."), ""
+	status := strings.TrimPrefix(string(event), "job.")
+	var summary string
 	name := status
 	switch event {
 	case ringback.EventStarted:

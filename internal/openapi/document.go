@@ -252,7 +252,7 @@ func (w *writer) links(r Route) map[string]*answerLink {
 	if r.Method != http.MethodPost || len(r.Gives) != 1 {
 		return nil
 	}
-	under, field := "", ""
+	var under, field string
 	switch r.Gives[0] {
 	case reflect.TypeFor[ringback.Accepted](), reflect.TypeFor[ringback.Job]():
 		under, field = "/api/jobs/{id}", "job_id"

@@ -15,6 +15,7 @@ import (
 // such field.
 type ReadField[T any] func(into *T, name string, v Value) error
 
+// ErrUnknownField is the error of a [ReadField] for a field that it does not know.
 var ErrUnknownField = errors.New("unknown field")
 
 // Decode parses a body strictly. Null means that a field is absent. The result may refer to
@@ -67,6 +68,7 @@ func FieldNames(t reflect.Type) []string {
 // The following functions read one value each. All of them treat null as absence, and name
 // the wanted type if the value has another.
 
+// ReadString reads a string.
 func ReadString[S ~string](v Value, into *S) error {
 	if v.IsNull() {
 		return nil
@@ -78,6 +80,7 @@ func ReadString[S ~string](v Value, into *S) error {
 	return nil
 }
 
+// ReadInt reads a whole number.
 func ReadInt(v Value, into **int) error {
 	if v.IsNull() {
 		return nil
@@ -111,9 +114,10 @@ func ReadRaw(v Value, into *json.RawMessage, wanted ...Type) error {
 	return nil
 }
 
-// A jsonType is a type of JSON as an error calls it.
+// A Type is a type of JSON as an error calls it.
 type Type string
 
+// The types.
 const (
 	TypeNull    Type = "null"
 	TypeBoolean Type = "a boolean"
@@ -123,6 +127,7 @@ const (
 	TypeObject  Type = "an object"
 )
 
+// Type returns the type of the value.
 func (v Value) Type() Type {
 	switch v[0] {
 	case 'n':
@@ -140,11 +145,13 @@ func (v Value) Type() Type {
 	}
 }
 
+// IsNull reports whether the value is null.
 func (v Value) IsNull() bool { return v[0] == 'n' }
 
 // Text returns the text of a string.
 func (v Value) Text() string { return Unescape(v[1 : len(v)-1]) }
 
+// NotA returns the error that the value has another type than the wanted one.
 func (v Value) NotA(wanted string) error {
 	return &Error{Message: fmt.Sprintf("must be %s, not %s", wanted, v.Type())}
 }

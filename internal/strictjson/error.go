@@ -43,6 +43,7 @@ func Within(name string, err error) error {
 	return &Error{path, e.Message}
 }
 
+// Index returns the path of an item of a list.
 func Index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
 // syntaxError returns what is wrong with text at a byte, and where that is.

@@ -61,4 +61,5 @@ func LooksLikeJSON(text []byte) bool {
 	return first == '{' || first == '['
 }
 
+// Null is the JSON text null.
 var Null = []byte("null")

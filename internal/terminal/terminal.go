@@ -40,9 +40,16 @@ func Of(w io.Writer) Terminal {
 // Painter colours text for a terminal; false leaves it as it is.
 type Painter bool
 
-func (p Painter) Bold(s string) string  { return p.in("1", s) }
-func (p Painter) Dim(s string) string   { return p.in("2", s) }
-func (p Painter) Red(s string) string   { return p.in("31", s) }
+// Bold returns s so that a terminal shows it bold.
+func (p Painter) Bold(s string) string { return p.in("1", s) }
+
+// Dim returns s so that a terminal shows it dimmed.
+func (p Painter) Dim(s string) string { return p.in("2", s) }
+
+// Red returns s so that a terminal shows it red.
+func (p Painter) Red(s string) string { return p.in("31", s) }
+
+// Green returns s so that a terminal shows it green.
 func (p Painter) Green(s string) string { return p.in("32", s) }
 
 func (p Painter) in(code, s string) string {

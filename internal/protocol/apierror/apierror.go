@@ -40,6 +40,7 @@ func (c Error) Error() string { return c.Type + ": " + c.Message }
 // nothing.
 type Subject string
 
+// The subjects.
 const (
 	AboutAccount Subject = "account" // our key or our credit
 	AboutModel   Subject = "model"   // there is no such model, or none for us

@@ -28,8 +28,6 @@ const (
 	// uploadsOf is how often one move uploads its content: what it stores may depend on the
 	// row, and change with it.
 	uploadsOf = 3
-	// uploadPart is the part of a body that has no owner yet.
-	uploadPart part = 0
 )
 
 // uploads are those of one move. The zero value is a move that has uploaded nothing.
