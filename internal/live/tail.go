@@ -80,7 +80,7 @@ func (w *Watching) tailOnce(ctx context.Context, l *Log, project string, job uui
 		return AwaitEnd, true, nil
 	}
 	if j.Fence > 0 && j.Options.Stream && l.Last() == (ringback.EventID{}) {
-		_ = w.loadEarlierEvents(l, &j) // it waits for its next attempt
+		l.OnForget(w.loadEarlierEvents(l, &j).Release) // it waits for its next attempt
 	}
 	return AwaitBegin, true, nil
 }
@@ -92,7 +92,6 @@ func (w *Watching) writeEnd(ctx context.Context, l *Log, project string, j *stor
 	switch {
 	case l.Completed(): // the events are here: an attempt of this process has written them
 		held.Force(l.Size())
-		l.OnForget(held.Release)
 		last = l.Last()
 	case j.Options.Stream:
 		var err error
@@ -105,6 +104,7 @@ func (w *Watching) writeEnd(ctx context.Context, l *Log, project string, j *stor
 		held.Release() // the next look charges the log again
 		return fmt.Errorf("read the end of job %s: %w", j.ID, err)
 	}
+	l.OnForget(held.Release)
 	end := ringback.StreamEvent{Type: ringback.EventOf(j.Status), EventID: endID(j, last), Timestamp: ringback.Time{Time: j.EndedAt}, Job: &job}
 	if long {
 		l.EndLong(end)
@@ -119,7 +119,8 @@ func (w *Watching) writeEnd(ctx context.Context, l *Log, project string, j *stor
 const loggedEvents = 4 << 20
 
 // loadEvents loads the events that the last settle of a job has stored. The readers of the
-// log share them; they count as memory for reads until all readers have left.
+// log share them; they count as memory for reads until held is released, which must be when
+// all readers have left.
 func (w *Watching) loadEvents(ctx context.Context, l *Log, j *store.Job) (held *memory.Grant, last ringback.EventID, err error) {
 	held = w.cfg.Reads.Grant()
 	if last, err = w.storedEvents(ctx, l, j, held.OrFail(refusal.Read())); err != nil {
@@ -127,7 +128,6 @@ func (w *Watching) loadEvents(ctx context.Context, l *Log, j *store.Job) (held *
 		return held, last, err
 	}
 	held.Shrink(l.Size())
-	l.OnForget(held.Release)
 	return held, last, nil
 }
 

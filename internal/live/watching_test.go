@@ -173,7 +173,7 @@ func TestEventsOfEarlierAttemptsTakeMemoryForReads(t *testing.T) {
 		r.store.events, r.store.large = l.Encode(), true
 
 		log, done := r.hub.OpenWriter(j.ID)
-		r.loadEarlierEvents(log, &j)
+		log.OnForget(r.loadEarlierEvents(log, &j).Release)
 		if used := r.cfg.Reads.Used(); log.Size() < 1<<20 || used < 1<<20 {
 			t.Errorf("a log of %d bytes takes %d of the memory for reads, want all of it", log.Size(), used)
 		}

@@ -34,7 +34,10 @@ func (w *Watching) OpenWriter(j *store.Job) *Writer {
 	if j.Fence > 1 {
 		held := w.loadEarlierEvents(log, j)
 		f.retries(j.Fence, w.cfg.Clock.Stamped())
-		defer func() { held.Shrink(log.Size()) }() // much text is gone once the next attempt has begun
+		defer func() {
+			held.Shrink(log.Size()) // much text is gone once the next attempt has begun
+			log.OnForget(held.Release)
+		}()
 	}
 	log.Add(j.Fence, ringback.StreamEvent{Type: ringback.EventStarted, Timestamp: ringback.Time{Time: j.StartedAt}, Model: j.Model})
 	return f
