@@ -22,7 +22,7 @@ var maySleep = map[string]string{
 	"e2e/strangers_linux_test.go: drips":                                                "a stranger that sends slowly",
 	"internal/api/stream_test.go: TestAReaderThatIsLateIsToldWhereToResume":             "a reader that is late; nothing shows when it has its last chance",
 	"internal/cluster/part_test.go: next":                                               "is called in bubbles",
-	"internal/conns/cost_test.go: TestAConnectionTakesNoMoreThanItsCost":                "nothing shows that half a head was read",
+	"internal/conns/cost_test.go: costOf":                                               "nothing shows that half a head was read",
 	"internal/limit/storm_test.go: do":                                                  "is called in bubbles",
 	"internal/limit/storm_test.go: takeWalk":                                            "is called in bubbles",
 	"internal/limit/storm_test.go: wait":                                                "is called in bubbles",
