@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"internal/simulate":          {}, // so that it shares no mistake with what it is to test
 	"internal/postgrestest":      {},
 	"internal/chromiumtest":      {},
-	"internal/protocoltest":      {},
+	"internal/protocoltest":      {"internal/sse"},
 	"internal/store/groupcommit": {"internal/metrics"},
 	"internal/store":             {"."},
 	"internal/store/storetest":   {".", "internal/store"},

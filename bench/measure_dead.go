@@ -52,7 +52,7 @@ const (
 	deadPatience = 15 * time.Second
 )
 
-// measureDead: jobs for ten receivers, one of which accepts connections and never answers.
+// measureDead: jobs for ten receivers; one accepts connections and never answers.
 // The other nine should not be affected: their jobs are counted, and compared with the same
 // jobs when all ten work.
 func measureDead(ctx context.Context, b *bench) error {

@@ -67,8 +67,8 @@ func TestAServerSurvivesTheStoredJobsThatItCannotRead(t *testing.T) {
 	}
 }
 
-// poison writes into the tables of a dead server: into the options of jobs, half of which
-// are running, and into what a provider said about others.
+// poison writes into the tables of a dead server: into the options of jobs (half of
+// them are running), and into what a provider said about others.
 func (w *world) poison(poisoned, paid []string, innocent string) {
 	w.t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(w.dir, "ringback.db"))

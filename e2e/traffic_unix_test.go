@@ -212,7 +212,7 @@ func (l *traffic) begin(ctx context.Context) (stop func() error) {
 }
 
 // wantEnds checks that every accepted order ends once, as it must, the same for all
-// clients. It returns the ledgers, each of which explains the provider's calls.
+// clients. It returns the ledgers, which explain the provider's calls.
 func (l *traffic) wantEnds() map[string][]ringback.Attempt {
 	l.t.Helper()
 	l.forEach(func(id string, o *order) error {

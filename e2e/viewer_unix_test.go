@@ -30,7 +30,7 @@ import (
 type viewer struct {
 	endpoint *endpoint
 	job      string
-	// over are the transports, one of which is chosen at random for each connection.
+	// over are the transports: each connection takes one at random.
 	over []transport
 	// wrap returns the replacement for a connection, the first being 0. nil: none is
 	// replaced.

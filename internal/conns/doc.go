@@ -27,7 +27,7 @@ const (
 )
 
 // Most returns how many connections a server may have open that may take that many bytes of
-// memory and that many descriptors, some of which it needs for itself. Zero means that a
+// memory and that many descriptors; it needs own of these for itself. Zero means that a
 // number is unknown.
 func Most(memory, descriptors, own int64) int {
 	most := int64(Limit)

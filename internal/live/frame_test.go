@@ -17,7 +17,6 @@ import (
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/protocol"
 	"github.com/ringback/ringback/internal/protocoltest"
-	"github.com/ringback/ringback/internal/sse"
 )
 
 // fataler is a test, or a run of a property.
@@ -45,19 +44,7 @@ func write(t fataler, l *Log, attempt int64, d protocol.Dialect, stream string) 
 		To:    func(delta ringback.Delta) { l.Delta(attempt, delta) },
 		Frame: func(p protocol.Piece) { l.Frame(attempt, p) },
 	}
-	for event, err := range sse.Read(strings.NewReader(stream), sse.Limits{}) {
-		if err != nil {
-			t.Fatalf("read the stream: %v\n%s", err, stream)
-		}
-		done, err := a.Add(event)
-		if err != nil {
-			t.Fatalf("assemble: %v\n%s", err, stream)
-		}
-		a.Emit(emitter)
-		if done {
-			break
-		}
-	}
+	protocoltest.Feed(t, stream, a.Add, func() { a.Emit(emitter) })
 	emitter.Ended = true
 	a.Emit(emitter)
 	return a.Message()

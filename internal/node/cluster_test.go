@@ -43,9 +43,8 @@ type link struct {
 
 	down atomic.Bool // nothing goes through
 	deaf atomic.Bool // renewals don't
-	// claimed, if it is not nil, delays the answer of the next claim: whoever has received
-	// from it once knows that the claim is committed, and lets its answer go by receiving
-	// again.
+	// claimed, if it is not nil, delays the answer of the next claim: the first receive
+	// from it means that the claim is committed, the second lets its answer go.
 	claimed chan struct{}
 	// lose and loseDeliveries are how many answers are lost after the commit: of claims,
 	// also on insert, and of claims of deliveries.

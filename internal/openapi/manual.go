@@ -20,7 +20,7 @@ type section struct {
 	examples []example // of JSON, in order
 }
 
-// A table is its rows, the first of which is the header.
+// A table is its rows; the first one is the header.
 type table [][]string
 
 // An example is a body: a fenced block of JSON, marked with its kind, or what a curl sends.

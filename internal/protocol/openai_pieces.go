@@ -21,8 +21,8 @@ type pieces struct {
 	parts int // values that are kept separately
 }
 
-// maxParts bounds the values that are kept separately, each of which costs more than its
-// bytes: more than any answer has.
+// maxParts bounds the values that are kept separately, since each costs more than its
+// bytes. It is more than any answer has.
 const maxParts = 20_000
 
 // maxItems bounds the items of a list that pieces are added to, tool calls for example:

@@ -18,7 +18,7 @@ import (
 )
 
 // openaiAnswer assembles a stream of chat completions. Each event is a chunk: members of
-// the answer itself, the latest of which counts, and pieces of choices. A choice is over
+// the answer itself (the latest counts), and pieces of choices. A choice is over
 // when it has a finish_reason, the stream at [DONE], which some servers omit.
 //
 // A chunk with an error breaks the answer off. A choice that is not over at the end is an

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/ringback/ringback"
 	"github.com/ringback/ringback/internal/protocoltest"
-	"github.com/ringback/ringback/internal/sse"
 )
 
 // assembled assembles a stream and keeps its log.
@@ -30,19 +28,7 @@ func assembled(t interface {
 		To:    func(delta ringback.Delta) { log = append(log, Piece{Kind: PieceDelta, Delta: delta}) },
 		Frame: func(p Piece) { log = append(log, Piece{Kind: p.Kind, Delta: p.Delta, JSON: bytes.Clone(p.JSON)}) },
 	}
-	for event, err := range sse.Read(strings.NewReader(stream), sse.Limits{}) {
-		if err != nil {
-			t.Fatalf("read the stream: %v\n%s", err, stream)
-		}
-		done, err := a.Add(event)
-		if err != nil {
-			t.Fatalf("assemble: %v\n%s", err, stream)
-		}
-		a.Emit(emitter)
-		if done {
-			break
-		}
-	}
+	protocoltest.Feed(t, stream, a.Add, func() { a.Emit(emitter) })
 	emitter.Ended = true
 	a.Emit(emitter)
 	return a.Message(), log

@@ -8,15 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// Unquote returns the text of a JSON string. Bytes that are not UTF-8 become U+FFFD.
-func Unquote(raw []byte) string {
-	text := Unescape(Inside(raw))
-	if !utf8.ValidString(text) {
-		return string([]rune(text))
-	}
-	return text
-}
-
 // Unescape returns the text of a JSON string, given its contents. Text between escapes is
 // copied in one piece, so that a long prompt costs one copy. Half of a surrogate pair
 // becomes U+FFFD; so do, if there are escapes, bytes that are not UTF-8.

@@ -38,7 +38,7 @@ type Bucket struct {
 	Due   int64
 }
 
-// Add returns b with n more, the first of which is due at due.
+// Add returns b with n more; the first one is due at due.
 func (b Bucket) Add(n int, due int64) Bucket {
 	if b.Count <= 0 || due < b.Due {
 		b.Due = due

@@ -212,8 +212,8 @@ func exerciseWebhookHistories(s suite) {
 	})
 }
 
-// exerciseNodeHistories are sequences of events among nodes, one of which is taken for dead
-// and comes back.
+// exerciseNodeHistories are sequences of events among nodes: one is taken for dead and
+// comes back.
 func exerciseNodeHistories(s suite) {
 	// The start is committed before the first byte, so the sweeper finds it.
 	s.promise("frozen after the first byte: another node runs the job, under the next number", func(w *world) {
